@@ -1,0 +1,112 @@
+/**
+ * Byte streams and datagrams.
+ *
+ * Made for batches: a stream hands its reader everything that has arrived, in place, in one call,
+ * and its writer appends to one output buffer and flushes once. No object, closure or promise per
+ * message. Handlers are called one at a time and never from within a call that the user makes on
+ * the stream (`flush` or `close` never call back; what they cause is told later).
+ */
+
+/** `tcp://127.0.0.1:7070` (port 0 when listening: any free one), or `unix:///path/of/socket`. */
+export type Address = string;
+
+/** One stretch of bytes seen three ways; all views start at byte 0 of the same buffer. */
+export interface Bytes {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  /** Words of 4 bytes. */
+  readonly words: Int32Array;
+}
+
+export interface StreamHandler {
+  /**
+   * `input.bytes[start, end)` is everything received and not yet consumed. Returns how many bytes
+   * it has consumed from `start` on; the rest is shown again, with more behind it, when more
+   * arrives. As long as every returned number is a multiple of 8, `start` is a multiple of 8.
+   * The bytes are valid during the call only. A handler that leaves a whole input buffer
+   * (`STREAM_INPUT_BYTES_MAX`) unconsumed without pausing is a bug, and asserts.
+   */
+  received(stream: Stream, input: Bytes, start: number, end: number): number;
+  /** After `reserve` was refused: at least half of the output buffer is free again. */
+  drained(stream: Stream): void;
+  /** Told exactly once, last. `reason` is for people; nothing is received or drained after it. */
+  closed(stream: Stream, reason: string): void;
+}
+
+export interface Stream {
+  /** The other side's address, for people and logs. */
+  readonly remote: Address;
+  /** Valid until the next `reserve`, which may move what is pending to the front. */
+  readonly output: Bytes;
+  /**
+   * Room for `bytes` (a multiple of 8, at most `STREAM_RESERVE_BYTES_MAX`) at the end of the
+   * output: the offset in `output` where they go, a multiple of 8, or -1 when the output is full;
+   * then `drained` follows. After close it is always -1.
+   */
+  reserve(bytes: number): number;
+  /** Appends the first `bytes` (a multiple of 8) of what was reserved last. */
+  commit(bytes: number): void;
+  /** Sends what was committed, as far as the other side takes it; the rest follows by itself. */
+  flush(): void;
+  /** Bytes committed and not yet taken by the operating system. */
+  readonly pending: number;
+  /** Stops calling `received` (the other side feels it when buffers are full) until `resume`. */
+  pause(): void;
+  /** Calls `received` again, also for what was left unconsumed, soon. */
+  resume(): void;
+  /**
+   * Tells that an answer is due (true) or that none is (false): while one is due it is worth
+   * polling for a moment instead of sleeping. Without effect on what is delivered.
+   */
+  expect(answerDue: boolean): void;
+  /** Drops what is pending and closes; `closed` follows. Idempotent. */
+  close(reason: string): void;
+}
+
+export interface Listener {
+  /** The real address, with the port that was chosen. */
+  readonly address: Address;
+  close(): Promise<void>;
+}
+
+export interface DatagramHandler {
+  /** One datagram, valid during the call only. */
+  received(socket: DatagramSocket, from: Address, bytes: Uint8Array): void;
+}
+
+export interface DatagramSocket {
+  readonly address: Address;
+  /** Sends one datagram, or loses it: no error is reported. */
+  send(to: Address, bytes: Uint8Array): void;
+  close(): void;
+}
+
+export class NetworkError extends Error {
+  override readonly name = 'NetworkError';
+  /** 'in-use': the address is taken; 'refused': nobody listens; 'denied': a missing right. */
+  readonly kind: 'in-use' | 'refused' | 'denied' | 'invalid' | 'timeout' | 'failed';
+
+  constructor(kind: NetworkError['kind'], message: string) {
+    super(message);
+    this.kind = kind;
+  }
+}
+
+export interface Network {
+  /**
+   * Accepts streams. Rejects with a `NetworkError`. `accept` returns the handler of the new
+   * stream; it is called before anything of the stream is received.
+   */
+  listen(address: Address, accept: (stream: Stream) => StreamHandler): Promise<Listener>;
+  /** Rejects with a `NetworkError`; `timeoutMs` bounds the attempt. */
+  connect(address: Address, handler: StreamHandler, timeoutMs: number): Promise<Stream>;
+  /** `udp://127.0.0.1:0` */
+  bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket>;
+}
+
+/** What `reserve` can be asked for at most: one largest frame. */
+export const STREAM_RESERVE_BYTES_MAX = 256 * 1024;
+/** The output buffer of one stream. */
+export const STREAM_OUTPUT_BYTES = 1024 * 1024;
+/** A stream's input buffer holds at least this much. */
+export const STREAM_INPUT_BYTES_MAX = 512 * 1024;
