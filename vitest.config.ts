@@ -1,0 +1,43 @@
+// Three rings of tests. `npm test -- name` filters by file name; `-- -t words` by test name.
+// Forks, not threads: a native library that fails must end one test file and not the run.
+import { defineConfig } from 'vitest/config';
+
+const MINUTE_MS = 60_000;
+
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'src/**/*.fuzz.ts', 'tools/**/*.test.ts'],
+          testTimeout: MINUTE_MS / 2,
+        },
+      },
+      {
+        // Real processes, ports, kills and full disks: one file at a time, with time to spare.
+        extends: true,
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 3 * MINUTE_MS,
+          hookTimeout: 2 * MINUTE_MS,
+        },
+      },
+      {
+        // Foreign clients against our doors.
+        extends: true,
+        test: {
+          name: 'conformance',
+          include: ['test/conformance/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 3 * MINUTE_MS,
+          hookTimeout: 2 * MINUTE_MS,
+        },
+      },
+    ],
+  },
+});
