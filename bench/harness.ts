@@ -1,0 +1,152 @@
+/**
+ * What every bench shares: rounds in which ours and the peer take turns on the same cores, the
+ * processor time of everybody who took part, and medians with their spread.
+ *
+ * A single time on a shared machine says little. So each side is measured in short turns, A B A B,
+ * the ratio is taken pair by pair, and the median of at least five pairs is reported together with
+ * the smallest and the largest.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, totalmem } from 'node:os';
+
+/** One turn of one side. */
+export interface Turn {
+  /** The figure: operations per second, microseconds, or bytes per second. */
+  readonly value: number;
+  /** Processor time of all processes of this side, in microseconds per operation. */
+  readonly cpuPerOperation: number;
+  /** Further figures worth printing (p99 and the like). */
+  readonly extra?: Readonly<Record<string, number>>;
+}
+
+export interface Side {
+  readonly name: string;
+  turn(): Promise<Turn>;
+}
+
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface Row {
+  readonly side: string;
+  readonly value: Spread;
+  readonly cpuPerOperation: Spread;
+  readonly extra: Readonly<Record<string, number>>;
+}
+
+export interface Comparison {
+  readonly ours: string;
+  readonly peer: string;
+  readonly ratio: Spread;
+  readonly goal: string;
+  readonly met: boolean;
+}
+
+export interface Result {
+  readonly bench: string;
+  readonly what: string;
+  readonly unit: string;
+  readonly rows: readonly Row[];
+  readonly comparisons: readonly Comparison[];
+  readonly notes: readonly string[];
+}
+
+export function spread(values: readonly number[]): Spread {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (i: number): number => sorted[i] ?? Number.NaN;
+  const middle = sorted.length >> 1;
+  const median = sorted.length % 2 === 1 ? at(middle) : (at(middle - 1) + at(middle)) / 2;
+  return { median, min: at(0), max: at(sorted.length - 1) };
+}
+
+/** Runs every side in turn, `rounds` times after one warm-up, and returns the turns by side. */
+export async function alternate(sides: readonly Side[], rounds: number): Promise<Turn[][]> {
+  const turns: Turn[][] = sides.map(() => []);
+  for (let round = -1; round < rounds; round += 1) {
+    for (const [index, side] of sides.entries()) {
+      const turn = await side.turn();
+      if (round >= 0) turns[index]?.push(turn);
+    }
+  }
+  return turns;
+}
+
+export function rowOf(side: Side, turns: readonly Turn[]): Row {
+  const extra: Record<string, number> = {};
+  for (const key of Object.keys(turns[0]?.extra ?? {})) {
+    extra[key] = spread(turns.map((turn) => turn.extra?.[key] ?? Number.NaN)).median;
+  }
+  return {
+    side: side.name,
+    value: spread(turns.map((turn) => turn.value)),
+    cpuPerOperation: spread(turns.map((turn) => turn.cpuPerOperation)),
+    extra,
+  };
+}
+
+export interface Goal {
+  readonly atMost?: number;
+  readonly atLeast?: number;
+}
+
+export function compare(
+  ours: { side: Side; turns: readonly Turn[] },
+  peer: { side: Side; turns: readonly Turn[] },
+  goal: Goal,
+): Comparison {
+  const ratios = ours.turns.map((turn, i) => turn.value / (peer.turns[i]?.value ?? Number.NaN));
+  const ratio = spread(ratios);
+  const { atMost, atLeast } = goal;
+  const met =
+    (atMost === undefined || ratio.median <= atMost) &&
+    (atLeast === undefined || ratio.median >= atLeast);
+  const text = atMost !== undefined ? `at most ${atMost} x` : `at least ${atLeast ?? 0} x`;
+  return { ours: ours.side.name, peer: peer.side.name, ratio, goal: text, met };
+}
+
+/** User and system time of a living process and all its threads, in microseconds. */
+export function cpuMicroseconds(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10_000;
+}
+
+/** Resident memory of a living process, in bytes: {all, ofFilesAndShared}. */
+export function residentBytes(pid: number): { total: number; shared: number } {
+  const text = readFileSync(`/proc/${pid}/status`, 'utf8');
+  const field = (name: string): number =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
+  return { total: field('VmRSS'), shared: field('RssShmem') };
+}
+
+export function has(program: string): boolean {
+  try {
+    execFileSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Command line that keeps a program on one core where there are two or more. */
+export function pinned(core: number, command: readonly string[]): [string, string[]] {
+  if (availableParallelism() < 2 || !has('taskset')) {
+    return [command[0] ?? '', command.slice(1)];
+  }
+  return ['taskset', ['-c', String(core), ...command]];
+}
+
+export function machine(): Record<string, string | number> {
+  return {
+    processor: cpus()[0]?.model ?? 'unknown',
+    cores: availableParallelism(),
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    node: process.version,
+  };
+}

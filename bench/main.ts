@@ -1,0 +1,97 @@
+/**
+ * `npm run bench [-- NAME...] [--rounds N] [--json FILE] [--docs]`: measures, prints a table per
+ * bench, and on request writes JSON and `docs/benchmarks.md`.
+ *
+ * The process pins itself to the second core and the rack and the peers' servers to the first, so
+ * that ours and the peer run on the same cores in turn.
+ */
+
+import { spawnSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { clientsFlat, firstTouch, pagesFlat } from './cases/flat-latency.js';
+import { heapGrowth, idleRack } from './cases/idle.js';
+import { largeRead } from './cases/large-read.js';
+import { loneRead } from './cases/lone-read.js';
+import { pipelinedRead } from './cases/pipelined-read.js';
+import { has, machine, type Result } from './harness.js';
+import { projectRoot } from './rack.js';
+import { resultTable, resultsPage } from './report.js';
+
+const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
+  'lone-read': loneRead,
+  'pipelined-read': pipelinedRead,
+  'large-read': largeRead,
+  'pages-flat': pagesFlat,
+  'clients-flat': clientsFlat,
+  'first-touch': firstTouch,
+  idle: (rounds) => idleRack(Math.min(rounds, 3)),
+  heap: () => heapGrowth(),
+};
+
+interface Options {
+  readonly names: string[];
+  readonly rounds: number;
+  readonly json: string | undefined;
+  readonly docs: boolean;
+}
+
+function parse(argv: readonly string[]): Options {
+  const names: string[] = [];
+  let rounds = 5;
+  let json: string | undefined;
+  let docs = false;
+  for (let i = 0; i < argv.length; i += 1) {
+    const word = argv[i] ?? '';
+    if (word === '--rounds') rounds = Number(argv[(i += 1)]);
+    else if (word === '--json') json = argv[(i += 1)];
+    else if (word === '--docs') docs = true;
+    else if (word in BENCHES) names.push(word);
+    else throw new Error(`unknown: ${word}; benches: ${Object.keys(BENCHES).join(', ')}`);
+  }
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds takes a whole number');
+  return { names: names.length === 0 ? Object.keys(BENCHES) : names, rounds, json, docs };
+}
+
+/** Starts this program again on the second core, where the machine has one. */
+function pinSelf(argv: readonly string[]): void {
+  if (process.env['MEMRACK_BENCH_PINNED'] === '1') return;
+  if (availableParallelism() < 2 || !has('taskset')) return;
+  const command = ['-c', '1', process.execPath, '--expose-gc', process.argv[1] ?? '', ...argv];
+  const env = { ...process.env, MEMRACK_BENCH_PINNED: '1' };
+  const { status } = spawnSync('taskset', command, { stdio: 'inherit', env });
+  process.exit(status ?? 1);
+}
+
+async function main(): Promise<void> {
+  const argv = process.argv.slice(2);
+  let options: Options;
+  try {
+    options = parse(argv);
+  } catch (error) {
+    console.error((error as Error).message);
+    process.exit(2);
+  }
+  pinSelf(argv);
+  const results: Result[] = [];
+  for (const name of options.names) {
+    const result = await BENCHES[name]?.(options.rounds);
+    if (result === undefined) continue;
+    results.push(result);
+    console.log(resultTable(result));
+  }
+  const report = { machine: machine(), rounds: options.rounds, results };
+  if (options.json !== undefined) {
+    writeFileSync(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
+  }
+  if (options.docs) {
+    const folder = join(projectRoot(), 'docs');
+    const page = join(folder, 'benchmarks.md');
+    writeFileSync(page, resultsPage(readFileSync(page, 'utf8'), report));
+    writeFileSync(join(folder, 'benchmarks.json'), `${JSON.stringify(report, undefined, 2)}\n`);
+  }
+  process.exit(0);
+}
+
+await main();

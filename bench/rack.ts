@@ -1,0 +1,90 @@
+/** A rack of its own for a bench: real processes on free ports, pinned to the first core. */
+
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { pinned } from './harness.js';
+import { freePort } from './peers/redis.js';
+
+export interface BenchRack {
+  readonly url: string;
+  /** Of the process that serves the first memory node. */
+  readonly nodePid: number;
+  /** All processes of the rack, with the role of each. */
+  readonly pids: ReadonlyMap<string, number>;
+  close(): Promise<void>;
+}
+
+/** The checkout's folder, from wherever the compiled bench lies. */
+export function projectRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  return folder;
+}
+
+export async function startRack(options: {
+  nodes: number;
+  memory: string;
+  extra?: readonly string[];
+}): Promise<BenchRack> {
+  const port = await freePort();
+  const [program, args] = pinned(0, [
+    process.execPath,
+    join(projectRoot(), 'dist/cli/main.js'),
+    ...['up', '--port', String(port), '--nodes', String(options.nodes)],
+    ...['--memory', options.memory, ...(options.extra ?? [])],
+  ]);
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let errors = '';
+  child.stderr.on('data', (text: Buffer) => {
+    errors = (errors + text.toString()).slice(-4000);
+  });
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  const base = `http://127.0.0.1:${port}`;
+  try {
+    await untilServing(base, options.nodes, 30_000);
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw new Error(`the rack did not start: ${errors}`, { cause: error });
+  }
+  const nodes = await listNodes(base);
+  const pids = new Map<string, number>([['up', child.pid ?? 0]]);
+  for (const node of nodes) if (node.pid !== undefined) pids.set(node.id, node.pid);
+  return {
+    url: `memrack://127.0.0.1:${port}`,
+    nodePid: nodes.find((node) => node.bytesLent > 0)?.pid ?? 0,
+    pids,
+    close: async () => {
+      child.kill('SIGTERM');
+      await ended;
+    },
+  };
+}
+
+interface ListedNode {
+  readonly id: string;
+  readonly state: string;
+  readonly bytesLent: number;
+  readonly pid?: number;
+}
+
+async function listNodes(base: string): Promise<ListedNode[]> {
+  const response = await fetch(`${base}/v1/nodes`);
+  return (await response.json()) as ListedNode[];
+}
+
+async function untilServing(base: string, nodes: number, ms: number): Promise<void> {
+  const end = performance.now() + ms;
+  for (;;) {
+    try {
+      const listed = await listNodes(base);
+      const serving = listed.filter((node) => node.bytesLent > 0 && node.state === 'serving');
+      if (serving.length >= nodes) return;
+    } catch {
+      // Not listening yet.
+    }
+    if (performance.now() > end) throw new Error(`no ${nodes} nodes after ${ms} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}

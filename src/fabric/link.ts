@@ -1,0 +1,101 @@
+/**
+ * The waist of the system: one-sided verbs against a memory node, and calls to any process.
+ *
+ * Verbs are made for many in flight: no object, closure or promise per operation. The caller names
+ * a sink and a token; the link tells the sink exactly once how the operation ended, never from
+ * within the call that started it. Operations of one link take effect at the node in the order in
+ * which they were started (over tcp; the order rules of other links stand with them).
+ */
+
+import type { Outcome, Status } from '../base/status.js';
+import type { MessageType, Reply, Request } from '../wire/messages.js';
+
+/** A capability at one node for the part of one space that the node holds. */
+export interface Window {
+  readonly space: number;
+  /** Index in the node's window table, and the epoch it is good for; renewed after a restart. */
+  id: number;
+  epoch: number;
+}
+
+export interface CompletionSink {
+  /**
+   * `token` is the caller's. The value (of atomics: the old one) comes in two unsigned halves,
+   * because a bigint per operation is expensive; both 0 for the other verbs.
+   */
+  completed(token: number, status: Status, outcome: Outcome, low: number, high: number): void;
+}
+
+export interface Peer {
+  /**
+   * A call of any kind. Resolves with the reply, whose `status` may be any; never rejects. When
+   * the connection is lost the status says whether it was applied (`OutcomeUnknown`) or not
+   * (`Unavailable`, `Timeout`).
+   */
+  call<T extends MessageType>(type: T, request: Request<T>, timeoutMs: number): Promise<Reply<T>>;
+  close(): void;
+}
+
+export interface Link extends Peer {
+  /** Opens, or renews, a window for `space`. Status `NotFound`: the node holds none of it. */
+  openWindow(space: number, timeoutMs: number): Promise<Window | Status>;
+  /** At most `PIECE_BYTES_MAX` bytes, within one page. `into` belongs to the link until told. */
+  read(
+    window: Window,
+    address: number,
+    into: Uint8Array,
+    intoStart: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void;
+  /** The bytes of `from` are copied before the call returns, or kept referenced until told. */
+  write(
+    window: Window,
+    address: number,
+    from: Uint8Array,
+    fromStart: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void;
+  /** Operands and result are unsigned 64-bit values in two 32-bit halves. */
+  compareAndSwap(
+    window: Window,
+    address: number,
+    expectedLow: number,
+    expectedHigh: number,
+    desiredLow: number,
+    desiredHigh: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void;
+  fetchAndAdd(
+    window: Window,
+    address: number,
+    deltaLow: number,
+    deltaHigh: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void;
+  /**
+   * Promises frames for every page of the range that has none yet, so that the writes that follow
+   * cannot run out of memory halfway; `NoSpace`, with nothing changed, when there are too few.
+   */
+  reserve(
+    window: Window,
+    address: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void;
+  /** Gives back what is left of this link's reservations. */
+  unreserve(sink: CompletionSink, token: number, deadline: number): void;
+  /** Completes when everything started before it has taken effect at the node. */
+  fence(sink: CompletionSink, token: number, deadline: number): void;
+}
