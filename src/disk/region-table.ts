@@ -1,0 +1,120 @@
+/**
+ * The regions that a memory node holds, as the controller granted them.
+ *
+ *   entry    word 0   space
+ *            word 1   index of the region in the space
+ *            word 2   epoch of the grant
+ *            word 3   1: held; 0: the entry is empty
+ *
+ * As in the page table an entry is filled before its last word is stored. A new epoch is one store.
+ */
+
+import { type StoreWord, storeWord } from './layout.js';
+
+const WORDS = 4;
+export const REGION_ENTRY_BYTES = 4 * WORDS;
+const SPACE = 0;
+const REGION = 1;
+const EPOCH = 2;
+const HELD = 3;
+
+/** More than a space can have; `space * REGION_STRIDE + region` stays below 2^53. */
+const REGION_STRIDE = 2 ** 24;
+
+export interface RegionGrant {
+  readonly space: number;
+  readonly region: number;
+  readonly epoch: number;
+}
+
+export class RegionTable {
+  readonly entries: number;
+  readonly #words: Int32Array;
+  readonly #first: number;
+  readonly #store: StoreWord;
+  /** Where each region stands; read from the words at start. */
+  readonly #places = new Map<number, number>();
+  readonly #regionsOfSpace = new Map<number, number>();
+  readonly #empty: number[] = [];
+
+  constructor(words: Int32Array, first: number, entries: number, store: StoreWord = storeWord) {
+    this.#words = words;
+    this.#first = first;
+    this.entries = entries;
+    this.#store = store;
+    for (let i = entries - 1; i >= 0; i--) {
+      const at = first + i * WORDS;
+      if (words[at + HELD] === 0) this.#empty.push(at);
+      else this.#note(at, 1);
+    }
+  }
+
+  #note(at: number, change: 1 | -1): void {
+    const { space, region } = this.#grantAt(at);
+    if (change === 1) this.#places.set(space * REGION_STRIDE + region, at);
+    else this.#places.delete(space * REGION_STRIDE + region);
+    const count = (this.#regionsOfSpace.get(space) ?? 0) + change;
+    if (count === 0) this.#regionsOfSpace.delete(space);
+    else this.#regionsOfSpace.set(space, count);
+  }
+
+  #grantAt(at: number): RegionGrant {
+    return {
+      space: (this.#words[at + SPACE] as number) >>> 0,
+      region: (this.#words[at + REGION] as number) >>> 0,
+      epoch: (this.#words[at + EPOCH] as number) >>> 0,
+    };
+  }
+
+  get size(): number {
+    return this.#places.size;
+  }
+
+  get isFull(): boolean {
+    return this.#empty.length === 0;
+  }
+
+  holds(space: number, region: number): boolean {
+    return this.#places.has(space * REGION_STRIDE + region);
+  }
+
+  holdsAnyOf(space: number): boolean {
+    return this.#regionsOfSpace.has(space);
+  }
+
+  /** Undefined where the node does not hold the region. */
+  epochOf(space: number, region: number): number | undefined {
+    const at = this.#places.get(space * REGION_STRIDE + region);
+    return at === undefined ? undefined : (this.#words[at + EPOCH] as number) >>> 0;
+  }
+
+  /** Adds the region, or gives it the new epoch; the caller has compared epochs. */
+  put(grant: RegionGrant): boolean {
+    const held = this.#places.get(grant.space * REGION_STRIDE + grant.region);
+    if (held !== undefined) {
+      this.#store(this.#words, held + EPOCH, grant.epoch);
+      return true;
+    }
+    const at = this.#empty.pop();
+    if (at === undefined) return false;
+    this.#store(this.#words, at + SPACE, grant.space);
+    this.#store(this.#words, at + REGION, grant.region);
+    this.#store(this.#words, at + EPOCH, grant.epoch);
+    this.#store(this.#words, at + HELD, 1);
+    this.#note(at, 1);
+    return true;
+  }
+
+  remove(space: number, region: number): void {
+    const at = this.#places.get(space * REGION_STRIDE + region);
+    if (at === undefined) return;
+    this.#store(this.#words, at + HELD, 0);
+    this.#note(at, -1);
+    this.#empty.push(at);
+  }
+
+  /** All of them, in no order that means anything. */
+  list(): RegionGrant[] {
+    return [...this.#places.values()].map((at) => this.#grantAt(at));
+  }
+}

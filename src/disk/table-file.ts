@@ -1,0 +1,201 @@
+/**
+ * The table file of a memory node: everything that a restarted node needs in order to go on with
+ * the memory of the one before it. Its supervisor creates it; the node's main thread is the only
+ * writer afterwards. Others map it and only read.
+ *
+ *   byte 0        static part: written once, under a checksum
+ *   byte 256      moving part: incarnation and intent
+ *   byte 4,096    region table: one entry of 16 bytes per region that the node may hold
+ *   tableOffset   page table (page-table.ts)
+ *
+ * The static part stands first and tells the offsets of the rest, so that a reader can check it
+ * before it believes anything else. The moving part is not under a checksum: it is made of single
+ * words, each of which was stored or was not.
+ */
+
+import { assert } from '../base/assert.js';
+import { crc32c } from '../base/crc32c.js';
+import type { Mapping } from '../runtime/memory.js';
+import { Intent } from './intent.js';
+import { layout, readU32, readU53, type StoreWord, storeU53, storeWord } from './layout.js';
+import { ENTRIES_PER_BUCKET, ENTRY_BYTES, ENTRY_WORDS, PageTable } from './page-table.js';
+import { REGION_ENTRY_BYTES, RegionTable } from './region-table.js';
+
+/** `MRKT` in little-endian order. */
+const MAGIC = 0x544b524d;
+/** 1: the first. */
+const VERSION = 1;
+const NODE_ID_BYTES_MAX = 64;
+
+const STATIC = layout('TableFileStatic', 64, {
+  magic: 'u32',
+  version: 'u32',
+  staticBytes: 'u32',
+  /** CRC-32C of the words from the next one to the end of the static part. */
+  checksum: 'u32',
+  /** Random, made with the files: a node that came back empty has another one. */
+  memoryId: 'u53',
+  pageBytes: 'u32',
+  frames: 'u32',
+  tableEntries: 'u32',
+  regionEntries: 'u32',
+  regionBytes: 'u32',
+  tableOffset: 'u32',
+  nodeIdBytes: 'u32',
+  /** ASCII. */
+  nodeId: NODE_ID_BYTES_MAX / 4,
+  padding: 64 - 13 - NODE_ID_BYTES_MAX / 4,
+});
+
+const MOVING = layout('TableFileMoving', 64, {
+  /** Raised by every node process before it changes anything else; 0: never started. */
+  incarnation: 'u32',
+  padding: 1,
+  /** See intent.ts. */
+  intent: 16,
+  rest: 46,
+});
+
+const HEADER_BYTES = 4096;
+const MOVING_FIRST = STATIC.words;
+const TABLE_ALIGNMENT = 4096;
+
+export interface TableFacts {
+  readonly nodeId: string;
+  readonly memoryId: number;
+  readonly pageBytes: number;
+  readonly frames: number;
+  /** A power of two, at least one bucket. */
+  readonly tableEntries: number;
+  readonly regionEntries: number;
+  /** Bytes of address space per region: the unit in which spaces are granted. */
+  readonly regionBytes: number;
+}
+
+function tableOffset(facts: TableFacts): number {
+  const end = HEADER_BYTES + facts.regionEntries * REGION_ENTRY_BYTES;
+  return Math.ceil(end / TABLE_ALIGNMENT) * TABLE_ALIGNMENT;
+}
+
+/** Length of the file; a multiple of 4,096. */
+export function tableFileBytes(facts: TableFacts): number {
+  const bytes = tableOffset(facts) + facts.tableEntries * ENTRY_BYTES;
+  return Math.ceil(bytes / TABLE_ALIGNMENT) * TABLE_ALIGNMENT;
+}
+
+/** Four entries per frame, in whole buckets, a power of two of them. */
+export function tableEntriesFor(frames: number): number {
+  let entries = ENTRIES_PER_BUCKET;
+  while (entries < 4 * frames) entries *= 2;
+  return entries;
+}
+
+/** Writes the static part into a fresh file, which is all zeros. */
+export function formatTableFile(mapping: Mapping, facts: TableFacts): void {
+  const { words } = mapping;
+  const at = STATIC.at;
+  assert(/^[\x21-\x7e]{1,64}$/.test(facts.nodeId), 'node id is not 1 to 64 visible characters');
+  assert(mapping.bytes.length >= tableFileBytes(facts), 'table file is too short');
+  storeWord(words, at.version, VERSION);
+  storeWord(words, at.staticBytes, STATIC.words * 4);
+  storeU53(storeWord, words, at.memoryId, facts.memoryId);
+  storeWord(words, at.pageBytes, facts.pageBytes);
+  storeWord(words, at.frames, facts.frames);
+  storeWord(words, at.tableEntries, facts.tableEntries);
+  storeWord(words, at.regionEntries, facts.regionEntries);
+  storeWord(words, at.regionBytes, facts.regionBytes);
+  storeWord(words, at.tableOffset, tableOffset(facts));
+  storeWord(words, at.nodeIdBytes, facts.nodeId.length);
+  for (let i = 0; i < facts.nodeId.length; i++) {
+    mapping.bytes[at.nodeId * 4 + i] = facts.nodeId.charCodeAt(i);
+  }
+  storeWord(words, at.checksum, staticChecksum(mapping));
+  storeWord(words, at.magic, MAGIC);
+}
+
+function staticChecksum(mapping: Mapping): number {
+  return crc32c(mapping.bytes, (STATIC.at.checksum + 1) * 4, STATIC.words * 4);
+}
+
+export class TableFile {
+  readonly facts: TableFacts;
+  readonly pages: PageTable;
+  readonly regions: RegionTable;
+  readonly intent: Intent;
+  readonly #words: Int32Array;
+  readonly #store: StoreWord;
+
+  private constructor(mapping: Mapping, facts: TableFacts, store: StoreWord) {
+    const { words } = mapping;
+    this.facts = facts;
+    this.pages = new PageTable(words, tableOffset(facts) / 4, facts.tableEntries, store);
+    this.regions = new RegionTable(words, HEADER_BYTES / 4, facts.regionEntries, store);
+    this.intent = new Intent(words, MOVING_FIRST + MOVING.at.intent, store);
+    this.#words = words;
+    this.#store = store;
+  }
+
+  /** Checks what `formatTableFile` wrote. A string says what is wrong, for people. */
+  static open(mapping: Mapping, store: StoreWord = storeWord): TableFile | string {
+    const reason = invalid(mapping);
+    if (reason !== undefined) return reason;
+    return new TableFile(mapping, readFacts(mapping), store);
+  }
+
+  get incarnation(): number {
+    return readU32(this.#words, MOVING_FIRST + MOVING.at.incarnation);
+  }
+
+  /** The first change of a new node process: from then on every epoch given before is old. */
+  raiseIncarnation(): void {
+    this.#store(this.#words, MOVING_FIRST + MOVING.at.incarnation, this.incarnation + 1);
+  }
+
+  get pagesPerRegion(): number {
+    return this.facts.regionBytes / this.facts.pageBytes;
+  }
+}
+
+function invalid(mapping: Mapping): string | undefined {
+  const { words } = mapping;
+  const at = STATIC.at;
+  if (words.length * 4 < HEADER_BYTES) return 'the table file is shorter than its header';
+  if (readU32(words, at.magic) !== MAGIC) return 'this is not a table file (no MRKT at its start)';
+  const version = readU32(words, at.version);
+  if (version !== VERSION) return `table file version ${version}; this program knows ${VERSION}`;
+  if (readU32(words, at.staticBytes) !== STATIC.words * 4)
+    return 'the table file has a head of a wrong length';
+  if (readU32(words, at.checksum) !== staticChecksum(mapping)) {
+    return 'the checksum of the table file does not match: its head was overwritten';
+  }
+  const facts = readFacts(mapping);
+  const buckets = facts.tableEntries / ENTRIES_PER_BUCKET;
+  if (
+    !Number.isInteger(Math.log2(buckets)) ||
+    tableOffset(facts) !== readU32(words, at.tableOffset)
+  ) {
+    return 'the table file describes a layout that cannot be';
+  }
+  const end = tableOffset(facts) / 4 + facts.tableEntries * ENTRY_WORDS;
+  if (end > words.length) return 'the table file is shorter than its head says';
+  return undefined;
+}
+
+function readFacts(mapping: Mapping): TableFacts {
+  const { words } = mapping;
+  const at = STATIC.at;
+  const length = Math.min(readU32(words, at.nodeIdBytes), NODE_ID_BYTES_MAX);
+  let nodeId = '';
+  for (let i = 0; i < length; i++) {
+    nodeId += String.fromCharCode(mapping.bytes[at.nodeId * 4 + i] as number);
+  }
+  return {
+    nodeId,
+    memoryId: readU53(words, at.memoryId),
+    pageBytes: readU32(words, at.pageBytes),
+    frames: readU32(words, at.frames),
+    tableEntries: readU32(words, at.tableEntries),
+    regionEntries: readU32(words, at.regionEntries),
+    regionBytes: readU32(words, at.regionBytes),
+  };
+}
