@@ -1,0 +1,523 @@
+/**
+ * Every message of the protocol, declared once.
+ *
+ * A message is a header of 16 bytes and a body. Requests and replies have the same type; a reply
+ * has the flag `REPLY` and a status. A reply whose status is not `Ok` carries a `Refusal` (calls)
+ * or nothing (data messages) in place of its body. To add a call: its number in `MessageType`, its
+ * structs, its line in `CALLS`; numbers are never used again for another meaning.
+ */
+
+import { Status } from '../base/status.js';
+import * as limits from './limits.js';
+import { bytes, list, pad, struct, text, u8, u16, u32, u53, u64, type Fields } from './struct.js';
+
+const name = text(limits.NAME_BYTES_MAX);
+
+export const MessageType = {
+  // The connection itself.
+  Hello: 1,
+  Goodbye: 2,
+
+  // Data: executed by the memory node without an object per message.
+  Read: 16,
+  Write: 17,
+  CompareAndSwap: 18,
+  FetchAndAdd: 19,
+  Reserve: 20,
+  Unreserve: 21,
+  Fence: 22,
+  Ping: 23,
+
+  // Calls to a memory node.
+  OpenWindow: 32,
+  CloseWindow: 33,
+  Alloc: 34,
+  ConfirmAlloc: 35,
+  Free: 36,
+  Inspect: 37,
+  Protect: 38,
+  Counters: 39,
+  NodeRegions: 40,
+  GrantRegion: 48,
+  RemoveSpace: 49,
+
+  // Calls to the controller.
+  JoinNode: 64,
+  Heartbeat: 65,
+  NodeEnded: 66,
+  JoinHost: 67,
+  HostHeartbeat: 68,
+  OpenSpace: 72,
+  ListSpaces: 73,
+  RemoveSpaceByName: 74,
+  SpaceRegions: 75,
+  GrantRegions: 76,
+  PutFiles: 80,
+  GetFile: 81,
+  ListFiles: 82,
+  RemoveFile: 83,
+  ListNodes: 88,
+  RackStatus: 89,
+} as const;
+export type MessageType = (typeof MessageType)[keyof typeof MessageType];
+
+/** Whether a type is one of the data messages, which no call ever has. */
+export function isDataType(type: number): boolean {
+  return type >= MessageType.Read && type <= MessageType.Ping;
+}
+
+// ------------------------------------------------------------------------------- frame, header
+
+/** In front of every frame. Never changes, so that any two versions can refuse each other. */
+export const FrameHeader = struct('FrameHeader', 16, {
+  magic: u32, // `MRK1`.
+  length: u32, // Of the whole frame, this header included; a multiple of 8.
+  checksum: u32, // CRC-32C of the whole frame with this field as 0.
+  count: u16, // Messages in the frame; at least 1.
+  version: u16, // The version that both sides agreed on; the lowest known one before that.
+});
+
+/** In front of every message. */
+export const MessageHeader = struct('MessageHeader', 16, {
+  type: u8, // One of `MessageType`.
+  flags: u8, // Bit 0: this is a reply. The others are zero.
+  status: u16, // Of a reply, one of `Status`; zero in a request.
+  length: u32, // Of the whole message, this header included; a multiple of 8.
+  sequence: u32, // Requests of a connection are numbered 1, 2, 3, ...; a reply repeats the number.
+  extra: u32, // The window in data requests; in replies to Read bytes, to Reserve pages.
+});
+
+export const MessageFlag = { REPLY: 1 } as const;
+
+/** Why a call was refused, for people; the status is in the header. */
+export const Refusal = struct('Refusal', 0, { reason: text(limits.REASON_BYTES_MAX) });
+
+// -------------------------------------------------------------------------------------- hello
+
+/** The first request of every connection; nothing else is sent before its reply. */
+export const HelloRequest = struct('HelloRequest', 40, {
+  versionMin: u16, // The versions that the client speaks.
+  versionMax: u16,
+  capabilities: u32, // Bits of `Capability` that the client knows.
+  client: u53, // Random, chosen when the client's process started.
+  connection: u32, // Number of this connection: rises with each that this client opens.
+  previous: u32, // The connection whose requests are still open at the client, or 0.
+  acknowledged: u32, // The highest sequence of `previous` whose reply has arrived; 0: none.
+  reserved: pad(4),
+  instance: u53, // `instance` of the process that `previous` led to, or 0.
+});
+
+/** What became of one write, atomic or call that the client may have missed. */
+export const MissedResult = struct('MissedResult', 24, {
+  sequence: u32, // On the previous connection.
+  status: u16,
+  type: u8,
+  bodyKept: u8, // 1: `body` is the reply's body; 0: a data message, or the body was too large.
+  low: u32, // Value of an atomic; `extra` of Reserve in `low`.
+  high: u32,
+  extra: u32,
+  reserved: pad(4),
+  body: bytes(limits.RECORD_BODY_BYTES_MAX),
+});
+
+/** Status Stale: a later connection of this client is open. Unsupported: no version in common. */
+export const HelloReply = struct('HelloReply', 40, {
+  version: u16, // The version that is spoken from here on.
+  recordKnown: u8, // 1: `executed` and `missed` tell everything about `previous`.
+  reserved: pad(1),
+  capabilities: u32, // Bits that both sides know.
+  instance: u53, // Random, chosen when this process started: another one has no old windows.
+  executed: u32, // The last sequence of `previous` that was executed; no later one ever will be.
+  inFlightMax: u32, // Requests that may be unanswered on this connection.
+  incarnation: u32, // Of the memory node, else 0.
+  reservedToo: pad(4),
+  missed: list(MissedResult, limits.RECORD_RESULTS),
+});
+
+/** Ends a client in order: its record, windows and reservations go at once. Has no reply. */
+export const GoodbyeRequest = struct('GoodbyeRequest', 0, {});
+
+/** Bits of `capabilities`. None yet: a bit is added with the first feature that is optional. */
+export const Capability = {} as const;
+export const CAPABILITIES = 0;
+
+// --------------------------------------------------------------------------------------- data
+
+/** What every data request begins with; `extra` in its header is the window. */
+const target = {
+  address: u53, // In the window's space.
+  bytes: u32, // Within one page, but for Reserve. Of atomics 8.
+  epoch: u32, // Of the window; a stale one is refused.
+} as const;
+
+/** Reply: `extra` bytes of data, then zeros up to a multiple of 8. */
+export const ReadRequest = struct('ReadRequest', 16, { ...target });
+
+/** Followed by `bytes` bytes of data, then zeros up to a multiple of 8. */
+export const WriteRequest = struct('WriteRequest', 16, { ...target });
+
+export const CompareAndSwapRequest = struct('CompareAndSwapRequest', 32, {
+  ...target,
+  expected: u64, // The word is changed if it has this value,
+  desired: u64, // to this one.
+});
+
+export const FetchAndAddRequest = struct('FetchAndAddRequest', 24, {
+  ...target,
+  delta: u64, // Added modulo 2^64.
+});
+
+/** Reply to both atomics. */
+export const OldValue = struct('OldValue', 8, {
+  old: u64, // The word before; the swap was made if it equals `expected`.
+});
+
+/** Promises frames for untouched pages of a range; the reply's `extra` says for how many. */
+export const ReserveRequest = struct('ReserveRequest', 16, { ...target });
+
+/** Unreserve, Fence and Ping have an empty body, and so have their replies. */
+export const EmptyRequest = struct('EmptyRequest', 0, {});
+
+// ------------------------------------------------------------------------ calls: memory node
+
+export const Right = { READ: 1, WRITE: 2 } as const;
+const RIGHTS_MAX = 3;
+
+const rightsRule = (value: { readonly rights: number }): string | null =>
+  value.rights <= RIGHTS_MAX ? null : `rights ${value.rights} are none of 0 to ${RIGHTS_MAX}`;
+
+/** Refused with NotFound where the node holds no region of the space. */
+export const OpenWindowRequest = struct(
+  'OpenWindowRequest',
+  8,
+  { space: u32, rights: u32 },
+  rightsRule,
+);
+export const OpenWindowReply = struct('OpenWindowReply', 16, {
+  window: u32,
+  epoch: u32,
+  pageBytes: u32,
+  reserved: pad(4),
+});
+
+export const CloseWindowRequest = struct('CloseWindowRequest', 8, {
+  window: u32,
+  reserved: pad(4),
+});
+
+export const AllocFlag = {
+  /** This is not the first piece of an allocation over several regions. */
+  CONTINUATION: 1,
+  /** Another piece follows in the next region. */
+  CONTINUES: 2,
+  /** Expires after 30 s unless it is confirmed. */
+  PROVISIONAL: 4,
+} as const;
+const ALLOC_FLAGS_ALL = 7;
+
+/** Refused with NoSpace where the region has no free range that is long enough. */
+export const AllocRequest = struct(
+  'AllocRequest',
+  32,
+  {
+    space: u32,
+    region: u32,
+    bytes: u53, // Rounded up to pages by the node.
+    wish: u53, // The address to allocate at if it is free there; 0: any.
+    flags: u32, // Of `AllocFlag`.
+    reserved: pad(4),
+  },
+  (value) => (value.flags <= ALLOC_FLAGS_ALL ? null : `flags ${value.flags} are unknown`),
+);
+export const AllocReply = struct('AllocReply', 8, { address: u53 });
+
+/** A whole allocation, or piece of one, by the address of its first byte. */
+export const AllocationRequest = struct('AllocationRequest', 16, {
+  space: u32,
+  reserved: pad(4),
+  address: u53,
+});
+export const FreeReply = struct('FreeReply', 8, { bytes: u53 });
+
+/** Of the allocation that `address` lies in. */
+export const InspectReply = struct('InspectReply', 24, {
+  base: u53,
+  bytes: u53, // Within this region.
+  flags: u32, // Of `AllocFlag`.
+  rights: u32, // Of the page of the address that was asked for.
+});
+
+export const ProtectRequest = struct(
+  'ProtectRequest',
+  24,
+  {
+    space: u32,
+    rights: u32, // Bits of `Right`; 0: none.
+    address: u53, // Where a page begins.
+    bytes: u53, // Rounded up to pages.
+  },
+  rightsRule,
+);
+
+export const RegionHeld = struct('RegionHeld', 16, {
+  space: u32,
+  region: u32,
+  epoch: u32,
+  reserved: pad(4),
+});
+
+/** Idempotent: the same space, region and epoch any number of times. Stale: a lower epoch. */
+export const GrantRegionRequest = struct('GrantRegionRequest', 16, {
+  space: u32,
+  region: u32,
+  epoch: u32,
+  pageBytes: u32, // Of the space; refused with Unsupported where the node has another size.
+});
+
+export const RemoveSpaceRequest = struct('RemoveSpaceRequest', 8, { space: u32, reserved: pad(4) });
+export const JsonReply = struct('JsonReply', 0, { json: text(limits.JSON_BYTES_MAX) });
+
+/** Regions that the node holds, from the given place in its list on. */
+export const NodeRegionsRequest = struct('NodeRegionsRequest', 8, { after: u32, reserved: pad(4) });
+export const NodeRegionsReply = struct('NodeRegionsReply', 8, {
+  more: u32, // `after` of the next request, or 0 when these were the last.
+  reserved: pad(4),
+  regions: list(RegionHeld, limits.REGIONS_PER_MESSAGE_MAX),
+});
+
+// ------------------------------------------------------------------------- calls: controller
+
+export const NodeState = { SERVING: 0, DRAINING: 1, AWAY: 2, LOST: 3, ENDED: 4 } as const;
+export type NodeState = (typeof NodeState)[keyof typeof NodeState];
+
+export const JoinNodeRequest = struct('JoinNodeRequest', 32, {
+  memoryId: u53, // Random, made with the memory: another one means that the old contents are gone.
+  bytesLent: u53,
+  incarnation: u32,
+  pageBytes: u32,
+  pid: u32, // Of the process that serves.
+  reserved: pad(4),
+  id: name,
+  address: name, // Where it listens.
+  machine: name,
+  regions: list(RegionHeld, limits.REGIONS_PER_MESSAGE_MAX), // All that it holds.
+});
+export const JoinReply = struct('JoinReply', 8, { heartbeatMs: u32, reserved: pad(4) });
+
+export const HeartbeatRequest = struct('HeartbeatRequest', 40, {
+  memoryId: u53,
+  bytesLent: u53,
+  bytesUsed: u53, // In frames that hold something.
+  bytesCommitted: u53, // In pages that are allocated.
+  incarnation: u32,
+  state: u32, // Of `NodeState`.
+  id: name,
+});
+export const HeartbeatReply = struct('HeartbeatReply', 8, {
+  known: u8, // 0: join again.
+  reserved: pad(7),
+});
+
+/** From whoever can prove that the memory is gone: its supervisor, or who started that. */
+export const NodeEndedRequest = struct('NodeEndedRequest', 8, { memoryId: u53, id: name });
+
+export const JoinHostRequest = struct('JoinHostRequest', 8, {
+  pid: u32,
+  reserved: pad(4),
+  id: name,
+  address: name,
+  machine: name,
+});
+export const HostHeartbeatRequest = struct('HostHeartbeatRequest', 0, { id: name });
+
+export const SpaceKind = { DRAM: 0, PERSISTENT: 1 } as const;
+
+/** Refused with NotFound where there is none and `create` is 0. */
+export const OpenSpaceRequest = struct('OpenSpaceRequest', 8, {
+  create: u8, // 1: make it if there is none.
+  kind: u8, // Of `SpaceKind`; of one that is created.
+  reserved: pad(2),
+  pageBytes: u32, // Of one that is created; 0: the rack's default.
+  name,
+});
+export const OpenSpaceReply = struct('OpenSpaceReply', 16, {
+  space: u32, // Never used for another space.
+  pageBytes: u32,
+  regions: u32, // How many are granted.
+  kind: u8,
+  created: u8,
+  reserved: pad(2),
+});
+
+export const ListSpacesRequest = struct('ListSpacesRequest', 0, {
+  after: name, // Names that are greater than this one.
+});
+export const SpaceFacts = struct('SpaceFacts', 16, {
+  space: u32,
+  pageBytes: u32,
+  regions: u32,
+  kind: u8,
+  removing: u8, // 1: being removed, until every node has forgotten it.
+  reserved: pad(2),
+  name,
+});
+export const ListSpacesReply = struct('ListSpacesReply', 8, {
+  more: u8, // 1: ask again after the last name.
+  reserved: pad(7),
+  spaces: list(SpaceFacts, limits.SPACES_PER_MESSAGE_MAX),
+});
+
+export const RemoveSpaceByNameRequest = struct('RemoveSpaceByNameRequest', 0, { name });
+
+export const NodePlace = struct('NodePlace', 8, {
+  state: u32, // Of `NodeState`.
+  reserved: pad(4),
+  id: name,
+  address: name,
+});
+export const RegionPlace = struct('RegionPlace', 16, {
+  region: u32,
+  epoch: u32,
+  node: u32, // Index in the list of nodes of the same message.
+  lost: u32, // 1: the memory that held it is gone; its contents are DataLost.
+});
+export const SpaceRegionsRequest = struct('SpaceRegionsRequest', 8, {
+  space: u32,
+  after: u32, // Regions above this one; 0: all, because region 0 is never used.
+});
+export const SpaceRegionsReply = struct('SpaceRegionsReply', 8, {
+  more: u8, // 1: ask again after the last region.
+  reserved: pad(7),
+  nodes: list(NodePlace, limits.NODES_MAX),
+  regions: list(RegionPlace, limits.REGIONS_PER_MESSAGE_MAX),
+});
+
+export const GrantRegionsRequest = struct('GrantRegionsRequest', 8, {
+  space: u32,
+  count: u32, // Neighbours in the space, for one allocation.
+  near: name, // The node to prefer, or empty.
+});
+
+export const FilePlace = struct('FilePlace', 24, {
+  space: u32, // 0: there is none.
+  reserved: pad(4),
+  address: u53,
+  length: u53,
+});
+export const FileEntry = struct('FileEntry', 24, {
+  space: u32,
+  reserved: pad(4),
+  address: u53,
+  length: u53,
+  key: text(limits.KEY_BYTES_MAX),
+  sha256: text(limits.DIGEST_BYTES_MAX), // In hexadecimal.
+});
+export const PutFilesRequest = struct('PutFilesRequest', 0, {
+  files: list(FileEntry, limits.FILES_PER_MESSAGE_MAX),
+});
+export const PutFilesReply = struct('PutFilesReply', 0, {
+  replaced: list(FilePlace, limits.FILES_PER_MESSAGE_MAX), // As many as there were files.
+});
+export const FileRequest = struct('FileRequest', 0, { key: text(limits.KEY_BYTES_MAX) });
+export const ListFilesRequest = struct('ListFilesRequest', 8, {
+  limit: u32,
+  reserved: pad(4),
+  prefix: text(limits.KEY_BYTES_MAX),
+  after: text(limits.KEY_BYTES_MAX),
+});
+export const ListFilesReply = struct('ListFilesReply', 8, {
+  more: u8, // 1: ask again after the last key.
+  reserved: pad(7),
+  files: list(FileEntry, limits.FILES_PER_MESSAGE_MAX),
+});
+
+export const MemberFacts = struct('MemberFacts', 40, {
+  bytesLent: u53,
+  bytesUsed: u53,
+  bytesCommitted: u53,
+  pid: u32,
+  state: u32, // Of `NodeState`.
+  incarnation: u32,
+  isHost: u8, // 1: a host, which lends nothing.
+  reserved: pad(3),
+  id: name,
+  address: name,
+  machine: name,
+});
+export const ListNodesReply = struct('ListNodesReply', 0, {
+  members: list(MemberFacts, 2 * limits.NODES_MAX),
+});
+
+// -------------------------------------------------------------------------------- the tables
+
+interface CallFacts {
+  readonly request: unknown;
+  readonly reply: unknown;
+  /** Doing it twice is as good as once: its result is not kept, a lost reply is asked for anew. */
+  readonly repeatable: boolean;
+}
+
+const Empty = EmptyRequest;
+const M = MessageType;
+
+/** Every call: what it carries, and whether it may be repeated after a lost reply. */
+export const CALLS = {
+  [M.OpenWindow]: { request: OpenWindowRequest, reply: OpenWindowReply, repeatable: true },
+  [M.CloseWindow]: { request: CloseWindowRequest, reply: Empty, repeatable: false },
+  [M.Alloc]: { request: AllocRequest, reply: AllocReply, repeatable: false },
+  [M.ConfirmAlloc]: { request: AllocationRequest, reply: Empty, repeatable: false },
+  [M.Free]: { request: AllocationRequest, reply: FreeReply, repeatable: false },
+  [M.Inspect]: { request: AllocationRequest, reply: InspectReply, repeatable: true },
+  [M.Protect]: { request: ProtectRequest, reply: Empty, repeatable: false },
+  [M.Counters]: { request: Empty, reply: JsonReply, repeatable: true },
+  [M.NodeRegions]: { request: NodeRegionsRequest, reply: NodeRegionsReply, repeatable: true },
+  [M.GrantRegion]: { request: GrantRegionRequest, reply: Empty, repeatable: true },
+  [M.RemoveSpace]: { request: RemoveSpaceRequest, reply: Empty, repeatable: true },
+  [M.JoinNode]: { request: JoinNodeRequest, reply: JoinReply, repeatable: true },
+  [M.Heartbeat]: { request: HeartbeatRequest, reply: HeartbeatReply, repeatable: true },
+  [M.NodeEnded]: { request: NodeEndedRequest, reply: Empty, repeatable: true },
+  [M.JoinHost]: { request: JoinHostRequest, reply: JoinReply, repeatable: true },
+  [M.HostHeartbeat]: { request: HostHeartbeatRequest, reply: HeartbeatReply, repeatable: true },
+  [M.OpenSpace]: { request: OpenSpaceRequest, reply: OpenSpaceReply, repeatable: false },
+  [M.ListSpaces]: { request: ListSpacesRequest, reply: ListSpacesReply, repeatable: true },
+  [M.RemoveSpaceByName]: { request: RemoveSpaceByNameRequest, reply: Empty, repeatable: false },
+  [M.SpaceRegions]: { request: SpaceRegionsRequest, reply: SpaceRegionsReply, repeatable: true },
+  [M.GrantRegions]: { request: GrantRegionsRequest, reply: SpaceRegionsReply, repeatable: false },
+  [M.PutFiles]: { request: PutFilesRequest, reply: PutFilesReply, repeatable: false },
+  [M.GetFile]: { request: FileRequest, reply: FileEntry, repeatable: true },
+  [M.ListFiles]: { request: ListFilesRequest, reply: ListFilesReply, repeatable: true },
+  [M.RemoveFile]: { request: FileRequest, reply: FileEntry, repeatable: false },
+  [M.ListNodes]: { request: Empty, reply: ListNodesReply, repeatable: true },
+  [M.RackStatus]: { request: Empty, reply: JsonReply, repeatable: true },
+} as const satisfies Partial<Record<MessageType, CallFacts>>;
+
+export type CallType = keyof typeof CALLS;
+
+/** What is sent with a call of type `T`. */
+export type Request<T extends MessageType> = T extends CallType
+  ? Fields<(typeof CALLS)[T]['request']>
+  : never;
+
+/** A call that was refused; `reason` is for people and may be empty. */
+export interface Refused {
+  readonly status: Exclude<Status, typeof Status.Ok>;
+  readonly reason: string;
+}
+
+/** What comes back: the declared fields with status Ok, or why there are none. */
+export type Reply<T extends MessageType> = T extends CallType
+  ? ({ readonly status: typeof Status.Ok } & Fields<(typeof CALLS)[T]['reply']>) | Refused
+  : never;
+
+export function isCallType(type: number): type is CallType {
+  return Object.hasOwn(CALLS, type);
+}
+
+const NAMES = new Map<number, string>(
+  Object.entries(MessageType).map(([key, value]) => [value, key]),
+);
+
+/** For people: the name of a message type that may have come from outside. */
+export function messageName(type: number): string {
+  return NAMES.get(type) ?? `type ${type}`;
+}
