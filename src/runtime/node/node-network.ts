@@ -1,0 +1,259 @@
+/**
+ * Listening and connecting: sockets of node:net become streams, sockets of node:dgram datagrams.
+ *
+ * A listener can share its port with HTTP. Then the first bytes of each accepted socket decide:
+ * what begins with our magic becomes a stream, anything else goes to the HTTP server with the
+ * bytes put back.
+ */
+
+import dgram from 'node:dgram';
+import { unlinkSync } from 'node:fs';
+import type { Server as HttpServer } from 'node:http';
+import net from 'node:net';
+import {
+  type Address,
+  type DatagramHandler,
+  type DatagramSocket,
+  type Listener,
+  type Network,
+  NetworkError,
+  type Stream,
+  type StreamHandler,
+} from '../network.js';
+import { formatAddress, networkError, type Place, parseAddress } from './addresses.js';
+import { NodeStream, type StreamWorld } from './node-stream.js';
+
+/** The first bytes of a stream of ours, where its port is shared: "MRK1". */
+export const STREAM_MAGIC = Uint8Array.of(0x4d, 0x52, 0x4b, 0x31);
+/** A socket on a shared port that says nothing for so long is closed. */
+const FIRST_BYTES_MS_MAX = 10_000;
+const BACKLOG = 1024;
+
+type Accept = (stream: Stream) => StreamHandler;
+
+export class NodeNetwork implements Network {
+  readonly #world: StreamWorld;
+  #http: HttpServer | undefined;
+
+  constructor(world: StreamWorld) {
+    this.#world = world;
+  }
+
+  /**
+   * Listeners made from now on hand every socket that does not begin with `STREAM_MAGIC` to
+   * `server`. Not part of `Network`: only applications, which choose this runtime, know HTTP.
+   */
+  serveHttp(server: HttpServer | undefined): void {
+    this.#http = server;
+  }
+
+  async listen(address: Address, accept: Accept): Promise<Listener> {
+    const place = streamPlace(address);
+    const http = this.#http;
+    const server = net.createServer({ noDelay: true }, (socket) => {
+      if (http === undefined) this.#accepted(socket, accept, undefined);
+      else this.#sort(socket, accept, http);
+    });
+    await this.#bindServer(server, place, address);
+    return new NodeListener(server, place);
+  }
+
+  async connect(address: Address, handler: StreamHandler, timeoutMs: number): Promise<Stream> {
+    const place = streamPlace(address);
+    return new Promise((resolve, reject) => {
+      const target = place.kind === 'unix' ? { path: place.path } : place;
+      const socket = net.connect({ ...target, noDelay: true });
+      const fail = (error: Error): void => {
+        clearTimeout(timer);
+        socket.destroy();
+        reject(networkError(`cannot connect to ${address}`, error));
+      };
+      const timer = setTimeout(() => {
+        fail(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' }));
+      }, timeoutMs);
+      socket.once('error', fail);
+      socket.once('connect', () => {
+        clearTimeout(timer);
+        socket.off('error', fail);
+        const stream = new NodeStream(socket, address, this.#world);
+        stream.open(handler);
+        resolve(stream);
+      });
+    });
+  }
+
+  async bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket> {
+    const place = parseAddress(address);
+    if (place.kind !== 'udp') throw wrongKind(address, 'udp://HOST:PORT');
+    const socket = dgram.createSocket(place.host.includes(':') ? 'udp6' : 'udp4');
+    return new Promise((resolve, reject) => {
+      socket.once('error', (error) => {
+        socket.close();
+        reject(networkError(`cannot bind ${address}`, error));
+      });
+      socket.bind({ address: place.host, port: place.port, exclusive: true }, () => {
+        socket.removeAllListeners('error');
+        resolve(new NodeDatagramSocket(socket, handler));
+      });
+    });
+  }
+
+  #accepted(socket: net.Socket, accept: Accept, first: Uint8Array | undefined): void {
+    const remote =
+      socket.remoteAddress === undefined
+        ? 'unix://'
+        : formatAddress('tcp', socket.remoteAddress, socket.remotePort ?? 0);
+    const stream = new NodeStream(socket, remote, this.#world);
+    stream.open(accept(stream), first);
+  }
+
+  /** Waits for the first bytes of a socket on a shared port. */
+  #sort(socket: net.Socket, accept: Accept, http: HttpServer): void {
+    let first: Uint8Array = new Uint8Array(0);
+    const timer = setTimeout(() => socket.destroy(), FIRST_BYTES_MS_MAX);
+    const ignore = (): void => clearTimeout(timer);
+    const look = (chunk: Buffer): void => {
+      first = first.length === 0 ? chunk : Buffer.concat([first, chunk]);
+      const verdict = beginsWithMagic(first);
+      if (verdict === undefined) return;
+      clearTimeout(timer);
+      socket.off('data', look);
+      socket.off('error', ignore);
+      socket.off('close', ignore);
+      if (verdict) this.#accepted(socket, accept, first);
+      else handToHttp(socket, first, http);
+    };
+    socket.on('data', look);
+    socket.on('error', ignore);
+    socket.on('close', ignore);
+  }
+
+  async #bindServer(server: net.Server, place: Place, address: Address): Promise<void> {
+    try {
+      await listening(server, place);
+    } catch (error) {
+      const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+      if (!taken || place.kind !== 'unix' || (await answers(place.path))) {
+        throw networkError(`cannot listen on ${address}`, error);
+      }
+      // The file of a process that was killed: nobody answers there any more.
+      unlinkSync(place.path);
+      await listening(server, place).catch((again: unknown) => {
+        throw networkError(`cannot listen on ${address}`, again);
+      });
+    }
+  }
+}
+
+class NodeListener implements Listener {
+  readonly address: Address;
+  readonly #server: net.Server;
+
+  constructor(server: net.Server, place: Place) {
+    this.#server = server;
+    const bound = server.address();
+    this.address =
+      bound !== null && typeof bound === 'object'
+        ? formatAddress('tcp', bound.address, bound.port)
+        : `unix://${place.kind === 'unix' ? place.path : ''}`;
+  }
+
+  /** Does not wait for the accepted streams, as `server.close` with a callback would. */
+  close(): Promise<void> {
+    this.#server.close();
+    return Promise.resolve();
+  }
+}
+
+class NodeDatagramSocket implements DatagramSocket {
+  readonly address: Address;
+  readonly #socket: dgram.Socket;
+  #closed = false;
+  /** The last address sent to, taken apart: mostly the next one is the same. */
+  #to: Address = '';
+  #place: Place = { kind: 'udp', host: '', port: 0 };
+
+  constructor(socket: dgram.Socket, handler: DatagramHandler) {
+    this.#socket = socket;
+    const bound = socket.address();
+    this.address = formatAddress('udp', bound.address, bound.port);
+    // What a datagram met on its way is no news: they may be lost.
+    socket.on('error', () => {});
+    let from: dgram.RemoteInfo | undefined;
+    let fromAddress = '';
+    socket.on('message', (bytes, info) => {
+      if (this.#closed) return;
+      if (info.port !== from?.port || info.address !== from.address) {
+        from = info;
+        fromAddress = formatAddress('udp', info.address, info.port);
+      }
+      handler.received(this, fromAddress, bytes);
+    });
+  }
+
+  send(to: Address, bytes: Uint8Array): void {
+    if (this.#closed) return;
+    if (to !== this.#to) {
+      this.#place = parseAddress(to);
+      this.#to = to;
+    }
+    if (this.#place.kind === 'unix') throw wrongKind(to, 'udp://HOST:PORT');
+    // A copy, since the bytes are the caller's again when this returns.
+    this.#socket.send(Buffer.from(bytes), this.#place.port, this.#place.host, () => {});
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#socket.close();
+  }
+}
+
+function listening(server: net.Server, place: Place): Promise<void> {
+  const where = place.kind === 'unix' ? { path: place.path } : place;
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ ...where, backlog: BACKLOG, exclusive: true }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+/** Whether somebody accepts at a socket file. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = net.connect({ path });
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'));
+  });
+}
+
+/** Undefined while there are too few bytes to tell. */
+function beginsWithMagic(bytes: Uint8Array): boolean | undefined {
+  for (let i = 0; i < STREAM_MAGIC.length; i++) {
+    if (i === bytes.length) return undefined;
+    if (bytes[i] !== STREAM_MAGIC[i]) return false;
+  }
+  return true;
+}
+
+function handToHttp(socket: net.Socket, first: Uint8Array, http: HttpServer): void {
+  socket.pause();
+  socket.unshift(first);
+  http.emit('connection', socket);
+  process.nextTick(() => socket.resume());
+}
+
+function streamPlace(address: Address): Place {
+  const place = parseAddress(address);
+  if (place.kind === 'udp') throw wrongKind(address, 'tcp://HOST:PORT or unix:///PATH');
+  return place;
+}
+
+function wrongKind(address: Address, wanted: string): NetworkError {
+  return new NetworkError('invalid', `"${address}" is of the wrong kind here; write ${wanted}`);
+}

@@ -1,0 +1,93 @@
+/**
+ * Every system call that Node does not offer, declared once. Nothing else imports koffi.
+ *
+ * Pointers are given as plain numbers (user space addresses stay below 2^47): a base address is
+ * asked for once per buffer with `addressOf`, and an offset then costs an addition and no object.
+ * Whoever keeps an address must keep the buffer too, or the collector frees the memory under it.
+ */
+
+import koffi from 'koffi';
+import { assert } from '../../base/assert.js';
+
+const libc = koffi.load(null);
+
+// koffi has no ssize_t and size_t; on the Linux targets we support they are long and unsigned long.
+type Transfer = (fd: number, address: number, bytes: number, flags: number) => number;
+export const recv: Transfer = libc.func(
+  'long recv(int fd, void *buffer, unsigned long bytes, int flags)',
+);
+export const send: Transfer = libc.func(
+  'long send(int fd, void *buffer, unsigned long bytes, int flags)',
+);
+export const schedYield: () => number = libc.func('int sched_yield()');
+
+export const epollCreate: (flags: number) => number = libc.func('int epoll_create1(int flags)');
+export const epollControl: (epoll: number, operation: number, fd: number, event: number) => number =
+  libc.func('int epoll_ctl(int epoll, int operation, int fd, void *event)');
+export const epollWait: (epoll: number, events: number, max: number, ms: number) => number =
+  libc.func('int epoll_wait(int epoll, void *events, int max, int ms)');
+
+export const memfdCreate: (name: string, flags: number) => number = libc.func(
+  'int memfd_create(const char *name, unsigned int flags)',
+);
+export const fallocate: (fd: number, mode: number, offset: number, bytes: number) => number =
+  libc.func('int fallocate(int fd, int mode, int64 offset, int64 bytes)');
+const mmap: (
+  address: null,
+  bytes: number,
+  protection: number,
+  flags: number,
+  fd: number,
+  offset: number,
+) => bigint = libc.func(
+  'void *mmap(void *address, unsigned long bytes, int protection, int flags, int fd, int64 offset)',
+);
+
+export const prctl: (
+  option: number,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+) => number = libc.func(
+  'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
+);
+
+export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
+export const EPOLL_CLOEXEC = 0x80000;
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLLIN = 1;
+export const FALLOC_PUNCH_HOLE_KEEP_SIZE = 0x3;
+export const PR_SET_PDEATHSIG = 1;
+export const SIGKILL = 9;
+export const EAGAIN = 11;
+const PROT_READ_WRITE = 3;
+const MAP_SHARED = 1;
+/** Longer views end the whole process instead of throwing. */
+const VIEW_BYTES_MAX = 2 ** 30;
+
+/** The reason of the last failed call on this thread; ask at once, or V8 may have made calls. */
+export function lastErrno(): number {
+  return koffi.errno();
+}
+
+export function errnoName(errno: number): string {
+  for (const [name, value] of Object.entries(koffi.os.errno)) if (value === errno) return name;
+  return `errno ${errno}`;
+}
+
+export function addressOf(bytes: Uint8Array): number {
+  return Number(koffi.address(bytes));
+}
+
+/** Maps part of a file, shared, for reading and writing. It is never unmapped. */
+export function mapShared(fd: number, offset: number, bytes: number): ArrayBuffer {
+  assert(bytes > 0 && bytes <= VIEW_BYTES_MAX, 'a view longer than 4 GiB ends the process');
+  const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, fd, offset);
+  if (address === 0n || BigInt.asIntN(64, BigInt(address)) === -1n) {
+    throw new Error(`mmap of ${bytes} bytes failed: ${errnoName(lastErrno())}`);
+  }
+  return koffi.view(address, bytes);
+}
