@@ -44,7 +44,10 @@ export function goodHistory(prng: Prng, shape: Shape): WordOperation[] {
     if (effectAt !== Infinity) effectBefore[client] = effectAt;
     const returnedAt = isUnknown ? Infinity : effectAt + prng.fraction();
     if (!isUnknown) returns.push(returnedAt);
-    planned.push({ operation: makeOperation(prng, shape, i, client, calledAt, returnedAt), effectAt });
+    planned.push({
+      operation: makeOperation(prng, shape, i, client, calledAt, returnedAt),
+      effectAt,
+    });
   }
   return perform(prng, planned);
 }
@@ -163,8 +166,7 @@ const ownOrderBroken: Lie = (_prng, history) => {
     const newer = writes.find(
       (one) => one.client === older.client && one.calledAt > older.calledAt && isKnown(one),
     );
-    const read =
-      newer && reads(history).find((one) => one.calledAt > Math.max(newer.returnedAt));
+    const read = newer && reads(history).find((one) => one.calledAt > Math.max(newer.returnedAt));
     if (read !== undefined) return replaceOne(history, read, { result: older.argument });
   }
   return undefined;

@@ -18,6 +18,9 @@ export interface WordValue {
 
 export const ZERO: WordValue = { low: 0, high: 0 };
 
+/** `returnedAt` of an operation that was refused, or that says nothing: as if never called. */
+export const DISCARDED = -Infinity;
+
 export interface WordOperation {
   readonly client: number;
   readonly verb: WordVerb;
@@ -60,8 +63,7 @@ export function describeOperation(operation: WordOperation): string {
   const what = {
     [WordVerb.read]: `read -> ${outcome}`,
     [WordVerb.write]: `write ${describeValue(argument)}${isOpen ? ' -> unknown' : ''}`,
-    [WordVerb.compareAndSwap]:
-      `swap ${describeValue(expected)} for ${describeValue(argument)} -> ${outcome}`,
+    [WordVerb.compareAndSwap]: `swap ${describeValue(expected)} for ${describeValue(argument)} -> ${outcome}`,
     [WordVerb.fetchAndAdd]: `add ${describeValue(argument)} -> ${outcome}`,
   }[verb];
   return `client ${operation.client} [${calledAt}, ${isOpen ? '...' : returnedAt}] ${what}`;

@@ -89,7 +89,9 @@ function randomShape(prng: Prng): Shape {
 describe('classics', () => {
   it('accepts reads on either side of a write that is under way', () => {
     const slow = op(1, write, [0, 10], 5);
-    expect(verdict([slow, op(2, read, [1, 2], 0, 0), op(2, read, [3, 4], 0, 5)])).toBe('linearizable');
+    expect(verdict([slow, op(2, read, [1, 2], 0, 0), op(2, read, [3, 4], 0, 5)])).toBe(
+      'linearizable',
+    );
     expect(verdict([slow, op(2, read, [1, 2], 0, 5), op(2, read, [3, 4], 0, 0)])).toBe('violation');
   });
 
@@ -112,8 +114,9 @@ describe('classics', () => {
     const history = [op(1, write, [0, OPEN], 5), op(1, write, [1, 2], 6)];
     expect(verdict([...history, op(2, read, [3, 4], 0, 6)])).toBe('linearizable');
     expect(verdict([...history, op(2, read, [3, 4], 0, 5)])).toBe('violation');
-    expect(verdict([op(1, write, [0, OPEN], 5), op(1, read, [1, 2], 0, 0), op(2, read, [3, 4], 0, 5)]))
-      .toBe('violation');
+    expect(
+      verdict([op(1, write, [0, OPEN], 5), op(1, read, [1, 2], 0, 0), op(2, read, [3, 4], 0, 5)]),
+    ).toBe('violation');
   });
 
   it('keeps the order of one client whose calls overlap', () => {
@@ -179,7 +182,9 @@ describe('generated histories', () => {
       for (const [name, lie] of Object.entries(LIES)) {
         const bad = lie(prng, operations);
         if (bad === undefined) continue;
-        expect(checkWord({ name, operations: bad }).kind, `${name}, seed ${seed}`).toBe('violation');
+        expect(checkWord({ name, operations: bad }).kind, `${name}, seed ${seed}`).toBe(
+          'violation',
+        );
         told.set(name, (told.get(name) ?? 0) + 1);
         total++;
       }

@@ -17,6 +17,7 @@
 import { assert, defined } from '../../base/assert.js';
 import { Prng } from '../../base/prng.js';
 import {
+  DISCARDED,
   describeOperation,
   describeValue,
   type WordHistory,
@@ -93,8 +94,9 @@ function prepare(all: readonly WordOperation[]): Problem {
   return problem;
 }
 
-/** A read that never returned says nothing. */
+/** A read that never returned says nothing, and what was refused did not happen. */
 function isUseless(operation: WordOperation): boolean {
+  if (operation.returnedAt === DISCARDED) return true;
   return operation.verb === WordVerb.read && operation.returnedAt === Infinity;
 }
 

@@ -1,0 +1,41 @@
+/**
+ * Invariant 2: a reply never carries somebody else's bytes, nor the bytes of a former life of the
+ * memory. Every written word says whose it is, so one look at one word is enough.
+ */
+
+import { type Allocation, isAtPlace, writeNumberOf } from '../journal.js';
+import type { WordValue } from './history.js';
+
+export interface Complaint {
+  readonly kind: string;
+  readonly text: string;
+}
+
+/** What is wrong with a word that a read brought which ended at `readAt`; notes what was seen. */
+export function examine(
+  allocation: Allocation,
+  place: number,
+  value: WordValue,
+  readAt: number,
+): Complaint | undefined {
+  const { low, high } = value;
+  if (high === 0 && (low === 0 || allocation.counters.has(place))) return undefined;
+  const where = `word ${place} of ${allocation.name}`;
+  if (high !== allocation.id) {
+    const owner = high === 0 ? 'of nobody' : `of allocation ${high}`;
+    return { kind: 'foreign', text: `${where} holds bytes ${owner} (${high}:${low})` };
+  }
+  const number = writeNumberOf(low);
+  const write = allocation.writes[number - 1];
+  if (!isAtPlace(low, place) || write === undefined) {
+    return { kind: 'misplaced', text: `${where} holds bytes of another place (${high}:${low})` };
+  }
+  if (place < write.firstWord || place >= write.firstWord + write.words) {
+    return { kind: 'misplaced', text: `${where} holds write ${number}, which does not reach it` };
+  }
+  if (write.calledAt > readAt) {
+    return { kind: 'too-early', text: `${where} held write ${number} before it was begun` };
+  }
+  allocation.seenWrites.add(number);
+  return undefined;
+}

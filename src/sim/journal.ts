@@ -1,0 +1,195 @@
+/**
+ * Everything that the clients of one simulated rack saw, in one order: what the checkers judge.
+ *
+ * Values say where they come from. The upper half of a word that was written is the number of its
+ * allocation, unique in the run and so naming the space too; the lower half is the number of the
+ * write within the allocation and the word's own place. A word that belongs to somebody else, to a
+ * former life of the frame, to another page or to a write that was refused is known at sight.
+ * Counters are the exception: they start from zero and hold sums.
+ */
+
+import { assert } from '../base/assert.js';
+import type { Outcome, StatusName } from '../base/status.js';
+import type { WordHistory, WordOperation, WordValue } from './checkers/history.js';
+
+export const WORD_BYTES = 8;
+const PLACE_BITS = 14;
+const PLACE_MASK = (1 << PLACE_BITS) - 1;
+const WRITES_MAX = 2 ** (32 - PLACE_BITS);
+
+/** How an operation of a client ended. */
+export interface Ended {
+  readonly code: StatusName;
+  readonly outcome: Outcome;
+}
+
+export const SUCCESS: Ended = { code: 'Ok', outcome: 'applied' };
+
+/** One change of a stretch of words by one operation. */
+export interface RangeWrite {
+  readonly number: number;
+  readonly firstWord: number;
+  readonly words: number;
+  readonly calledAt: number;
+  /** Undefined while it is under way, and for ever when its client was killed. */
+  ended: Ended | undefined;
+}
+
+/** A new object for every change, so that 'unchanged since' is one comparison. */
+export interface Rights {
+  readonly text: 'none' | 'r' | 'rw';
+}
+
+/** Memory that one client was given, from then on used by all. */
+export class Allocation {
+  /** From 1; unique in the run. */
+  readonly id: number;
+  readonly space: string;
+  readonly at: number;
+  readonly bytes: number;
+  readonly client: number;
+  readonly calledAt: number;
+  readonly returnedAt: number;
+  /** Words that are only ever added to, hold sums and no origin. */
+  readonly counters: ReadonlySet<number>;
+  readonly writes: RangeWrite[] = [];
+  readonly words: Map<number, WordHistory> = new Map();
+  /** Numbers of the writes of which some word was read back. */
+  readonly seenWrites: Set<number> = new Set();
+  /** When somebody began to free it; from then on its contents mean nothing. */
+  freeCalledAt = Infinity;
+  freed: Ended | undefined;
+  /** When the memory of its node ended. */
+  lostAt = Infinity;
+  /** Undefined while they are being changed, or when the outcome of a change is unknown. */
+  rights: Rights | undefined = { text: 'rw' };
+
+  constructor(facts: AllocationFacts) {
+    this.id = facts.id;
+    this.space = facts.space;
+    this.at = facts.at;
+    this.bytes = facts.bytes;
+    this.client = facts.client;
+    this.calledAt = facts.calledAt;
+    this.returnedAt = facts.returnedAt;
+    this.counters = facts.counters;
+  }
+
+  get name(): string {
+    return `allocation ${this.id} (${this.space} at ${this.at}, ${this.bytes} bytes)`;
+  }
+
+  get wordCount(): number {
+    return this.bytes / WORD_BYTES;
+  }
+
+  beginWrite(firstWord: number, words: number, calledAt: number): RangeWrite {
+    const number = this.writes.length + 1;
+    assert(number < WRITES_MAX, 'too many writes for one allocation');
+    const write: RangeWrite = { number, firstWord, words, calledAt, ended: undefined };
+    this.writes.push(write);
+    return write;
+  }
+
+  /** What write `number` puts into the word at `place`. */
+  value(number: number, place: number): WordValue {
+    return { low: lowHalf(number, place), high: this.id };
+  }
+
+  record(place: number, operation: WordOperation): WordOperation {
+    let history = this.words.get(place);
+    if (history === undefined) {
+      history = { name: `${this.name} word ${place}`, operations: [] };
+      this.words.set(place, history);
+    }
+    history.operations.push(operation);
+    return operation;
+  }
+}
+
+export interface AllocationFacts {
+  readonly id: number;
+  readonly space: string;
+  readonly at: number;
+  readonly bytes: number;
+  readonly client: number;
+  readonly calledAt: number;
+  readonly returnedAt: number;
+  readonly counters: ReadonlySet<number>;
+}
+
+function lowHalf(number: number, place: number): number {
+  return ((number << PLACE_BITS) | (place & PLACE_MASK)) >>> 0;
+}
+
+/** What the lower half of a written word says of itself. */
+export function writeNumberOf(low: number): number {
+  return low >>> PLACE_BITS;
+}
+
+export function isAtPlace(low: number, place: number): boolean {
+  return (low & PLACE_MASK) === (place & PLACE_MASK);
+}
+
+/** A complaint of a checker: which rule, and what was seen. */
+export interface Violation {
+  readonly rule: string;
+  readonly text: string;
+}
+
+const RECENT = 64;
+const VIOLATIONS_MAX = 20;
+
+export class Journal {
+  readonly allocations: Allocation[] = [];
+  readonly violations: Violation[] = [];
+  /** How operations ended, by verb and code. */
+  readonly endings: Map<string, number> = new Map();
+  operations = 0;
+  #moment = 0;
+  #nextAllocation = 1;
+  readonly #recent: string[] = [];
+
+  /** The next place in the order of all events. */
+  moment(): number {
+    this.#moment += 1;
+    return this.#moment;
+  }
+
+  get momentNow(): number {
+    return this.#moment;
+  }
+
+  nextAllocationId(): number {
+    return this.#nextAllocation++;
+  }
+
+  addAllocation(allocation: Allocation): void {
+    this.allocations.push(allocation);
+  }
+
+  count(verb: string, ended: Ended): void {
+    this.operations += 1;
+    const key = `${verb} ${ended.code}`;
+    this.endings.set(key, (this.endings.get(key) ?? 0) + 1);
+  }
+
+  complain(rule: string, text: string): void {
+    if (this.violations.length < VIOLATIONS_MAX) this.violations.push({ rule, text });
+  }
+
+  /** One line for people, about something that changed the course of things. */
+  note(line: string): void {
+    if (this.#recent.length === RECENT) this.#recent.shift();
+    this.#recent.push(`#${this.#moment} ${line}`);
+  }
+
+  get recent(): readonly string[] {
+    return this.#recent;
+  }
+
+  /** All histories of single words. */
+  *histories(): Generator<WordHistory> {
+    for (const allocation of this.allocations) yield* allocation.words.values();
+  }
+}

@@ -1,0 +1,339 @@
+/**
+ * An address space as a client program uses it, with every call and every answer written into the
+ * journal. Calls end with how they ended and never throw: what a client meets under faults is
+ * ordinary here.
+ */
+
+import { assert } from '../base/assert.js';
+import { STATUS_FACTS, type StatusName } from '../base/status.js';
+import { type Call, callOf, judgeAnswer } from './checkers/answers.js';
+import { examine } from './checkers/foreign.js';
+import {
+  DISCARDED,
+  type WordOperation,
+  type WordValue,
+  WordVerb,
+  ZERO,
+} from './checkers/history.js';
+import {
+  Allocation,
+  type Ended,
+  type Journal,
+  type RangeWrite,
+  SUCCESS,
+  WORD_BYTES,
+} from './journal.js';
+
+/** The part of the public library that is driven here. */
+export interface DrivenSpace {
+  alloc(bytes: number): Promise<number>;
+  free(at: number): Promise<unknown>;
+  read(at: number, into: Uint8Array): Promise<unknown>;
+  write(at: number, from: Uint8Array): Promise<unknown>;
+  compareAndSwap(at: number, expected: bigint, desired: bigint): Promise<bigint>;
+  fetchAndAdd(at: number, delta: bigint): Promise<bigint>;
+  protect(at: number, length: number, rights: 'none' | 'r' | 'rw'): Promise<unknown>;
+  fence(): Promise<unknown>;
+}
+
+/** Words whose history is checked in full within a large transfer: the borders, and some. */
+const PROBE_EVERY = 509;
+
+/** An operation on one word that is under way. */
+interface Begun {
+  readonly word: WordOperation;
+  readonly place: number;
+  readonly call: Call;
+}
+
+/** What the library rejects with, as the journal keeps it. Anything else is a bug of ours. */
+export function endedBy(error: unknown): Ended {
+  const { code, outcome } = error as { code?: StatusName; outcome?: Ended['outcome'] };
+  if (code === undefined || outcome === undefined || !(code in STATUS_FACTS)) throw error;
+  return { code, outcome };
+}
+
+function toBigint(value: WordValue): bigint {
+  return (BigInt(value.high) << 32n) | BigInt(value.low);
+}
+
+function fromBigint(value: bigint): WordValue {
+  return { low: Number(value & 0xffff_ffffn), high: Number(value >> 32n) };
+}
+
+export class ObservedSpace {
+  readonly name: string;
+  readonly client: number;
+  readonly pageBytes: number;
+  readonly #space: DrivenSpace;
+  readonly #journal: Journal;
+
+  constructor(facts: {
+    name: string;
+    client: number;
+    pageBytes: number;
+    space: DrivenSpace;
+    journal: Journal;
+  }) {
+    this.name = facts.name;
+    this.client = facts.client;
+    this.pageBytes = facts.pageBytes;
+    this.#space = facts.space;
+    this.#journal = facts.journal;
+  }
+
+  /** `counters`: places of words that will only be added to. */
+  async alloc(bytes: number, counters: readonly number[] = []): Promise<Allocation | Ended> {
+    const calledAt = this.#journal.moment();
+    const at = await this.#ending('alloc', this.#space.alloc(bytes));
+    if (typeof at !== 'number') return at;
+    const allocation = new Allocation({
+      id: this.#journal.nextAllocationId(),
+      space: this.name,
+      at,
+      bytes: Math.ceil(bytes / this.pageBytes) * this.pageBytes,
+      client: this.client,
+      calledAt,
+      returnedAt: this.#journal.moment(),
+      counters: new Set(counters),
+    });
+    this.#journal.addAllocation(allocation);
+    return allocation;
+  }
+
+  async free(allocation: Allocation): Promise<Ended> {
+    allocation.freeCalledAt = Math.min(allocation.freeCalledAt, this.#journal.moment());
+    const ended = await this.#ended('free', this.#space.free(allocation.at));
+    allocation.freed = ended;
+    if (ended.outcome === 'notApplied' && ended.code !== 'NotAllocated') {
+      // It is still there, and is freed again later.
+      allocation.freeCalledAt = Infinity;
+    }
+    return ended;
+  }
+
+  async protect(allocation: Allocation, rights: 'none' | 'r' | 'rw'): Promise<Ended> {
+    const before = allocation.rights;
+    allocation.rights = undefined;
+    const changing = this.#space.protect(allocation.at, allocation.bytes, rights);
+    const ended = await this.#ended('protect', changing);
+    if (ended.code === 'Ok') allocation.rights = { text: rights };
+    else if (ended.outcome === 'notApplied') allocation.rights = before;
+    return ended;
+  }
+
+  async fence(): Promise<Ended> {
+    return this.#ended('fence', this.#space.fence());
+  }
+
+  async readWord(allocation: Allocation, place: number): Promise<Ended> {
+    const into = new Uint8Array(WORD_BYTES);
+    const operation = this.#beginWord(allocation, place, WordVerb.read, ZERO, ZERO);
+    const reading = this.#space.read(allocation.at + place * WORD_BYTES, into);
+    const ended = await this.#ended('read', reading);
+    const view = new DataView(into.buffer);
+    const value = { low: view.getUint32(0, true), high: view.getUint32(4, true) };
+    return this.#endWord(allocation, operation, ended, value);
+  }
+
+  async writeWord(allocation: Allocation, place: number): Promise<Ended> {
+    const write = allocation.beginWrite(place, 1, this.#journal.moment());
+    const argument = allocation.value(write.number, place);
+    const operation = this.#beginWord(allocation, place, WordVerb.write, argument, ZERO);
+    const from = new Uint8Array(WORD_BYTES);
+    new DataView(from.buffer).setUint32(0, argument.low, true);
+    new DataView(from.buffer).setUint32(4, argument.high, true);
+    const writing = this.#space.write(allocation.at + place * WORD_BYTES, from);
+    write.ended = await this.#ended('write', writing);
+    return this.#endWord(allocation, operation, write.ended, ZERO);
+  }
+
+  async swapWord(allocation: Allocation, place: number, expected: WordValue): Promise<Ended> {
+    const write = allocation.beginWrite(place, 1, this.#journal.moment());
+    const desired = allocation.value(write.number, place);
+    const operation = this.#beginWord(
+      allocation,
+      place,
+      WordVerb.compareAndSwap,
+      desired,
+      expected,
+    );
+    const at = allocation.at + place * WORD_BYTES;
+    const swapping = this.#space.compareAndSwap(at, toBigint(expected), toBigint(desired));
+    const old = await this.#ending('swap', swapping);
+    write.ended = typeof old === 'bigint' ? SUCCESS : old;
+    const value = typeof old === 'bigint' ? fromBigint(old) : ZERO;
+    return this.#endWord(allocation, operation, write.ended, value);
+  }
+
+  async addWord(allocation: Allocation, place: number, delta: number): Promise<Ended> {
+    const argument = { low: delta, high: 0 };
+    const operation = this.#beginWord(allocation, place, WordVerb.fetchAndAdd, argument, ZERO);
+    const adding = this.#space.fetchAndAdd(allocation.at + place * WORD_BYTES, BigInt(delta));
+    const old = await this.#ending('add', adding);
+    const ended = typeof old === 'bigint' ? SUCCESS : old;
+    const value = typeof old === 'bigint' ? fromBigint(old) : ZERO;
+    return this.#endWord(allocation, operation, ended, value);
+  }
+
+  /** Fills `words` words from `firstWord` on with the pattern of a new write. */
+  async writeRange(allocation: Allocation, firstWord: number, words: number): Promise<Ended> {
+    const write = allocation.beginWrite(firstWord, words, this.#journal.moment());
+    const call = callOf(allocation, write.calledAt, true);
+    const from = pattern(allocation, write);
+    const probes = this.#probes(allocation, firstWord, words).map((place) => {
+      const value = allocation.value(write.number, place);
+      return this.#begin(allocation, place, WordVerb.write, value, ZERO);
+    });
+    const writing = this.#space.write(allocation.at + firstWord * WORD_BYTES, from);
+    const ended = await this.#ended('write-range', writing);
+    write.ended = ended;
+    for (const probe of probes) this.#end(probe, ended);
+    this.#judge(allocation, ended, call);
+    return ended;
+  }
+
+  async readRange(allocation: Allocation, firstWord: number, words: number): Promise<Ended> {
+    const into = new Uint8Array(words * WORD_BYTES);
+    const call = callOf(allocation, this.#journal.moment(), false);
+    const probes = this.#probes(allocation, firstWord, words);
+    const operations = probes.map((place) =>
+      this.#begin(allocation, place, WordVerb.read, ZERO, ZERO),
+    );
+    const reading = this.#space.read(allocation.at + firstWord * WORD_BYTES, into);
+    const ended = await this.#ended('read-range', reading);
+    for (const [index, operation] of operations.entries()) {
+      const at = ((probes[index] as number) - firstWord) * WORD_BYTES;
+      const view = new DataView(into.buffer);
+      operation.result = { low: view.getUint32(at, true), high: view.getUint32(at + 4, true) };
+      this.#end(operation, ended);
+    }
+    this.#judge(allocation, ended, call);
+    if (ended.code === 'Ok' && isInUse(allocation)) this.#scan(allocation, firstWord, into);
+    return ended;
+  }
+
+  #begin(
+    allocation: Allocation,
+    place: number,
+    verb: WordVerb,
+    argument: WordValue,
+    expected: WordValue,
+  ): WordOperation {
+    assert(place >= 0 && place < allocation.wordCount, 'a place outside of the allocation');
+    return allocation.record(place, {
+      client: this.client,
+      verb,
+      argument,
+      expected,
+      result: ZERO,
+      calledAt: this.#journal.moment(),
+      returnedAt: Infinity,
+    });
+  }
+
+  #beginWord(
+    allocation: Allocation,
+    place: number,
+    verb: WordVerb,
+    argument: WordValue,
+    expected: WordValue,
+  ): Begun {
+    const word = this.#begin(allocation, place, verb, argument, expected);
+    return { word, place, call: callOf(allocation, word.calledAt, verb !== WordVerb.read) };
+  }
+
+  /** Open operations stay open; what was refused is taken out of its word's history. */
+  #end(operation: WordOperation, ended: Ended): void {
+    if (ended.code === 'Ok') operation.returnedAt = this.#journal.moment();
+    else if (ended.outcome === 'notApplied') operation.returnedAt = DISCARDED;
+  }
+
+  #endWord(allocation: Allocation, operation: Begun, ended: Ended, value: WordValue): Ended {
+    const { word, place, call } = operation;
+    word.result = value;
+    this.#end(word, ended);
+    this.#judge(allocation, ended, call);
+    if (ended.code !== 'Ok' || word.verb === WordVerb.write) return ended;
+    if (!isInUse(allocation)) {
+      word.returnedAt = DISCARDED;
+      return ended;
+    }
+    const wrong = examine(allocation, place, value, word.returnedAt);
+    if (wrong !== undefined) this.#journal.complain(wrong.kind, wrong.text);
+    return ended;
+  }
+
+  #judge(allocation: Allocation, ended: Ended, call: Call): void {
+    const wrong = judgeAnswer(allocation, ended, call);
+    if (wrong !== undefined) this.#journal.complain(wrong.kind, wrong.text);
+  }
+
+  #scan(allocation: Allocation, firstWord: number, bytes: Uint8Array): void {
+    const words = new Uint32Array(bytes.buffer, 0, bytes.length / 4);
+    const readAt = this.#journal.momentNow;
+    for (let i = 0; i < words.length; i += 2) {
+      const low = words[i] as number;
+      const high = words[i + 1] as number;
+      if (low === 0 && high === 0) continue;
+      const wrong = examine(allocation, firstWord + i / 2, { low, high }, readAt);
+      if (wrong === undefined) continue;
+      this.#journal.complain(wrong.kind, wrong.text);
+      return;
+    }
+  }
+
+  /** Both ends of the range, both sides of every page border in it, and some between. */
+  #probes(allocation: Allocation, firstWord: number, words: number): number[] {
+    const end = firstWord + words;
+    const places = new Set([firstWord, end - 1]);
+    const perPage = this.pageBytes / WORD_BYTES;
+    const firstBorder = Math.ceil((firstWord + 1) / perPage) * perPage;
+    for (let border = firstBorder; border < end; border += perPage) {
+      places.add(border - 1).add(border);
+    }
+    const firstProbe = Math.ceil(firstWord / PROBE_EVERY) * PROBE_EVERY;
+    for (let place = firstProbe; place < end; place += PROBE_EVERY) places.add(place);
+    for (const place of allocation.counters) places.delete(place);
+    return [...places];
+  }
+
+  async #ended(verb: string, promise: Promise<unknown>): Promise<Ended> {
+    let ended = SUCCESS;
+    try {
+      await promise;
+    } catch (error) {
+      ended = endedBy(error);
+    }
+    this.#journal.count(verb, ended);
+    return ended;
+  }
+
+  async #ending<T>(verb: string, promise: Promise<T>): Promise<T | Ended> {
+    try {
+      const value = await promise;
+      this.#journal.count(verb, SUCCESS);
+      return value;
+    } catch (error) {
+      const ended = endedBy(error);
+      this.#journal.count(verb, ended);
+      return ended;
+    }
+  }
+}
+
+/** Once it is being freed, what is found there means nothing. */
+function isInUse(allocation: Allocation): boolean {
+  return allocation.freeCalledAt === Infinity;
+}
+
+/** The bytes of one write: every word names allocation, write and place. */
+function pattern(allocation: Allocation, write: RangeWrite): Uint8Array {
+  const words = new Uint32Array(write.words * 2);
+  for (let i = 0; i < write.words; i++) {
+    const { low, high } = allocation.value(write.number, write.firstWord + i);
+    words[i * 2] = low;
+    words[i * 2 + 1] = high;
+  }
+  return new Uint8Array(words.buffer);
+}
