@@ -59,8 +59,9 @@ export class Allocation {
   /** When somebody began to free it; from then on its contents mean nothing. */
   freeCalledAt = Infinity;
   freed: Ended | undefined;
-  /** When the memory of its node ended. */
-  lostAt = Infinity;
+  /** The last call that succeeded, and the first that was answered `DataLost`. */
+  lastServed = 0;
+  firstCalledLost = Infinity;
   /** Undefined while they are being changed, or when the outcome of a change is unknown. */
   rights: Rights | undefined = { text: 'rw' };
 

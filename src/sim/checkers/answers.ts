@@ -1,7 +1,6 @@
 /**
- * Invariant 1, answer by answer: memory that lives answers with its contents, memory that is gone
- * with `DataLost`, from the first moment on and never the other way round; and rights hold from
- * the moment when their change was acknowledged.
+ * Rights hold from the moment when their change was acknowledged, and memory that is allocated is
+ * never denied to exist. Judged answer by answer.
  */
 
 import type { Allocation, Ended, Rights } from '../journal.js';
@@ -20,27 +19,28 @@ export function callOf(allocation: Allocation, calledAt: number, isChange: boole
   return { calledAt, isChange, rights, wasInUse: freeCalledAt === Infinity };
 }
 
+/** Judges one answer, and notes in the allocation what can be judged only later. */
 export function judgeAnswer(
   allocation: Allocation,
   ended: Ended,
   call: Call,
 ): Complaint | undefined {
-  const isInUse = call.wasInUse && allocation.freeCalledAt === Infinity;
-  if (!isInUse) return undefined;
-  const { name, lostAt } = allocation;
-  if (ended.code === 'Ok' && call.calledAt > lostAt) {
-    return { kind: 'lost-as-zeros', text: `${name} was lost, and yet an operation succeeded` };
+  // Freed while the operation was under way: anything may come.
+  if (!call.wasInUse || allocation.freeCalledAt !== Infinity) return undefined;
+  if (ended.code === 'Ok') {
+    allocation.lastServed = Math.max(allocation.lastServed, call.calledAt);
   }
-  if (ended.code === 'DataLost' && lostAt === Infinity) {
-    return { kind: 'lost-by-mistake', text: `${name} lives, but was answered DataLost` };
+  if (ended.code === 'DataLost') {
+    allocation.firstCalledLost = Math.min(allocation.firstCalledLost, call.calledAt);
   }
-  if (!EXPECTED.has(ended.code) && lostAt === Infinity) {
-    return { kind: 'unexpected-answer', text: `${name} is allocated, but ${ended.code} came` };
+  if (!EXPECTED.has(ended.code)) {
+    const text = `${allocation.name} is allocated, but ${ended.code} came`;
+    return { kind: 'unexpected-answer', text };
   }
   return judgeRights(allocation, ended, call);
 }
 
-/** What may happen to anybody who uses living memory as he should. */
+/** What may happen to anybody who uses allocated memory as he should. */
 const EXPECTED: ReadonlySet<string> = new Set([
   'Ok',
   'NoSpace',

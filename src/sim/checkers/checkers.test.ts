@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Allocation, type Ended, Journal, SUCCESS } from '../journal.js';
+import { judgeKeeping } from './acknowledged.js';
 import { callOf, judgeAnswer } from './answers.js';
 import { examine } from './foreign.js';
 import { WordVerb, ZERO } from './history.js';
@@ -58,15 +59,6 @@ describe('answers', () => {
   const judge = (allocation: Allocation, ended: Ended, isChange = false, calledAt = 10) =>
     judgeAnswer(allocation, ended, callOf(allocation, calledAt, isChange))?.kind;
 
-  it('name what is lost, and only that', () => {
-    const mine = allocate(new Journal());
-    expect(judge(mine, SUCCESS)).toBeUndefined();
-    expect(judge(mine, LOST)).toBe('lost-by-mistake');
-    mine.lostAt = 8;
-    expect(judge(mine, SUCCESS)).toBe('lost-as-zeros');
-    expect(judge(mine, LOST)).toBeUndefined();
-  });
-
   it('do not forget an allocation', () => {
     const mine = allocate(new Journal());
     const gone: Ended = { code: 'NotAllocated', outcome: 'notApplied' };
@@ -84,6 +76,33 @@ describe('answers', () => {
     expect(judge(mine, SUCCESS, false)).toBeUndefined();
     mine.rights = undefined;
     expect(judge(mine, denied)).toBeUndefined();
+  });
+});
+
+describe('what is kept', () => {
+  const judge = (mine: Allocation, isLost: boolean, ends: number[], readBack = SUCCESS) => {
+    const memory = ends.map((at) => ({ node: 'n1', at }));
+    return judgeKeeping(mine, { node: 'n1', isLost }, memory, readBack)?.kind;
+  };
+
+  it('is readable while its node lives', () => {
+    const mine = allocate(new Journal());
+    expect(judge(mine, false, [])).toBeUndefined();
+    expect(judge(mine, false, [], LOST)).toBe('not-readable');
+    expect(judge(mine, true, [])).toBe('lost-by-mistake');
+    mine.firstCalledLost = 5;
+    expect(judge(mine, false, [])).toBe('lost-by-mistake');
+  });
+
+  it('is called lost once it is, and never served', () => {
+    const mine = allocate(new Journal());
+    expect(judge(mine, true, [50], LOST)).toBeUndefined();
+    expect(judge(mine, false, [50])).toBe('loss-not-named');
+    expect(judge(mine, true, [50])).toBe('not-readable');
+    mine.lastServed = 49;
+    expect(judge(mine, true, [50], LOST)).toBeUndefined();
+    mine.lastServed = 51;
+    expect(judge(mine, true, [50], LOST)).toBe('lost-as-zeros');
   });
 });
 

@@ -1,0 +1,51 @@
+/**
+ * Invariant 1: what was acknowledged stays readable while the memory of its node lives (what it
+ * then reads is linearizability's to judge); what is gone with its node is named `DataLost`, from
+ * the node's end on and for ever, and is never served as zeros. Judged at the end, when it is
+ * known which node held what.
+ */
+
+import { type Allocation, type Ended, SUCCESS } from '../journal.js';
+import type { Complaint } from './foreign.js';
+
+/** The memory of a node ended, by the hand of whoever runs the simulation. */
+export interface MemoryEnd {
+  readonly node: string;
+  readonly at: number;
+}
+
+/** What the rack says in the end of the region of an allocation. */
+export interface RegionInTheEnd {
+  readonly node: string;
+  readonly isLost: boolean;
+}
+
+/** `readBack`: how the last attempt to read the allocation ended, when all was well again. */
+export function judgeKeeping(
+  allocation: Allocation,
+  region: RegionInTheEnd,
+  ends: readonly MemoryEnd[],
+  readBack: Ended = SUCCESS,
+): Complaint | undefined {
+  const { name, lastServed, firstCalledLost } = allocation;
+  const own = ends.filter((end) => end.node === region.node);
+  // Told only after the end, the allocation may have been made before or after it.
+  const mustBeLost = own.some((end) => end.at > allocation.returnedAt);
+  const end = own.find((one) => one.at > allocation.calledAt);
+  if (region.isLost && end === undefined) {
+    return { kind: 'lost-by-mistake', text: `${name} is called lost, but ${region.node} lived on` };
+  }
+  if (!region.isLost && mustBeLost) {
+    return { kind: 'loss-not-named', text: `${name} was on ${region.node}, whose memory ended` };
+  }
+  const lostAt = region.isLost && end !== undefined ? end.at : Infinity;
+  if (lastServed > lostAt) {
+    return { kind: 'lost-as-zeros', text: `${name} was lost, and yet an operation succeeded` };
+  }
+  if (firstCalledLost !== Infinity && lostAt === Infinity) {
+    return { kind: 'lost-by-mistake', text: `${name} lives, but was answered DataLost` };
+  }
+  const wanted = lostAt === Infinity ? 'Ok' : 'DataLost';
+  if (readBack.code === wanted) return undefined;
+  return { kind: 'not-readable', text: `${name}: ${readBack.code} in the end, not ${wanted}` };
+}
