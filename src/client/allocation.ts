@@ -1,0 +1,326 @@
+/**
+ * Allocating, freeing and protecting ranges, over as many regions and nodes as it takes.
+ *
+ * What fits into one region is one call to one node. A larger allocation is made of pieces in
+ * regions that lie side by side; they are provisional until all of them exist, so that a client
+ * that dies halfway leaves nothing for long, and they are given back at once when one fails.
+ */
+
+import { Status } from '../base/status.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { GRANT_REGIONS_MAX, REGION_BYTES } from '../wire/limits.js';
+import { AllocFlag, MessageType, Right } from '../wire/messages.js';
+import type { Connection } from './connections.js';
+import type { Control } from './control.js';
+import { codeOf, MemrackError } from './error.js';
+import { Placement } from './placement.js';
+import type { RegionMap } from './region-map.js';
+
+export type Rights = 'none' | 'r' | 'rw';
+const RIGHTS: Readonly<Record<Rights, number>> = {
+  none: 0,
+  r: Right.READ,
+  rw: Right.READ | Right.WRITE,
+};
+
+export interface AllocationParts {
+  readonly runtime: Runtime;
+  readonly control: Control;
+  readonly regions: RegionMap;
+  readonly space: number;
+  readonly pageBytes: number;
+}
+
+/** One region's part of a range. */
+interface Part {
+  readonly region: number;
+  readonly address: number;
+  readonly bytes: number;
+}
+
+/** Regions that are tried, and granted, for one allocation before it is `NoSpace`. */
+const TRIES_MAX = 16;
+const GRANTS_MAX = 3;
+
+function failed(what: string, status: Status, reason = ''): MemrackError {
+  return new MemrackError(codeOf(status), reason === '' ? what : `${what}: ${reason}`);
+}
+
+export class Allocation {
+  readonly #parts: AllocationParts;
+  readonly #placement: Placement;
+
+  constructor(parts: AllocationParts) {
+    this.#parts = parts;
+    this.#placement = new Placement(parts.runtime, parts.control, parts.regions);
+  }
+
+  async alloc(bytes: number, wish: number, deadline: number): Promise<number> {
+    const { pageBytes } = this.#parts;
+    const rounded = Math.ceil(bytes / pageBytes) * pageBytes;
+    if (rounded > GRANT_REGIONS_MAX * REGION_BYTES) {
+      const remedy = `allocate at most ${GRANT_REGIONS_MAX} GiB at once`;
+      throw new MemrackError('NoSpace', 'the allocation is too large', { remedy });
+    }
+    if (rounded > REGION_BYTES) return this.#allocLarge(rounded, deadline);
+    return this.#allocSmall(rounded, wish, deadline);
+  }
+
+  async #allocSmall(bytes: number, wish: number, deadline: number): Promise<number> {
+    await this.#parts.regions.refreshOnce(deadline);
+    let lastStatus: Status = Status.NoSpace;
+    let grants = 0;
+    const tried = new Set<number>();
+    const first = this.#wishedRegion(bytes, wish);
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const known = await this.#placement.choose(bytes, tried, tries === 0 ? first : 0, deadline);
+      let { region } = known;
+      if (region === 0) {
+        if (grants === GRANTS_MAX || known.isHopeless) break;
+        grants += 1;
+        const granted = await this.#grant(1, known.near, deadline);
+        if (typeof granted === 'number') return this.#refuse(granted, lastStatus);
+        region = (granted[0] as Part).region;
+      }
+      tried.add(region);
+      const reply = await this.#allocIn(region, bytes, wish, 0, deadline);
+      if (reply.status === Status.Ok) {
+        this.#placement.took(region, bytes);
+        return reply.address;
+      }
+      if (reply.status !== Status.NoSpace && reply.status !== Status.Unavailable) {
+        throw failed('the memory node did not allocate', reply.status, reply.reason);
+      }
+      if (reply.status === Status.NoSpace) this.#placement.isFull(region, bytes);
+      else lastStatus = reply.status;
+    }
+    throw failed('no memory node has room', lastStatus);
+  }
+
+  #refuse(granting: Status, allocating: Status): never {
+    const status = granting === Status.NoSpace ? allocating : granting;
+    throw failed('no memory node has room', status);
+  }
+
+  /** The region of the wish, when the whole range would lie in one that is known; else 0. */
+  #wishedRegion(bytes: number, wish: number): number {
+    const region = Math.floor(wish / REGION_BYTES);
+    const isWithin = Math.floor((wish + bytes - 1) / REGION_BYTES) === region;
+    return isWithin && this.#parts.regions.state(region) === 'serving' ? region : 0;
+  }
+
+  async #grant(count: number, near: string, deadline: number): Promise<Part[] | Status> {
+    const { control, regions, space } = this.#parts;
+    const answer = await control.grant(space, count, near, deadline);
+    if (answer.status !== Status.Ok) {
+      if (answer.status === Status.NoSpace) return answer.status;
+      throw control.failure('grant of memory', answer.status, answer.reason);
+    }
+    const parts: Part[] = [];
+    for (const { region, nodeId, address, state } of answer.regions) {
+      regions.learn(region, nodeId, address, state);
+      parts.push({ region, address: region * REGION_BYTES, bytes: REGION_BYTES });
+    }
+    if (parts.length !== count) return Status.NoSpace;
+    return parts.sort((a, b) => a.region - b.region);
+  }
+
+  async #allocIn(
+    region: number,
+    bytes: number,
+    wish: number,
+    flags: number,
+    deadline: number,
+  ): Promise<{ status: Status; address: number; reason: string }> {
+    const connection = this.#parts.regions.connection(region);
+    if (connection === undefined) return { status: Status.Unavailable, address: 0, reason: '' };
+    const isHere = Math.floor(wish / REGION_BYTES) === region;
+    const request = {
+      space: this.#parts.space,
+      region,
+      bytes,
+      wish: isHere ? wish : 0,
+      flags,
+    };
+    const timeoutMs = this.#left(deadline);
+    const reply = await connection.link.call(MessageType.Alloc, request, timeoutMs);
+    if (reply.status === Status.Ok) return { ...reply, reason: '' };
+    const isAway = reply.status === Status.Timeout;
+    return { status: isAway ? Status.Unavailable : reply.status, address: 0, reason: reply.reason };
+  }
+
+  #left(deadline: number): number {
+    return Math.max(1, deadline - this.#parts.runtime.clock.now());
+  }
+
+  async #allocLarge(bytes: number, deadline: number): Promise<number> {
+    const count = Math.ceil(bytes / REGION_BYTES);
+    const granted = await this.#grant(count, '', deadline);
+    if (typeof granted === 'number') throw failed('no memory node has room', granted);
+    const last = granted[count - 1] as Part;
+    granted[count - 1] = { ...last, bytes: bytes - (count - 1) * REGION_BYTES };
+    const made: Part[] = [];
+    try {
+      for (const part of granted) {
+        made.push(part);
+        await this.#allocPart(part, made.length === 1, made.length === count, deadline);
+      }
+      // The first piece last: an allocation can be seen from its start only when it is whole.
+      for (const part of [...granted].reverse()) {
+        await this.#callAt(MessageType.ConfirmAlloc, part, deadline, 'confirming');
+      }
+    } catch (error) {
+      await this.#giveBack(made, deadline);
+      throw error;
+    }
+    return (granted[0] as Part).address;
+  }
+
+  async #allocPart(part: Part, isFirst: boolean, isLast: boolean, deadline: number): Promise<void> {
+    const flags =
+      AllocFlag.PROVISIONAL |
+      (isFirst ? 0 : AllocFlag.CONTINUATION) |
+      (isLast ? 0 : AllocFlag.CONTINUES);
+    const { region, bytes, address } = part;
+    const reply = await this.#allocIn(region, bytes, address, flags, deadline);
+    if (reply.status !== Status.Ok) {
+      throw failed(`no room for the part in region ${region}`, reply.status, reply.reason);
+    }
+    if (reply.address === address) return;
+    await this.#giveBack([{ ...part, address: reply.address }], deadline);
+    throw failed(`the part in region ${region} cannot have its address`, Status.NoSpace);
+  }
+
+  /** As far as it can be done; what cannot be reached expires, because it is provisional. */
+  async #giveBack(parts: readonly Part[], deadline: number): Promise<void> {
+    for (const { region, address } of parts) {
+      const connection = this.#parts.regions.connection(region);
+      const request = { space: this.#parts.space, address };
+      await connection?.link.call(MessageType.Free, request, this.#left(deadline));
+    }
+  }
+
+  async #callAt(
+    type: typeof MessageType.ConfirmAlloc | typeof MessageType.Free,
+    part: Part,
+    deadline: number,
+    verb: string,
+  ): Promise<void> {
+    const connection = await this.#reach(part.region, deadline);
+    const request = { space: this.#parts.space, address: part.address };
+    const reply = await connection.link.call(type, request, this.#left(deadline));
+    if (reply.status === Status.Ok) return;
+    throw await this.#explain(`${verb} at ${part.address}`, part.region, reply);
+  }
+
+  /** The connection to the owner of a region, or the reason why there is none. */
+  async #reach(region: number, deadline: number): Promise<Connection> {
+    const { regions } = this.#parts;
+    if (regions.connection(region) === undefined) {
+      const status = await regions.refresh(deadline);
+      if (status !== Status.Ok) throw failed('the owner of the region is not known', status);
+    }
+    if (regions.state(region) === 'lost') {
+      throw failed(`the memory of region ${region} is gone`, Status.DataLost);
+    }
+    const connection = regions.connection(region);
+    if (connection === undefined) {
+      throw failed('nothing is allocated there', Status.NotAllocated);
+    }
+    return connection;
+  }
+
+  /** A refusal, after a look whether the region still exists. */
+  async #explain(
+    what: string,
+    region: number,
+    reply: { readonly status: Status; readonly reason?: string },
+  ): Promise<MemrackError> {
+    const { regions, runtime } = this.#parts;
+    const { status } = reply;
+    if (status === Status.NotFound || status === Status.Unavailable || status === Status.Timeout) {
+      await regions.refresh(runtime.clock.now() + LOOK_AGAIN_MS);
+      if (regions.state(region) === 'lost') return failed(what, Status.DataLost);
+      if (status === Status.NotFound) return failed(what, Status.Unavailable);
+    }
+    return failed(what, status, reply.reason);
+  }
+
+  /** `reaches` is told how long the allocation is as soon as it is known. */
+  async free(at: number, deadline: number, reaches: (bytes: number) => void): Promise<void> {
+    const parts = await this.#inspect(at, deadline);
+    reaches(parts.reduce((sum, part) => sum + part.bytes, 0));
+    // The last first: what is left of an interrupted free can still be freed by its start.
+    for (const [i, part] of parts.reverse().entries()) {
+      try {
+        await this.#callAt(MessageType.Free, part, deadline, 'freeing');
+      } catch (error) {
+        if (i === 0 || !(error instanceof MemrackError)) throw error;
+        const remedy = 'free it again';
+        throw new MemrackError(error.code, 'only a part was freed', {
+          outcome: 'unknown',
+          remedy,
+          cause: error,
+        });
+      }
+      this.#placement.freed(part.region, part.bytes);
+    }
+  }
+
+  /** All parts of the allocation that begins at `at`. */
+  async #inspect(at: number, deadline: number): Promise<Part[]> {
+    const parts: Part[] = [];
+    for (let address = at; ; ) {
+      const region = Math.floor(address / REGION_BYTES);
+      const connection = await this.#reach(region, deadline);
+      const request = { space: this.#parts.space, address };
+      const timeoutMs = this.#left(deadline);
+      const reply = await connection.link.call(MessageType.Inspect, request, timeoutMs);
+      if (reply.status !== Status.Ok) {
+        // What an interrupted free has given back already.
+        if (parts.length > 0 && reply.status === Status.NotAllocated) return parts;
+        throw await this.#explain(`no allocation begins at ${at}`, region, reply);
+      }
+      const isFirst = parts.length === 0;
+      const isContinuation = (reply.flags & AllocFlag.CONTINUATION) !== 0;
+      if (isFirst && (reply.base !== at || isContinuation)) throw notTheStart(at, reply.base);
+      if (!isFirst && !isContinuation) return parts;
+      parts.push({ region, address, bytes: reply.bytes });
+      if ((reply.flags & AllocFlag.CONTINUES) === 0) return parts;
+      address = (region + 1) * REGION_BYTES;
+    }
+  }
+
+  async protect(at: number, bytes: number, rights: Rights, deadline: number): Promise<void> {
+    for (let done = 0; done < bytes; ) {
+      const address = at + done;
+      const region = Math.floor(address / REGION_BYTES);
+      const inRegion = Math.min(bytes - done, REGION_BYTES - (address % REGION_BYTES));
+      const connection = await this.#reach(region, deadline);
+      const request = {
+        space: this.#parts.space,
+        rights: RIGHTS[rights],
+        address,
+        bytes: inRegion,
+      };
+      const timeoutMs = this.#left(deadline);
+      const reply = await connection.link.call(MessageType.Protect, request, timeoutMs);
+      if (reply.status !== Status.Ok) {
+        const error = await this.#explain(`at ${address}`, region, reply);
+        if (done === 0) throw error;
+        throw new MemrackError(error.code, 'only a part was changed', {
+          outcome: 'unknown',
+          cause: error,
+        });
+      }
+      done += inRegion;
+    }
+  }
+}
+
+const LOOK_AGAIN_MS = 1000;
+
+function notTheStart(at: number, base: number): MemrackError {
+  const remedy = `pass the start of the allocation, ${base}, as alloc gave it`;
+  return new MemrackError('NotAllocated', `${at} lies within an allocation`, { remedy });
+}

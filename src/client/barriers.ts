@@ -1,0 +1,75 @@
+/**
+ * What `fence` and `release` wait for: everything that was started before them.
+ *
+ * Operations are counted per generation, the time between two barriers. A barrier ends its
+ * generation, and is passed when all generations up to it have nothing open; so barriers are
+ * passed in their order. An operation costs two additions, no object.
+ */
+
+import { assert } from '../base/assert.js';
+import { FAILURES_MAX, type MemrackError } from './error.js';
+
+export interface Generation {
+  open: number;
+  readonly failures: MemrackError[];
+  failureCount: number;
+  /** Set when a barrier has ended the generation. */
+  passed: ((failure: MemrackError | undefined) => void) | undefined;
+}
+
+function newGeneration(): Generation {
+  return { open: 0, failures: [], failureCount: 0, passed: undefined };
+}
+
+/** The first failure, with all others in `failures`. */
+function summary(generation: Generation): MemrackError | undefined {
+  const first = generation.failures[0];
+  if (first !== undefined) first.failures = generation.failures;
+  return first;
+}
+
+export class Barriers {
+  /** Oldest first; the last one is where operations are counted now. */
+  readonly #generations: Generation[] = [newGeneration()];
+  #current = this.#generations[0] as Generation;
+
+  /** The generation that an operation which starts now belongs to. */
+  get current(): Generation {
+    return this.#current;
+  }
+
+  started(): Generation {
+    this.#current.open += 1;
+    return this.#current;
+  }
+
+  ended(generation: Generation, failure: MemrackError | undefined): void {
+    assert(generation.open > 0);
+    generation.open -= 1;
+    if (failure !== undefined) {
+      generation.failureCount += 1;
+      if (generation.failures.length < FAILURES_MAX) generation.failures.push(failure);
+    }
+    if (generation.open === 0 && generation.passed !== undefined) this.#pass();
+  }
+
+  /** Resolves with the first failure since the last barrier, or with nothing. */
+  wait(): Promise<MemrackError | undefined> {
+    const ending = this.#current;
+    this.#current = newGeneration();
+    this.#generations.push(this.#current);
+    return new Promise((resolve) => {
+      ending.passed = resolve;
+      if (ending.open === 0) this.#pass();
+    });
+  }
+
+  #pass(): void {
+    for (;;) {
+      const oldest = this.#generations[0];
+      if (oldest === undefined || oldest.open > 0 || oldest.passed === undefined) return;
+      this.#generations.shift();
+      oldest.passed(summary(oldest));
+    }
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * The links of this client, one per memory node, shared by all its spaces; and what a
+ * reservation costs them: an `unreserve` gives back everything that is left of a link's
+ * reservations, so it is sent only when no operation relies on one any more.
+ */
+
+import { assert } from '../base/assert.js';
+import type { Status } from '../base/status.js';
+import type { CompletionSink, Link, Peer } from '../fabric/link.js';
+
+/** Where peers and links come from: the endpoint of `fabric`, or a fake. */
+export interface Fabric {
+  peer(address: string): Peer;
+  link(address: string): Link;
+  close(): Promise<void> | void;
+}
+
+export interface Connection {
+  readonly nodeId: string;
+  readonly address: string;
+  readonly link: Link;
+  /** Operations that rely on a reservation at this node. */
+  reservations: number;
+}
+
+/** The end of an `unreserve` changes nothing for anybody: a lost connection gives back as well. */
+const UNHEARD: CompletionSink = {
+  completed(_token: number, _status: Status): void {},
+};
+
+export class Connections {
+  readonly #fabric: Fabric;
+  readonly #byNode = new Map<string, Connection>();
+
+  constructor(fabric: Fabric) {
+    this.#fabric = fabric;
+  }
+
+  /** The connection to a node; a new one when the node now listens elsewhere. */
+  to(nodeId: string, address: string): Connection {
+    const known = this.#byNode.get(nodeId);
+    if (known !== undefined && known.address === address) return known;
+    known?.link.close();
+    const made = { nodeId, address, link: this.#fabric.link(address), reservations: 0 };
+    this.#byNode.set(nodeId, made);
+    return made;
+  }
+
+  reserved(connection: Connection): void {
+    connection.reservations += 1;
+  }
+
+  unreserved(connection: Connection, deadline: number): void {
+    assert(connection.reservations > 0);
+    connection.reservations -= 1;
+    if (connection.reservations === 0) connection.link.unreserve(UNHEARD, 0, deadline);
+  }
+
+  close(): void {
+    for (const connection of this.#byNode.values()) connection.link.close();
+    this.#byNode.clear();
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * The client's calls to the controller, each repeated until the deadline while the controller is
+ * away or busy: it may be restarting, and nothing on the data path waits for it.
+ *
+ * A call whose reply was lost is sent again as well: each of them either changes nothing, or
+ * gives the same result twice, or (granting regions) leaves at worst a region that a later
+ * allocation takes.
+ */
+
+import { Status } from '../base/status.js';
+import type { Peer } from '../fabric/link.js';
+import { sleep } from '../runtime/clock.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { MessageType, NodeState, type Reply, type Request } from '../wire/messages.js';
+import { codeOf, MemrackError } from './error.js';
+
+export type RegionState = 'serving' | 'away' | 'lost';
+
+export interface RegionFacts {
+  readonly region: number;
+  readonly nodeId: string;
+  readonly address: string;
+  readonly state: RegionState;
+}
+
+export interface RegionsAnswer {
+  readonly status: Status;
+  readonly reason: string;
+  readonly regions: readonly RegionFacts[];
+}
+
+/** A memory node or a host, as the controller knows it. */
+export interface Member {
+  readonly id: string;
+  readonly kind: 'memory-node' | 'host';
+  readonly address: string;
+  readonly state: 'serving' | 'draining' | 'away' | 'lost' | 'ended';
+  readonly bytesLent: number;
+  readonly bytesUsed: number;
+  readonly bytesCommitted: number;
+  readonly pid: number;
+  readonly machine: string;
+  readonly incarnation: number;
+}
+
+const MEMBER_STATES: Readonly<Record<number, Member['state']>> = {
+  [NodeState.SERVING]: 'serving',
+  [NodeState.DRAINING]: 'draining',
+  [NodeState.AWAY]: 'away',
+  [NodeState.LOST]: 'lost',
+  [NodeState.ENDED]: 'ended',
+};
+
+const RETRY_MS_MIN = 5;
+const RETRY_MS_MAX = 250;
+/** One attempt; a controller that is paused for longer is asked anew on the same connection. */
+const ATTEMPT_MS = 2000;
+const PAGES_MAX = 100_000;
+
+type Call = Parameters<Peer['call']>[0];
+
+export class Control {
+  readonly address: string;
+  readonly #runtime: Runtime;
+  readonly #peer: Peer;
+
+  constructor(runtime: Runtime, peer: Peer, address: string) {
+    this.#runtime = runtime;
+    this.#peer = peer;
+    this.address = address;
+  }
+
+  /** The last answer: that of the controller, or why there was none until the deadline. */
+  async call<T extends Call>(type: T, request: Request<T>, deadline: number): Promise<Reply<T>> {
+    for (let pauseMs = RETRY_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, RETRY_MS_MAX)) {
+      const leftMs = Math.max(1, deadline - this.#runtime.clock.now());
+      const reply = await this.#peer.call(type, request, Math.min(leftMs, ATTEMPT_MS));
+      const status = (reply as { readonly status: Status }).status;
+      if (!isPassing(status)) return reply;
+      if (this.#runtime.clock.now() + pauseMs >= deadline) return reply;
+      await sleep(this.#runtime.timers, pauseMs);
+    }
+  }
+
+  /** As `call`, and anything but `Ok` is thrown as an error that says `what` failed. */
+  async demand<T extends Call>(
+    what: string,
+    type: T,
+    request: Request<T>,
+    deadline: number,
+  ): Promise<Extract<Reply<T>, { readonly status: typeof Status.Ok }>> {
+    const reply = await this.call(type, request, deadline);
+    const { status } = reply as { readonly status: Status };
+    if (status === Status.Ok) {
+      return reply as Extract<Reply<T>, { readonly status: typeof Status.Ok }>;
+    }
+    throw this.failure(what, status, (reply as { readonly reason?: string }).reason ?? '');
+  }
+
+  failure(what: string, status: Status, reason: string): MemrackError {
+    const code = codeOf(status);
+    const why = reason === '' ? what : `${what}: ${reason}`;
+    if (code !== 'Unavailable' && code !== 'Timeout') return new MemrackError(code, why);
+    const remedy = 'see that the controller runs there, or start a rack with `memrack up`';
+    const whole = `${what}: no answer from the controller at ${this.address}`;
+    return new MemrackError('Unavailable', whole, { remedy });
+  }
+
+  /** The whole map of a space. */
+  async regions(space: number, deadline: number): Promise<RegionsAnswer> {
+    const regions: RegionFacts[] = [];
+    for (let after = 0, page = 0; page < PAGES_MAX; page++) {
+      const reply = await this.call(MessageType.SpaceRegions, { space, after }, deadline);
+      if (reply.status !== Status.Ok) return { ...reply, regions };
+      regions.push(...placesOf(reply));
+      const last = reply.regions.at(-1);
+      if (reply.more === 0 || last === undefined) break;
+      after = last.region;
+    }
+    return { status: Status.Ok, reason: '', regions };
+  }
+
+  /** Regions that lie side by side, new ones, for this space. */
+  async grant(
+    space: number,
+    count: number,
+    near: string,
+    deadline: number,
+  ): Promise<RegionsAnswer> {
+    const reply = await this.call(MessageType.GrantRegions, { space, count, near }, deadline);
+    if (reply.status !== Status.Ok) return { ...reply, regions: [] };
+    return { status: Status.Ok, reason: '', regions: placesOf(reply) };
+  }
+
+  async members(deadline: number): Promise<Member[]> {
+    const reply = await this.demand('list of nodes', MessageType.ListNodes, {}, deadline);
+    return reply.members.map((member) => ({
+      id: member.id,
+      kind: member.isHost === 1 ? 'host' : 'memory-node',
+      address: member.address,
+      state: MEMBER_STATES[member.state] ?? 'away',
+      bytesLent: member.bytesLent,
+      bytesUsed: member.bytesUsed,
+      bytesCommitted: member.bytesCommitted,
+      pid: member.pid,
+      machine: member.machine,
+      incarnation: member.incarnation,
+    }));
+  }
+}
+
+function isPassing(status: Status): boolean {
+  return (
+    status === Status.Unavailable ||
+    status === Status.Timeout ||
+    status === Status.Busy ||
+    status === Status.OutcomeUnknown
+  );
+}
+
+type Places = Extract<Reply<typeof MessageType.SpaceRegions>, { readonly nodes: unknown }>;
+
+function placesOf(reply: Places): RegionFacts[] {
+  const facts: RegionFacts[] = [];
+  for (const { region, node, lost } of reply.regions) {
+    const place = reply.nodes[node];
+    // A reply that names no owner is a bug of the controller; the region stays unknown then.
+    if (place === undefined) continue;
+    const isServing = place.state === NodeState.SERVING || place.state === NodeState.DRAINING;
+    const state = lost === 1 ? 'lost' : isServing ? 'serving' : 'away';
+    facts.push({ region, nodeId: place.id, address: place.address, state });
+  }
+  return facts;
+}

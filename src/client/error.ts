@@ -1,0 +1,62 @@
+/**
+ * The one error that users of the library meet. Match on `code`, not with `instanceof`: two copies
+ * of the library may be loaded.
+ */
+
+import {
+  type Outcome,
+  STATUS_FACTS,
+  type Status,
+  type StatusName,
+  statusName,
+} from '../base/status.js';
+
+export type ErrorCode = Exclude<StatusName, 'Ok'>;
+
+export interface ErrorDetails {
+  /** When it differs from what the code says by itself. */
+  readonly outcome?: Outcome | undefined;
+  /** What to do, when it can be said more exactly than the code says it. */
+  readonly remedy?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/** How many failures a `fence` or `release` remembers; the rest is only counted. */
+export const FAILURES_MAX = 1024;
+
+export class MemrackError extends Error {
+  override readonly name = 'MemrackError';
+  readonly code: ErrorCode;
+  readonly outcome: Outcome;
+  /** Whether the same call may succeed later without anything being changed by the caller. */
+  readonly retryable: boolean;
+  /** Of `fence` and `release`: all failures since the last one, this one first. */
+  failures?: readonly MemrackError[];
+
+  /** `what` says what failed and where; the remedy is added to it. */
+  constructor(code: ErrorCode, what: string, details: ErrorDetails = {}) {
+    const facts = STATUS_FACTS[code];
+    const remedy = details.remedy ?? facts.remedy;
+    super(remedy === '' ? what : `${what} (${code}): ${remedy}`, { cause: details.cause });
+    this.code = code;
+    this.outcome = details.outcome ?? facts.outcome;
+    this.retryable = facts.retryable;
+  }
+}
+
+/** The code of a status that says that something failed. */
+export function codeOf(status: Status): ErrorCode {
+  const name = statusName(status);
+  return name === undefined || name === 'Ok' ? 'Invalid' : name;
+}
+
+export function invalid(what: string, remedy: string): MemrackError {
+  return new MemrackError('Invalid', what, { remedy });
+}
+
+export function closed(what: string): MemrackError {
+  return new MemrackError('Closed', what);
+}
+
+/** For a promise that nobody may be waiting for: its rejection must not end the process. */
+export function ignore(): void {}

@@ -1,0 +1,53 @@
+/** What `connect` can be told, and the address of a rack as people write it. */
+
+import { invalid, MemrackError } from './error.js';
+
+export interface ConnectOptions {
+  /** How the memory nodes are reached. `auto` takes the best that is there: in this version tcp. */
+  readonly link?: 'auto' | 'shm' | 'tcp' | 'udp';
+  /** How long one operation may go without progress, in milliseconds. Default 10,000. */
+  readonly timeoutMs?: number;
+  /** For racks with authentication; not in this version. */
+  readonly token?: string;
+  /** false: never spin while answers are due; slower, and no processor time while idle. */
+  readonly poll?: boolean;
+}
+
+export const TIMEOUT_MS_DEFAULT = 10_000;
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+export const RACK_URL_DEFAULT = 'memrack://127.0.0.1:7070';
+export const RACK_PORT_DEFAULT = 7070;
+
+/** `memrack://HOST:PORT` as an address of the network. */
+export function parseRackUrl(url: unknown): string | MemrackError {
+  const match =
+    typeof url === 'string' ? /^memrack:\/\/(\[[^\]]+\]|[^/:]+)(:\d+)?\/?$/.exec(url) : null;
+  const port = match?.[2] === undefined ? RACK_PORT_DEFAULT : Number(match[2].slice(1));
+  if (match === null || port < 1 || port > 65_535) {
+    const remedy = `write it as memrack://HOST:PORT, for example ${RACK_URL_DEFAULT}`;
+    return invalid(`${JSON.stringify(url)} is not the address of a rack`, remedy);
+  }
+  return `tcp://${match[1]}:${port}`;
+}
+
+/** What is wrong with the options, or undefined. */
+export function badOptions(options: ConnectOptions): MemrackError | undefined {
+  const { link, timeoutMs, token } = options;
+  if (link === 'shm' || link === 'udp') {
+    const remedy = "use 'tcp', or 'auto', which will take the better ones when they exist";
+    return new MemrackError('Unsupported', `the link '${link}' is not in this version`, { remedy });
+  }
+  if (link !== undefined && link !== 'auto' && link !== 'tcp') {
+    return invalid(`'${String(link)}' is no link`, "choose 'auto' or 'tcp'");
+  }
+  if (token !== undefined) {
+    const remedy = 'leave the token out: this version has no authentication';
+    return new MemrackError('Unsupported', 'tokens are not in this version', { remedy });
+  }
+  const isTime = timeoutMs === undefined || (timeoutMs >= 1 && timeoutMs <= TIMEOUT_MS_MAX);
+  if (isTime) return undefined;
+  return invalid(
+    `timeoutMs is ${String(timeoutMs)}`,
+    'pass a number of milliseconds of at least 1',
+  );
+}

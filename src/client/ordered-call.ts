@@ -1,0 +1,54 @@
+/**
+ * A call that changes pages (`free`, `protect`) and therefore keeps its place among the reads and
+ * writes: it stands in the submission until it is done, and what conflicts with it stands behind.
+ */
+
+import type { MemrackError } from './error.js';
+import type { PageRange, Waiting } from './submission.js';
+
+export interface OrderedCallParts {
+  readonly pages: PageRange;
+  readonly run: () => Promise<void>;
+  readonly left: () => void;
+  readonly abandoned: () => MemrackError;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class OrderedCall implements Waiting {
+  readonly changes = true;
+  readonly ranges: readonly PageRange[];
+  isStarted = false;
+  readonly #parts: OrderedCallParts;
+  readonly #range: PageRange;
+
+  constructor(parts: OrderedCallParts) {
+    this.#parts = parts;
+    this.#range = { ...parts.pages };
+    this.ranges = [this.#range];
+  }
+
+  /** Now it is known how far it reaches: what lies beyond need not wait. */
+  narrow(pages: PageRange): void {
+    this.#range.first = Math.max(this.#range.first, pages.first);
+    this.#range.end = Math.min(this.#range.end, pages.end);
+  }
+
+  start(): void {
+    this.#parts.run().then(
+      () => {
+        this.#parts.left();
+        this.#parts.resolve();
+      },
+      (error: unknown) => {
+        this.#parts.left();
+        this.#parts.reject(error);
+      },
+    );
+  }
+
+  /** One that is under way ends by itself when its connection is closed. */
+  abandon(): void {
+    this.#parts.reject(this.#parts.abandoned());
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * Where an allocation is tried first: at the node with the most room, in a region that the space
+ * already has there; or nowhere, which asks for a new region near that node.
+ *
+ * What it knows of the nodes' room is some seconds old, so it only chooses the order: whether an
+ * allocation fits is the node's answer.
+ */
+
+import type { Runtime } from '../runtime/runtime.js';
+import type { Control, Member } from './control.js';
+import { MemrackError } from './error.js';
+import type { RegionMap } from './region-map.js';
+
+/** How long what the controller says about its nodes is good enough. */
+const LOAD_KEEP_MS = 1000;
+/** How long a region that had no room is not tried again for as much. */
+const FULL_KEEP_MS = 1000;
+/** A node promises pages up to this multiple of its memory. */
+const OVERCOMMIT = 2;
+const LOADS_WITHIN_MS = 2000;
+
+export interface Choice {
+  /** 0: ask for a new one, */
+  readonly region: number;
+  /** near this node, */
+  readonly near: string;
+  /** or do not: no node has room for it by what is known. */
+  readonly isHopeless: boolean;
+}
+
+interface Full {
+  readonly bytes: number;
+  readonly until: number;
+}
+
+export class Placement {
+  readonly #runtime: Runtime;
+  readonly #control: Control;
+  readonly #regions: RegionMap;
+  #members: readonly Member[] = [];
+  #membersUntil = 0;
+  /** Bytes taken (given back: negative) here since the controller was asked, by node. */
+  readonly #taken = new Map<string, number>();
+  readonly #full = new Map<number, Full>();
+
+  constructor(runtime: Runtime, control: Control, regions: RegionMap) {
+    this.#runtime = runtime;
+    this.#control = control;
+    this.#regions = regions;
+  }
+
+  took(region: number, bytes: number): void {
+    const nodeId = this.#regions.nodeId(region);
+    if (nodeId !== undefined) this.#taken.set(nodeId, (this.#taken.get(nodeId) ?? 0) + bytes);
+  }
+
+  freed(region: number, bytes: number): void {
+    this.#full.delete(region);
+    this.took(region, -bytes);
+  }
+
+  isFull(region: number, bytes: number): void {
+    this.#full.set(region, { bytes, until: this.#runtime.clock.now() + FULL_KEEP_MS });
+  }
+
+  /** `first` is a region to begin with, or 0; those in `tried` are not chosen again. */
+  async choose(
+    bytes: number,
+    tried: ReadonlySet<number>,
+    first: number,
+    deadline: number,
+  ): Promise<Choice> {
+    if (first !== 0) return { region: first, near: '', isHopeless: false };
+    await this.#lookAtLoads(deadline);
+    let best = { region: 0, room: -Infinity };
+    const withRegion = new Set<string>();
+    for (const { region, state, nodeId } of this.#regions.entries()) {
+      if (state !== 'serving') continue;
+      // A region that is full for this size says nothing about the rest of its node.
+      if (tried.has(region) || this.#isKnownFull(region, bytes)) continue;
+      withRegion.add(nodeId);
+      const room = this.#room(nodeId);
+      if (room > best.room) best = { region, room };
+    }
+    const near = this.#roomiest(bytes, withRegion, best.room);
+    if (near !== '') return { region: 0, near, isHopeless: false };
+    const isHopeless = best.region === 0 && this.#members.length > 0;
+    return { region: best.region, near: '', isHopeless };
+  }
+
+  /** The serving node with clearly more room than `room` and no usable region here; else ''. */
+  #roomiest(bytes: number, withRegion: ReadonlySet<string>, room: number): string {
+    let near = '';
+    let most = room;
+    for (const { id, kind, state, bytesLent } of this.#members) {
+      if (kind !== 'memory-node' || state !== 'serving' || withRegion.has(id)) continue;
+      const here = this.#room(id);
+      const isClearlyMore = room === -Infinity || here > room + bytesLent / 8;
+      if (isClearlyMore && here > most && here + bytesLent * (OVERCOMMIT - 1) >= bytes) {
+        near = id;
+        most = here;
+      }
+    }
+    return near;
+  }
+
+  #room(nodeId: string): number {
+    const member = this.#members.find(({ id }) => id === nodeId);
+    if (member === undefined) return 0;
+    return member.bytesLent - member.bytesCommitted - (this.#taken.get(nodeId) ?? 0);
+  }
+
+  #isKnownFull(region: number, bytes: number): boolean {
+    const full = this.#full.get(region);
+    return full !== undefined && bytes >= full.bytes && this.#runtime.clock.now() < full.until;
+  }
+
+  async #lookAtLoads(deadline: number): Promise<void> {
+    const now = this.#runtime.clock.now();
+    if (now < this.#membersUntil) return;
+    try {
+      this.#members = await this.#control.members(Math.min(deadline, now + LOADS_WITHIN_MS));
+      this.#taken.clear();
+    } catch (error) {
+      // Without the controller the regions that are known still serve, in any order.
+      if (!(error instanceof MemrackError)) throw error;
+    }
+    this.#membersUntil = this.#runtime.clock.now() + LOAD_KEEP_MS;
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * A rack, as a program sees it after `connect`: its spaces, its directory of files, its members.
+ *
+ * The same code runs in real programs and in the simulator: the world comes in as `runtime`.
+ */
+
+import { createEndpoint } from '../fabric/endpoint.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { MessageType, SpaceKind } from '../wire/messages.js';
+import { badName } from './arguments.js';
+import { Connections, type Fabric } from './connections.js';
+import { Control, type Member } from './control.js';
+import { closed, MemrackError } from './error.js';
+import { FileDirectory } from './files.js';
+import { badOptions, type ConnectOptions, parseRackUrl, TIMEOUT_MS_DEFAULT } from './options.js';
+import { RemoteSpace } from './space.js';
+
+export interface SpaceOptions {
+  /** Make it if there is none. Otherwise `NotFound`. */
+  readonly create?: boolean;
+  /** `dram` (default): gone with its memory node. `persistent` is not in this version. */
+  readonly kind?: 'dram' | 'persistent';
+  /** Of a space that is created: 64 KiB to 1 GiB, a power of two. Default: that of the rack. */
+  readonly pageBytes?: number;
+}
+
+export interface SpaceSummary {
+  readonly name: string;
+  readonly id: number;
+  readonly kind: 'dram' | 'persistent';
+  readonly pageBytes: number;
+  /** Regions of 1 GiB that are granted to it. */
+  readonly regions: number;
+  readonly state: 'serving' | 'removing';
+}
+
+interface RackParts {
+  readonly runtime: Runtime;
+  readonly fabric: Fabric;
+  readonly control: Control;
+  readonly timeoutMs: number;
+  readonly url: string;
+}
+
+export class Rack {
+  readonly url: string;
+  /** Whole files by key. */
+  readonly files: FileDirectory;
+  readonly #runtime: Runtime;
+  readonly #fabric: Fabric;
+  readonly #control: Control;
+  readonly #connections: Connections;
+  readonly #timeoutMs: number;
+  readonly #spaces = new Map<number, RemoteSpace>();
+  #isClosed = false;
+
+  constructor(parts: RackParts) {
+    this.url = parts.url;
+    this.#runtime = parts.runtime;
+    this.#fabric = parts.fabric;
+    this.#control = parts.control;
+    this.#timeoutMs = parts.timeoutMs;
+    this.#connections = new Connections(parts.fabric);
+    this.files = new FileDirectory(parts.runtime, parts.control, parts.timeoutMs);
+  }
+
+  /** Opens the space of this name, shared with every other process that opens it. */
+  async space(name: string, options: SpaceOptions = {}): Promise<RemoteSpace> {
+    this.#checkOpen();
+    const wrong = badName('space', name);
+    if (wrong !== undefined) throw wrong;
+    if (options.kind !== undefined && options.kind !== 'dram') {
+      const remedy = "use the kind 'dram'";
+      const what = `spaces of the kind '${options.kind}' are not in this version`;
+      throw new MemrackError('Unsupported', what, { remedy });
+    }
+    const request = {
+      create: options.create === true ? 1 : 0,
+      kind: SpaceKind.DRAM,
+      pageBytes: options.pageBytes ?? 0,
+      name,
+    };
+    const what = `opening the space ${name}`;
+    const deadline = this.#deadline();
+    const reply = await this.#control.demand(what, MessageType.OpenSpace, request, deadline);
+    this.#checkOpen();
+    return this.#opened(name, reply.space, reply.pageBytes);
+  }
+
+  /** The space that a file lies in, by the number in its entry. */
+  async spaceOf(id: number): Promise<RemoteSpace> {
+    const known = this.#spaces.get(id);
+    if (known !== undefined) return known;
+    for (const space of await this.spaces()) {
+      if (space.id === id) return this.#opened(space.name, id, space.pageBytes);
+    }
+    const remedy = 'it was removed: put the data again';
+    throw new MemrackError('NotFound', `there is no space number ${id}`, { remedy });
+  }
+
+  #opened(name: string, id: number, pageBytes: number): RemoteSpace {
+    const known = this.#spaces.get(id);
+    if (known !== undefined) return known;
+    const space = new RemoteSpace({
+      runtime: this.#runtime,
+      control: this.#control,
+      connections: this.#connections,
+      name,
+      id,
+      pageBytes,
+      timeoutMs: this.#timeoutMs,
+    });
+    this.#spaces.set(id, space);
+    return space;
+  }
+
+  async spaces(): Promise<SpaceSummary[]> {
+    this.#checkOpen();
+    const found: SpaceSummary[] = [];
+    for (let after = ''; ; ) {
+      const type = MessageType.ListSpaces;
+      const deadline = this.#deadline();
+      const reply = await this.#control.demand('listing spaces', type, { after }, deadline);
+      for (const { name, space, kind, pageBytes, regions, removing } of reply.spaces) {
+        found.push({
+          name,
+          id: space,
+          kind: kind === SpaceKind.PERSISTENT ? 'persistent' : 'dram',
+          pageBytes,
+          regions,
+          state: removing === 1 ? 'removing' : 'serving',
+        });
+      }
+      const last = reply.spaces.at(-1);
+      if (reply.more === 0 || last === undefined) return found;
+      after = last.name;
+    }
+  }
+
+  /** Removes a space and all that is in it, for everybody. */
+  async removeSpace(name: string): Promise<void> {
+    this.#checkOpen();
+    const wrong = badName('space', name);
+    if (wrong !== undefined) throw wrong;
+    const type = MessageType.RemoveSpaceByName;
+    await this.#control.demand(`removing the space ${name}`, type, { name }, this.#deadline());
+  }
+
+  /** The memory nodes and hosts. */
+  async nodes(): Promise<Member[]> {
+    this.#checkOpen();
+    return this.#control.members(this.#deadline());
+  }
+
+  /** Health of the rack: what `memrack status -o json` prints. */
+  async status(): Promise<unknown> {
+    this.#checkOpen();
+    const type = MessageType.RackStatus;
+    const reply = await this.#control.demand('rack status', type, {}, this.#deadline());
+    return JSON.parse(reply.json) as unknown;
+  }
+
+  /** Ends this client. Everything that is still under way rejects with `Closed`. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const space of this.#spaces.values()) space.close();
+    this.#connections.close();
+    await this.#fabric.close();
+  }
+
+  #deadline(): number {
+    return this.#runtime.clock.now() + this.#timeoutMs;
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw closed('the rack was closed');
+  }
+}
+
+/**
+ * Connects to the rack whose controller listens at `url`. Rejects with `Unavailable` when none
+ * answers within the timeout.
+ */
+export async function connectRack(
+  runtime: Runtime,
+  url: string,
+  options: ConnectOptions = {},
+): Promise<Rack> {
+  const address = parseRackUrl(url);
+  if (address instanceof MemrackError) throw address;
+  const wrong = badOptions(options);
+  if (wrong !== undefined) throw wrong;
+  const fabric = createEndpoint(runtime, {});
+  const timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
+  const control = new Control(runtime, fabric.peer(address), url);
+  const rack = new Rack({ runtime, fabric, control, timeoutMs, url });
+  try {
+    await control.members(runtime.clock.now() + timeoutMs);
+  } catch (error) {
+    await rack.close();
+    throw error;
+  }
+  return rack;
+}

@@ -1,0 +1,184 @@
+/**
+ * Which memory node owns which region of a space, and the window to it.
+ *
+ * The controller is asked when a region is not known, and again when an operation failed in a way
+ * that a change of owner could explain; it is never asked on the way of a read or write whose
+ * region is known. So the data path goes on while the controller is dead.
+ */
+
+import { Status } from '../base/status.js';
+import type { Window } from '../fabric/link.js';
+import { sleep } from '../runtime/clock.js';
+import type { Runtime } from '../runtime/runtime.js';
+import type { Connection, Connections } from './connections.js';
+import type { Control, RegionState } from './control.js';
+
+/** One node, as this space sees it. */
+export interface Route {
+  readonly connection: Connection;
+  window: Window | undefined;
+}
+
+interface Region {
+  state: RegionState;
+  route: Route;
+}
+
+const RETRY_MS_MIN = 5;
+const RETRY_MS_MAX = 250;
+/** A node is asked for a window this long, then the controller whether it is still the owner. */
+const OPEN_MS_MAX = 1000;
+
+export class RegionMap {
+  readonly #runtime: Runtime;
+  readonly #control: Control;
+  readonly #connections: Connections;
+  readonly #space: number;
+  readonly #regions = new Map<number, Region>();
+  readonly #routes = new Map<string, Route>();
+  #refreshing: Promise<Status> | undefined;
+  readonly #opening = new Map<Route, Promise<Status>>();
+
+  constructor(runtime: Runtime, control: Control, connections: Connections, space: number) {
+    this.#runtime = runtime;
+    this.#control = control;
+    this.#connections = connections;
+    this.#space = space;
+  }
+
+  /** The way to a region whose owner and window are known and whose data is not lost. */
+  ready(region: number): Route | undefined {
+    const known = this.#regions.get(region);
+    if (known === undefined || known.state === 'lost') return undefined;
+    return known.route.window === undefined ? undefined : known.route;
+  }
+
+  state(region: number): RegionState | undefined {
+    return this.#regions.get(region)?.state;
+  }
+
+  /** The connection to the owner, also where no window is open; none to a lost one. */
+  connection(region: number): Connection | undefined {
+    const known = this.#regions.get(region);
+    return known === undefined || known.state === 'lost' ? undefined : known.route.connection;
+  }
+
+  nodeId(region: number): string | undefined {
+    return this.#regions.get(region)?.route.connection.nodeId;
+  }
+
+  /** All regions of the space that are known, with their owners. */
+  *entries(): Generator<{ region: number; state: RegionState; nodeId: string }> {
+    for (const [region, { state, route }] of this.#regions) {
+      yield { region, state, nodeId: route.connection.nodeId };
+    }
+  }
+
+  /** What the controller answered, also to other calls than ours. */
+  learn(region: number, nodeId: string, address: string, state: RegionState): void {
+    if (state === 'lost' && address === '') address = `lost:${nodeId}`;
+    const connection = this.#connections.to(nodeId, address);
+    let route = this.#routes.get(nodeId);
+    if (route === undefined || route.connection !== connection) {
+      route = { connection, window: undefined };
+      this.#routes.set(nodeId, route);
+    }
+    this.#regions.set(region, { state, route });
+  }
+
+  /** Asks the controller if nothing was ever learned. */
+  refreshOnce(deadline: number): Promise<Status> {
+    return this.#regions.size > 0 ? Promise.resolve(Status.Ok) : this.refresh(deadline);
+  }
+
+  /** Asks the controller for the whole map; those who ask at the same time share one answer. */
+  refresh(deadline: number): Promise<Status> {
+    this.#refreshing ??= this.#refresh(deadline).finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  async #refresh(deadline: number): Promise<Status> {
+    const answer = await this.#control.regions(this.#space, deadline);
+    if (answer.status !== Status.Ok) return answer.status;
+    for (const { region, nodeId, address, state } of answer.regions) {
+      this.learn(region, nodeId, address, state);
+    }
+    return Status.Ok;
+  }
+
+  /**
+   * Makes the regions `[first, last]` ready, or says why not: `NotAllocated` (never granted),
+   * `DataLost`, `Unavailable` (controller or node away until the deadline), `Closed`.
+   */
+  async prepare(first: number, last: number, deadline: number): Promise<Status> {
+    for (let region = first; region <= last; region++) {
+      const status = await this.#prepareOne(region, deadline);
+      if (status !== Status.Ok) return status;
+    }
+    return Status.Ok;
+  }
+
+  async #prepareOne(region: number, deadline: number): Promise<Status> {
+    for (let pauseMs = RETRY_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, RETRY_MS_MAX)) {
+      if (this.ready(region) !== undefined) return Status.Ok;
+      const status = await this.#attempt(region, deadline);
+      const isFinal =
+        status !== Status.Ok && status !== Status.Unavailable && status !== Status.NotFound;
+      if (status === Status.Ok || isFinal) return status;
+      if (this.#runtime.clock.now() + pauseMs >= deadline) return Status.Unavailable;
+      await sleep(this.#runtime.timers, pauseMs);
+      // The owner may have moved, or be known as lost by now.
+      await this.refresh(deadline);
+    }
+  }
+
+  async #attempt(region: number, deadline: number): Promise<Status> {
+    let known = this.#regions.get(region);
+    if (known === undefined) {
+      const status = await this.refresh(deadline);
+      if (status !== Status.Ok) return status;
+      known = this.#regions.get(region);
+      if (known === undefined) return Status.NotAllocated;
+    }
+    if (known.state === 'lost') return Status.DataLost;
+    return this.#open(known.route, deadline);
+  }
+
+  #open(route: Route, deadline: number): Promise<Status> {
+    if (route.window !== undefined) return Promise.resolve(Status.Ok);
+    const running = this.#opening.get(route);
+    if (running !== undefined) return running;
+    const opening = this.#openNow(route, deadline).finally(() => this.#opening.delete(route));
+    this.#opening.set(route, opening);
+    return opening;
+  }
+
+  async #openNow(route: Route, deadline: number): Promise<Status> {
+    const leftMs = deadline - this.#runtime.clock.now();
+    const timeoutMs = Math.max(1, Math.min(leftMs, OPEN_MS_MAX));
+    const answer = await route.connection.link.openWindow(this.#space, timeoutMs);
+    if (typeof answer !== 'number') {
+      route.window = answer;
+      return Status.Ok;
+    }
+    return isPassing(answer) ? Status.Unavailable : answer;
+  }
+
+  /** After a refusal that a restart of the node explains: the next operation opens a new one. */
+  dropWindow(region: number): void {
+    const known = this.#regions.get(region);
+    if (known !== undefined) known.route.window = undefined;
+  }
+}
+
+/** Opening a window changes nothing, so an unknown outcome is as good as none. */
+function isPassing(status: Status): boolean {
+  return (
+    status === Status.Timeout ||
+    status === Status.Busy ||
+    status === Status.OutcomeUnknown ||
+    status === Status.Stale
+  );
+}
