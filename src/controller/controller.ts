@@ -1,0 +1,102 @@
+/**
+ * The controller: its parts put together, and the rules that need more than one of them.
+ *
+ * It is never on the data path. All its state is metadata that is durable before it is told, and
+ * what the members say about themselves every two seconds.
+ */
+import type { PlacementPolicy } from '../policies/placement/candidate.js';
+import type { Clock, Timers } from '../runtime/clock.js';
+import type { Databases } from '../runtime/database.js';
+import type { Entropy } from '../runtime/runtime.js';
+import { Files } from './files.js';
+import { Hosts } from './hosts.js';
+import {
+  AWAY_MS_DEFAULT,
+  CHANGES_WAITING_MAX,
+  FIRST_EPOCH_END,
+  FIRST_SPACE_ID_END,
+} from './limits.js';
+import type { Member } from './member.js';
+import { Membership } from './membership.js';
+import { Metadata } from './metadata/metadata.js';
+import type { NodeCalls } from './node-calls.js';
+import { Regions } from './regions.js';
+import { Serial } from './serial.js';
+import { Spaces } from './spaces.js';
+
+export interface ControllerOptions {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly databases: Databases;
+  readonly entropy: Entropy;
+  readonly calls: NodeCalls;
+  readonly policy: PlacementPolicy;
+  /** Undefined: metadata is lost when the controller ends. */
+  readonly folder: string | undefined;
+  readonly awayMs?: number;
+  /** A commit failed: ends the process. What is stored is known after a restart. */
+  readonly failed: (reason: unknown) => void;
+}
+
+export class Controller {
+  readonly metadata: Metadata;
+  readonly changes: Serial;
+  readonly membership: Membership;
+  readonly regions: Regions;
+  readonly spaces: Spaces;
+  readonly files: Files;
+  readonly hosts: Hosts;
+  readonly startedMs: number;
+
+  private constructor(options: ControllerOptions, metadata: Metadata) {
+    const { clock, calls, policy, entropy, timers } = options;
+    const changes = new Serial(CHANGES_WAITING_MAX);
+    const awayMs = options.awayMs ?? AWAY_MS_DEFAULT;
+    const returned = (member: Member): void => void this.#settle(member);
+    const shared = { metadata, changes, calls };
+    this.metadata = metadata;
+    this.changes = changes;
+    this.startedMs = clock.now();
+    this.membership = new Membership({ ...shared, clock, awayMs, returned });
+    const withMembers = { ...shared, membership: this.membership };
+    this.regions = new Regions({ ...withMembers, policy, entropy, timers });
+    this.spaces = new Spaces(withMembers);
+    this.files = new Files(metadata, changes);
+    this.hosts = new Hosts(clock, awayMs);
+  }
+
+  /** Rejects (`DiskError`) when the metadata cannot be opened. */
+  static async open(options: ControllerOptions): Promise<Controller> {
+    const { entropy } = options;
+    // An empty database may be the successor of one that was lost, while nodes still hold regions
+    // of its spaces: numbers that begin anywhere hardly ever meet theirs.
+    const metadata = await Metadata.open(options.databases, {
+      folder: options.folder,
+      firstNumbers: {
+        space: 1 + (entropy.u32() % (FIRST_SPACE_ID_END - 1)),
+        epoch: 1 + (entropy.u32() % (FIRST_EPOCH_END - 1)),
+      },
+      failed: options.failed,
+    });
+    const controller = new Controller(options, metadata);
+    await controller.spaces.resume();
+    return controller;
+  }
+
+  /** Waits for changes under way, then closes the metadata. */
+  async close(): Promise<void> {
+    await this.changes.run(() => this.metadata.close());
+  }
+
+  /** Tells a node what it owes to know; one conversation at a time. */
+  async #settle(member: Member): Promise<void> {
+    if (member.isSettling) return;
+    member.isSettling = true;
+    try {
+      await this.spaces.settle(member);
+      await this.regions.settle(member);
+    } finally {
+      member.isSettling = false;
+    }
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * What status can find, each with a stable code, what it means and what to do. Programs match the
+ * code; `docs/status-codes.md` has a section for each, and a test holds the two together.
+ */
+
+export type Severity = 'info' | 'warning' | 'error';
+
+interface FindingFacts {
+  readonly severity: Severity;
+  readonly remedy: string;
+}
+
+export const FINDINGS = {
+  NO_NODES: {
+    severity: 'error',
+    remedy: 'start one: memrack memory-node --join ADDRESS --memory SIZE',
+  },
+  NODE_AWAY: {
+    severity: 'error',
+    remedy: 'start it again on its machine, or repair the network to it; its data waits there',
+  },
+  NODE_REFUSED: {
+    severity: 'warning',
+    remedy: 'do what the message says on the machine that runs the refused process',
+  },
+  NODE_NEARLY_FULL: {
+    severity: 'warning',
+    remedy: 'free memory, or add a memory node before it is full',
+  },
+  DATA_LOST: {
+    severity: 'error',
+    remedy: 'restore the data from its source; remove the space to be rid of this finding',
+  },
+  REGION_UNKNOWN: {
+    severity: 'warning',
+    remedy:
+      'if the metadata was lost, start the controller with its old --data folder; else restart ' +
+      'the node and its supervisor empty to free the memory',
+  },
+  REGION_NOT_CONFIRMED: {
+    severity: 'info',
+    remedy: 'nothing: the node is told again with its next heartbeat',
+  },
+  SPACE_REMOVAL_PENDING: {
+    severity: 'info',
+    remedy: 'start the nodes that are away: they are told when they return',
+  },
+  HOST_AWAY: {
+    severity: 'warning',
+    remedy: 'start it again, or wait: it is forgotten after ten minutes',
+  },
+  METADATA_NOT_KEPT: {
+    severity: 'info',
+    remedy: 'start the controller with --data FOLDER to keep spaces and files over its restart',
+  },
+  LISTENING_WITHOUT_AUTHENTICATION: {
+    severity: 'warning',
+    remedy: 'listen on a network that only trusted machines reach, or on loopback',
+  },
+} as const satisfies Record<string, FindingFacts>;
+
+export type FindingCode = keyof typeof FINDINGS;
+
+export interface Finding {
+  readonly code: FindingCode;
+  readonly severity: Severity;
+  /** What it is about: the id of a node or host, the name of a space, an address. */
+  readonly subject: string;
+  readonly message: string;
+  readonly remedy: string;
+}
+
+export function finding(code: FindingCode, subject: string, message: string): Finding {
+  return { code, ...FINDINGS[code], subject, message };
+}

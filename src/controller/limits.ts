@@ -1,0 +1,44 @@
+/** Limits of the controller, with their reasons. */
+import { assert } from '../base/assert.js';
+import { REGIONS_PER_SPACE_MAX } from '../wire/limits.js';
+
+/** Ids end here: so many fit into an entry of a page table (`src/disk/page-table.ts`). */
+export const SPACE_ID_END = 2 ** 27;
+/** In an empty database numbering begins below this; see `firstNumbers`. */
+export const FIRST_SPACE_ID_END = 2 ** 24;
+/** Epochs end here: they travel as 32 bits. */
+export const EPOCH_END = 2 ** 32;
+export const FIRST_EPOCH_END = 2 ** 24;
+
+/** Spaces at a time; every one of them is listed, and each costs some hundred bytes. */
+export const SPACES_MAX = 65_536;
+/** Entries of the directory of files: each takes about 300 bytes of the controller's memory. */
+export const FILES_MAX = 4_000_000;
+
+/** How often a node says that it is alive, and after how long a silence it counts as away. */
+export const HEARTBEAT_MS_DEFAULT = 2_000;
+export const AWAY_MS_DEFAULT = 6_000;
+/** A host that has been silent for this long is forgotten: it holds nothing. */
+export const HOST_FORGOTTEN_MS = 600_000;
+
+/** Changes of metadata that may wait for their turn. */
+export const CHANGES_WAITING_MAX = 1_024;
+/** Nodes are told within this time, or it counts as not told. */
+export const TELL_MS = 2_000;
+/** A node that is to be replaced is asked once whether it still lives. */
+export const PROBE_MS = 1_000;
+/** Choices of nodes for one grant: each failure excludes a node from the next. */
+export const GRANT_ATTEMPTS_MAX = 4;
+/** A node may promise up to this many times what it lends (Clio, section 4.4.2: over-commit). */
+export const OVERCOMMIT = 2;
+/** Rows removed by one commit when the files of a removed space go. */
+export const PURGE_ROWS_MAX = 1_000;
+/** From this share of used memory on, status speaks of it. */
+export const NEARLY_FULL_SHARE = 0.9;
+/** For how long status names a node that was refused. */
+export const REFUSAL_SHOWN_MS = 60_000;
+export const REFUSALS_SHOWN_MAX = 32;
+
+assert(SPACE_ID_END * REGIONS_PER_SPACE_MAX <= Number.MAX_SAFE_INTEGER, 'region keys are exact');
+assert(FIRST_SPACE_ID_END < SPACE_ID_END && FIRST_EPOCH_END < EPOCH_END);
+assert(AWAY_MS_DEFAULT >= 2 * HEARTBEAT_MS_DEFAULT, 'one lost heartbeat is no absence');

@@ -1,0 +1,36 @@
+/** `ControllerApi` over a controller of the same process. */
+import type { Clock } from '../runtime/clock.js';
+import { SpaceKind } from '../wire/messages.js';
+import type { ControllerApi } from './api.js';
+import type { Controller } from './controller.js';
+import { rackMetrics } from './metrics.js';
+import { isRefusal, ok } from './refusal.js';
+import { memberFacts, rackStatus, spaceFacts, type ReportContext } from './report.js';
+
+export type LocalApiOptions = Omit<ReportContext, 'nowMs'> & { readonly clock: Clock };
+
+/** A kind that there is not gets a number that there is not, and is refused by name. */
+const KIND_NUMBERS: Readonly<Record<string, number>> = {
+  dram: SpaceKind.DRAM,
+  persistent: SpaceKind.PERSISTENT,
+};
+const KIND_UNKNOWN = 255;
+
+export function localApi(controller: Controller, options: LocalApiOptions): ControllerApi {
+  const context = (): ReportContext => ({ ...options, nowMs: options.clock.now() });
+  return {
+    status: () => rackStatus(controller, context()),
+    members: () => memberFacts(controller, context()),
+    spaces: () => controller.spaces.list().map((space) => spaceFacts(controller, space)),
+    createSpace: async (name, kindName, pageBytes) => {
+      const kind = KIND_NUMBERS[kindName] ?? KIND_UNKNOWN;
+      const opened = await controller.spaces.open({ name, create: true, kind, pageBytes });
+      if (isRefusal(opened)) return opened;
+      return ok({ space: spaceFacts(controller, opened.space), created: opened.created });
+    },
+    removeSpace: (name) => controller.spaces.remove(name),
+    files: (prefix, after, limit) => controller.files.list(prefix, after, limit),
+    file: (key) => controller.files.get(key),
+    metrics: () => rackMetrics(controller, context()),
+  };
+}

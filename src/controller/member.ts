@@ -1,0 +1,43 @@
+/**
+ * What the controller knows of one memory node besides its row: whether it has been heard of since
+ * the controller started, what it last said, and what it still has to be told.
+ */
+import type { NodeRow } from './metadata/schema.js';
+import type { HeldRegion } from './reconcile.js';
+
+/** `away`: may come back with its memory. `ended`: its memory is gone. */
+export type NodeState = 'serving' | 'away' | 'ended';
+
+export class Member {
+  row: NodeRow;
+  /** It told what it holds since this controller started. */
+  isJoined = false;
+  /** The clock at the last sign of life. */
+  seenMs = -Infinity;
+  /** A call to it failed since its last heartbeat: it gets no new regions until the next. */
+  isSuspect = false;
+  bytesLent: number;
+  bytesUsed = 0;
+  bytesCommitted = 0;
+  /** Bytes of regions granted since the last heartbeat. */
+  bytesPromised = 0;
+  /** Keys of regions that the node has confirmed to hold. */
+  confirmed = new Set<number>();
+  /** Keys of regions about which the node is being told at this moment. */
+  readonly telling = new Set<number>();
+  /** Regions that the node reported and the database does not know. */
+  unknown: readonly HeldRegion[] = [];
+  /** Spaces that the node must be told to remove. */
+  removing = new Set<number>();
+  isSettling = false;
+
+  constructor(row: NodeRow) {
+    this.row = row;
+    this.bytesLent = row.bytesLent;
+  }
+
+  state(nowMs: number, awayMs: number): NodeState {
+    if (this.row.state === 'ended') return 'ended';
+    return this.isJoined && nowMs - this.seenMs <= awayMs ? 'serving' : 'away';
+  }
+}

@@ -1,0 +1,263 @@
+/**
+ * Which memory nodes belong to the rack, and which of them are there now.
+ *
+ *                 join                      silence > awayMs
+ *   (unknown) ------------> serving  <--------------------------> away
+ *                              |            heartbeat               |
+ *                              +-- ended (proved) or replaced ------+--> its regions are lost
+ *
+ * A node is its memory: one that comes back with the same memory id is the same node, with a higher
+ * incarnation; one that comes back with another memory id has lost what it held. After a restart of
+ * the controller every node is away until it has joined again, so that what it holds is compared
+ * with the database before anything new is given to it.
+ */
+import { Status } from '../base/status.js';
+import type { Clock } from '../runtime/clock.js';
+import { NODES_MAX } from '../wire/limits.js';
+import { controllerFaults } from './planted.js';
+import { PROBE_MS, REFUSAL_SHOWN_MS, REFUSALS_SHOWN_MAX } from './limits.js';
+import { Member, type NodeState } from './member.js';
+import type { Metadata, MetadataChange } from './metadata/metadata.js';
+import type { NodeRow } from './metadata/schema.js';
+import type { NodeCalls } from './node-calls.js';
+import { quote } from './names.js';
+import { refuseJoin } from './join-rules.js';
+import { reconcile, type HeldRegion, type Reconciliation } from './reconcile.js';
+import { isRefusal, ok, refuse, type Refusal, type Result } from './refusal.js';
+import type { Serial } from './serial.js';
+
+export interface NodeJoin {
+  readonly id: string;
+  readonly memoryId: number;
+  readonly incarnation: number;
+  readonly address: string;
+  readonly machine: string;
+  readonly pid: number;
+  readonly pageBytes: number;
+  readonly bytesLent: number;
+  readonly regions: readonly HeldRegion[];
+}
+
+export interface NodeHeartbeat {
+  readonly id: string;
+  readonly memoryId: number;
+  readonly incarnation: number;
+  readonly bytesLent: number;
+  readonly bytesUsed: number;
+  readonly bytesCommitted: number;
+}
+
+export interface MembershipOptions {
+  readonly clock: Clock;
+  readonly metadata: Metadata;
+  readonly changes: Serial;
+  readonly calls: NodeCalls;
+  readonly awayMs: number;
+  /** The node has joined or given a sign of life: it can be told what it has to know. */
+  readonly returned: (member: Member) => void;
+}
+
+export interface ShownRefusal {
+  readonly id: string;
+  readonly message: string;
+  readonly atMs: number;
+}
+
+export class Membership {
+  readonly #options: MembershipOptions;
+  readonly #members = new Map<string, Member>();
+  #refusals: ShownRefusal[] = [];
+
+  constructor(options: MembershipOptions) {
+    this.#options = options;
+    for (const row of options.metadata.nodes.values()) this.#members.set(row.id, new Member(row));
+  }
+
+  get members(): ReadonlyMap<string, Member> {
+    return this.#members;
+  }
+
+  state(member: Member): NodeState {
+    return member.state(this.#options.clock.now(), this.#options.awayMs);
+  }
+
+  serving(): Member[] {
+    return [...this.#members.values()].filter((member) => this.state(member) === 'serving');
+  }
+
+  /** Joins that were refused a short while ago, for status. */
+  recentRefusals(): readonly ShownRefusal[] {
+    const since = this.#options.clock.now() - REFUSAL_SHOWN_MS;
+    this.#refusals = this.#refusals.filter((refusal) => refusal.atMs >= since);
+    return this.#refusals;
+  }
+
+  /** Idempotent. After `Ok` the node is serving. */
+  async join(request: NodeJoin): Promise<Result<object>> {
+    const result = await this.#join(request);
+    if (isRefusal(result)) this.#remember(request.id, result);
+    return result;
+  }
+
+  async #join(request: NodeJoin): Promise<Result<object>> {
+    const wrong = refuseJoin(request);
+    if (wrong !== undefined) return wrong;
+    // Asked before the change gets its turn: the others need not wait for the answer.
+    const twin = await this.#livingTwin(request);
+    if (twin !== undefined) return twin;
+    return this.#options.changes.run(() => this.#admit(request));
+  }
+
+  /** False: this controller does not know the node as it is now, and it has to join. */
+  heartbeat(beat: NodeHeartbeat): boolean {
+    const member = this.#members.get(beat.id);
+    if (member === undefined || !member.isJoined || !isSame(member.row, beat)) return false;
+    if (member.row.state === 'ended') return false;
+    member.seenMs = this.#options.clock.now();
+    member.isSuspect = false;
+    member.bytesPromised = 0;
+    member.bytesLent = beat.bytesLent;
+    member.bytesUsed = beat.bytesUsed;
+    member.bytesCommitted = beat.bytesCommitted;
+    this.#options.returned(member);
+    return true;
+  }
+
+  /** Somebody who knows (its supervisor's parent) says that this memory is gone. Idempotent. */
+  ended(id: string, memoryId: number): Promise<void> {
+    return this.#options.changes.run(async () => {
+      const member = this.#members.get(id);
+      if (member === undefined || member.row.memoryId !== memoryId) return;
+      if (member.row.state === 'ended') return;
+      const row: NodeRow = { ...member.row, state: 'ended' };
+      await this.#options.metadata.commit([
+        { table: 'nodes', put: row },
+        ...this.#lose(id, memoryId),
+      ]);
+      this.#options.calls.forget(member.row.address);
+      member.row = row;
+      member.isJoined = false;
+      member.confirmed.clear();
+      await this.forgetIfNothingIsLeft(id);
+    });
+  }
+
+  /** Within a change. An ended node stays listed as long as something that it held is lost. */
+  async forgetIfNothingIsLeft(id: string): Promise<void> {
+    const { metadata } = this.#options;
+    if (this.#members.get(id)?.row.state !== 'ended') return;
+    if (metadata.regionsOfNode(id).size > 0) return;
+    await metadata.commit([{ table: 'nodes', remove: id }]);
+    this.#members.delete(id);
+  }
+
+  async #livingTwin(request: NodeJoin): Promise<Refusal | undefined> {
+    const member = this.#members.get(request.id);
+    if (member === undefined || member.row.state === 'ended') return undefined;
+    if (member.row.memoryId === request.memoryId) return undefined;
+    const { address } = member.row;
+    // The same address has one owner at a time: there the old one cannot be any more.
+    const mayBeAlive = address !== request.address;
+    const isAlive =
+      this.state(member) === 'serving' ||
+      (mayBeAlive && (await this.#options.calls.isAlive(address)));
+    return isAlive ? this.#refuseTwin(member) : undefined;
+  }
+
+  #refuseTwin(member: Member): Refusal {
+    const { id, address, machine } = member.row;
+    return refuse(
+      Status.Exists,
+      `a memory node ${quote(id)} with other memory is alive at ${address} on ${machine}: give ` +
+        `this one another id; if it replaces that one, it may join ` +
+        `${Math.ceil((this.#options.awayMs + PROBE_MS) / 1000)} s after that one has ended`,
+    );
+  }
+
+  async #admit(request: NodeJoin): Promise<Result<object>> {
+    const { metadata, calls } = this.#options;
+    const before = this.#members.get(request.id);
+    const isOther = before !== undefined && before.row.memoryId !== request.memoryId;
+    if (before !== undefined) {
+      if (isOther && this.state(before) === 'serving') return this.#refuseTwin(before);
+      if (!isOther && request.incarnation < before.row.incarnation) return refuseOld(before.row);
+    } else if (this.#members.size >= NODES_MAX) {
+      return refuse(
+        Status.NoSpace,
+        `the rack has ${NODES_MAX} memory nodes, the most that one controller takes: ` +
+          'join with larger nodes instead of more',
+      );
+    }
+    const found = reconcile(metadata, request, request.regions);
+    const row = nodeRow(request);
+    const changes: MetadataChange[] = isOther ? this.#lose(request.id, before.row.memoryId) : [];
+    if (!isSameRow(before?.row, row)) changes.push({ table: 'nodes', put: row });
+    if (!controllerFaults.regionGrantedTwiceAtRestart) changes.push(...found.changes);
+    await metadata.commit(changes);
+    if (before !== undefined && before.row.address !== row.address) calls.forget(before.row.address);
+    const member = isOther || before === undefined ? new Member(row) : before;
+    this.#members.set(request.id, member);
+    this.#welcome(member, row, found);
+    return ok({});
+  }
+
+  #welcome(member: Member, row: NodeRow, found: Reconciliation): void {
+    member.row = row;
+    member.isJoined = true;
+    member.isSuspect = false;
+    member.seenMs = this.#options.clock.now();
+    member.bytesLent = row.bytesLent;
+    member.confirmed = found.confirmed;
+    member.unknown = found.unknown;
+    member.removing = found.removing;
+    this.#options.returned(member);
+  }
+
+  /** The rows that say that what this memory held is gone. */
+  #lose(id: string, memoryId: number): MetadataChange[] {
+    const changes: MetadataChange[] = [];
+    for (const row of this.#options.metadata.regionsOfNode(id).values()) {
+      if (row.memoryId !== memoryId || row.state === 'lost') continue;
+      changes.push({ table: 'regions', put: { ...row, state: 'lost' } });
+    }
+    return changes;
+  }
+
+  #remember(id: string, { message }: Refusal): void {
+    const others = this.#refusals.filter((refusal) => refusal.id !== id);
+    this.#refusals = [...others, { id, message, atMs: this.#options.clock.now() }].slice(
+      -REFUSALS_SHOWN_MAX,
+    );
+  }
+}
+
+function isSame(row: NodeRow, beat: NodeHeartbeat): boolean {
+  return row.memoryId === beat.memoryId && row.incarnation === beat.incarnation;
+}
+
+function refuseOld(row: NodeRow): Refusal {
+  return refuse(
+    Status.Stale,
+    `memory node ${quote(row.id)} has been started again since (incarnation ${row.incarnation}): ` +
+      'this process is no longer the one that serves its memory, and has to end',
+  );
+}
+
+function nodeRow(request: NodeJoin): NodeRow {
+  const { id, memoryId, incarnation, address, machine, pid, pageBytes, bytesLent } = request;
+  return {
+    id,
+    memoryId,
+    incarnation,
+    address,
+    machine,
+    pid,
+    pageBytes,
+    bytesLent,
+    state: 'member',
+  };
+}
+
+function isSameRow(a: NodeRow | undefined, b: NodeRow): boolean {
+  return a !== undefined && Object.keys(b).every((column) => a[column] === b[column]);
+}

@@ -1,0 +1,252 @@
+/**
+ * All metadata, in memory as it is on disk.
+ *
+ * It is loaded once; every change goes to the database first and into the maps when it is durable,
+ * so a reader of the maps never sees what a restart could forget. Who changes something does it
+ * within `Serial`, reads the maps, and commits.
+ *
+ * A commit that fails leaves unknown what is stored: the controller must stop, and after a restart
+ * the database says what holds. `failed` is called for that, and no commit is tried again.
+ */
+import { assert, assertNever } from '../../base/assert.js';
+import type { Change, Database, Databases, Row } from '../../runtime/database.js';
+import { REGIONS_PER_SPACE_MAX } from '../../wire/limits.js';
+import { SortedKeys } from '../sorted-keys.js';
+import {
+  SCHEMA,
+  type CounterName,
+  type FileRow,
+  type NodeRow,
+  type RegionRow,
+  type SpaceRow,
+} from './schema.js';
+
+const DATABASE_NAME = 'controller';
+
+/** One change of one table. Rows are never changed in place. */
+export type MetadataChange =
+  | { readonly table: 'counters'; readonly put: { readonly name: CounterName; next: number } }
+  | { readonly table: 'nodes'; readonly put: NodeRow }
+  | { readonly table: 'nodes'; readonly remove: string }
+  | { readonly table: 'spaces'; readonly put: SpaceRow }
+  | { readonly table: 'spaces'; readonly remove: number }
+  | { readonly table: 'regions'; readonly put: RegionRow }
+  | { readonly table: 'regions'; readonly remove: RegionRow }
+  | { readonly table: 'files'; readonly put: FileRow }
+  | { readonly table: 'files'; readonly remove: string };
+
+export interface MetadataOptions {
+  /** Undefined: nothing is kept over a restart. */
+  readonly folder: string | undefined;
+  /** Where numbering begins in an empty database. */
+  readonly firstNumbers: Readonly<Record<CounterName, number>>;
+  /** A commit failed: ends the process. */
+  readonly failed: (reason: unknown) => void;
+}
+
+export class Metadata {
+  readonly nodes = new Map<string, NodeRow>();
+  readonly spaces = new Map<number, SpaceRow>();
+  /** Of active spaces only: the name of a space that is being removed is free again. */
+  readonly spaceIds = new Map<string, number>();
+  /** By space, then by region index. */
+  readonly regions = new Map<number, Map<number, RegionRow>>();
+  /** The same rows by node, then by `regionKey`. */
+  readonly regionsByNode = new Map<string, Map<number, RegionRow>>();
+  readonly files = new Map<string, FileRow>();
+  fileKeys = new SortedKeys();
+  readonly #counters: Record<CounterName, number>;
+  readonly #database: Database;
+  readonly #failed: (reason: unknown) => void;
+  #isFailed = false;
+  #isClosed = false;
+  #commits = 0;
+
+  private constructor(database: Database, options: MetadataOptions) {
+    this.#database = database;
+    this.#failed = options.failed;
+    this.#counters = { ...options.firstNumbers };
+  }
+
+  /** Rejects (`DiskError`) when the database cannot be opened or read. */
+  static async open(databases: Databases, options: MetadataOptions): Promise<Metadata> {
+    const database = await databases.open(options.folder, DATABASE_NAME, SCHEMA);
+    const metadata = new Metadata(database, options);
+    metadata.#load();
+    return metadata;
+  }
+
+  /** The next number of this kind; taken by committing the counter with the row that uses it. */
+  next(name: CounterName): number {
+    return this.#counters[name];
+  }
+
+  get commits(): number {
+    return this.#commits;
+  }
+
+  regionsOf(space: number): ReadonlyMap<number, RegionRow> {
+    return this.regions.get(space) ?? EMPTY;
+  }
+
+  regionsOfNode(node: string): ReadonlyMap<number, RegionRow> {
+    return this.regionsByNode.get(node) ?? EMPTY;
+  }
+
+  activeSpace(id: number): SpaceRow | undefined {
+    const space = this.spaces.get(id);
+    return space?.state === 'active' ? space : undefined;
+  }
+
+  /** All or none, durable when it resolves. Never resolves after a failure. */
+  async commit(changes: readonly MetadataChange[]): Promise<void> {
+    if (changes.length === 0) return;
+    if (this.#isFailed || this.#isClosed) return NEVER;
+    try {
+      await this.#database.commit(changes.map(databaseChange));
+    } catch (reason) {
+      this.#isFailed = true;
+      this.#failed(reason);
+      return NEVER;
+    }
+    this.#commits++;
+    for (const change of changes) this.#apply(change);
+  }
+
+  /** The planted bug of `planted.ts`: it can be told before it is durable. */
+  async commitLate(changes: readonly MetadataChange[], delay: Promise<void>): Promise<void> {
+    for (const change of changes) this.#apply(change);
+    await delay;
+    if (!this.#isClosed) await this.#database.commit(changes.map(databaseChange));
+  }
+
+  /** Nothing is committed after it, and whoever tries is never answered. */
+  close(): Promise<void> {
+    this.#isClosed = true;
+    return this.#database.close();
+  }
+
+  #load(): void {
+    for (const row of this.#database.select('counters')) {
+      if (row['name'] === 'space' || row['name'] === 'epoch') {
+        this.#counters[row['name']] = row['next'] as number;
+      }
+    }
+    // The schema is checked when the database is opened, so the rows have these columns.
+    for (const row of this.#database.select('nodes')) this.#putNode(row as NodeRow);
+    for (const row of this.#database.select('spaces')) this.#putSpace(row as SpaceRow);
+    for (const row of this.#database.select('regions')) this.#putRegion(row as RegionRow);
+    for (const row of this.#database.select('files')) {
+      const file = row as FileRow;
+      this.files.set(file.key, file);
+    }
+    this.fileKeys = new SortedKeys(this.files.keys());
+  }
+
+  #apply(change: MetadataChange): void {
+    switch (change.table) {
+      case 'counters':
+        assert(change.put.next >= this.#counters[change.put.name], 'a number would be used twice');
+        this.#counters[change.put.name] = change.put.next;
+        return;
+      case 'nodes':
+        if ('put' in change) this.#putNode(change.put);
+        else this.nodes.delete(change.remove);
+        return;
+      case 'spaces':
+        if ('put' in change) this.#putSpace(change.put);
+        else this.#removeSpace(change.remove);
+        return;
+      case 'regions':
+        if ('put' in change) this.#putRegion(change.put);
+        else this.#removeRegion(change.remove);
+        return;
+      case 'files':
+        if ('put' in change) this.#putFile(change.put);
+        else this.#removeFile(change.remove);
+        return;
+      default:
+        assertNever(change);
+    }
+  }
+
+  #putNode(row: NodeRow): void {
+    this.nodes.set(row.id, row);
+  }
+
+  #putSpace(row: SpaceRow): void {
+    this.spaces.set(row.id, row);
+    if (row.state === 'active') this.spaceIds.set(row.name, row.id);
+    else if (this.spaceIds.get(row.name) === row.id) this.spaceIds.delete(row.name);
+  }
+
+  #removeSpace(id: number): void {
+    const row = this.spaces.get(id);
+    if (row !== undefined && this.spaceIds.get(row.name) === id) this.spaceIds.delete(row.name);
+    this.spaces.delete(id);
+  }
+
+  #putRegion(row: RegionRow): void {
+    const before = this.regions.get(row.space)?.get(row.region);
+    if (before !== undefined) this.#removeRegion(before);
+    groupOf(this.regions, row.space).set(row.region, row);
+    groupOf(this.regionsByNode, row.node).set(regionKey(row.space, row.region), row);
+  }
+
+  #removeRegion(row: RegionRow): void {
+    const ofSpace = this.regions.get(row.space);
+    ofSpace?.delete(row.region);
+    if (ofSpace?.size === 0) this.regions.delete(row.space);
+    const ofNode = this.regionsByNode.get(row.node);
+    ofNode?.delete(regionKey(row.space, row.region));
+    if (ofNode?.size === 0) this.regionsByNode.delete(row.node);
+  }
+
+  #putFile(row: FileRow): void {
+    this.files.set(row.key, row);
+    this.fileKeys.add(row.key);
+  }
+
+  #removeFile(key: string): void {
+    this.files.delete(key);
+    this.fileKeys.remove(key);
+  }
+}
+
+/** One number for a region of a space, both within their limits. */
+export function regionKey(space: number, region: number): number {
+  return space * REGIONS_PER_SPACE_MAX + region;
+}
+
+function groupOf<Key>(
+  groups: Map<Key, Map<number, RegionRow>>,
+  key: Key,
+): Map<number, RegionRow> {
+  let group = groups.get(key);
+  if (group === undefined) groups.set(key, (group = new Map()));
+  return group;
+}
+
+const EMPTY: ReadonlyMap<number, RegionRow> = new Map<number, RegionRow>();
+
+/** What a caller waits for whose change can no longer be told anything about: the end. */
+const NEVER = new Promise<never>(() => undefined);
+
+function databaseChange(change: MetadataChange): Change {
+  if ('put' in change) return { put: change.table, row: change.put };
+  return { remove: change.table, key: removedKey(change) };
+}
+
+function removedKey(change: MetadataChange & { readonly remove: unknown }): Row {
+  switch (change.table) {
+    case 'nodes':
+    case 'spaces':
+      return { id: change.remove };
+    case 'regions':
+      return { space: change.remove.space, region: change.remove.region };
+    case 'files':
+      return { key: change.remove };
+    default:
+      return assertNever(change);
+  }
+}

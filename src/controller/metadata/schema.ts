@@ -1,0 +1,110 @@
+/**
+ * The controller's tables, and the rows that they hold.
+ *
+ * Columns are never renamed or given another meaning; a new one needs a new table. Counters hold the
+ * next number to give out, so that a space id or an epoch is never used twice, not even after what
+ * it named has been removed.
+ */
+import type { Row, Schema } from '../../runtime/database.js';
+
+export const SCHEMA = {
+  counters: { columns: { name: 'text', next: 'integer' }, key: ['name'] },
+  nodes: {
+    columns: {
+      id: 'text',
+      memoryId: 'integer',
+      incarnation: 'integer',
+      address: 'text',
+      machine: 'text',
+      pid: 'integer',
+      pageBytes: 'integer',
+      bytesLent: 'integer',
+      state: 'text',
+    },
+    key: ['id'],
+  },
+  spaces: {
+    columns: {
+      id: 'integer',
+      name: 'text',
+      kind: 'text',
+      pageBytes: 'integer',
+      nextRegion: 'integer',
+      state: 'text',
+    },
+    key: ['id'],
+  },
+  regions: {
+    columns: {
+      space: 'integer',
+      region: 'integer',
+      epoch: 'integer',
+      node: 'text',
+      memoryId: 'integer',
+      state: 'text',
+    },
+    key: ['space', 'region'],
+  },
+  files: {
+    columns: {
+      key: 'text',
+      space: 'integer',
+      address: 'integer',
+      length: 'integer',
+      sha256: 'text',
+    },
+    key: ['key'],
+  },
+} as const satisfies Schema;
+
+/** `member`: it may come back with its memory. `ended`: its memory is proved to be gone. */
+export type NodeRowState = 'member' | 'ended';
+
+export interface NodeRow extends Row {
+  readonly id: string;
+  /** Random, made with the node's memory: another one means other, empty memory. */
+  readonly memoryId: number;
+  readonly incarnation: number;
+  readonly address: string;
+  readonly machine: string;
+  readonly pid: number;
+  readonly pageBytes: number;
+  readonly bytesLent: number;
+  readonly state: NodeRowState;
+}
+
+/** A space that is being removed stays until every node that holds a part of it has been told. */
+export type SpaceRowState = 'active' | 'removing';
+
+export interface SpaceRow extends Row {
+  readonly id: number;
+  readonly name: string;
+  readonly kind: string;
+  /** 0 until the first region is granted: the node that gets it decides. */
+  readonly pageBytes: number;
+  /** Regions below this one were given out, or found at a node, and are never granted again. */
+  readonly nextRegion: number;
+  readonly state: SpaceRowState;
+}
+
+/** `lost`: the memory that held the only copy is gone. Final. */
+export type RegionRowState = 'granted' | 'lost';
+
+export interface RegionRow extends Row {
+  readonly space: number;
+  readonly region: number;
+  readonly epoch: number;
+  readonly node: string;
+  readonly memoryId: number;
+  readonly state: RegionRowState;
+}
+
+export interface FileRow extends Row {
+  readonly key: string;
+  readonly space: number;
+  readonly address: number;
+  readonly length: number;
+  readonly sha256: string;
+}
+
+export type CounterName = 'space' | 'epoch';

@@ -1,0 +1,23 @@
+/**
+ * What the controller asks of nodes. Every call is idempotent at the node, and ends within a bounded
+ * time with a status whose outcome (`STATUS_FACTS`) tells whether the node may have done it.
+ */
+import type { Status } from '../base/status.js';
+
+export interface RegionGrant {
+  readonly space: number;
+  readonly region: number;
+  readonly epoch: number;
+  readonly pageBytes: number;
+}
+
+export interface NodeCalls {
+  /** `Ok` also when the node already has it with this epoch. */
+  grantRegion(address: string, grant: RegionGrant): Promise<Status>;
+  /** `Ok` also when the node holds nothing of the space. */
+  removeSpace(address: string, space: number): Promise<Status>;
+  /** Whether a process of ours answers there. */
+  isAlive(address: string): Promise<boolean>;
+  /** Nothing will be asked of this address any more. */
+  forget(address: string): void;
+}

@@ -1,0 +1,269 @@
+/**
+ * Grants regions of spaces to memory nodes.
+ *
+ * A grant has three steps, in this order: it is made durable, the node is told, the client is
+ * answered. Dying between any two of them leaves a region that its node is told again when it joins;
+ * at worst it is one that nobody has asked for. Region numbers only go up, so nothing is ever
+ * granted twice. A node that certainly refused leaves no trace; one that may have taken its grant
+ * keeps it, and the client's regions are then chosen anew, at other nodes.
+ */
+import { assert } from '../base/assert.js';
+import { Status, STATUS_FACTS, statusName, type Outcome } from '../base/status.js';
+import type { PlacementPolicy } from '../policies/placement/candidate.js';
+import { sleep, type Timers } from '../runtime/clock.js';
+import type { Entropy } from '../runtime/runtime.js';
+import { GRANT_REGIONS_MAX, REGION_BYTES, REGIONS_PER_SPACE_MAX } from '../wire/limits.js';
+import { EPOCH_END, GRANT_ATTEMPTS_MAX } from './limits.js';
+import type { Member } from './member.js';
+import type { Membership } from './membership.js';
+import { regionKey, type Metadata, type MetadataChange } from './metadata/metadata.js';
+import type { RegionRow, SpaceRow } from './metadata/schema.js';
+import { quote } from './names.js';
+import type { NodeCalls } from './node-calls.js';
+import { choosePlaces, commonPageBytes } from './places.js';
+import { controllerFaults } from './planted.js';
+import { isRefusal, ok, refuse, type Refusal, type Result } from './refusal.js';
+import type { Serial } from './serial.js';
+
+/** How clients see a region: `away` may come back, `lost` never does. */
+export type RegionState = 'serving' | 'away' | 'lost';
+
+export interface PlacedRegion {
+  readonly region: number;
+  readonly epoch: number;
+  readonly node: string;
+  readonly address: string;
+  readonly state: RegionState;
+}
+
+export interface GrantRequest {
+  readonly space: number;
+  /** Regions with consecutive numbers. */
+  readonly count: number;
+  /** What is to be allocated in each: nodes with less room are not chosen. 0: not known. */
+  readonly bytes: number;
+  /** The node to prefer if it may be chosen; empty: none. */
+  readonly near: string;
+}
+
+export interface RegionsOptions {
+  readonly metadata: Metadata;
+  readonly membership: Membership;
+  readonly changes: Serial;
+  readonly calls: NodeCalls;
+  readonly policy: PlacementPolicy;
+  readonly entropy: Entropy;
+  readonly timers: Timers;
+}
+
+/** Of the planted bug: how much later than told a grant becomes durable. */
+const PLANTED_DELAY_MS = 500;
+
+export class Regions {
+  readonly #options: RegionsOptions;
+  #turn = 0;
+  #granted = 0;
+
+  constructor(options: RegionsOptions) {
+    this.#options = options;
+  }
+
+  /** Regions granted since the start, for metrics. */
+  get granted(): number {
+    return this.#granted;
+  }
+
+  /** In the order of their numbers, from region `from` on, at most `limit`. */
+  list(space: number, from: number, limit: number): PlacedRegion[] {
+    const rows = [...this.#options.metadata.regionsOf(space).values()];
+    const wanted = rows.filter((row) => row.region >= from);
+    wanted.sort((a, b) => a.region - b.region);
+    return wanted.slice(0, limit).map((row) => this.#placed(row));
+  }
+
+  async grant(request: GrantRequest): Promise<Result<{ regions: PlacedRegion[] }>> {
+    if (request.count < 1 || request.count > GRANT_REGIONS_MAX) {
+      return refuse(Status.Invalid, `1 to ${GRANT_REGIONS_MAX} regions at a time, not ${request.count}`);
+    }
+    const excluded = new Set<string>();
+    let last: Refusal | undefined;
+    for (let attempt = 0; attempt < GRANT_ATTEMPTS_MAX; attempt++) {
+      const decided = await this.#options.changes.run(() => this.#decide(request, excluded));
+      if (isRefusal(decided)) return last ?? decided;
+      const failed = await this.#tellAll(decided.rows, excluded);
+      if (failed === undefined) return this.#answer(decided.rows);
+      last = failed;
+    }
+    return last ?? refuse(Status.Unavailable, 'no memory node took the region: try again');
+  }
+
+  /**
+   * Tells a node what it was granted and does not hold. Called whenever it gives a sign of life, so
+   * what fails now is tried again then.
+   */
+  async settle(member: Member): Promise<void> {
+    const { metadata } = this.#options;
+    const owed = [...metadata.regionsOfNode(member.row.id).values()].filter((row) =>
+      isOwed(member, row),
+    );
+    for (const row of owed) {
+      const space = metadata.activeSpace(row.space);
+      if (space === undefined || !isOwed(member, row) || !member.isJoined) continue;
+      const status = await this.#tell(member, row, space);
+      if (outcomeOf(status) !== 'applied') return;
+    }
+  }
+
+  async #decide(
+    request: GrantRequest,
+    excluded: ReadonlySet<string>,
+  ): Promise<Result<{ rows: RegionRow[] }>> {
+    const { metadata, membership, policy, entropy } = this.#options;
+    const { count } = request;
+    const space = metadata.activeSpace(request.space);
+    if (space === undefined) return refuse(Status.NotFound, `there is no space ${request.space}`);
+    if (space.nextRegion + count > REGIONS_PER_SPACE_MAX) {
+      return refuse(
+        Status.NoSpace,
+        `space ${quote(space.name)} has used up its addresses: create another one`,
+      );
+    }
+    const epoch = metadata.next('epoch');
+    if (epoch + count > EPOCH_END) {
+      return refuse(Status.NoSpace, 'all epochs are used up: set up a new rack and move the data');
+    }
+    const members = membership.serving().filter(({ row }) => !excluded.has(row.id));
+    const places = choosePlaces({
+      members,
+      regionsOf: (node) => metadata.regionsOfNode(node).size,
+      pageBytes: space.pageBytes === 0 ? commonPageBytes(members) : space.pageBytes,
+      count,
+      bytes: request.bytes,
+      near: request.near,
+      policy,
+      chance: entropy,
+      turn: this.#turn,
+    });
+    if (isRefusal(places)) return places;
+    this.#turn += count;
+    const rows = regionRows(space, places.members, epoch);
+    const pageBytes = places.pageBytes;
+    await this.#commit([
+      { table: 'spaces', put: { ...space, pageBytes, nextRegion: space.nextRegion + count } },
+      { table: 'counters', put: { name: 'epoch', next: epoch + count } },
+      ...rows.map((row) => ({ table: 'regions', put: row }) as const),
+    ]);
+    for (const member of places.members) member.bytesPromised += REGION_BYTES;
+    return ok({ rows });
+  }
+
+  /** Undefined when all have taken their regions; else why one did not. */
+  async #tellAll(
+    rows: readonly RegionRow[],
+    excluded: Set<string>,
+  ): Promise<Refusal | undefined> {
+    const { metadata, membership, changes } = this.#options;
+    const first = rows[0];
+    assert(first !== undefined);
+    const statuses = await Promise.all(
+      rows.map((row) => {
+        const member = membership.members.get(row.node);
+        const space = metadata.activeSpace(row.space);
+        if (member === undefined || space === undefined || !isOwner(member, row)) {
+          return Status.Unavailable;
+        }
+        return this.#tell(member, row, space);
+      }),
+    );
+    const failed = rows.filter((_, i) => statuses[i] !== Status.Ok);
+    const worst = statuses.find((status) => status !== Status.Ok);
+    if (worst === undefined) return undefined;
+    for (const row of failed) excluded.add(row.node);
+    const refused = rows.filter((_, i) => outcomeOf(statuses[i] ?? Status.Ok) === 'notApplied');
+    await changes.run(() => this.#undo(refused));
+    const nodes = [...new Set(failed.map((row) => quote(row.node)))].join(', ');
+    return refuse(
+      worst === Status.NoSpace ? Status.NoSpace : Status.Unavailable,
+      `memory node ${nodes} did not take a region (${statusName(worst) ?? worst})`,
+    );
+  }
+
+  async #tell(member: Member, row: RegionRow, space: SpaceRow): Promise<Status> {
+    const key = regionKey(row.space, row.region);
+    member.telling.add(key);
+    const { space: id, region, epoch } = row;
+    const grant = { space: id, region, epoch, pageBytes: space.pageBytes };
+    const status = await this.#options.calls.grantRegion(member.row.address, grant);
+    member.telling.delete(key);
+    if (!isOwner(member, row)) return Status.OutcomeUnknown;
+    if (status === Status.Ok) member.confirmed.add(key);
+    else if (outcomeOf(status) === 'unknown' || status === Status.Unavailable) {
+      member.isSuspect = true;
+    }
+    return status;
+  }
+
+  /** The nodes certainly do not have these: nobody will look for them. */
+  async #undo(refused: readonly RegionRow[]): Promise<void> {
+    const { metadata } = this.#options;
+    const standing = refused.filter((row) => {
+      const now = metadata.regionsOf(row.space).get(row.region);
+      return now?.epoch === row.epoch && now.state === 'granted';
+    });
+    await metadata.commit(standing.map((row) => ({ table: 'regions', remove: row }) as const));
+  }
+
+  #answer(rows: readonly RegionRow[]): Result<{ regions: PlacedRegion[] }> {
+    const { metadata } = this.#options;
+    const space = rows[0]?.space ?? 0;
+    if (metadata.activeSpace(space) === undefined) {
+      return refuse(Status.NotFound, `space ${space} was removed meanwhile`);
+    }
+    this.#granted += rows.length;
+    return ok({ regions: rows.map((row) => this.#placed(row)) });
+  }
+
+  #placed(row: RegionRow): PlacedRegion {
+    const { membership } = this.#options;
+    const member = membership.members.get(row.node);
+    const { region, epoch, node } = row;
+    const placed = { region, epoch, node, address: member?.row.address ?? '' };
+    if (row.state === 'lost' || member === undefined) return { ...placed, state: 'lost' };
+    const isThere =
+      membership.state(member) === 'serving' && member.confirmed.has(regionKey(row.space, region));
+    return { ...placed, state: isThere ? 'serving' : 'away' };
+  }
+
+  #commit(changes: readonly MetadataChange[]): Promise<void> {
+    const { metadata, timers } = this.#options;
+    if (!controllerFaults.regionGrantedTwiceAtRestart) return metadata.commit(changes);
+    void metadata.commitLate(changes, sleep(timers, PLANTED_DELAY_MS));
+    return Promise.resolve();
+  }
+}
+
+/** What a call's status says about whether the node did it. */
+function outcomeOf(status: Status): Outcome {
+  return STATUS_FACTS[statusName(status) ?? 'OutcomeUnknown'].outcome;
+}
+
+function isOwner(member: Member, row: RegionRow): boolean {
+  return member.row.memoryId === row.memoryId && member.row.state === 'member';
+}
+
+function isOwed(member: Member, row: RegionRow): boolean {
+  const key = regionKey(row.space, row.region);
+  if (row.state !== 'granted' || !isOwner(member, row)) return false;
+  return !member.confirmed.has(key) && !member.telling.has(key);
+}
+
+function regionRows(space: SpaceRow, members: readonly Member[], epoch: number): RegionRow[] {
+  return members.map(({ row }, i) => ({
+    space: space.id,
+    region: space.nextRegion + i,
+    epoch: epoch + i,
+    node: row.id,
+    memoryId: row.memoryId,
+    state: 'granted',
+  }));
+}

@@ -1,0 +1,189 @@
+/** What the controller tells people: status with findings, members, spaces. */
+import { formatBytes } from '../base/units.js';
+import type { MemberFacts, RackStatus, SpaceFacts } from './api.js';
+import type { Controller } from './controller.js';
+import { finding, type Finding } from './findings.js';
+import { NEARLY_FULL_SHARE } from './limits.js';
+import type { Member } from './member.js';
+import type { SpaceRow } from './metadata/schema.js';
+
+/** So that a status fits into one message; the rest is counted. */
+const FINDINGS_MAX = 100;
+
+/** What the report needs to know beyond the controller's state. */
+export interface ReportContext {
+  readonly nowMs: number;
+  /** Where the controller listens. */
+  readonly address: string;
+  /** Of the controller's machine: pids are shown for members of the same one. */
+  readonly machine: string;
+  readonly isDurable: boolean;
+}
+
+export function rackStatus(controller: Controller, context: ReportContext): RackStatus {
+  const { membership, metadata, hosts } = controller;
+  const members = [...membership.members.values()];
+  const states = members.map((member) => membership.state(member));
+  const count = (state: string): number => states.filter((other) => other === state).length;
+  const findings = findingsOf(controller, context);
+  const isDown = count('serving') === 0;
+  const hasError = findings.some(({ severity }) => severity === 'error');
+  const sum = (of: (member: Member) => number): number =>
+    members.reduce((total, member, i) => total + (states[i] === 'ended' ? 0 : of(member)), 0);
+  return {
+    state: isDown ? 'down' : hasError ? 'degraded' : 'serving',
+    findings: findings.slice(0, FINDINGS_MAX),
+    findingsOmitted: Math.max(findings.length - FINDINGS_MAX, 0),
+    nodes: { serving: count('serving'), away: count('away'), ended: count('ended') },
+    hosts: hosts.list().length,
+    spaces: controller.spaces.list().filter(({ state }) => state === 'active').length,
+    regions: regionCounts(controller),
+    files: metadata.files.size,
+    bytesLent: sum((member) => member.bytesLent),
+    bytesUsed: sum((member) => member.bytesUsed),
+    bytesCommitted: sum((member) => member.bytesCommitted),
+    uptimeMs: Math.round(context.nowMs - controller.startedMs),
+  };
+}
+
+function regionCounts({ metadata }: Controller): { granted: number; lost: number } {
+  let granted = 0;
+  let lost = 0;
+  for (const regions of metadata.regions.values()) {
+    for (const row of regions.values()) {
+      if (row.state === 'lost') lost++;
+      else granted++;
+    }
+  }
+  return { granted, lost };
+}
+
+/** The worst first. */
+function findingsOf(controller: Controller, context: ReportContext): Finding[] {
+  const { membership } = controller;
+  const findings: Finding[] = [];
+  if (membership.serving().length === 0) {
+    const known = membership.members.size;
+    const message = known === 0 ? 'no memory node has joined' : `none of ${known} nodes is serving`;
+    findings.push(finding('NO_NODES', 'rack', message));
+  }
+  for (const member of membership.members.values()) {
+    findings.push(...memberFindings(controller, member, context.nowMs));
+  }
+  for (const { id, message } of membership.recentRefusals()) {
+    findings.push(finding('NODE_REFUSED', id, message));
+  }
+  for (const space of controller.spaces.list()) findings.push(...spaceFindings(controller, space));
+  for (const host of controller.hosts.list()) {
+    if (host.state === 'away') {
+      findings.push(finding('HOST_AWAY', host.id, `host at ${host.address} is silent`));
+    }
+  }
+  findings.push(...ownFindings(context));
+  const order = ['error', 'warning', 'info'];
+  return findings.sort((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity));
+}
+
+function memberFindings(controller: Controller, member: Member, nowMs: number): Finding[] {
+  const findings: Finding[] = [];
+  const { id, address, machine } = member.row;
+  const state = controller.membership.state(member);
+  const owned = controller.metadata.regionsOfNode(id);
+  if (state === 'away') {
+    const silent = member.isJoined
+      ? `silent for ${Math.round((nowMs - member.seenMs) / 1000)} s`
+      : 'not heard of since the controller started';
+    const message = `${address} on ${machine} is ${silent}; it holds ${owned.size} regions`;
+    findings.push(finding('NODE_AWAY', id, message));
+  }
+  if (state === 'serving' && member.bytesUsed >= member.bytesLent * NEARLY_FULL_SHARE) {
+    const message = `${formatBytes(member.bytesUsed)} of ${formatBytes(member.bytesLent)} are used`;
+    findings.push(finding('NODE_NEARLY_FULL', id, message));
+  }
+  if (member.unknown.length > 0) {
+    const [first] = member.unknown;
+    const message =
+      `holds ${member.unknown.length} regions that the metadata does not know, for example region ` +
+      `${first?.region} of space ${first?.space}; they are kept and not granted to anybody`;
+    findings.push(finding('REGION_UNKNOWN', id, message));
+  }
+  const granted = [...owned.values()].filter((row) => row.state === 'granted').length;
+  if (state === 'serving' && member.confirmed.size < granted) {
+    const message = `${granted - member.confirmed.size} regions granted to it are not confirmed`;
+    findings.push(finding('REGION_NOT_CONFIRMED', id, message));
+  }
+  return findings;
+}
+
+function spaceFindings({ metadata }: Controller, space: SpaceRow): Finding[] {
+  const rows = [...metadata.regionsOf(space.id).values()];
+  if (space.state === 'removing') {
+    const nodes = [...new Set(rows.map((row) => row.node))].join(', ');
+    const message = `is removed, but not yet told to: ${nodes === '' ? 'none left' : nodes}`;
+    return [finding('SPACE_REMOVAL_PENDING', space.name, message)];
+  }
+  const lost = rows.filter((row) => row.state === 'lost');
+  if (lost.length === 0) return [];
+  const nodes = [...new Set(lost.map((row) => row.node))].join(', ');
+  const message =
+    `${lost.length} of ${rows.length} regions are gone with the memory of ${nodes}: reads and ` +
+    'writes there answer DataLost';
+  return [finding('DATA_LOST', space.name, message)];
+}
+
+function ownFindings({ address, isDurable }: ReportContext): Finding[] {
+  const findings: Finding[] = [];
+  if (!isDurable) {
+    const message = 'spaces and files are forgotten when the controller ends';
+    findings.push(finding('METADATA_NOT_KEPT', 'controller', message));
+  }
+  if (!isLocalAddress(address)) {
+    const message = 'whoever reaches this address can read and change everything in the rack';
+    findings.push(finding('LISTENING_WITHOUT_AUTHENTICATION', address, message));
+  }
+  return findings;
+}
+
+/** Whether only this machine can reach it. */
+export function isLocalAddress(address: string): boolean {
+  return (
+    address.startsWith('unix://') ||
+    /^tcp:\/\/(127(\.\d{1,3}){3}|localhost|\[::1\]|\[?::ffff:127(\.\d{1,3}){3}\]?):\d+$/.test(address)
+  );
+}
+
+export function memberFacts(controller: Controller, context: ReportContext): MemberFacts[] {
+  const { membership, metadata, hosts } = controller;
+  const nodes = [...membership.members.values()].map((member): MemberFacts => {
+    const { id, address, machine, pageBytes, incarnation, pid } = member.row;
+    const state = membership.state(member);
+    return {
+      id,
+      kind: 'node',
+      address,
+      state,
+      bytesLent: state === 'ended' ? 0 : member.bytesLent,
+      bytesUsed: member.bytesUsed,
+      bytesCommitted: member.bytesCommitted,
+      regions: metadata.regionsOfNode(id).size,
+      pageBytes,
+      incarnation,
+      machine,
+      ...(machine === context.machine ? { pid } : {}),
+    };
+  });
+  const others = hosts.list().map((host): MemberFacts => {
+    const { id, address, state, machine, pid } = host;
+    const nothing = { bytesLent: 0, bytesUsed: 0, bytesCommitted: 0, regions: 0, pageBytes: 0 };
+    const facts = { id, kind: 'host', address, state, ...nothing, incarnation: 0, machine } as const;
+    return machine === context.machine ? { ...facts, pid } : facts;
+  });
+  return [...nodes, ...others].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+}
+
+export function spaceFacts({ metadata }: Controller, space: SpaceRow): SpaceFacts {
+  const rows = [...metadata.regionsOf(space.id).values()];
+  const { id, name, kind, pageBytes, state } = space;
+  const regionsLost = rows.filter((row) => row.state === 'lost').length;
+  return { id, name, kind, pageBytes, regions: rows.length, regionsLost, state };
+}

@@ -1,0 +1,219 @@
+/**
+ * Address spaces by name: opened or created, listed, removed.
+ *
+ * Removing has two steps. A durable mark takes the name and the space away at once; then every node
+ * that holds a part of it is told, a node that is away when it returns, and entries of the file
+ * directory that point into it go. The row goes last, so a restart continues where it was.
+ */
+import { Status } from '../base/status.js';
+import { SpaceKind } from '../wire/messages.js';
+import { isPageSize } from './join-rules.js';
+import { PURGE_ROWS_MAX, SPACE_ID_END, SPACES_MAX } from './limits.js';
+import type { Member } from './member.js';
+import type { Membership } from './membership.js';
+import type { Metadata, MetadataChange } from './metadata/metadata.js';
+import type { RegionRow, SpaceRow } from './metadata/schema.js';
+import { quote, refuseName } from './names.js';
+import type { NodeCalls } from './node-calls.js';
+import { commonPageBytes } from './places.js';
+import { ok, refuse, type Refusal, type Result } from './refusal.js';
+import type { Serial } from './serial.js';
+
+export interface OpenSpace {
+  readonly name: string;
+  readonly create: boolean;
+  /** Of `SpaceKind`; of a space that is created. */
+  readonly kind: number;
+  /** Of a space that is created; 0: that of most of the rack's memory. */
+  readonly pageBytes: number;
+}
+
+export interface OpenedSpace {
+  readonly space: SpaceRow;
+  readonly created: boolean;
+}
+
+export interface SpacesOptions {
+  readonly metadata: Metadata;
+  readonly membership: Membership;
+  readonly changes: Serial;
+  readonly calls: NodeCalls;
+}
+
+export class Spaces {
+  readonly #options: SpacesOptions;
+
+  constructor(options: SpacesOptions) {
+    this.#options = options;
+  }
+
+  open(request: OpenSpace): Promise<Result<OpenedSpace>> {
+    const wrong = refuseName('space name', request.name);
+    if (wrong !== undefined) return Promise.resolve(wrong);
+    const known = this.#byName(request.name);
+    if (known !== undefined) return Promise.resolve(ok({ space: known, created: false }));
+    if (!request.create) return Promise.resolve(refuseUnknown(request.name));
+    return this.#options.changes.run(() => this.#create(request));
+  }
+
+  /** All, those that are being removed included, by name. */
+  list(): SpaceRow[] {
+    const rows = [...this.#options.metadata.spaces.values()];
+    return rows.sort((a, b) => (a.name === b.name ? a.id - b.id : a.name < b.name ? -1 : 1));
+  }
+
+  /** `Ok` once it is durable and every node that is there has been told. */
+  async remove(name: string): Promise<Result<object>> {
+    const { metadata, membership, changes } = this.#options;
+    const removed = await changes.run(async () => {
+      const row = this.#byName(name);
+      if (row === undefined) return undefined;
+      await metadata.commit([{ table: 'spaces', put: { ...row, state: 'removing' } }]);
+      return row;
+    });
+    if (removed === undefined) return refuseUnknown(name);
+    const holders = new Set([...metadata.regionsOf(removed.id).values()].map((row) => row.node));
+    const serving = membership.serving().filter(({ row }) => holders.has(row.id));
+    await Promise.all(serving.map((member) => this.#tellRemoval(member, removed.id)));
+    await this.sweep(removed.id);
+    return ok({});
+  }
+
+  /** Tells a node which spaces are gone. Called whenever it gives a sign of life. */
+  async settle(member: Member): Promise<void> {
+    for (const space of this.#owed(member)) {
+      if (!member.isJoined || !(await this.#tellRemoval(member, space))) return;
+      await this.sweep(space);
+    }
+  }
+
+  /** After a start: goes on with removals that were under way. */
+  async resume(): Promise<void> {
+    for (const row of this.list()) if (row.state === 'removing') await this.sweep(row.id);
+  }
+
+  /** Drops what needs no node to be told; the last call for a space drops its row. */
+  async sweep(space: number): Promise<void> {
+    const { metadata, changes } = this.#options;
+    if (metadata.spaces.get(space)?.state !== 'removing') return;
+    const keys = [...metadata.files.values()].filter((file) => file.space === space);
+    for (let at = 0; at < keys.length; at += PURGE_ROWS_MAX) {
+      const part = keys.slice(at, at + PURGE_ROWS_MAX);
+      await changes.run(() => this.#purgeFiles(space, part.map((file) => file.key)));
+    }
+    await changes.run(() => this.#dropRows(space));
+  }
+
+  #byName(name: string): SpaceRow | undefined {
+    const { metadata } = this.#options;
+    const id = metadata.spaceIds.get(name);
+    return id === undefined ? undefined : metadata.spaces.get(id);
+  }
+
+  async #create(request: OpenSpace): Promise<Result<OpenedSpace>> {
+    const { metadata } = this.#options;
+    const known = this.#byName(request.name);
+    if (known !== undefined) return ok({ space: known, created: false });
+    const refusal = refuseNew(request, metadata);
+    if (refusal !== undefined) return refusal;
+    const id = metadata.next('space');
+    const space: SpaceRow = {
+      id,
+      name: request.name,
+      kind: 'dram',
+      pageBytes: request.pageBytes === 0 ? this.#pageBytes() : request.pageBytes,
+      nextRegion: 1,
+      state: 'active',
+    };
+    await metadata.commit([
+      { table: 'counters', put: { name: 'space', next: id + 1 } },
+      { table: 'spaces', put: space },
+    ]);
+    return ok({ space, created: true });
+  }
+
+  #pageBytes(): number {
+    const { membership } = this.#options;
+    const ofServing = commonPageBytes(membership.serving());
+    return ofServing === 0 ? commonPageBytes([...membership.members.values()]) : ofServing;
+  }
+
+  #owed(member: Member): Set<number> {
+    const { metadata } = this.#options;
+    const owed = new Set(member.removing);
+    for (const row of metadata.regionsOfNode(member.row.id).values()) {
+      const isGone = metadata.spaces.get(row.space)?.state === 'removing';
+      if (isGone && isHeldBy(member, row)) owed.add(row.space);
+    }
+    return owed;
+  }
+
+  /** False when the node could not be told. */
+  async #tellRemoval(member: Member, space: number): Promise<boolean> {
+    const { metadata, calls, changes } = this.#options;
+    const { memoryId } = member.row;
+    const status = await calls.removeSpace(member.row.address, space);
+    if (status !== Status.Ok || member.row.memoryId !== memoryId) {
+      member.isSuspect = true;
+      return false;
+    }
+    member.removing.delete(space);
+    await changes.run(() => {
+      const rows = [...metadata.regionsOf(space).values()].filter((row) => isHeldBy(member, row));
+      return metadata.commit(rows.map((row) => ({ table: 'regions', remove: row }) as const));
+    });
+    return true;
+  }
+
+  async #purgeFiles(space: number, keys: readonly string[]): Promise<void> {
+    const { metadata } = this.#options;
+    // A key may have been put again meanwhile, into another space.
+    const gone = keys.filter((key) => metadata.files.get(key)?.space === space);
+    await metadata.commit(gone.map((key) => ({ table: 'files', remove: key }) as const));
+  }
+
+  async #dropRows(space: number): Promise<void> {
+    const { metadata, membership } = this.#options;
+    if (metadata.spaces.get(space)?.state !== 'removing') return;
+    const rows = [...metadata.regionsOf(space).values()];
+    const lost = rows.filter((row) => row.state === 'lost');
+    const changes: MetadataChange[] = lost.map((row) => ({ table: 'regions', remove: row }));
+    if (lost.length === rows.length) changes.push({ table: 'spaces', remove: space });
+    await metadata.commit(changes);
+    for (const node of new Set(lost.map((row) => row.node))) {
+      await membership.forgetIfNothingIsLeft(node);
+    }
+  }
+}
+
+function isHeldBy(member: Member, row: RegionRow): boolean {
+  const isSame = row.node === member.row.id && row.memoryId === member.row.memoryId;
+  return isSame && row.state === 'granted';
+}
+
+function refuseUnknown(name: string): Refusal {
+  return refuse(Status.NotFound, `there is no space ${quote(name)}: create it, or check the name`);
+}
+
+function refuseNew(request: OpenSpace, metadata: Metadata): Refusal | undefined {
+  if (request.kind !== SpaceKind.DRAM) {
+    const asked = request.kind === SpaceKind.PERSISTENT ? "'persistent'" : `number ${request.kind}`;
+    return refuse(
+      Status.Unsupported,
+      `spaces of kind ${asked} do not exist in this version: the only kind is 'dram'`,
+    );
+  }
+  if (request.pageBytes !== 0 && !isPageSize(request.pageBytes)) {
+    return refuse(
+      Status.Invalid,
+      `page size ${request.pageBytes} is not a power of two from 64 KiB to 1 GiB`,
+    );
+  }
+  if (metadata.spaces.size >= SPACES_MAX || metadata.next('space') >= SPACE_ID_END) {
+    return refuse(
+      Status.NoSpace,
+      `the rack has ${metadata.spaces.size} spaces and takes no more: remove some`,
+    );
+  }
+  return undefined;
+}
