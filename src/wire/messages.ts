@@ -108,15 +108,13 @@ export const HelloRequest = struct('HelloRequest', 40, {
 });
 
 /** What became of one write, atomic or call that the client may have missed. */
-export const MissedResult = struct('MissedResult', 24, {
+export const MissedResult = struct('MissedResult', 16, {
   sequence: u32, // On the previous connection.
   status: u16,
   type: u8,
   bodyKept: u8, // 1: `body` is the reply's body; 0: a data message, or the body was too large.
-  low: u32, // Value of an atomic; `extra` of Reserve in `low`.
+  low: u32, // Of an atomic the old word; of Reserve the pages in `low`.
   high: u32,
-  extra: u32,
-  reserved: pad(4),
   body: bytes(limits.RECORD_BODY_BYTES_MAX),
 });
 
@@ -392,9 +390,10 @@ export const SpaceRegionsReply = struct('SpaceRegionsReply', 8, {
   regions: list(RegionPlace, limits.REGIONS_PER_MESSAGE_MAX),
 });
 
-export const GrantRegionsRequest = struct('GrantRegionsRequest', 8, {
+export const GrantRegionsRequest = struct('GrantRegionsRequest', 16, {
   space: u32,
   count: u32, // Neighbours in the space, for one allocation.
+  bytes: u53, // To be allocated in each: nodes with less room are not chosen; 0: a page.
   near: name, // The node to prefer, or empty.
 });
 
