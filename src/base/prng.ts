@@ -1,68 +1,98 @@
 /**
- * The seeded generator behind every choice that must be repeatable: simulation, fuzzing, tests.
- * Never for secrets. The algorithm is sfc32 (Chris Doty-Humphrey, PractRand): four words of state,
- * integer operations only, so it gives the same numbers on every machine.
+ * Repeatable random numbers: xoshiro128**, 32-bit integer arithmetic only, so that one seed gives
+ * the same numbers on every machine and in every version of the engine. Not for secrets.
  */
 
-import { assert, defined } from './assert.js';
+import { assert } from './assert.js';
+
+const TWO_32 = 2 ** 32;
+const MILLION = 1_000_000;
+
+/** A number that depends on every character of the text. */
+export function hashText(text: string, seed = 0): number {
+  let hash = seed ^ 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = mix(hash ^ text.charCodeAt(i));
+  return hash >>> 0;
+}
+
+function mix(value: number): number {
+  let mixed = Math.imul(value ^ (value >>> 16), 0x21f0aaad);
+  mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a2d97);
+  return mixed ^ (mixed >>> 15);
+}
 
 export class Prng {
-  #a = 0;
-  #b = 0;
-  #c = 0;
-  #counter = 1;
+  #a: number;
+  #b: number;
+  #c: number;
+  #d: number;
 
-  /** Seeds are integers; all 53 bits count. */
+  /** `seed` is an integer below 2^53. */
   constructor(seed: number) {
-    assert(Number.isSafeInteger(seed) && seed >= 0, 'a seed is a non-negative safe integer');
-    this.#a = seed >>> 0;
-    this.#b = Math.floor(seed / 2 ** 32) >>> 0;
-    this.#c = 0x9e3779b9;
-    // Neighbouring seeds must not give similar beginnings.
-    for (let i = 0; i < 15; i++) this.u32();
+    assert(Number.isSafeInteger(seed) && seed >= 0, 'a seed is an integer below 2^53');
+    const low = seed >>> 0;
+    const high = Math.floor(seed / TWO_32);
+    this.#a = mix(low + 0x9e3779b9);
+    this.#b = mix(high + 0x3c6ef372);
+    this.#c = mix(low ^ 0xdaa66d2b);
+    this.#d = mix(high ^ 0x78dde6e5) | 1;
+    for (let i = 0; i < 8; i++) this.u32();
   }
 
   /** An integer in [0, 2^32). */
   u32(): number {
-    const sum = (((this.#a + this.#b) | 0) + this.#counter) | 0;
-    this.#counter = (this.#counter + 1) | 0;
-    this.#a = this.#b ^ (this.#b >>> 9);
-    this.#b = (this.#c + (this.#c << 3)) | 0;
-    this.#c = (((this.#c << 21) | (this.#c >>> 11)) + sum) | 0;
-    return sum >>> 0;
+    const scrambled = Math.imul(this.#b, 5);
+    const result = Math.imul((scrambled << 7) | (scrambled >>> 25), 9);
+    const shifted = this.#b << 9;
+    this.#c ^= this.#a;
+    this.#d ^= this.#b;
+    this.#b ^= this.#c;
+    this.#a ^= this.#d;
+    this.#c ^= shifted;
+    this.#d = (this.#d << 11) | (this.#d >>> 21);
+    return result >>> 0;
   }
 
-  /** In [0, 1), with 53 random bits. */
+  /** An integer in [0, 2^53). */
+  u53(): number {
+    return (this.u32() >>> 11) * TWO_32 + this.u32();
+  }
+
+  /** In [0, 1). */
   fraction(): number {
-    const high = this.u32() >>> 5;
-    return (high * 2 ** 26 + (this.u32() >>> 6)) / 2 ** 53;
+    return this.u53() / 2 ** 53;
   }
 
-  /** An integer in [0, limit). */
+  /** An integer in [0, limit); `limit` is at most 2^32. */
   below(limit: number): number {
-    return Math.floor(this.fraction() * limit);
+    return Math.floor((this.u32() / TWO_32) * limit);
   }
 
-  /** An integer in [low, high]. */
+  /** An integer in [low, high], both of which can come. */
   between(low: number, high: number): number {
     return low + this.below(high - low + 1);
   }
 
-  chance(probability: number): boolean {
-    return this.fraction() < probability;
+  /** True in `perMillion` of a million cases. Draws nothing when that is 0. */
+  chance(perMillion: number): boolean {
+    return perMillion > 0 && this.u32() < (perMillion / MILLION) * TWO_32;
   }
 
-  /** An integer in [1, 2^53). */
-  u53(): number {
-    return Math.max(1, (this.u32() >>> 11) * 2 ** 32 + this.u32());
+  pick<T>(items: readonly T[]): T {
+    assert(items.length > 0, 'nothing to pick from');
+    return items[this.below(items.length)] as T;
   }
 
-  pick<T>(list: readonly T[]): T {
-    return defined(list[this.below(list.length)]);
+  /** Brings the items into a random order, in place. */
+  shuffle(items: unknown[]): void {
+    for (let i = items.length - 1; i > 0; i--) {
+      const j = this.below(i + 1);
+      [items[i], items[j]] = [items[j], items[i]];
+    }
   }
 
-  /** A generator of its own, so that one user drawing more does not disturb the others. */
-  fork(): Prng {
-    return new Prng(this.u53());
+  /** Another sequence, independent of this one's later numbers and of other labels. */
+  fork(label: string): Prng {
+    return new Prng(hashText(label, this.u32()) * (TWO_32 / 2048) + (this.u32() >>> 11));
   }
 }

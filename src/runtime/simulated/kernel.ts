@@ -1,0 +1,158 @@
+/**
+ * The heart that all simulated parts share: virtual time, the queue of events, the seed's random
+ * numbers, faults, knobs and the trace.
+ *
+ * A *turn* is one event (or one `soon` callback) and all the promises it settled. Between two
+ * turns every microtask is done: turns are called from macrotasks (see `turns.ts`), so no chain of
+ * promises, however long, is cut by the next event.
+ */
+
+import { assert } from '../../base/assert.js';
+import type { Prng } from '../../base/prng.js';
+import type { Faults } from './faults.js';
+import { drawLatency, type Knobs } from './knobs.js';
+import { EventQueue } from './queue.js';
+import type { SimulatedEvent, Task } from './task.js';
+import { EventKind, type Trace } from './trace.js';
+
+export const NS_PER_US = 1_000;
+export const NS_PER_MS = 1_000_000;
+
+/** What a callback of a process threw: it is a bug of that process and ends the run. */
+export class SimulatedCrash extends Error {
+  override readonly name = 'SimulatedCrash';
+}
+
+/** What `exit` throws, so that nothing after it runs. Ignore it where it surfaces. */
+export class SimulatedExit extends Error {
+  override readonly name = 'SimulatedExit';
+}
+
+/** After this many looks at a clock in one turn somebody waits for time that cannot pass. */
+const CLOCK_LOOKS_MAX = 1_000_000;
+
+interface Soon {
+  readonly task: Task;
+  readonly callback: () => void;
+}
+
+export type Turn = 'ran' | 'idle' | 'limit';
+
+export interface KernelParts {
+  readonly prng: Prng;
+  readonly knobs: Knobs;
+  readonly trace: Trace;
+  readonly faults: (nowNs: () => number) => Faults;
+}
+
+export class Kernel {
+  readonly prng: Prng;
+  readonly knobs: Knobs;
+  readonly trace: Trace;
+  readonly faults: Faults;
+  nowNs = 0;
+  /** Turns so far. */
+  turns = 0;
+  readonly #queue = new EventQueue();
+  #soon: Soon[] = [];
+  #soonAt = 0;
+  #clockLooks = 0;
+
+  constructor(parts: KernelParts) {
+    this.prng = parts.prng;
+    this.knobs = parts.knobs;
+    this.trace = parts.trace;
+    this.faults = parts.faults(() => this.nowNs);
+  }
+
+  /** Runs `run` as an event of its own; with a task only while that lives and is not paused. */
+  schedule(
+    delayNs: number,
+    task: Task | undefined,
+    kind: number,
+    run: () => void,
+    size = 0,
+  ): SimulatedEvent {
+    assert(Number.isInteger(delayNs) && delayNs >= 0, 'a delay is whole nanoseconds');
+    const event = { atNs: this.nowNs + delayNs, sequence: 0, task, kind, size, run };
+    this.#queue.push(event);
+    return event;
+  }
+
+  soon(task: Task, callback: () => void): void {
+    this.#soon.push({ task, callback });
+  }
+
+  /** One turn of what is due until `limitNs`; time stops there. */
+  turn(limitNs: number): Turn {
+    this.#clockLooks = 0;
+    if (this.#soonAt < this.#soon.length) {
+      this.#runSoon();
+      return 'ran';
+    }
+    for (;;) {
+      const event = this.#queue.peek();
+      if (event === undefined) return 'idle';
+      if (event.atNs > limitNs) {
+        this.nowNs = Math.max(this.nowNs, limitNs);
+        return 'limit';
+      }
+      this.#queue.pop();
+      this.nowNs = event.atNs;
+      if (this.#run(event)) return 'ran';
+    }
+  }
+
+  #run(event: SimulatedEvent): boolean {
+    const { run, task } = event;
+    if (run === undefined) return false;
+    if (task !== undefined) {
+      if (!task.alive) return false;
+      if (task.process.paused) {
+        task.process.held.push(event);
+        return false;
+      }
+    }
+    this.turns += 1;
+    this.trace.record(this.nowNs, event.kind, task?.id ?? 0, event.size);
+    run();
+    return true;
+  }
+
+  #runSoon(): void {
+    const { task, callback } = this.#soon[this.#soonAt] as Soon;
+    this.#soonAt += 1;
+    if (this.#soonAt === this.#soon.length) {
+      this.#soon = [];
+      this.#soonAt = 0;
+    }
+    if (!task.alive) return;
+    this.turns += 1;
+    this.trace.record(this.nowNs, EventKind.Soon, task.id, 0);
+    callback();
+  }
+
+  /** Puts what a paused process missed back, in its order. */
+  release(held: readonly SimulatedEvent[]): void {
+    for (const event of held) {
+      // The same object, because whoever may cancel it holds that.
+      event.atNs = this.nowNs;
+      if (event.run !== undefined) this.#queue.push(event);
+    }
+  }
+
+  /** Guards against a loop that waits for time, which passes between turns only. */
+  lookAtClock(): void {
+    this.#clockLooks += 1;
+    assert(this.#clockLooks < CLOCK_LOOKS_MAX, 'a loop waits for time to pass within one turn');
+  }
+
+  latencyNs(baseNs: number): number {
+    return drawLatency(this.prng, baseNs, this.knobs);
+  }
+
+  /** In [1, us] microseconds, in whole nanoseconds. */
+  withinUs(us: number): number {
+    return 1 + this.prng.below(us * NS_PER_US);
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * Simulated memory files. They live as long as a process holds them: its maker, and whoever it
+ * was handed to. Their buffers go back to a pool, because worlds come and go by the thousand.
+ */
+
+import { assert } from '../../base/assert.js';
+import {
+  type Mapping,
+  MAPPING_BYTES_MAX,
+  type Memory,
+  MemoryError,
+  type MemoryFile,
+  type MemoryHandle,
+} from '../memory.js';
+import type { Machine, Process } from './task.js';
+
+const PAGE_BYTES = 4096;
+const POOLED_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Buffers of worlds that are done, by length; zeroed when they are taken again. */
+class BufferPool {
+  readonly #free: Map<number, ArrayBuffer[]> = new Map();
+  #bytes = 0;
+
+  take(bytes: number): ArrayBuffer {
+    const buffer = this.#free.get(bytes)?.pop();
+    if (buffer === undefined) return new ArrayBuffer(bytes);
+    this.#bytes -= bytes;
+    new Uint8Array(buffer).fill(0);
+    return buffer;
+  }
+
+  give(buffer: ArrayBuffer): void {
+    const bytes = buffer.byteLength;
+    if (this.#bytes + bytes > POOLED_BYTES_MAX) return;
+    const free = this.#free.get(bytes) ?? [];
+    free.push(buffer);
+    this.#bytes += bytes;
+    this.#free.set(bytes, free);
+  }
+}
+
+/** Shared by all worlds of this program: nothing of one can be seen in the next. */
+const pool = new BufferPool();
+
+/** What the kernel knows of one memory file. */
+class MemoryObject {
+  readonly name: string;
+  readonly bytes: number;
+  holders = 0;
+  readonly #pieces: Map<number, ArrayBuffer> = new Map();
+
+  constructor(name: string, bytes: number) {
+    this.name = name;
+    this.bytes = bytes;
+  }
+
+  /** The piece of at most `MAPPING_BYTES_MAX` bytes with this number. */
+  piece(index: number): ArrayBuffer {
+    let piece = this.#pieces.get(index);
+    if (piece === undefined) {
+      const start = index * MAPPING_BYTES_MAX;
+      piece = pool.take(Math.min(MAPPING_BYTES_MAX, this.bytes - start));
+      this.#pieces.set(index, piece);
+    }
+    return piece;
+  }
+
+  isTouched(index: number): boolean {
+    return this.#pieces.has(index);
+  }
+
+  release(): void {
+    this.holders -= 1;
+    if (this.holders > 0) return;
+    for (const piece of this.#pieces.values()) pool.give(piece);
+    this.#pieces.clear();
+  }
+}
+
+class SimulatedMemoryFile implements MemoryFile {
+  readonly handle: MemoryHandle;
+  readonly #object: MemoryObject;
+
+  constructor(handle: MemoryHandle, object: MemoryObject) {
+    this.handle = handle;
+    this.#object = object;
+  }
+
+  get name(): string {
+    return this.#object.name;
+  }
+
+  get bytes(): number {
+    return this.#object.bytes;
+  }
+
+  map(offset: number, bytes: number): Mapping {
+    this.#check(offset, bytes);
+    if (bytes > MAPPING_BYTES_MAX) throw new MemoryError('a mapping is at most 1 GiB long');
+    const index = Math.floor(offset / MAPPING_BYTES_MAX);
+    const buffer = this.#object.piece(index);
+    const start = offset - index * MAPPING_BYTES_MAX;
+    // Views of two buffers cannot show the same bytes, so a mapping has to stay within a piece.
+    assert(start + bytes <= buffer.byteLength, 'a simulated mapping crosses 1 GiB');
+    return {
+      bytes: new Uint8Array(buffer, start, bytes),
+      view: new DataView(buffer, start, bytes),
+      words: new Int32Array(buffer, start, bytes / 4),
+      wide: new BigUint64Array(buffer, start, bytes / 8),
+    };
+  }
+
+  discard(offset: number, bytes: number): void {
+    this.#check(offset, bytes);
+    for (let at = offset; at < offset + bytes; ) {
+      const index = Math.floor(at / MAPPING_BYTES_MAX);
+      const end = Math.min(offset + bytes, (index + 1) * MAPPING_BYTES_MAX);
+      const start = at - index * MAPPING_BYTES_MAX;
+      if (this.#object.isTouched(index)) {
+        new Uint8Array(this.#object.piece(index), start, end - at).fill(0);
+      }
+      at = end;
+    }
+  }
+
+  #check(offset: number, bytes: number): void {
+    const aligned = offset % PAGE_BYTES === 0 && bytes % PAGE_BYTES === 0;
+    if (!aligned || offset < 0 || bytes <= 0 || offset + bytes > this.bytes) {
+      throw new MemoryError(`no range of ${this.name}: ${bytes} bytes at ${offset}`);
+    }
+  }
+}
+
+/** What a process holds, like its table of file descriptors. Shared by its tasks. */
+export class HeldMemory {
+  readonly #objects: Map<MemoryHandle, MemoryObject> = new Map();
+
+  constructor(process: Process) {
+    process.main.atEnd(() => {
+      for (const object of this.#objects.values()) object.release();
+      this.#objects.clear();
+    });
+  }
+
+  add(handle: MemoryHandle, object: MemoryObject): void {
+    assert(!this.#objects.has(handle), 'a memory file is held twice');
+    object.holders += 1;
+    this.#objects.set(handle, object);
+  }
+
+  get(handle: MemoryHandle): MemoryObject | undefined {
+    return this.#objects.get(handle);
+  }
+
+  /** Hands files over to a child, under the same handles. */
+  handTo(child: HeldMemory, handles: readonly MemoryHandle[]): void {
+    for (const handle of handles) {
+      const object = this.#objects.get(handle);
+      if (object === undefined) throw new MemoryError(`no memory file of handle ${handle}`);
+      child.add(handle, object);
+    }
+  }
+}
+
+export class SimulatedMemory implements Memory {
+  readonly #machine: Machine;
+  readonly #held: HeldMemory;
+  readonly #nextHandle: () => MemoryHandle;
+
+  constructor(machine: Machine, held: HeldMemory, nextHandle: () => MemoryHandle) {
+    this.#machine = machine;
+    this.#held = held;
+    this.#nextHandle = nextHandle;
+  }
+
+  create(name: string, bytes: number): MemoryFile {
+    assert(name.includes('memrack'), "a memory file's name contains memrack");
+    if (bytes <= 0 || bytes % PAGE_BYTES !== 0) {
+      throw new MemoryError(`a memory file has whole pages of ${PAGE_BYTES} bytes, not ${bytes}`);
+    }
+    const handle = this.#nextHandle();
+    const object = new MemoryObject(name, bytes);
+    this.#held.add(handle, object);
+    return new SimulatedMemoryFile(handle, object);
+  }
+
+  adopt(handle: MemoryHandle): MemoryFile {
+    const object = this.#held.get(handle);
+    if (object === undefined) throw new MemoryError(`no memory file of handle ${handle}`);
+    return new SimulatedMemoryFile(handle, object);
+  }
+
+  available(): number {
+    return this.#machine.memoryAvailableBytes;
+  }
+
+  copy(
+    target: Uint8Array,
+    targetStart: number,
+    source: Uint8Array,
+    sourceStart: number,
+    bytes: number,
+  ): void {
+    const sourceEnd = sourceStart + bytes;
+    assert(bytes >= 0 && sourceStart >= 0 && sourceEnd <= source.length, 'copy out of bounds');
+    assert(targetStart >= 0 && targetStart + bytes <= target.length, 'copy out of bounds');
+    if (target === source) target.copyWithin(targetStart, sourceStart, sourceEnd);
+    else target.set(source.subarray(sourceStart, sourceEnd), targetStart);
+  }
+}

@@ -1,0 +1,479 @@
+/**
+ * A whole rack in one process from one seed: machines, processes, network, disks, time.
+ *
+ *   const world = new SimulatedWorld({ seed: 7, immediate: setImmediate, roles, threads,
+ *                                      faults: ROUGH_FAULTS });
+ *   const a = world.machine('a');                     // reachable at a.host, e.g. 10.0.0.1
+ *   const server = world.start(a, 'memory-node', config);    // runs the RoleMain of that name
+ *   await world.run({ until: () => server.running !== undefined, forMs: 10_000 });
+ *   const client = world.start(world.machine('b'), 'my-workload', { address: ... });
+ *
+ * Time passes only within `await world.run(...)`: it takes the next event, runs it, lets all
+ * promises settle, and goes on until the condition holds, the time is up or nothing is left
+ * (`RunEnd`). It rejects when a process trips an assertion or a callback throws: a bug was found;
+ * `world.report()` then has the last events. Code of the simulated processes uses its own
+ * `Runtime` and never the world's clock.
+ *
+ * Who drives faults (a nemesis) either acts between two `run`s or is itself an async function on
+ * `world.sleep(ms)` / a callback of `world.after(ms, ...)`:
+ *   world.kill(process)   world.terminate(process)   world.pause(process)   world.resume(process)
+ *   world.crash(machine)  world.restart(machine)     // then start its processes again
+ *   const cut = world.partition([a], [b], { oneWay: true });   world.heal(cut);
+ *   world.slow(machine, 20)   world.jumpWall(machine, ms)   world.diskCapacity(machine, bytes)
+ *   world.calm()          // liveness phase: no more faults, wires whole, everybody runs
+ * Faults that come by themselves have rates (`options.faults`, `world.faults.setRate`).
+ *
+ * `world.noteOutcome(process, startedMs, 'ok' | 'retried' | 'failed' | 'unknown')` after each
+ * operation of a workload tells which faults mattered; `startedMs` is `world.nowMs` (the world's
+ * time, not the process' clock) from before it. `world.faults.injected[kind]`,
+ * `world.faultMattered(kind)`. `world.traceHash()` is the same for the same seed, everywhere.
+ *
+ * `world.program(machine, name)` is a process without a main, for a test that wants a `Runtime`.
+ * A promise of a process that was killed never settles. `processes.exit` throws `SimulatedExit`;
+ * where that surfaces as an unhandled rejection it is to be ignored (`instanceof`).
+ */
+
+import { assert } from '../../base/assert.js';
+import { crc32c } from '../../base/crc32c.js';
+import { Prng } from '../../base/prng.js';
+import type { Checksum, LogLevel, RoleMain, Runtime } from '../runtime.js';
+import type { ThreadMain } from '../threads.js';
+import { SimulatedClock, SimulatedTimers } from './clock.js';
+import { DatabaseStore, SimulatedDatabases } from './database.js';
+import { DiskStore, SimulatedDisk } from './disk.js';
+import { type Fault, FaultKind, type FaultRates, Faults, NO_FAULTS } from './faults.js';
+import { NicModel, type NicOptions } from './hardware.js';
+import { Kernel, NS_PER_MS, SimulatedCrash, SimulatedExit } from './kernel.js';
+import { type Knobs, PLAIN_KNOBS, shakenKnobs } from './knobs.js';
+import { Links } from './links.js';
+import { SimulatedMemory } from './memory.js';
+import { Fabric, SimulatedNetwork } from './network.js';
+import { ProcessTable, type RuntimeNeeds, type SimulatedProcess } from './processes.js';
+import { Machine } from './task.js';
+import { SimulatedThreads } from './threads.js';
+import { EventKind, Trace } from './trace.js';
+import { type Immediate, runTurns } from './turns.js';
+
+export type { Fault, FaultRates, Immediate, Knobs, Machine, SimulatedProcess };
+export { FAULT_KINDS, FaultKind, NO_FAULTS, ROUGH_FAULTS } from './faults.js';
+export { PLAIN_NIC } from './hardware.js';
+export { SimulatedCrash, SimulatedExit } from './kernel.js';
+export { PLAIN_KNOBS } from './knobs.js';
+
+export interface SimulatedWorldOptions {
+  /** An integer below 2^53; everything follows from it. */
+  readonly seed: number;
+  /** `setImmediate`. */
+  readonly immediate: Immediate;
+  /** The `main` of each role by its name; a workload's client is a role too. */
+  readonly roles?: { readonly [name: string]: RoleMain<never> };
+  readonly threads?: { readonly [name: string]: ThreadMain };
+  /** Faults that come by themselves, per million operations of their sort; none by default. */
+  readonly faults?: FaultRates;
+  /** False: the plain knobs instead of such that the seed draws. */
+  readonly shake?: boolean;
+  /** Knobs that are set whatever the seed says. */
+  readonly knobs?: Partial<Knobs>;
+  /** Names of bugs that the simulation plants to see whether its checkers find them. */
+  readonly plantedBugs?: Iterable<string>;
+  /** How many events `report` shows. */
+  readonly traceEvents?: number;
+  /** A faster one than ours; it must give the same numbers. */
+  readonly checksum?: Checksum;
+  readonly onLog?: (entry: LogEntry) => void;
+}
+
+export interface LogEntry {
+  readonly atMs: number;
+  readonly process: string;
+  readonly level: LogLevel;
+  readonly message: string;
+  readonly fields: Record<string, unknown>;
+}
+
+export interface MachineOptions {
+  /** Of its link; the knob's value otherwise. */
+  readonly bytesPerUs?: number;
+  readonly nic?: NicOptions;
+  readonly memoryAvailableBytes?: number;
+}
+
+export interface RunOptions {
+  /** Looked at after every turn. */
+  readonly until?: () => boolean;
+  /** At most this much more simulated time. */
+  readonly forMs?: number;
+  /** At most until this simulated time. */
+  readonly untilMs?: number;
+  /** At most this many turns: against worlds that never come to rest. */
+  readonly turns?: number;
+}
+
+export type RunEnd = 'condition' | 'idle' | 'time' | 'turns';
+
+export type OperationOutcome = 'ok' | 'retried' | 'failed' | 'unknown';
+
+const CLOCK_START_MS_MAX = 1_000_000;
+
+export class SimulatedWorld {
+  readonly seed: number;
+  readonly faults: Faults;
+  readonly knobs: Readonly<Knobs>;
+  readonly plantedBugs: ReadonlySet<string>;
+  /** For the workload's and the nemesis' own choices. */
+  readonly prng: Prng;
+  readonly #kernel: Kernel;
+  readonly #options: SimulatedWorldOptions;
+  readonly #links: Links;
+  readonly #fabric: Fabric;
+  readonly #table: ProcessTable;
+  readonly #machines: Map<string, Machine> = new Map();
+  readonly #disks: Map<Machine, DiskStore> = new Map();
+  readonly #databases: Map<Machine, DatabaseStore> = new Map();
+  readonly #threads: ReadonlyMap<string, ThreadMain>;
+  readonly #lasting: Map<object, Fault> = new Map();
+  readonly #partitions: Set<Fault> = new Set();
+  #nextHandle = 3;
+  #failure: Error | undefined;
+  #running = false;
+
+  constructor(options: SimulatedWorldOptions) {
+    this.seed = options.seed;
+    this.#options = options;
+    this.plantedBugs = new Set(options.plantedBugs);
+    const prng = new Prng(options.seed);
+    const shaken = options.shake === false ? PLAIN_KNOBS : shakenKnobs(prng.fork('knobs'));
+    this.knobs = { ...shaken, ...options.knobs };
+    const faultPrng = prng.fork('faults');
+    this.#kernel = new Kernel({
+      prng: prng.fork('kernel'),
+      knobs: this.knobs,
+      trace: new Trace(options.traceEvents ?? 1_000),
+      faults: (nowNs) => new Faults(options.faults ?? NO_FAULTS, faultPrng, nowNs),
+    });
+    this.faults = this.#kernel.faults;
+    this.prng = prng.fork('user');
+    this.#links = new Links(this.#kernel);
+    this.#fabric = new Fabric(this.#kernel, this.#links);
+    this.#threads = new Map(Object.entries(options.threads ?? {}));
+    this.#table = new ProcessTable({
+      kernel: this.#kernel,
+      roles: new Map(Object.entries(options.roles ?? {})),
+      makeRuntime: (needs) => this.#makeRuntime(needs),
+      fail: (error) => this.fail(error),
+    });
+  }
+
+  // Machines and processes.
+
+  /** The machine of this name; made at the first mention. */
+  machine(name: string, options: MachineOptions = {}): Machine {
+    const known = this.#machines.get(name);
+    if (known !== undefined) return known;
+    const id = this.#machines.size + 1;
+    const machine = new Machine(id, name, `10.0.${id >> 8}.${id & 255}`);
+    const prng = this.#kernel.prng;
+    machine.bootNs = prng.below(CLOCK_START_MS_MAX) * NS_PER_MS;
+    machine.driftPpm = prng.between(-this.knobs.driftPpm, this.knobs.driftPpm);
+    machine.bytesPerUs = options.bytesPerUs ?? this.knobs.bytesPerUs;
+    if (options.nic !== undefined) machine.nic = new NicModel(options.nic);
+    machine.memoryAvailableBytes = options.memoryAvailableBytes ?? machine.memoryAvailableBytes;
+    this.#machines.set(name, machine);
+    this.#fabric.add(machine);
+    this.#disks.set(machine, new DiskStore(this.#kernel, machine));
+    this.#databases.set(machine, new DatabaseStore(this.#kernel, machine));
+    return machine;
+  }
+
+  /** All machines, in the order of their making. */
+  get machines(): Machine[] {
+    return [...this.#machines.values()];
+  }
+
+  /** Starts the `main` registered for the role; it runs some time later, when time passes. */
+  start(machine: Machine, role: string, config: unknown): SimulatedProcess {
+    return this.#table.launch({ machine, role }, config);
+  }
+
+  /** A process without a main, to be used through its runtime. */
+  program(machine: Machine, name: string): SimulatedProcess {
+    return this.#table.bare({ machine, role: name });
+  }
+
+  /** The living ones, spawned ones too, in the order of their starting. */
+  get processes(): SimulatedProcess[] {
+    return this.#table.living;
+  }
+
+  #makeRuntime(needs: RuntimeNeeds): Runtime {
+    const kernel = this.#kernel;
+    const { task, held, processes, spawnTask, runThread } = needs;
+    const { machine } = task.process;
+    const entropy = new Prng(kernel.prng.u53());
+    return {
+      clock: new SimulatedClock(kernel, machine),
+      timers: new SimulatedTimers(kernel, task),
+      network: new SimulatedNetwork(this.#fabric, task),
+      disk: new SimulatedDisk(this.#disk(machine), task),
+      databases: new SimulatedDatabases(this.#database(machine), task),
+      memory: new SimulatedMemory(machine, held, () => this.#nextHandle++),
+      threads: new SimulatedThreads({
+        kernel,
+        task,
+        entries: this.#threads,
+        spawnTask,
+        run: runThread,
+      }),
+      processes,
+      entropy: {
+        u32: () => entropy.u32(),
+        u53: () => Math.max(1, entropy.u53()),
+        fraction: () => entropy.fraction(),
+      },
+      checksum: this.#options.checksum ?? { crc32c },
+      log: { write: (level, message, fields) => this.#log(task.id, level, message, fields) },
+    };
+  }
+
+  #disk(machine: Machine): DiskStore {
+    const store = this.#disks.get(machine);
+    assert(store !== undefined, 'a machine of another world');
+    return store;
+  }
+
+  #database(machine: Machine): DatabaseStore {
+    const store = this.#databases.get(machine);
+    assert(store !== undefined, 'a machine of another world');
+    return store;
+  }
+
+  #log(task: number, level: LogLevel, message: string, fields: Record<string, unknown> = {}): void {
+    const kernel = this.#kernel;
+    kernel.trace.record(kernel.nowNs, EventKind.Log, task, message.length, `${level}: ${message}`);
+    const process = this.#table.taskName(task);
+    this.#options.onLog?.({ atMs: this.nowMs, process, level, message, fields });
+  }
+
+  // Time.
+
+  /** Simulated milliseconds since the world began. */
+  get nowMs(): number {
+    return this.#kernel.nowNs / NS_PER_MS;
+  }
+
+  /** Turns so far; a measure of how much was simulated. */
+  get turns(): number {
+    return this.#kernel.turns;
+  }
+
+  /** Lets time pass. Rejects with a `SimulatedCrash` when a simulated process shows a bug. */
+  async run(options: RunOptions = {}): Promise<RunEnd> {
+    assert(!this.#running, 'a world is run twice at once');
+    this.#running = true;
+    const kernel = this.#kernel;
+    const limitNs = this.#limitNs(options);
+    const lastTurn = kernel.turns + (options.turns ?? Infinity);
+    let end: RunEnd = 'idle';
+    try {
+      await runTurns(this.#options.immediate, () => {
+        this.#throwFailure();
+        if (options.until?.() === true) end = 'condition';
+        else if (kernel.turns >= lastTurn) end = 'turns';
+        else {
+          const turn = this.#turn(limitNs);
+          if (turn === 'ran') return true;
+          end = turn === 'limit' ? 'time' : 'idle';
+        }
+        return false;
+      });
+    } finally {
+      this.#running = false;
+    }
+    return end;
+  }
+
+  #limitNs(options: RunOptions): number {
+    const { nowNs } = this.#kernel;
+    const forNs = options.forMs === undefined ? Infinity : nowNs + options.forMs * NS_PER_MS;
+    const untilNs = options.untilMs === undefined ? Infinity : options.untilMs * NS_PER_MS;
+    return Math.floor(Math.min(forNs, untilNs));
+  }
+
+  #turn(limitNs: number): 'ran' | 'idle' | 'limit' {
+    try {
+      return this.#kernel.turn(limitNs);
+    } catch (error) {
+      if (error instanceof SimulatedExit) return 'ran';
+      throw this.#crash(error);
+    }
+  }
+
+  /** Ends the run with this error: for an unhandled rejection that the host has caught. */
+  fail(error: unknown): void {
+    this.#failure ??= this.#crash(error);
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #crash(error: unknown): SimulatedCrash {
+    const text = error instanceof Error ? error.message : String(error);
+    const where = `seed ${this.seed}, ${this.nowMs} ms, turn ${this.turns}`;
+    return new SimulatedCrash(`${text} (${where})`, { cause: error });
+  }
+
+  /** Calls back after so much simulated time, on nobody's behalf. */
+  after(ms: number, callback: () => void): void {
+    const ns = Math.max(0, Math.floor(ms * NS_PER_MS));
+    this.#kernel.schedule(ns, undefined, EventKind.Host, callback);
+  }
+
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => this.after(ms, resolve));
+  }
+
+  // Faults.
+
+  #inject(kind: FaultKind, machines: readonly Machine[], lasts = false): Fault {
+    const kernel = this.#kernel;
+    kernel.trace.record(kernel.nowNs, EventKind.Fault, 0, machines[0]?.id ?? 0, kind);
+    return this.faults.inject(
+      kind,
+      machines.map((machine) => machine.id),
+      lasts,
+    );
+  }
+
+  /** `kill -9`. */
+  kill(process: SimulatedProcess): void {
+    if (!process.alive) return;
+    this.#table.kill(process, this.#inject(FaultKind.Kill, [process.machine]));
+  }
+
+  /** SIGTERM: stops in order. Not a fault. */
+  terminate(process: SimulatedProcess): void {
+    this.#table.terminate(process);
+  }
+
+  /** SIGSTOP: nothing of it runs, what arrives for it is kept, until `resume`. */
+  pause(process: SimulatedProcess): void {
+    if (!process.alive || process.paused) return;
+    this.#lasting.set(process, this.#inject(FaultKind.Pause, [process.machine], true));
+    this.#table.pause(process);
+  }
+
+  resume(process: SimulatedProcess): void {
+    this.#endLasting(process);
+    this.#table.resume(process);
+  }
+
+  #endLasting(what: object): void {
+    const fault = this.#lasting.get(what);
+    if (fault !== undefined) this.faults.end(fault);
+    this.#lasting.delete(what);
+  }
+
+  /** The machine stops: processes and memory are gone, the disk keeps what was flushed. */
+  crash(machine: Machine): void {
+    if (!machine.up) return;
+    const fault = this.#inject(FaultKind.MachineCrash, [machine], true);
+    this.#lasting.set(machine, fault);
+    machine.up = false;
+    machine.stops += 1;
+    const status = { code: undefined, signal: 'SIGKILL', reason: 'machine crashed', fault };
+    for (const process of this.processes) {
+      if (process.machine === machine && process.alive) this.#table.end(process, status);
+    }
+    this.#disk(machine).crash();
+  }
+
+  /** The machine is up again, without any process. */
+  restart(machine: Machine): void {
+    machine.up = true;
+    this.#endLasting(machine);
+  }
+
+  /** Cuts every wire between a machine of `from` and one of `to`; one way: only from-to. */
+  partition(
+    from: readonly Machine[],
+    to: readonly Machine[],
+    options: { readonly oneWay?: boolean } = {},
+  ): Fault {
+    const kind = options.oneWay === true ? FaultKind.PartitionOneWay : FaultKind.Partition;
+    const fault = this.#inject(kind, [...from, ...to], true);
+    for (const a of from) {
+      for (const b of to) {
+        if (a === b) continue;
+        this.#links.block(a, b, fault);
+        if (options.oneWay !== true) this.#links.block(b, a, fault);
+      }
+    }
+    this.#partitions.add(fault);
+    return fault;
+  }
+
+  /** What was held arrives, late, or the connection turns out to be broken. */
+  heal(partition: Fault): void {
+    this.#partitions.delete(partition);
+    this.#links.heal(partition);
+  }
+
+  /** Everything over the network takes `factor` (an integer; 1 is usual) times as long. */
+  slow(machine: Machine, factor: number): void {
+    machine.slowness = factor;
+  }
+
+  /** The machine's wall clock jumps; the monotonic one does not. */
+  jumpWall(machine: Machine, ms: number): void {
+    this.#inject(FaultKind.ClockJump, [machine]);
+    machine.wallMs += ms;
+  }
+
+  /** The disk is full at so many bytes; Infinity is usual. */
+  diskCapacity(machine: Machine, bytes: number): void {
+    this.#disk(machine).capacityBytes = bytes;
+  }
+
+  /** What `Memory.available` says there. */
+  memoryAvailable(machine: Machine, bytes: number): void {
+    machine.memoryAvailableBytes = bytes;
+  }
+
+  /** Ends all faults: none comes by itself, wires are whole, paused processes and machines run. */
+  calm(): void {
+    this.faults.enabled = false;
+    for (const fault of [...this.#partitions]) this.heal(fault);
+    for (const machine of this.machines) {
+      machine.slowness = 1;
+      if (!machine.up) this.restart(machine);
+    }
+    for (const process of this.processes) if (process.paused) this.resume(process);
+  }
+
+  /**
+   * Tells how an operation of a workload ended that began at `startedMs` of the world's time.
+   * Other than 'ok', the faults that it overlapped, at its machine or one it talks to, mattered.
+   */
+  noteOutcome(process: SimulatedProcess, startedMs: number, outcome: OperationOutcome): void {
+    if (outcome === 'ok') return;
+    this.faults.matterSince(startedMs * NS_PER_MS, process.machine.neighbours);
+  }
+
+  /** How many faults of the kind mattered. */
+  faultMattered(kind: FaultKind): number {
+    return this.faults.mattered[kind];
+  }
+
+  // Reports.
+
+  /** 53 bits over everything that happened. */
+  traceHash(): number {
+    return this.#kernel.trace.hash();
+  }
+
+  /** The last events, one line each, for the report of a failure. */
+  report(): string {
+    return this.#kernel.trace.text((task) => this.#table.taskName(task));
+  }
+}
