@@ -1,0 +1,392 @@
+import { describe, expect, test } from 'vitest';
+import { Status } from '../base/status.js';
+import { GiB, KiB, MiB } from '../base/units.js';
+import { MessageType } from '../wire/messages.js';
+import { Connections } from './connections.js';
+import { Control } from './control.js';
+import { MemrackError } from './error.js';
+import { RemoteSpace } from './space.js';
+import { FakeRack, settle } from './testing/fake-rack.js';
+
+const PAGE = 64 * KiB;
+const FREE = `call ${MessageType.Free}`;
+const INSPECT = `call ${MessageType.Inspect}`;
+const PROTECT = `call ${MessageType.Protect}`;
+
+function openSpace(nodes = 1) {
+  const rack = new FakeRack(nodes);
+  const { runtime } = rack.world;
+  const space = new RemoteSpace({
+    runtime,
+    control: new Control(runtime, rack.peer(), 'memrack://fake'),
+    connections: new Connections(rack),
+    name: 'test',
+    id: 7,
+    pageBytes: PAGE,
+    timeoutMs: 10_000,
+  });
+  return { rack, space, node: rack.node(0) };
+}
+
+/** What a promise has come to so far. */
+function watch<T>(promise: Promise<T>) {
+  const seen: { value?: T; error?: MemrackError; isSettled: boolean } = { isSettled: false };
+  promise.then(
+    (value) => Object.assign(seen, { value, isSettled: true }),
+    (error: MemrackError) => Object.assign(seen, { error, isSettled: true }),
+  );
+  return seen;
+}
+
+const code = async (promise: Promise<unknown>) => {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason as MemrackError,
+  );
+  return error?.code;
+};
+
+const bytesOf = (length: number, seed = 1) =>
+  Uint8Array.from({ length }, (_, i) => (i * 7 + seed) & 0xff);
+
+describe('reading and writing', () => {
+  test('gives back what was written, over pages and pieces', async () => {
+    const { space } = openSpace(2);
+    const at = await space.alloc(4 * PAGE);
+    const bytes = bytesOf(3 * PAGE + 100);
+    await space.write(at + 13, bytes);
+    expect(await space.read(at + 13, bytes.length)).toEqual(bytes);
+    const target = new Uint8Array(20);
+    expect(await space.read(at + 13, target)).toBe(target);
+    expect(target).toEqual(bytes.subarray(0, 20));
+    expect(await space.read(at, 13)).toEqual(new Uint8Array(13));
+  });
+
+  test('cuts at pages and at 64 KiB, never within an aligned word', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(4 * PAGE);
+    node.log.length = 0;
+    await space.write(at + 3, new Uint8Array(2 * PAGE));
+    const sent = node.log.filter((line) => line.startsWith('write'));
+    expect(sent).toEqual([`write ${at + 3}`, `write ${at + PAGE}`, `write ${at + 2 * PAGE}`]);
+  });
+
+  test('has many with one completion', async () => {
+    const { space } = openSpace(2);
+    const at = await space.alloc(4 * PAGE);
+    const writes = [0, 1, 2].map((i) => ({ at: at + i * PAGE + 5, from: bytesOf(9, i) }));
+    await space.writeMany(writes);
+    const reads = writes.map((write) => ({ at: write.at, into: new Uint8Array(9) }));
+    await space.readMany(reads);
+    for (const [i, read] of reads.entries()) expect(read.into).toEqual(bytesOf(9, i));
+    await space.readMany([]);
+  });
+
+  test('has atomics over the whole range of a word', async () => {
+    const { space } = openSpace();
+    const at = await space.alloc(PAGE);
+    const most = 2n ** 64n - 1n;
+    expect(await space.compareAndSwap(at, 0n, most)).toBe(0n);
+    expect(await space.compareAndSwap(at, 5n, 6n)).toBe(most);
+    expect(await space.fetchAndAdd(at, 2n)).toBe(most);
+    expect(await space.fetchAndAdd(at, -3n)).toBe(1n);
+    expect(await space.fetchAndAdd(at, 0n)).toBe(most - 1n);
+  });
+});
+
+describe('arguments', () => {
+  test('are refused with a code and a remedy before anything is sent', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(PAGE);
+    node.log.length = 0;
+    const wrong: Promise<unknown>[] = [];
+    for (const value of [0, -1, 1.5, NaN, Infinity, 2 ** 53, '7', null, undefined, {}]) {
+      wrong.push(space.read(value as number, 8), space.alloc(value as number));
+      wrong.push(space.free(value as number), space.write(value as number, new Uint8Array(1)));
+      wrong.push(space.fetchAndAdd(value as number, 1n), space.read(at, value as number));
+    }
+    wrong.push(space.read(2 ** 53 - 4, 8), space.write(at, new Uint8Array(0)));
+    wrong.push(space.write(at, [1, 2] as unknown as Uint8Array), space.fetchAndAdd(at + 4, 1n));
+    wrong.push(space.compareAndSwap(at, -1n, 0n), space.compareAndSwap(at, 0n, 2n ** 64n));
+    wrong.push(space.compareAndSwap(at, 0 as unknown as bigint, 0n));
+    wrong.push(space.protect(at + 1, PAGE, 'r'), space.protect(at, PAGE, 'x' as 'r'));
+    wrong.push(space.alloc(PAGE, { at: PAGE + 1 }), space.read(at, 2 ** 52));
+    for (const promise of wrong) {
+      const error = await promise.catch((reason: unknown) => reason as MemrackError);
+      expect(error).toBeInstanceOf(MemrackError);
+      expect((error as MemrackError).code).toBe('Invalid');
+      expect((error as MemrackError).message).toMatch(/\(Invalid\): \w+/);
+    }
+    expect(node.log).toEqual([]);
+  });
+});
+
+describe('order', () => {
+  test('a write that waits for its region is not overtaken by one on the same page', async () => {
+    const first = openSpace();
+    const at = await first.space.alloc(2 * PAGE);
+    // Another client: it knows no region yet.
+    const { rack, node } = first;
+    const { runtime } = rack.world;
+    const parts = { runtime, connections: new Connections(rack), name: 'test', id: 7 };
+    const control = new Control(runtime, rack.peer(), 'memrack://fake');
+    const space = new RemoteSpace({ ...parts, control, pageBytes: PAGE, timeoutMs: 10_000 });
+    node.log.length = 0;
+    void space.write(at, bytesOf(8, 1));
+    void space.write(at, bytesOf(8, 2));
+    const read = space.read(at, 8);
+    expect(await read).toEqual(bytesOf(8, 2));
+    expect(node.log).toEqual([`write ${at}`, `write ${at}`, `read ${at}`]);
+  });
+
+  test('nothing on its pages passes a write that is reserving; others do', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(4 * PAGE);
+    await space.read(at, 1);
+    node.isPrompt = false;
+    node.log.length = 0;
+    void space.write(at, bytesOf(2 * PAGE));
+    void space.write(at + PAGE, bytesOf(8, 9));
+    const other = watch(space.write(at + 3 * PAGE, bytesOf(8)));
+    await settle();
+    node.execute(2);
+    await settle();
+    expect(node.log).toEqual([`reserve ${at}`, `write ${at + 3 * PAGE}`]);
+    expect(other.isSettled).toBe(true);
+    node.isPrompt = true;
+    node.execute();
+    await space.release();
+    expect(node.log.slice(2).filter((line) => line.startsWith('write'))).toEqual([
+      `write ${at}`,
+      `write ${at + PAGE}`,
+      `write ${at + PAGE}`,
+    ]);
+    expect(node.reserved).toBe(0);
+  });
+
+  test('free and protect keep their place', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(2 * PAGE);
+    const other = await space.alloc(PAGE);
+    await space.read(at, 1);
+    node.log.length = 0;
+    void space.write(at, bytesOf(8));
+    void space.protect(at, PAGE, 'r');
+    const read = space.read(at, 8);
+    void space.free(at);
+    const late = watch(space.read(at, 8));
+    const elsewhere = space.read(other, 8);
+    await read;
+    await elsewhere;
+    await space.release();
+    expect(late.isSettled).toBe(true);
+    expect(node.log.filter((line) => !line.endsWith(` ${other}`))).toEqual([
+      `write ${at}`,
+      `${PROTECT} ${at}`,
+      `read ${at}`,
+      `${INSPECT} ${at}`,
+      `${FREE} ${at}`,
+      `read ${at}`,
+    ]);
+  });
+
+  test('keeps order through thousands that wait', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(64 * PAGE);
+    await space.read(at, 1);
+    node.isPrompt = false;
+    void space.write(at, bytesOf(2 * PAGE));
+    for (let i = 0; i < 3000; i++) void space.fetchAndAdd(at, 1n);
+    const sums: bigint[] = [];
+    for (let i = 0; i < 3; i++) void space.fetchAndAdd(at, 1n).then((old) => sums.push(old));
+    await settle();
+    node.isPrompt = true;
+    node.execute();
+    await space.release();
+    expect((sums[2] as bigint) - (sums[0] as bigint)).toBe(2n);
+  });
+});
+
+describe('fence and release', () => {
+  test('wait for all before them and end in order', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(PAGE);
+    await space.read(at, 1);
+    node.isPrompt = false;
+    const ended: string[] = [];
+    void space.write(at, bytesOf(8));
+    void space.release().then(() => ended.push('first'));
+    void space.write(at, bytesOf(8));
+    void space.fence().then(() => ended.push('second'));
+    void space.release().then(() => ended.push('third'));
+    node.execute(1);
+    await settle();
+    expect(ended).toEqual(['first']);
+    node.execute();
+    await settle();
+    expect(ended).toEqual(['first', 'second', 'third']);
+  });
+
+  test('reject once with all failures, and a call nobody awaits ends nothing', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(PAGE);
+    await space.read(at, 1);
+    node.order('write', Status.Denied);
+    node.order('write', Status.NotAllocated);
+    void space.write(at, bytesOf(8));
+    void space.write(at, bytesOf(8));
+    void space.read(-1, 8);
+    void space.free(at + PAGE);
+    const failure = watch(space.release());
+    await settle();
+    const codes = failure.error?.failures?.map((error) => error.code);
+    expect(codes?.sort()).toEqual(['Denied', 'Invalid', 'NotAllocated', 'NotAllocated']);
+    await space.release();
+  });
+});
+
+describe('allocation', () => {
+  test('rounds up, honours a wish, and gives another address where it cannot', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(1);
+    expect(node.allocations.get(at)?.bytes).toBe(PAGE);
+    expect(await space.alloc(PAGE, { at: at + 5 * PAGE })).toBe(at + 5 * PAGE);
+    expect(await space.alloc(PAGE, { at })).not.toBe(at);
+    await space.alloc(PAGE, { at: 2 ** 40 });
+  });
+
+  test('takes several regions, and frees all of them', async () => {
+    const { space, rack } = openSpace(3);
+    const at = await space.alloc(2 * GiB + 5 * MiB);
+    const pieces = rack.nodes.flatMap((node) => [...node.allocations.values()]);
+    expect(pieces.map(({ bytes }) => bytes).sort((a, b) => a - b)).toEqual([5 * MiB, GiB, GiB]);
+    expect(pieces.every(({ flags }) => (flags & 4) === 0)).toBe(true);
+    const border = at + GiB;
+    await space.write(border - 3, bytesOf(6));
+    expect(await space.read(border - 3, 6)).toEqual(bytesOf(6));
+    await space.free(at);
+    expect(rack.nodes.every((node) => node.allocations.size === 0)).toBe(true);
+  });
+
+  test('leaves nothing half done', async () => {
+    const { space, rack } = openSpace(3);
+    rack.node(1).order(`call ${MessageType.Alloc}`, Status.NoSpace);
+    expect(await code(space.alloc(3 * GiB))).toBe('NoSpace');
+    rack.node(2).order(`call ${MessageType.ConfirmAlloc}`, Status.Unavailable);
+    expect(await code(space.alloc(3 * GiB))).toBe('Unavailable');
+    expect(rack.nodes.every((node) => node.allocations.size === 0)).toBe(true);
+  });
+
+  test('refuses to free what is no start of an allocation', async () => {
+    const { space } = openSpace(2);
+    const at = await space.alloc(2 * GiB);
+    expect(await code(space.free(at + GiB))).toBe('NotAllocated');
+    expect(await code(space.free(2 ** 45))).toBe('NotAllocated');
+    await space.free(at);
+    expect(await code(space.free(at))).toBe('NotAllocated');
+  });
+
+  test('tries the next node where one is full, and says NoSpace when all are', async () => {
+    const { space, rack } = openSpace(2);
+    const alloc = `call ${MessageType.Alloc}`;
+    rack.node(0).order(alloc, Status.NoSpace);
+    rack.node(1).order(alloc, Status.NoSpace);
+    await space.alloc(PAGE);
+    for (const node of rack.nodes) {
+      for (let i = 0; i < 20; i++) node.order(alloc, Status.NoSpace);
+    }
+    expect(await code(space.alloc(PAGE))).toBe('NoSpace');
+  });
+});
+
+describe('failures', () => {
+  test('a write cut in the middle of the rack is told as unknown', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(4 * PAGE);
+    node.order('write', Status.Ok);
+    node.order('write', Status.NoSpace);
+    const failure = watch(space.write(at, bytesOf(3 * PAGE)));
+    await settle();
+    expect(failure.error).toMatchObject({ code: 'OutcomeUnknown', outcome: 'unknown' });
+    expect((failure.error?.cause as MemrackError).code).toBe('NoSpace');
+    expect(node.reserved).toBe(0);
+  });
+
+  test('NoSpace of a reservation means that nothing was written', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(4 * PAGE);
+    node.order('reserve', Status.NoSpace);
+    const failure = watch(space.write(at, bytesOf(3 * PAGE)));
+    await settle();
+    expect(failure.error).toMatchObject({ code: 'NoSpace', outcome: 'notApplied' });
+    expect(node.memory.size).toBe(0);
+    await space.write(at, bytesOf(3 * PAGE));
+  });
+
+  test('a lost region is DataLost; one whose node is away Unavailable, in time', async () => {
+    const { space, rack, node } = openSpace();
+    const at = await space.alloc(PAGE);
+    await space.read(at, 1);
+    node.order('read', Status.Unavailable);
+    expect(await code(space.read(at, 8))).toBe('Unavailable');
+    for (const owner of rack.owners.values()) owner.lost = 1;
+    node.order('read', Status.NotFound);
+    expect(await code(space.read(at, 8))).toBe('DataLost');
+    expect(await code(space.read(at, 8))).toBe('DataLost');
+    expect(await code(space.write(at, bytesOf(3 * PAGE)))).toBe('DataLost');
+  });
+
+  test('with the controller away known regions serve, unknown ones wait until the deadline', async () => {
+    const { space, rack } = openSpace();
+    const at = await space.alloc(PAGE);
+    await space.read(at, 1);
+    rack.isControllerAway = true;
+    await space.write(at, bytesOf(8));
+    const unknown = watch(space.read(at + 100 * GiB, 8));
+    await rack.world.pass(9_000);
+    expect(unknown.isSettled).toBe(false);
+    await rack.world.pass(2_000);
+    expect(unknown.error?.code).toBe('Unavailable');
+  });
+
+  test('too many at once are Busy, and later ones work', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(PAGE);
+    await space.read(at, 1);
+    node.isPrompt = false;
+    const codes = new Set<string | undefined>();
+    for (let i = 0; i < 70_000; i++) {
+      void space.fetchAndAdd(at, 1n).catch((error: MemrackError) => codes.add(error.code));
+    }
+    await settle();
+    expect([...codes]).toEqual(['Busy']);
+    node.isPrompt = true;
+    node.execute();
+    await space.release().catch(() => {});
+    expect(await space.fetchAndAdd(at, 0n)).toBe(65_536n);
+  });
+
+  test('close ends everything that waits', async () => {
+    const { space, rack, node } = openSpace();
+    const at = await space.alloc(4 * PAGE);
+    await space.read(at, 1);
+    node.isPrompt = false;
+    const all = [
+      watch(space.write(at, bytesOf(3 * PAGE))),
+      watch(space.read(at, 8)),
+      watch(space.free(at)),
+    ];
+    space.close();
+    rack.node(0).close();
+    await settle();
+    for (const each of all) expect(each.error?.code).toBe('Closed');
+    expect(await code(space.read(at, 8))).toBe('Closed');
+    expect(await code(space.alloc(8))).toBe('Closed');
+  });
+
+  test('what does not exist yet says so', async () => {
+    const { space } = openSpace();
+    expect(await code(space.flush(PAGE, 8))).toBe('Unsupported');
+    expect(() => space.lock(PAGE)).toThrow(/not in this version/);
+  });
+});

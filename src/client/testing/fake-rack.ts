@@ -1,0 +1,382 @@
+/**
+ * A rack for tests of the client: a clock that is moved by hand, memory nodes that execute what
+ * was sent in order when told to, and a controller in a few lines. Every refusal can be ordered.
+ */
+
+import { assert } from '../../base/assert.js';
+import { type Outcome, Status } from '../../base/status.js';
+import type { CompletionSink, Link, Peer, Window } from '../../fabric/link.js';
+import type { Timer } from '../../runtime/clock.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import { REGION_BYTES } from '../../wire/limits.js';
+import { AllocFlag, MessageType, NodeState } from '../../wire/messages.js';
+import type { Fabric } from '../connections.js';
+
+type Reply = Record<string, unknown> & { readonly status: Status };
+type AnyCall = (type: number, request: never) => Reply;
+
+/** Lets promises and what they cause run. */
+export async function settle(): Promise<void> {
+  for (let i = 0; i < 50; i++) await Promise.resolve();
+}
+
+export class FakeWorld {
+  now = 1000;
+  #timers: { at: number; callback: () => void }[] = [];
+
+  /** Moves time, and runs what is due on the way. */
+  async pass(ms: number): Promise<void> {
+    const end = this.now + ms;
+    for (;;) {
+      await settle();
+      const next = this.#timers
+        .filter(({ at }) => at <= end)
+        .sort((a, b) => a.at - b.at)
+        .at(0);
+      if (next === undefined) break;
+      this.#timers = this.#timers.filter((timer) => timer !== next);
+      this.now = Math.max(this.now, next.at);
+      next.callback();
+    }
+    this.now = end;
+    await settle();
+  }
+
+  get runtime(): Runtime {
+    const world = {
+      clock: { now: () => this.now, wall: () => this.now },
+      timers: {
+        after: (ms: number, callback: () => void): Timer => {
+          const timer = { at: this.now + ms, callback };
+          this.#timers.push(timer);
+          return {
+            cancel: () => {
+              this.#timers = this.#timers.filter((other) => other !== timer);
+            },
+          };
+        },
+        soon: (callback: () => void) => void Promise.resolve().then(callback),
+      },
+    };
+    return world as unknown as Runtime;
+  }
+}
+
+interface Sent {
+  readonly what: string;
+  readonly address: number;
+  readonly execute: () => void;
+}
+
+interface Allocation {
+  readonly address: number;
+  readonly bytes: number;
+  flags: number;
+}
+
+/** One memory node. Nothing sent takes effect before `execute` (or with `isPrompt`, soon). */
+export class FakeNode implements Link {
+  readonly id: string;
+  readonly allocations = new Map<number, Allocation>();
+  readonly log: string[] = [];
+  readonly memory = new Map<number, number>();
+  isPrompt = true;
+  isClosed = false;
+  /** Statuses for the next operations of a kind, in order; then `Ok`. */
+  readonly orders = new Map<string, { status: Status; outcome: Outcome }[]>();
+  reserved = 0;
+  #sent: Sent[] = [];
+  #isScheduled = false;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  get waiting(): number {
+    return this.#sent.length;
+  }
+
+  order(what: string, status: Status, outcome: Outcome = 'notApplied'): void {
+    const orders = this.orders.get(what) ?? [];
+    orders.push({ status, outcome });
+    this.orders.set(what, orders);
+  }
+
+  execute(count = Number.MAX_SAFE_INTEGER): void {
+    for (let i = 0; i < count; i++) {
+      const next = this.#sent.shift();
+      if (next === undefined) return;
+      this.log.push(`${next.what} ${next.address}`);
+      next.execute();
+    }
+  }
+
+  #send(what: string, address: number, execute: () => void): void {
+    this.#sent.push({ what, address, execute });
+    if (!this.isPrompt || this.#isScheduled) return;
+    this.#isScheduled = true;
+    void Promise.resolve().then(() => {
+      this.#isScheduled = false;
+      if (this.isPrompt) this.execute();
+    });
+  }
+
+  /** Sends an operation whose effect is `apply`, which returns the old value of an atomic. */
+  #operate(
+    what: string,
+    address: number,
+    sink: CompletionSink,
+    token: number,
+    apply: () => bigint,
+  ): void {
+    this.#send(what, address, () => {
+      const order = this.orders.get(what)?.shift();
+      if (order !== undefined && order.status !== Status.Ok) {
+        sink.completed(token, order.status, order.outcome, 0, 0);
+        return;
+      }
+      const old = apply();
+      sink.completed(token, Status.Ok, 'applied', Number(old & 0xffffffffn), Number(old >> 32n));
+    });
+  }
+
+  openWindow(space: number): Promise<Window | Status> {
+    const order = this.orders.get('openWindow')?.shift();
+    if (order !== undefined) return Promise.resolve(order.status);
+    return Promise.resolve({ space, id: 1, epoch: 1 });
+  }
+
+  read(
+    _window: Window,
+    address: number,
+    into: Uint8Array,
+    intoStart: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+  ): void {
+    this.#operate('read', address, sink, token, () => {
+      for (let i = 0; i < bytes; i++) into[intoStart + i] = this.memory.get(address + i) ?? 0;
+      return 0n;
+    });
+  }
+
+  write(
+    _window: Window,
+    address: number,
+    from: Uint8Array,
+    fromStart: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+  ): void {
+    this.#operate('write', address, sink, token, () => {
+      for (let i = 0; i < bytes; i++) this.memory.set(address + i, from[fromStart + i] ?? 0);
+      return 0n;
+    });
+  }
+
+  #word(address: number): bigint {
+    let value = 0n;
+    for (let i = 7; i >= 0; i--) value = (value << 8n) | BigInt(this.memory.get(address + i) ?? 0);
+    return value;
+  }
+
+  #store(address: number, value: bigint): void {
+    for (let i = 0; i < 8; i++) {
+      this.memory.set(address + i, Number((value >> BigInt(8 * i)) & 0xffn));
+    }
+  }
+
+  compareAndSwap(
+    _window: Window,
+    address: number,
+    expectedLow: number,
+    expectedHigh: number,
+    desiredLow: number,
+    desiredHigh: number,
+    sink: CompletionSink,
+    token: number,
+  ): void {
+    this.#operate('compareAndSwap', address, sink, token, () => {
+      const old = this.#word(address);
+      const expected = (BigInt(expectedHigh) << 32n) | BigInt(expectedLow);
+      if (old === expected) this.#store(address, (BigInt(desiredHigh) << 32n) | BigInt(desiredLow));
+      return old;
+    });
+  }
+
+  fetchAndAdd(
+    _window: Window,
+    address: number,
+    deltaLow: number,
+    deltaHigh: number,
+    sink: CompletionSink,
+    token: number,
+  ): void {
+    this.#operate('fetchAndAdd', address, sink, token, () => {
+      const old = this.#word(address);
+      const delta = (BigInt(deltaHigh) << 32n) | BigInt(deltaLow);
+      this.#store(address, BigInt.asUintN(64, old + delta));
+      return old;
+    });
+  }
+
+  reserve(
+    _window: Window,
+    address: number,
+    _bytes: number,
+    sink: CompletionSink,
+    token: number,
+  ): void {
+    this.#operate('reserve', address, sink, token, () => {
+      this.reserved += 1;
+      return 0n;
+    });
+  }
+
+  unreserve(sink: CompletionSink, token: number): void {
+    this.#operate('unreserve', 0, sink, token, () => {
+      this.reserved = 0;
+      return 0n;
+    });
+  }
+
+  fence(sink: CompletionSink, token: number): void {
+    this.#operate('fence', 0, sink, token, () => 0n);
+  }
+
+  call(type: number, request: unknown): Promise<never> {
+    return new Promise((resolve) => {
+      const { address = 0 } = request as { address?: number };
+      this.#send(`call ${type}`, address, () => {
+        const order = this.orders.get(`call ${type}`)?.shift();
+        const isRefused = order !== undefined && order.status !== Status.Ok;
+        const reply = isRefused
+          ? { status: order.status, reason: '' }
+          : this.#answer(type, request);
+        resolve(reply as never);
+      });
+    });
+  }
+
+  #answer(type: number, request: unknown): Reply {
+    const { address } = request as { address: number };
+    const found = this.allocations.get(address);
+    const missing: Reply = { status: Status.NotAllocated, reason: '' };
+    if (type === MessageType.Alloc) return this.#alloc(request as never);
+    if (type === MessageType.Protect) return { status: Status.Ok };
+    if (found === undefined) return missing;
+    if (type === MessageType.Inspect) {
+      return { status: Status.Ok, base: found.address, bytes: found.bytes, flags: found.flags };
+    }
+    if (type === MessageType.ConfirmAlloc) {
+      found.flags &= ~AllocFlag.PROVISIONAL;
+      return { status: Status.Ok };
+    }
+    assert(type === MessageType.Free);
+    this.allocations.delete(address);
+    return { status: Status.Ok, bytes: found.bytes };
+  }
+
+  #alloc(request: { region: number; bytes: number; wish: number; flags: number }): Reply {
+    let address = request.wish === 0 ? request.region * REGION_BYTES : request.wish;
+    for (const taken of [...this.allocations.values()].sort((a, b) => a.address - b.address)) {
+      if (taken.address < address + request.bytes && address < taken.address + taken.bytes) {
+        address = taken.address + taken.bytes;
+      }
+    }
+    if (address + request.bytes > (request.region + 1) * REGION_BYTES) {
+      return { status: Status.NoSpace, reason: '' };
+    }
+    this.allocations.set(address, { address, bytes: request.bytes, flags: request.flags });
+    return { status: Status.Ok, address };
+  }
+
+  close(): void {
+    this.isClosed = true;
+    for (const { execute } of this.#sent.splice(0)) {
+      for (const what of ['read', 'write', 'reserve']) this.order(what, Status.Closed);
+      execute();
+    }
+  }
+}
+
+/** The controller, and the way to everybody. */
+export class FakeRack implements Fabric {
+  readonly world = new FakeWorld();
+  readonly nodes: FakeNode[];
+  readonly owners = new Map<number, { node: number; lost: number }>();
+  readonly states: number[];
+  isControllerAway = false;
+  calls = 0;
+  #nextRegion = 1;
+
+  constructor(nodes: number) {
+    this.nodes = Array.from({ length: nodes }, (_, i) => new FakeNode(`node-${i}`));
+    this.states = this.nodes.map(() => NodeState.SERVING);
+  }
+
+  node(index: number): FakeNode {
+    return this.nodes[index] as FakeNode;
+  }
+
+  link(address: string): Link {
+    return this.node(Number(address.slice('tcp://'.length)));
+  }
+
+  peer(): Peer {
+    const answer: AnyCall = (type, request) => this.#answer(type, request);
+    return {
+      call: (type, request) => {
+        this.calls += 1;
+        const away: Reply = { status: Status.Unavailable, reason: '' };
+        return Promise.resolve(
+          (this.isControllerAway ? away : answer(type, request as never)) as never,
+        );
+      },
+      close: () => {},
+    };
+  }
+
+  close(): void {}
+
+  #answer(type: number, request: { count?: number; near?: string }): Reply {
+    if (type === MessageType.SpaceRegions) return this.#places([...this.owners.keys()]);
+    if (type === MessageType.ListNodes) return { status: Status.Ok, members: this.#members() };
+    assert(type === MessageType.GrantRegions);
+    const granted: number[] = [];
+    for (let i = 0; i < (request.count ?? 0); i++) {
+      const region = this.#nextRegion;
+      this.#nextRegion += 1;
+      const near = this.nodes.findIndex(({ id }) => id === request.near);
+      this.owners.set(region, { node: near >= 0 ? near : region % this.nodes.length, lost: 0 });
+      granted.push(region);
+    }
+    return this.#places(granted);
+  }
+
+  #members(): unknown[] {
+    return this.nodes.map(({ id }, i) => ({
+      id,
+      address: `tcp://${i}`,
+      machine: 'here',
+      state: this.states[i],
+      isHost: 0,
+      bytesLent: 8 * REGION_BYTES,
+      bytesUsed: 0,
+      bytesCommitted: 0,
+      pid: 1,
+      incarnation: 1,
+    }));
+  }
+
+  #places(regions: readonly number[]): Reply {
+    return {
+      status: Status.Ok,
+      more: 0,
+      nodes: this.nodes.map(({ id }, i) => ({ id, address: `tcp://${i}`, state: this.states[i] })),
+      regions: regions.map((region) => ({ region, epoch: 1, ...this.owners.get(region) })),
+    };
+  }
+}
