@@ -119,7 +119,7 @@ export const MissedResult = struct('MissedResult', 16, {
 });
 
 /** Status Stale: a later connection of this client is open. Unsupported: no version in common. */
-export const HelloReply = struct('HelloReply', 40, {
+export const HelloReply = struct('HelloReply', 32, {
   version: u16, // The version that is spoken from here on.
   recordKnown: u8, // 1: `executed` and `missed` tell everything about `previous`.
   reserved: pad(1),
