@@ -23,7 +23,8 @@ import {
   STREAM_RESERVE_BYTES_MAX,
   type StreamHandler,
 } from '../network.js';
-import { PATIENCE_MS_MAX, type Polled, type Poller } from './poller.js';
+import { Patience } from './patience.js';
+import type { Polled, Poller } from './poller.js';
 import type { SoonQueue } from './soon.js';
 import { addressOf, EAGAIN, lastErrno, MSG_DONTWAIT, MSG_NOSIGNAL, recv, send } from './system.js';
 
@@ -42,8 +43,6 @@ const INPUT_ROOM_BYTES_MIN = 128 * 1024;
 const RECV_BYTES_MAX = 256 * 1024;
 /** What libuv is given to wait with: it returns when a third of the socket's buffer is free. */
 const WAIT_PIECE_BYTES = 16 * 1024;
-/** Shorter patience than this is none. */
-const PATIENCE_MS_MIN = 0.02;
 
 const FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL;
 const NO_BYTES = viewsOf(new ArrayBuffer(0));
@@ -86,9 +85,7 @@ export class NodeStream implements Stream, Polled {
   #wantsDrained = false;
 
   #answerDue: boolean | undefined;
-  #patience = PATIENCE_MS_MAX;
-  /** Since when the other side is waited for. */
-  #quietSince = 0;
+  readonly #patience = new Patience();
 
   constructor(socket: Socket, remote: Address, world: StreamWorld) {
     this.#socket = socket;
@@ -168,7 +165,7 @@ export class NodeStream implements Stream, Polled {
     this.#answerDue = answerDue;
     if (!answerDue) return;
     const now = performance.now();
-    this.#quietSince = now;
+    this.#patience.begin(now);
     this.#heat(now);
   }
 
@@ -195,7 +192,7 @@ export class NodeStream implements Stream, Polled {
 
   settle(): void {
     if (this.#closed) return;
-    if (this.#answerDue !== false) this.#loseHeart();
+    if (this.#answerDue !== false) this.#patience.waitedInVain();
     if (!this.#paused) this.#startReading();
     this.crowded();
   }
@@ -203,10 +200,6 @@ export class NodeStream implements Stream, Polled {
   /** Polled by epoll from now on, which tells of input only; so libuv waits for room to write. */
   crowded(): void {
     if (this.#blocked && this.#lent === 0) this.#lend();
-  }
-
-  #loseHeart(): void {
-    this.#patience = this.#patience > PATIENCE_MS_MIN ? this.#patience / 2 : 0;
   }
 
   /** Whether the descriptor is still ours: libuv closes it before it tells. */
@@ -230,8 +223,7 @@ export class NodeStream implements Stream, Polled {
 
   #heat(now: number): void {
     if (this.#handle === undefined || this.#paused || this.#closed) return;
-    const patience = this.#patience < PATIENCE_MS_MIN ? 0 : this.#patience;
-    this.pollUntil = now + patience;
+    this.pollUntil = now + this.#patience.ms;
     const before = this.hot;
     this.#world.poller.heat(this, now);
     if (this.hot && !before) this.#stopReading();
@@ -245,8 +237,6 @@ export class NodeStream implements Stream, Polled {
     this.#append(chunk);
     // Node starts to read by itself after 'connect'.
     if (this.#paused) this.#stopReading();
-    // Had we polled, it would have paid.
-    if (now - this.#quietSince < PATIENCE_MS_MAX) this.#patience = PATIENCE_MS_MAX;
     this.#arrived(now);
   }
 
@@ -258,8 +248,7 @@ export class NodeStream implements Stream, Polled {
   }
 
   #arrived(now: number): void {
-    if (this.hot) this.#patience = PATIENCE_MS_MAX;
-    this.#quietSince = now;
+    this.#patience.arrived(now, this.hot);
     if (!this.#paused) this.#deliver();
     if (this.#answerDue !== false) this.#heat(now);
   }

@@ -11,8 +11,8 @@
  *                     |  arrives. After each turn all promises settle; after SLICE_MS, or
  *                     |  when a turn found nothing, the event loop has a look at everything.
  *
- * A stream's patience grows to the full when polling has paid, or would have; it halves with each
- * wait in vain. Idle polling is bounded by a share of the CPU besides. Waits that paid are free.
+ * How long a stream is worth polling it says itself (see `Patience`). Polling in vain is bounded
+ * by a share of the CPU besides; waits that paid are free.
  */
 
 import { addressOf, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN } from './system.js';
@@ -34,13 +34,19 @@ export interface Polled {
   crowded(): void;
 }
 
+/** Something else that is cheap to look at, such as a ring between threads. */
+export interface Source {
+  /** Looks once; true if there was something. */
+  look(): boolean;
+  /** Nobody looks from now on: it has to wake this thread. */
+  settle(): void;
+}
+
 export interface PollerOptions {
   /** The part of one CPU that waiting in vain may take, 0 to 1. */
   readonly share: number;
 }
 
-/** How long polls go on when they have paid lately; also what "would have paid" means. */
-export const PATIENCE_MS_MAX = 0.2;
 /** The event loop (timers, other sockets) waits no longer than this. */
 const SLICE_MS = 0.2;
 /** One turn that finds nothing. */
@@ -68,7 +74,7 @@ export class Poller {
   readonly #share: number;
   readonly #hot: Polled[] = [];
   readonly #byFd: (Polled | undefined)[] = [];
-  readonly #sources: (() => boolean)[] = [];
+  readonly #sources: Source[] = [];
   readonly #queueTick: () => void;
   #awake = false;
   #sliceStart = 0;
@@ -122,22 +128,23 @@ export class Poller {
     return this.#hot.length > DIRECT_STREAMS_MAX;
   }
 
-  /** `look` is asked on every turn while the poller is awake, and tells whether it found any. */
-  addSource(look: () => boolean): void {
-    this.#sources.push(look);
+  /** `source` is looked at on every turn while the poller is awake. */
+  addSource(source: Source): void {
+    this.#sources.push(source);
   }
 
-  removeSource(look: () => boolean): void {
-    const at = this.#sources.indexOf(look);
+  removeSource(source: Source): void {
+    const at = this.#sources.indexOf(source);
     if (at >= 0) this.#sources.splice(at, 1);
   }
 
-  /** Something came from a source: more may follow. */
-  heatSources(now: number): void {
-    if (this.#share === 0 || (!this.#awake && !this.#affordable(now))) return;
-    this.#sourcesUntil = now + PATIENCE_MS_MAX;
-    if (this.#sourcesUntil > this.#until) this.#until = this.#sourcesUntil;
+  /** Looks at the sources until `until` at least; false where polling is not allowed. */
+  heatSources(now: number, until: number): boolean {
+    if (until <= now || this.#share === 0 || (!this.#awake && !this.#affordable(now))) return false;
+    if (until > this.#sourcesUntil) this.#sourcesUntil = until;
+    if (until > this.#until) this.#until = until;
     this.#wake(now);
+    return true;
   }
 
   #wake(now: number): void {
@@ -197,7 +204,7 @@ export class Poller {
   }
 
   #stillWorth(now: number): boolean {
-    if (this.#until >= now && this.#hot.length > 0) return true;
+    if (this.#until >= now && this.#hot.length + this.#sources.length > 0) return true;
     // It may stem from a stream that is gone.
     let until = this.#sourcesUntil;
     for (const stream of this.#hot) if (stream.pollUntil > until) until = stream.pollUntil;
@@ -211,6 +218,7 @@ export class Poller {
       last.hot = false;
       last.settle();
     }
+    for (const source of this.#sources) source.settle();
     this.#soon.release();
   }
 
@@ -235,7 +243,7 @@ export class Poller {
   #pollOnce(): boolean {
     let moved = false;
     for (let i = 0; i < this.#sources.length; i++) {
-      if ((this.#sources[i] as () => boolean)()) moved = true;
+      if (this.#sources[i]?.look() === true) moved = true;
     }
     if (this.#hot.length > DIRECT_STREAMS_MAX) return this.#pollByEpoll() || moved;
     // Downwards: a stream that leaves is replaced by the last one.

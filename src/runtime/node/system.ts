@@ -59,6 +59,7 @@ export const EPOLL_CLOEXEC = 0x80000;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLLIN = 1;
+export const MFD_CLOEXEC = 1;
 export const FALLOC_PUNCH_HOLE_KEEP_SIZE = 0x3;
 export const PR_SET_PDEATHSIG = 1;
 export const SIGKILL = 9;

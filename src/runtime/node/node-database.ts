@@ -1,0 +1,222 @@
+/**
+ * SQLite: one STRICT table per declared table, write-ahead log, every commit on disk before it
+ * resolves. One process at a time: the file is locked for as long as it is open.
+ */
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
+import { assert } from '../../base/assert.js';
+import type {
+  Change,
+  Database,
+  Databases,
+  Row,
+  Schema,
+  TableDeclaration,
+  Value,
+} from '../database.js';
+import { DiskError } from '../disk.js';
+
+/** Stored as `user_version`: how declarations become tables. */
+const LAYOUT_VERSION = 1;
+
+const SQLITE_FULL = 13;
+const SQLITE_BUSY = 5;
+const SQLITE_CANTOPEN = 14;
+
+type Opener = new (path: string) => DatabaseSyncInstance;
+
+export const nodeDatabases: Databases = {
+  async open(folder, name, schema) {
+    const Opener = await loadSqlite();
+    if (folder === undefined) return new NodeDatabase(new Opener(':memory:'), name, schema);
+    const path = join(folder, `${name}.sqlite`);
+    return told(`cannot open ${path}`, () => {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      const sqlite = new Opener(path);
+      try {
+        lock(sqlite);
+        return new NodeDatabase(sqlite, path, schema);
+      } catch (error) {
+        sqlite.close();
+        throw error;
+      }
+    });
+  },
+};
+
+/** Node's own where it has one that needs no flag; the package has the same interface. */
+async function loadSqlite(): Promise<Opener> {
+  try {
+    const builtin = 'node:sqlite';
+    return ((await import(builtin)) as { DatabaseSync: Opener }).DatabaseSync;
+  } catch {
+    return (await import('@photostructure/sqlite')).DatabaseSync;
+  }
+}
+
+function lock(sqlite: DatabaseSyncInstance): void {
+  // In this order: with the exclusive mode first, the log's index needs no shared memory.
+  sqlite.exec('PRAGMA locking_mode = EXCLUSIVE');
+  sqlite.exec('PRAGMA journal_mode = WAL');
+  sqlite.exec('PRAGMA synchronous = FULL');
+  sqlite.exec('BEGIN EXCLUSIVE');
+  sqlite.exec('COMMIT');
+}
+
+class NodeDatabase implements Database {
+  readonly #sqlite: DatabaseSyncInstance;
+  readonly #path: string;
+  readonly #schema: Schema;
+  readonly #statements: Map<string, StatementSyncInstance> = new Map();
+  #failure: DiskError | undefined;
+
+  constructor(sqlite: DatabaseSyncInstance, path: string, schema: Schema) {
+    this.#sqlite = sqlite;
+    this.#path = path;
+    this.#schema = schema;
+    this.#checkVersion();
+    for (const [table, declaration] of Object.entries(schema)) this.#ensure(table, declaration);
+  }
+
+  select(table: string, where: Row = {}): Row[] {
+    const { columns, key } = this.#declaration(table);
+    const names = Object.keys(where);
+    for (const name of names) assert(name in columns, 'no such column');
+    const condition = names.length === 0 ? '' : ` WHERE ${names.map(equals).join(' AND ')}`;
+    const wanted = Object.keys(columns).map(quoted).join(', ');
+    const order = key.map(quoted).join(', ');
+    const text = `SELECT ${wanted} FROM ${quoted(table)}${condition} ORDER BY ${order}`;
+    const rows = told(`cannot read ${this.#path}`, () => {
+      return this.#statement(text).all(...Object.values(where));
+    });
+    return (rows as Row[]).map((row) => ({ ...row }));
+  }
+
+  async commit(changes: readonly Change[]): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      told(`cannot write ${this.#path}`, () => this.#transact(changes));
+    } catch (error) {
+      // What is stored is not known any more, so nothing may build on it.
+      if (error instanceof DiskError) this.#failure = error;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    if (!this.#sqlite.isOpen) return;
+    this.#statements.clear();
+    this.#sqlite.close();
+  }
+
+  #transact(changes: readonly Change[]): void {
+    this.#sqlite.exec('BEGIN IMMEDIATE');
+    for (const change of changes) {
+      if ('put' in change) this.#put(change.put, change.row);
+      else this.#remove(change.remove, change.key);
+    }
+    this.#sqlite.exec('COMMIT');
+  }
+
+  #put(table: string, row: Row): void {
+    const names = Object.keys(this.#declaration(table).columns);
+    assert(Object.keys(row).length === names.length, 'a row has a value for every column');
+    const values = names.map((name) => valueOf(row, name));
+    const places = names.map(() => '?').join(', ');
+    const wanted = names.map(quoted).join(', ');
+    const text = `INSERT OR REPLACE INTO ${quoted(table)} (${wanted}) VALUES (${places})`;
+    this.#statement(text).run(...values);
+  }
+
+  #remove(table: string, row: Row): void {
+    const { key } = this.#declaration(table);
+    assert(Object.keys(row).length === key.length, 'a key has a value for every key column');
+    const values = key.map((name) => valueOf(row, name));
+    const text = `DELETE FROM ${quoted(table)} WHERE ${key.map(equals).join(' AND ')}`;
+    this.#statement(text).run(...values);
+  }
+
+  #statement(text: string): StatementSyncInstance {
+    let statement = this.#statements.get(text);
+    if (statement === undefined) {
+      statement = this.#sqlite.prepare(text);
+      this.#statements.set(text, statement);
+    }
+    return statement;
+  }
+
+  #declaration(table: string): TableDeclaration {
+    const declaration = this.#schema[table];
+    assert(declaration !== undefined, 'no such table');
+    return declaration;
+  }
+
+  #checkVersion(): void {
+    const row = this.#sqlite.prepare('PRAGMA user_version').get() as { user_version: number };
+    if (row.user_version !== 0 && row.user_version !== LAYOUT_VERSION) {
+      throw new DiskError(
+        'denied',
+        `${this.#path} has layout ${row.user_version}, this version knows ${LAYOUT_VERSION}; ` +
+          'use the version of memrack that wrote it',
+      );
+    }
+    this.#sqlite.exec(`PRAGMA user_version = ${LAYOUT_VERSION}`);
+  }
+
+  /** Creates the table, or refuses one that was declared differently. */
+  #ensure(table: string, declaration: TableDeclaration): void {
+    const wanted = Object.entries(declaration.columns).map(([name, type]) => {
+      return `${quoted(name)} ${type.toUpperCase()} NOT NULL`;
+    });
+    const key = `PRIMARY KEY (${declaration.key.map(quoted).join(', ')})`;
+    const text = `CREATE TABLE ${quoted(table)} (${[...wanted, key].join(', ')}) STRICT`;
+    const find = this.#sqlite.prepare("SELECT sql FROM sqlite_schema WHERE type='table' AND name=?");
+    const found = find.get(table) as { sql: string } | undefined;
+    if (found === undefined) this.#sqlite.exec(text);
+    else if (found.sql !== text) {
+      throw new DiskError(
+        'denied',
+        `table ${table} of ${this.#path} was made by another version: it is "${found.sql}"`,
+      );
+    }
+  }
+}
+
+function valueOf(row: Row, column: string): Value {
+  const value = row[column];
+  assert(typeof value === 'string' || Number.isSafeInteger(value), 'not a value of a database');
+  return value as Value;
+}
+
+function equals(column: string): string {
+  return `${quoted(column)} = ?`;
+}
+
+/** Names come from declarations in code; quoted because some are words of SQL. */
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** The same result, or SQLite's error in our words. Assertions pass through. */
+function told<T>(what: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    const { code, errcode, message } = error as Error & { code?: string; errcode?: number };
+    if (code === undefined || error instanceof DiskError) throw error;
+    throw new DiskError(kindOf(code, errcode), `${what}: ${remedyOf(errcode)}${message}`);
+  }
+}
+
+function kindOf(code: string, errcode: number | undefined): DiskError['kind'] {
+  if (errcode === SQLITE_FULL || code === 'ENOSPC') return 'full';
+  const denied = errcode === SQLITE_BUSY || errcode === SQLITE_CANTOPEN;
+  return denied || code === 'EACCES' || code === 'EPERM' ? 'denied' : 'io';
+}
+
+function remedyOf(errcode: number | undefined): string {
+  if (errcode !== SQLITE_BUSY) return '';
+  return 'another process uses it; stop that process, or choose another folder: ';
+}

@@ -1,0 +1,139 @@
+/**
+ * Memory files: memfd_create, shared mappings, and what the machine can still give.
+ *
+ * A handle is the descriptor and the process that made it, so that it means the same in a thread,
+ * and in a child under whatever number the descriptor was handed over (`MEMORY_VARIABLE` tells).
+ * Descriptors are closed on exec: only children that are given a file keep it alive.
+ */
+
+import { fstatSync, ftruncateSync, readlinkSync } from 'node:fs';
+import { assert } from '../../base/assert.js';
+import {
+  MAPPING_BYTES_MAX,
+  type Mapping,
+  type Memory,
+  MemoryError,
+  type MemoryFile,
+  type MemoryHandle,
+} from '../memory.js';
+import { availableBytes } from './available-memory.js';
+import {
+  errnoName,
+  FALLOC_PUNCH_HOLE_KEEP_SIZE,
+  fallocate,
+  lastErrno,
+  MFD_CLOEXEC,
+  mapShared,
+  memfdCreate,
+} from './system.js';
+
+/** Names, in a child's environment, the descriptor of each handed handle: `HANDLE:FD,...`. */
+export const MEMORY_VARIABLE = 'MEMRACK_MEMORY';
+
+const PAGE_BYTES = 4096;
+/** Descriptors stay below the limit of open files, which stays below this. */
+const DESCRIPTORS_MAX = 2 ** 24;
+
+const copyBytes = Buffer.prototype.copy;
+
+export const nodeMemory: Memory = {
+  create(name, bytes) {
+    assert(name.includes('memrack'), "a memory file's name contains memrack");
+    if (bytes <= 0 || bytes % PAGE_BYTES !== 0) {
+      throw new MemoryError(`a memory file has whole pages of ${PAGE_BYTES} bytes, not ${bytes}`);
+    }
+    const fd = memfdCreate(name, MFD_CLOEXEC);
+    if (fd < 0) throw new MemoryError(`cannot make a memory file: ${errnoName(lastErrno())}`);
+    try {
+      ftruncateSync(fd, bytes);
+    } catch (error) {
+      throw new MemoryError(`cannot make a memory file of ${bytes} bytes: ${String(error)}`);
+    }
+    return new NodeMemoryFile(handleOf(fd), fd, name, bytes);
+  },
+
+  adopt(handle) {
+    const fd = descriptorOf(handle);
+    try {
+      const name = readlinkSync(`/proc/self/fd/${fd}`);
+      if (!name.includes('memrack')) throw new Error(`it is ${name}`);
+      return new NodeMemoryFile(handle, fd, memoryName(name), fstatSync(fd).size);
+    } catch (error) {
+      throw new MemoryError(`no memory file of handle ${handle}: ${(error as Error).message}`);
+    }
+  },
+
+  available: availableBytes,
+
+  copy(target, targetStart, source, sourceStart, bytes) {
+    const sourceEnd = sourceStart + bytes;
+    assert(bytes >= 0 && sourceStart >= 0 && sourceEnd <= source.length, 'copy out of bounds');
+    assert(targetStart >= 0 && targetStart + bytes <= target.length, 'copy out of bounds');
+    copyBytes.call(source, target, targetStart, sourceStart, sourceEnd);
+  },
+};
+
+class NodeMemoryFile implements MemoryFile {
+  readonly handle: MemoryHandle;
+  readonly name: string;
+  readonly bytes: number;
+  readonly #fd: number;
+
+  constructor(handle: MemoryHandle, fd: number, name: string, bytes: number) {
+    this.handle = handle;
+    this.name = name;
+    this.bytes = bytes;
+    this.#fd = fd;
+  }
+
+  map(offset: number, bytes: number): Mapping {
+    this.#check(offset, bytes);
+    if (bytes > MAPPING_BYTES_MAX) throw new MemoryError('a mapping is at most 1 GiB long');
+    let buffer: ArrayBuffer;
+    try {
+      buffer = mapShared(this.#fd, offset, bytes);
+    } catch (error) {
+      throw new MemoryError(`cannot map ${this.name}: ${(error as Error).message}`);
+    }
+    return {
+      bytes: Buffer.from(buffer),
+      view: new DataView(buffer),
+      words: new Int32Array(buffer),
+      wide: new BigUint64Array(buffer),
+    };
+  }
+
+  discard(offset: number, bytes: number): void {
+    this.#check(offset, bytes);
+    if (fallocate(this.#fd, FALLOC_PUNCH_HOLE_KEEP_SIZE, offset, bytes) !== 0) {
+      throw new MemoryError(`cannot discard in ${this.name}: ${errnoName(lastErrno())}`);
+    }
+  }
+
+  #check(offset: number, bytes: number): void {
+    const aligned = offset % PAGE_BYTES === 0 && bytes % PAGE_BYTES === 0;
+    if (!aligned || offset < 0 || bytes <= 0 || offset + bytes > this.bytes) {
+      throw new MemoryError(`no range of ${this.name}: ${bytes} bytes at ${offset}`);
+    }
+  }
+}
+
+function handleOf(fd: number): MemoryHandle {
+  assert(fd < DESCRIPTORS_MAX);
+  return process.pid * DESCRIPTORS_MAX + fd;
+}
+
+/** The descriptor under which this process holds the file of `handle`. */
+export function descriptorOf(handle: MemoryHandle): number {
+  if (Math.floor(handle / DESCRIPTORS_MAX) === process.pid) return handle % DESCRIPTORS_MAX;
+  for (const pair of (process.env[MEMORY_VARIABLE] ?? '').split(',')) {
+    const [handed, fd] = pair.split(':');
+    if (Number(handed) === handle && fd !== undefined) return Number(fd);
+  }
+  throw new MemoryError(`no memory file of handle ${handle} was handed to this process`);
+}
+
+/** From what the kernel calls it: `/memfd:NAME (deleted)`. */
+function memoryName(link: string): string {
+  return link.replace(/^\/memfd:/, '').replace(/ \(deleted\)$/, '');
+}

@@ -1,0 +1,59 @@
+/** The beginning of every child process: ties it to its parent, then runs its role's main. */
+
+import type { RoleMain, RunningRole } from '../runtime.js';
+import { createRuntime, type NodeRuntimeOptions } from './create-runtime.js';
+import { type ConfigMessage, PARENT_VARIABLE } from './node-processes.js';
+import { PR_SET_PDEATHSIG, prctl, SIGKILL } from './system.js';
+
+/** A role's main with whatever configuration it takes: the parent, who is one of us, fits it. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the table holds all of them
+export type RoleTable = Readonly<Record<string, RoleMain<any>>>;
+
+const EXIT_PARENT_GONE = 1;
+const EXIT_NO_ROLE = 2;
+
+/**
+ * To be called by the file that `rolesEntry` names, with the role's name as its first argument.
+ * SIGTERM and SIGINT stop the role in order; a second one ends the process at once.
+ */
+export async function runRole(table: RoleTable, options: NodeRuntimeOptions): Promise<void> {
+  dieWithParent();
+  const role = process.argv[2] ?? '';
+  const main = table[role];
+  if (main === undefined) {
+    process.stderr.write(`memrack: no role "${role}"; roles: ${Object.keys(table).join(', ')}\n`);
+    process.exit(EXIT_NO_ROLE);
+  }
+  const config = await receiveConfig();
+  const runtime = createRuntime({ ...options, source: role });
+  let running: RunningRole | undefined;
+  let stopping = false;
+  const stop = (): void => {
+    if (stopping || running === undefined) process.exit(0);
+    stopping = true;
+    void running.stop().then(() => process.exit(0));
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  running = await main(runtime, config);
+}
+
+/** The kernel ends this process when its parent ends, however that ends. */
+function dieWithParent(): void {
+  const parent = Number(process.env[PARENT_VARIABLE]);
+  if (Number.isNaN(parent)) return;
+  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  // It may have ended before we asked.
+  if (process.ppid !== parent) process.exit(EXIT_PARENT_GONE);
+  process.on('disconnect', () => process.exit(EXIT_PARENT_GONE));
+}
+
+function receiveConfig(): Promise<unknown> {
+  return new Promise((resolve) => {
+    process.once('message', (message) => {
+      // The channel stays open, and alone it keeps no process alive.
+      process.channel?.unref();
+      resolve((message as ConfigMessage).config);
+    });
+  });
+}
