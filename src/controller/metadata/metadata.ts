@@ -237,7 +237,7 @@ function databaseChange(change: MetadataChange): Change {
   return { remove: change.table, key: removedKey(change) };
 }
 
-function removedKey(change: MetadataChange & { readonly remove: unknown }): Row {
+function removedKey(change: Extract<MetadataChange, { readonly remove: unknown }>): Row {
   switch (change.table) {
     case 'nodes':
     case 'spaces':

@@ -1,0 +1,92 @@
+/**
+ * The controller's configuration, checked before anything is opened: every wrong key is listed with
+ * its value and what is allowed, all at once.
+ */
+import {
+  isPlacementPolicyName,
+  PLACEMENT_POLICY_DEFAULT,
+  PLACEMENT_POLICY_NAMES,
+  type PlacementPolicyName,
+} from '../policies/placement/placement-policies.js';
+import { AWAY_MS_DEFAULT, HEARTBEAT_MS_DEFAULT } from './limits.js';
+import { NAME_CHARACTERS_MAX } from './names.js';
+
+export interface ControllerConfig {
+  /** Where the protocol and the HTTP API are served: `tcp://HOST:PORT`; port 0: any free one. */
+  readonly listen: string;
+  /** The folder for metadata; without it metadata is lost when the controller ends. */
+  readonly data?: string;
+  readonly placement?: PlacementPolicyName;
+  /** Name of this machine: pids are shown for members of the same one. */
+  readonly machine?: string;
+  readonly heartbeatMs?: number;
+  readonly awayMs?: number;
+}
+
+export type CheckedConfig = Required<Omit<ControllerConfig, 'data'>> & {
+  readonly data: string | undefined;
+};
+
+/** Thrown before the controller has begun anything. `problems` are lines for people. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly problems: readonly string[];
+
+  constructor(role: string, problems: readonly string[]) {
+    super(`the configuration of the ${role} is wrong:\n  ${problems.join('\n  ')}`);
+    this.problems = problems;
+  }
+}
+
+const KEYS = ['listen', 'data', 'placement', 'machine', 'heartbeatMs', 'awayMs'];
+const MS_MAX = 600_000;
+
+/** Throws a `ConfigError`. Takes anything: it came from a file or another process. */
+export function checkConfig(config: unknown): CheckedConfig {
+  if (typeof config !== 'object' || config === null) {
+    throw new ConfigError('controller', ['it is not an object']);
+  }
+  const given = config as Record<string, unknown>;
+  const {
+    listen,
+    data,
+    placement = PLACEMENT_POLICY_DEFAULT,
+    machine = 'localhost',
+    heartbeatMs = HEARTBEAT_MS_DEFAULT,
+    awayMs = AWAY_MS_DEFAULT,
+  } = given;
+  const problems = Object.keys(given)
+    .filter((key) => !KEYS.includes(key))
+    .map((key) => `${key}: there is no such key; there are ${KEYS.join(', ')}`);
+  const check = (key: string, value: unknown, isGood: boolean, allowed: string): void => {
+    if (!isGood) problems.push(`${key}: ${JSON.stringify(value)} is not ${allowed}`);
+  };
+  check('listen', listen, isListenable(listen), 'tcp://HOST:PORT or unix://PATH');
+  check('data', data, data === undefined || isText(data), 'the path of a folder');
+  const names = PLACEMENT_POLICY_NAMES.join(', ');
+  check('placement', placement, isText(placement) && isPlacementPolicyName(placement), names);
+  check('machine', machine, isMachine(machine), `1 to ${NAME_CHARACTERS_MAX} printable characters`);
+  check('heartbeatMs', heartbeatMs, isMs(heartbeatMs), `an integer from 1 to ${MS_MAX}`);
+  const awayAllowed = `an integer from twice heartbeatMs to ${MS_MAX}`;
+  check('awayMs', awayMs, isMs(awayMs) && awayMs >= 2 * Number(heartbeatMs), awayAllowed);
+  if (problems.length > 0) throw new ConfigError('controller', problems);
+  return { listen, data, placement, machine, heartbeatMs, awayMs } as CheckedConfig;
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
+export function isListenable(value: unknown): boolean {
+  if (!isText(value)) return false;
+  const port = /^tcp:\/\/[!-~]+:(\d{1,5})$/.exec(value)?.[1];
+  return port === undefined ? /^unix:\/\/[!-~]+$/.test(value) : Number(port) < 65536;
+}
+
+function isMachine(value: unknown): boolean {
+  return isText(value) && value.length <= NAME_CHARACTERS_MAX && /^[ -~]+$/.test(value);
+}
+
+function isMs(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MS_MAX;
+}

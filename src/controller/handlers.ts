@@ -1,0 +1,209 @@
+/**
+ * The controller's calls as messages: what comes in is handed to the part that knows, what it
+ * answers is put into the reply. No decision is taken here but one: when too many changes wait for
+ * their turn, the next is `Busy`.
+ */
+import { Status } from '../base/status.js';
+import { utf8Bytes } from '../base/utf8.js';
+import type { CallHandler } from '../fabric/serve.js';
+import type { Log } from '../runtime/runtime.js';
+import { BODY_BYTES_MAX, JSON_BYTES_MAX, REASON_BYTES_MAX } from '../wire/limits.js';
+import * as wire from '../wire/messages.js';
+import type { CallType, Refused, Request } from '../wire/messages.js';
+import type { Fields } from '../wire/struct.js';
+import type { ControllerApi, MemberFacts, RackStatus } from './api.js';
+import type { Controller } from './controller.js';
+import type { FileRow, SpaceRow } from './metadata/schema.js';
+import { isRefusal, type Refusal } from './refusal.js';
+import { regionsReply, spaceRegions } from './region-messages.js';
+
+const M = wire.MessageType;
+
+/** Registers a handler; what an endpoint offers. */
+export type Serve = <T extends CallType>(type: T, handler: CallHandler<T>) => void;
+
+export interface HandlerOptions {
+  readonly controller: Controller;
+  readonly api: ControllerApi;
+  readonly heartbeatMs: number;
+  readonly log: Log;
+}
+
+export function serveController(serve: Serve, options: HandlerOptions): void {
+  serveMembers(serve, options);
+  serveSpaces(serve, options);
+  serveFiles(serve, options);
+  const { api } = options;
+  serve(M.ListNodes, () => ({ status: Status.Ok, members: api.members().map(memberMessage) }));
+  serve(M.RackStatus, () => ({ status: Status.Ok, json: statusJson(api.status()) }));
+}
+
+function serveMembers(serve: Serve, { controller, heartbeatMs, log }: HandlerOptions): void {
+  const { membership, hosts } = controller;
+  const welcome = { status: Status.Ok, heartbeatMs } as const;
+  serve(M.JoinNode, async (request) => {
+    const busy = refuseBusy(controller);
+    if (busy !== undefined) return busy;
+    const result = await membership.join(request);
+    const { id, address } = request;
+    if (isRefusal(result)) {
+      log.write('warn', 'a memory node was refused', { id, address, reason: result.message });
+      return refused(result);
+    }
+    const unknown = membership.members.get(id)?.unknown.length ?? 0;
+    log.write(unknown > 0 ? 'warn' : 'info', 'a memory node joined', { id, address, unknown });
+    return welcome;
+  });
+  serve(M.Heartbeat, (request) => ({
+    status: Status.Ok,
+    known: membership.heartbeat(request) ? 1 : 0,
+  }));
+  serve(M.NodeEnded, async ({ id, memoryId }) => {
+    log.write('warn', 'the memory of a node is gone', { id });
+    await membership.ended(id, memoryId);
+    return { status: Status.Ok };
+  });
+  serve(M.JoinHost, (request) => {
+    const result = hosts.join(request);
+    return isRefusal(result) ? refused(result) : welcome;
+  });
+  serve(M.HostHeartbeat, ({ id }) => ({ status: Status.Ok, known: hosts.heartbeat(id) ? 1 : 0 }));
+}
+
+function serveSpaces(serve: Serve, { controller }: HandlerOptions): void {
+  const { spaces, regions, metadata } = controller;
+  serve(M.OpenSpace, async ({ name, create, kind, pageBytes }) => {
+    const busy = refuseBusy(controller);
+    if (busy !== undefined) return busy;
+    const result = await spaces.open({ name, create: create !== 0, kind, pageBytes });
+    if (isRefusal(result)) return refused(result);
+    const { space, pageBytes: bytes, regions: count, kind: kindNumber } = spaceMessage(
+      controller,
+      result.space,
+    );
+    const created = result.created ? 1 : 0;
+    return { status: Status.Ok, space, pageBytes: bytes, regions: count, kind: kindNumber, created };
+  });
+  serve(M.ListSpaces, ({ after }) => {
+    const rows = spaces.list().filter((row) => row.name > after);
+    const { values, more } = cut(
+      rows.map((row) => spaceMessage(controller, row)),
+      wire.SpaceFacts.encodedBytes,
+    );
+    return { status: Status.Ok, spaces: values, more };
+  });
+  serve(M.RemoveSpaceByName, async ({ name }) => {
+    const result = refuseBusy(controller) ?? (await spaces.remove(name));
+    return 'reason' in result || !isRefusal(result) ? result : refused(result);
+  });
+  serve(M.SpaceRegions, ({ space, after }) =>
+    metadata.activeSpace(space) === undefined
+      ? refused({ status: Status.NotFound, message: `there is no space ${space}` })
+      : spaceRegions(controller, space, after),
+  );
+  serve(M.GrantRegions, async (request) => {
+    const busy = refuseBusy(controller);
+    if (busy !== undefined) return busy;
+    const result = await regions.grant(request);
+    return isRefusal(result) ? refused(result) : regionsReply(result.regions, 0);
+  });
+}
+
+function serveFiles(serve: Serve, { controller }: HandlerOptions): void {
+  const { files } = controller;
+  serve(M.PutFiles, async (request) => {
+    const busy = refuseBusy(controller);
+    if (busy !== undefined) return busy;
+    const result = await files.put(request.files.map(fileRow));
+    if (isRefusal(result)) return refused(result);
+    return { status: Status.Ok, replaced: result.replaced.map(filePlace) };
+  });
+  serve(M.GetFile, ({ key }) => {
+    const result = files.get(key);
+    return isRefusal(result) ? refused(result) : { status: Status.Ok, ...result.file };
+  });
+  serve(M.ListFiles, ({ prefix, after, limit }) => {
+    const page = files.list(prefix, after, limit);
+    const { values, more } = cut(page.files, wire.FileEntry.encodedBytes);
+    return { status: Status.Ok, files: values, more: page.more ? 1 : more };
+  });
+  serve(M.RemoveFile, async ({ key }) => {
+    const busy = refuseBusy(controller);
+    if (busy !== undefined) return busy;
+    const result = await files.remove(key);
+    return isRefusal(result) ? refused(result) : { status: Status.Ok, ...result.file };
+  });
+}
+
+function refuseBusy({ changes }: Controller): Refused | undefined {
+  if (!changes.isFull) return undefined;
+  return { status: Status.Busy, reason: `${changes.waiting} changes wait already: try again` };
+}
+
+function refused({ status, message }: Refusal): Refused {
+  return { status, reason: cutText(message) };
+}
+
+/** A cut may fall between the halves of a character, so what is not ASCII goes first. */
+function cutText(message: string): string {
+  if (utf8Bytes(message) >= 0 && utf8Bytes(message) <= REASON_BYTES_MAX) return message;
+  return message.replace(/[^ -~]/g, '?').slice(0, REASON_BYTES_MAX);
+}
+
+/** As many of the values as fit into a reply beside its fixed part. */
+function cut<T>(
+  values: readonly T[],
+  bytesOf: (value: T) => number,
+): { values: T[]; more: 0 | 1 } {
+  let room = BODY_BYTES_MAX - 64;
+  let count = 0;
+  for (const value of values) {
+    room -= bytesOf(value);
+    if (room < 0) break;
+    count++;
+  }
+  return { values: values.slice(0, count), more: count < values.length ? 1 : 0 };
+}
+
+function spaceMessage({ metadata }: Controller, row: SpaceRow): Fields<typeof wire.SpaceFacts> {
+  return {
+    space: row.id,
+    pageBytes: row.pageBytes,
+    regions: metadata.regionsOf(row.id).size,
+    kind: wire.SpaceKind.DRAM,
+    removing: row.state === 'removing' ? 1 : 0,
+    name: row.name,
+  };
+}
+
+function memberMessage(facts: MemberFacts): Fields<typeof wire.MemberFacts> {
+  const { SERVING, AWAY, ENDED } = wire.NodeState;
+  const states = { serving: SERVING, away: AWAY, ended: ENDED };
+  return {
+    ...facts,
+    pid: facts.pid ?? 0,
+    state: states[facts.state],
+    isHost: facts.kind === 'host' ? 1 : 0,
+  };
+}
+
+function fileRow(file: Request<typeof M.PutFiles>['files'][number]): FileRow {
+  const { key, space, address, length, sha256 } = file;
+  return { key, space, address, length, sha256 };
+}
+
+function filePlace(file: FileRow | undefined): Fields<typeof wire.FilePlace> {
+  if (file === undefined) return { space: 0, address: 0, length: 0 };
+  const { space, address, length } = file;
+  return { space, address, length };
+}
+
+/** Fewer findings where all of them would not fit. */
+function statusJson(status: RackStatus): string {
+  for (let kept = status.findings.length; ; kept = Math.floor(kept / 2)) {
+    const findings = status.findings.slice(0, kept);
+    const findingsOmitted = status.findingsOmitted + status.findings.length - kept;
+    const json = JSON.stringify({ ...status, findings, findingsOmitted });
+    if (utf8Bytes(json) <= JSON_BYTES_MAX || kept === 0) return json;
+  }
+}

@@ -1,0 +1,155 @@
+import { expect, test } from 'vitest';
+import { Status } from '../base/status.js';
+import type { Controller } from './controller.js';
+import type { NodeJoin } from './membership.js';
+import { FakeRack, settled } from './testing/fake-rack.js';
+
+const beat = (request: NodeJoin) => ({ ...request, bytesUsed: 0, bytesCommitted: 0 });
+
+async function rackWithRegion(): Promise<{ rack: FakeRack; controller: Controller; space: number }> {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  await controller.membership.join(rack.joinRequest('n1'));
+  const opened = await controller.spaces.open({ name: 's', create: true, kind: 0, pageBytes: 0 });
+  if (opened.status !== Status.Ok) throw new Error(opened.message);
+  const space = opened.space.id;
+  await controller.regions.grant({ space, count: 1, bytes: 0, near: '' });
+  return { rack, controller, space };
+}
+
+const states = (controller: Controller, space: number) =>
+  controller.regions.list(space, 0, 100).map(({ state }) => state);
+
+test('silence makes a node away, a heartbeat brings it back', async () => {
+  const { rack, controller, space } = await rackWithRegion();
+  const request = rack.joinRequest('n1');
+  rack.nowMs += 6_001;
+  expect(states(controller, space)).toEqual(['away']);
+  expect(controller.membership.heartbeat(beat(request))).toBe(true);
+  expect(states(controller, space)).toEqual(['serving']);
+});
+
+test('a heartbeat of a node that has not joined, or of another life of it, is not known', async () => {
+  const { rack, controller } = await rackWithRegion();
+  const request = rack.joinRequest('n1');
+  expect(controller.membership.heartbeat(beat({ ...request, id: 'n9' }))).toBe(false);
+  expect(controller.membership.heartbeat(beat({ ...request, incarnation: 2 }))).toBe(false);
+  expect(controller.membership.heartbeat(beat({ ...request, memoryId: 7 }))).toBe(false);
+});
+
+test('the same memory comes back as the same node; an older life of it is refused', async () => {
+  const { rack, controller, space } = await rackWithRegion();
+  const again = rack.joinRequest('n1', { incarnation: 2, address: 'tcp://10.0.0.1:9999' });
+  const held = [...rack.node('tcp://10.0.0.1:7101').held.values()];
+  const joined = await controller.membership.join({ ...again, regions: held });
+  expect(joined.status).toBe(Status.Ok);
+  expect(controller.regions.list(space, 0, 9)[0]).toMatchObject({
+    state: 'serving',
+    address: 'tcp://10.0.0.1:9999',
+  });
+  const old = await controller.membership.join(rack.joinRequest('n1', { incarnation: 1 }));
+  expect(old.status).toBe(Status.Stale);
+});
+
+test('other memory under a living id is refused, also when only the controller was asleep', async () => {
+  const { rack, controller, space } = await rackWithRegion();
+  const twin = rack.joinRequest('n1', { memoryId: 5, address: 'tcp://10.0.0.2:1', regions: [] });
+  expect((await controller.membership.join(twin)).status).toBe(Status.Exists);
+  rack.nowMs += 60_000;
+  expect((await controller.membership.join(twin)).status).toBe(Status.Exists);
+  expect(states(controller, space)).toEqual(['away']);
+  expect(controller.membership.recentRefusals()).toHaveLength(1);
+});
+
+test('other memory under the id of a dead node: what it held is lost, for good', async () => {
+  const { rack, controller, space } = await rackWithRegion();
+  rack.nowMs += 6_001;
+  rack.node('tcp://10.0.0.1:7101').isAlive = false;
+  const other = rack.joinRequest('n1', { memoryId: 5, address: 'tcp://10.0.0.2:1', regions: [] });
+  expect((await controller.membership.join(other)).status).toBe(Status.Ok);
+  await settled();
+  expect(states(controller, space)).toEqual(['lost']);
+  expect(rack.node('tcp://10.0.0.2:1').held.size).toBe(0);
+  rack.nowMs += 60_000;
+  rack.node('tcp://10.0.0.2:1').isAlive = false;
+  expect((await controller.membership.join(rack.joinRequest('n1'))).status).toBe(Status.Ok);
+  expect(states(controller, space)).toEqual(['lost']);
+  const next = await rack.start();
+  expect(states(next, space)).toEqual(['lost']);
+});
+
+test('a proved end is loss at once; the end of another memory of that id is not', async () => {
+  const { rack, controller, space } = await rackWithRegion();
+  await controller.membership.ended('n1', 4711);
+  expect(states(controller, space)).toEqual(['serving']);
+  await controller.membership.ended('n1', rack.joinRequest('n1').memoryId);
+  expect(states(controller, space)).toEqual(['lost']);
+  expect(controller.membership.heartbeat(beat(rack.joinRequest('n1')))).toBe(false);
+  const successor = rack.joinRequest('n1', { memoryId: 6, regions: [] });
+  expect((await controller.membership.join(successor)).status).toBe(Status.Ok);
+  expect(states(controller, space)).toEqual(['lost']);
+});
+
+test('an ended node that held nothing is forgotten, one that held something with its space', async () => {
+  const { rack, controller } = await rackWithRegion();
+  await controller.membership.join(rack.joinRequest('n2'));
+  await controller.membership.ended('n2', rack.joinRequest('n2').memoryId);
+  expect([...controller.membership.members.keys()]).toEqual(['n1']);
+  await controller.membership.ended('n1', rack.joinRequest('n1').memoryId);
+  expect([...controller.membership.members.keys()]).toEqual(['n1']);
+  await controller.spaces.remove('s');
+  expect([...controller.membership.members.keys()]).toEqual([]);
+  expect(rack.databases.tables.get('nodes')?.size).toBe(0);
+});
+
+test('after a restart a node is away until it has told what it holds', async () => {
+  const { rack, space } = await rackWithRegion();
+  const controller = await rack.start();
+  expect(states(controller, space)).toEqual(['away']);
+  expect(controller.membership.heartbeat(beat(rack.joinRequest('n1')))).toBe(false);
+  await controller.membership.join(rack.joinRequest('n1'));
+  expect(states(controller, space)).toEqual(['serving']);
+});
+
+test('a region that only the node knows is kept, named, and its numbers are never given out', async () => {
+  const { rack, controller, space } = await rackWithRegion();
+  const epoch = controller.metadata.next('epoch') + 1_000;
+  const foreign = { space: 4_711, region: 9, epoch, pageBytes: 2 ** 21 };
+  const ahead = { space, region: 6, epoch: epoch + 1, pageBytes: 2 ** 21 };
+  const held = [...rack.node('tcp://10.0.0.1:7101').held.values(), foreign, ahead];
+  await controller.membership.join(rack.joinRequest('n1', { regions: held }));
+  await settled();
+  const member = controller.membership.members.get('n1');
+  expect(member?.unknown.map(({ region }) => region)).toEqual([9, 6]);
+  expect(rack.node('tcp://10.0.0.1:7101').calls.some((call) => call.startsWith('remove'))).toBe(false);
+  expect(controller.metadata.next('space')).toBeGreaterThan(4_711);
+  const granted = await controller.regions.grant({ space, count: 1, bytes: 0, near: '' });
+  if (granted.status !== Status.Ok) throw new Error(granted.message);
+  expect(granted.regions[0]?.region).toBe(7);
+  expect(granted.regions[0]?.epoch).toBeGreaterThan(epoch + 1);
+});
+
+test('what a node says about itself is checked, field by field', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  const wrong: Partial<NodeJoin>[] = [
+    { id: '' },
+    { id: 'two words' },
+    { id: '../up' },
+    { memoryId: 0 },
+    { address: 'tcp://h:0' },
+    { address: 'http://h:1' },
+    { machine: '' },
+    { machine: 'a\nb' },
+    { pageBytes: 3 * 2 ** 20 },
+    { pageBytes: 4096 },
+    { bytesLent: 1 },
+    { regions: [{ space: 1, region: 0, epoch: 1 }] },
+    { regions: [{ space: 2 ** 31, region: 1, epoch: 1 }] },
+  ];
+  for (const options of wrong) {
+    const result = await controller.membership.join({ ...rack.joinRequest('n1'), ...options });
+    expect(result.status, JSON.stringify(options)).toBe(Status.Invalid);
+  }
+  expect(controller.membership.members.size).toBe(0);
+});

@@ -1,0 +1,169 @@
+/** For tests only: a controller on fakes whose time, nodes and database the test moves itself. */
+import { Prng } from '../../base/prng.js';
+import { Status } from '../../base/status.js';
+import { placementPolicy } from '../../policies/placement/placement-policies.js';
+import type { Change, Database, Databases, Row, Schema } from '../../runtime/database.js';
+import { DiskError } from '../../runtime/disk.js';
+import { Controller } from '../controller.js';
+import type { NodeJoin } from '../membership.js';
+import type { NodeCalls, RegionGrant } from '../node-calls.js';
+import { regionKey } from '../metadata/metadata.js';
+
+export const GIB = 2 ** 30;
+
+const NEVER = new Promise<never>(() => undefined);
+
+/** Tables that survive a controller. */
+export class FakeDatabases implements Databases {
+  readonly tables = new Map<string, Map<string, Row>>();
+  /** A controller that was killed: what its database is asked for never ends. */
+  isDead: () => boolean = () => false;
+  /** Called before a commit is applied; may throw, then the disk is as it was. */
+  beforeCommit: (changes: readonly Change[]) => void = () => undefined;
+  /** Called when a commit is applied and before its caller knows. */
+  afterCommit: (changes: readonly Change[]) => void = () => undefined;
+  commits = 0;
+
+  open(_folder: string | undefined, _name: string, schema: Schema): Promise<Database> {
+    for (const name of Object.keys(schema)) {
+      if (!this.tables.has(name)) this.tables.set(name, new Map());
+    }
+    const keyOf = (table: string, row: Row): string =>
+      JSON.stringify(schema[table]?.key.map((column) => row[column]));
+    const isDead = this.isDead;
+    return Promise.resolve({
+      select: (table) => [...(this.tables.get(table)?.values() ?? [])],
+      commit: async (changes) => {
+        await Promise.resolve();
+        if (isDead()) return NEVER;
+        this.beforeCommit(changes);
+        if (isDead()) return NEVER;
+        for (const change of changes) {
+          const name = 'put' in change ? change.put : change.remove;
+          const table = this.tables.get(name);
+          if (table === undefined) throw new DiskError('io', `no table ${name}`);
+          if ('put' in change) table.set(keyOf(name, change.row), { ...change.row });
+          else table.delete(keyOf(name, change.key));
+        }
+        this.commits++;
+        this.afterCommit(changes);
+        if (isDead()) return NEVER;
+        return undefined;
+      },
+      close: () => Promise.resolve(),
+    });
+  }
+}
+
+/** A memory node: what it holds, and how it answers. */
+export class FakeNode {
+  readonly address: string;
+  readonly held = new Map<number, RegionGrant>();
+  answer: (call: 'grant' | 'remove') => Status = () => Status.Ok;
+  /** Whether a refused or unknown call was executed nevertheless. */
+  executesAnyway = false;
+  isAlive = true;
+  readonly calls: string[] = [];
+
+  constructor(address: string) {
+    this.address = address;
+  }
+
+  grant(grant: RegionGrant): Status {
+    const status = this.answer('grant');
+    this.calls.push(`grant ${grant.space}/${grant.region}`);
+    if (status === Status.Ok || this.executesAnyway) {
+      this.held.set(regionKey(grant.space, grant.region), grant);
+    }
+    return status;
+  }
+
+  remove(space: number): Status {
+    const status = this.answer('remove');
+    this.calls.push(`remove ${space}`);
+    if (status === Status.Ok || this.executesAnyway) {
+      for (const [key, grant] of this.held) if (grant.space === space) this.held.delete(key);
+    }
+    return status;
+  }
+}
+
+export class FakeRack {
+  readonly databases = new FakeDatabases();
+  readonly nodes = new Map<string, FakeNode>();
+  readonly failures: unknown[] = [];
+  nowMs = 1_000;
+  seed = 1;
+  awayMs = 6_000;
+  #life = 0;
+
+  /** The controller that runs now does nothing more. */
+  kill(): void {
+    this.#life++;
+  }
+
+  node(address: string): FakeNode {
+    let node = this.nodes.get(address);
+    if (node === undefined) this.nodes.set(address, (node = new FakeNode(address)));
+    return node;
+  }
+
+  start(): Promise<Controller> {
+    const life = ++this.#life;
+    const isDead = (): boolean => this.#life !== life;
+    this.databases.isDead = isDead;
+    return Controller.open({
+      clock: { now: () => this.nowMs, wall: () => this.nowMs },
+      timers: {
+        after: () => ({ cancel: () => undefined }),
+        soon: (callback) => void Promise.resolve().then(callback),
+      },
+      databases: this.databases,
+      entropy: new Prng(this.seed++),
+      calls: this.#callsOf(isDead),
+      awayMs: this.awayMs,
+      policy: placementPolicy('best-free-of-two'),
+      folder: 'data',
+      failed: (reason) => this.failures.push(reason),
+    });
+  }
+
+  /** What a node of this address says when it joins. */
+  joinRequest(id: string, options: Partial<NodeJoin> = {}): NodeJoin {
+    const address = options.address ?? `tcp://10.0.0.1:${7100 + Number(id.replace(/\D/g, ''))}`;
+    return {
+      id,
+      memoryId: 1_000 + Number(id.replace(/\D/g, '')),
+      incarnation: 1,
+      address,
+      machine: 'm',
+      pid: 1,
+      pageBytes: 2 ** 21,
+      bytesLent: GIB,
+      regions: [...this.node(address).held.values()],
+      ...options,
+    };
+  }
+
+  /** A node executes what reached it; a dead controller learns nothing of it. */
+  #callsOf(isDead: () => boolean): NodeCalls {
+    const call = async <T>(work: () => T): Promise<T> => {
+      await Promise.resolve();
+      if (isDead()) return NEVER;
+      const result = work();
+      await Promise.resolve();
+      return isDead() ? NEVER : result;
+    };
+    return {
+      grantRegion: (address, grant) => call(() => this.node(address).grant(grant)),
+      removeSpace: (address, space) => call(() => this.node(address).remove(space)),
+      isAlive: (address) => call(() => this.node(address).isAlive),
+      forget: () => undefined,
+    };
+  }
+}
+
+/** Lets everything that needs no time to pass come to its end. */
+export async function settled(): Promise<void> {
+  for (let i = 0; i < 200; i++) await Promise.resolve();
+}
