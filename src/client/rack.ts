@@ -5,6 +5,8 @@
  */
 
 import { createEndpoint } from '../fabric/endpoint.js';
+import { Status } from '../base/status.js';
+import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { MessageType, SpaceKind } from '../wire/messages.js';
 import { badName } from './arguments.js';
@@ -33,6 +35,8 @@ export interface SpaceSummary {
   readonly regions: number;
   readonly state: 'serving' | 'removing';
 }
+
+const JOIN_POLL_MS = 100;
 
 interface RackParts {
   readonly runtime: Runtime;
@@ -82,9 +86,24 @@ export class Rack {
     };
     const what = `opening the space ${name}`;
     const deadline = this.#deadline();
-    const reply = await this.#control.demand(what, MessageType.OpenSpace, request, deadline);
-    this.#checkOpen();
-    return this.#opened(name, reply.space, reply.pageBytes);
+    for (;;) {
+      const reply = await this.#control.demand(what, MessageType.OpenSpace, request, deadline);
+      this.#checkOpen();
+      if (reply.pageBytes !== 0) return this.#opened(name, reply.space, reply.pageBytes);
+      await this.#waitForNode(what, reply.space, deadline);
+    }
+  }
+
+  /** The page size of a space is that of its first region, which takes a node that has joined. */
+  async #waitForNode(what: string, space: number, deadline: number): Promise<void> {
+    const granted = await this.#control.grant(space, 1, '', deadline);
+    if (granted.status === Status.Ok) return;
+    if (this.#runtime.clock.now() + JOIN_POLL_MS >= deadline) {
+      const remedy = 'start a memory node: memrack memory-node --join ADDRESS --memory SIZE';
+      const whole = `${what}: no memory node serves`;
+      throw new MemrackError('Unavailable', whole, { remedy });
+    }
+    await sleep(this.#runtime.timers, JOIN_POLL_MS);
   }
 
   /** The space that a file lies in, by the number in its entry. */

@@ -78,6 +78,8 @@ function mayHaveMoved(status: Status): boolean {
 
 export class RemoteSpace {
   readonly name: string;
+  /** The rack's number of this space: never used for another one. */
+  readonly id: number;
   /** Unit of allocation, translation and protection, in bytes. */
   readonly pageBytes: number;
   readonly #runtime: Runtime;
@@ -96,6 +98,7 @@ export class RemoteSpace {
   constructor(parts: SpaceParts) {
     const { runtime, control, connections, id, pageBytes, timeoutMs } = parts;
     this.name = parts.name;
+    this.id = id;
     this.pageBytes = pageBytes;
     this.#runtime = runtime;
     this.#timeoutMs = timeoutMs;

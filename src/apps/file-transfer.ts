@@ -1,0 +1,179 @@
+/**
+ * Whole files in and out of remote memory, a window of pieces at a time, with a SHA-256 that is
+ * taken on the way and kept in the directory. A file that fails on the way changes nothing: the
+ * directory names it only when all of it is there, and on disk it appears by a rename.
+ */
+
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { MiB } from '../base/units.js';
+import { MemrackError } from '../client/error.js';
+import type { FileFacts } from '../client/files.js';
+import type { Rack } from '../client/rack.js';
+import type { RemoteSpace } from '../client/space.js';
+
+/** The space that files are put into. */
+export const FILES_SPACE = 'files';
+const CHUNK_BYTES = MiB;
+/** Chunks under way at the same time. */
+const CHUNKS_MAX = 8;
+
+export interface TransferOptions {
+  /** Told how many more bytes have gone. */
+  readonly moved?: (bytes: number) => void;
+}
+
+/** Writes the file into memory of its own and enters it under the key. */
+export async function putFile(
+  rack: Rack,
+  key: string,
+  path: string,
+  options: TransferOptions = {},
+): Promise<FileFacts> {
+  const facts = await stat(path);
+  if (!facts.isFile()) {
+    const remedy = 'name a file';
+    throw new MemrackError('Invalid', `${path} is not a regular file`, { remedy });
+  }
+  const space = await rack.space(FILES_SPACE, { create: true });
+  const length = facts.size;
+  // An empty file needs an entry, and no memory.
+  const address = length === 0 ? 0 : await space.alloc(length);
+  try {
+    const sha256 = await upload(space, address, path, length, options);
+    const entry = { key, space: space.id, address, length, sha256 };
+    const replaced = await rack.files.put([entry]);
+    for (const place of replaced) await freePlace(rack, place.space, place.address);
+    return entry;
+  } catch (error) {
+    if (address !== 0) await space.free(address).catch(() => {});
+    throw error;
+  }
+}
+
+async function upload(
+  space: RemoteSpace,
+  address: number,
+  path: string,
+  length: number,
+  { moved }: TransferOptions,
+): Promise<string> {
+  const hash = createHash('sha256');
+  const file = await open(path, 'r');
+  const pending = new Set<Promise<void>>();
+  try {
+    for (let done = 0; done < length; ) {
+      const chunk = await readChunk(file, done, Math.min(CHUNK_BYTES, length - done), path);
+      hash.update(chunk);
+      const write: Promise<void> = space.write(address + done, chunk).then(() => {
+        pending.delete(write);
+        moved?.(chunk.length);
+      });
+      // It is looked at below; until then its failure is nobody's.
+      write.catch(() => {});
+      pending.add(write);
+      done += chunk.length;
+      if (pending.size >= CHUNKS_MAX) await Promise.race(pending);
+    }
+    await Promise.all(pending);
+  } finally {
+    // A write whose failure ended the loop is not the only one under way.
+    await Promise.allSettled(pending);
+    await file.close();
+  }
+  return hash.digest('hex');
+}
+
+async function readChunk(
+  file: FileHandle,
+  position: number,
+  bytes: number,
+  path: string,
+): Promise<Uint8Array> {
+  const chunk = new Uint8Array(bytes);
+  for (let got = 0; got < bytes; ) {
+    const { bytesRead } = await file.read(chunk, got, bytes - got, position + got);
+    if (bytesRead === 0) {
+      const remedy = 'put it again when nobody writes to it';
+      throw new MemrackError('Conflict', `${path} became shorter while it was read`, { remedy });
+    }
+    got += bytesRead;
+  }
+  return chunk;
+}
+
+/** Gives the memory of a file back, if it had any and still exists. */
+export async function freePlace(rack: Rack, spaceId: number, address: number): Promise<void> {
+  if (address === 0) return;
+  try {
+    const space = await rack.spaceOf(spaceId);
+    await space.free(address);
+  } catch (error) {
+    const isGone =
+      error instanceof MemrackError &&
+      ['NotAllocated', 'NotFound', 'DataLost'].includes(error.code);
+    if (!isGone) throw error;
+  }
+}
+
+/** Writes what the key names to `path`. `Corrupt`, with nothing written, when the sum is wrong. */
+export async function getFile(
+  rack: Rack,
+  key: string,
+  path: string,
+  options: TransferOptions & { readonly found?: (facts: FileFacts) => void } = {},
+): Promise<FileFacts> {
+  const facts = await rack.files.get(key);
+  options.found?.(facts);
+  const temporary = join(dirname(path), `.memrack-${process.pid}-${Date.now()}`);
+  const file = await open(temporary, 'wx');
+  try {
+    const sha256 = await download(rack, facts, file, options);
+    await file.close();
+    if (sha256 !== facts.sha256) {
+      const remedy = 'put the file again from its source';
+      const what = `what was read for ${JSON.stringify(key)} is not what was put`;
+      throw new MemrackError('Corrupt', what, { remedy });
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await file.close().catch(() => {});
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  return facts;
+}
+
+async function download(
+  rack: Rack,
+  facts: FileFacts,
+  file: FileHandle,
+  { moved }: TransferOptions,
+): Promise<string> {
+  const hash = createHash('sha256');
+  if (facts.length === 0) return hash.digest('hex');
+  const space = await rack.spaceOf(facts.space);
+  const ahead: Promise<Uint8Array>[] = [];
+  let asked = 0;
+  for (let done = 0; done < facts.length; ) {
+    while (asked < facts.length && ahead.length < CHUNKS_MAX) {
+      const bytes = Math.min(CHUNK_BYTES, facts.length - asked);
+      ahead.push(space.read(facts.address + asked, bytes));
+      asked += bytes;
+    }
+    const chunk = await (ahead.shift() as Promise<Uint8Array>);
+    hash.update(chunk);
+    await writeAll(file, chunk, done);
+    moved?.(chunk.length);
+    done += chunk.length;
+  }
+  return hash.digest('hex');
+}
+
+async function writeAll(file: FileHandle, chunk: Uint8Array, position: number): Promise<void> {
+  for (let put = 0; put < chunk.length; ) {
+    const { bytesWritten } = await file.write(chunk, put, chunk.length - put, position + put);
+    put += bytesWritten;
+  }
+}

@@ -1,0 +1,29 @@
+/** What the main job and its worker processes tell each other. */
+
+import type { TreeFile } from './tree.js';
+
+export interface WorkerOrder {
+  readonly phase: 'write' | 'read';
+  readonly url: string;
+  /** The folder on disk, for the bytes and for the comparison. */
+  readonly folder: string;
+  readonly space: string;
+  readonly prefix: string;
+  readonly files: readonly TreeFile[];
+}
+
+export interface WorkerResult {
+  readonly files: number;
+  readonly bytes: number;
+  /** Milliseconds per file, as the worker saw it. */
+  readonly times: readonly number[];
+  /** Where each allocation of a writer begins. */
+  readonly allocations: readonly number[];
+  /** Files that were not what they should be, with the reason. */
+  readonly wrong: readonly string[];
+}
+
+export type WorkerMessage =
+  | { readonly kind: 'moved'; readonly bytes: number }
+  | { readonly kind: 'done'; readonly result: WorkerResult }
+  | { readonly kind: 'failed'; readonly message: string };

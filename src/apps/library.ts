@@ -1,0 +1,37 @@
+/**
+ * The entry of the package: what `import { connect } from 'memrack'` gives.
+ *
+ * One real runtime per process and polling choice, made at the first `connect`.
+ */
+
+import type { ConnectOptions } from '../client/options.js';
+import { connectRack, type Rack } from '../client/rack.js';
+import { createRuntime, type NodeRuntime } from '../runtime/node/create-runtime.js';
+
+export { type ErrorCode, MemrackError } from '../client/error.js';
+export type { Rights } from '../client/allocation.js';
+export type { Member } from '../client/control.js';
+export type { FileFacts, FileDirectory } from '../client/files.js';
+export type { ConnectOptions } from '../client/options.js';
+export type { Rack, SpaceOptions, SpaceSummary } from '../client/rack.js';
+export type { AllocOptions, ReadItem, RemoteSpace, WriteItem } from '../client/space.js';
+export type { Outcome } from '../base/status.js';
+
+const runtimes = new Map<boolean, NodeRuntime>();
+
+function runtimeFor(poll: boolean): NodeRuntime {
+  let runtime = runtimes.get(poll);
+  if (runtime === undefined) {
+    runtime = createRuntime({ poll, source: 'client', logLevel: 'warn' });
+    runtimes.set(poll, runtime);
+  }
+  return runtime;
+}
+
+/**
+ * Connects to a rack, for example `memrack://127.0.0.1:7070`. Rejects with `Unavailable` when no
+ * controller answers there in time.
+ */
+export function connect(url: string, options: ConnectOptions = {}): Promise<Rack> {
+  return connectRack(runtimeFor(options.poll ?? true), url, options);
+}
