@@ -23,6 +23,10 @@ export interface Ended {
   readonly outcome: Outcome;
 }
 
+export function isNotApplied(ended: Ended): boolean {
+  return ended.outcome === 'notApplied';
+}
+
 export const SUCCESS: Ended = { code: 'Ok', outcome: 'applied' };
 
 /** One change of a stretch of words by one operation. */
@@ -147,6 +151,9 @@ export class Journal {
   /** How operations ended, by verb and code. */
   readonly endings: Map<string, number> = new Map();
   operations = 0;
+  wasClientKilled = false;
+  /** Told after every operation that ended. */
+  onCount: (() => void) | undefined;
   #moment = 0;
   #nextAllocation = 1;
   readonly #recent: string[] = [];
@@ -173,6 +180,7 @@ export class Journal {
     this.operations += 1;
     const key = `${verb} ${ended.code}`;
     this.endings.set(key, (this.endings.get(key) ?? 0) + 1);
+    this.onCount?.();
   }
 
   complain(rule: string, text: string): void {

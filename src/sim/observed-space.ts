@@ -61,25 +61,44 @@ function fromBigint(value: bigint): WordValue {
   return { low: Number(value & 0xffff_ffffn), high: Number(value >> 32n) };
 }
 
+/** Tells the world that faults since `startedMs` changed how an operation ended. */
+export type NoteOutcome = (startedMs: number, outcome: 'failed' | 'unknown') => void;
+
+export interface ObservedSpaceFacts {
+  readonly name: string;
+  readonly client: number;
+  readonly pageBytes: number;
+  readonly space: DrivenSpace;
+  readonly journal: Journal;
+  readonly nowMs: () => number;
+  readonly noteOutcome: NoteOutcome;
+}
+
+/** Answers that come of faults and not of what was asked. */
+const OF_FAULTS: ReadonlySet<StatusName> = new Set([
+  'Unavailable',
+  'Timeout',
+  'OutcomeUnknown',
+  'DataLost',
+]);
+
 export class ObservedSpace {
   readonly name: string;
   readonly client: number;
   readonly pageBytes: number;
   readonly #space: DrivenSpace;
   readonly #journal: Journal;
+  readonly #nowMs: () => number;
+  readonly #noteOutcome: NoteOutcome;
 
-  constructor(facts: {
-    name: string;
-    client: number;
-    pageBytes: number;
-    space: DrivenSpace;
-    journal: Journal;
-  }) {
+  constructor(facts: ObservedSpaceFacts) {
     this.name = facts.name;
     this.client = facts.client;
     this.pageBytes = facts.pageBytes;
     this.#space = facts.space;
     this.#journal = facts.journal;
+    this.#nowMs = facts.nowMs;
+    this.#noteOutcome = facts.noteOutcome;
   }
 
   /** `counters`: places of words that will only be added to. */
@@ -299,17 +318,12 @@ export class ObservedSpace {
   }
 
   async #ended(verb: string, promise: Promise<unknown>): Promise<Ended> {
-    let ended = SUCCESS;
-    try {
-      await promise;
-    } catch (error) {
-      ended = endedBy(error);
-    }
-    this.#journal.count(verb, ended);
-    return ended;
+    const answer = await this.#ending(verb, promise);
+    return isEnded(answer) ? answer : SUCCESS;
   }
 
   async #ending<T>(verb: string, promise: Promise<T>): Promise<T | Ended> {
+    const startedMs = this.#nowMs();
     try {
       const value = await promise;
       this.#journal.count(verb, SUCCESS);
@@ -317,9 +331,17 @@ export class ObservedSpace {
     } catch (error) {
       const ended = endedBy(error);
       this.#journal.count(verb, ended);
+      if (OF_FAULTS.has(ended.code)) {
+        this.#noteOutcome(startedMs, ended.outcome === 'unknown' ? 'unknown' : 'failed');
+        this.#journal.note(`client ${this.client}: ${verb} ended with ${ended.code}`);
+      }
       return ended;
     }
   }
+}
+
+function isEnded(answer: unknown): answer is Ended {
+  return typeof answer === 'object' && answer !== null && 'outcome' in answer;
 }
 
 /** Once it is being freed, what is found there means nothing. */

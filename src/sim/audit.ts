@@ -1,0 +1,244 @@
+/**
+ * What is looked at when all is well again, through a client of its own: everything that was
+ * acknowledged is read back, everything is freed, and then the whole memory of the rack can be
+ * allocated and written again, so that nothing has leaked.
+ */
+
+import { Control, type Member } from '../client/control.js';
+import { connectRack, type Rack } from '../client/rack.js';
+import { createEndpoint } from '../fabric/endpoint.js';
+import { sleep } from '../runtime/clock.js';
+import type { SimulatedProcess } from '../runtime/simulated/world.js';
+import { REGION_BYTES } from '../wire/limits.js';
+import { judgeKeeping, type RegionInTheEnd } from './checkers/acknowledged.js';
+import type { RegionSeen } from './checkers/ownership.js';
+import { type Allocation, type Ended, isNotApplied, type Journal } from './journal.js';
+import { ObservedSpace } from './observed-space.js';
+import type { SimulatedRack } from './rack.js';
+import { isGiven } from './workloads/workload.js';
+
+const AUDITOR = 0;
+const PAUSE_MS = 50;
+/** Pages per allocation when all memory is taken. */
+const CHUNK_PAGES = 4;
+
+export class Audit {
+  readonly #rack: SimulatedRack;
+  readonly #journal: Journal;
+  readonly #process: SimulatedProcess;
+  readonly #regions: Map<string, RegionInTheEnd> = new Map();
+  readonly #spaces: Map<string, ObservedSpace> = new Map();
+  /** What it does now, for the report of an audit that never ends. */
+  stage = 'begin';
+
+  constructor(rack: SimulatedRack, journal: Journal) {
+    this.#rack = rack;
+    this.#journal = journal;
+    this.#process = rack.world.program(rack.world.machine('auditor'), 'auditor');
+  }
+
+  async run(): Promise<void> {
+    this.stage = 'waiting for the rack';
+    const client = await connectRack(this.#process.runtime, this.#rack.url, { timeoutMs: 10_000 });
+    await this.#untilServing(client);
+    this.stage = 'listing regions';
+    await this.#learnRegions(client);
+    this.stage = 'reading everything back';
+    await this.#readBack();
+    this.stage = 'freeing everything';
+    await this.#freeAll();
+    if (this.#mayHoldUnknown()) {
+      this.stage = 'removing the spaces';
+      await this.#removeSpaces(client);
+    }
+    this.stage = 'taking all memory';
+    await this.#takeAll(client);
+    this.stage = 'looking at the counters';
+    await this.#untilUnused(client);
+    await client.close();
+  }
+
+  async #untilServing(client: Rack): Promise<void> {
+    for (;;) {
+      const nodes = await client.nodes();
+      const serving = nodes.filter((one) => one.kind === 'memory-node' && one.state === 'serving');
+      if (serving.length === this.#rack.shape.nodes) return;
+      await this.#pause();
+    }
+  }
+
+  #pause(): Promise<void> {
+    return sleep(this.#process.runtime.timers, PAUSE_MS);
+  }
+
+  async #learnRegions(client: Rack): Promise<void> {
+    const { runtime } = this.#process;
+    const endpoint = createEndpoint(runtime, {});
+    const control = new Control(runtime, endpoint.peer(this.#rack.controllerAddress), 'audit');
+    for (const { name, id } of await client.spaces()) {
+      const answer = await control.regions(id, runtime.clock.now() + 10_000);
+      for (const { region, nodeId, state } of answer.regions) {
+        this.#regions.set(`${name}/${region}`, { node: nodeId, isLost: state === 'lost' });
+      }
+      this.#spaces.set(name, this.#observed(name, await client.space(name)));
+    }
+    await endpoint.close();
+  }
+
+  #observed(name: string, space: Awaited<ReturnType<Rack['space']>>): ObservedSpace {
+    return new ObservedSpace({
+      name,
+      client: AUDITOR,
+      pageBytes: this.#rack.shape.pageBytes,
+      space,
+      journal: this.#journal,
+      nowMs: () => 0,
+      noteOutcome: () => {},
+    });
+  }
+
+  /** Those that nobody has begun to free, or whose freeing was refused. */
+  #held(): Allocation[] {
+    return this.#journal.allocations.filter((one) => one.freeCalledAt === Infinity);
+  }
+
+  async #readBack(): Promise<void> {
+    for (const allocation of this.#held()) {
+      const space = this.#spaces.get(allocation.space);
+      const key = `${allocation.space}/${Math.floor(allocation.at / REGION_BYTES)}`;
+      const region = this.#regions.get(key);
+      if (space === undefined || region === undefined) {
+        this.#journal.complain('not-readable', `nobody knows the region of ${allocation.name}`);
+        continue;
+      }
+      if (allocation.rights?.text !== 'rw') await this.#allow(space, allocation, region);
+      const ended = await space.readRange(allocation, 0, allocation.wordCount);
+      const complaint = judgeKeeping(allocation, region, this.#rack.memoryEnds, ended);
+      if (complaint !== undefined) this.#journal.complain(complaint.kind, complaint.text);
+      if (ended.code !== 'Ok') continue;
+      await Promise.all(
+        [...allocation.words.keys()].map((word) => space.readWord(allocation, word)),
+      );
+    }
+  }
+
+  /** Its client was killed, or the answer lost, while rights were taken away. */
+  async #allow(space: ObservedSpace, one: Allocation, region: RegionInTheEnd): Promise<void> {
+    const ended = await space.protect(one, 'rw');
+    if (ended.code === 'Ok' || (region.isLost && ended.code === 'DataLost')) return;
+    this.#journal.complain('not-readable', `${one.name}: protect ended with ${ended.code}`);
+  }
+
+  async #freeAll(): Promise<void> {
+    for (const allocation of this.#held()) {
+      const ended = await this.#spaces.get(allocation.space)?.free(allocation);
+      if (ended === undefined || ended.code === 'Ok' || ended.code === 'DataLost') continue;
+      this.#journal.complain('not-freed', `${allocation.name}: free ended with ${ended.code}`);
+    }
+  }
+
+  /** Memory that was given, or not taken back, without anybody knowing. */
+  #mayHoldUnknown(): boolean {
+    const { endings, allocations, wasClientKilled } = this.#journal;
+    if (wasClientKilled) return true;
+    for (const ending of endings.keys()) {
+      if (ending.startsWith('alloc ') && !KNOWN_ALLOCS.has(ending)) return true;
+    }
+    const isKnown = (freed: Ended | undefined): boolean => {
+      return freed !== undefined && (freed.code === 'Ok' || isNotApplied(freed));
+    };
+    return allocations.some((one) => !isKnown(one.freed));
+  }
+
+  async #removeSpaces(client: Rack): Promise<void> {
+    for (const name of this.#spaces.keys()) await client.removeSpace(name);
+    while ((await client.spaces()).length > 0) await this.#pause();
+  }
+
+  async #takeAll(client: Rack): Promise<void> {
+    const raw = await client.space('capacity', { create: true });
+    const space = this.#observed('capacity', raw);
+    const perPage = this.#rack.shape.pageBytes / 8;
+    const taken: Allocation[] = [];
+    for (;;) {
+      const given = await space.alloc(CHUNK_PAGES * this.#rack.shape.pageBytes);
+      if (isGiven(given)) taken.push(given);
+      else if (given.code === 'NoSpace') break;
+      else return this.#journal.complain('capacity', `alloc ended with ${given.code}`);
+    }
+    let written = 0;
+    for (const allocation of taken) {
+      const pages = Array.from({ length: CHUNK_PAGES }, (_, page) => {
+        return space.writeWord(allocation, page * perPage + 1);
+      });
+      for (const ended of await Promise.all(pages)) if (ended.code === 'Ok') written += 1;
+    }
+    if (written !== this.#rack.frames) {
+      const text = `${written} of ${this.#rack.frames} frames could be written in the end`;
+      this.#journal.complain('frames-leaked', text);
+    }
+    for (const allocation of taken) {
+      await space.readRange(allocation, 0, allocation.wordCount);
+      const ended = await space.free(allocation);
+      if (ended.code !== 'Ok') this.#journal.complain('not-freed', `capacity: ${ended.code}`);
+    }
+  }
+
+  /** What the nodes report about themselves comes back to nothing. */
+  async #untilUnused(client: Rack): Promise<void> {
+    const isUsed = (one: Member): boolean => one.bytesUsed + one.bytesCommitted > 0;
+    for (let i = 0; i < 200; i++) {
+      const used = (await client.nodes()).filter(isUsed);
+      if (used.length === 0) return;
+      await this.#pause();
+    }
+    const used = (await client.nodes()).filter(isUsed);
+    const text = used.map(
+      (one) => `${one.id}: ${one.bytesUsed} used, ${one.bytesCommitted} committed`,
+    );
+    this.#journal.complain('bytes-leaked', `everything was freed, yet ${text.join('; ')}`);
+  }
+}
+
+const KNOWN_ALLOCS: ReadonlySet<string> = new Set([
+  'alloc Ok',
+  'alloc NoSpace',
+  'alloc Busy',
+  'alloc Denied',
+]);
+
+/** Asks the controller again and again who owns what, for the checker of ownership. */
+export async function watchRegions(
+  rack: SimulatedRack,
+  seen: RegionSeen[],
+  everyMs: number,
+): Promise<never> {
+  const { runtime } = rack.world.program(rack.world.machine('watcher'), 'watcher');
+  const endpoint = createEndpoint(runtime, {});
+  const control = new Control(runtime, endpoint.peer(rack.controllerAddress), 'watch');
+  // Spaces come one by one and are listed by name.
+  const client = await connectWhenever(rack, runtime);
+  for (;;) {
+    await sleep(runtime.timers, everyMs);
+    const spaces = await client.spaces().catch(() => []);
+    for (const { id } of spaces) {
+      const answer = await control.regions(id, runtime.clock.now() + everyMs);
+      for (const { region, nodeId } of answer.regions) {
+        seen.push({ space: id, region, node: nodeId, epoch: 0 });
+      }
+    }
+  }
+}
+
+async function connectWhenever(
+  rack: SimulatedRack,
+  runtime: SimulatedProcess['runtime'],
+): Promise<Rack> {
+  for (;;) {
+    try {
+      return await connectRack(runtime, rack.url, { timeoutMs: 10_000 });
+    } catch {
+      await sleep(runtime.timers, 20);
+    }
+  }
+}

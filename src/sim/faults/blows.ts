@@ -1,0 +1,124 @@
+/**
+ * What the fault driver does to a rack, one blow at a time. Which streams are cut and which bytes
+ * are flipped is the simulated network's choice; what is killed, paused and cut off is chosen
+ * here, while clients are at work, so that most blows meet something.
+ *
+ * The limits of what is survivable: a node's memory ends only with its supervisor, and then its
+ * contents are rightly lost; the controller's disk keeps what it was told to keep.
+ */
+
+import type { Prng } from '../../base/prng.js';
+import { FaultKind, type SimulatedProcess } from '../../runtime/simulated/world.js';
+import type { ClientProcesses } from '../client-process.js';
+import type { Journal } from '../journal.js';
+import type { SimulatedRack } from '../rack.js';
+import { BLOW_NAMES, type BlowName } from '../workloads/workload.js';
+
+/** Sure to hit the next segments. */
+const RATE_OF_A_BLOW = 300_000;
+const RATE_LASTS_MS_MAX = 50;
+
+export class Blows {
+  readonly #rack: SimulatedRack;
+  readonly #clients: ClientProcesses;
+  readonly #journal: Journal;
+  readonly #prng: Prng;
+  /** The rate that a kind has when no blow raises it. */
+  readonly #usualRate: (kind: FaultKind) => number;
+
+  constructor(parts: {
+    rack: SimulatedRack;
+    clients: ClientProcesses;
+    journal: Journal;
+    prng: Prng;
+    usualRate: (kind: FaultKind) => number;
+  }) {
+    this.#rack = parts.rack;
+    this.#clients = parts.clients;
+    this.#journal = parts.journal;
+    this.#prng = parts.prng;
+    this.#usualRate = parts.usualRate;
+  }
+
+  choose(weights: Readonly<Record<BlowName, number>>): BlowName {
+    const total = BLOW_NAMES.reduce((sum, name) => sum + weights[name], 0);
+    let at = this.#prng.below(total);
+    for (const name of BLOW_NAMES) {
+      at -= weights[name];
+      if (at < 0) return name;
+    }
+    return 'cut';
+  }
+
+  strike(name: BlowName): void {
+    this.#journal.note(`blow: ${name}`);
+    const prng = this.#prng;
+    const node = prng.below(this.#rack.shape.nodes);
+    switch (name) {
+      case 'cut':
+        return this.#burst(prng.pick([FaultKind.StreamReset, FaultKind.HalfOpen]));
+      case 'corrupt':
+        return this.#burst(FaultKind.StreamCorruption);
+      case 'partition':
+        return this.#partition(node);
+      case 'pause-node':
+        return this.#pause(this.#rack.nodeProcess(node));
+      case 'pause-client':
+        return this.#pause(this.#clients.pick(prng));
+      case 'kill-node':
+        return this.#kill(this.#rack.nodeProcess(node));
+      case 'kill-supervisor':
+        return this.#rack.killSupervisor(node);
+      case 'kill-client':
+        return this.#clients.killOne(prng);
+      case 'kill-controller':
+        return this.#rack.killController();
+      case 'pause-controller':
+        return this.#pause(this.#rack.controller.process);
+    }
+  }
+
+  /** Raises the rate until one has happened, or the moment is over. */
+  #burst(kind: FaultKind): void {
+    const { world } = this.#rack;
+    const before = world.faults.injected[kind];
+    const startedMs = world.nowMs;
+    world.faults.setRate(kind, RATE_OF_A_BLOW);
+    const look = (): void => {
+      const isOver = world.nowMs - startedMs > RATE_LASTS_MS_MAX;
+      if (isOver || world.faults.injected[kind] > before) {
+        world.faults.setRate(kind, this.#usualRate(kind));
+      } else {
+        world.after(0.02, look);
+      }
+    };
+    look();
+  }
+
+  #partition(node: number): void {
+    const { world } = this.#rack;
+    const prng = this.#prng;
+    const one = prng.chance(200_000)
+      ? world.machine('controller')
+      : world.machine(`node-${node + 1}`);
+    const others = world.machines.filter((machine) => machine !== one && prng.chance(600_000));
+    if (others.length === 0) return;
+    const [from, to] = prng.chance(500_000) ? [[one], others] : [others, [one]];
+    const cut = world.partition(from, to, { oneWay: prng.chance(300_000) });
+    world.after(prng.pick([5, 100, 1_000, 3_000, 8_000]), () => world.heal(cut));
+  }
+
+  #pause(process: SimulatedProcess | undefined): void {
+    if (process === undefined || !process.alive) return;
+    const { world } = this.#rack;
+    world.pause(process);
+    const ms = this.#prng.pick([1, 20, 500, 2_500, 5_000]);
+    world.after(ms, () => {
+      if (process.alive) world.resume(process);
+    });
+  }
+
+  #kill(process: SimulatedProcess | undefined): void {
+    if (process !== undefined) this.#rack.world.kill(process);
+  }
+}

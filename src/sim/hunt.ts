@@ -1,0 +1,35 @@
+/** How many seeds it takes until a planted bug is noticed. */
+
+import { type Planted, PLANTED_SEEDS_MAX, withPlanted } from './planted.js';
+import { runSeed } from './run-seed.js';
+import type { SeedVerdict } from './verdict.js';
+
+export interface Hunt {
+  readonly bug: Planted;
+  /** Undefined: it was not found. */
+  readonly found: SeedVerdict | undefined;
+  readonly seeds: number;
+}
+
+/**
+ * Assertions are off, so what is found was found by what clients saw. A seed that ends otherwise
+ * (`crash`: the bug made our code fall over) does not count as found.
+ */
+export async function hunt(bug: Planted, seedsMax = PLANTED_SEEDS_MAX): Promise<Hunt> {
+  return withPlanted(bug, async () => {
+    for (let seed = 1; seed <= seedsMax; seed++) {
+      const verdict = await runSeed({ seed, workload: bug.workload });
+      if (verdict.failure === 'correctness' || verdict.failure === 'liveness') {
+        return { bug, found: verdict, seeds: seed };
+      }
+    }
+    return { bug, found: undefined, seeds: seedsMax };
+  });
+}
+
+export function huntText({ bug, found, seeds }: Hunt): string {
+  const name = bug.name.padEnd(30);
+  if (found === undefined) return `${name} NOT FOUND in ${seeds} seeds (${bug.about})`;
+  const rules = [...new Set(found.violations.map((one) => one.rule))].join(', ');
+  return `${name} found in ${seeds} ${seeds === 1 ? 'seed' : 'seeds'}: ${rules}`;
+}

@@ -1,0 +1,93 @@
+/**
+ * The bugs that can be planted, each with the workload that is most likely to meet it. A checker
+ * that never failed proves nothing: with assertions off, every one of these must be noticed from
+ * what clients saw.
+ */
+
+import { setAssertions } from '../base/assert.js';
+import { controllerFaults } from '../controller/planted.js';
+import { fabricFaults } from '../fabric/planted.js';
+import { memoryNodeFaults } from '../memory-node/planted.js';
+
+export interface Planted {
+  readonly name: string;
+  readonly about: string;
+  readonly workload: string;
+  set(on: boolean): void;
+}
+
+/** How many seeds each may take. */
+export const PLANTED_SEEDS_MAX = 500;
+
+type Switches = Record<string, boolean>;
+
+function planted(name: string, switches: Switches, key: string, facts: [string, string]): Planted {
+  const [workload, about] = facts;
+  return {
+    name,
+    about,
+    workload,
+    set(on) {
+      switches[key] = on;
+    },
+  };
+}
+
+export const PLANTED: readonly Planted[] = [
+  planted('zeroing-skipped', memoryNodeFaults, 'zeroingSkipped', [
+    'alloc-free',
+    'a freed frame is given out with its old bytes',
+  ]),
+  planted('frame-reused-at-once', memoryNodeFaults, 'frameReusedAtOnce', [
+    'alloc-free',
+    'a freed frame is given out first and zeroed afterwards',
+  ]),
+  planted('reservation-not-undone', memoryNodeFaults, 'reservationNotUndone', [
+    'large',
+    'what a client had reserved stays reserved when it is gone',
+  ]),
+  planted('epoch-not-raised', memoryNodeFaults, 'epochNotRaisedAtReadoption', [
+    'restarts',
+    'a restarted node goes on with the incarnation of the one before it',
+  ]),
+  planted('retry-applied-twice', fabricFaults, 'recordIgnored', [
+    'registers',
+    'after a reset everything unanswered is executed again',
+  ]),
+  planted('reply-matched-wrong', fabricFaults, 'replyMatchedWrong', [
+    'registers',
+    'a reply is given to another request than its own',
+  ]),
+  planted('old-connection-not-fenced', fabricFaults, 'oldConnectionNotFenced', [
+    'registers',
+    'what lies in an old connection is executed after the new one began',
+  ]),
+  planted('checksum-not-verified', fabricFaults, 'checksumNotVerified', [
+    'registers',
+    'a corrupted frame is taken as it is',
+  ]),
+  planted('acknowledged-before-applied', fabricFaults, 'acknowledgedBeforeApplied', [
+    'registers',
+    'a write is answered before it is executed',
+  ]),
+  planted('region-granted-twice', controllerFaults, 'regionGrantedTwiceAtRestart', [
+    'restarts',
+    'a grant is told before it is durable',
+  ]),
+];
+
+export function plantedNamed(name: string): Planted | undefined {
+  return PLANTED.find((one) => one.name === name);
+}
+
+/** Runs with the bug in place and assertions off, and takes both back. */
+export async function withPlanted<T>(bug: Planted, run: () => Promise<T>): Promise<T> {
+  bug.set(true);
+  setAssertions(false);
+  try {
+    return await run();
+  } finally {
+    setAssertions(true);
+    bug.set(false);
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * A rack in the simulated world: machines with the processes that run on them, and somebody who
+ * starts again what has died, as an operator or `memrack up` would.
+ */
+
+import { assert } from '../base/assert.js';
+import type { Prng } from '../base/prng.js';
+import type { Machine, SimulatedProcess, SimulatedWorld } from '../runtime/simulated/world.js';
+import type { MemoryEnd } from './checkers/acknowledged.js';
+import type { Journal } from './journal.js';
+
+export interface RackShape {
+  readonly nodes: number;
+  readonly clients: number;
+  /** Of each node. */
+  readonly frames: number;
+  readonly pageBytes: number;
+  readonly heartbeatMs: number;
+}
+
+export const CONTROLLER_PORT = 7070;
+const NODE_PORT = 7100;
+/** How often somebody looks whether all processes live. */
+const LOOK_MS = 20;
+
+/** A place where one process of the rack belongs. */
+interface Post {
+  readonly name: string;
+  readonly machine: Machine;
+  readonly role: string;
+  readonly config: unknown;
+  process: SimulatedProcess;
+  /** Ended and not started again yet. */
+  isVacant: boolean;
+}
+
+export class SimulatedRack {
+  readonly world: SimulatedWorld;
+  readonly shape: RackShape;
+  readonly controller: Post;
+  /** One per memory node; the node's own process is a child of it. */
+  readonly supervisors: readonly Post[];
+  readonly memoryEnds: MemoryEnd[] = [];
+  readonly #prng: Prng;
+  readonly #journal: Journal;
+
+  constructor(world: SimulatedWorld, shape: RackShape, journal: Journal) {
+    this.world = world;
+    this.shape = shape;
+    this.#journal = journal;
+    this.#prng = world.prng.fork('rack');
+    this.controller = this.#post('controller', world.machine('controller'), 'controller', {
+      listen: `tcp://${world.machine('controller').host}:${CONTROLLER_PORT}`,
+      data: '/metadata',
+      heartbeatMs: shape.heartbeatMs,
+      awayMs: 3 * shape.heartbeatMs,
+    });
+    this.supervisors = Array.from({ length: shape.nodes }, (_, index) => {
+      const machine = world.machine(`node-${index + 1}`);
+      return this.#post(`n${index + 1}`, machine, 'supervisor', this.#nodeConfig(index, machine));
+    });
+    this.#look();
+  }
+
+  #nodeConfig(index: number, machine: Machine): unknown {
+    return {
+      id: `n${index + 1}`,
+      join: this.controllerAddress,
+      listen: `tcp://${machine.host}:${NODE_PORT + index}`,
+      memoryBytes: this.shape.frames * this.shape.pageBytes,
+      pageBytes: this.shape.pageBytes,
+    };
+  }
+
+  get controllerAddress(): string {
+    return `tcp://${this.world.machine('controller').host}:${CONTROLLER_PORT}`;
+  }
+
+  get url(): string {
+    return `memrack://${this.world.machine('controller').host}:${CONTROLLER_PORT}`;
+  }
+
+  get frames(): number {
+    return this.shape.frames * this.shape.nodes;
+  }
+
+  #post(name: string, machine: Machine, role: string, config: unknown): Post {
+    const process = this.world.start(machine, role, config);
+    return { name, machine, role, config, process, isVacant: false };
+  }
+
+  /** The process that serves the node, if there is one now. */
+  nodeProcess(index: number): SimulatedProcess | undefined {
+    const supervisor = this.supervisors[index]?.process;
+    return this.world.processes.find((one) => one.alive && one.parent === supervisor);
+  }
+
+  /** The memory of the node ends with its supervisor. */
+  killSupervisor(index: number): void {
+    const post = this.supervisors[index];
+    assert(post !== undefined, 'no such node');
+    if (!post.process.alive) return;
+    this.world.kill(post.process);
+    this.#noteEnds();
+  }
+
+  killController(): void {
+    this.world.kill(this.controller.process);
+    this.#noteEnds();
+  }
+
+  #noteEnds(): void {
+    for (const post of [this.controller, ...this.supervisors]) {
+      if (post.process.alive || post.isVacant) continue;
+      post.isVacant = true;
+      const { role, name } = post;
+      this.#journal.note(`${role} ${name} ended: ${post.process.exit?.reason ?? '?'}`);
+      if (role === 'supervisor') {
+        this.memoryEnds.push({ node: name, at: this.#journal.moment() });
+      }
+      this.world.after(this.#prng.pick([1, 50, 300, 1_500]), () => this.#startAgain(post));
+    }
+  }
+
+  #startAgain(post: Post): void {
+    if (!post.isVacant) return;
+    post.isVacant = false;
+    post.process = this.world.start(post.machine, post.role, post.config);
+    this.#journal.note(`${post.role} ${post.name} started again`);
+  }
+
+  #look(): void {
+    this.#noteEnds();
+    this.world.after(LOOK_MS, () => this.#look());
+  }
+
+  /** Everything that belongs to the rack runs. */
+  get isComplete(): boolean {
+    if (!this.controller.process.alive || this.controller.process.running === undefined) {
+      return false;
+    }
+    return this.supervisors.every((post, index) => {
+      return post.process.alive && this.nodeProcess(index)?.running !== undefined;
+    });
+  }
+}

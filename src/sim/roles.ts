@@ -1,0 +1,18 @@
+/** The mains of the product, as the simulated world starts them: the same as in real processes. */
+
+import { controllerMain } from '../controller/main.js';
+import { memoryNodeMain } from '../memory-node/main.js';
+import { slowPathThread } from '../memory-node/slow/worker.js';
+import { supervisorMain } from '../memory-node/supervisor.js';
+import type { RoleMain } from '../runtime/runtime.js';
+import type { ThreadMain } from '../runtime/threads.js';
+
+export const ROLES: Readonly<Record<string, RoleMain<never>>> = {
+  controller: controllerMain,
+  supervisor: supervisorMain,
+  'memory-node': memoryNodeMain,
+};
+
+export const THREADS: Readonly<Record<string, ThreadMain>> = {
+  'memory-node-slow': slowPathThread,
+};

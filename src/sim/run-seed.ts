@@ -1,0 +1,243 @@
+/**
+ * One seed: a whole rack, its clients at work, blows falling on both; then calm, in which
+ * everything must come to an end; then the audit, and the checkers over all that was seen.
+ */
+
+import { setImmediate } from 'node:timers';
+import { assert } from '../base/assert.js';
+import { Prng } from '../base/prng.js';
+import {
+  FaultKind,
+  type FaultRates,
+  type LogEntry,
+  SimulatedCrash,
+  SimulatedExit,
+  SimulatedWorld,
+} from '../runtime/simulated/world.js';
+import { Audit, watchRegions } from './audit.js';
+import { checkAll } from './checkers/all.js';
+import type { RegionSeen } from './checkers/ownership.js';
+import { ClientProcesses } from './client-process.js';
+import { Blows } from './faults/blows.js';
+import { Journal } from './journal.js';
+import { type RackShape, SimulatedRack } from './rack.js';
+import { ROLES, THREADS } from './roles.js';
+import type { Failure, SeedVerdict } from './verdict.js';
+import { WORKLOADS, workloadNamed } from './workloads/all.js';
+import type { Workload } from './workloads/workload.js';
+
+export interface SeedOptions {
+  readonly seed: number;
+  /** Undefined: the seed's own. */
+  readonly workload?: string | undefined;
+  readonly onLog?: (entry: LogEntry) => void;
+  /** No blows and no rates: to see what the rack does by itself. */
+  readonly calm?: boolean;
+}
+
+/** Simulated time in which each part must be over. */
+const START_MS_MAX = 30_000;
+const SAFETY_MS_MAX = 60_000;
+const LIVENESS_MS_MAX = 60_000;
+const AUDIT_MS_MAX = 60_000;
+/** Blows per seed. */
+const BLOWS = [7, 16] as const;
+
+export function workloadOf(seed: number, name?: string): Workload {
+  const named = name === undefined ? WORKLOADS[seed % WORKLOADS.length] : workloadNamed(name);
+  assert(named !== undefined, 'a workload that does not exist');
+  return named;
+}
+
+/** What a phase that is not over in time leaves behind. */
+class NotFinished extends Error {}
+
+let current: SimulatedWorld | undefined;
+
+/** A rejection that nobody awaited belongs to the world that runs now. */
+export function failCurrent(error: unknown): void {
+  if (error instanceof SimulatedExit) return;
+  current?.fail(error);
+}
+
+export async function runSeed(options: SeedOptions): Promise<SeedVerdict> {
+  const run = new SeedRun(options);
+  current = run.world;
+  try {
+    return await run.verdict();
+  } finally {
+    current = undefined;
+  }
+}
+
+class SeedRun {
+  readonly world: SimulatedWorld;
+  readonly #options: SeedOptions;
+  readonly #workload: Workload;
+  readonly #journal = new Journal();
+  readonly #rates: FaultRates;
+  readonly #regionsSeen: RegionSeen[] = [];
+
+  constructor(options: SeedOptions) {
+    this.#options = options;
+    this.#workload = workloadOf(options.seed, options.workload);
+    const prng = new Prng(options.seed).fork('rates');
+    this.#rates = options.calm === true ? {} : drawRates(prng);
+    this.world = new SimulatedWorld({
+      seed: options.seed,
+      immediate: setImmediate,
+      roles: ROLES,
+      threads: THREADS,
+      traceEvents: 60,
+      ...(options.onLog === undefined ? {} : { onLog: options.onLog }),
+    });
+  }
+
+  async verdict(): Promise<SeedVerdict> {
+    let failure: Failure | undefined;
+    try {
+      await this.#play();
+      checkAll(this.#journal, this.#regionsSeen);
+      if (this.#journal.violations.length > 0) failure = 'correctness';
+    } catch (error) {
+      failure = error instanceof NotFinished ? 'liveness' : 'crash';
+      this.#journal.complain(failure, describe(error));
+      // What was seen until then may say more than the end does.
+      if (failure === 'liveness') checkAll(this.#journal, this.#regionsSeen);
+      if (this.#journal.violations.length > 1) failure = 'correctness';
+    }
+    const { world } = this;
+    const { endings, operations, violations, recent } = this.#journal;
+    return {
+      seed: this.#options.seed,
+      workload: this.#workload.name,
+      failure,
+      violations,
+      endings,
+      operations,
+      injected: { ...world.faults.injected },
+      mattered: { ...world.faults.mattered },
+      traceHash: world.traceHash(),
+      turns: world.turns,
+      simulatedMs: world.nowMs,
+      notes: recent,
+      events: failure === undefined ? '' : world.report(),
+    };
+  }
+
+  async #play(): Promise<void> {
+    const { world } = this;
+    const rack = new SimulatedRack(world, this.#shape(), this.#journal);
+    await this.#until('the start', START_MS_MAX, () => rack.isComplete);
+    for (const [kind, rate] of Object.entries(this.#rates)) {
+      world.faults.setRate(kind as FaultKind, rate);
+    }
+    const clients = new ClientProcesses(rack, this.#journal, this.#workload);
+    if (this.#options.calm !== true) this.#arm(rack, clients);
+    watchRegions(rack, this.#regionsSeen, 300).catch((error: unknown) => world.fail(error));
+    clients.startAll();
+    await world.run({ until: () => clients.areDone, forMs: SAFETY_MS_MAX });
+    this.#journal.onCount = undefined;
+    world.calm();
+    this.#journal.note('calm: no more faults');
+    await this.#until(
+      'the programs of the clients',
+      LIVENESS_MS_MAX,
+      () => clients.areDone && rack.isComplete,
+      () => clients.unfinished,
+    );
+    await this.#audit(rack);
+  }
+
+  async #audit(rack: SimulatedRack): Promise<void> {
+    const audit = new Audit(rack, this.#journal);
+    let isOver = false;
+    let failed: unknown;
+    audit.run().then(
+      () => {
+        isOver = true;
+      },
+      (error: unknown) => {
+        isOver = true;
+        failed = error;
+      },
+    );
+    await this.#until(
+      'the audit',
+      AUDIT_MS_MAX,
+      () => isOver,
+      () => audit.stage,
+    );
+    if (failed === undefined) return;
+    const { code } = failed as { code?: string };
+    if (code !== 'Unavailable' && code !== 'Timeout') throw failed;
+    throw new NotFinished(`the audit met ${code} while ${audit.stage}: ${describe(failed)}`);
+  }
+
+  #shape(): RackShape {
+    const prng = this.world.prng.fork('shape');
+    return {
+      nodes: prng.between(2, 3),
+      clients: prng.between(3, 4),
+      frames: prng.between(...this.#workload.frames),
+      pageBytes: 64 * 1024,
+      heartbeatMs: prng.pick([100, 500]),
+    };
+  }
+
+  async #until(
+    what: string,
+    forMs: number,
+    until: () => boolean,
+    detail: () => string = () => '',
+  ): Promise<void> {
+    const end = await this.world.run({ until, forMs });
+    if (end === 'condition') return;
+    throw new NotFinished(`${what} did not end within ${forMs} ms: ${detail()} (${end})`);
+  }
+
+  /** Blows fall when the clients have come so far, never twice at one place. */
+  #arm(rack: SimulatedRack, clients: ClientProcesses): void {
+    const { world } = this;
+    const prng = world.prng.fork('blows');
+    const blows = new Blows({
+      rack,
+      clients,
+      journal: this.#journal,
+      prng,
+      usualRate: (kind) => this.#rates[kind] ?? 0,
+    });
+    const count = prng.between(...BLOWS);
+    const places = Array.from({ length: count }, () => prng.fraction() * 0.95).sort(
+      (a, b) => a - b,
+    );
+    let next = 0;
+    this.#journal.onCount = () => {
+      while (next < count && clients.progress >= (places[next] ?? 1)) {
+        next += 1;
+        const name = blows.choose(this.#workload.blows);
+        world.after(prng.fraction() * 0.5, () => blows.strike(name));
+      }
+    };
+  }
+}
+
+/** Faults that come by themselves, some seeds with many, some with none. */
+function drawRates(prng: Prng): FaultRates {
+  return {
+    [FaultKind.StreamSplit]: prng.pick([0, 30_000, 300_000]),
+    [FaultKind.SlowPeer]: prng.pick([0, 0, 20_000]),
+    [FaultKind.SlowWake]: prng.pick([0, 10_000]),
+    [FaultKind.StreamReset]: prng.pick([0, 200, 1_500]),
+    [FaultKind.HalfOpen]: prng.pick([0, 0, 500]),
+    [FaultKind.StreamCorruption]: prng.pick([0, 0, 500]),
+    [FaultKind.DatabaseError]: prng.pick([0, 0, 0, 20_000]),
+  };
+}
+
+function describe(error: unknown): string {
+  const cause = error instanceof SimulatedCrash ? error.cause : undefined;
+  const inner = cause instanceof Error ? `\n${cause.stack ?? ''}` : '';
+  if (!(error instanceof Error)) return String(error);
+  return inner === '' ? (error.stack ?? error.message) : `${error.message}${inner}`;
+}

@@ -1,0 +1,111 @@
+/**
+ * Clients allocate, look for zeros, write patterns, read them back, change rights and free, so that
+ * frames and addresses go from hand to hand; some take all there is and must be refused cleanly.
+ */
+
+import type { Allocation } from '../journal.js';
+import { type ObservedSpace } from '../observed-space.js';
+import { type ClientProgram, inLanes, isGiven, type Workload } from './workload.js';
+
+const HELD_MAX = 6;
+
+/** The private allocations of one lane of one client. */
+export class Tenancy {
+  readonly #client: ClientProgram;
+  readonly #spaces: readonly ObservedSpace[];
+  readonly #held: { space: ObservedSpace; allocation: Allocation }[] = [];
+  readonly #pagesMax: number;
+
+  constructor(client: ClientProgram, spaces: readonly ObservedSpace[], pagesMax: number) {
+    this.#client = client;
+    this.#spaces = spaces;
+    this.#pagesMax = pagesMax;
+  }
+
+  async step(): Promise<void> {
+    const { prng } = this.#client;
+    if (this.#held.length === 0 || (this.#held.length < HELD_MAX && prng.chance(350_000))) {
+      await this.#take();
+      return;
+    }
+    const { space, allocation } = prng.pick(this.#held);
+    const choice = prng.below(100);
+    if (choice < 40) await this.#write(space, allocation);
+    else if (choice < 70) await this.#read(space, allocation);
+    else if (choice < 80) await this.#forbid(space, allocation);
+    else await this.giveBack();
+  }
+
+  /** Memory must be zeros when it is given, whatever it was before. */
+  async #take(): Promise<void> {
+    const { prng, pageBytes } = this.#client;
+    const space = prng.pick(this.#spaces);
+    const given = await space.alloc(pageBytes * prng.between(1, this.#pagesMax));
+    if (!isGiven(given)) {
+      if (given.code === 'NoSpace' && this.#held.length > 0) await this.giveBack();
+      else await this.#client.sleep(prng.between(1, 20));
+      return;
+    }
+    this.#held.push({ space, allocation: given });
+    if (prng.chance(500_000)) await space.readRange(given, 0, given.wordCount);
+    // A first touch by a small write: the rest of the page must be zeros then too.
+    await space.writeWord(given, prng.below(given.wordCount));
+    await space.readRange(given, 0, Math.min(given.wordCount, pageBytes / 8));
+  }
+
+  #stretch(allocation: Allocation): [number, number] {
+    const { prng } = this.#client;
+    if (prng.chance(200_000)) return [0, allocation.wordCount];
+    const first = prng.below(allocation.wordCount);
+    const most = Math.min(allocation.wordCount - first, prng.pick([1, 16, 512, 8_192, 20_000]));
+    return [first, prng.between(1, most)];
+  }
+
+  async #write(space: ObservedSpace, allocation: Allocation): Promise<void> {
+    await space.writeRange(allocation, ...this.#stretch(allocation));
+  }
+
+  async #read(space: ObservedSpace, allocation: Allocation): Promise<void> {
+    await space.readRange(allocation, ...this.#stretch(allocation));
+  }
+
+  /** Without awaiting between: calls of one client on the same pages keep their order. */
+  async #forbid(space: ObservedSpace, allocation: Allocation): Promise<void> {
+    const { prng } = this.#client;
+    await space.protect(allocation, prng.pick(['none', 'r'] as const));
+    const place = prng.below(allocation.wordCount);
+    await Promise.all([space.writeWord(allocation, place), space.readWord(allocation, place)]);
+    await space.protect(allocation, 'rw');
+  }
+
+  async giveBack(): Promise<void> {
+    const at = this.#client.prng.below(this.#held.length);
+    const [held] = this.#held.splice(at, 1);
+    if (held !== undefined) await held.space.free(held.allocation);
+  }
+}
+
+export const allocFree: Workload = {
+  name: 'alloc-free',
+  about: 'allocating, writing, reading back, protecting and freeing, up to the last frame',
+  frames: [8, 20],
+  steps: 700,
+  blows: {
+    cut: 30,
+    corrupt: 10,
+    partition: 5,
+    'pause-node': 10,
+    'pause-client': 5,
+    'kill-node': 20,
+    'kill-supervisor': 0,
+    'kill-client': 10,
+    'kill-controller': 8,
+    'pause-controller': 2,
+  },
+  async run(client) {
+    const spaces = [await client.open('tenants'), await client.open('others')];
+    const lanes = client.prng.between(1, 4);
+    const tenancies = Array.from({ length: lanes }, () => new Tenancy(client, spaces, 4));
+    await inLanes(client, lanes, (lane) => tenancies[lane]?.step() ?? Promise.resolve());
+  },
+};

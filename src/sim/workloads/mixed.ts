@@ -1,0 +1,33 @@
+/** A bit of everything at once, with every kind of blow. */
+
+import { Tenancy } from './alloc-free.js';
+import { counterPlaces, Registers } from './registers.js';
+import { inLanes, share, type Workload } from './workload.js';
+
+export const mixed: Workload = {
+  name: 'mixed',
+  about: 'everything at once',
+  frames: [12, 32],
+  steps: 900,
+  blows: {
+    cut: 20,
+    corrupt: 10,
+    partition: 8,
+    'pause-node': 8,
+    'pause-client': 5,
+    'kill-node': 12,
+    'kill-supervisor': 3,
+    'kill-client': 8,
+    'kill-controller': 8,
+    'pause-controller': 3,
+  },
+  async run(client) {
+    const space = await client.open('mixed');
+    await share(client, space, 3, counterPlaces);
+    const words = new Registers(client, space);
+    const tenancies = [new Tenancy(client, [space], 5), new Tenancy(client, [space], 2)];
+    await inLanes(client, client.prng.between(3, 10), (lane) => {
+      return tenancies[lane]?.step() ?? words.step();
+    });
+  },
+};

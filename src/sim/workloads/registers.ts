@@ -1,0 +1,89 @@
+/**
+ * Several clients read, write, swap and add to the same few words, many operations under way at
+ * once: whatever is lost, doubled, reordered or late shows in some word's history.
+ */
+
+import { defined } from '../../base/assert.js';
+import { type WordValue, ZERO } from '../checkers/history.js';
+import type { Allocation } from '../journal.js';
+import type { ObservedSpace } from '../observed-space.js';
+import { type ClientProgram, inLanes, share, type Workload } from './workload.js';
+
+/** A page has its hot words at these places: first, last, and some between. */
+const HOT = [0, 1, 2, 100, 1023, 4096, 8190, 8191];
+/** Of those, the ones that are only added to. */
+const COUNTERS = [1, 4096];
+const WORDS_PER_PAGE = 8192;
+
+function everyPage(places: readonly number[], words: number): number[] {
+  const all: number[] = [];
+  for (let base = 0; base < words; base += WORDS_PER_PAGE) {
+    for (const place of places) all.push(base + place);
+  }
+  return all;
+}
+
+export const counterPlaces = (words: number): number[] => everyPage(COUNTERS, words);
+
+/** One operation on one hot word of one shared allocation. */
+export class Registers {
+  readonly #client: ClientProgram;
+  readonly #space: ObservedSpace;
+  /** What this client saw last of a word, so that swaps have a chance. */
+  readonly #seen: Map<string, WordValue> = new Map();
+
+  constructor(client: ClientProgram, space: ObservedSpace) {
+    this.#client = client;
+    this.#space = space;
+  }
+
+  async step(): Promise<void> {
+    const { prng, board } = this.#client;
+    const allocation = prng.pick(board.shared);
+    const place = prng.pick(everyPage(HOT, allocation.wordCount));
+    if (allocation.counters.has(place)) await this.#count(allocation, place);
+    else await this.#use(allocation, place);
+  }
+
+  async #count(allocation: Allocation, place: number): Promise<void> {
+    const { prng } = this.#client;
+    if (prng.chance(300_000)) await this.#space.readWord(allocation, place);
+    else await this.#space.addWord(allocation, place, prng.between(1, 3));
+  }
+
+  async #use(allocation: Allocation, place: number): Promise<void> {
+    const key = `${allocation.id}/${place}`;
+    const choice = this.#client.prng.below(100);
+    if (choice < 45) await this.#space.readWord(allocation, place);
+    else if (choice < 75) await this.#space.writeWord(allocation, place);
+    else await this.#space.swapWord(allocation, place, this.#seen.get(key) ?? ZERO);
+    const operations = defined(allocation.words.get(place)).operations;
+    const last = operations[operations.length - 1];
+    if (last !== undefined) this.#seen.set(key, last.verb === 1 ? last.argument : last.result);
+  }
+}
+
+export const registers: Workload = {
+  name: 'registers',
+  about: 'reads, writes, swaps and additions of several clients on the same words',
+  frames: [16, 48],
+  steps: 1_200,
+  blows: {
+    cut: 30,
+    corrupt: 15,
+    partition: 10,
+    'pause-node': 15,
+    'pause-client': 5,
+    'kill-node': 10,
+    'kill-supervisor': 0,
+    'kill-client': 5,
+    'kill-controller': 5,
+    'pause-controller': 2,
+  },
+  async run(client) {
+    const space = await client.open('registers');
+    await share(client, space, 2, counterPlaces);
+    const words = new Registers(client, space);
+    await inLanes(client, client.prng.between(1, 12), () => words.step());
+  },
+};

@@ -1,0 +1,36 @@
+/**
+ * Processes of the rack die all the time: nodes that come back with their memory, nodes that come
+ * back empty, controllers. What was acknowledged is there, or it is named as lost.
+ */
+
+import { Tenancy } from './alloc-free.js';
+import { counterPlaces, Registers } from './registers.js';
+import { inLanes, share, type Workload } from './workload.js';
+
+export const restarts: Workload = {
+  name: 'restarts',
+  about: 'nodes, supervisors and controllers that die and come back, with memory and without',
+  frames: [12, 32],
+  steps: 900,
+  blows: {
+    cut: 5,
+    corrupt: 0,
+    partition: 5,
+    'pause-node': 5,
+    'pause-client': 0,
+    'kill-node': 40,
+    'kill-supervisor': 15,
+    'kill-client': 5,
+    'kill-controller': 20,
+    'pause-controller': 5,
+  },
+  async run(client) {
+    const space = await client.open('shared');
+    const own = await client.open('own');
+    await share(client, space, 3, counterPlaces);
+    const words = new Registers(client, space);
+    const lanes = client.prng.between(2, 8);
+    const tenancy = new Tenancy(client, [own], 3);
+    await inLanes(client, lanes, (lane) => (lane === 0 ? tenancy.step() : words.step()));
+  },
+};

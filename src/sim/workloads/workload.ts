@@ -1,0 +1,94 @@
+/**
+ * What a client program of a simulated rack is: a function that uses spaces until its share of the
+ * work is done. Programs take every choice from their own generator and survive every answer.
+ */
+
+import type { Prng } from '../../base/prng.js';
+import type { Allocation, Ended, Journal } from '../journal.js';
+import type { ObservedSpace } from '../observed-space.js';
+
+/** One running client process, as its program sees it. */
+export interface ClientProgram {
+  /** From 1; a process that takes the place of a killed one has a new number. */
+  readonly number: number;
+  readonly prng: Prng;
+  readonly journal: Journal;
+  /** What the clients tell each other, by other ways than the rack. */
+  readonly board: Board;
+  readonly pageBytes: number;
+  /** Frames of all nodes together. */
+  readonly frames: number;
+  /** Opens, or creates; again and again while the controller is away. */
+  open(name: string): Promise<ObservedSpace>;
+  sleep(ms: number): Promise<void>;
+  /** Counts one step of the client's share; false when it is used up. */
+  step(): boolean;
+}
+
+/** Shared by all clients of a run. */
+export class Board {
+  /** Memory that everybody uses and nobody frees before the end. */
+  readonly shared: Allocation[] = [];
+}
+
+export interface Workload {
+  readonly name: string;
+  /** For the list of workloads. */
+  readonly about: string;
+  /** How many frames each node lends, at least and at most. */
+  readonly frames: readonly [number, number];
+  /** Steps of all clients together; each is one to some operations. */
+  readonly steps: number;
+  /** How often each kind of blow falls, relative to the others. */
+  readonly blows: Readonly<Record<BlowName, number>>;
+  run(client: ClientProgram): Promise<void>;
+}
+
+/** What the fault driver does to the rack; see faults/blows.ts. */
+export const BLOW_NAMES = [
+  'cut',
+  'corrupt',
+  'partition',
+  'pause-node',
+  'pause-client',
+  'kill-node',
+  'kill-supervisor',
+  'kill-client',
+  'kill-controller',
+  'pause-controller',
+] as const;
+export type BlowName = (typeof BLOW_NAMES)[number];
+
+/** Runs `count` lanes at once, each repeating `step` until the client's share is used up. */
+export async function inLanes(
+  client: ClientProgram,
+  count: number,
+  step: (lane: number) => Promise<void>,
+): Promise<void> {
+  const lanes = Array.from({ length: count }, async (_, lane) => {
+    while (client.step()) await step(lane);
+  });
+  await Promise.all(lanes);
+}
+
+/** Whether the answer is an allocation and not a refusal. */
+export function isGiven(answer: Allocation | Ended): answer is Allocation {
+  return 'id' in answer;
+}
+
+/** Allocates shared memory until there is enough of it, whoever comes first. */
+export async function share(
+  client: ClientProgram,
+  space: ObservedSpace,
+  wanted: number,
+  counters: (words: number) => number[],
+): Promise<void> {
+  while (client.board.shared.length < wanted) {
+    // Only one of the clients at a time; a lost race makes one more, which does no harm.
+    const bytes = client.pageBytes * client.prng.between(1, 2);
+    const words = bytes / 8;
+    const given = await space.alloc(bytes, counters(words));
+    if (isGiven(given)) client.board.shared.push(given);
+    else await client.sleep(client.prng.between(5, 50));
+  }
+}
