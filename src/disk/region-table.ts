@@ -30,7 +30,6 @@ export interface RegionGrant {
 export class RegionTable {
   readonly entries: number;
   readonly #words: Int32Array;
-  readonly #first: number;
   readonly #store: StoreWord;
   /** Where each region stands; read from the words at start. */
   readonly #places = new Map<number, number>();
@@ -39,7 +38,6 @@ export class RegionTable {
 
   constructor(words: Int32Array, first: number, entries: number, store: StoreWord = storeWord) {
     this.#words = words;
-    this.#first = first;
     this.entries = entries;
     this.#store = store;
     for (let i = entries - 1; i >= 0; i--) {

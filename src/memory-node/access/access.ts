@@ -1,0 +1,139 @@
+/**
+ * Reads, writes and atomics on the frame behind a page-table entry. What comes in here has passed
+ * every check; what can still happen is that a first touch finds no frame.
+ *
+ * An aligned word of 8 bytes is read and written whole (by `Atomics`, as other processes may look
+ * at the same memory); a longer transfer may mix words from before and after another one.
+ */
+
+import { assert } from '../../base/assert.js';
+import type { PageTable } from '../../disk/page-table.js';
+import type { Memory } from '../../runtime/memory.js';
+import type { Bytes } from '../../runtime/network.js';
+import { FRAME_LATER, type FramePool } from '../store/frame-pool.js';
+import type { Frames } from '../store/frames.js';
+
+/** How an access ended. */
+export const ACCESS_DONE = 0;
+/** A first touch must wait for a zeroed frame; nothing was changed. */
+export const ACCESS_LATER = 1;
+/** A first touch found that all frames are used or promised; nothing was changed. */
+export const ACCESS_NO_SPACE = 2;
+export type AccessEnd = typeof ACCESS_DONE | typeof ACCESS_LATER | typeof ACCESS_NO_SPACE;
+
+const WORD_BYTES = 8;
+const LOW_32 = 0xffffffffn;
+
+export class Access {
+  /** The word that the last atomic found, in unsigned halves. */
+  oldLow = 0;
+  oldHigh = 0;
+  readonly #pages: PageTable;
+  readonly #frames: Frames;
+  readonly #pool: FramePool;
+  readonly #memory: Memory;
+  /** The frame that `#frameForWriting` found. */
+  #frame = -1;
+
+  constructor(pages: PageTable, frames: Frames, pool: FramePool, memory: Memory) {
+    this.#pages = pages;
+    this.#frames = frames;
+    this.#pool = pool;
+    this.#memory = memory;
+  }
+
+  /** Copies from the page to `output` at `outputAt`, a multiple of 8. A page without frame: zeros. */
+  read(entry: number, offset: number, bytes: number, output: Bytes, outputAt: number): void {
+    const frame = this.#pages.frameOf(entry);
+    if (frame < 0) {
+      output.bytes.fill(0, outputAt, outputAt + bytes);
+      return;
+    }
+    const piece = this.#frames.piece(frame);
+    const at = this.#frames.offset(frame) + offset;
+    if (bytes === WORD_BYTES && (at & 7) === 0) {
+      output.view.setBigUint64(outputAt, Atomics.load(piece.wide, at >>> 3), true);
+      return;
+    }
+    this.#memory.copy(output.bytes, outputAt, piece.bytes, at, bytes);
+  }
+
+  /** Copies to the page from `input` at `inputAt`. `slot` is whose promise pays a first touch. */
+  write(
+    entry: number,
+    slot: number,
+    offset: number,
+    bytes: number,
+    input: Bytes,
+    inputAt: number,
+  ): AccessEnd {
+    const end = this.#frameForWriting(entry, slot);
+    if (end !== ACCESS_DONE) return end;
+    const piece = this.#frames.piece(this.#frame);
+    const at = this.#frames.offset(this.#frame) + offset;
+    if (bytes === WORD_BYTES && (at & 7) === 0) {
+      Atomics.store(piece.wide, at >>> 3, input.view.getBigUint64(inputAt, true));
+      return ACCESS_DONE;
+    }
+    this.#memory.copy(piece.bytes, at, input.bytes, inputAt, bytes);
+    return ACCESS_DONE;
+  }
+
+  /** `offset` is a multiple of 8; the operands are two u64 at `inputAt`: expected, desired. */
+  compareAndSwap(
+    entry: number,
+    slot: number,
+    offset: number,
+    input: Bytes,
+    inputAt: number,
+  ): AccessEnd {
+    const expected = input.view.getBigUint64(inputAt, true);
+    const desired = input.view.getBigUint64(inputAt + WORD_BYTES, true);
+    // A page that was never written holds zeros; a swap that would not change it takes no frame.
+    if (this.#pages.frameOf(entry) < 0 && (expected !== 0n || desired === 0n)) {
+      return this.#found(0n);
+    }
+    const end = this.#frameForWriting(entry, slot);
+    if (end !== ACCESS_DONE) return end;
+    const at = this.#frames.offset(this.#frame) + offset;
+    const { wide } = this.#frames.piece(this.#frame);
+    return this.#found(Atomics.compareExchange(wide, at >>> 3, expected, desired));
+  }
+
+  /** `offset` is a multiple of 8; the operand is a u64 at `inputAt`. Wraps at 2^64. */
+  fetchAndAdd(
+    entry: number,
+    slot: number,
+    offset: number,
+    input: Bytes,
+    inputAt: number,
+  ): AccessEnd {
+    const delta = input.view.getBigUint64(inputAt, true);
+    if (this.#pages.frameOf(entry) < 0 && delta === 0n) return this.#found(0n);
+    const end = this.#frameForWriting(entry, slot);
+    if (end !== ACCESS_DONE) return end;
+    const at = this.#frames.offset(this.#frame) + offset;
+    return this.#found(Atomics.add(this.#frames.piece(this.#frame).wide, at >>> 3, delta));
+  }
+
+  #found(old: bigint): AccessEnd {
+    this.oldLow = Number(old & LOW_32);
+    this.oldHigh = Number(old >> 32n);
+    return ACCESS_DONE;
+  }
+
+  /** Sets `#frame`; a page without one gets a zeroed one by a single store. */
+  #frameForWriting(entry: number, slot: number): AccessEnd {
+    const known = this.#pages.frameOf(entry);
+    if (known >= 0) {
+      this.#frame = known;
+      return ACCESS_DONE;
+    }
+    const taken = this.#pool.take(slot);
+    if (taken < 0) return taken === FRAME_LATER ? ACCESS_LATER : ACCESS_NO_SPACE;
+    assert(taken < this.#frames.count, 'the ring held a frame that does not exist');
+    this.#pages.setFrame(entry, taken);
+    this.#frame = taken;
+    return ACCESS_DONE;
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The configuration of a memory node, checked before anything is created: every wrong key is listed
+ * with its value and what is allowed, all at once.
+ */
+
+import { ConfigError } from '../base/config-error.js';
+import { formatBytes } from '../base/units.js';
+import { tableEntriesFor, tableFileBytes, type TableFacts } from '../disk/table-file.js';
+import { MAPPING_BYTES_MAX, type MemoryHandle } from '../runtime/memory.js';
+import {
+  PAGE_BYTES_DEFAULT,
+  PAGE_BYTES_MAX,
+  PAGE_BYTES_MIN,
+  REGION_BYTES,
+  REGIONS_PER_MESSAGE_MAX,
+} from '../wire/limits.js';
+
+/** Lent memory may be allocated twice over, because much of it is never written (Clio, 4.4.7). */
+const OVERCOMMIT = 2;
+/** All regions of a node are named in one message when it joins. */
+export const REGION_ENTRIES = REGIONS_PER_MESSAGE_MAX;
+const FRAMES_MIN = 2;
+
+export interface SupervisorConfig {
+  /** The node's name in the rack. */
+  readonly id: string;
+  /** Where data and calls are served: `tcp://HOST:PORT`; port 0: any free one. */
+  readonly listen: string;
+  /** Addresses of the controller; none: the node serves whoever knows its address. */
+  readonly join?: readonly string[];
+  /** Name of this machine, for people. */
+  readonly machine?: string;
+  /** Bytes to lend; rounded down to whole pages. */
+  readonly memoryBytes: number;
+  readonly pageBytes?: number;
+  /** Pages that may be allocated in all. */
+  readonly commitPages?: number;
+  /** Entries of the page table, a power of two. */
+  readonly tableEntries?: number;
+  /** Zeroed frames that are kept ready. */
+  readonly zeroedFrames?: number;
+}
+
+export interface CheckedSupervisorConfig extends Required<SupervisorConfig> {
+  readonly frames: number;
+}
+
+/** What a supervisor gives to the process that serves. */
+export interface MemoryNodeConfig {
+  readonly id: string;
+  readonly join: readonly string[];
+  readonly listen: string;
+  /** Where to listen when `listen` is taken by somebody else meanwhile. */
+  readonly listenElse: string;
+  readonly machine: string;
+  readonly tableMemory: MemoryHandle;
+  readonly frameMemory: MemoryHandle;
+  readonly commitPages: number;
+  readonly zeroedFrames: number;
+}
+
+const KEYS: readonly (keyof SupervisorConfig)[] = [
+  'id',
+  'listen',
+  'join',
+  'machine',
+  'memoryBytes',
+  'pageBytes',
+  'commitPages',
+  'tableEntries',
+  'zeroedFrames',
+];
+
+/** Throws a `ConfigError`. Takes anything: it came from a file or another process. */
+export function checkSupervisorConfig(config: unknown): CheckedSupervisorConfig {
+  if (typeof config !== 'object' || config === null) {
+    throw new ConfigError('memory node', ['it is not an object']);
+  }
+  const given = config as Record<string, unknown>;
+  const problems = Object.keys(given)
+    .filter((key) => !KEYS.some((known) => known === key))
+    .map((key) => `${key}: there is no such key; there are ${KEYS.join(', ')}`);
+  const check = (key: string, isGood: boolean, allowed: string): boolean => {
+    if (!isGood) problems.push(`${key}: ${JSON.stringify(given[key])} is not ${allowed}`);
+    return isGood;
+  };
+  checkPlaces(given, check);
+  const sizes = checkSizes(given, check);
+  if (problems.length > 0 || sizes === undefined) throw new ConfigError('memory node', problems);
+  return {
+    id: given['id'] as string,
+    listen: given['listen'] as string,
+    join: (given['join'] ?? []) as readonly string[],
+    machine: (given['machine'] ?? 'localhost') as string,
+    ...sizes,
+  };
+}
+
+type Check = (key: string, isGood: boolean, allowed: string) => boolean;
+
+function checkPlaces(given: Record<string, unknown>, check: Check): void {
+  const { id, listen, join = [], machine = 'localhost' } = given;
+  const isId = typeof id === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(id);
+  check('id', isId, 'a name of 1 to 63 letters, digits, dots, dashes and underscores');
+  check('listen', isAddress(listen), 'tcp://HOST:PORT or unix://PATH');
+  const isJoin = Array.isArray(join) && join.every(isAddress);
+  check('join', isJoin, 'a list of tcp://HOST:PORT or unix://PATH');
+  const isMachine = typeof machine === 'string' && /^[ -~]{1,255}$/.test(machine);
+  check('machine', isMachine, 'a name of 1 to 255 printable characters');
+}
+
+function isAddress(value: unknown): boolean {
+  if (typeof value !== 'string') return false;
+  const port = /^tcp:\/\/[!-~]+:(\d{1,5})$/.exec(value)?.[1];
+  return port === undefined ? /^unix:\/\/[!-~]+$/.test(value) : Number(port) < 65536;
+}
+
+type Sizes = Pick<
+  CheckedSupervisorConfig,
+  'memoryBytes' | 'pageBytes' | 'frames' | 'commitPages' | 'tableEntries' | 'zeroedFrames'
+>;
+
+function checkSizes(given: Record<string, unknown>, check: Check): Sizes | undefined {
+  const pageBytes = given['pageBytes'] ?? PAGE_BYTES_DEFAULT;
+  const isPage =
+    isPowerOfTwo(pageBytes) && pageBytes >= PAGE_BYTES_MIN && pageBytes <= PAGE_BYTES_MAX;
+  const pageAllowed = `a power of two from ${PAGE_BYTES_MIN} to ${PAGE_BYTES_MAX}`;
+  if (!check('pageBytes', isPage, pageAllowed) || !isPage) return undefined;
+  const memory = given['memoryBytes'];
+  const most = framesMax() * pageBytes;
+  const isMemory = isCount(memory) && memory >= FRAMES_MIN * pageBytes && memory <= most;
+  const least = `${FRAMES_MIN} pages of ${formatBytes(pageBytes)}`;
+  const memoryAllowed = `at least ${least}, at most ${formatBytes(most)} (more: larger pages)`;
+  if (!check('memoryBytes', isMemory, memoryAllowed) || !isMemory) return undefined;
+  const frames = Math.floor(memory / pageBytes);
+  const tableEntries = given['tableEntries'] ?? tableEntriesFor(frames);
+  const isTable = isPowerOfTwo(tableEntries) && tableEntries >= tableEntriesFor(1);
+  const fits = isTable && tableEntries <= tableEntriesFor(framesMax());
+  if (!check('tableEntries', fits, 'a power of two from 16 on') || !isTable) return undefined;
+  const commitPages = given['commitPages'] ?? OVERCOMMIT * frames;
+  const isCommit = isCount(commitPages) && commitPages >= 1 && commitPages <= tableEntries;
+  check('commitPages', isCommit, `an integer from 1 to ${tableEntries}`);
+  const zeroedFrames = given['zeroedFrames'] ?? zeroedFramesFor(frames, pageBytes);
+  const isZeroed = isCount(zeroedFrames) && zeroedFrames >= 1 && zeroedFrames <= frames;
+  check('zeroedFrames', isZeroed, `an integer from 1 to ${frames}`);
+  if (!isCommit || !isZeroed) return undefined;
+  const memoryBytes = frames * pageBytes;
+  return { memoryBytes, pageBytes, frames, commitPages, tableEntries, zeroedFrames };
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value);
+
+function isPowerOfTwo(value: unknown): value is number {
+  return isCount(value) && value > 0 && Number.isInteger(Math.log2(value));
+}
+
+/** The table file is one mapping. */
+function framesMax(): number {
+  let frames = 1;
+  const bytesFor = (count: number): number =>
+    tableFileBytes({ ...NO_FACTS, tableEntries: tableEntriesFor(count) });
+  while (bytesFor(2 * frames) <= MAPPING_BYTES_MAX) frames *= 2;
+  return frames;
+}
+
+const NO_FACTS: TableFacts = {
+  nodeId: '-',
+  memoryId: 0,
+  pageBytes: PAGE_BYTES_DEFAULT,
+  frames: 1,
+  tableEntries: 16,
+  regionEntries: REGION_ENTRIES,
+  regionBytes: REGION_BYTES,
+};
+
+/** About 128 MiB, so that a burst of first writes finds frames; at most an eighth of all. */
+function zeroedFramesFor(frames: number, pageBytes: number): number {
+  const wanted = Math.max(2, Math.min(4096, Math.floor((128 * 1024 * 1024) / pageBytes)));
+  return Math.max(1, Math.min(wanted, Math.ceil(frames / 8)));
+}

@@ -1,0 +1,114 @@
+/**
+ * The process of a memory node that serves. Its supervisor starts it with the two memory files, and
+ * starts it again when it has died.
+ */
+
+import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
+import { NetworkError } from '../runtime/network.js';
+import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
+import type { MemoryNodeConfig } from './config.js';
+import { Membership } from './membership.js';
+import { MemoryNode } from './node.js';
+
+export const MEMORY_NODE_ROLE = 'memory-node';
+
+/** The memory cannot be taken over: starting again would not help. */
+export const EXIT_CANNOT_ADOPT = 10;
+const EXIT_SLOW_PATH_ENDED = 1;
+
+/** What the process tells its supervisor when it serves. */
+export interface MemoryNodeReady {
+  readonly id: string;
+  readonly address: string;
+  /** Of the process that serves. */
+  readonly pid: number;
+  readonly memoryId: number;
+  readonly incarnation: number;
+}
+
+export const memoryNodeMain: RoleMain<MemoryNodeConfig> = async (runtime, config) => {
+  const node = await MemoryNode.open(runtime, config);
+  if (typeof node === 'string') {
+    runtime.log.write('error', `the memory cannot be taken over: ${node}`, { node: config.id });
+    return runtime.processes.exit(EXIT_CANNOT_ADOPT);
+  }
+  const running = new RunningNode(runtime, node, config);
+  await running.start();
+  return running;
+};
+
+class RunningNode implements RunningRole {
+  address = '';
+  readonly #runtime: Runtime;
+  readonly #node: MemoryNode;
+  readonly #config: MemoryNodeConfig;
+  readonly #endpoint: Endpoint;
+  #membership: Membership | undefined;
+  #stopped: Promise<void> | undefined;
+
+  constructor(runtime: Runtime, node: MemoryNode, config: MemoryNodeConfig) {
+    this.#runtime = runtime;
+    this.#node = node;
+    this.#config = config;
+    this.#endpoint = createEndpoint(runtime, { incarnation: node.table.incarnation });
+  }
+
+  async start(): Promise<void> {
+    const { id } = this.#config;
+    void this.#node.slowPathEnded.then((reason) => this.#slowPathEnded(reason));
+    this.#endpoint.serveData(this.#node.dataHandler);
+    this.#node.serveCalls(this.#endpoint, () => ({ fabric: { ...this.#endpoint.counters } }));
+    this.address = await this.#listen();
+    this.#joinRack();
+    const { memoryId } = this.#node.table.facts;
+    const { pid } = this.#runtime.processes;
+    const { incarnation } = this.#node.table;
+    const ready: MemoryNodeReady = { id, address: this.address, pid, memoryId, incarnation };
+    this.#runtime.processes.ready(ready);
+  }
+
+  /** The port of the process before this one, if nobody has taken it. */
+  async #listen(): Promise<string> {
+    const { listen, listenElse } = this.#config;
+    try {
+      return await this.#endpoint.listen(listen);
+    } catch (error) {
+      const isTaken = error instanceof NetworkError && error.kind === 'in-use';
+      if (!isTaken || listenElse === listen) throw error;
+      this.#runtime.log.write('warn', `${listen} is taken, listening elsewhere`, {});
+      return this.#endpoint.listen(listenElse);
+    }
+  }
+
+  #joinRack(): void {
+    const { id, machine, join } = this.#config;
+    if (join.length === 0) return;
+    this.#membership = new Membership(this.#runtime, {
+      id,
+      address: this.address,
+      machine,
+      table: this.#node.table,
+      load: () => this.#node.load(),
+      controllers: join.map((address) => this.#endpoint.peer(address)),
+    });
+    void this.#membership.run();
+  }
+
+  /** Without it no address is chosen and no frame zeroed: a new process makes a new one. */
+  #slowPathEnded(reason: string): void {
+    if (this.#stopped !== undefined) return;
+    this.#runtime.log.write('error', `the slow path has ended: ${reason}`, {});
+    this.#runtime.processes.exit(EXIT_SLOW_PATH_ENDED);
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
+    this.#membership?.stop();
+    await this.#endpoint.close();
+    await this.#node.stop();
+  }
+}

@@ -1,0 +1,116 @@
+/** The calls that a memory node answers: everything that is not a byte of data. */
+
+import { Status } from '../../base/status.js';
+import {
+  EntryFlag,
+  RIGHTS_MASK,
+  RIGHTS_SHIFT,
+  SPACE_ID_END,
+  spaceWord,
+} from '../../disk/page-table.js';
+import type { TableFile } from '../../disk/table-file.js';
+import type { CallHandler } from '../../fabric/serve.js';
+import { REGIONS_PER_MESSAGE_MAX } from '../../wire/limits.js';
+import { type CallType, MessageType, type Refused, Right } from '../../wire/messages.js';
+import type { NodeCounters } from '../counters.js';
+import type { Allocations, Refusal } from '../slow/allocations.js';
+import type { Regions } from '../slow/regions.js';
+import type { Windows } from '../translate/windows.js';
+import { assert } from '../../base/assert.js';
+
+// A right of the protocol becomes a bit of the page table by a shift.
+assert(
+  Right.READ << RIGHTS_SHIFT === EntryFlag.READ && Right.WRITE << RIGHTS_SHIFT === EntryFlag.WRITE,
+);
+
+export interface CallParts {
+  readonly table: TableFile;
+  readonly windows: Windows;
+  readonly allocations: Allocations;
+  readonly regions: Regions;
+  readonly counters: NodeCounters;
+  /** All that the node counts, as JSON. */
+  readonly countersJson: () => string;
+}
+
+/** What an endpoint offers to whoever serves calls. */
+export interface CallServer {
+  serve<T extends CallType>(type: T, handler: CallHandler<T>): void;
+}
+
+const done = { status: Status.Ok } as const;
+
+function refused(refusal: Refusal): Refused {
+  return { status: refusal.status, reason: refusal.reason };
+}
+
+export function serveCalls(server: CallServer, parts: CallParts): void {
+  serveWindows(server, parts);
+  serveAllocations(server, parts);
+  serveRegions(server, parts);
+  server.serve(MessageType.Counters, () => ({ status: Status.Ok, json: parts.countersJson() }));
+}
+
+function serveWindows(server: CallServer, parts: CallParts): void {
+  const { windows, regions, table, counters } = parts;
+  server.serve(MessageType.OpenWindow, ({ space, rights }, session) => {
+    if (space >= SPACE_ID_END || !regions.serves(space)) {
+      return { status: Status.NotFound, reason: `no region of space ${space} is held here` };
+    }
+    const word = spaceWord(space, 0);
+    const bits = (rights << RIGHTS_SHIFT) & RIGHTS_MASK;
+    const window = windows.openFor(session.client, space, word, bits);
+    if (window < 0) {
+      counters.windowsRefused += 1;
+      return { status: Status.Busy, reason: 'too many windows are open' };
+    }
+    const { pageBytes } = table.facts;
+    return { status: Status.Ok, window, epoch: windows.epoch, pageBytes };
+  });
+  server.serve(MessageType.CloseWindow, ({ window }, session) => {
+    if (windows.close(session.client, window)) return done;
+    return { status: Status.NotFound, reason: 'the window is not open' };
+  });
+}
+
+function serveAllocations(server: CallServer, parts: CallParts): void {
+  const { allocations } = parts;
+  server.serve(MessageType.Alloc, async (request) => {
+    const address = await allocations.allocate(request);
+    return typeof address === 'number' ? { status: Status.Ok, address } : refused(address);
+  });
+  server.serve(MessageType.ConfirmAlloc, ({ space, address }) => {
+    const refusal = allocations.confirm(space, address);
+    return refusal === undefined ? done : refused(refusal);
+  });
+  server.serve(MessageType.Free, ({ space, address }) => {
+    const bytes = allocations.free(space, address);
+    return typeof bytes === 'number' ? { status: Status.Ok, bytes } : refused(bytes);
+  });
+  server.serve(MessageType.Inspect, ({ space, address }) => {
+    const found = allocations.inspect(space, address);
+    return 'status' in found ? refused(found) : { status: Status.Ok, ...found };
+  });
+  server.serve(MessageType.Protect, ({ space, rights, address, bytes }) => {
+    const refusal = allocations.protect(space, { address, bytes }, rights);
+    return refusal === undefined ? done : refused(refusal);
+  });
+}
+
+function serveRegions(server: CallServer, parts: CallParts): void {
+  const { regions, table } = parts;
+  server.serve(MessageType.GrantRegion, (grant) => {
+    const refusal = regions.grant(grant);
+    return refusal === undefined ? done : refused(refusal);
+  });
+  server.serve(MessageType.RemoveSpace, async ({ space }) => {
+    await regions.remove(space);
+    return done;
+  });
+  server.serve(MessageType.NodeRegions, ({ after }) => {
+    const all = table.regions.list();
+    const end = after + REGIONS_PER_MESSAGE_MAX;
+    const shown = all.slice(after, end);
+    return { status: Status.Ok, more: end < all.length ? end : 0, regions: shown };
+  });
+}

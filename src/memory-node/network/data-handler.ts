@@ -1,0 +1,274 @@
+/**
+ * Executes data messages: reads the operands out of the received frame, asks translate and access,
+ * and ends the message. No object, closure or promise per message.
+ */
+
+import { Status } from '../../base/status.js';
+import { assert } from '../../base/assert.js';
+import { EntryFlag } from '../../disk/page-table.js';
+import {
+  type DataHandler,
+  type DataSession,
+  DONE,
+  type Progress,
+  WAIT,
+} from '../../fabric/serve.js';
+import type { Bytes } from '../../runtime/network.js';
+import {
+  CompareAndSwapRequest,
+  FetchAndAddRequest,
+  MessageType,
+  ReadRequest,
+  WriteRequest,
+} from '../../wire/messages.js';
+import { ADDRESS_END, REGION_BYTES } from '../../wire/limits.js';
+import { ACCESS_LATER, ACCESS_NO_SPACE, type Access, type AccessEnd } from '../access/access.js';
+import { reserve } from '../access/reserve.js';
+import type { NodeCounters } from '../counters.js';
+import type { PageTable } from '../../disk/page-table.js';
+import { memoryNodeFaults } from '../planted.js';
+import type { FramePool } from '../store/frame-pool.js';
+import type { Translator } from '../translate/translator.js';
+import type { Windows } from '../translate/windows.js';
+
+const READ = EntryFlag.READ;
+const WRITE = EntryFlag.WRITE;
+const BOTH = READ | WRITE;
+const ATOMIC_BYTES = 8;
+const TWO_TO_32 = 2 ** 32;
+
+// The operands are read as words: address in two halves, bytes, epoch, then what the type adds.
+const OFFSETS = ReadRequest.offsets;
+assert(OFFSETS.address === 0 && OFFSETS.bytes === 8 && OFFSETS.epoch === 12);
+const EXPECTED = CompareAndSwapRequest.offsets.expected;
+assert(CompareAndSwapRequest.offsets.desired === EXPECTED + 8);
+const DELTA = FetchAndAddRequest.offsets.delta;
+const WRITTEN = WriteRequest.fixedBytes;
+
+export interface DataHandlerParts {
+  readonly pages: PageTable;
+  readonly pageBytes: number;
+  readonly windows: Windows;
+  readonly translator: Translator;
+  readonly access: Access;
+  readonly pool: FramePool;
+  readonly counters: NodeCounters;
+  /** Asks for `framesReady`. */
+  readonly awaitFrames: () => void;
+}
+
+export class NodeDataHandler implements DataHandler {
+  readonly #parts: DataHandlerParts;
+  readonly #translator: Translator;
+  readonly #access: Access;
+  readonly #counters: NodeCounters;
+  /** Sessions whose first touch waits for a zeroed frame, longest first. */
+  readonly #waiting: Set<DataSession> = new Set();
+
+  constructor(parts: DataHandlerParts) {
+    this.#parts = parts;
+    this.#translator = parts.translator;
+    this.#access = parts.access;
+    this.#counters = parts.counters;
+  }
+
+  execute(session: DataSession, input: Bytes, at: number, type: number, window: number): Progress {
+    switch (type) {
+      case MessageType.Read:
+        return this.#read(session, input, at, window);
+      case MessageType.Write:
+        return this.#write(session, input, at, window);
+      case MessageType.CompareAndSwap:
+      case MessageType.FetchAndAdd:
+        return this.#atomic(session, input, at, type, window);
+      case MessageType.Reserve:
+        return this.#reserve(session, input, at, window);
+      case MessageType.Unreserve:
+        this.#parts.pool.release(session.slot);
+        return this.#plain(session, type);
+      case MessageType.Fence:
+      case MessageType.Ping:
+        // Everything before it on this connection has been executed: there is one thread.
+        return this.#plain(session, type);
+      default:
+        assert(false, 'a data message of an unknown type');
+        return DONE;
+    }
+  }
+
+  #read(session: DataSession, input: Bytes, at: number, window: number): Progress {
+    const { words } = input;
+    const first = at >> 2;
+    const low = words[first] as number;
+    const bytes = (words[first + 2] as number) >>> 0;
+    const entry = this.#translator.entryOf(
+      window,
+      session.client,
+      (words[first + 3] as number) >>> 0,
+      low,
+      words[first + 1] as number,
+      bytes,
+      READ,
+    );
+    if (entry < 0) return this.#refuse(session, MessageType.Read, -entry as Status);
+    const offset = this.#translator.offsetInPage(low);
+    this.#access.read(entry, offset, bytes, session.output, session.replyAt);
+    this.#count(MessageType.Read);
+    this.#counters.bytesRead += bytes;
+    session.finish(Status.Ok, bytes);
+    return DONE;
+  }
+
+  #write(session: DataSession, input: Bytes, at: number, window: number): Progress {
+    const { words } = input;
+    const first = at >> 2;
+    const low = words[first] as number;
+    const bytes = (words[first + 2] as number) >>> 0;
+    const entry = this.#translator.entryOf(
+      window,
+      session.client,
+      (words[first + 3] as number) >>> 0,
+      low,
+      words[first + 1] as number,
+      bytes,
+      WRITE,
+    );
+    if (entry < 0) return this.#refuse(session, MessageType.Write, -entry as Status);
+    const offset = this.#translator.offsetInPage(low);
+    const end = this.#access.write(entry, session.slot, offset, bytes, input, at + WRITTEN);
+    if (end === ACCESS_LATER) return this.#wait(session);
+    if (end === ACCESS_NO_SPACE) return this.#refuse(session, MessageType.Write, Status.NoSpace);
+    this.#count(MessageType.Write);
+    this.#counters.bytesWritten += bytes;
+    session.finish(Status.Ok, 0);
+    return DONE;
+  }
+
+  #atomic(session: DataSession, input: Bytes, at: number, type: number, window: number): Progress {
+    const { words } = input;
+    const first = at >> 2;
+    const low = words[first] as number;
+    const entry = this.#translator.entryOf(
+      window,
+      session.client,
+      (words[first + 3] as number) >>> 0,
+      low,
+      words[first + 1] as number,
+      ATOMIC_BYTES,
+      BOTH,
+    );
+    if ((low & (ATOMIC_BYTES - 1)) !== 0) return this.#refuse(session, type, Status.Invalid);
+    if (entry < 0) return this.#refuse(session, type, -entry as Status);
+    const end = this.#change(
+      entry,
+      session.slot,
+      this.#translator.offsetInPage(low),
+      input,
+      at,
+      type,
+    );
+    if (end === ACCESS_LATER) return this.#wait(session);
+    if (end === ACCESS_NO_SPACE) return this.#refuse(session, type, Status.NoSpace);
+    this.#count(type);
+    session.finishValue(Status.Ok, this.#access.oldLow, this.#access.oldHigh);
+    return DONE;
+  }
+
+  #change(
+    entry: number,
+    slot: number,
+    offset: number,
+    input: Bytes,
+    at: number,
+    type: number,
+  ): AccessEnd {
+    return type === MessageType.CompareAndSwap
+      ? this.#access.compareAndSwap(entry, slot, offset, input, at + EXPECTED)
+      : this.#access.fetchAndAdd(entry, slot, offset, input, at + DELTA);
+  }
+
+  /** Once per large write: an object more does not matter here. */
+  #reserve(session: DataSession, input: Bytes, at: number, window: number): Progress {
+    const { words } = input;
+    const first = at >> 2;
+    const address = (words[first + 1] as number) * TWO_TO_32 + ((words[first] as number) >>> 0);
+    const bytes = (words[first + 2] as number) >>> 0;
+    const epoch = (words[first + 3] as number) >>> 0;
+    const status = this.#translator.checkWindow(window, session.client, epoch);
+    if (status !== Status.Ok) return this.#refuse(session, MessageType.Reserve, status);
+    const isWithin = bytes >= 1 && (address % REGION_BYTES) + bytes <= REGION_BYTES;
+    if (!isWithin || address >= ADDRESS_END) {
+      return this.#refuse(session, MessageType.Reserve, Status.Invalid);
+    }
+    const { pages, pool, pageBytes } = this.#parts;
+    const count = reserve(
+      pages,
+      pool,
+      session.slot,
+      { address, bytes, pageBytes },
+      {
+        entryOf: (page) =>
+          this.#translator.entryOf(
+            window,
+            session.client,
+            epoch,
+            (page % TWO_TO_32) | 0,
+            Math.floor(page / TWO_TO_32),
+            1,
+            WRITE,
+          ),
+      },
+    );
+    if (count < 0) return this.#refuse(session, MessageType.Reserve, -count as Status);
+    this.#count(MessageType.Reserve);
+    session.finishValue(Status.Ok, count, 0);
+    return DONE;
+  }
+
+  #plain(session: DataSession, type: number): Progress {
+    this.#count(type);
+    session.finish(Status.Ok, 0);
+    return DONE;
+  }
+
+  #refuse(session: DataSession, type: number, status: Status): Progress {
+    this.#count(type);
+    const { refusals } = this.#counters;
+    refusals[status] = (refusals[status] as number) + 1;
+    const hasValue = type === MessageType.Reserve || isAtomic(type);
+    if (hasValue) session.finishValue(status, 0, 0);
+    else session.finish(status, 0);
+    return DONE;
+  }
+
+  #wait(session: DataSession): Progress {
+    this.#waiting.add(session);
+    this.#parts.awaitFrames();
+    return WAIT;
+  }
+
+  #count(type: number): void {
+    const { operations } = this.#counters;
+    operations[type] = (operations[type] as number) + 1;
+  }
+
+  /** Zeroed frames are there: everybody who waited for one tries again, in order. */
+  framesReady(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const session of waiting) session.resume();
+  }
+
+  closed(session: DataSession): void {
+    this.#waiting.delete(session);
+  }
+
+  forgotten(slot: number, client: number): void {
+    if (!memoryNodeFaults.reservationNotUndone) this.#parts.pool.release(slot);
+    this.#parts.windows.closeClient(client);
+  }
+}
+
+function isAtomic(type: number): boolean {
+  return type === MessageType.CompareAndSwap || type === MessageType.FetchAndAdd;
+}

@@ -1,0 +1,160 @@
+/**
+ * A memory node without its network: tables, frames, slow path, and the handler of data messages,
+ * put together over the two memory files.
+ */
+
+import type { TableFile } from '../disk/table-file.js';
+import { MAPPING_BYTES_MAX, type MemoryFile, type MemoryHandle } from '../runtime/memory.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { messageName } from '../wire/messages.js';
+import { Access } from './access/access.js';
+import { type AdoptedTable, adoptTable } from './adoption.js';
+import { NodeCounters } from './counters.js';
+import { type CallServer, serveCalls } from './network/calls.js';
+import { NodeDataHandler } from './network/data-handler.js';
+import { Allocations } from './slow/allocations.js';
+import { Regions } from './slow/regions.js';
+import { SlowPath } from './slow/slow-path.js';
+import { FramePool } from './store/frame-pool.js';
+import { Frames } from './store/frames.js';
+import { Translator } from './translate/translator.js';
+import { Windows } from './translate/windows.js';
+
+export interface NodeOptions {
+  readonly tableMemory: MemoryHandle;
+  readonly frameMemory: MemoryHandle;
+  /** Pages that may be allocated in all. */
+  readonly commitPages: number;
+  /** Zeroed frames that are kept ready. */
+  readonly zeroedFrames: number;
+}
+
+export interface MemoryNodeLoad {
+  readonly bytesLent: number;
+  readonly bytesUsed: number;
+  readonly bytesCommitted: number;
+}
+
+export class MemoryNode {
+  readonly table: TableFile;
+  readonly dataHandler: NodeDataHandler;
+  readonly counters = new NodeCounters();
+  /** Resolves with the reason when the slow path has ended: then the process must end. */
+  readonly slowPathEnded: Promise<string>;
+  readonly #slow: SlowPath;
+  readonly #pool: FramePool;
+  readonly #windows: Windows;
+  readonly #allocations: Allocations;
+  readonly #regions: Regions;
+
+  /** Resolves when the node can serve; a string says why the memory cannot be taken over. */
+  static async open(runtime: Runtime, options: NodeOptions): Promise<MemoryNode | string> {
+    const memory = runtime.memory.adopt(options.tableMemory);
+    if (memory.bytes > MAPPING_BYTES_MAX) return 'the table file is longer than one mapping';
+    const adopted = adoptTable(memory.map(0, memory.bytes));
+    if (typeof adopted === 'string') return adopted;
+    const frameMemory = runtime.memory.adopt(options.frameMemory);
+    const { frames, pageBytes } = adopted.table.facts;
+    if (frameMemory.bytes < frames * pageBytes) return 'the memory file is shorter than its table';
+    const node = new MemoryNode(runtime, options, adopted, frameMemory);
+    const end = await Promise.race([node.#slow.ready, node.slowPathEnded]);
+    return typeof end === 'string' ? `the slow path has ended: ${end}` : node;
+  }
+
+  private constructor(
+    runtime: Runtime,
+    options: NodeOptions,
+    adopted: AdoptedTable,
+    frameMemory: MemoryFile,
+  ) {
+    const { table, isUsed } = adopted;
+    const { timers } = runtime;
+    const { facts, pages } = table;
+    const { zeroedFrames, commitPages } = options;
+    const start = { zeroedTarget: zeroedFrames, commitLimit: commitPages, isUsed };
+    const slow = new SlowPath(
+      runtime,
+      facts.frames,
+      start,
+      [options.tableMemory, options.frameMemory],
+      () => this.dataHandler.framesReady(),
+    );
+    const pool = new FramePool({
+      frames: facts.frames,
+      mapped: adopted.mapped,
+      zeroed: slow.zeroed,
+      retired: slow.retired,
+      refillBelow: Math.ceil(zeroedFrames / 2),
+      refill: () => slow.nudge(),
+    });
+    const counters = this.counters;
+    const windows = new Windows(table.incarnation);
+    const parts = { table, pool, source: slow, timers, counters };
+    const allocations = new Allocations(parts, adopted.committed);
+    this.table = table;
+    this.slowPathEnded = slow.ended;
+    this.#slow = slow;
+    this.#pool = pool;
+    this.#windows = windows;
+    this.#allocations = allocations;
+    this.#regions = new Regions({ table, windows, allocations, slow, timers });
+    this.dataHandler = new NodeDataHandler({
+      pages,
+      pageBytes: facts.pageBytes,
+      windows,
+      translator: new Translator(pages, windows, facts.pageBytes),
+      access: new Access(
+        pages,
+        new Frames(frameMemory, facts.pageBytes, facts.frames),
+        pool,
+        runtime.memory,
+      ),
+      pool,
+      counters,
+      awaitFrames: () => slow.awaitFrames(),
+    });
+  }
+
+  serveCalls(server: CallServer, moreCounters: () => Record<string, unknown>): void {
+    serveCalls(server, {
+      table: this.table,
+      windows: this.#windows,
+      allocations: this.#allocations,
+      regions: this.#regions,
+      counters: this.counters,
+      countersJson: () => JSON.stringify({ ...this.#countersNow(), ...moreCounters() }),
+    });
+  }
+
+  load(): MemoryNodeLoad {
+    const { frames, pageBytes } = this.table.facts;
+    return {
+      bytesLent: frames * pageBytes,
+      bytesUsed: this.#pool.mapped * pageBytes,
+      bytesCommitted: this.#allocations.committed * pageBytes,
+    };
+  }
+
+  #countersNow(): Record<string, unknown> {
+    const pool = this.#pool;
+    return {
+      ...this.counters.toJson(messageName),
+      incarnation: this.table.incarnation,
+      frames: pool.frames,
+      framesUsed: pool.mapped,
+      framesPromised: pool.promised,
+      firstTouches: pool.firstTouches,
+      waitsForZeroedFrame: pool.waits,
+      framesRefused: pool.refusals,
+      pagesCommitted: this.#allocations.committed,
+      regions: this.table.regions.size,
+      windows: this.#windows.open,
+    };
+  }
+
+  /** Ends the slow path; the memory stays as it is. */
+  async stop(): Promise<void> {
+    this.#allocations.stop();
+    await this.#slow.stop();
+  }
+}

@@ -1,0 +1,15 @@
+/**
+ * Bugs that the simulator plants, to show that its checkers would find them. All are off; nothing
+ * but a simulated run ever switches one on, and none is looked at on the path of a request.
+ */
+
+export const memoryNodeFaults = {
+  /** A freed frame is given out again with the bytes of its former owner. */
+  zeroingSkipped: false,
+  /** A freed frame is given out first and zeroed afterwards. */
+  frameReusedAtOnce: false,
+  /** What a client had reserved stays reserved when its connection ends. */
+  reservationNotUndone: false,
+  /** A restarted node goes on with the incarnation of the one before it. */
+  epochNotRaisedAtReadoption: false,
+};

@@ -1,0 +1,255 @@
+/**
+ * Allocate, free, protect and inspect, as the main thread does them: the slow path says where, the
+ * changes of the page table are made here, each as a whole and without a pause.
+ *
+ * An allocation that is a piece of one over several regions may be provisional: unless its client
+ * confirms it in time it is freed again, so that a client that dies halfway leaves nothing behind.
+ */
+
+import { Status } from '../../base/status.js';
+import { EntryFlag, RIGHTS_MASK, RIGHTS_SHIFT } from '../../disk/page-table.js';
+import {
+  allocatePages,
+  allocationPages,
+  freePages,
+  type PageRange,
+  protectPages,
+} from '../../disk/table-changes.js';
+import type { TableFile } from '../../disk/table-file.js';
+import type { Timer, Timers } from '../../runtime/clock.js';
+import { AllocFlag } from '../../wire/messages.js';
+import type { NodeCounters } from '../counters.js';
+import type { FramePool } from '../store/frame-pool.js';
+import type { RangeWish, ChosenRange } from './slow-path.js';
+
+/** How long a provisional piece waits for its client. */
+export const PROVISIONAL_MS = 30_000;
+
+export interface Refusal {
+  readonly status: Exclude<Status, typeof Status.Ok>;
+  readonly reason: string;
+}
+
+/** What allocations need of the slow path. */
+export interface AddressSource {
+  choose(wish: RangeWish): Promise<ChosenRange>;
+  release(space: number, firstPage: number, pages: number): void;
+  nudge(): void;
+}
+
+export interface AllocateRequest {
+  readonly space: number;
+  readonly region: number;
+  readonly bytes: number;
+  /** 0: none. */
+  readonly wish: number;
+  /** Of `AllocFlag`. */
+  readonly flags: number;
+}
+
+export interface Allocation {
+  readonly base: number;
+  /** In this region. */
+  readonly bytes: number;
+  /** Of `AllocFlag`. */
+  readonly flags: number;
+  /** Of the page that was asked about: bits 1 read, 2 write. */
+  readonly rights: number;
+}
+
+const refusal = (status: Refusal['status'], reason: string): Refusal => ({ status, reason });
+
+export class Allocations {
+  /** Pages that are allocated. */
+  committed: number;
+  readonly #table: TableFile;
+  readonly #pool: FramePool;
+  readonly #source: AddressSource;
+  readonly #timers: Timers;
+  readonly #counters: NodeCounters;
+  /** By the entry of the first page. */
+  readonly #provisional = new Map<number, Timer>();
+
+  constructor(
+    parts: {
+      readonly table: TableFile;
+      readonly pool: FramePool;
+      readonly source: AddressSource;
+      readonly timers: Timers;
+      readonly counters: NodeCounters;
+    },
+    committed: number,
+  ) {
+    this.#table = parts.table;
+    this.#pool = parts.pool;
+    this.#source = parts.source;
+    this.#timers = parts.timers;
+    this.#counters = parts.counters;
+    this.committed = committed;
+  }
+
+  /** The address of the first byte. */
+  async allocate(request: AllocateRequest): Promise<number | Refusal> {
+    const { space, region, flags } = request;
+    const { pageBytes, regionBytes } = this.#table.facts;
+    if (!(request.bytes >= 1 && request.bytes <= regionBytes)) {
+      return refusal(Status.Invalid, `one piece has 1 to ${regionBytes} bytes`);
+    }
+    if (!this.#table.regions.holds(space, region)) return this.#regionNotHeld(space, region);
+    const pages = Math.ceil(request.bytes / pageBytes);
+    const wish = request.wish % pageBytes === 0 ? request.wish / pageBytes : 0;
+    const { firstPage, retries } = await this.#source.choose({ space, region, pages, wish });
+    this.#counters.allocationRetries += retries;
+    if (firstPage < 0) {
+      return refusal(Status.NoSpace, `no room for ${pages} pages in region ${region}`);
+    }
+    // The space may have been removed meanwhile; the slow path was told after it had chosen.
+    if (!this.#table.regions.holds(space, region)) return this.#regionNotHeld(space, region);
+    const isPiece = (flags & (AllocFlag.CONTINUATION | AllocFlag.CONTINUES)) !== 0;
+    if (isPiece && wish !== 0 && firstPage !== wish) {
+      this.#source.release(space, firstPage, pages);
+      return refusal(Status.NoSpace, 'a piece of a larger allocation does not fit where it must');
+    }
+    this.#make({ space, firstPage, pages }, flags);
+    return firstPage * pageBytes;
+  }
+
+  #regionNotHeld(space: number, region: number): Refusal {
+    return refusal(Status.NotFound, `region ${region} of space ${space} is not held here`);
+  }
+
+  #make(range: PageRange, flags: number): void {
+    let start = 0;
+    if ((flags & AllocFlag.CONTINUATION) !== 0) start |= EntryFlag.CONTINUATION;
+    if ((flags & AllocFlag.CONTINUES) !== 0) start |= EntryFlag.CONTINUES;
+    if ((flags & AllocFlag.PROVISIONAL) !== 0) start |= EntryFlag.PROVISIONAL;
+    allocatePages(this.#table, range, RIGHTS_MASK, start);
+    this.committed += range.pages;
+    this.#counters.allocations += 1;
+    if ((start & EntryFlag.PROVISIONAL) !== 0) this.#expireLater(range);
+  }
+
+  #expireLater(range: PageRange): void {
+    const entry = this.#table.pages.find(range.space, range.firstPage);
+    const timer = this.#timers.after(PROVISIONAL_MS, () => {
+      this.#counters.provisionalExpired += 1;
+      this.#free(range);
+    });
+    this.#provisional.set(entry, timer);
+  }
+
+  /** Makes a provisional allocation one like all others; one that is so already stays so. */
+  confirm(space: number, address: number): Refusal | undefined {
+    const entry = this.#startAt(space, address);
+    if (entry < 0) return this.#notAllocated(address);
+    this.#provisional.get(entry)?.cancel();
+    this.#provisional.delete(entry);
+    const { pages } = this.#table;
+    const flags = pages.flagsOf(entry);
+    if ((flags & EntryFlag.PROVISIONAL) !== 0) {
+      pages.setFlags(entry, flags & ~EntryFlag.PROVISIONAL);
+    }
+    return undefined;
+  }
+
+  /** Bytes that were freed. */
+  free(space: number, address: number): number | Refusal {
+    const entry = this.#startAt(space, address);
+    if (entry < 0) return this.#notAllocated(address);
+    const pages = allocationPages(this.#table, entry);
+    this.#free({ space, firstPage: address / this.#table.facts.pageBytes, pages });
+    return pages * this.#table.facts.pageBytes;
+  }
+
+  #free(range: PageRange): void {
+    const entry = this.#table.pages.find(range.space, range.firstPage);
+    this.#provisional.get(entry)?.cancel();
+    this.#provisional.delete(entry);
+    this.committed -= freePages(this.#table, range, (frame) => this.#pool.retire(frame));
+    this.#counters.frees += 1;
+    this.#source.release(range.space, range.firstPage, range.pages);
+    this.#source.nudge();
+  }
+
+  /** Removes whatever is allocated in a region; the slow path is told by the caller. */
+  clearRegion(space: number, region: number): void {
+    const pages = this.#table.pagesPerRegion;
+    const firstPage = region * pages;
+    for (const [entry, timer] of this.#provisional) {
+      const page = this.#table.pages.pageOf(entry);
+      const isInside = page >= firstPage && page < firstPage + pages;
+      if (!isInside || this.#table.pages.spaceOf(entry) !== space) continue;
+      timer.cancel();
+      this.#provisional.delete(entry);
+    }
+    const retired = (frame: number): void => this.#pool.retire(frame);
+    this.committed -= freePages(this.#table, { space, firstPage, pages }, retired);
+  }
+
+  /** Of the allocation that the address lies in. */
+  inspect(space: number, address: number): Allocation | Refusal {
+    const { pages, facts } = this.#table;
+    const asked = pages.find(space, Math.floor(address / facts.pageBytes));
+    if (asked < 0) return this.#notAllocated(address);
+    let first = pages.pageOf(asked);
+    let start = asked;
+    while ((pages.flagsOf(start) & EntryFlag.START) === 0) {
+      first -= 1;
+      start = pages.find(space, first);
+    }
+    const flags = pages.flagsOf(start);
+    let shown = 0;
+    if ((flags & EntryFlag.CONTINUATION) !== 0) shown |= AllocFlag.CONTINUATION;
+    if ((flags & EntryFlag.CONTINUES) !== 0) shown |= AllocFlag.CONTINUES;
+    if ((flags & EntryFlag.PROVISIONAL) !== 0) shown |= AllocFlag.PROVISIONAL;
+    return {
+      base: first * facts.pageBytes,
+      bytes: allocationPages(this.#table, start) * facts.pageBytes,
+      flags: shown,
+      rights: (pages.flagsOf(asked) & RIGHTS_MASK) >> RIGHTS_SHIFT,
+    };
+  }
+
+  /** All pages of the range, or, when one of them is not allocated, none. */
+  protect(
+    space: number,
+    range: { readonly address: number; readonly bytes: number },
+    rights: number,
+  ): Refusal | undefined {
+    const { pageBytes, regionBytes } = this.#table.facts;
+    const { address, bytes } = range;
+    if (address % pageBytes !== 0) {
+      return refusal(Status.Invalid, `protection begins where a page of ${pageBytes} bytes does`);
+    }
+    if (!(bytes >= 1 && (address % regionBytes) + bytes <= regionBytes)) {
+      return refusal(Status.Invalid, 'protection is asked for within one region');
+    }
+    const firstPage = address / pageBytes;
+    const pages = Math.ceil(bytes / pageBytes);
+    for (let page = firstPage; page < firstPage + pages; page++) {
+      if (this.#table.pages.find(space, page) < 0) return this.#notAllocated(page * pageBytes);
+    }
+    protectPages(this.#table, { space, firstPage, pages }, rights << RIGHTS_SHIFT);
+    this.#counters.protects += 1;
+    return undefined;
+  }
+
+  /** The entry of the first page of an allocation that begins at the address; -1: none does. */
+  #startAt(space: number, address: number): number {
+    const { pages, facts } = this.#table;
+    if (address % facts.pageBytes !== 0) return -1;
+    const entry = pages.find(space, address / facts.pageBytes);
+    const isStart = entry >= 0 && (pages.flagsOf(entry) & EntryFlag.START) !== 0;
+    return isStart ? entry : -1;
+  }
+
+  #notAllocated(address: number): Refusal {
+    return refusal(Status.NotAllocated, `no allocation at ${address}`);
+  }
+
+  /** Lets go of all timers: the node ends. */
+  stop(): void {
+    for (const timer of this.#provisional.values()) timer.cancel();
+    this.#provisional.clear();
+  }
+}

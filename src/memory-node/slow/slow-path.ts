@@ -1,0 +1,219 @@
+/**
+ * The main thread's end of the slow path: starts the thread, tells it what changes, and asks it for
+ * addresses. Bounded work per call; what does not fit into the ring waits here in order.
+ */
+
+import { assert } from '../../base/assert.js';
+import type { MemoryHandle } from '../../runtime/memory.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import type { RingConsumer, RingProducer, Thread } from '../../runtime/threads.js';
+import {
+  ANSWER,
+  AnswerKind,
+  OUTSTANDING_MAX,
+  pageOfRecord,
+  planRings,
+  putPage,
+  RECORD_WORDS,
+  REQUEST,
+  RequestKind,
+  SLOW_PATH_THREAD,
+} from './records.js';
+import type { SlowPathStart } from './worker.js';
+
+/** Requests that do not fit into the ring are offered again after this time at the latest. */
+const RETRY_MS = 1;
+
+export interface ChosenRange {
+  /** -1: there is no room. */
+  readonly firstPage: number;
+  /** How often a full bucket of the page table pushed the search on. */
+  readonly retries: number;
+}
+
+export interface RangeWish {
+  readonly space: number;
+  readonly region: number;
+  readonly pages: number;
+  /** Page number, 0 for none. */
+  readonly wish: number;
+}
+
+export class SlowPath {
+  /** Both ends that the frame pool uses. */
+  readonly zeroed: RingConsumer;
+  readonly retired: RingProducer;
+  /** Resolves with the reason when the thread has ended. */
+  readonly ended: Promise<string>;
+  readonly #runtime: Runtime;
+  readonly #thread: Thread;
+  readonly #requests: RingProducer;
+  readonly #answers: RingConsumer;
+  readonly #record = new Int32Array(RECORD_WORDS);
+  readonly #answer = new Int32Array(RECORD_WORDS);
+  /** Records that wait for room in the ring, oldest first. */
+  #backlog: Int32Array[] = [];
+  #isRetrying = false;
+  readonly #choices = new Map<number, (range: ChosenRange) => void>();
+  #nextId = 1;
+  #areFramesAwaited = false;
+  readonly #framesReady: () => void;
+  readonly ready: Promise<void>;
+  #tellReady: () => void = () => {};
+
+  /** `framesReady` is called when frames that were awaited are there. */
+  constructor(
+    runtime: Runtime,
+    frames: number,
+    start: SlowPathStart,
+    memory: readonly [table: MemoryHandle, frames: MemoryHandle],
+    framesReady: () => void,
+  ) {
+    const { threads } = runtime;
+    const plan = planRings(threads, frames, start.zeroedTarget);
+    const shared = threads.share(plan.bytes);
+    this.#runtime = runtime;
+    this.#framesReady = framesReady;
+    this.#requests = threads.producer(shared, plan.requestsAt, plan.requests);
+    this.#answers = threads.consumer(shared, plan.answersAt, plan.answers);
+    this.zeroed = threads.consumer(shared, plan.zeroedAt, plan.zeroed);
+    this.retired = threads.producer(shared, plan.retiredAt, plan.retired);
+    this.ready = new Promise((resolve) => {
+      this.#tellReady = resolve;
+    });
+    this.#answers.listen(() => this.#takeAnswers());
+    const entry = SLOW_PATH_THREAD;
+    this.#thread = threads.spawn({ entry, arguments: start, shared: [shared], memory });
+    this.ended = this.#thread.ended;
+  }
+
+  /** Asks for a free range; the caller then makes its entries, or gives it back by `release`. */
+  choose(wish: RangeWish): Promise<ChosenRange> {
+    const id = this.#nextId;
+    this.#nextId = (id + 1) | 0;
+    const record = this.#fill(RequestKind.ALLOCATE, wish.space, wish.region, wish.pages, wish.wish);
+    record[REQUEST.id] = id;
+    return new Promise((resolve) => {
+      this.#choices.set(id, resolve);
+      this.#submit(record);
+    });
+  }
+
+  release(space: number, firstPage: number, pages: number): void {
+    this.#submit(this.#fill(RequestKind.RELEASE, space, 0, pages, firstPage));
+  }
+
+  addRegion(space: number, region: number): void {
+    this.#submit(this.#fill(RequestKind.ADD_REGION, space, region, 0, 0));
+  }
+
+  dropRegion(space: number, region: number): void {
+    this.#submit(this.#fill(RequestKind.DROP_REGION, space, region, 0, 0));
+  }
+
+  /** Lets the thread look at the rings: frames were retired, or the zeroed ones run low. */
+  nudge(): void {
+    this.#submit(this.#fill(RequestKind.NUDGE, 0, 0, 0, 0));
+  }
+
+  /** `framesReady` will be called as soon as the ring of zeroed frames is not empty. */
+  awaitFrames(): void {
+    if (this.#areFramesAwaited) return;
+    this.#areFramesAwaited = true;
+    const record = this.#fill(RequestKind.NUDGE, 0, 0, 0, 0);
+    record[REQUEST.id] = 1;
+    this.#submit(record);
+  }
+
+  /** Lets the thread finish what it was told, and ends it. */
+  async stop(): Promise<void> {
+    this.#submit(this.#fill(RequestKind.STOP, 0, 0, 0, 0));
+    await this.ended;
+    this.#answers.close();
+  }
+
+  terminate(): void {
+    this.#thread.terminate();
+    this.#answers.close();
+  }
+
+  #fill(kind: number, space: number, region: number, pages: number, page: number): Int32Array {
+    const record = this.#record.fill(0);
+    record[REQUEST.kind] = kind;
+    record[REQUEST.space] = space;
+    record[REQUEST.region] = region;
+    record[REQUEST.pages] = pages;
+    putPage(record, REQUEST.pageLow, page);
+    return record;
+  }
+
+  #submit(record: Int32Array): void {
+    if (this.#backlog.length > 0 || !this.#offer(record)) {
+      this.#backlog.push(record.slice());
+      this.#retryLater();
+    }
+    this.#requests.ring();
+  }
+
+  #offer(record: Int32Array): boolean {
+    const isChoice = record[REQUEST.kind] === RequestKind.ALLOCATE;
+    if (isChoice && this.#outstanding >= OUTSTANDING_MAX) return false;
+    if (!this.#requests.submit(record)) return false;
+    if (isChoice) this.#outstanding += 1;
+    return true;
+  }
+
+  #outstanding = 0;
+
+  #retryLater(): void {
+    if (this.#isRetrying) return;
+    this.#isRetrying = true;
+    this.#runtime.timers.after(RETRY_MS, () => {
+      this.#isRetrying = false;
+      this.#offerBacklog();
+      if (this.#backlog.length > 0) this.#retryLater();
+    });
+  }
+
+  #offerBacklog(): void {
+    let offered = 0;
+    while (offered < this.#backlog.length && this.#offer(this.#backlog[offered] as Int32Array)) {
+      offered += 1;
+    }
+    if (offered === 0) return;
+    this.#backlog = this.#backlog.slice(offered);
+    this.#requests.ring();
+  }
+
+  #takeAnswers(): void {
+    const answer = this.#answer;
+    while (this.#answers.take(answer)) {
+      switch (answer[ANSWER.kind]) {
+        case AnswerKind.READY:
+          this.#tellReady();
+          break;
+        case AnswerKind.ALLOCATED:
+          this.#chosen(answer);
+          break;
+        case AnswerKind.FRAMES_READY:
+          this.#areFramesAwaited = false;
+          this.#framesReady();
+          break;
+        default:
+          assert(false, 'answer of an unknown kind');
+      }
+    }
+    this.#offerBacklog();
+  }
+
+  #chosen(answer: Int32Array): void {
+    const id = answer[ANSWER.id] as number;
+    const resolve = this.#choices.get(id);
+    assert(resolve !== undefined, 'an answer that nobody asked for');
+    this.#choices.delete(id);
+    this.#outstanding -= 1;
+    const isNone = answer[ANSWER.pageHigh] === -1;
+    const firstPage = isNone ? -1 : pageOfRecord(answer, ANSWER.pageLow);
+    resolve({ firstPage, retries: answer[ANSWER.retries] as number });
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * The slow path of a memory node: a thread that chooses addresses and zeroes frames (Clio, sections
+ * 4.4.2 and 4.4.3), so that nothing of that is ever done while a data request waits.
+ *
+ * It reads the tables once, at start, before the main thread changes anything; from then on it
+ * knows what it is told. All its state can be made again from the tables, so it may die.
+ */
+
+import { assert } from '../../base/assert.js';
+import { ENTRY_WORDS } from '../../disk/page-table.js';
+import { TableFile } from '../../disk/table-file.js';
+import { verify } from '../../disk/table-changes.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import type { RingConsumer, RingProducer, ThreadMain } from '../../runtime/threads.js';
+import { Frames } from '../store/frames.js';
+import { AddressChooser } from './address-chooser.js';
+import { FrameCleaner } from './frame-cleaner.js';
+import {
+  ANSWER,
+  AnswerKind,
+  pageOfRecord,
+  planRings,
+  putPage,
+  RECORD_WORDS,
+  REQUEST,
+  RequestKind,
+} from './records.js';
+
+export interface SlowPathStart {
+  readonly zeroedTarget: number;
+  readonly commitLimit: number;
+  /** False for memory that was never used: then it needs no zeroing. */
+  readonly isUsed: boolean;
+}
+
+/** Only a safeguard: the thread is woken for everything that it must see. */
+const SLEEP_MS_MAX = 1000;
+
+/** `start.memory` is the table file, then the memory file; `start.shared` the rings. */
+export const slowPathThread: ThreadMain = async (runtime, start) => {
+  const [tableHandle, memoryHandle] = start.memory;
+  const shared = start.shared[0];
+  assert(tableHandle !== undefined && memoryHandle !== undefined && shared !== undefined);
+  const tableMemory = runtime.memory.adopt(tableHandle);
+  const table = TableFile.open(tableMemory.map(0, tableMemory.bytes));
+  if (typeof table === 'string') throw new Error(table);
+  const options = start.arguments as SlowPathStart;
+  const { frames, pageBytes } = table.facts;
+  const worker = new Worker(runtime, table, shared, options);
+  worker.readTables(new Frames(runtime.memory.adopt(memoryHandle), pageBytes, frames));
+  await worker.run();
+};
+
+class Worker {
+  readonly #runtime: Runtime;
+  readonly #table: TableFile;
+  readonly #options: SlowPathStart;
+  readonly #chooser: AddressChooser;
+  readonly #requests: RingConsumer;
+  readonly #answers: RingProducer;
+  readonly #zeroed: RingProducer;
+  readonly #zeroedRecords: number;
+  readonly #retired: RingConsumer;
+  readonly #request = new Int32Array(RECORD_WORDS);
+  readonly #answer = new Int32Array(RECORD_WORDS);
+  readonly #frame = new Int32Array(1);
+  #cleaner: FrameCleaner | undefined;
+  #areFramesAwaited = false;
+  #isStopped = false;
+
+  constructor(
+    runtime: Runtime,
+    table: TableFile,
+    shared: SharedArrayBuffer,
+    options: SlowPathStart,
+  ) {
+    const { threads } = runtime;
+    const plan = planRings(threads, table.facts.frames, options.zeroedTarget);
+    this.#runtime = runtime;
+    this.#table = table;
+    this.#options = options;
+    this.#requests = threads.consumer(shared, plan.requestsAt, plan.requests);
+    this.#answers = threads.producer(shared, plan.answersAt, plan.answers);
+    this.#zeroed = threads.producer(shared, plan.zeroedAt, plan.zeroed);
+    this.#zeroedRecords = plan.zeroed.records;
+    this.#retired = threads.consumer(shared, plan.retiredAt, plan.retired);
+    this.#chooser = new AddressChooser({
+      pagesPerRegion: table.pagesPerRegion,
+      bucketMask: table.pages.bucketMask,
+      commitLimit: options.commitLimit,
+    });
+  }
+
+  /** Ranges, counts per bucket and free frames, all from the tables. */
+  readTables(frames: Frames): void {
+    const { pages, regions } = this.#table;
+    const used = verify(this.#table);
+    assert(typeof used !== 'string', 'the main thread has verified the tables before');
+    for (const grant of regions.list()) this.#chooser.addRegion(grant.space, grant.region);
+    for (let at = pages.next(0); at >= 0; at = pages.next(at + ENTRY_WORDS)) {
+      this.#chooser.note(pages.spaceOf(at), pages.pageOf(at));
+    }
+    const cleaner = new FrameCleaner({
+      frames,
+      zeroed: this.#zeroed,
+      ringRecords: this.#zeroedRecords,
+      target: this.#options.zeroedTarget,
+      firstFresh: this.#options.isUsed ? frames.count : 0,
+    });
+    if (this.#options.isUsed) {
+      for (let frame = 0; frame < used.length; frame++) {
+        if (used[frame] === 0) cleaner.retire(frame);
+      }
+    }
+    this.#cleaner = cleaner;
+    this.#say(AnswerKind.READY);
+  }
+
+  async run(): Promise<void> {
+    const cleaner = this.#cleaner;
+    assert(cleaner !== undefined, 'tables are read first');
+    while (!this.#isStopped) {
+      while (this.#requests.take(this.#request)) this.#execute(this.#request);
+      while (this.#retired.take(this.#frame)) cleaner.retire(this.#frame[0] as number);
+      this.#tellFrames();
+      if (cleaner.hasWork) {
+        cleaner.step();
+        await this.#runtime.threads.pausePoint();
+      } else if (this.#requests.waiting() === 0) {
+        await this.#requests.wait(SLEEP_MS_MAX);
+      }
+    }
+  }
+
+  #execute(request: Int32Array): void {
+    const space = (request[REQUEST.space] as number) >>> 0;
+    const region = request[REQUEST.region] as number;
+    const pages = request[REQUEST.pages] as number;
+    const page = pageOfRecord(request, REQUEST.pageLow);
+    switch (request[REQUEST.kind]) {
+      case RequestKind.ALLOCATE:
+        this.#allocate(request[REQUEST.id] as number, space, region, pages, page);
+        break;
+      case RequestKind.RELEASE:
+        this.#chooser.release(space, page, pages);
+        break;
+      case RequestKind.ADD_REGION:
+        this.#chooser.addRegion(space, region);
+        break;
+      case RequestKind.DROP_REGION:
+        this.#chooser.dropRegion(space, region);
+        break;
+      case RequestKind.NUDGE:
+        if (request[REQUEST.id] === 1) this.#areFramesAwaited = true;
+        break;
+      case RequestKind.STOP:
+        this.#isStopped = true;
+        break;
+      default:
+        assert(false, 'request of an unknown kind');
+    }
+  }
+
+  #allocate(id: number, space: number, region: number, pages: number, wish: number): void {
+    const first = this.#chooser.choose(space, region, pages, wish);
+    this.#answer[ANSWER.id] = id;
+    this.#answer[ANSWER.retries] = this.#chooser.retries;
+    if (first >= 0) putPage(this.#answer, ANSWER.pageLow, first);
+    else this.#answer.fill(-1, ANSWER.pageLow, ANSWER.pageHigh + 1);
+    this.#say(AnswerKind.ALLOCATED);
+  }
+
+  #tellFrames(): void {
+    if (!this.#areFramesAwaited || this.#zeroed.room() === this.#zeroedRecords) return;
+    this.#areFramesAwaited = false;
+    this.#say(AnswerKind.FRAMES_READY);
+  }
+
+  #say(kind: number): void {
+    this.#answer[ANSWER.kind] = kind;
+    const done = this.#answers.submit(this.#answer);
+    assert(done, 'more answers than requests may be outstanding');
+    this.#answers.ring();
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * The frames of a memory node: one memory file, mapped in pieces of 1 GiB, cut into frames of one
+ * page each. A piece holds a power of two of frames, so that a frame's place costs a shift.
+ *
+ *   frame 0 .. n-1 -> piece 0 | frame n .. 2n-1 -> piece 1 | ...
+ */
+
+import { assert } from '../../base/assert.js';
+import { MAPPING_BYTES_MAX, type Mapping, type MemoryFile } from '../../runtime/memory.js';
+
+export class Frames {
+  readonly pageBytes: number;
+  readonly count: number;
+  readonly #pieces: Mapping[] = [];
+  readonly #pageShift: number;
+  readonly #pieceShift: number;
+  readonly #pieceMask: number;
+
+  constructor(file: MemoryFile, pageBytes: number, count: number) {
+    const perPiece = MAPPING_BYTES_MAX / pageBytes;
+    assert(Number.isInteger(Math.log2(perPiece)), 'page size is a power of two, at most a piece');
+    assert(file.bytes >= count * pageBytes, 'memory file is shorter than its frames');
+    this.pageBytes = pageBytes;
+    this.count = count;
+    this.#pageShift = Math.log2(pageBytes);
+    this.#pieceShift = Math.log2(perPiece);
+    this.#pieceMask = perPiece - 1;
+    const end = count * pageBytes;
+    for (let at = 0; at < end; at += MAPPING_BYTES_MAX) {
+      this.#pieces.push(file.map(at, Math.min(MAPPING_BYTES_MAX, end - at)));
+    }
+  }
+
+  /** The mapping that holds the frame. */
+  piece(frame: number): Mapping {
+    return this.#pieces[frame >>> this.#pieceShift] as Mapping;
+  }
+
+  /** Where in its piece the frame begins, in bytes: below 2^30. */
+  offset(frame: number): number {
+    return (frame & this.#pieceMask) << this.#pageShift;
+  }
+}

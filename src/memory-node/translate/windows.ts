@@ -1,0 +1,88 @@
+/**
+ * The windows of a memory node: who may do what with which space. A data request names its window
+ * by a number; the arrays here are what the path of a request looks at.
+ *
+ * A window belongs to one client process and is good for one epoch, the node's incarnation. So a
+ * number from before a restart, or one that is now another client's, opens nothing.
+ */
+
+import { assert } from '../../base/assert.js';
+
+/** All windows of a node; each costs 24 bytes. */
+const WINDOWS_MAX = 65536;
+/** So that one client cannot take them all. */
+const WINDOWS_PER_CLIENT_MAX = 4096;
+
+export class Windows {
+  readonly epoch: number;
+  /** Indexed by window; a window that is not open has client 0, which no client has. */
+  readonly clients: Float64Array;
+  /** The space's part of word 1 of its page-table entries. */
+  readonly spaceWords: Int32Array;
+  /** Bits of the flags word: what this client may do with pages that allow it too. */
+  readonly rights: Int32Array;
+  readonly #spaces: Float64Array;
+  /** Numbers that were closed are used again last, so that a late request rather finds nothing. */
+  readonly #closed: number[] = [];
+  #next = 0;
+  /** Every window of every client: `space/rights` to number. */
+  readonly #ofClient = new Map<number, Map<string, number>>();
+  open = 0;
+
+  constructor(epoch: number, windowsMax = WINDOWS_MAX) {
+    this.epoch = epoch;
+    this.clients = new Float64Array(windowsMax);
+    this.spaceWords = new Int32Array(windowsMax);
+    this.rights = new Int32Array(windowsMax);
+    this.#spaces = new Float64Array(windowsMax);
+  }
+
+  /** The window of this client for the space, made if there is none; -1 when there are too many. */
+  openFor(client: number, space: number, spaceWord: number, rightsBits: number): number {
+    assert(client > 0, 'client numbers begin at 1');
+    const own = this.#ofClient.get(client) ?? new Map<string, number>();
+    const key = `${space}/${rightsBits}`;
+    const known = own.get(key);
+    if (known !== undefined) return known;
+    if (own.size >= WINDOWS_PER_CLIENT_MAX) return -1;
+    const window = this.#unusedNumber();
+    if (window < 0) return -1;
+    this.#ofClient.set(client, own.set(key, window));
+    this.clients[window] = client;
+    this.spaceWords[window] = spaceWord;
+    this.rights[window] = rightsBits;
+    this.#spaces[window] = space;
+    this.open += 1;
+    return window;
+  }
+
+  #unusedNumber(): number {
+    if (this.#next < this.clients.length) return this.#next++;
+    return this.#closed.shift() ?? -1;
+  }
+
+  /** False if the client has no such window. */
+  close(client: number, window: number): boolean {
+    if (client === 0 || this.clients[window] !== client) return false;
+    const own = this.#ofClient.get(client);
+    own?.delete(`${this.#spaces[window]}/${this.rights[window]}`);
+    if (own?.size === 0) this.#ofClient.delete(client);
+    this.clients[window] = 0;
+    this.#closed.push(window);
+    this.open -= 1;
+    return true;
+  }
+
+  closeClient(client: number): void {
+    for (const window of [...(this.#ofClient.get(client)?.values() ?? [])]) {
+      this.close(client, window);
+    }
+  }
+
+  closeSpace(space: number): void {
+    for (let window = 0; window < this.#next; window++) {
+      const client = this.clients[window] as number;
+      if (client !== 0 && this.#spaces[window] === space) this.close(client, window);
+    }
+  }
+}
