@@ -78,7 +78,7 @@ export class Allocation {
       if (region === 0) {
         if (grants === GRANTS_MAX || known.isHopeless) break;
         grants += 1;
-        const granted = await this.#grant(1, known.near, deadline);
+        const granted = await this.#grant({ count: 1, bytes, near: known.near }, deadline);
         if (typeof granted === 'number') return this.#refuse(granted, lastStatus);
         region = (granted[0] as Part).region;
       }
@@ -109,9 +109,12 @@ export class Allocation {
     return isWithin && this.#parts.regions.state(region) === 'serving' ? region : 0;
   }
 
-  async #grant(count: number, near: string, deadline: number): Promise<Part[] | Status> {
+  async #grant(
+    wanted: { readonly count: number; readonly bytes: number; readonly near: string },
+    deadline: number,
+  ): Promise<Part[] | Status> {
     const { control, regions, space } = this.#parts;
-    const answer = await control.grant(space, count, near, deadline);
+    const answer = await control.grant(space, wanted, deadline);
     if (answer.status !== Status.Ok) {
       if (answer.status === Status.NoSpace) return answer.status;
       throw control.failure('grant of memory', answer.status, answer.reason);
@@ -121,7 +124,7 @@ export class Allocation {
       regions.learn(region, nodeId, address, state);
       parts.push({ region, address: region * REGION_BYTES, bytes: REGION_BYTES });
     }
-    if (parts.length !== count) return Status.NoSpace;
+    if (parts.length !== wanted.count) return Status.NoSpace;
     return parts.sort((a, b) => a.region - b.region);
   }
 
@@ -155,7 +158,7 @@ export class Allocation {
 
   async #allocLarge(bytes: number, deadline: number): Promise<number> {
     const count = Math.ceil(bytes / REGION_BYTES);
-    const granted = await this.#grant(count, '', deadline);
+    const granted = await this.#grant({ count, bytes: REGION_BYTES, near: '' }, deadline);
     if (typeof granted === 'number') throw failed('no memory node has room', granted);
     const last = granted[count - 1] as Part;
     granted[count - 1] = { ...last, bytes: bytes - (count - 1) * REGION_BYTES };

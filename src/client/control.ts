@@ -120,14 +120,14 @@ export class Control {
     return { status: Status.Ok, reason: '', regions };
   }
 
-  /** Regions that lie side by side, new ones, for this space. */
+  /** New regions for this space, side by side; `bytes` is what each must have room for. */
   async grant(
     space: number,
-    count: number,
-    near: string,
+    wanted: { readonly count: number; readonly bytes: number; readonly near: string },
     deadline: number,
   ): Promise<RegionsAnswer> {
-    const reply = await this.call(MessageType.GrantRegions, { space, count, near }, deadline);
+    const request = { space, ...wanted };
+    const reply = await this.call(MessageType.GrantRegions, request, deadline);
     if (reply.status !== Status.Ok) return { ...reply, regions: [] };
     return { status: Status.Ok, reason: '', regions: placesOf(reply) };
   }

@@ -96,7 +96,7 @@ export class Rack {
 
   /** The page size of a space is that of its first region, which takes a node that has joined. */
   async #waitForNode(what: string, space: number, deadline: number): Promise<void> {
-    const granted = await this.#control.grant(space, 1, '', deadline);
+    const granted = await this.#control.grant(space, { count: 1, bytes: 0, near: '' }, deadline);
     if (granted.status === Status.Ok) return;
     if (this.#runtime.clock.now() + JOIN_POLL_MS >= deadline) {
       const remedy = 'start a memory node: memrack memory-node --join ADDRESS --memory SIZE';
