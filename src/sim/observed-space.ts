@@ -36,8 +36,8 @@ export interface DrivenSpace {
   fence(): Promise<unknown>;
 }
 
-/** Words whose history is checked in full within a large transfer: the borders, and some. */
-const PROBE_EVERY = 509;
+/** Of the words of large transfers every so many have their history checked in full. */
+const PROBE_EVERY = 2_039;
 
 /** An operation on one word that is under way. */
 interface Begun {
@@ -88,6 +88,7 @@ export class ObservedSpace {
   readonly pageBytes: number;
   readonly #space: DrivenSpace;
   readonly #journal: Journal;
+  readonly #probesOf: Map<number, readonly number[]> = new Map();
   readonly #nowMs: () => number;
   readonly #noteOutcome: NoteOutcome;
 
@@ -302,19 +303,26 @@ export class ObservedSpace {
     }
   }
 
-  /** Both ends of the range, both sides of every page border in it, and some between. */
+  /** The places of the range whose history is kept in full. */
   #probes(allocation: Allocation, firstWord: number, words: number): number[] {
     const end = firstWord + words;
-    const places = new Set([firstWord, end - 1]);
+    return this.probes(allocation).filter((place) => place >= firstWord && place < end);
+  }
+
+  /** Both sides of every page border, and some between; the same for every operation. */
+  probes(allocation: Allocation): readonly number[] {
+    const known = this.#probesOf.get(allocation.id);
+    if (known !== undefined) return known;
+    const places = new Set<number>();
     const perPage = this.pageBytes / WORD_BYTES;
-    const firstBorder = Math.ceil((firstWord + 1) / perPage) * perPage;
-    for (let border = firstBorder; border < end; border += perPage) {
-      places.add(border - 1).add(border);
+    for (let border = 0; border < allocation.wordCount; border += perPage) {
+      places.add(border).add(border + perPage - 1);
     }
-    const firstProbe = Math.ceil(firstWord / PROBE_EVERY) * PROBE_EVERY;
-    for (let place = firstProbe; place < end; place += PROBE_EVERY) places.add(place);
+    for (let place = 0; place < allocation.wordCount; place += PROBE_EVERY) places.add(place);
     for (const place of allocation.counters) places.delete(place);
-    return [...places];
+    const probes = [...places].sort((a, b) => a - b);
+    this.#probesOf.set(allocation.id, probes);
+    return probes;
   }
 
   async #ended(verb: string, promise: Promise<unknown>): Promise<Ended> {

@@ -3,7 +3,7 @@
  * frames and addresses go from hand to hand; some take all there is and must be refused cleanly.
  */
 
-import type { Allocation } from '../journal.js';
+import type { Allocation, Ended } from '../journal.js';
 import { type ObservedSpace } from '../observed-space.js';
 import { type ClientProgram, inLanes, isGiven, type Workload } from './workload.js';
 
@@ -30,8 +30,8 @@ export class Tenancy {
     }
     const { space, allocation } = prng.pick(this.#held);
     const choice = prng.below(100);
-    if (choice < 40) await this.#write(space, allocation);
-    else if (choice < 70) await this.#read(space, allocation);
+    if (choice < 40) this.#noteLoss(allocation, await this.#write(space, allocation));
+    else if (choice < 70) this.#noteLoss(allocation, await this.#read(space, allocation));
     else if (choice < 80) await this.#forbid(space, allocation);
     else await this.giveBack();
   }
@@ -49,31 +49,41 @@ export class Tenancy {
     this.#held.push({ space, allocation: given });
     if (prng.chance(500_000)) await space.readRange(given, 0, given.wordCount);
     // A first touch by a small write: the rest of the page must be zeros then too.
-    await space.writeWord(given, prng.below(given.wordCount));
+    await space.writeWord(given, prng.pick(space.probes(given)));
     await space.readRange(given, 0, Math.min(given.wordCount, pageBytes / 8));
   }
 
-  #stretch(allocation: Allocation): [number, number] {
+  /** All of it, or a stretch that begins or ends at a word whose history is kept, or any. */
+  #stretch(space: ObservedSpace, allocation: Allocation): [number, number] {
     const { prng } = this.#client;
-    if (prng.chance(200_000)) return [0, allocation.wordCount];
-    const first = prng.below(allocation.wordCount);
-    const most = Math.min(allocation.wordCount - first, prng.pick([1, 16, 512, 8_192, 20_000]));
-    return [first, prng.between(1, most)];
+    const count = allocation.wordCount;
+    if (prng.chance(200_000)) return [0, count];
+    const words = Math.min(count, prng.between(1, prng.pick([1, 16, 512, 8_192, 20_000])));
+    const probe = prng.pick(space.probes(allocation));
+    const first = prng.pick([probe, probe - words + 1, prng.below(count)]);
+    const start = Math.max(0, Math.min(first, count - 1));
+    return [start, Math.min(words, count - start)];
   }
 
-  async #write(space: ObservedSpace, allocation: Allocation): Promise<void> {
-    await space.writeRange(allocation, ...this.#stretch(allocation));
+  #write(space: ObservedSpace, allocation: Allocation): Promise<Ended> {
+    return space.writeRange(allocation, ...this.#stretch(space, allocation));
   }
 
-  async #read(space: ObservedSpace, allocation: Allocation): Promise<void> {
-    await space.readRange(allocation, ...this.#stretch(allocation));
+  #read(space: ObservedSpace, allocation: Allocation): Promise<Ended> {
+    return space.readRange(allocation, ...this.#stretch(space, allocation));
+  }
+
+  /** What is lost need not be freed. */
+  #noteLoss(allocation: Allocation, ended: Ended): void {
+    const at = this.#held.findIndex((held) => held.allocation === allocation);
+    if (ended.code === 'DataLost' && at >= 0) this.#held.splice(at, 1);
   }
 
   /** Without awaiting between: calls of one client on the same pages keep their order. */
   async #forbid(space: ObservedSpace, allocation: Allocation): Promise<void> {
     const { prng } = this.#client;
     await space.protect(allocation, prng.pick(['none', 'r'] as const));
-    const place = prng.below(allocation.wordCount);
+    const place = prng.pick(space.probes(allocation));
     await Promise.all([space.writeWord(allocation, place), space.readWord(allocation, place)]);
     await space.protect(allocation, 'rw');
   }

@@ -15,7 +15,7 @@ export const large: Workload = {
   name: 'large',
   about: 'transfers over many pages in a rack that is nearly full',
   frames: [12, 32],
-  steps: 300,
+  steps: 600,
   blows: {
     cut: 30,
     corrupt: 15,

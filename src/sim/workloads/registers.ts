@@ -5,7 +5,7 @@
 
 import { defined } from '../../base/assert.js';
 import { type WordValue, ZERO } from '../checkers/history.js';
-import type { Allocation } from '../journal.js';
+import type { Allocation, Ended } from '../journal.js';
 import type { ObservedSpace } from '../observed-space.js';
 import { type ClientProgram, inLanes, share, type Workload } from './workload.js';
 
@@ -41,25 +41,36 @@ export class Registers {
     const { prng, board } = this.#client;
     const allocation = prng.pick(board.shared);
     const place = prng.pick(everyPage(HOT, allocation.wordCount));
-    if (allocation.counters.has(place)) await this.#count(allocation, place);
-    else await this.#use(allocation, place);
+    const isCounter = allocation.counters.has(place);
+    const ended = await (isCounter ? this.#count(allocation, place) : this.#use(allocation, place));
+    if (ended.code === 'DataLost') await this.#replace(allocation);
   }
 
-  async #count(allocation: Allocation, place: number): Promise<void> {
+  #count(allocation: Allocation, place: number): Promise<Ended> {
     const { prng } = this.#client;
-    if (prng.chance(300_000)) await this.#space.readWord(allocation, place);
-    else await this.#space.addWord(allocation, place, prng.between(1, 3));
+    if (prng.chance(300_000)) return this.#space.readWord(allocation, place);
+    return this.#space.addWord(allocation, place, prng.between(1, 3));
   }
 
-  async #use(allocation: Allocation, place: number): Promise<void> {
+  async #use(allocation: Allocation, place: number): Promise<Ended> {
     const key = `${allocation.id}/${place}`;
     const choice = this.#client.prng.below(100);
-    if (choice < 45) await this.#space.readWord(allocation, place);
-    else if (choice < 75) await this.#space.writeWord(allocation, place);
-    else await this.#space.swapWord(allocation, place, this.#seen.get(key) ?? ZERO);
-    const operations = defined(allocation.words.get(place)).operations;
+    let ended: Ended;
+    if (choice < 45) ended = await this.#space.readWord(allocation, place);
+    else if (choice < 75) ended = await this.#space.writeWord(allocation, place);
+    else ended = await this.#space.swapWord(allocation, place, this.#seen.get(key) ?? ZERO);
+    const { operations } = defined(allocation.words.get(place));
     const last = operations[operations.length - 1];
     if (last !== undefined) this.#seen.set(key, last.verb === 1 ? last.argument : last.result);
+    return ended;
+  }
+
+  /** Its node is gone for good: others take its place, and once in a while it is asked again. */
+  async #replace(allocation: Allocation): Promise<void> {
+    const { board } = this.#client;
+    const at = board.shared.indexOf(allocation);
+    if (at >= 0 && this.#client.prng.chance(800_000)) board.shared.splice(at, 1);
+    await share(this.#client, this.#space, 2, counterPlaces);
   }
 }
 

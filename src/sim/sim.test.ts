@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest';
+import { checkAll } from './checkers/all.js';
+import { ToyRack, type ToyBug } from './testing/toy-rack.js';
+import { WORKLOADS } from './workloads/all.js';
+
+async function play(seed: number, bug: ToyBug, workload: (typeof WORKLOADS)[number]) {
+  const rack = new ToyRack(seed, bug, 60);
+  await rack.run(workload, 3);
+  // The last look, which judges the counters.
+  for (const allocation of rack.journal.allocations) {
+    if (allocation.freeCalledAt !== Infinity) continue;
+    const space = rack.observed(allocation.space, 0);
+    for (const place of allocation.words.keys()) await readNow(rack, space, allocation, place);
+  }
+  checkAll(rack.journal, []);
+  return rack.journal;
+}
+
+async function readNow(
+  rack: ToyRack,
+  space: ReturnType<ToyRack['observed']>,
+  ...[allocation, place]: Parameters<ReturnType<ToyRack['observed']>['readWord']>
+): Promise<void> {
+  const idle = { name: 'read', steps: 0, about: '', frames: [1, 1], blows: {} };
+  const run = async (): Promise<void> => void (await space.readWord(allocation, place));
+  await rack.run({ ...idle, run } as never, 1);
+}
+
+describe('the workloads on a toy rack', () => {
+  it.each(WORKLOADS.map((workload) => workload.name))('%s finds nothing wrong', async (name) => {
+    const workload = WORKLOADS.find((one) => one.name === name) as (typeof WORKLOADS)[number];
+    for (let seed = 1; seed <= 3; seed++) {
+      const journal = await play(seed, 'none', workload);
+      expect(journal.violations).toEqual([]);
+      expect(journal.operations).toBeGreaterThan(700);
+    }
+  });
+
+  const bugs: [ToyBug, string][] = [
+    ['zeroing-skipped', 'alloc-free'],
+    ['addition-doubled', 'registers'],
+    ['write-lost', 'registers'],
+    ['refused-but-applied', 'large'],
+    ['given-twice', 'alloc-free'],
+    ['late-write', 'registers'],
+    ['wrong-place', 'alloc-free'],
+  ];
+  it.each(bugs)('%s is found', async (bug, name) => {
+    const workload = WORKLOADS.find((one) => one.name === name) as (typeof WORKLOADS)[number];
+    const rules = new Set<string>();
+    for (let seed = 1; seed <= 5; seed++) {
+      for (const { rule } of (await play(seed, bug, workload)).violations) rules.add(rule);
+    }
+    expect([...rules]).not.toEqual([]);
+    console.log(`${bug}: ${[...rules].join(', ')}`);
+  });
+});
