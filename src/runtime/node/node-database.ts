@@ -1,9 +1,10 @@
 /**
  * SQLite: one STRICT table per declared table, write-ahead log, every commit on disk before it
- * resolves. One process at a time: the file is locked for as long as it is open.
+ * resolves. One process at a time: a file beside it is locked for as long as it is open. (SQLite's
+ * own exclusive mode would go on until the collector has found the last statement.)
  */
 
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import { assert } from '../../base/assert.js';
@@ -17,12 +18,12 @@ import type {
   Value,
 } from '../database.js';
 import { DiskError } from '../disk.js';
+import { flock, LOCK_EXCLUSIVE_NOW } from './system.js';
 
 /** Stored as `user_version`: how declarations become tables. */
 const LAYOUT_VERSION = 1;
 
 const SQLITE_FULL = 13;
-const SQLITE_BUSY = 5;
 const SQLITE_CANTOPEN = 14;
 
 type Opener = new (path: string) => DatabaseSyncInstance;
@@ -30,16 +31,15 @@ type Opener = new (path: string) => DatabaseSyncInstance;
 export const nodeDatabases: Databases = {
   async open(folder, name, schema) {
     const Opener = await loadSqlite();
-    if (folder === undefined) return new NodeDatabase(new Opener(':memory:'), name, schema);
-    const path = join(folder, `${name}.sqlite`);
+    const memory = folder === undefined;
+    const path = memory ? ':memory:' : join(folder, `${name}.sqlite`);
     return told(`cannot open ${path}`, () => {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
-      const sqlite = new Opener(path);
+      if (!memory) mkdirSync(folder, { recursive: true, mode: 0o700 });
+      const lock = memory ? undefined : takeLock(path);
       try {
-        lock(sqlite);
-        return new NodeDatabase(sqlite, path, schema);
+        return new NodeDatabase(new Opener(path), { path, schema, lock });
       } catch (error) {
-        sqlite.close();
+        if (lock !== undefined) closeSync(lock);
         throw error;
       }
     });
@@ -56,13 +56,22 @@ async function loadSqlite(): Promise<Opener> {
   }
 }
 
-function lock(sqlite: DatabaseSyncInstance): void {
-  // In this order: with the exclusive mode first, the log's index needs no shared memory.
-  sqlite.exec('PRAGMA locking_mode = EXCLUSIVE');
-  sqlite.exec('PRAGMA journal_mode = WAL');
-  sqlite.exec('PRAGMA synchronous = FULL');
-  sqlite.exec('BEGIN EXCLUSIVE');
-  sqlite.exec('COMMIT');
+/** Taken until the descriptor is closed, or the process has ended however it ends. */
+function takeLock(path: string): number {
+  const lock = openSync(`${path}.lock`, 'a', 0o600);
+  if (flock(lock, LOCK_EXCLUSIVE_NOW) === 0) return lock;
+  closeSync(lock);
+  throw new DiskError(
+    'denied',
+    `another process uses ${path}; stop that process, or choose another folder`,
+  );
+}
+
+interface Opened {
+  readonly path: string;
+  readonly schema: Schema;
+  /** The descriptor of the lock; undefined in memory. */
+  readonly lock: number | undefined;
 }
 
 class NodeDatabase implements Database {
@@ -70,12 +79,16 @@ class NodeDatabase implements Database {
   readonly #path: string;
   readonly #schema: Schema;
   readonly #statements: Map<string, StatementSyncInstance> = new Map();
+  readonly #lock: number | undefined;
   #failure: DiskError | undefined;
 
-  constructor(sqlite: DatabaseSyncInstance, path: string, schema: Schema) {
+  constructor(sqlite: DatabaseSyncInstance, { path, schema, lock }: Opened) {
     this.#sqlite = sqlite;
     this.#path = path;
     this.#schema = schema;
+    this.#lock = lock;
+    sqlite.exec('PRAGMA journal_mode = WAL');
+    sqlite.exec('PRAGMA synchronous = FULL');
     this.#checkVersion();
     for (const [table, declaration] of Object.entries(schema)) this.#ensure(table, declaration);
   }
@@ -109,15 +122,29 @@ class NodeDatabase implements Database {
     if (!this.#sqlite.isOpen) return;
     this.#statements.clear();
     this.#sqlite.close();
+    if (this.#lock !== undefined) closeSync(this.#lock);
   }
 
   #transact(changes: readonly Change[]): void {
     this.#sqlite.exec('BEGIN IMMEDIATE');
-    for (const change of changes) {
-      if ('put' in change) this.#put(change.put, change.row);
-      else this.#remove(change.remove, change.key);
+    try {
+      for (const change of changes) {
+        if ('put' in change) this.#put(change.put, change.row);
+        else this.#remove(change.remove, change.key);
+      }
+      this.#sqlite.exec('COMMIT');
+    } catch (error) {
+      this.#rollBack();
+      throw error;
     }
-    this.#sqlite.exec('COMMIT');
+  }
+
+  #rollBack(): void {
+    try {
+      this.#sqlite.exec('ROLLBACK');
+    } catch {
+      // SQLite has done so itself, which it does after errors of the disk.
+    }
   }
 
   #put(table: string, row: Row): void {
@@ -206,17 +233,11 @@ function told<T>(what: string, act: () => T): T {
   } catch (error) {
     const { code, errcode, message } = error as Error & { code?: string; errcode?: number };
     if (code === undefined || error instanceof DiskError) throw error;
-    throw new DiskError(kindOf(code, errcode), `${what}: ${remedyOf(errcode)}${message}`);
+    throw new DiskError(kindOf(code, errcode), `${what}: ${message}`);
   }
 }
 
 function kindOf(code: string, errcode: number | undefined): DiskError['kind'] {
   if (errcode === SQLITE_FULL || code === 'ENOSPC') return 'full';
-  const denied = errcode === SQLITE_BUSY || errcode === SQLITE_CANTOPEN;
-  return denied || code === 'EACCES' || code === 'EPERM' ? 'denied' : 'io';
-}
-
-function remedyOf(errcode: number | undefined): string {
-  if (errcode !== SQLITE_BUSY) return '';
-  return 'another process uses it; stop that process, or choose another folder: ';
+  return errcode === SQLITE_CANTOPEN || code === 'EACCES' || code === 'EPERM' ? 'denied' : 'io';
 }

@@ -7,7 +7,7 @@
  */
 
 import dgram from 'node:dgram';
-import { unlinkSync } from 'node:fs';
+import { lstatSync, unlinkSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import net from 'node:net';
 import {
@@ -133,7 +133,7 @@ export class NodeNetwork implements Network {
       await listening(server, place);
     } catch (error) {
       const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-      if (!taken || place.kind !== 'unix' || (await answers(place.path))) {
+      if (!taken || place.kind !== 'unix' || !(await isAbandoned(place.path))) {
         throw networkError(`cannot listen on ${address}`, error);
       }
       // The file of a process that was killed: nobody answers there any more.
@@ -220,15 +220,16 @@ function listening(server: net.Server, place: Place): Promise<void> {
   });
 }
 
-/** Whether somebody accepts at a socket file. */
-function answers(path: string): Promise<boolean> {
+/** Whether the path is a socket at which nobody accepts. */
+function isAbandoned(path: string): Promise<boolean> {
+  if (!lstatSync(path).isSocket()) return Promise.resolve(false);
   return new Promise((resolve) => {
     const probe = net.connect({ path });
     probe.once('connect', () => {
       probe.destroy();
-      resolve(true);
+      resolve(false);
     });
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED'));
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
   });
 }
 

@@ -32,6 +32,9 @@ export const memfdCreate: (name: string, flags: number) => number = libc.func(
 );
 export const fallocate: (fd: number, mode: number, offset: number, bytes: number) => number =
   libc.func('int fallocate(int fd, int mode, int64 offset, int64 bytes)');
+export const flock: (fd: number, operation: number) => number = libc.func(
+  'int flock(int fd, int operation)',
+);
 const mmap: (
   address: null,
   bytes: number,
@@ -61,6 +64,7 @@ export const EPOLL_CTL_DEL = 2;
 export const EPOLLIN = 1;
 export const MFD_CLOEXEC = 1;
 export const FALLOC_PUNCH_HOLE_KEEP_SIZE = 0x3;
+export const LOCK_EXCLUSIVE_NOW = 2 | 4;
 export const PR_SET_PDEATHSIG = 1;
 export const SIGKILL = 9;
 export const EAGAIN = 11;

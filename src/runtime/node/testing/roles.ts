@@ -1,0 +1,65 @@
+/** Roles for tests of processes. */
+
+import type { RoleMain } from '../../runtime.js';
+import { runRole } from '../run-role.js';
+
+const idle = { address: '', stop: () => Promise.resolve() };
+
+/** Stays until it is ended. */
+const sleeper: RoleMain<unknown> = async (runtime, config) => {
+  setInterval(() => {}, 1000);
+  runtime.processes.ready({ pid: runtime.processes.pid, config });
+  return idle;
+};
+
+/** Starts a sleeper and tells its process number. */
+const parent: RoleMain<unknown> = async (runtime) => {
+  const child = runtime.processes.spawn({ role: 'sleeper', config: null });
+  runtime.processes.ready(await child.ready);
+  return idle;
+};
+
+/** Adds one to the first word of a memory file that was handed over. */
+const adder: RoleMain<{ handle: number }> = async (runtime, { handle }) => {
+  const file = runtime.memory.adopt(handle);
+  const { wide } = file.map(0, file.bytes);
+  Atomics.add(wide, 0, 1n);
+  runtime.processes.ready({ name: file.name, bytes: file.bytes });
+  return idle;
+};
+
+/** Ends before it is ready. */
+const failing: RoleMain<unknown> = async (runtime) => runtime.processes.exit(7);
+
+/** Answers each request of 48 bytes, or of 64 KiB, with as many bytes as it asks for. */
+const server: RoleMain<{ address: string }> = async (runtime, config) => {
+  const listener = await runtime.network.listen(config.address, () => ({
+    received(stream, input, start, end) {
+      let at = start;
+      while (end - at >= 8) {
+        const bytes = input.words[at >> 2] as number;
+        const reply = input.words[(at >> 2) + 1] as number;
+        if (end - at < bytes) break;
+        const to = stream.reserve(reply);
+        if (to < 0) {
+          stream.pause();
+          break;
+        }
+        stream.output.words[to >> 2] = reply;
+        stream.commit(reply);
+        at += bytes;
+      }
+      stream.flush();
+      return at - start;
+    },
+    drained: (stream) => stream.resume(),
+    closed() {},
+  }));
+  runtime.processes.ready(listener.address);
+  return { address: listener.address, stop: () => listener.close() };
+};
+
+await runRole(
+  { sleeper, parent, adder, failing, server },
+  { rolesEntry: process.argv[1] ?? '', logLevel: 'error' },
+);
