@@ -29,6 +29,8 @@ type Tables = Map<string, Table>;
 interface Stored {
   readonly tables: Tables;
   readonly schema: Map<string, string>;
+  /** One at a time: it is locked for as long as it is open. */
+  open: boolean;
 }
 
 function keyOf(declaration: TableDeclaration, row: Row): string {
@@ -83,18 +85,20 @@ export class DatabaseStore {
   open(path: string, schema: Schema): Stored {
     let stored = this.#stored.get(path);
     if (stored === undefined) {
-      stored = { tables: new Map(), schema: new Map() };
+      stored = { tables: new Map(), schema: new Map(), open: false };
       this.#stored.set(path, stored);
     }
+    if (stored.open) throw new DiskError('denied', `another process uses ${path}`);
     for (const [name, declaration] of Object.entries(schema)) {
       const text = JSON.stringify([declaration.columns, declaration.key]);
       const before = stored.schema.get(name);
       if (before !== undefined && before !== text) {
-        throw new DiskError('io', `table ${name} of ${path} has other columns`);
+        throw new DiskError('denied', `table ${name} of ${path} has other columns`);
       }
       stored.schema.set(name, text);
       if (!stored.tables.has(name)) stored.tables.set(name, new Map());
     }
+    stored.open = true;
     return stored;
   }
 }
@@ -194,6 +198,7 @@ class SimulatedDatabase implements Database {
 
   /** The process ends with a commit under way: it was in time, or it was not. */
   #interrupt(): void {
+    this.#stored.open = false;
     const first = this.#waiting[0];
     if (first === undefined) return;
     const { kernel, machine, prng } = this.#store;
@@ -205,6 +210,7 @@ class SimulatedDatabase implements Database {
     if (!this.#open) return;
     while (this.#waiting.length > 0) await this.#lastOfWaiting();
     this.#open = false;
+    this.#stored.open = false;
     this.#forget();
   }
 

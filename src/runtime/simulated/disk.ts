@@ -207,6 +207,20 @@ export class DiskStore {
     return folder;
   }
 
+  /** The folder and those above it, as far as they are missing. */
+  makeFolders(path: string): void {
+    let folder = this.#root;
+    for (const name of namesOf(path)) {
+      let entry = folder.current.get(name);
+      if (entry === undefined) {
+        entry = new Folder();
+        folder.change(new Map([[name, entry]]));
+      }
+      if (!(entry instanceof Folder)) throw new DiskError('exists', `${path} is a file`);
+      folder = entry;
+    }
+  }
+
   usedBytes(folder: Folder = this.#root): number {
     let bytes = 0;
     for (const entry of folder.current.values()) {
@@ -462,13 +476,7 @@ export class SimulatedDisk implements Disk {
   }
 
   makeFolder(path: string): Promise<void> {
-    return this.#run(this.#store.knobs.diskUs, () => {
-      const { folder, name } = this.#store.locate(path);
-      const entry = folder.current.get(name);
-      if (entry instanceof Folder) return;
-      if (entry !== undefined) throw new DiskError('exists', `${path} is a file`);
-      folder.change(new Map([[name, new Folder()]]));
-    });
+    return this.#run(this.#store.knobs.diskUs, () => this.#store.makeFolders(path));
   }
 
   flushDirectory(path: string): Promise<void> {

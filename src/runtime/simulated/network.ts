@@ -122,7 +122,7 @@ export class Fabric {
       throw new NetworkError('in-use', `${text} is in use`);
     }
     if (!isAnyHost(address.host) && this.#machineOf(machine, address) !== machine) {
-      throw new NetworkError('failed', `${address.host} is not an address of this machine`);
+      throw new NetworkError('invalid', `${address.host} is not an address of this machine`);
     }
     if (address.port !== 0) {
       if (!taken.has(key(machine, address))) return text;
