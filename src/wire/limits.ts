@@ -45,6 +45,8 @@ export const RECORD_KEEP_MS = 60_000;
 
 /** Connections that one process serves; each costs up to 1.5 MiB of buffers while it is busy. */
 export const SESSIONS_MAX = 4096;
+/** Clients that one process knows at a time: those connected, and those that may return. */
+export const CLIENT_SLOTS_MAX = SESSIONS_MAX + RECORDS_CLOSED_MAX;
 /** A connection that has not said hello by then is closed: it is not one of ours. */
 export const HELLO_WITHIN_MS = 5_000;
 /** A link whose requests stay unanswered for this long makes a new connection. */

@@ -95,17 +95,23 @@ export const Refusal = struct('Refusal', 0, { reason: text(limits.REASON_BYTES_M
 // -------------------------------------------------------------------------------------- hello
 
 /** The first request of every connection; nothing else is sent before its reply. */
-export const HelloRequest = struct('HelloRequest', 40, {
-  versionMin: u16, // The versions that the client speaks.
-  versionMax: u16,
-  capabilities: u32, // Bits of `Capability` that the client knows.
-  client: u53, // Random, chosen when the client's process started.
-  connection: u32, // Number of this connection: rises with each that this client opens.
-  previous: u32, // The connection whose requests are still open at the client, or 0.
-  acknowledged: u32, // The highest sequence of `previous` whose reply has arrived; 0: none.
-  reserved: pad(4),
-  instance: u53, // `instance` of the process that `previous` led to, or 0.
-});
+export const HelloRequest = struct(
+  'HelloRequest',
+  40,
+  {
+    versionMin: u16, // The versions that the client speaks.
+    versionMax: u16,
+    capabilities: u32, // Bits of `Capability` that the client knows.
+    client: u53, // Random, chosen when the client's process started.
+    connection: u32, // Number of this connection: rises with each that this client opens.
+    previous: u32, // The connection whose requests are still open at the client, or 0.
+    acknowledged: u32, // The highest sequence of `previous` whose reply has arrived; 0: none.
+    reserved: pad(4),
+    instance: u53, // `instance` of the process that `previous` led to, or 0.
+  },
+  (hello) =>
+    hello.connection > hello.previous && hello.client > 0 ? null : 'a number that no client gives',
+);
 
 /** What became of one write, atomic or call that the client may have missed. */
 export const MissedResult = struct('MissedResult', 16, {

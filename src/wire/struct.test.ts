@@ -79,9 +79,9 @@ test('says what is wrong with a value', () => {
   expect(wrong({ at: 'ü'.repeat(151) })).toContain('at takes 302');
   expect(wrong({ at: '\ud800' })).toContain('surrogate');
   expect(wrong({ blob: new Uint8Array(101) })).toContain('blob');
-  expect(wrong({ elements: Array.from({ length: 11 }, () => ({ number: 1, name: '' })) })).toContain(
-    '11 elements',
-  );
+  expect(
+    wrong({ elements: Array.from({ length: 11 }, () => ({ number: 1, name: '' })) }),
+  ).toContain('11 elements');
   expect(wrong({ elements: [{ number: -1, name: '' }] })).toContain('elements[0]: number');
   expect(wrong({ count: 13 })).toBe('count is 13');
 });

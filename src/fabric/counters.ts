@@ -1,0 +1,88 @@
+/** What an endpoint has done since its start, as plain numbers for status and metrics. */
+
+export const MALFORMED_KINDS = [
+  'magic',
+  'length',
+  'checksum',
+  'version',
+  'message',
+  'sequence',
+  'hello',
+  'body',
+] as const;
+export type MalformedKind = (typeof MALFORMED_KINDS)[number];
+
+export interface FabricCounters {
+  // As the serving side.
+  sessionsOpened: number;
+  sessionsClosed: number;
+  /** Turned away because there were too many. */
+  sessionsRefused: number;
+  /** Closed because no hello came in time. */
+  helloLate: number;
+  /** Hellos answered with a refusal: a lower number than one known, or no common version. */
+  hellosRefused: number;
+  /** Earlier connections of a client that a newer one has ended. */
+  fenced: number;
+  framesReceived: number;
+  messagesExecuted: number;
+  /** Results that a client asked for after it had missed them. */
+  resultsReplayed: number;
+  /** Times a session waited because its client did not read. */
+  outputFull: number;
+  clientsForgotten: number;
+
+  // As the asking side.
+  connectionsMade: number;
+  connectionsLost: number;
+  connectsFailed: number;
+  /** Connections given up because nothing was answered for too long. */
+  silences: number;
+  operationsSent: number;
+  /** Sent again after a reconnect, because they had not been executed or can be repeated. */
+  operationsResent: number;
+  /** Known from the node's record to have been executed. */
+  operationsRecovered: number;
+  outcomesUnknown: number;
+  deadlinesPassed: number;
+  windowsRenewed: number;
+
+  /** Connections closed because of what came over them, on either side. */
+  readonly malformed: Record<MalformedKind, number>;
+}
+
+export function createCounters(): FabricCounters {
+  return {
+    sessionsOpened: 0,
+    sessionsClosed: 0,
+    sessionsRefused: 0,
+    helloLate: 0,
+    hellosRefused: 0,
+    fenced: 0,
+    framesReceived: 0,
+    messagesExecuted: 0,
+    resultsReplayed: 0,
+    outputFull: 0,
+    clientsForgotten: 0,
+    connectionsMade: 0,
+    connectionsLost: 0,
+    connectsFailed: 0,
+    silences: 0,
+    operationsSent: 0,
+    operationsResent: 0,
+    operationsRecovered: 0,
+    outcomesUnknown: 0,
+    deadlinesPassed: 0,
+    windowsRenewed: 0,
+    malformed: {
+      magic: 0,
+      length: 0,
+      checksum: 0,
+      version: 0,
+      message: 0,
+      sequence: 0,
+      hello: 0,
+      body: 0,
+    },
+  };
+}

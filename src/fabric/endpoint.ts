@@ -1,0 +1,137 @@
+/**
+ * Where a process meets the others: what it serves, where it listens, and one link to every remote
+ * that it asks. A process has one endpoint.
+ */
+
+import { assert } from '../base/assert.js';
+import type { Address, Listener, Stream, StreamHandler } from '../runtime/network.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { SESSIONS_MAX } from '../wire/limits.js';
+import type { CallType } from '../wire/messages.js';
+import { ClientTable } from './clients.js';
+import { createCounters, type FabricCounters } from './counters.js';
+import type { Link, Peer } from './link.js';
+import type { CallHandler, DataHandler } from './serve.js';
+import { type Serving, Session } from './session.js';
+import { type Asking, TcpLink } from './tcp-link.js';
+
+export interface EndpointOptions {
+  /** Random, of this process; drawn when missing. */
+  readonly clientId?: number;
+  /** How many times this memory was adopted; told to every client. 0 for what is no memory node. */
+  readonly incarnation?: number;
+}
+
+export interface Endpoint {
+  readonly clientId: number;
+  readonly counters: FabricCounters;
+  /** Connections that are served at the moment. */
+  readonly sessions: number;
+  /** Registers the handler of one call; before `listen`. */
+  serve<T extends CallType>(type: T, handler: CallHandler<T>): void;
+  /** Registers what executes data messages; before `listen`. */
+  serveData(handler: DataHandler): void;
+  /** Accepts connections; may be called for several addresses. Rejects with `NetworkError`. */
+  listen(address: Address): Promise<Listener>;
+  /** One link per remote, connected when first used, and again whenever it must be. */
+  link(address: Address): Link;
+  peer(address: Address): Peer;
+  /** Ends all links, sessions and listeners. */
+  close(): Promise<void>;
+}
+
+export function createEndpoint(runtime: Runtime, options: EndpointOptions = {}): Endpoint {
+  return new StreamEndpoint(runtime, options);
+}
+
+class StreamEndpoint implements Endpoint {
+  readonly clientId: number;
+  readonly counters: FabricCounters = createCounters();
+  readonly #serving: Serving;
+  readonly #asking: Asking;
+  readonly #links = new Map<Address, TcpLink>();
+  readonly #listeners = new Set<Listener>();
+  #connections = 0;
+
+  constructor(runtime: Runtime, options: EndpointOptions) {
+    const { counters } = this;
+    const instance = runtime.entropy.u53();
+    this.clientId = options.clientId ?? runtime.entropy.u53();
+    const clients = new ClientTable(runtime, counters, instance, (slot, client) =>
+      this.#serving.data?.forgotten(slot, client),
+    );
+    this.#serving = {
+      runtime,
+      counters,
+      clients,
+      calls: new Map(),
+      data: undefined,
+      instance,
+      incarnation: options.incarnation ?? 0,
+      sessions: new Set(),
+    };
+    const nextConnection = () => ++this.#connections;
+    this.#asking = { runtime, counters, client: this.clientId, nextConnection };
+  }
+
+  get sessions(): number {
+    return this.#serving.sessions.size;
+  }
+
+  serve<T extends CallType>(type: T, handler: CallHandler<T>): void {
+    assert(!this.#serving.calls.has(type), 'a call has two handlers');
+    this.#serving.calls.set(type, handler as unknown as CallHandler<CallType>);
+  }
+
+  serveData(handler: DataHandler): void {
+    assert(this.#serving.data === undefined, 'data messages have two handlers');
+    this.#serving.data = handler;
+  }
+
+  async listen(address: Address): Promise<Listener> {
+    const accept = (stream: Stream) => this.#accept(stream);
+    const listener = await this.#serving.runtime.network.listen(address, accept);
+    this.#listeners.add(listener);
+    return listener;
+  }
+
+  #accept(stream: Stream): StreamHandler {
+    if (this.#serving.sessions.size >= SESSIONS_MAX) {
+      this.counters.sessionsRefused++;
+      stream.close('too many connections');
+      return REFUSING;
+    }
+    const session = new Session(this.#serving, stream);
+    this.#serving.sessions.add(session);
+    this.counters.sessionsOpened++;
+    return session;
+  }
+
+  link(address: Address): Link {
+    const known = this.#links.get(address);
+    if (known !== undefined) return known;
+    const link = new TcpLink(this.#asking, address, () => this.#links.delete(address));
+    this.#links.set(address, link);
+    return link;
+  }
+
+  peer(address: Address): Peer {
+    return this.link(address);
+  }
+
+  async close(): Promise<void> {
+    for (const link of [...this.#links.values()]) link.close();
+    const closing = [...this.#listeners].map((listener) => listener.close());
+    this.#listeners.clear();
+    for (const session of [...this.#serving.sessions]) session.end('the process is ending');
+    await Promise.all(closing);
+    this.#serving.clients.clear();
+  }
+}
+
+/** For a stream that is closed before it has begun. */
+const REFUSING: StreamHandler = {
+  received: (_stream, _input, start, end) => end - start,
+  drained: () => undefined,
+  closed: () => undefined,
+};

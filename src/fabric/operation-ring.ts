@@ -1,0 +1,120 @@
+/**
+ * The operations of one link, oldest first, in typed arrays: those that were sent and are not
+ * answered, then those that wait.
+ *
+ *   head            sent             tail          positions, ever growing; `place` is the index
+ *   | sent ... sent | waiting ...    |
+ *
+ * It starts small and doubles up to its limit; an operation costs no object. Between two calls of
+ * a sink the arrays may have been replaced: take them anew from the ring.
+ */
+
+import { assert } from '../base/assert.js';
+import { IN_FLIGHT_MAX, QUEUE_MAX } from '../wire/limits.js';
+import type { CompletionSink, Window } from './link.js';
+
+/** What became of a place in the ring. */
+export const WAITING = 0;
+export const SENT = 1;
+/** Told before it was sent; to be skipped. */
+export const DROPPED = 2;
+
+const PLACES_AT_FIRST = 256;
+/** Sent ones and waiting ones, and a power of two. */
+const PLACES_MAX = 2 * QUEUE_MAX;
+
+assert(PLACES_MAX >= QUEUE_MAX + IN_FLIGHT_MAX);
+
+export class OperationRing {
+  head = 0;
+  sent = 0;
+  tail = 0;
+  type = new Uint8Array(PLACES_AT_FIRST);
+  state = new Uint8Array(PLACES_AT_FIRST);
+  /** 0 until it was sent for the first time. */
+  sequence = new Uint32Array(PLACES_AT_FIRST);
+  token = new Float64Array(PLACES_AT_FIRST);
+  address = new Float64Array(PLACES_AT_FIRST);
+  bytes = new Uint32Array(PLACES_AT_FIRST);
+  /** Where in `buffer` the bytes begin. */
+  start = new Float64Array(PLACES_AT_FIRST);
+  deadline = new Float64Array(PLACES_AT_FIRST);
+  /** Four words each, as they go into the message. */
+  operands = new Int32Array(PLACES_AT_FIRST * 4);
+  /** Undefined once the operation was told; a sent one then waits for its reply alone. */
+  sink = nothings<CompletionSink>(PLACES_AT_FIRST);
+  /** Where a read goes, what a write carries, the body of a call. */
+  buffer = nothings<Uint8Array>(PLACES_AT_FIRST);
+  window = nothings<Window>(PLACES_AT_FIRST);
+  #mask = PLACES_AT_FIRST - 1;
+
+  /** The index in the arrays of a position. */
+  place(position: number): number {
+    return position & this.#mask;
+  }
+
+  get waiting(): number {
+    return this.tail - this.sent;
+  }
+
+  /** The place of a new operation at the end; the caller fills it. */
+  push(): number {
+    if (this.tail - this.head > this.#mask) this.#grow();
+    const place = this.tail++ & this.#mask;
+    this.state[place] = WAITING;
+    this.sequence[place] = 0;
+    return place;
+  }
+
+  /** Lets go of what the place refers to. */
+  clear(place: number): void {
+    this.sink[place] = undefined;
+    this.buffer[place] = undefined;
+    this.window[place] = undefined;
+  }
+
+  /** Moves the head over what was dropped before it was sent. */
+  skipDropped(): void {
+    while (this.head < this.tail && this.state[this.place(this.head)] === DROPPED) {
+      this.head++;
+      if (this.sent < this.head) this.sent = this.head;
+    }
+  }
+
+  /**
+   * Twice as many places. Each array becomes two copies of itself: whichever half a position falls
+   * into now, its operation is there; the other copy is let go of.
+   */
+  #grow(): void {
+    const places = (this.#mask + 1) * 2;
+    assert(places <= PLACES_MAX, 'the caller checks how many wait');
+    this.#mask = places - 1;
+    this.type = doubled(this.type, new Uint8Array(places));
+    this.state = doubled(this.state, new Uint8Array(places));
+    this.sequence = doubled(this.sequence, new Uint32Array(places));
+    this.token = doubled(this.token, new Float64Array(places));
+    this.address = doubled(this.address, new Float64Array(places));
+    this.bytes = doubled(this.bytes, new Uint32Array(places));
+    this.start = doubled(this.start, new Float64Array(places));
+    this.deadline = doubled(this.deadline, new Float64Array(places));
+    this.operands = doubled(this.operands, new Int32Array(places * 4));
+    this.sink = this.sink.concat(this.sink);
+    this.buffer = this.buffer.concat(this.buffer);
+    this.window = this.window.concat(this.window);
+    const end = this.head + places;
+    for (let position = this.tail; position < end; position++) this.clear(this.place(position));
+  }
+}
+
+function doubled<T extends { readonly length: number; set(from: T, at: number): void }>(
+  old: T,
+  made: T,
+): T {
+  made.set(old, 0);
+  made.set(old, old.length);
+  return made;
+}
+
+function nothings<T>(places: number): (T | undefined)[] {
+  return new Array<T | undefined>(places).fill(undefined);
+}

@@ -1,0 +1,18 @@
+/**
+ * Bugs that can be planted, so that the simulation proves that it would find them. All false, and
+ * each asked only where the right code would have stopped (or off the data path), so that a
+ * product without planted bugs pays nothing worth measuring.
+ */
+
+export const fabricFaults = {
+  /** A frame with a wrong checksum is taken as it is. */
+  checksumNotVerified: false,
+  /** A client sends again what the node's record says was executed. */
+  recordIgnored: false,
+  /** After a reconnect the first two reads that are repeated get each other's replies. */
+  replyMatchedWrong: false,
+  /** A new connection of a client does not stop its earlier one. */
+  oldConnectionNotFenced: false,
+  /** A write is answered first and applied a millisecond later. */
+  acknowledgedBeforeApplied: false,
+};

@@ -1,0 +1,124 @@
+/** What the fabric knows of each kind of operation: its message, and how it ends untold. */
+
+import { type Outcome, Status, STATUS_FACTS, type StatusName } from '../base/status.js';
+import { assert } from '../base/assert.js';
+import { FrameWriter, padded } from '../wire/frame.js';
+import {
+  CALLS,
+  CompareAndSwapRequest,
+  FetchAndAddRequest,
+  isCallType,
+  isDataType,
+  MessageType,
+  ReadRequest,
+} from '../wire/messages.js';
+import type { OperationRing } from './operation-ring.js';
+
+const OUTCOMES: readonly Outcome[] = (Object.keys(Status) as StatusName[]).map(
+  (name) => STATUS_FACTS[name].outcome,
+);
+const TWO_32 = 2 ** 32;
+
+assert(
+  CompareAndSwapRequest.offsets.expected === 16 && CompareAndSwapRequest.offsets.desired === 24,
+);
+assert(FetchAndAddRequest.offsets.delta === 16);
+
+export const outcomeOf = (status: number): Outcome => OUTCOMES[status] ?? 'unknown';
+
+/** Whether doing it twice is as good as once, so that it may be sent again when in doubt. */
+export function isRepeatable(type: number): boolean {
+  if (isCallType(type)) return CALLS[type].repeatable;
+  return !changesBytes(type);
+}
+
+/** Writes and atomics: what may not be applied twice, nor overtake a read of the same bytes. */
+export function changesBytes(type: number): boolean {
+  return type > MessageType.Read && type < MessageType.Reserve;
+}
+
+/** How an operation ends that was sent and not answered in time, or never will be. */
+export function statusUnanswered(type: number): Status {
+  return isRepeatable(type) ? Status.Timeout : Status.OutcomeUnknown;
+}
+
+/** The length of the body of its request. */
+export function requestBodyBytes(ring: OperationRing, place: number): number {
+  const type = ring.type[place] as number;
+  switch (type) {
+    case MessageType.Read:
+    case MessageType.Reserve:
+      return ReadRequest.fixedBytes;
+    case MessageType.Write:
+      return ReadRequest.fixedBytes + padded(ring.bytes[place] as number);
+    case MessageType.CompareAndSwap:
+      return CompareAndSwapRequest.fixedBytes;
+    case MessageType.FetchAndAdd:
+      return FetchAndAddRequest.fixedBytes;
+    default:
+      return isDataType(type) ? 0 : (ring.bytes[place] as number);
+  }
+}
+
+/** Appends the request in `place`; `writer.room` has said that it fits. */
+export function appendRequest(
+  writer: FrameWriter,
+  ring: OperationRing,
+  place: number,
+  sequence: number,
+  copy: Copy,
+): void {
+  const type = ring.type[place] as number;
+  const body = requestBodyBytes(ring, place);
+  const at = writer.bodyAt;
+  const buffer = ring.buffer[place];
+  if (!isDataType(type)) {
+    if (buffer !== undefined) copy(writer.output.bytes, at, buffer, 0, body);
+    writer.append(type, 0, sequence, 0, body);
+    return;
+  }
+  if (type > MessageType.Reserve) {
+    writer.append(type, 0, sequence, 0, 0);
+    return;
+  }
+  const window = ring.window[place];
+  assert(window !== undefined, 'a data operation without a window');
+  const words = writer.output.words;
+  const word = at >> 2;
+  const address = ring.address[place] as number;
+  const bytes = ring.bytes[place] as number;
+  words[word] = address;
+  words[word + 1] = address / TWO_32;
+  words[word + 2] = bytes;
+  words[word + 3] = window.epoch;
+  if (type === MessageType.Write && buffer !== undefined) {
+    copy(
+      writer.output.bytes,
+      at + ReadRequest.fixedBytes,
+      buffer,
+      ring.start[place] as number,
+      bytes,
+    );
+  } else if (body > ReadRequest.fixedBytes) {
+    const { operands } = ring;
+    const from = place * 4;
+    words[word + 4] = operands[from] as number;
+    words[word + 5] = operands[from + 1] as number;
+    if (type === MessageType.CompareAndSwap) {
+      words[word + 6] = operands[from + 2] as number;
+      words[word + 7] = operands[from + 3] as number;
+    }
+  }
+  // Of a write only the data is not a multiple of 8: its padding is what `append` clears.
+  const length = type === MessageType.Write ? ReadRequest.fixedBytes + bytes : body;
+  writer.append(type, 0, sequence, window.id, length);
+}
+
+/** `runtime.memory.copy`. */
+export type Copy = (
+  target: Uint8Array,
+  targetStart: number,
+  source: Uint8Array,
+  sourceStart: number,
+  bytes: number,
+) => void;
