@@ -1,0 +1,194 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { localApi } from '../../controller/local-api.js';
+import type { ControllerApi } from '../../controller/api.js';
+import { FINDINGS } from '../../controller/findings.js';
+import { FakeRack } from '../../controller/testing/fake-rack.js';
+import { createHttpApp } from './app.js';
+import { ROUTES } from './routes.js';
+import * as schemas from './schemas.js';
+
+interface Asking {
+  readonly method?: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: string;
+}
+
+async function start(options: { api?: ControllerApi | undefined; listenHost?: string } = {}) {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  const clock = { now: () => rack.nowMs, wall: () => 0 };
+  const address = 'tcp://127.0.0.1:7070';
+  const api = localApi(controller, { clock, address, machine: 'm', isDurable: true });
+  const failures: unknown[] = [];
+  const app = createHttpApp({
+    api: () => ('api' in options ? options.api : api),
+    listenHost: options.listenHost ?? '127.0.0.1',
+    failed: (error) => failures.push(error),
+  });
+  const ask = async (path: string, { method = 'GET', headers = {}, body }: Asking = {}) => {
+    const init = { method, headers: { host: 'localhost:7070', ...headers } };
+    const request = new Request(`http://localhost${path}`, body === undefined ? init : { ...init, body });
+    const response = await app.fetch(request);
+    const text = await response.text();
+    const isJson = response.headers.get('content-type')?.includes('json') === true;
+    return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : text };
+  };
+  const post = (path: string, body: unknown) =>
+    ask(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  return { rack, controller, ask, post, failures };
+}
+
+test('healthz is 200 only while a node serves', async () => {
+  const { rack, controller, ask } = await start();
+  expect(await ask('/healthz')).toMatchObject({ status: 503, body: { state: 'down' } });
+  await controller.membership.join(rack.joinRequest('n1'));
+  expect(await ask('/healthz')).toMatchObject({ status: 200, body: { state: 'serving' } });
+  rack.nowMs += 6_001;
+  expect((await ask('/healthz')).status).toBe(503);
+  const starting = await start({ api: undefined });
+  expect(await starting.ask('/healthz')).toMatchObject({ status: 503, body: { code: 'Unavailable' } });
+});
+
+test('spaces are created, listed and removed', async () => {
+  const { post, ask } = await start();
+  expect(await post('/v1/spaces', { name: 'photos' })).toMatchObject({ status: 201 });
+  expect(await post('/v1/spaces', { name: 'photos' })).toMatchObject({ status: 200 });
+  expect((await ask('/v1/spaces')).body).toMatchObject([{ name: 'photos', kind: 'dram' }]);
+  expect((await ask('/v1/spaces/photos', { method: 'DELETE' })).status).toBe(204);
+  expect((await ask('/v1/spaces')).body).toEqual([]);
+  expect(await ask('/v1/spaces/photos', { method: 'DELETE' })).toMatchObject({
+    status: 404,
+    body: { code: 'NotFound' },
+  });
+});
+
+test('every refusal is JSON with a code, a message and a remedy', async () => {
+  const { post, ask } = await start();
+  const json = { 'content-type': 'application/json' };
+  const refused = [
+    [await ask('/v2/nothing'), 404],
+    [await ask('/v1/status', { method: 'PUT' }), 405],
+    [await ask('/v1/status', { method: 'OPTIONS' }), 405],
+    [await ask('/v1/openapi.json', { method: 'POST' }), 405],
+    [await ask('/v1/files?limit=0'), 400],
+    [await ask('/v1/files?limit=1.5'), 400],
+    [await ask('/v1/files?limt=1'), 400],
+    [await post('/v1/spaces', { name: 'a b' }), 400],
+    [await post('/v1/spaces', { nam: 'a' }), 400],
+    [await post('/v1/spaces', { name: 'a', kind: 'persistent' }), 501],
+    [await post('/v1/spaces', { name: 'a', pageBytes: 70_000 }), 400],
+    [await post('/v1/spaces', []), 400],
+    [await ask('/v1/spaces', { method: 'POST', headers: json, body: '{' }), 400],
+    [await ask('/v1/spaces', { method: 'POST', headers: { 'content-type': 'text/plain' }, body: '{}' }), 415],
+    [await post('/v1/spaces', { name: 'a'.repeat(70_000) }), 413],
+  ] as const;
+  for (const [answer, status] of refused) {
+    expect(answer.status, answer.text).toBe(status);
+    expect(schemas.errorSchema.safeParse(answer.body).success, answer.text).toBe(true);
+    expect(answer.headers.get('access-control-allow-origin')).toBeNull();
+  }
+  expect(refused[1][0].headers.get('allow')).toBe('HEAD, GET');
+});
+
+test('a foreign Host or Origin is refused, whatever is asked', async () => {
+  const { ask } = await start({ listenHost: 'rack.lan' });
+  for (const host of ['localhost', '127.0.0.1:7070', '[::1]:7070', 'RACK.lan:7070', '127.9.9.9']) {
+    expect((await ask('/v1/status', { headers: { host } })).status, host).toBe(200);
+  }
+  const foreign = ['evil.example', 'localhost.evil.example', '10.0.0.1', '', 'localhost:x', '127.0.0.1.nip.io'];
+  for (const host of foreign) {
+    for (const path of ['/v1/status', '/healthz', '/nothing', '/v1/openapi.json']) {
+      expect(await ask(path, { headers: { host } }), host).toMatchObject({
+        status: 403,
+        body: { code: 'Denied' },
+      });
+    }
+  }
+  const from = (origin: string) => ask('/v1/status', { headers: { origin } });
+  expect((await from('http://localhost:7070')).status).toBe(200);
+  for (const origin of ['http://evil.example', 'null', 'http://localhost:8080', 'file://']) {
+    expect((await from(origin)).status, origin).toBe(403);
+  }
+});
+
+test('on all addresses, any bare address names us and no foreign name does', async () => {
+  const { ask } = await start({ listenHost: '0.0.0.0' });
+  expect((await ask('/v1/status', { headers: { host: '10.1.2.3:7070' } })).status).toBe(200);
+  expect((await ask('/v1/status', { headers: { host: '[fe80::1]:7070' } })).status).toBe(200);
+  expect((await ask('/v1/status', { headers: { host: 'evil.example' } })).status).toBe(403);
+});
+
+test('answers are what the document says', async () => {
+  const { rack, controller, ask, post } = await start();
+  await controller.membership.join(rack.joinRequest('n1'));
+  controller.hosts.join({ id: 'h1', address: 'tcp://10.0.0.9:1', pid: 4, machine: 'other' });
+  const space = (await post('/v1/spaces', { name: 's' })).body as { id: number };
+  await controller.regions.grant({ space: space.id, count: 2, bytes: 0, near: '' });
+  await controller.files.put([
+    { key: 'a/ü?&', space: space.id, address: 5, length: 6, sha256: '' },
+    { key: 'b', space: space.id, address: 5, length: 6, sha256: '' },
+  ]);
+  await controller.membership.ended('n1', rack.joinRequest('n1').memoryId);
+  for (const route of ROUTES.filter(({ method }) => method === 'GET')) {
+    const { status, body } = await ask(route.path);
+    const schema = route.answers[status];
+    if (schema !== undefined) expect(schema.safeParse(body).error, route.path).toBeUndefined();
+    else expect(typeof body).toBe('string');
+  }
+  const nodes = (await ask('/v1/nodes')).body as { id: string; pid?: number }[];
+  expect(nodes.map(({ id, pid }) => [id, pid])).toEqual([
+    ['h1', undefined],
+    ['n1', 1],
+  ]);
+  expect((await ask('/v1/files?prefix=a%2F%C3%BC&limit=1')).body).toMatchObject({
+    files: [{ key: 'a/ü?&' }],
+    more: false,
+  });
+  expect((await ask('/v1/files?limit=1')).body).toMatchObject({ more: true });
+  const codes = ((await ask('/v1/status')).body as { findings: { code: string }[] }).findings;
+  expect(codes.map(({ code }) => code)).toEqual(['NO_NODES', 'DATA_LOST']);
+});
+
+test('the document names every route and nothing is left unresolved', async () => {
+  const { ask } = await start();
+  const document = (await ask('/v1/openapi.json')).body as {
+    openapi: string;
+    paths: Record<string, Record<string, { responses: object }>>;
+  };
+  expect(document.openapi).toBe('3.1.0');
+  for (const { method, path } of ROUTES) {
+    const operation = document.paths[path.replace(':name', '{name}')]?.[method.toLowerCase()];
+    expect(operation?.responses).toBeDefined();
+  }
+  expect(JSON.stringify(document)).not.toContain('#/$defs');
+});
+
+test('metrics are in the text format, with labels escaped', async () => {
+  const { rack, controller, ask } = await start();
+  await controller.membership.join(rack.joinRequest('n1'));
+  const { text, headers } = await ask('/metrics');
+  expect(headers.get('content-type')).toContain('version=0.0.4');
+  expect(text).toContain('# TYPE memrack_up gauge\nmemrack_up 1\n');
+  expect(text).toContain('memrack_node_lent_bytes{node="n1"} 1073741824\n');
+  expect(text).toContain('memrack_findings{code="NO_NODES"} 0\n');
+  const sample = /^[a-z_]+(\{[a-z]+="[^"\n]*"\})? -?[0-9.e+]+$/;
+  for (const line of text.trimEnd().split('\n')) {
+    expect(line.startsWith('# ') || sample.test(line), line).toBe(true);
+  }
+});
+
+test('a bug within a route is a 500 without its insides, and is told', async () => {
+  const api = { status: () => { throw new Error('secret'); } } as unknown as ControllerApi;
+  const { ask, failures } = await start({ api });
+  const { status, text } = await ask('/v1/status');
+  expect(status).toBe(500);
+  expect(text).not.toContain('secret');
+  expect(failures).toHaveLength(1);
+});
+
+test('every finding has its section in the documentation, and nothing else has', () => {
+  const page = readFileSync(new URL('../../../docs/status-codes.md', import.meta.url), 'utf8');
+  const sections = [...page.matchAll(/^## (.+)$/gm)].map((match) => match[1]);
+  expect(sections.sort()).toEqual(Object.keys(FINDINGS).sort());
+});

@@ -1,0 +1,139 @@
+/**
+ * The HTTP API of the controller: `createHttpApp(...).fetch` takes a request and gives a response.
+ * It knows no sockets; who has some hands requests to it.
+ */
+import { Hono, type Context } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { z } from 'zod';
+import type { ControllerApi } from '../../controller/api.js';
+import { badRequest, HttpRefusal, httpRefusal, STARTING, type ErrorBody } from './errors.js';
+import { EXPOSITION_CONTENT_TYPE } from './exposition.js';
+import { refuseForeign } from './guards.js';
+import { openApiDocument } from './openapi.js';
+import { ROUTES, type Answer, type Route } from './routes.js';
+import { noQuerySchema } from './schemas.js';
+
+/** The largest body is a space's name with a few words around it. */
+const BODY_BYTES_MAX = 64 * 1024;
+const DOCUMENT_PATH = '/v1/openapi.json';
+
+export interface HttpAppOptions {
+  /** Undefined until the controller has started. */
+  readonly api: () => ControllerApi | undefined;
+  /** The host that the controller was told to listen on. */
+  readonly listenHost: string;
+  /** Told of a bug of ours: an exception that is no refusal. */
+  readonly failed: (error: unknown) => void;
+}
+
+export function createHttpApp(options: HttpAppOptions): Hono {
+  const app = new Hono();
+  app.use('*', async (c, next) => {
+    const refusal = refuseForeign(c.req.raw.headers, options.listenHost);
+    if (refusal !== undefined) throw refusal;
+    await next();
+    c.res.headers.set('cache-control', 'no-store');
+    c.res.headers.set('x-content-type-options', 'nosniff');
+  });
+  app.use('*', bodyLimit({ maxSize: BODY_BYTES_MAX, onError: refuseLargeBody }));
+  const document = openApiDocument(ROUTES);
+  app.get(DOCUMENT_PATH, (c) => c.json(document));
+  for (const route of ROUTES) {
+    app.on(route.method, route.path, (c) => answer(c, route, options));
+  }
+  refuseOtherMethods(app);
+  app.notFound((c) => send(c, notFound(c.req.path)));
+  app.onError((error, c) => {
+    if (error instanceof HttpRefusal) return send(c, error);
+    options.failed(error);
+    return send(c, internal());
+  });
+  return app;
+}
+
+async function answer(c: Context, route: Route, { api }: HttpAppOptions): Promise<Response> {
+  const controller = api();
+  if (controller === undefined) throw httpRefusal(STARTING);
+  const query = parsed('query', route.query ?? noQuerySchema, c.req.query());
+  const body = route.body === undefined ? undefined : parsed('body', route.body, await json(c));
+  const name = c.req.param('name') ?? '';
+  return respond(c, await route.run(controller, { name, query, body }));
+}
+
+function respond(c: Context, { status, body }: Answer): Response {
+  if (body === undefined) return c.body(null, 204);
+  const code = status as ContentfulStatusCode;
+  if (typeof body === 'string') return c.body(body, code, { 'content-type': EXPOSITION_CONTENT_TYPE });
+  return c.json(body, code);
+}
+
+function parsed(where: 'query' | 'body', schema: z.ZodType, value: unknown): unknown {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map(({ path, message }) =>
+    path.length === 0 ? message : `${path.join('.')}: ${message}`,
+  );
+  throw badRequest(
+    `the ${where} is wrong: ${problems.join('; ').slice(0, 500)}`,
+    `see ${DOCUMENT_PATH} for what is allowed`,
+  );
+}
+
+async function json(c: Context): Promise<unknown> {
+  const type = (c.req.header('content-type') ?? '').split(';')[0]?.trim().toLowerCase();
+  if (type !== 'application/json') {
+    throw new HttpRefusal(415, {
+      code: 'Invalid',
+      message: 'the body is not declared to be JSON',
+      remedy: 'send the header content-type: application/json',
+    });
+  }
+  try {
+    return JSON.parse(await c.req.text()) as unknown;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw badRequest('the body is not JSON', `see ${DOCUMENT_PATH} for an example`);
+  }
+}
+
+function refuseOtherMethods(app: Hono): void {
+  const methods = new Map<string, string[]>([[DOCUMENT_PATH, ['GET']]]);
+  for (const { path, method } of ROUTES) {
+    methods.set(path, [...(methods.get(path) ?? []), method]);
+  }
+  for (const [path, allowed] of methods) {
+    app.all(path, (c) => {
+      const allow = allowed.includes('GET') ? ['HEAD', ...allowed] : allowed;
+      const message = `${c.req.method} is not possible on ${c.req.path}`;
+      const remedy = `use ${allowed.join(' or ')}`;
+      const body = { code: 'Unsupported', message, remedy } as const;
+      return send(c, new HttpRefusal(405, body, { allow: allow.join(', ') }));
+    });
+  }
+}
+
+function refuseLargeBody(c: Context): Response {
+  const message = `the body is larger than ${BODY_BYTES_MAX} bytes`;
+  const remedy = 'send less; contents of files go over the protocol, not over HTTP';
+  return send(c, new HttpRefusal(413, { code: 'Invalid', message, remedy }, { connection: 'close' }));
+}
+
+function notFound(path: string): HttpRefusal {
+  const message = `there is nothing at ${path.slice(0, 100)}`;
+  const remedy = `see ${DOCUMENT_PATH} for all paths`;
+  return new HttpRefusal(404, { code: 'NotFound', message, remedy });
+}
+
+function internal(): HttpRefusal {
+  const body: ErrorBody = {
+    code: 'Internal',
+    message: 'the controller has a bug here',
+    remedy: "report it with the controller's log",
+  };
+  return new HttpRefusal(500, body);
+}
+
+function send(c: Context, { status, body, headers }: HttpRefusal): Response {
+  return c.json(body, status as ContentfulStatusCode, { ...headers });
+}

@@ -1,0 +1,132 @@
+/**
+ * The routes of the API: path, schemas, and what each does. The application, its check of methods
+ * and the OpenAPI document are made from this list. A `run` is a plain function over the
+ * controller's interface; what it gives back is sent as it is.
+ */
+import type { z } from 'zod';
+import type { ControllerApi } from '../../controller/api.js';
+import { isRefusal } from '../../controller/refusal.js';
+import { httpRefusal } from './errors.js';
+import { exposition } from './exposition.js';
+import * as schemas from './schemas.js';
+
+export interface Answer {
+  readonly status: number;
+  /** Sent as JSON; a string as plain text in the format of Prometheus. */
+  readonly body: unknown;
+}
+
+export interface Asked {
+  /** From the path, decoded. */
+  readonly name: string;
+  /** Parsed by the route's schema. */
+  readonly query: unknown;
+  readonly body: unknown;
+}
+
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly path: string;
+  readonly summary: string;
+  readonly query?: z.ZodType;
+  readonly body?: z.ZodType;
+  /** What each successful status carries; undefined: text. */
+  readonly answers: Readonly<Record<number, z.ZodType | undefined>>;
+  readonly run: (api: ControllerApi, asked: Asked) => Answer | Promise<Answer>;
+}
+
+function found(body: unknown): Answer {
+  return { status: 200, body };
+}
+
+const healthz: Route = {
+  method: 'GET',
+  path: '/healthz',
+  summary: '200 once the rack serves, else 503.',
+  answers: { 200: schemas.healthSchema, 503: schemas.healthSchema },
+  run: (api) => {
+    const { state } = api.status();
+    return { status: state === 'down' ? 503 : 200, body: { state } };
+  },
+};
+
+const metrics: Route = {
+  method: 'GET',
+  path: '/metrics',
+  summary: 'Numbers for Prometheus.',
+  answers: { 200: undefined },
+  run: (api) => found(exposition(api.metrics())),
+};
+
+const status: Route = {
+  method: 'GET',
+  path: '/v1/status',
+  summary: 'Health, with findings and what to do about each.',
+  answers: { 200: schemas.statusSchema },
+  run: (api) => found(api.status()),
+};
+
+const nodes: Route = {
+  method: 'GET',
+  path: '/v1/nodes',
+  summary: 'Memory nodes and hosts, by id.',
+  answers: { 200: schemas.nodeSchema.array() },
+  run: (api) => found(api.members()),
+};
+
+const spaces: Route = {
+  method: 'GET',
+  path: '/v1/spaces',
+  summary: 'Address spaces, by name.',
+  answers: { 200: schemas.spaceSchema.array() },
+  run: (api) => found(api.spaces()),
+};
+
+const createSpace: Route = {
+  method: 'POST',
+  path: '/v1/spaces',
+  summary: 'Creates an address space: 201, or 200 if there is one of that name.',
+  body: schemas.newSpaceSchema,
+  answers: { 200: schemas.spaceSchema, 201: schemas.spaceSchema },
+  run: async (api, { body }) => {
+    const { name, kind, pageBytes } = body as z.infer<typeof schemas.newSpaceSchema>;
+    const result = await api.createSpace(name, kind, pageBytes);
+    if (isRefusal(result)) throw httpRefusal(result);
+    return { status: result.created ? 201 : 200, body: result.space };
+  },
+};
+
+const removeSpace: Route = {
+  method: 'DELETE',
+  path: '/v1/spaces/:name',
+  summary: 'Removes an address space and everything in it.',
+  answers: { 204: undefined },
+  run: async (api, { name }) => {
+    const result = await api.removeSpace(name);
+    if (isRefusal(result)) throw httpRefusal(result);
+    return { status: 204, body: undefined };
+  },
+};
+
+const files: Route = {
+  method: 'GET',
+  path: '/v1/files',
+  summary: 'The directory of files, by key, page by page.',
+  query: schemas.filesQuerySchema,
+  answers: { 200: schemas.filesSchema },
+  run: (api, { query }) => {
+    const { prefix, after, limit } = query as z.infer<typeof schemas.filesQuerySchema>;
+    return found(api.files(prefix, after, limit));
+  },
+};
+
+export const ROUTES: readonly Route[] = [
+  healthz,
+  metrics,
+  status,
+  nodes,
+  spaces,
+  createSpace,
+  removeSpace,
+  files,
+];

@@ -1,0 +1,100 @@
+/** What the API takes and gives, as schemas: the checks, the types and the document follow. */
+import { z } from 'zod';
+import { Status, type StatusName } from '../../base/status.js';
+import { PAGE_BYTES_MAX, PAGE_BYTES_MIN } from '../../wire/limits.js';
+import { FINDINGS, type FindingCode } from '../../controller/findings.js';
+
+const count = z.int().min(0);
+const bytes = count.describe('Bytes.');
+
+export const findingSchema = z.strictObject({
+  code: z
+    .enum(Object.keys(FINDINGS) as [FindingCode, ...FindingCode[]])
+    .describe('Stable; see docs/status-codes.md.'),
+  severity: z.enum(['info', 'warning', 'error']),
+  subject: z.string().describe('The id of a node or host, the name of a space, an address.'),
+  message: z.string(),
+  remedy: z.string(),
+});
+
+export const statusSchema = z.strictObject({
+  state: z
+    .enum(['serving', 'degraded', 'down'])
+    .describe('down: nothing can be read or written. degraded: a finding is an error.'),
+  findings: z.array(findingSchema),
+  findingsOmitted: count.describe('Findings beyond those listed.'),
+  nodes: z.strictObject({ serving: count, away: count, ended: count }),
+  hosts: count,
+  spaces: count,
+  regions: z.strictObject({ granted: count, lost: count }),
+  files: count,
+  bytesLent: bytes,
+  bytesUsed: bytes,
+  bytesCommitted: bytes.describe('Bytes promised by allocations; may exceed what is lent.'),
+  uptimeMs: count,
+});
+
+export const nodeSchema = z.strictObject({
+  id: z.string(),
+  kind: z.enum(['node', 'host']),
+  address: z.string(),
+  state: z.enum(['serving', 'away', 'ended']),
+  bytesLent: bytes,
+  bytesUsed: bytes,
+  bytesCommitted: bytes,
+  regions: count,
+  pageBytes: count.describe('0 for hosts.'),
+  incarnation: count.describe('Rises whenever the process that serves the memory is restarted.'),
+  machine: z.string(),
+  pid: count.optional().describe("Only of processes on the controller's machine."),
+});
+
+export const spaceSchema = z.strictObject({
+  id: count,
+  name: z.string(),
+  kind: z.string(),
+  pageBytes: count.describe('0 until the first region is granted.'),
+  regions: count,
+  regionsLost: count,
+  state: z.enum(['active', 'removing']),
+});
+
+export const newSpaceSchema = z.strictObject({
+  name: z.string(),
+  kind: z.string().default('dram').describe("Only 'dram' in this version."),
+  pageBytes: z
+    .union([z.literal(0), z.int().min(PAGE_BYTES_MIN).max(PAGE_BYTES_MAX)])
+    .default(0)
+    .describe('A power of two; 0: that of most of the memory of the rack.'),
+});
+
+export const fileSchema = z.strictObject({
+  key: z.string(),
+  space: count.describe('The id of the space that holds it.'),
+  address: count,
+  length: bytes,
+  sha256: z.string().describe('Hexadecimal, or empty.'),
+});
+
+export const filesQuerySchema = z.strictObject({
+  prefix: z.string().default(''),
+  after: z.string().default('').describe('Keys greater than this one.'),
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+});
+
+export const filesSchema = z.strictObject({
+  files: z.array(fileSchema),
+  more: z.boolean().describe('Ask again with `after` set to the last key.'),
+});
+
+export const healthSchema = z.strictObject({ state: z.enum(['serving', 'degraded', 'down']) });
+
+const codes = Object.keys(Status).filter((name) => name !== 'Ok') as Exclude<StatusName, 'Ok'>[];
+
+export const errorSchema = z.strictObject({
+  code: z.enum([...codes, 'Internal']),
+  message: z.string(),
+  remedy: z.string(),
+});
+
+export const noQuerySchema = z.strictObject({});
