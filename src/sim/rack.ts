@@ -65,7 +65,7 @@ export class SimulatedRack {
   #nodeConfig(index: number, machine: Machine): unknown {
     return {
       id: `n${index + 1}`,
-      join: this.controllerAddress,
+      join: [this.controllerAddress],
       listen: `tcp://${machine.host}:${NODE_PORT + index}`,
       memoryBytes: this.shape.frames * this.shape.pageBytes,
       pageBytes: this.shape.pageBytes,

@@ -1,0 +1,72 @@
+/** The page that says what the last run of the proof has shown. */
+
+import type { PartState, ProofState } from './proof-state.js';
+
+export function proofText(state: ProofState, machine: string): string {
+  const parts = Object.entries(state.parts);
+  const simulated = state.parts['simulated seeds that count'];
+  const planted = state.parts['planted bugs'];
+  const rows = parts.map(([name, { done, ms }]) => `| ${name} | ${done} | ${seconds(ms)} |`);
+  return [
+    '# What was proved, when, and how to do it again',
+    '',
+    'Written by `npm run proof`, which can be stopped at any time and goes on where it was.',
+    '',
+    `- Commit: ${state.commit}`,
+    `- Machine: ${machine}`,
+    '',
+    '| part | done without a failure | seconds |',
+    '|---|--:|--:|',
+    ...rows,
+    '',
+    ...(simulated === undefined ? [] : simulatedText(simulated)),
+    ...(planted === undefined ? [] : plantedText(planted)),
+  ].join('\n');
+}
+
+function simulatedText(part: PartState): string[] {
+  const sum = (name: string): number => part.sums[name] ?? 0;
+  const kinds = Object.keys(part.sums)
+    .filter((name) => name.endsWith(' mattered'))
+    .map((name) => name.slice('fault '.length, -' mattered'.length))
+    .sort();
+  const rows = kinds.map((kind) => {
+    const injected = sum(`fault ${kind} injected`);
+    return `| ${kind} | ${injected} | ${sum(`fault ${kind} mattered`)} |`;
+  });
+  const hours = (sum('simulated ms') / 3_600_000).toFixed(1);
+  return [
+    '## Simulation',
+    '',
+    'Each seed is a whole rack in one process (a controller, two or three memory nodes with their',
+    'supervisors, three or more clients with the real library), with faults, then calm, then an',
+    'audit through a client. A seed counts when it did at least 1,000 client operations and at',
+    'least 5 of its faults changed an outcome.',
+    '',
+    `${sum('seeds')} seeds, ${part.done} of them count; ${sum('operations')} client operations; ` +
+      `${sum('events')} events; ${hours} simulated hours; ${sum('run twice')} seeds were run ` +
+      'twice and took the same course.',
+    '',
+    '| fault | injected | changed an outcome |',
+    '|---|--:|--:|',
+    ...rows,
+    '',
+  ];
+}
+
+function plantedText(part: PartState): string[] {
+  return [
+    '## Planted bugs',
+    '',
+    'With assertions off, so that what found them is what clients saw.',
+    '',
+    '```',
+    ...part.lines,
+    '```',
+    '',
+  ];
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(0);
+}
