@@ -95,7 +95,8 @@ export class Allocations {
     if (!(request.bytes >= 1 && request.bytes <= regionBytes)) {
       return refusal(Status.Invalid, `one piece has 1 to ${regionBytes} bytes`);
     }
-    if (!this.#table.regions.holds(space, region)) return this.#regionNotHeld(space, region);
+    const epoch = this.#table.regions.epochOf(space, region);
+    if (epoch === undefined) return this.#regionNotHeld(space, region);
     const pages = Math.ceil(request.bytes / pageBytes);
     const wish = request.wish % pageBytes === 0 ? request.wish / pageBytes : 0;
     const { firstPage, retries } = await this.#source.choose({ space, region, pages, wish });
@@ -103,8 +104,10 @@ export class Allocations {
     if (firstPage < 0) {
       return refusal(Status.NoSpace, `no room for ${pages} pages in region ${region}`);
     }
-    // The space may have been removed meanwhile; the slow path was told after it had chosen.
-    if (!this.#table.regions.holds(space, region)) return this.#regionNotHeld(space, region);
+    // The region may have gone meanwhile; the slow path was told so after it had chosen.
+    if (this.#table.regions.epochOf(space, region) !== epoch) {
+      return this.#regionNotHeld(space, region);
+    }
     const isPiece = (flags & (AllocFlag.CONTINUATION | AllocFlag.CONTINUES)) !== 0;
     if (isPiece && wish !== 0 && firstPage !== wish) {
       this.#source.release(space, firstPage, pages);

@@ -1,0 +1,273 @@
+import { expect, test } from 'vitest';
+import { Status } from '../base/status.js';
+import { AllocFlag, MessageType } from '../wire/messages.js';
+import { BASE, Harness, PAGE, SPACE } from './testing/harness.js';
+
+const bytes = (...values: number[]) => Uint8Array.from(values);
+const start = (options = {}) => new Harness(options).start();
+
+test('what was written is read again; untouched pages read as zeros and take no frame', async () => {
+  const node = await start();
+  const at = await node.alloc(3);
+  expect((await node.data('read', { address: at + PAGE, bytes: 5 })).bytes).toEqual(
+    bytes(0, 0, 0, 0, 0),
+  );
+  expect(node.counters()['framesUsed']).toBe(0);
+  expect((await node.data('write', { address: at + 100, data: bytes(1, 2, 3) })).status).toBe(
+    Status.Ok,
+  );
+  const seen = await node.data('read', { address: at + 99, bytes: 5 });
+  expect(seen.bytes).toEqual(bytes(0, 1, 2, 3, 0));
+  expect(node.counters()).toMatchObject({ framesUsed: 1, pagesCommitted: 3, firstTouches: 1 });
+});
+
+test('atomics: the old value, wrapping at 2^64, no frame while nothing changes', async () => {
+  const node = await start();
+  const address = (await node.alloc(1)) + 64;
+  const cas = async (expected: bigint, desired: bigint) =>
+    (await node.data('compareAndSwap', { address, operands: [expected, desired] })).value;
+  expect(await cas(5n, 6n)).toBe(0n);
+  expect(await cas(0n, 0n)).toBe(0n);
+  expect((await node.data('fetchAndAdd', { address, operands: [0n] })).value).toBe(0n);
+  expect(node.counters()['framesUsed']).toBe(0);
+  expect(await cas(0n, 2n ** 64n - 1n)).toBe(0n);
+  expect((await node.data('fetchAndAdd', { address, operands: [3n] })).value).toBe(2n ** 64n - 1n);
+  expect((await node.data('read', { address, bytes: 8 })).bytes).toEqual(
+    bytes(2, 0, 0, 0, 0, 0, 0, 0),
+  );
+  const odd = await node.data('fetchAndAdd', { address: address + 4, operands: [1n] });
+  expect(odd.status).toBe(Status.Invalid);
+});
+
+test('what is not allowed changes nothing', async () => {
+  const node = await start();
+  const at = await node.alloc(2);
+  const status = async (request: object, verb: 'read' | 'write' = 'write') =>
+    (await node.data(verb, { address: at, data: bytes(1), ...request })).status;
+  expect(await status({ address: at + 2 * PAGE })).toBe(Status.NotAllocated);
+  expect(await status({ address: 0 })).toBe(Status.NotAllocated);
+  expect(await status({ address: at + PAGE - 1, data: bytes(1, 2) })).toBe(Status.Invalid);
+  expect(await status({ data: bytes() })).toBe(Status.Invalid);
+  expect(await status({ epoch: 99 })).toBe(Status.Stale);
+  expect(await status({ window: 1 })).toBe(Status.Stale);
+  expect(await status({ window: 2 ** 32 - 1 })).toBe(Status.Stale);
+  await node.windowOf(1);
+  expect(await status({ window: 1 })).toBe(Status.Stale);
+  await node.call(MessageType.Protect, { space: SPACE, address: at, bytes: 1, rights: 1 });
+  expect(await status({})).toBe(Status.Denied);
+  expect((await node.data('fetchAndAdd', { address: at, operands: [1n] })).status).toBe(
+    Status.Denied,
+  );
+  expect(await status({ bytes: 1 }, 'read')).toBe(Status.Ok);
+  await node.call(MessageType.Protect, { space: SPACE, address: at, bytes: 1, rights: 0 });
+  expect(await status({ bytes: 1 }, 'read')).toBe(Status.Denied);
+  expect(await status({ address: at + PAGE })).toBe(Status.Ok);
+  expect(node.counters()).toMatchObject({ framesUsed: 1, refusals: { Stale: 4, Denied: 3 } });
+});
+
+test('a window of fewer rights allows less', async () => {
+  const node = await start();
+  const address = await node.alloc(1);
+  const reply = await node.call(MessageType.OpenWindow, { space: SPACE, rights: 1 });
+  const window = reply.status === Status.Ok ? reply.window : -1;
+  expect((await node.data('read', { window, address, bytes: 1 })).status).toBe(Status.Ok);
+  expect((await node.data('write', { window, address, data: bytes(1) })).status).toBe(
+    Status.Denied,
+  );
+  expect((await node.call(MessageType.CloseWindow, { window })).status).toBe(Status.Ok);
+  expect((await node.call(MessageType.CloseWindow, { window })).status).toBe(Status.NotFound);
+  expect((await node.data('read', { window, address, bytes: 1 })).status).toBe(Status.Stale);
+  const none = await node.call(MessageType.OpenWindow, { space: SPACE + 1, rights: 1 });
+  expect(none.status).toBe(Status.NotFound);
+});
+
+test('wrong calls are refused: free, confirm, inspect, protect, alloc', async () => {
+  const node = await start();
+  const at = await node.alloc(3);
+  const on = (address: number) => ({ space: SPACE, address });
+  const statusOf = async (reply: Promise<{ status: number }>) => (await reply).status;
+  for (const address of [0, at + 1, at + PAGE, at + 3 * PAGE, BASE - PAGE]) {
+    expect(await statusOf(node.free(address))).toBe(Status.NotAllocated);
+    expect(await statusOf(node.call(MessageType.ConfirmAlloc, on(address)))).toBe(
+      Status.NotAllocated,
+    );
+  }
+  expect(await statusOf(node.call(MessageType.Inspect, on(at + 3 * PAGE)))).toBe(
+    Status.NotAllocated,
+  );
+  const inspected = await node.call(MessageType.Inspect, on(at + 2 * PAGE + 5));
+  expect(inspected).toMatchObject({ base: at, bytes: 3 * PAGE, flags: 0, rights: 3 });
+  const protect = (address: number, length: number) =>
+    statusOf(node.call(MessageType.Protect, { ...on(address), bytes: length, rights: 1 }));
+  expect(await protect(at + 1, 1)).toBe(Status.Invalid);
+  expect(await protect(at, 0)).toBe(Status.Invalid);
+  expect(await protect(at, 3 * PAGE + 1)).toBe(Status.NotAllocated);
+  expect(await protect(at, 3 * PAGE)).toBe(Status.Ok);
+  expect(await statusOf(node.tryAlloc(0))).toBe(Status.Invalid);
+  expect(await statusOf(node.tryAlloc(16385))).toBe(Status.Invalid);
+  expect(await statusOf(node.tryAlloc(1, { region: 2 }))).toBe(Status.NotFound);
+  expect(await node.free(at)).toMatchObject({ status: Status.Ok, bytes: 3 * PAGE });
+  expect(await statusOf(node.free(at))).toBe(Status.NotAllocated);
+});
+
+test('a wish is met where it is free, and else the address is another', async () => {
+  const node = await start();
+  expect(await node.alloc(2, { wish: BASE + 40 * PAGE })).toBe(BASE + 40 * PAGE);
+  const other = await node.alloc(2, { wish: BASE + 41 * PAGE });
+  expect([BASE + 40 * PAGE, BASE + 41 * PAGE]).not.toContain(other);
+  await node.alloc(1, { wish: 12345 });
+  const flags = AllocFlag.CONTINUATION;
+  const piece = await node.tryAlloc(1, { wish: BASE + 41 * PAGE, flags });
+  expect(piece.status).toBe(Status.NoSpace);
+  expect(node.counters()['pagesCommitted']).toBe(5);
+});
+
+test('memory that is full refuses, and promises are kept', async () => {
+  const node = await start({ frames: 4 });
+  const at = await node.alloc(8);
+  const write = async (page: number, slot = 0) =>
+    (await node.data('write', { slot, address: at + page * PAGE, data: bytes(page) })).status;
+  const reserve = (slot: number, pages: number) =>
+    node.data('reserve', { slot, address: at + 4 * PAGE, bytes: pages * PAGE });
+  expect((await reserve(1, 5)).status).toBe(Status.NotAllocated);
+  expect(await reserve(1, 3)).toMatchObject({ status: Status.Ok, value: 3n });
+  expect((await reserve(2, 2)).status).toBe(Status.NoSpace);
+  expect(await write(0)).toBe(Status.Ok);
+  expect(await write(1)).toBe(Status.NoSpace);
+  expect(await write(4, 1)).toBe(Status.Ok);
+  expect(await write(5, 1)).toBe(Status.Ok);
+  expect(node.counters()).toMatchObject({ framesPromised: 1, framesUsed: 3 });
+  await node.data('unreserve', { slot: 1 });
+  expect(await write(1)).toBe(Status.Ok);
+  expect(await write(2)).toBe(Status.NoSpace);
+  expect(await write(0)).toBe(Status.Ok);
+  expect((await node.tryAlloc(1)).status).toBe(Status.NoSpace);
+  await node.free(at);
+  const again = await node.alloc(8);
+  for (let page = 0; page < 4; page++) {
+    const address = again + page * PAGE;
+    const seen = await node.data('read', { address, bytes: PAGE });
+    expect(seen.bytes.every((byte) => byte === 0)).toBe(true);
+    const end = await node.data('write', { address: address + 8, data: bytes(1) });
+    expect(end.status).toBe(Status.Ok);
+    const page0 = await node.data('read', { address, bytes: PAGE });
+    expect(page0.bytes.reduce((sum, byte) => sum + byte, 0)).toBe(1);
+  }
+});
+
+test('a client that is forgotten gives back its promises and windows', async () => {
+  const node = await start({ frames: 4 });
+  const at = await node.alloc(4);
+  await node.data('reserve', { slot: 100, address: at, bytes: 4 * PAGE });
+  expect(node.counters()).toMatchObject({ framesPromised: 4, windows: 1 });
+  node.node.dataHandler.forgotten(100, node.session(100).client);
+  expect(node.counters()).toMatchObject({ framesPromised: 0, windows: 0 });
+  const stale = await node.data('read', { slot: 100, address: at, bytes: 1 });
+  expect(stale.status).toBe(Status.Stale);
+});
+
+test('a first touch waits for the slow path while memory is left', async () => {
+  const node = await start({ frames: 16, zeroedFrames: 1 });
+  const at = await node.alloc(16);
+  for (let page = 0; page < 16; page++) {
+    const end = await node.data('write', { address: at + page * PAGE, data: bytes(1) });
+    expect(end.status).toBe(Status.Ok);
+  }
+  expect(node.counters()['waitsForZeroedFrame']).toBeGreaterThan(0);
+  expect(node.counters()['framesUsed']).toBe(16);
+});
+
+test('provisional pieces go unless they are confirmed', async () => {
+  const node = await start();
+  const flags = AllocFlag.PROVISIONAL | AllocFlag.CONTINUES;
+  const kept = await node.alloc(2, { flags });
+  const dropped = await node.alloc(2, { flags });
+  const freed = await node.alloc(2, { flags });
+  const on = (address: number) => ({ space: SPACE, address });
+  expect((await node.call(MessageType.ConfirmAlloc, on(kept))).status).toBe(Status.Ok);
+  expect((await node.call(MessageType.ConfirmAlloc, on(kept))).status).toBe(Status.Ok);
+  await node.free(freed);
+  await node.world.run({ forMs: 31_000 });
+  expect((await node.call(MessageType.Inspect, on(dropped))).status).toBe(Status.NotAllocated);
+  expect(await node.call(MessageType.Inspect, on(kept))).toMatchObject({
+    flags: AllocFlag.CONTINUES,
+  });
+  expect(node.counters()).toMatchObject({ provisionalExpired: 1, pagesCommitted: 2 });
+});
+
+test('grants are idempotent, and never go back', async () => {
+  const node = await start();
+  const grant = async (epoch: number, region = 2, pageBytes = PAGE) =>
+    (await node.call(MessageType.GrantRegion, { space: SPACE, region, epoch, pageBytes })).status;
+  expect([await grant(5), await grant(5), await grant(6)]).toEqual([0, 0, 0]);
+  expect(await grant(5)).toBe(Status.Stale);
+  expect(await grant(7, 0)).toBe(Status.Invalid);
+  expect(await grant(7, 2 ** 23)).toBe(Status.Invalid);
+  expect(await grant(7, 3, 2 * PAGE)).toBe(Status.Unsupported);
+  expect(await node.call(MessageType.NodeRegions, { after: 0 })).toMatchObject({
+    more: 0,
+    regions: [
+      { space: SPACE, region: 1, epoch: 1 },
+      { space: SPACE, region: 2, epoch: 6 },
+    ],
+  });
+  for (let region = 3; region <= 64; region++) expect(await grant(1, region)).toBe(Status.Ok);
+  expect(await grant(1, 65)).toBe(Status.NoSpace);
+});
+
+test('a space that is removed leaves nothing, also not of an allocation under way', async () => {
+  const node = await start();
+  const at = await node.alloc(3);
+  await node.data('write', { address: at, data: bytes(9) });
+  const late = node.begin(MessageType.Alloc, {
+    space: SPACE,
+    region: 1,
+    bytes: PAGE,
+    wish: 0,
+    flags: 0,
+  });
+  const removed = await node.call(MessageType.RemoveSpace, { space: SPACE });
+  expect(removed.status).toBe(Status.Ok);
+  await node.until(() => late() !== undefined);
+  expect(late()?.status).toBe(Status.NotFound);
+  expect((await node.data('read', { address: at, bytes: 1 })).status).toBe(Status.Stale);
+  expect((await node.tryAlloc(1)).status).toBe(Status.NotFound);
+  expect(node.counters()).toMatchObject({
+    framesUsed: 0,
+    pagesCommitted: 0,
+    regions: 0,
+    windows: 0,
+  });
+  expect((await node.call(MessageType.RemoveSpace, { space: SPACE })).status).toBe(Status.Ok);
+});
+
+test('a node that was killed goes on with its memory, under a new epoch', async () => {
+  const node = await start({ frames: 8 });
+  const at = await node.alloc(6);
+  for (const page of [0, 2, 5]) {
+    await node.data('write', { address: at + page * PAGE, data: bytes(page + 1) });
+  }
+  const gone = await node.alloc(2);
+  await node.data('write', { address: gone, data: bytes(77) });
+  await node.data('reserve', { address: at, bytes: 6 * PAGE });
+  await node.alloc(1, { flags: AllocFlag.PROVISIONAL });
+  const old = await node.windowOf(0);
+  await node.free(gone);
+  await node.kill();
+  await node.start();
+  expect(node.counters()).toMatchObject({ framesUsed: 3, pagesCommitted: 6, framesPromised: 0 });
+  const stale = await node.data('read', { epoch: old.epoch, address: at, bytes: 1 });
+  expect(stale.status).toBe(Status.Stale);
+  for (const page of [0, 1, 2, 3, 4, 5]) {
+    const seen = await node.data('read', { address: at + page * PAGE, bytes: 1 });
+    expect(seen.bytes[0]).toBe([1, 0, 3, 0, 0, 6][page]);
+  }
+  const fresh = await node.alloc(5);
+  for (let page = 0; page < 5; page++) {
+    await node.data('write', { address: fresh + page * PAGE, data: bytes(1) });
+    const seen = await node.data('read', { address: fresh + page * PAGE, bytes: PAGE });
+    expect(seen.bytes.reduce((sum, byte) => sum + byte, 0)).toBe(1);
+  }
+  const full = await node.data('write', { address: at + PAGE, data: bytes(1) });
+  expect(full.status).toBe(Status.NoSpace);
+});

@@ -1,0 +1,289 @@
+/**
+ * A memory node in a simulated world, driven by hand: messages and calls go straight to its
+ * handlers, so that a test sees one node and no network. It can be killed and started again with
+ * its memory, as a supervisor does.
+ */
+
+import { Status } from '../../base/status.js';
+import { formatTableFile, tableEntriesFor, tableFileBytes } from '../../disk/table-file.js';
+import type { CallHandler, ClientSession, DataSession } from '../../fabric/serve.js';
+import { DONE } from '../../fabric/serve.js';
+import type { MemoryHandle } from '../../runtime/memory.js';
+import type { Bytes } from '../../runtime/network.js';
+import type { Child } from '../../runtime/processes.js';
+import type { RunningRole, Runtime } from '../../runtime/runtime.js';
+import { type SimulatedProcess, SimulatedWorld } from '../../runtime/simulated/world.js';
+import { REGION_BYTES } from '../../wire/limits.js';
+import { type CallType, MessageType, type Reply, type Request } from '../../wire/messages.js';
+import type { CallServer } from '../network/calls.js';
+import { MemoryNode, type NodeOptions } from '../node.js';
+import { SLOW_PATH_THREAD } from '../slow/records.js';
+import { slowPathThread } from '../slow/worker.js';
+
+export const PAGE = 65536;
+export const SPACE = 7;
+/** The first address of the region that every test node holds. */
+export const BASE = REGION_BYTES;
+
+export interface HarnessOptions {
+  readonly seed?: number;
+  readonly frames?: number;
+  readonly commitPages?: number;
+  readonly zeroedFrames?: number;
+  readonly tableEntries?: number;
+}
+
+export interface Result {
+  readonly status: Status;
+  readonly bytes: Uint8Array;
+  /** Of an atomic the old value, of a reservation the pages. */
+  readonly value: bigint;
+}
+
+/** One client's connection, as the fabric would show it. */
+class FakeSession implements DataSession {
+  readonly slot: number;
+  readonly client: number;
+  readonly output: Bytes = bytesOf(new ArrayBuffer(PAGE + 64));
+  readonly replyAt = 16;
+  isWaiting = false;
+  result: Result | undefined;
+
+  constructor(slot: number) {
+    this.slot = slot;
+    this.client = 1000 + slot;
+  }
+
+  finish(status: Status, bytes: number): void {
+    const read = this.output.bytes.slice(this.replyAt, this.replyAt + bytes);
+    this.result = { status, bytes: read, value: 0n };
+  }
+
+  finishValue(status: Status, low: number, high: number): void {
+    const value = BigInt(low) + (BigInt(high) << 32n);
+    this.result = { status, bytes: new Uint8Array(0), value };
+  }
+
+  resume(): void {
+    this.isWaiting = false;
+  }
+}
+
+function bytesOf(buffer: ArrayBuffer): Bytes {
+  return {
+    bytes: new Uint8Array(buffer),
+    view: new DataView(buffer),
+    words: new Int32Array(buffer),
+  };
+}
+
+class FakeServer implements CallServer {
+  readonly handlers = new Map<CallType, CallHandler<CallType>>();
+
+  serve<T extends CallType>(type: T, handler: CallHandler<T>): void {
+    this.handlers.set(type, handler as unknown as CallHandler<CallType>);
+  }
+}
+
+const TYPES = {
+  read: MessageType.Read,
+  write: MessageType.Write,
+  compareAndSwap: MessageType.CompareAndSwap,
+  fetchAndAdd: MessageType.FetchAndAdd,
+  reserve: MessageType.Reserve,
+  unreserve: MessageType.Unreserve,
+  fence: MessageType.Fence,
+} as const;
+
+export interface DataRequest {
+  readonly slot?: number;
+  readonly address?: number;
+  readonly bytes?: number;
+  readonly data?: Uint8Array;
+  readonly operands?: readonly bigint[];
+  readonly window?: number;
+  readonly epoch?: number;
+}
+
+export class Harness {
+  readonly world: SimulatedWorld;
+  readonly supervisor: SimulatedProcess;
+  readonly frames: number;
+  readonly #options: NodeOptions;
+  #child: Child | undefined;
+  #node: MemoryNode | string | undefined;
+  #server = new FakeServer();
+  readonly #sessions = new Map<number, FakeSession>();
+  readonly #windows = new Map<number, { window: number; epoch: number }>();
+
+  constructor(options: HarnessOptions = {}) {
+    this.frames = options.frames ?? 16;
+    const main = async (runtime: Runtime, given: NodeOptions): Promise<RunningRole> => {
+      this.#node = await MemoryNode.open(runtime, given);
+      runtime.processes.ready({});
+      return { address: '', stop: () => Promise.resolve() };
+    };
+    this.world = new SimulatedWorld({
+      seed: options.seed ?? 1,
+      immediate: setImmediate,
+      roles: { node: main },
+      threads: { [SLOW_PATH_THREAD]: slowPathThread },
+    });
+    this.supervisor = this.world.program(this.world.machine('a'), 'supervisor');
+    const [tableMemory, frameMemory] = this.#createMemory(options.tableEntries);
+    const commitPages = options.commitPages ?? 2 * this.frames;
+    const zeroedFrames = options.zeroedFrames ?? Math.ceil(this.frames / 4);
+    this.#options = { tableMemory, frameMemory, commitPages, zeroedFrames };
+  }
+
+  #createMemory(tableEntries = tableEntriesFor(this.frames)): [MemoryHandle, MemoryHandle] {
+    const facts = {
+      nodeId: 'node-1',
+      memoryId: 99,
+      pageBytes: PAGE,
+      frames: this.frames,
+      tableEntries,
+      regionEntries: 64,
+      regionBytes: REGION_BYTES,
+    };
+    const { memory } = this.supervisor.runtime;
+    const table = memory.create('memrack-table', tableFileBytes(facts));
+    formatTableFile(table.map(0, table.bytes), facts);
+    return [table.handle, memory.create('memrack-memory', this.frames * PAGE).handle];
+  }
+
+  get node(): MemoryNode {
+    if (this.#node === undefined || typeof this.#node === 'string') {
+      throw new Error(`no node: ${this.#node}`);
+    }
+    return this.#node;
+  }
+
+  /** Starts the process, with a region of `SPACE` from the first time on. */
+  async start(): Promise<this> {
+    this.#node = undefined;
+    const { tableMemory, frameMemory } = this.#options;
+    const memory = [tableMemory, frameMemory];
+    const config = this.#options;
+    this.#child = this.supervisor.runtime.processes.spawn({ role: 'node', config, memory });
+    await this.until(() => this.#node !== undefined);
+    this.#server = new FakeServer();
+    this.node.serveCalls(this.#server, () => ({}));
+    this.#sessions.clear();
+    this.#windows.clear();
+    await this.call(MessageType.GrantRegion, {
+      space: SPACE,
+      region: 1,
+      epoch: 1,
+      pageBytes: PAGE,
+    });
+    return this;
+  }
+
+  async kill(): Promise<void> {
+    let hasEnded = false;
+    void this.#child?.exited.then(() => {
+      hasEnded = true;
+    });
+    this.#child?.end('kill');
+    await this.until(() => hasEnded);
+  }
+
+  async until(condition: () => boolean, forMs = 60_000): Promise<void> {
+    const end = await this.world.run({ until: condition, forMs });
+    if (end !== 'condition') throw new Error(`the world came to its end (${end}) too early`);
+  }
+
+  session(slot: number): ClientSession {
+    return this.#session(slot);
+  }
+
+  #session(slot: number): FakeSession {
+    const known = this.#sessions.get(slot);
+    if (known !== undefined) return known;
+    const made = new FakeSession(slot);
+    this.#sessions.set(slot, made);
+    return made;
+  }
+
+  async call<T extends CallType>(type: T, request: Request<T>, slot = 0): Promise<Reply<T>> {
+    const reply = this.begin(type, request, slot);
+    await this.until(() => reply() !== undefined);
+    return reply() as Reply<T>;
+  }
+
+  /** Starts a call; what is returned gives its reply, once there is one. */
+  begin<T extends CallType>(type: T, request: Request<T>, slot = 0): () => Reply<T> | undefined {
+    const handler = this.#server.handlers.get(type) as unknown as CallHandler<T>;
+    let reply: Reply<T> | undefined;
+    void Promise.resolve(handler(request, this.#session(slot))).then((given) => {
+      reply = given;
+    });
+    return () => reply;
+  }
+
+  /** The address of `pages` new pages; throws when it is refused. */
+  async alloc(pages: number, more: { wish?: number; flags?: number } = {}): Promise<number> {
+    const reply = await this.tryAlloc(pages, more);
+    if (reply.status !== Status.Ok) throw new Error(`refused: ${reply.status} ${reply.reason}`);
+    return reply.address;
+  }
+
+  tryAlloc(pages: number, more: { wish?: number; flags?: number; region?: number } = {}) {
+    const { wish = 0, flags = 0, region = 1 } = more;
+    const request = { space: SPACE, region, bytes: pages * PAGE, wish, flags };
+    return this.call(MessageType.Alloc, request);
+  }
+
+  free(address: number) {
+    return this.call(MessageType.Free, { space: SPACE, address });
+  }
+
+  async windowOf(slot: number): Promise<{ window: number; epoch: number }> {
+    const known = this.#windows.get(slot);
+    if (known !== undefined) return known;
+    const reply = await this.call(MessageType.OpenWindow, { space: SPACE, rights: 3 }, slot);
+    if (reply.status !== Status.Ok) throw new Error(`no window: ${reply.status}`);
+    this.#windows.set(slot, reply);
+    return reply;
+  }
+
+  /** Executes one data message to its end, waiting for a zeroed frame if it must. */
+  async data(verb: keyof typeof TYPES, request: DataRequest = {}): Promise<Result> {
+    const session = this.#session(request.slot ?? 0);
+    const open = await this.windowOf(session.slot);
+    const { window = open.window, epoch = open.epoch } = request;
+    const input = messageOf({ ...request, epoch });
+    session.result = undefined;
+    for (;;) {
+      const progress = this.node.dataHandler.execute(session, input, 8, TYPES[verb], window);
+      if (progress === DONE) break;
+      session.isWaiting = true;
+      await this.until(() => !session.isWaiting);
+    }
+    const { result } = session as { result: Result | undefined };
+    if (result === undefined) throw new Error('done without a result');
+    return result;
+  }
+
+  counters(): Record<string, number> {
+    const handler = this.#server.handlers.get(MessageType.Counters);
+    const reply = handler?.({} as never, this.#session(0)) as Reply<typeof MessageType.Counters>;
+    if (reply.status !== Status.Ok) throw new Error('no counters');
+    return JSON.parse(reply.json) as Record<string, number>;
+  }
+}
+
+function messageOf(request: DataRequest & { readonly epoch: number }): Bytes {
+  const data = request.data ?? new Uint8Array(0);
+  const operands = request.operands ?? [];
+  const input = bytesOf(new ArrayBuffer(8 + 16 + 16 + Math.ceil(data.length / 8) * 8));
+  const address = request.address ?? 0;
+  input.view.setUint32(8, address % 2 ** 32, true);
+  input.view.setUint32(12, Math.floor(address / 2 ** 32), true);
+  input.view.setUint32(16, request.bytes ?? (operands.length > 0 ? 8 : data.length), true);
+  input.view.setUint32(20, request.epoch, true);
+  operands.forEach((value, i) => input.view.setBigUint64(24 + 8 * i, value, true));
+  input.bytes.set(data, 24);
+  return input;
+}
