@@ -303,9 +303,11 @@ export class NodeStream implements Stream, Polled {
   }
 
   #compactOutput(): void {
-    this.output.bytes.copyWithin(0, this.#head, this.#tail);
-    this.#tail -= this.#head;
-    this.#head = 0;
+    // The kernel takes any number of bytes, and the tail has to stay a multiple of 8.
+    const head = this.#head % 8;
+    this.output.bytes.copyWithin(head, this.#head, this.#tail);
+    this.#tail -= this.#head - head;
+    this.#head = head;
   }
 
   /** Sends once; sets `blocked` when not all was taken. */

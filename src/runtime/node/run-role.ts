@@ -6,8 +6,7 @@ import { type ConfigMessage, PARENT_VARIABLE } from './node-processes.js';
 import { PR_SET_PDEATHSIG, prctl, SIGKILL } from './system.js';
 
 /** A role's main with whatever configuration it takes: the parent, who is one of us, fits it. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the table holds all of them
-export type RoleTable = Readonly<Record<string, RoleMain<any>>>;
+export type RoleTable = Readonly<Record<string, RoleMain<never>>>;
 
 const EXIT_PARENT_GONE = 1;
 const EXIT_NO_ROLE = 2;
@@ -35,7 +34,7 @@ export async function runRole(table: RoleTable, options: NodeRuntimeOptions): Pr
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  running = await main(runtime, config);
+  running = await main(runtime, config as never);
 }
 
 /** The kernel ends this process when its parent ends, however that ends. */

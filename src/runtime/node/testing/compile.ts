@@ -9,7 +9,13 @@ import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
 const SOURCE = fileURLToPath(new URL('../../../', import.meta.url));
-const FOLDERS = ['base', 'runtime', 'runtime/node', 'runtime/node/testing'];
+const FOLDERS = [
+  'base',
+  'runtime',
+  'runtime/conformance',
+  'runtime/node',
+  'runtime/node/testing',
+];
 
 export interface Compiled {
   /** The path of the JavaScript of a file of `src`, such as `runtime/node/testing/roles.js`. */

@@ -1,5 +1,6 @@
 /** Roles for tests of processes. */
 
+import { CONFORMANCE_ROLES } from '../../conformance.js';
 import type { RoleMain } from '../../runtime.js';
 import { runRole } from '../run-role.js';
 
@@ -60,6 +61,6 @@ const server: RoleMain<{ address: string }> = async (runtime, config) => {
 };
 
 await runRole(
-  { sleeper, parent, adder, failing, server },
+  { ...CONFORMANCE_ROLES, sleeper, parent, adder, failing, server },
   { rolesEntry: process.argv[1] ?? '', logLevel: 'error' },
 );

@@ -1,5 +1,6 @@
 /** Threads for tests. Both rings carry records of four words. */
 
+import { CONFORMANCE_THREADS } from '../../conformance.js';
 import type { ThreadMain } from '../../threads.js';
 import { runThread } from '../run-thread.js';
 
@@ -51,4 +52,4 @@ const adder: ThreadMain = async (runtime, { memory }) => {
   for (let i = 0; i < 10_000; i++) Atomics.add(wide, 0, 1n);
 };
 
-await runThread({ echo, listener, failing, adder });
+await runThread({ ...CONFORMANCE_THREADS, echo, listener, failing, adder });
