@@ -27,7 +27,7 @@ export interface RackStatus {
 
 export interface MemberFacts {
   readonly id: string;
-  readonly kind: 'node' | 'host';
+  readonly kind: 'memory-node' | 'host';
   readonly address: string;
   readonly state: 'serving' | 'away' | 'ended';
   readonly bytesLent: number;

@@ -2,6 +2,7 @@
  * The controller's configuration, checked before anything is opened: every wrong key is listed with
  * its value and what is allowed, all at once.
  */
+import { ConfigError } from '../base/config-error.js';
 import {
   isPlacementPolicyName,
   PLACEMENT_POLICY_DEFAULT,
@@ -26,17 +27,6 @@ export interface ControllerConfig {
 export type CheckedConfig = Required<Omit<ControllerConfig, 'data'>> & {
   readonly data: string | undefined;
 };
-
-/** Thrown before the controller has begun anything. `problems` are lines for people. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError';
-  readonly problems: readonly string[];
-
-  constructor(role: string, problems: readonly string[]) {
-    super(`the configuration of the ${role} is wrong:\n  ${problems.join('\n  ')}`);
-    this.problems = problems;
-  }
-}
 
 const KEYS = ['listen', 'data', 'placement', 'machine', 'heartbeatMs', 'awayMs'];
 const MS_MAX = 600_000;
@@ -77,7 +67,7 @@ function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== '';
 }
 
-export function isListenable(value: unknown): boolean {
+function isListenable(value: unknown): boolean {
   if (!isText(value)) return false;
   const port = /^tcp:\/\/[!-~]+:(\d{1,5})$/.exec(value)?.[1];
   return port === undefined ? /^unix:\/\/[!-~]+$/.test(value) : Number(port) < 65536;

@@ -23,8 +23,11 @@ export const HOST_FORGOTTEN_MS = 600_000;
 
 /** Changes of metadata that may wait for their turn. */
 export const CHANGES_WAITING_MAX = 1_024;
-/** Nodes are told within this time, or it counts as not told. */
-export const TELL_MS = 2_000;
+/**
+ * Nodes are told within this time, or it counts as not told. Half of what a client waits for one
+ * answer of the controller, so that a grant can still go to another node.
+ */
+export const TELL_MS = 1_000;
 /** A node that is to be replaced is asked once whether it still lives. */
 export const PROBE_MS = 1_000;
 /** Choices of nodes for one grant: each failure excludes a node from the next. */

@@ -1,13 +1,21 @@
 /** `ControllerApi` over a controller of the same process. */
 import type { Clock } from '../runtime/clock.js';
 import { SpaceKind } from '../wire/messages.js';
-import type { ControllerApi } from './api.js';
+import type { ControllerApi, Metric } from './api.js';
 import type { Controller } from './controller.js';
 import { rackMetrics } from './metrics.js';
 import { isRefusal, ok } from './refusal.js';
 import { memberFacts, rackStatus, spaceFacts, type ReportContext } from './report.js';
 
-export type LocalApiOptions = Omit<ReportContext, 'nowMs'> & { readonly clock: Clock };
+export interface LocalApiOptions {
+  readonly clock: Clock;
+  /** Where the controller listens; known once it does. */
+  readonly address: () => string;
+  readonly machine: string;
+  readonly isDurable: boolean;
+  /** Numbers of other parts of the process, for metrics. */
+  readonly otherMetrics?: () => Metric[];
+}
 
 /** A kind that there is not gets a number that there is not, and is refused by name. */
 const KIND_NUMBERS: Readonly<Record<string, number>> = {
@@ -17,7 +25,13 @@ const KIND_NUMBERS: Readonly<Record<string, number>> = {
 const KIND_UNKNOWN = 255;
 
 export function localApi(controller: Controller, options: LocalApiOptions): ControllerApi {
-  const context = (): ReportContext => ({ ...options, nowMs: options.clock.now() });
+  const { clock, machine, isDurable } = options;
+  const context = (): ReportContext => ({
+    nowMs: clock.now(),
+    address: options.address(),
+    machine,
+    isDurable,
+  });
   return {
     status: () => rackStatus(controller, context()),
     members: () => memberFacts(controller, context()),
@@ -31,6 +45,6 @@ export function localApi(controller: Controller, options: LocalApiOptions): Cont
     removeSpace: (name) => controller.spaces.remove(name),
     files: (prefix, after, limit) => controller.files.list(prefix, after, limit),
     file: (key) => controller.files.get(key),
-    metrics: () => rackMetrics(controller, context()),
+    metrics: () => [...rackMetrics(controller, context()), ...(options.otherMetrics?.() ?? [])],
   };
 }

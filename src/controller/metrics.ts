@@ -34,7 +34,7 @@ export function rackMetrics(controller: Controller, context: ReportContext): Met
 }
 
 function nodeMetrics(controller: Controller, context: ReportContext): Metric[] {
-  const nodes = memberFacts(controller, context).filter(({ kind }) => kind === 'node');
+  const nodes = memberFacts(controller, context).filter(({ kind }) => kind === 'memory-node');
   const perNode = (of: (node: (typeof nodes)[number]) => number): MetricSample[] =>
     nodes.map((node) => ({ labels: { node: node.id }, value: of(node) }));
   return [

@@ -159,7 +159,7 @@ export function memberFacts(controller: Controller, context: ReportContext): Mem
     const state = membership.state(member);
     return {
       id,
-      kind: 'node',
+      kind: 'memory-node',
       address,
       state,
       bytesLent: state === 'ended' ? 0 : member.bytesLent,

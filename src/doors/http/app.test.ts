@@ -18,7 +18,7 @@ async function start(options: { api?: ControllerApi | undefined; listenHost?: st
   const rack = new FakeRack();
   const controller = await rack.start();
   const clock = { now: () => rack.nowMs, wall: () => 0 };
-  const address = 'tcp://127.0.0.1:7070';
+  const address = (): string => 'tcp://127.0.0.1:7070';
   const api = localApi(controller, { clock, address, machine: 'm', isDurable: true });
   const failures: unknown[] = [];
   const app = createHttpApp({

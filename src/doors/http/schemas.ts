@@ -36,7 +36,7 @@ export const statusSchema = z.strictObject({
 
 export const nodeSchema = z.strictObject({
   id: z.string(),
-  kind: z.enum(['node', 'host']),
+  kind: z.enum(['memory-node', 'host']),
   address: z.string(),
   state: z.enum(['serving', 'away', 'ended']),
   bytesLent: bytes,

@@ -1,0 +1,170 @@
+/**
+ * The process of a host: it joins the rack, listens, and says every two seconds that it is there.
+ *
+ * A host is where doors (block devices, Redis, files) run on a using machine. This version has none
+ * yet, and the host says so; it can be reached and seen, and that is all it does.
+ */
+import { ConfigError } from '../base/config-error.js';
+import { Status, statusName } from '../base/status.js';
+import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
+import type { Peer } from '../fabric/link.js';
+import type { Timer } from '../runtime/clock.js';
+import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
+import { MessageType } from '../wire/messages.js';
+
+export interface HostConfig {
+  /** The host's name in the rack. */
+  readonly id: string;
+  /** Addresses of the controller; each is tried in turn. */
+  readonly join: readonly string[];
+  /** `tcp://HOST:PORT`; port 0: any free one. */
+  readonly listen: string;
+  /** Name of this machine, for people. */
+  readonly machine?: string;
+}
+
+/** What the process tells its parent once it listens. */
+export interface HostReady {
+  readonly id: string;
+  readonly address: string;
+  readonly pid: number;
+}
+
+const KEYS = ['id', 'join', 'listen', 'machine'];
+const CALL_MS = 5_000;
+const RETRY_MS_MIN = 50;
+const RETRY_MS_MAX = 2_000;
+const HEARTBEAT_MS_MIN = 10;
+
+/** Rejects with `ConfigError` or `NetworkError`. A controller that is away is waited for. */
+export const hostMain: RoleMain<HostConfig> = async (runtime, config) => {
+  const checked = checkHostConfig(config);
+  const endpoint = createEndpoint(runtime);
+  const { address } = await endpoint.listen(checked.listen);
+  const host = new Host(runtime, endpoint, checked, address);
+  void host.run();
+  const { pid } = runtime.processes;
+  runtime.processes.ready({ id: checked.id, address, pid } satisfies HostReady);
+  runtime.log.write('info', 'this host serves no door: they come with a later version', {});
+  return host;
+};
+
+class Host implements RunningRole {
+  readonly address: string;
+  readonly #runtime: Runtime;
+  readonly #endpoint: Endpoint;
+  readonly #config: Required<HostConfig>;
+  readonly #controllers: readonly Peer[];
+  #turn = 0;
+  #isStopped = false;
+  #timer: Timer | undefined;
+  #endPause: () => void = () => undefined;
+  #lastTold = '';
+  #stopped: Promise<void> | undefined;
+
+  constructor(
+    runtime: Runtime,
+    endpoint: Endpoint,
+    config: Required<HostConfig>,
+    address: string,
+  ) {
+    this.address = address;
+    this.#runtime = runtime;
+    this.#endpoint = endpoint;
+    this.#config = config;
+    this.#controllers = config.join.map((controller) => endpoint.peer(controller));
+  }
+
+  /** Joins, says that it is there, joins again when it is not known; until `stop`. */
+  async run(): Promise<void> {
+    for (let failures = 0; !this.#isStopped; ) {
+      const heartbeatMs = await this.#join();
+      if (heartbeatMs === undefined) {
+        failures++;
+        this.#turn++;
+        const most = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(failures, 10));
+        await this.#pause(most * (0.5 + 0.5 * this.#runtime.entropy.fraction()));
+        continue;
+      }
+      failures = 0;
+      while (await this.#isKnown()) await this.#pause(heartbeatMs);
+    }
+  }
+
+  stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+    this.#endPause();
+    this.#stopped ??= this.#endpoint.close();
+    return this.#stopped;
+  }
+
+  get #controller(): Peer {
+    return this.#controllers[this.#turn % this.#controllers.length] as Peer;
+  }
+
+  async #join(): Promise<number | undefined> {
+    const { id, machine } = this.#config;
+    const { pid } = this.#runtime.processes;
+    const request = { id, machine, pid, address: this.address };
+    const reply = await this.#controller.call(MessageType.JoinHost, request, CALL_MS);
+    if (reply.status === Status.Ok) {
+      this.#tell('info', 'joined the rack');
+      return Math.max(HEARTBEAT_MS_MIN, reply.heartbeatMs);
+    }
+    this.#tell('warn', `not joined: ${statusName(reply.status) ?? ''} ${reply.reason}`.trim());
+    return undefined;
+  }
+
+  async #isKnown(): Promise<boolean> {
+    if (this.#isStopped) return false;
+    const request = { id: this.#config.id };
+    const reply = await this.#controller.call(MessageType.HostHeartbeat, request, CALL_MS);
+    return reply.status === Status.Ok && reply.known === 1;
+  }
+
+  /** Tells a change once, however often it is met. */
+  #tell(level: 'info' | 'warn', message: string): void {
+    if (this.#isStopped || message === this.#lastTold) return;
+    this.#lastTold = message;
+    this.#runtime.log.write(level, message, { host: this.#config.id });
+  }
+
+  #pause(ms: number): Promise<void> {
+    if (this.#isStopped) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#endPause = resolve;
+      this.#timer = this.#runtime.timers.after(ms, resolve);
+    });
+  }
+}
+
+/** Throws a `ConfigError` that lists every problem. Takes anything. */
+export function checkHostConfig(config: unknown): Required<HostConfig> {
+  if (typeof config !== 'object' || config === null) {
+    throw new ConfigError('host', ['it is not an object']);
+  }
+  const given = config as Record<string, unknown>;
+  const { id, join, listen, machine = 'localhost' } = given;
+  const problems = Object.keys(given)
+    .filter((key) => !KEYS.includes(key))
+    .map((key) => `${key}: there is no such key; there are ${KEYS.join(', ')}`);
+  const check = (key: string, value: unknown, isGood: boolean, allowed: string): void => {
+    if (!isGood) problems.push(`${key}: ${JSON.stringify(value)} is not ${allowed}`);
+  };
+  const isList = Array.isArray(join) && join.length > 0;
+  check('id', id, isMatching(id, /^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$/), 'a name of 1 to 100 letters');
+  check('join', join, isList && join.every(isAddress), 'a list of addresses: tcp://HOST:PORT');
+  check('listen', listen, isAddress(listen), 'tcp://HOST:PORT or unix://PATH');
+  check('machine', machine, isMatching(machine, /^[ -~]{1,100}$/), '1 to 100 printable characters');
+  if (problems.length > 0) throw new ConfigError('host', problems);
+  return { id, join, listen, machine } as Required<HostConfig>;
+}
+
+function isMatching(value: unknown, pattern: RegExp): boolean {
+  return typeof value === 'string' && pattern.test(value);
+}
+
+function isAddress(value: unknown): boolean {
+  return isMatching(value, /^(tcp:\/\/[!-~]+:\d{1,5}|unix:\/\/[!-~]+)$/);
+}
