@@ -71,12 +71,12 @@ class RunningNode implements RunningRole {
   async #listen(): Promise<string> {
     const { listen, listenElse } = this.#config;
     try {
-      return await this.#endpoint.listen(listen);
+      return (await this.#endpoint.listen(listen)).address;
     } catch (error) {
       const isTaken = error instanceof NetworkError && error.kind === 'in-use';
       if (!isTaken || listenElse === listen) throw error;
       this.#runtime.log.write('warn', `${listen} is taken, listening elsewhere`, {});
-      return this.#endpoint.listen(listenElse);
+      return (await this.#endpoint.listen(listenElse)).address;
     }
   }
 

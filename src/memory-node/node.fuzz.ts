@@ -6,7 +6,15 @@ import { expect, test } from 'vitest';
 import { Prng } from '../base/prng.js';
 import { Status } from '../base/status.js';
 import { MessageType } from '../wire/messages.js';
+import { SimulatedWorld } from '../runtime/simulated/world.js';
 import { Harness, PAGE, SPACE } from './testing/harness.js';
+import type { TestWorld, WorldParts } from './testing/harness.js';
+
+function makeWorld(parts: WorldParts): TestWorld {
+  const world = new SimulatedWorld({ ...parts, immediate: setImmediate });
+  const supervisor = world.program(world.machine('a'), 'supervisor').runtime;
+  return { supervisor, run: (options) => world.run(options) };
+}
 
 const FRAMES = 12;
 const WORDS = 4;
@@ -63,7 +71,7 @@ class Fuzz {
 
   constructor(seed: number) {
     this.random = new Prng(seed);
-    this.node = new Harness({ seed, frames: FRAMES, zeroedFrames: 1 + (seed % 4) });
+    this.node = new Harness({ makeWorld, seed, frames: FRAMES, zeroedFrames: 1 + (seed % 4) });
   }
 
   below(end: number): number {

@@ -1,10 +1,18 @@
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { AllocFlag, MessageType } from '../wire/messages.js';
+import { SimulatedWorld } from '../runtime/simulated/world.js';
 import { BASE, Harness, PAGE, SPACE } from './testing/harness.js';
+import type { TestWorld, WorldParts } from './testing/harness.js';
+
+function makeWorld(parts: WorldParts): TestWorld {
+  const world = new SimulatedWorld({ ...parts, immediate: setImmediate });
+  const supervisor = world.program(world.machine('a'), 'supervisor').runtime;
+  return { supervisor, run: (options) => world.run(options) };
+}
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
-const start = (options = {}) => new Harness(options).start();
+const start = (options = {}) => new Harness({ makeWorld, ...options }).start();
 
 test('what was written is read again; untouched pages read as zeros and take no frame', async () => {
   const node = await start();

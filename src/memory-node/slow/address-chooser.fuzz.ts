@@ -1,11 +1,6 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../base/prng.js';
-import {
-  bucketOf,
-  ENTRIES_PER_BUCKET,
-  pageWord,
-  spaceWord,
-} from '../../disk/page-table.js';
+import { bucketOf, ENTRIES_PER_BUCKET, pageWord, spaceWord } from '../../disk/page-table.js';
 import { AddressChooser } from './address-chooser.js';
 
 const PAGES = 64;

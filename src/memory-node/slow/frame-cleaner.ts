@@ -79,7 +79,10 @@ export class FrameCleaner {
 
   /** Zeroes or touches one piece of one frame; hands the frame to the ring after its last. */
   step(): void {
-    if (this.#frame === NO_FRAME) this.#begin();
+    if (this.#frame === NO_FRAME) {
+      this.#begin();
+      if (this.#isHandedOut) return;
+    }
     const bytes = Math.min(STEP_BYTES, this.#frames.pageBytes - this.#done);
     const at = this.#frames.offset(this.#frame) + this.#done;
     if (this.#isFresh) this.#touch(at, bytes);

@@ -11,8 +11,8 @@ import { DONE } from '../../fabric/serve.js';
 import type { MemoryHandle } from '../../runtime/memory.js';
 import type { Bytes } from '../../runtime/network.js';
 import type { Child } from '../../runtime/processes.js';
-import type { RunningRole, Runtime } from '../../runtime/runtime.js';
-import { type SimulatedProcess, SimulatedWorld } from '../../runtime/simulated/world.js';
+import type { RoleMain, RunningRole, Runtime } from '../../runtime/runtime.js';
+import type { ThreadMain } from '../../runtime/threads.js';
 import { REGION_BYTES } from '../../wire/limits.js';
 import { type CallType, MessageType, type Reply, type Request } from '../../wire/messages.js';
 import type { CallServer } from '../network/calls.js';
@@ -25,7 +25,22 @@ export const SPACE = 7;
 /** The first address of the region that every test node holds. */
 export const BASE = REGION_BYTES;
 
+/** What the test's own file makes a simulated world from; this file may not know the simulator. */
+export interface WorldParts {
+  readonly seed: number;
+  readonly roles: { readonly [name: string]: RoleMain<never> };
+  readonly threads: { readonly [name: string]: ThreadMain };
+}
+
+export interface TestWorld {
+  /** A process that the node's process is started by. */
+  readonly supervisor: Runtime;
+  /** Lets time pass; tells why it has ended. */
+  run(options: { until?: () => boolean; forMs: number }): Promise<string>;
+}
+
 export interface HarnessOptions {
+  readonly makeWorld: (parts: WorldParts) => TestWorld;
   readonly seed?: number;
   readonly frames?: number;
   readonly commitPages?: number;
@@ -106,8 +121,7 @@ export interface DataRequest {
 }
 
 export class Harness {
-  readonly world: SimulatedWorld;
-  readonly supervisor: SimulatedProcess;
+  readonly world: TestWorld;
   readonly frames: number;
   readonly #options: NodeOptions;
   #child: Child | undefined;
@@ -116,20 +130,18 @@ export class Harness {
   readonly #sessions = new Map<number, FakeSession>();
   readonly #windows = new Map<number, { window: number; epoch: number }>();
 
-  constructor(options: HarnessOptions = {}) {
+  constructor(options: HarnessOptions) {
     this.frames = options.frames ?? 16;
     const main = async (runtime: Runtime, given: NodeOptions): Promise<RunningRole> => {
       this.#node = await MemoryNode.open(runtime, given);
       runtime.processes.ready({});
       return { address: '', stop: () => Promise.resolve() };
     };
-    this.world = new SimulatedWorld({
+    this.world = options.makeWorld({
       seed: options.seed ?? 1,
-      immediate: setImmediate,
       roles: { node: main },
       threads: { [SLOW_PATH_THREAD]: slowPathThread },
     });
-    this.supervisor = this.world.program(this.world.machine('a'), 'supervisor');
     const [tableMemory, frameMemory] = this.#createMemory(options.tableEntries);
     const commitPages = options.commitPages ?? 2 * this.frames;
     const zeroedFrames = options.zeroedFrames ?? Math.ceil(this.frames / 4);
@@ -146,7 +158,7 @@ export class Harness {
       regionEntries: 64,
       regionBytes: REGION_BYTES,
     };
-    const { memory } = this.supervisor.runtime;
+    const { memory } = this.world.supervisor;
     const table = memory.create('memrack-table', tableFileBytes(facts));
     formatTableFile(table.map(0, table.bytes), facts);
     return [table.handle, memory.create('memrack-memory', this.frames * PAGE).handle];
@@ -165,7 +177,7 @@ export class Harness {
     const { tableMemory, frameMemory } = this.#options;
     const memory = [tableMemory, frameMemory];
     const config = this.#options;
-    this.#child = this.supervisor.runtime.processes.spawn({ role: 'node', config, memory });
+    this.#child = this.world.supervisor.processes.spawn({ role: 'node', config, memory });
     await this.until(() => this.#node !== undefined);
     this.#server = new FakeServer();
     this.node.serveCalls(this.#server, () => ({}));
