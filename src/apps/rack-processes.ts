@@ -1,0 +1,241 @@
+/**
+ * A whole rack on this machine: a controller, memory nodes and a host, each its own process, kept
+ * by this one. When this process ends, however it ends, the operating system ends the others.
+ *
+ * A memory node that dies is started again by its supervisor, with its memory. A supervisor that
+ * dies takes the memory with it: the controller is told, so that what was there is `DataLost` and
+ * not merely away, and an empty node is started under the same name.
+ */
+
+import { hostname } from 'node:os';
+import { formatBytes } from '../base/units.js';
+import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
+import type { SupervisorReady } from '../memory-node/supervisor.js';
+import { sleep } from '../runtime/clock.js';
+import type { Child, Exit } from '../runtime/processes.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { MessageType } from '../wire/messages.js';
+
+export interface RackOptions {
+  /** A name or IP address of this machine. */
+  readonly listen: string;
+  /** Of the controller; 0: any free one. */
+  readonly port: number;
+  readonly nodes: number;
+  /** What each memory node lends. */
+  readonly memoryBytes: number;
+  readonly pageBytes: number;
+  /** Folder for metadata; undefined: kept in memory only. */
+  readonly data: string | undefined;
+  readonly placement: string;
+}
+
+/** The rack could not be started; everything that was started has been ended. */
+export class RackFailed extends Error {
+  override readonly name = 'RackFailed';
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+/** Left to the machine and to our own processes beside what is lent. */
+const RESERVE_BYTES = 256 * 1024 * 1024;
+const STOP_MS = 8_000;
+const TELL_MS = 2_000;
+const QUICK_MS = 10_000;
+const QUICK_DEATHS_MAX = 5;
+const RESTART_MS = 200;
+
+export type Say = (line: string) => void;
+
+export class LocalRack {
+  url = '';
+  httpUrl = '';
+  readonly #runtime: Runtime;
+  readonly #options: RackOptions;
+  readonly #say: Say;
+  readonly #endpoint: Endpoint;
+  readonly #children = new Set<Child>();
+  #controller: Child | undefined;
+  #controllerAddress = '';
+  #isStopping = false;
+  #failed: (error: RackFailed) => void = () => {};
+  /** Resolves when the rack cannot go on; never while it can. */
+  readonly failed: Promise<RackFailed>;
+
+  constructor(runtime: Runtime, options: RackOptions, say: Say) {
+    this.#runtime = runtime;
+    this.#options = options;
+    this.#say = say;
+    this.#endpoint = createEndpoint(runtime, {});
+    this.failed = new Promise((resolve) => {
+      this.#failed = resolve;
+    });
+  }
+
+  /** Rejects with a `RackFailed`, after everything was ended again. */
+  async start(): Promise<void> {
+    try {
+      this.#checkMemory();
+      const { listen, port } = this.#options;
+      this.#controllerAddress = await this.#startController(`tcp://${listen}:${port}`);
+      const place = this.#controllerAddress.slice('tcp://'.length);
+      this.url = `memrack://${place}`;
+      this.httpUrl = `http://${place}`;
+      const nodes = Array.from({ length: this.#options.nodes }, (_, i) =>
+        this.#startNode(`node-${i + 1}`),
+      );
+      await Promise.all([...nodes, this.#startHost('host-1')]);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  #checkMemory(): void {
+    const { nodes, memoryBytes } = this.#options;
+    const needed = nodes * memoryBytes + RESERVE_BYTES;
+    const available = this.#runtime.memory.available();
+    if (available >= needed) return;
+    const each = Math.max(0, Math.floor((available - RESERVE_BYTES) / nodes / 2 ** 26) * 2 ** 26);
+    throw new RackFailed(
+      `${nodes} memory nodes of ${formatBytes(memoryBytes)} need ${formatBytes(needed)} with a ` +
+        `reserve, but this machine has only ${formatBytes(available)} available: ` +
+        `start fewer (--nodes) or smaller ones (--memory ${formatBytes(each).replace(' ', '')})`,
+      1,
+    );
+  }
+
+  /** Spawns a role and waits until it serves; a role that cannot has said why. */
+  async #spawn(role: string, config: unknown): Promise<{ child: Child; ready: unknown }> {
+    const child = this.#runtime.processes.spawn({ role, config });
+    this.#children.add(child);
+    void child.exited.then(() => this.#children.delete(child));
+    try {
+      return { child, ready: await child.ready };
+    } catch (cause) {
+      const exit = await child.exited;
+      throw new RackFailed(`${role}: ${(cause as Error).message}`, exit.code === 2 ? 2 : 1);
+    }
+  }
+
+  async #startController(listen: string): Promise<string> {
+    const { data, placement } = this.#options;
+    const config = {
+      listen,
+      placement,
+      machine: hostname(),
+      ...(data === undefined ? {} : { data }),
+    };
+    const { child, ready } = await this.#spawn('controller', config);
+    this.#controller = child;
+    void child.exited.then((exit) => this.#controllerEnded(exit));
+    return (ready as { readonly address: string }).address;
+  }
+
+  #controllerEnded(exit: Exit): void {
+    if (this.#isStopping) return;
+    if (this.#options.data === undefined) {
+      this.#say(
+        `the controller has ended (${describe(exit)}) and its metadata with it: reads and writes ` +
+          'go on, nothing new can be opened; start the rack anew, with --data to keep metadata',
+      );
+      return;
+    }
+    this.#say(`the controller has ended (${describe(exit)}): starting it again`);
+    void this.#again('the controller', () => this.#startController(this.#controllerAddress));
+  }
+
+  async #startNode(id: string): Promise<void> {
+    const { listen, memoryBytes, pageBytes } = this.#options;
+    const config = {
+      id,
+      join: [this.#controllerAddress],
+      listen: `tcp://${listen}:0`,
+      machine: hostname(),
+      memoryBytes,
+      pageBytes,
+    };
+    const { child, ready } = await this.#spawn('supervisor', config);
+    const { memoryId } = ready as SupervisorReady;
+    const began = this.#runtime.clock.now();
+    void child.exited.then((exit) => this.#supervisorEnded(id, memoryId, exit, began));
+  }
+
+  async #supervisorEnded(id: string, memoryId: number, exit: Exit, began: number): Promise<void> {
+    if (this.#isStopping) return;
+    this.#say(
+      `the supervisor of ${id} has ended (${describe(exit)}): what was in its memory is lost; ` +
+        'starting an empty one',
+    );
+    const request = { memoryId, id };
+    const controller = this.#endpoint.peer(this.#controllerAddress);
+    await controller.call(MessageType.NodeEnded, request, TELL_MS);
+    await this.#again(id, () => this.#startNode(id), began);
+  }
+
+  async #startHost(id: string): Promise<void> {
+    const { listen } = this.#options;
+    const config = {
+      id,
+      join: [this.#controllerAddress],
+      listen: `tcp://${listen}:0`,
+      machine: hostname(),
+    };
+    const { child } = await this.#spawn('host', config);
+    const began = this.#runtime.clock.now();
+    void child.exited.then((exit) => {
+      if (this.#isStopping) return undefined;
+      this.#say(`the host has ended (${describe(exit)}): starting it again`);
+      return this.#again('the host', () => this.#startHost(id), began);
+    });
+  }
+
+  readonly #deaths = new Map<string, number>();
+
+  /** Starts something that has died again, unless it keeps dying at once. */
+  async #again(what: string, start: () => Promise<unknown>, began?: number): Promise<void> {
+    const isQuick = began === undefined || this.#runtime.clock.now() - began < QUICK_MS;
+    const deaths = isQuick ? (this.#deaths.get(what) ?? 0) + 1 : 1;
+    this.#deaths.set(what, deaths);
+    if (deaths > QUICK_DEATHS_MAX) {
+      this.#failed(new RackFailed(`${what} has ended ${deaths} times in a row: giving up`, 1));
+      return;
+    }
+    await sleep(this.#runtime.timers, RESTART_MS * deaths);
+    if (this.#isStopping) return;
+    try {
+      await start();
+    } catch (error) {
+      if (this.#isStopping) return;
+      this.#say(`${what} could not be started: ${(error as Error).message}`);
+      await this.#again(what, start);
+    }
+  }
+
+  /** Ends all processes, in order where they follow, by force where not. Idempotent. */
+  async stop(): Promise<void> {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    // The controller last: it is told by the nodes that their memory is gone.
+    await this.#end([...this.#children].filter((child) => child !== this.#controller));
+    await this.#end([...this.#children]);
+    await this.#endpoint.close();
+  }
+
+  async #end(children: readonly Child[]): Promise<void> {
+    for (const child of children) child.end('term');
+    const kill = this.#runtime.timers.after(STOP_MS, () => {
+      for (const child of children) child.end('kill');
+    });
+    await Promise.all(children.map((child) => child.exited));
+    kill.cancel();
+  }
+}
+
+function describe(exit: Exit): string {
+  return exit.signal ?? `exit code ${exit.code ?? 'unknown'}`;
+}

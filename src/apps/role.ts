@@ -1,0 +1,15 @@
+/** The entry of every child process: runs the role that its first argument names. */
+
+import { runRole } from '../runtime/node/run-role.js';
+import { runtimeOptions } from './app-runtime.js';
+import { describeFailure } from './role-failure.js';
+import { ROLES } from './roles.js';
+
+const role = process.argv[2] ?? '';
+try {
+  await runRole(ROLES, runtimeOptions(role));
+} catch (error) {
+  const { message, exitCode } = describeFailure(role, error);
+  process.stderr.write(`memrack: ${message}\n`);
+  process.exit(exitCode);
+}

@@ -1,0 +1,94 @@
+/** What every command shares: flags, configuration, output, the connection to the rack. */
+
+import type { Command } from 'commander';
+import { ConfigError } from '../base/config-error.js';
+import { parseBytes } from '../base/units.js';
+import { connect, type Rack } from '../apps/library.js';
+import { type Column, table } from '../apps/terminal.js';
+import { type Configuration, readConfiguration } from './configuration.js';
+
+export interface SharedFlags {
+  readonly rack?: string;
+  readonly config?: string;
+  readonly output?: 'table' | 'json';
+}
+
+/** Adds `--config` to a command that starts something. */
+export function withConfig(command: Command): Command {
+  return command.option('--config <file>', 'a memrack.json; flags win over it');
+}
+
+/** Adds what every command that speaks to a rack has. */
+export function withRack(command: Command): Command {
+  return withConfig(command).option(
+    '--rack <url>',
+    'address of the rack: memrack://HOST:PORT (default: MEMRACK_URL, memrack://127.0.0.1:7070)',
+  );
+}
+
+/** Adds `-o table|json`. */
+export function withOutput(command: Command): Command {
+  return command.option('-o, --output <format>', 'table or json', oneOf('table', 'json'), 'table');
+}
+
+function oneOf(...allowed: string[]): (text: string) => string {
+  return (text) => {
+    if (allowed.includes(text)) return text;
+    throw new ConfigError('command line', [`${text} is not ${allowed.join(' or ')}`]);
+  };
+}
+
+/** A flag's size in bytes; refuses what is none. */
+export function sizeFlag(name: string, text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes !== undefined && bytes > 0) return bytes;
+  const problem = `--${name}: ${JSON.stringify(text)} is not a size such as 64KiB or 1GiB`;
+  throw new ConfigError('command line', [problem]);
+}
+
+/** A flag's whole number within bounds. */
+export function countFlag(name: string, text: string, least: number, most: number): number {
+  const count = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (count >= least && count <= most) return count;
+  const problem = `--${name}: ${JSON.stringify(text)} is not a whole number from ${least} to ${most}`;
+  throw new ConfigError('command line', [problem]);
+}
+
+export function configurationOf(flags: SharedFlags): Configuration {
+  return readConfiguration(flags.config);
+}
+
+export function rackUrl(flags: SharedFlags): string {
+  const fromEnvironment = process.env['MEMRACK_URL'];
+  if (flags.rack !== undefined) return flags.rack;
+  if (fromEnvironment !== undefined && fromEnvironment !== '') return fromEnvironment;
+  return configurationOf(flags).rack;
+}
+
+/** Runs `work` with a connection that is closed afterwards, however it went. */
+export async function withConnection(
+  flags: SharedFlags,
+  work: (rack: Rack) => Promise<void>,
+): Promise<void> {
+  const { timeoutMs, poll } = configurationOf(flags);
+  const rack = await connect(rackUrl(flags), { timeoutMs, poll });
+  try {
+    await work(rack);
+  } finally {
+    await rack.close();
+  }
+}
+
+export function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Prints rows as a table or as a JSON array. */
+export function printRows<Row>(
+  flags: SharedFlags,
+  rows: readonly Row[],
+  columns: readonly Column<Row>[],
+): void {
+  if (flags.output === 'json') say(JSON.stringify(rows, null, 2));
+  else process.stdout.write(table(rows, columns));
+}

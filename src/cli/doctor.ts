@@ -1,0 +1,165 @@
+/** `memrack doctor`: whether this machine can run a rack, with a remedy per finding. */
+
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { availableParallelism } from 'node:os';
+import type { Command } from 'commander';
+import { paint } from '../apps/terminal.js';
+import { formatBytes, GiB, MiB } from '../base/units.js';
+import { printRows, type SharedFlags, withOutput } from './context.js';
+import { Exit, EXIT } from './exit.js';
+
+export interface Finding {
+  readonly check: string;
+  /** `later`: only needed by parts that are not in this version. */
+  readonly state: 'good' | 'warning' | 'bad' | 'later';
+  readonly found: string;
+  readonly remedy: string;
+}
+
+const NODE_MIN = [20, 20] as const;
+const FILES_MIN = 1024;
+const PORTS = [7070] as const;
+const PORTS_LATER = [10_809, 6380] as const;
+const DEVICES = ['/dev/fuse', '/dev/userfaultfd', '/dev/loop-control', '/dev/net/tun'] as const;
+
+export function addDoctor(program: Command): void {
+  withOutput(program.command('doctor'))
+    .description('checks this machine: versions, natives, memory, ports, limits, kernel, rights')
+    .addHelpText('after', '\nExample:\n  memrack doctor')
+    .action(async (flags: SharedFlags) => {
+      const findings = await examine();
+      const rows = findings.map((finding) => ({ ...finding }));
+      if (flags.output === 'json') printRows(flags, rows, []);
+      else show(findings);
+      if (findings.some(({ state }) => state === 'bad')) throw new Exit(EXIT.failed);
+    });
+}
+
+function show(findings: readonly Finding[]): void {
+  const colours = { good: 'green', warning: 'yellow', bad: 'red', later: 'dim' } as const;
+  for (const { check, state, found, remedy } of findings) {
+    const mark = paint(process.stdout, colours[state], state.padEnd(7));
+    process.stdout.write(`${mark} ${check}: ${found}\n`);
+    if (state !== 'good' && remedy !== '') process.stdout.write(`        ${remedy}\n`);
+  }
+}
+
+export async function examine(): Promise<Finding[]> {
+  const findings = [platform(), nodeVersion(), await natives(), memory(), processors()];
+  findings.push(openFiles(), lockedMemory());
+  for (const port of PORTS) findings.push(await portFree(port, 'bad'));
+  for (const port of PORTS_LATER) findings.push(await portFree(port, 'later'));
+  for (const device of DEVICES) findings.push(deviceRight(device));
+  findings.push(controlGroups());
+  return findings;
+}
+
+function platform(): Finding {
+  const isLinux = process.platform === 'linux';
+  const found = `${process.platform} ${process.arch}`;
+  const remedy = 'run it on Linux: memory files and polling need its system calls';
+  return { check: 'system', state: isLinux ? 'good' : 'bad', found, remedy };
+}
+
+function nodeVersion(): Finding {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const isNew = major > NODE_MIN[0] || (major === NODE_MIN[0] && minor >= NODE_MIN[1]);
+  const remedy = `install Node ${NODE_MIN.join('.')} or later`;
+  return { check: 'node', state: isNew ? 'good' : 'bad', found: process.version, remedy };
+}
+
+/** Loading the real runtime loads every native package. */
+async function natives(): Promise<Finding> {
+  const check = 'native packages';
+  try {
+    const { appRuntime } = await import('../apps/app-runtime.js');
+    const runtime = appRuntime('doctor');
+    const sum = runtime.checksum.crc32c(new Uint8Array(4), 0, 4);
+    return { check, state: 'good', found: `loaded (checksum ${sum.toString(16)})`, remedy: '' };
+  } catch (error) {
+    const remedy = 'run npm ci again on this machine: packages carry one binary per platform';
+    return { check, state: 'bad', found: (error as Error).message, remedy };
+  }
+}
+
+function readOr(path: string, otherwise: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return otherwise;
+  }
+}
+
+function memory(): Finding {
+  const text = readOr('/proc/meminfo', '');
+  const available = Number(/MemAvailable:\s+(\d+) kB/.exec(text)?.[1] ?? 0) * 1024;
+  const state = available >= 4 * GiB ? 'good' : available >= 512 * MiB ? 'warning' : 'bad';
+  const remedy = 'lend less than the default 3 x 1 GiB: memrack up --nodes 2 --memory 128MiB';
+  return { check: 'memory', state, found: `${formatBytes(available)} available`, remedy };
+}
+
+function processors(): Finding {
+  const count = availableParallelism();
+  const remedy = 'with one processor polling cannot help: latency is that of waking a thread';
+  return { check: 'processors', state: count >= 2 ? 'good' : 'warning', found: `${count}`, remedy };
+}
+
+function limitOf(name: string): string {
+  const line = readOr('/proc/self/limits', '')
+    .split('\n')
+    .find((each) => each.startsWith(name));
+  return line?.slice(name.length).trim().split(/\s+/)[0] ?? 'unknown';
+}
+
+function openFiles(): Finding {
+  const limit = limitOf('Max open files');
+  const isEnough = limit === 'unlimited' || Number(limit) >= FILES_MIN;
+  const remedy = `raise it: ulimit -n ${FILES_MIN * 4}; every connection takes one`;
+  return { check: 'open files', state: isEnough ? 'good' : 'warning', found: limit, remedy };
+}
+
+function lockedMemory(): Finding {
+  const limit = limitOf('Max locked memory');
+  const isEnough = limit === 'unlimited' || Number(limit) >= GiB;
+  const remedy = 'for later, when swap lies in the rack: raise it with ulimit -l unlimited';
+  return { check: 'locked memory', state: isEnough ? 'good' : 'later', found: limit, remedy };
+}
+
+function portFree(port: number, taken: 'bad' | 'later'): Promise<Finding> {
+  const check = `port ${port}`;
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const remedy = `end the program that has it (ss -ltnp), or pass another one with --port`;
+      resolve({ check, state: taken, found: error.code ?? error.message, remedy });
+    });
+    server.listen(port, '127.0.0.1', () => {
+      server.close(() => resolve({ check, state: 'good', found: 'free', remedy: '' }));
+    });
+  });
+}
+
+function deviceRight(device: string): Finding {
+  const remedy = 'needed only by doors that come later: load the module, or ask for the right';
+  if (!existsSync(device)) return { check: device, state: 'later', found: 'absent', remedy };
+  try {
+    accessSync(device, constants.R_OK | constants.W_OK);
+    return { check: device, state: 'good', found: 'usable', remedy: '' };
+  } catch {
+    return { check: device, state: 'later', found: 'no right to use it', remedy };
+  }
+}
+
+function controlGroups(): Finding {
+  const check = 'control groups';
+  const remedy = 'needed only by memrack run, which comes later';
+  if (existsSync('/sys/fs/cgroup/memory')) {
+    return { check, state: 'good', found: 'version 1, memory', remedy: '' };
+  }
+  const controllers = readOr('/sys/fs/cgroup/cgroup.controllers', '');
+  if (/\bmemory\b/.test(controllers)) {
+    return { check, state: 'good', found: 'version 2, memory', remedy: '' };
+  }
+  return { check, state: 'later', found: 'no memory controller', remedy };
+}

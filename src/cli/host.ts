@@ -1,0 +1,47 @@
+/** `memrack host`: a using machine's process, where doors will run. */
+
+import { hostname } from 'node:os';
+import type { Command } from 'commander';
+import { ConfigError } from '../base/config-error.js';
+import { configurationOf, say, type SharedFlags, withConfig } from './context.js';
+import { type DoorFlags, refuseDoors } from './doors.js';
+import { joinAddress, warnIfPublic } from './listen.js';
+import { machineName } from './memory-node.js';
+import { runInForeground } from './run-role.js';
+
+interface HostFlags extends SharedFlags, DoorFlags {
+  readonly join?: string;
+  readonly listen?: string;
+  readonly id?: string;
+}
+
+export function addHost(program: Command): void {
+  withConfig(program.command('host'))
+    .description('the process of a using machine: joins the rack; its doors come later')
+    .option('--join <address>', 'HOST:PORT of the controller')
+    .option('--listen <address>', 'address to listen on (default 127.0.0.1)')
+    .option('--id <name>', 'name in the rack (default: made from the name of the machine)')
+    .option('--nbd-port <port>', 'comes with block devices, not in this version')
+    .option('--redis-port <port>', 'comes with the Redis door, not in this version')
+    .addHelpText('after', '\nExample:\n  memrack host --join 10.0.0.1:7070')
+    .action(async (flags: HostFlags) => {
+      refuseDoors(flags);
+      const configuration = configurationOf(flags);
+      const join = flags.join ?? configuration.join;
+      if (join === undefined) {
+        throw new ConfigError('command line', ['--join: name the controller as HOST:PORT']);
+      }
+      const listen = flags.listen ?? configuration.listen;
+      warnIfPublic(listen);
+      const id = flags.id ?? configuration.id ?? `${machineName()}-host-${process.pid}`;
+      const config = {
+        id,
+        join: [joinAddress(join)],
+        listen: `tcp://${listen}:0`,
+        machine: hostname(),
+      };
+      await runInForeground('host', config, (address) => {
+        say(`host ${id} serves at ${address}; doors are not available in this version yet`);
+      });
+    });
+}

@@ -1,0 +1,21 @@
+/** Addresses that roles listen on and join, as people write them. */
+
+import { ConfigError } from '../base/config-error.js';
+import { complain } from './exit.js';
+
+/** A warning where others than this machine's users could reach an address without a password. */
+export function warnIfPublic(listen: string): void {
+  if (/^(127\.|localhost$|\[?::1\]?$)/.test(listen)) return;
+  complain(
+    `warning: listening on ${listen}: this version has no authentication, so whoever reaches that ` +
+      'address can read and change all memory of the rack; keep it within a trusted network',
+  );
+}
+
+/** `HOST:PORT`, `memrack://HOST:PORT` or `tcp://HOST:PORT` as an address of the network. */
+export function joinAddress(text: string): string {
+  const match = /^(?:memrack:\/\/|tcp:\/\/)?(\[[^\]]+\]|[^/:]+):(\d+)\/?$/.exec(text);
+  if (match !== null) return `tcp://${match[1]}:${match[2]}`;
+  const problem = `--join: ${JSON.stringify(text)} is not HOST:PORT of the controller`;
+  throw new ConfigError('command line', [problem]);
+}

@@ -1,0 +1,50 @@
+/** `memrack nodes`: the members of the rack. `memrack node`: what can be done to one, later. */
+
+import { hostname } from 'node:os';
+import type { Command } from 'commander';
+import { formatBytes } from '../base/units.js';
+import type { Member } from '../apps/library.js';
+import { printRows, type SharedFlags, withConnection, withOutput, withRack } from './context.js';
+
+/** One member as `-o json` prints it: these names are relied upon. */
+interface NodeRow {
+  readonly id: string;
+  readonly kind: string;
+  readonly address: string;
+  readonly state: string;
+  readonly bytesLent: number;
+  readonly bytesUsed: number;
+  readonly bytesCommitted: number;
+  readonly machine: string;
+  readonly incarnation: number;
+  /** Of the process that serves; for members on this machine. */
+  readonly pid?: number;
+}
+
+export function addNodes(program: Command): void {
+  withOutput(withRack(program.command('nodes')))
+    .description('memory nodes and hosts, with their state and memory')
+    .addHelpText('after', '\nExample:\n  memrack nodes -o json')
+    .action((flags: SharedFlags) =>
+      withConnection(flags, async (rack) => {
+        const rows = (await rack.nodes()).map(rowOf);
+        printRows(flags, rows, [
+          { title: 'id', value: ({ id }) => id },
+          { title: 'kind', value: ({ kind }) => kind },
+          { title: 'state', value: ({ state }) => state },
+          { title: 'lent', value: (row) => formatBytes(row.bytesLent), isNumber: true },
+          { title: 'used', value: (row) => formatBytes(row.bytesUsed), isNumber: true },
+          { title: 'allocated', value: (row) => formatBytes(row.bytesCommitted), isNumber: true },
+          { title: 'address', value: ({ address }) => address },
+          { title: 'pid', value: ({ pid }) => String(pid ?? ''), isNumber: true },
+        ]);
+      }),
+    );
+}
+
+function rowOf(member: Member): NodeRow {
+  const { id, kind, address, state, bytesLent, bytesUsed, bytesCommitted, machine } = member;
+  const { incarnation, pid } = member;
+  const row = { id, kind, address, state, bytesLent, bytesUsed, bytesCommitted, machine };
+  return machine === hostname() ? { ...row, incarnation, pid } : { ...row, incarnation };
+}

@@ -1,0 +1,45 @@
+/** Runs one role in this process, in the foreground, until it is asked to end. */
+
+import { appRuntime } from '../apps/app-runtime.js';
+import { describeFailure } from '../apps/role-failure.js';
+import { ROLES } from '../apps/roles.js';
+import { Exit, EXIT } from './exit.js';
+
+/** Resolves when the role was stopped by SIGINT or SIGTERM; a second signal ends at once. */
+export async function runInForeground(
+  role: string,
+  config: unknown,
+  serves: (address: string) => void,
+): Promise<void> {
+  const main = ROLES[role];
+  if (main === undefined) throw new Error(`no role ${role}`);
+  const runtime = appRuntime(role);
+  let running: Awaited<ReturnType<typeof main>>;
+  try {
+    running = await main(runtime, config as never);
+  } catch (error) {
+    const { message, exitCode } = describeFailure(role, error);
+    throw new Exit(exitCode === EXIT.wrongUse ? EXIT.wrongUse : EXIT.failed, message);
+  }
+  serves(running.address);
+  await untilSignal();
+  await running.stop();
+}
+
+/** Resolves at the first signal that asks to end; the second one ends the process. */
+export function untilSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const ask = (): void => {
+      if (asked) process.exit(EXIT.failed);
+      asked = true;
+      resolve();
+    };
+    process.on('SIGINT', ask);
+    process.on('SIGTERM', ask);
+    process.on('SIGHUP', ask);
+    // A role serves sockets; while none is open something else must keep the process.
+    const hold = setInterval(() => {}, 2 ** 30);
+    void Promise.resolve().then(() => hold);
+  });
+}
