@@ -1,0 +1,184 @@
+import { expect, test } from 'vitest';
+import { Status } from '../base/status.js';
+import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
+import type { CompletionSink, Window } from '../fabric/link.js';
+import { type SimulatedProcess, SimulatedWorld } from '../runtime/simulated/world.js';
+import { REGION_BYTES } from '../wire/limits.js';
+import { MessageType } from '../wire/messages.js';
+import type { SupervisorConfig } from './config.js';
+import { EXIT_CANNOT_ADOPT, MEMORY_NODE_ROLE, memoryNodeMain } from './main.js';
+import { SLOW_PATH_THREAD } from './slow/records.js';
+import { slowPathThread } from './slow/worker.js';
+import { type SupervisorReady, supervisorMain } from './supervisor.js';
+
+const PAGE = 65536;
+const CALL_MS = 5_000;
+
+/** A controller that only notes what it is told. */
+function fakeController(endpoint: Endpoint) {
+  const joins: { incarnation: number; regions: number; memoryId: number; address: string }[] = [];
+  const beats: { bytesUsed: number; bytesCommitted: number }[] = [];
+  const ended: number[] = [];
+  let isKnown = 1;
+  endpoint.serve(MessageType.JoinNode, ({ incarnation, regions, memoryId, address }) => {
+    joins.push({ incarnation, regions: regions.length, memoryId, address });
+    isKnown = 1;
+    return { status: Status.Ok, heartbeatMs: 100 };
+  });
+  endpoint.serve(MessageType.Heartbeat, ({ bytesUsed, bytesCommitted }) => {
+    beats.push({ bytesUsed, bytesCommitted });
+    return { status: Status.Ok, known: isKnown };
+  });
+  endpoint.serve(MessageType.NodeEnded, ({ memoryId }) => {
+    ended.push(memoryId);
+    return { status: Status.Ok };
+  });
+  return { joins, beats, ended, forget: () => (isKnown = 0) };
+}
+
+class Rack {
+  readonly world: SimulatedWorld;
+  readonly client: Endpoint;
+  readonly controllerEndpoint: Endpoint;
+  readonly controller: ReturnType<typeof fakeController>;
+  supervisor: SimulatedProcess | undefined;
+
+  constructor(seed: number, roles: object = {}) {
+    this.world = new SimulatedWorld({
+      seed,
+      immediate: setImmediate,
+      roles: { supervisor: supervisorMain, [MEMORY_NODE_ROLE]: memoryNodeMain, ...roles },
+      threads: { [SLOW_PATH_THREAD]: slowPathThread },
+    });
+    this.client = createEndpoint(this.world.program(this.world.machine('c'), 'client').runtime);
+    const controller = this.world.program(this.world.machine('b'), 'controller');
+    this.controllerEndpoint = createEndpoint(controller.runtime);
+    this.controller = fakeController(this.controllerEndpoint);
+  }
+
+  async start(more: Partial<SupervisorConfig> = {}): Promise<this> {
+    const listener = await this.wait(this.controllerEndpoint.listen('tcp://0.0.0.0:7070'));
+    expect(listener.address).toContain('7070');
+    const machine = this.world.machine('a');
+    const config: SupervisorConfig = {
+      id: 'n1',
+      listen: `tcp://${machine.host}:0`,
+      join: [`tcp://${this.world.machine('b').host}:7070`],
+      memoryBytes: 8 * PAGE,
+      pageBytes: PAGE,
+      ...more,
+    };
+    this.supervisor = this.world.start(machine, 'supervisor', config);
+    return this;
+  }
+
+  get ready(): SupervisorReady {
+    return this.supervisor?.readyMessage as SupervisorReady;
+  }
+
+  get node(): SimulatedProcess | undefined {
+    return this.world.processes.find((process) => process.role === MEMORY_NODE_ROLE);
+  }
+
+  async until(condition: () => boolean, forMs = 60_000): Promise<void> {
+    expect(await this.world.run({ until: condition, forMs })).toBe('condition');
+  }
+
+  async wait<T>(promise: Promise<T>): Promise<T> {
+    let result: { value: T } | undefined;
+    void promise.then((value) => {
+      result = { value };
+    });
+    await this.until(() => result !== undefined);
+    return (result as { value: T }).value;
+  }
+}
+
+/** One operation of a link, as a promise. */
+function operation(start: (sink: CompletionSink) => void): Promise<[Status, number]> {
+  return new Promise((resolve) => {
+    start({ completed: (_token, status, _outcome, low) => resolve([status, low]) });
+  });
+}
+
+test('a node serves, joins, is killed, and goes on with its memory at the same address', async () => {
+  const rack = await new Rack(5).start();
+  await rack.until(() => rack.controller.beats.length > 0);
+  const { address, memoryId } = rack.ready;
+  expect(rack.controller.joins).toEqual([{ incarnation: 1, regions: 0, memoryId, address }]);
+  const link = rack.client.link(address);
+  const grant = { space: 1, region: 1, epoch: 1, pageBytes: PAGE };
+  await rack.wait(link.call(MessageType.GrantRegion, grant, CALL_MS));
+  const request = { space: 1, region: 1, bytes: PAGE, wish: 0, flags: 0 };
+  const alloc = await rack.wait(link.call(MessageType.Alloc, request, CALL_MS));
+  const at = alloc.status === Status.Ok ? alloc.address : 0;
+  expect(at).toBeGreaterThanOrEqual(REGION_BYTES);
+  const window = (await rack.wait(link.openWindow(1, CALL_MS))) as Window;
+  const add = (): Promise<[Status, number]> => {
+    const deadline = rack.world.nowMs + 1e9;
+    return rack.wait(operation((sink) => link.fetchAndAdd(window, at, 1, 0, sink, 0, deadline)));
+  };
+  expect([await add(), await add()]).toEqual([
+    [Status.Ok, 0],
+    [Status.Ok, 1],
+  ]);
+  const node = rack.node;
+  if (node !== undefined) rack.world.kill(node);
+  await rack.until(() => rack.controller.joins.length === 2);
+  expect(rack.controller.joins[1]).toEqual({ incarnation: 2, regions: 1, memoryId, address });
+  expect(await add()).toEqual([Status.Ok, 2]);
+  await rack.world.run({ forMs: 1_000 });
+  expect(rack.controller.beats.at(-1)).toEqual({ bytesUsed: PAGE, bytesCommitted: PAGE });
+  rack.controller.forget();
+  await rack.until(() => rack.controller.joins.length === 3);
+});
+
+test('stopped in order it says that its memory is gone, and ends its process', async () => {
+  const rack = await new Rack(6).start();
+  await rack.until(() => rack.supervisor?.running !== undefined);
+  const { memoryId } = rack.ready;
+  if (rack.supervisor !== undefined) rack.world.terminate(rack.supervisor);
+  await rack.until(() => rack.supervisor?.alive === false);
+  expect(rack.supervisor?.exit?.code).toBe(0);
+  expect(rack.controller.ended).toEqual([memoryId]);
+  await rack.world.run({ forMs: 100 });
+  expect(rack.node).toBeUndefined();
+});
+
+test('with its supervisor the node dies', async () => {
+  const rack = await new Rack(7).start();
+  await rack.until(() => rack.supervisor?.running !== undefined);
+  if (rack.supervisor !== undefined) rack.world.kill(rack.supervisor);
+  await rack.until(() => rack.node === undefined);
+});
+
+test('a process that cannot run is given up, with its reason', async () => {
+  const fails = (code: number) => (runtime: { processes: { exit(code: number): never } }) =>
+    Promise.resolve().then(() => runtime.processes.exit(code));
+  for (const [code, reason] of [
+    [EXIT_CANNOT_ADOPT, 'cannot be taken over'],
+    [3, '8 times in a row'],
+  ] as const) {
+    const rack = await new Rack(8, { [MEMORY_NODE_ROLE]: fails(code) }).start();
+    await rack.until(() => rack.supervisor?.alive === false, 600_000);
+    expect(rack.supervisor?.exit?.reason).toContain(reason);
+  }
+});
+
+test('too little memory is said before anything is started', async () => {
+  const rack = await new Rack(9).start({ memoryBytes: 2 ** 50, pageBytes: 2 ** 30 });
+  await rack.until(() => rack.supervisor?.alive === false);
+  expect(rack.supervisor?.exit?.reason).toMatch(/lending 1024 TiB needs .* only .* available/);
+});
+
+test('a taken port is replaced by a free one after a restart', async () => {
+  const rack = await new Rack(10).start();
+  await rack.until(() => rack.supervisor?.running !== undefined);
+  const { address } = rack.ready;
+  const { node } = rack;
+  if (node !== undefined) rack.world.kill(node);
+  const thief = createEndpoint(rack.world.program(rack.world.machine('a'), 'thief').runtime);
+  await rack.wait(thief.listen(address));
+  await rack.until(() => rack.controller.joins.length === 2);
+  expect(rack.controller.joins[1]?.address).not.toBe(address);
+});
