@@ -6,19 +6,13 @@
  */
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import type { Clock, Timers } from '../runtime/clock.js';
-import type { Databases } from '../runtime/database.js';
 import type { Entropy } from '../runtime/runtime.js';
 import { Files } from './files.js';
 import { Hosts } from './hosts.js';
-import {
-  AWAY_MS_DEFAULT,
-  CHANGES_WAITING_MAX,
-  FIRST_EPOCH_END,
-  FIRST_SPACE_ID_END,
-} from './limits.js';
+import { AWAY_MS_DEFAULT, CHANGES_WAITING_MAX } from './limits.js';
 import type { Member } from './member.js';
 import { Membership } from './membership.js';
-import { Metadata } from './metadata/metadata.js';
+import type { Metadata } from './metadata/metadata.js';
 import type { NodeCalls } from './node-calls.js';
 import { Regions } from './regions.js';
 import { Serial } from './serial.js';
@@ -27,15 +21,11 @@ import { Spaces } from './spaces.js';
 export interface ControllerOptions {
   readonly clock: Clock;
   readonly timers: Timers;
-  readonly databases: Databases;
   readonly entropy: Entropy;
+  readonly metadata: Metadata;
   readonly calls: NodeCalls;
   readonly policy: PlacementPolicy;
-  /** Undefined: metadata is lost when the controller ends. */
-  readonly folder: string | undefined;
   readonly awayMs?: number;
-  /** A commit failed: ends the process. What is stored is known after a restart. */
-  readonly failed: (reason: unknown) => void;
 }
 
 export class Controller {
@@ -48,8 +38,8 @@ export class Controller {
   readonly hosts: Hosts;
   readonly startedMs: number;
 
-  private constructor(options: ControllerOptions, metadata: Metadata) {
-    const { clock, calls, policy, entropy, timers } = options;
+  constructor(options: ControllerOptions) {
+    const { clock, metadata, calls, policy, entropy, timers } = options;
     const changes = new Serial(CHANGES_WAITING_MAX);
     const awayMs = options.awayMs ?? AWAY_MS_DEFAULT;
     const returned = (member: Member): void => void this.#settle(member);
@@ -65,22 +55,9 @@ export class Controller {
     this.hosts = new Hosts(clock, awayMs);
   }
 
-  /** Rejects (`DiskError`) when the metadata cannot be opened. */
-  static async open(options: ControllerOptions): Promise<Controller> {
-    const { entropy } = options;
-    // An empty database may be the successor of one that was lost, while nodes still hold regions
-    // of its spaces: numbers that begin anywhere hardly ever meet theirs.
-    const metadata = await Metadata.open(options.databases, {
-      folder: options.folder,
-      firstNumbers: {
-        space: 1 + (entropy.u32() % (FIRST_SPACE_ID_END - 1)),
-        epoch: 1 + (entropy.u32() % (FIRST_EPOCH_END - 1)),
-      },
-      failed: options.failed,
-    });
-    const controller = new Controller(options, metadata);
-    await controller.spaces.resume();
-    return controller;
+  /** Goes on with what an earlier life had begun. To be called once, before anything is served. */
+  resume(): Promise<void> {
+    return this.spaces.resume();
   }
 
   /** Waits for changes under way, then closes the metadata. */

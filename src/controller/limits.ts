@@ -21,6 +21,13 @@ export const AWAY_MS_DEFAULT = 6_000;
 /** A host that has been silent for this long is forgotten: it holds nothing. */
 export const HOST_FORGOTTEN_MS = 600_000;
 
+/**
+ * Connections of one life of the controller, and its lives: their numbers fit into 32 bits. After
+ * the last life the controller takes another client id.
+ */
+export const CONNECTIONS_PER_LIFE = 2 ** 16;
+export const LIVES_MAX = 2 ** 16 - 1;
+
 /** Changes of metadata that may wait for their turn. */
 export const CHANGES_WAITING_MAX = 1_024;
 /**

@@ -4,10 +4,11 @@ import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import { placementPolicy } from '../policies/placement/placement-policies.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import type { ControllerApi, Metric } from './api.js';
-import { checkConfig, type CheckedConfig, type ControllerConfig } from './config.js';
+import { checkConfig, type ControllerConfig } from './config.js';
 import { Controller } from './controller.js';
 import { serveController } from './handlers.js';
 import { localApi } from './local-api.js';
+import { openMetadata } from './metadata/open.js';
 import { PeerCalls } from './peer-calls.js';
 import { isLocalAddress } from './report.js';
 
@@ -33,9 +34,19 @@ export async function startController(
   config: ControllerConfig,
 ): Promise<RunningController> {
   const checked = checkConfig(config);
-  const endpoint = createEndpoint(runtime);
+  const { clock, timers, databases, entropy } = runtime;
+  const { metadata, identity } = await openMetadata({
+    databases,
+    entropy,
+    folder: checked.data,
+    failed: (reason) => endForMetadata(runtime, reason),
+  });
+  const endpoint = createEndpoint(runtime, identity);
   const calls = new PeerCalls((address) => endpoint.peer(address));
-  const controller = await openController(runtime, checked, calls);
+  const policy = placementPolicy(checked.placement);
+  const { awayMs } = checked;
+  const controller = new Controller({ clock, timers, entropy, metadata, calls, policy, awayMs });
+  await controller.resume();
   const place = { address: '' };
   const api = localApi(controller, {
     clock: runtime.clock,
@@ -65,27 +76,10 @@ export async function startController(
   return { address, api, stop: end };
 }
 
-function openController(
-  runtime: Runtime,
-  config: CheckedConfig,
-  calls: PeerCalls,
-): Promise<Controller> {
-  const { clock, timers, databases, entropy, log, processes } = runtime;
-  return Controller.open({
-    clock,
-    timers,
-    databases,
-    entropy,
-    calls,
-    policy: placementPolicy(config.placement),
-    folder: config.data,
-    awayMs: config.awayMs,
-    failed: (reason) => {
-      const text = reason instanceof Error ? reason.message : String(reason);
-      log.write('error', `metadata could not be stored, the controller ends: ${text}`);
-      processes.exit(EXIT_METADATA_FAILED);
-    },
-  });
+function endForMetadata({ log, processes }: Runtime, reason: unknown): never {
+  const text = reason instanceof Error ? reason.message : String(reason);
+  log.write('error', `metadata could not be stored, the controller ends: ${text}`);
+  return processes.exit(EXIT_METADATA_FAILED);
 }
 
 /** In order, once. */

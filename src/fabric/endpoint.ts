@@ -18,6 +18,12 @@ import { type Asking, TcpLink } from './tcp-link.js';
 export interface EndpointOptions {
   /** Random, of this process; drawn when missing. */
   readonly clientId?: number;
+  /**
+   * Connections are numbered from the next one on; 0 when missing. A process that takes over the
+   * `clientId` of an earlier one begins above all numbers of that: its first hello to a remote
+   * fences whatever the earlier one may still have under way there.
+   */
+  readonly connectionsBefore?: number;
   /** How many times this memory was adopted; told to every client. 0 for what is no memory node. */
   readonly incarnation?: number;
 }
@@ -51,12 +57,13 @@ class StreamEndpoint implements Endpoint {
   readonly #asking: Asking;
   readonly #links = new Map<Address, TcpLink>();
   readonly #listeners = new Set<Listener>();
-  #connections = 0;
+  #connections: number;
 
   constructor(runtime: Runtime, options: EndpointOptions) {
     const { counters } = this;
     const instance = runtime.entropy.u53();
     this.clientId = options.clientId ?? runtime.entropy.u53();
+    this.#connections = options.connectionsBefore ?? 0;
     const clients = new ClientTable(runtime, counters, instance, (slot, client) =>
       this.#serving.data?.forgotten(slot, client),
     );

@@ -8,11 +8,12 @@
  * A commit that fails leaves unknown what is stored: the controller must stop, and after a restart
  * the database says what holds. `failed` is called for that, and no commit is tried again.
  */
-import { assert, assertNever } from '../../base/assert.js';
+import { assertNever } from '../../base/assert.js';
 import type { Change, Database, Databases, Row } from '../../runtime/database.js';
 import { REGIONS_PER_SPACE_MAX } from '../../wire/limits.js';
 import { SortedKeys } from '../sorted-keys.js';
 import {
+  COUNTER_NAMES,
   SCHEMA,
   type CounterName,
   type FileRow,
@@ -128,9 +129,8 @@ export class Metadata {
 
   #load(): void {
     for (const row of this.#database.select('counters')) {
-      if (row['name'] === 'space' || row['name'] === 'epoch') {
-        this.#counters[row['name']] = row['next'] as number;
-      }
+      const name = COUNTER_NAMES.find((known) => known === row['name']);
+      if (name !== undefined) this.#counters[name] = row['next'] as number;
     }
     // The schema is checked when the database is opened, so the rows have these columns.
     for (const row of this.#database.select('nodes')) this.#putNode(row as NodeRow);
@@ -146,7 +146,6 @@ export class Metadata {
   #apply(change: MetadataChange): void {
     switch (change.table) {
       case 'counters':
-        assert(change.put.next >= this.#counters[change.put.name], 'a number would be used twice');
         this.#counters[change.put.name] = change.put.next;
         return;
       case 'nodes':

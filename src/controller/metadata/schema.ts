@@ -107,4 +107,11 @@ export interface FileRow extends Row {
   readonly sha256: string;
 }
 
-export type CounterName = 'space' | 'epoch';
+/**
+ * `space`, `epoch`: the next number to give out. `client`: what the controller calls itself towards
+ * nodes, the same in all its lives. `life`: how often it was started on this database, the run of
+ * now included.
+ */
+export type CounterName = 'space' | 'epoch' | 'client' | 'life';
+
+export const COUNTER_NAMES: readonly CounterName[] = ['space', 'epoch', 'client', 'life'];

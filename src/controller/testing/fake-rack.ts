@@ -8,6 +8,7 @@ import { Controller } from '../controller.js';
 import type { NodeJoin } from '../membership.js';
 import type { NodeCalls, RegionGrant } from '../node-calls.js';
 import { regionKey } from '../metadata/metadata.js';
+import { openMetadata } from '../metadata/open.js';
 
 export const GIB = 2 ** 30;
 
@@ -109,24 +110,31 @@ export class FakeRack {
     return node;
   }
 
-  start(): Promise<Controller> {
+  async start(): Promise<Controller> {
     const life = ++this.#life;
     const isDead = (): boolean => this.#life !== life;
     this.databases.isDead = isDead;
-    return Controller.open({
+    const entropy = new Prng(this.seed++);
+    const { metadata } = await openMetadata({
+      databases: this.databases,
+      entropy,
+      folder: 'data',
+      failed: (reason) => this.failures.push(reason),
+    });
+    const controller = new Controller({
       clock: { now: () => this.nowMs, wall: () => this.nowMs },
       timers: {
         after: () => ({ cancel: () => undefined }),
         soon: (callback) => void Promise.resolve().then(callback),
       },
-      databases: this.databases,
-      entropy: new Prng(this.seed++),
+      entropy,
+      metadata,
       calls: this.#callsOf(isDead),
-      awayMs: this.awayMs,
       policy: placementPolicy('best-free-of-two'),
-      folder: 'data',
-      failed: (reason) => this.failures.push(reason),
+      awayMs: this.awayMs,
     });
+    await controller.resume();
+    return controller;
   }
 
   /** What a node of this address says when it joins. */
