@@ -1,0 +1,344 @@
+import { expect, test } from 'vitest';
+import { Status } from '../base/status.js';
+import { MessageType } from '../wire/messages.js';
+import { FakeWorld, type Wire } from './testing/fake-world.js';
+import { NODE, Rig } from './testing/rig.js';
+
+const alloc = (wish: number) => ({ space: 5, region: 1, bytes: 1, wish, flags: 0 });
+
+test('every verb does what it says', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { link, sink, deadline } = rig;
+  const back = new Uint8Array(13).fill(9);
+  link.write(window, 3, Uint8Array.of(0, 1, 2, 3, 4, 5), 1, 5, sink, 1, deadline);
+  link.read(window, 0, back, 2, 11, sink, 2, deadline);
+  link.fetchAndAdd(window, 16, 5, 1, sink, 3, deadline);
+  link.fetchAndAdd(window, 16, 0xffffffff, 0xffffffff, sink, 4, deadline);
+  link.compareAndSwap(window, 16, 4, 1, 7, 8, sink, 5, deadline);
+  link.compareAndSwap(window, 16, 4, 1, 0, 0, sink, 6, deadline);
+  link.reserve(window, 0, 4096, sink, 7, deadline);
+  link.fence(sink, 8, deadline);
+  link.unreserve(sink, 9, deadline);
+  link.read(window, 1e15, back, 0, 1, sink, 10, deadline);
+  expect(sink.told.size).toBe(0);
+  await rig.told(10);
+  expect(sink.order).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  expect([...back]).toEqual([9, 9, 0, 0, 0, 1, 2, 3, 4, 5, 0, 0, 0]);
+  expect(sink.told.get(3)).toMatchObject({ status: Status.Ok, low: 0, high: 0 });
+  expect(sink.told.get(4)).toMatchObject({ status: Status.Ok, low: 5, high: 1 });
+  expect(sink.told.get(5)).toMatchObject({ status: Status.Ok, low: 4, high: 1 });
+  expect(sink.told.get(6)).toMatchObject({ status: Status.Ok, low: 7, high: 8 });
+  expect(sink.told.get(7)).toMatchObject({ status: Status.Ok, low: 1, high: 0 });
+  expect(sink.told.get(10)).toMatchObject({ status: Status.NotAllocated, outcome: 'notApplied' });
+  expect(rig.client.counters.operationsSent).toBe(11);
+});
+
+test('calls resolve with the reply, whatever it is, and never reject', async () => {
+  const rig = new Rig();
+  const { link } = rig;
+  const first = await rig.result(link.call(MessageType.Alloc, alloc(5), 1000));
+  expect(first).toEqual({ status: Status.Ok, address: 1005 });
+  const unknown = await rig.result(link.call(MessageType.ListNodes, {}, 1000));
+  expect(unknown).toEqual({
+    status: Status.Unsupported,
+    reason: 'this process does not serve that call',
+  });
+  const invalid = await rig.result(link.call(MessageType.Alloc, { ...alloc(0), flags: 99 }, 1000));
+  expect(invalid).toMatchObject({ status: Status.Invalid });
+  rig.link.close();
+  const closed = await rig.result(link.call(MessageType.Alloc, alloc(0), 1000));
+  expect(closed).toMatchObject({ status: Status.Closed });
+  const nobody = rig.client.peer('tcp://nobody:1');
+  const away = await rig.result(nobody.call(MessageType.Alloc, alloc(0), 300));
+  expect(away).toMatchObject({ status: Status.Unavailable });
+});
+
+/** With buffers that are quickly made. */
+function smallWorld(seed: number): FakeWorld {
+  const world = new FakeWorld(seed);
+  world.outputBytes = 192 * 1024;
+  world.inputBytes = 16 * 1024;
+  return world;
+}
+
+/** One conversation with everything in it, over a wire that may misbehave. */
+async function conversation(wire: Wire, seed = 1) {
+  const world = smallWorld(seed);
+  world.wire = wire;
+  const rig = new Rig(world, 4096);
+  const window = await rig.openWindow();
+  const { link, sink, deadline } = rig;
+  const early = new Uint8Array(8);
+  const late = new Uint8Array(8);
+  const apart = new Uint8Array(16);
+  link.fetchAndAdd(window, 0, 1, 0, sink, 1, deadline);
+  link.read(window, 8, early, 0, 8, sink, 2, deadline);
+  link.write(window, 8, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8), 0, 8, sink, 3, deadline);
+  link.read(window, 8, late, 0, 8, sink, 4, deadline);
+  const call = link.call(MessageType.Alloc, alloc(3), 10_000);
+  link.compareAndSwap(window, 0, 1, 0, 10, 0, sink, 5, deadline);
+  link.reserve(window, 0, 4096, sink, 6, deadline);
+  link.fetchAndAdd(window, 0, 1, 0, sink, 7, deadline);
+  link.fence(sink, 8, deadline);
+  link.read(window, 1024, apart, 0, 16, sink, 9, deadline);
+  const reply = await rig.result(call);
+  await rig.told(9);
+  return { rig, early, late, reply };
+}
+
+function expectOnce({ rig, early, late, reply }: Awaited<ReturnType<typeof conversation>>): void {
+  const { sink, memory } = rig;
+  expect(sink.told.get(1)).toMatchObject({ status: Status.Ok, low: 0 });
+  expect(sink.status(3)).toBe(Status.Ok);
+  expect(sink.told.get(5)).toMatchObject({ status: Status.Ok, low: 1 });
+  expect(sink.told.get(6)).toMatchObject({ status: Status.Ok, low: 1 });
+  expect(sink.told.get(7)).toMatchObject({ status: Status.Ok, low: 10 });
+  expect(sink.status(8)).toBe(Status.Ok);
+  expect(sink.status(9)).toBe(Status.Ok);
+  expect(reply).toEqual({ status: Status.Ok, address: 1003 });
+  expect(rig.allocs).toBe(1);
+  expect(memory.view.getBigUint64(0, true)).toBe(11n);
+  expect(memory.reserved.size).toBe(1);
+  // A read before a write of the same bytes never shows the write; it may have to be given up.
+  if (sink.status(2) === Status.Ok) expect([...early]).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+  else expect(sink.status(2)).toBe(Status.Unavailable);
+  // So may one before a call that could have changed anything.
+  if (sink.status(4) === Status.Ok) expect([...late]).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  else expect(sink.status(4)).toBe(Status.Unavailable);
+}
+
+async function bytesOf(direction: 'up' | 'down'): Promise<number> {
+  let total = 0;
+  const run = await conversation({
+    cut(_connection, way, passed, bytes) {
+      if (way === direction) total = Math.max(total, passed + bytes);
+      return bytes;
+    },
+  });
+  expectOnce(run);
+  expect(run.rig.sink.status(2)).toBe(Status.Ok);
+  return total;
+}
+
+for (const direction of ['up', 'down'] as const) {
+  test(`everything counts once when the connection is lost after any byte ${direction}`, async () => {
+    const total = await bytesOf(direction);
+    expect(total).toBeGreaterThan(300);
+    for (let after = 0; after < total; after++) {
+      const run = await conversation({
+        cut: (connection, way, passed, bytes) =>
+          connection === 0 && way === direction ? Math.min(bytes, after - passed) : bytes,
+      });
+      expect(run.rig.world.connections, `cut after ${after}`).toBe(2);
+      expectOnce(run);
+    }
+  });
+}
+
+test('... and again and again, at random, in random pieces', async () => {
+  for (let seed = 1; seed <= 150; seed++) {
+    const world = new FakeWorld(seed);
+    const { prng } = world;
+    const run = await conversation(
+      {
+        chunk: () => 1 + prng.below(200),
+        cut: (connection, _way, _passed, bytes) =>
+          connection < 12 && prng.below(8) === 0 ? prng.below(bytes + 1) : bytes,
+      },
+      seed,
+    );
+    expectOnce(run);
+  }
+});
+
+test('a corrupted byte anywhere ends the connection and nothing else', async () => {
+  for (const direction of ['up', 'down'] as const) {
+    const total = await bytesOf(direction);
+    for (let at = 0; at < total; at += 3) {
+      const run = await conversation({
+        touch(connection, way, passed, bytes) {
+          const index = at - passed;
+          if (connection !== 0 || way !== direction || index < 0 || index >= bytes.length) return;
+          bytes[index] = (bytes[index] ?? 0) ^ (1 << (at % 8));
+        },
+      });
+      expectOnce(run);
+      expect(run.rig.world.connections).toBeGreaterThan(1);
+      const { malformed: ours } = run.rig.client.counters;
+      const { malformed: theirs } = run.rig.server.counters;
+      const silences = run.rig.client.counters.silences;
+      const counted = Object.values({ ...(direction === 'up' ? theirs : ours) });
+      expect(counted.reduce((a, b) => a + b, 0) + silences).toBeGreaterThan(0);
+    }
+  }
+});
+
+test('a node that falls silent is left after two seconds, and everything counts once', async () => {
+  for (const direction of ['up', 'down'] as const) {
+    for (let quietFrom = 0; quietFrom < 900; quietFrom += 100) {
+      let passedAll = 0;
+      const run = await conversation({
+        isSilent: (connection, way) =>
+          connection === 0 && way === direction && passedAll > quietFrom,
+        cut(connection, way, passed, bytes) {
+          if (connection === 0 && way === direction) passedAll = passed + bytes;
+          return bytes;
+        },
+      });
+      expectOnce(run);
+      if (run.rig.world.connections > 1) expect(run.rig.client.counters.silences).toBe(1);
+    }
+  }
+});
+
+test('a deadline that passes says what is known', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { link, sink, world } = rig;
+  const into = new Uint8Array(8);
+  world.wire = { isSilent: () => true };
+  link.read(window, 0, into, 0, 8, sink, 1, world.nowMs + 100);
+  link.write(window, 0, into, 0, 8, sink, 2, world.nowMs + 100);
+  link.fetchAndAdd(window, 0, 1, 0, sink, 3, world.nowMs + 5000);
+  const call = link.call(MessageType.Alloc, alloc(0), 100);
+  const query = link.call(MessageType.ListNodes, {}, 100);
+  expect(await rig.result(call)).toMatchObject({ status: Status.OutcomeUnknown });
+  expect(await rig.result(query)).toMatchObject({ status: Status.Timeout });
+  await rig.told(2);
+  expect(sink.told.get(1)).toMatchObject({ status: Status.Timeout, outcome: 'notApplied' });
+  expect(sink.told.get(2)).toMatchObject({ status: Status.OutcomeUnknown, outcome: 'unknown' });
+  world.wire = {};
+  await rig.told(3);
+  expect(sink.status(3)).toBe(Status.Ok);
+  expect(rig.memory.view.getBigUint64(0, true)).toBe(1n);
+  expect(rig.allocs).toBe(0);
+  // What was given up was not sent again; the late one was not overtaken by it.
+  expect(rig.memory.executed.filter((type) => type === MessageType.Write)).toEqual([]);
+});
+
+test('what was never sent is Unavailable, and not done later', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  await rig.server.close();
+  await rig.world.run(() => false, 10);
+  rig.link.write(window, 0, new Uint8Array(8), 0, 8, rig.sink, 1, rig.world.nowMs + 500);
+  await rig.told(1);
+  expect(rig.sink.told.get(1)).toMatchObject({ status: Status.Unavailable, outcome: 'notApplied' });
+  rig.server = rig.serve();
+  await rig.world.run(() => false, 5000);
+  expect(rig.memory.executed).toEqual([]);
+});
+
+test('after a restart of the node the windows are renewed and what was sent is unknown', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { link, sink, world, deadline } = rig;
+  const into = new Uint8Array(8);
+  world.wire = { isSilent: (_connection, direction) => direction === 'down' };
+  link.read(window, 0, into, 0, 8, sink, 1, deadline);
+  link.fetchAndAdd(window, 8, 1, 0, sink, 2, deadline);
+  link.write(window, 16, Uint8Array.of(1), 0, 1, sink, 3, deadline);
+  link.fence(sink, 4, deadline);
+  await world.run(() => rig.memory.executed.length === 4);
+  await rig.server.close();
+  await world.run(() => false, 1);
+  world.wire = {};
+  rig.memory.epoch = 4;
+  rig.memory.window = 1;
+  link.write(window, 32, Uint8Array.of(5), 0, 1, sink, 5, deadline);
+  rig.server = rig.serve();
+  await rig.told(5);
+  expect(sink.status(1)).toBe(Status.Ok);
+  expect(sink.told.get(2)).toMatchObject({ status: Status.OutcomeUnknown, outcome: 'unknown' });
+  expect(sink.status(3)).toBe(Status.OutcomeUnknown);
+  expect(sink.status(4)).toBe(Status.Ok);
+  expect(sink.status(5)).toBe(Status.Ok);
+  expect(window).toMatchObject({ id: 1, epoch: 4 });
+  expect(rig.memory.view.getBigUint64(8, true)).toBe(1n);
+  expect(rig.memory.bytes[32]).toBe(5);
+  expect(rig.client.counters.windowsRenewed).toBe(1);
+});
+
+test('the record is kept for a minute, and unknown after', async () => {
+  for (const [awayMs, expected] of [
+    [50_000, Status.Ok],
+    [70_000, Status.OutcomeUnknown],
+  ] as const) {
+    const rig = new Rig(smallWorld(1));
+    const window = await rig.openWindow();
+    const { link, sink, world } = rig;
+    let isCut = false;
+    world.wire = { isSilent: (_connection, direction) => direction === 'down' && isCut };
+    isCut = true;
+    link.fetchAndAdd(window, 8, 1, 0, sink, 1, world.nowMs + 100_000);
+    await world.run(() => rig.memory.executed.length === 1);
+    // Everything is lost for both sides, and nothing gets through for a while.
+    world.wire = { cut: () => 0 };
+    world.cutAll();
+    await world.run(() => false, awayMs);
+    expect(rig.memory.forgottenSlots).toEqual(awayMs < 60_000 ? [] : [0]);
+    world.wire = {};
+    await rig.told(1);
+    expect(sink.status(1)).toBe(expected);
+    expect(rig.memory.view.getBigUint64(8, true)).toBe(1n);
+  }
+});
+
+test('the queue is bounded, and a full one says Busy', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { link, sink, deadline } = rig;
+  const into = new Uint8Array(8);
+  const count = 65536 + 10;
+  for (let i = 0; i < count; i++) link.read(window, 0, into, 0, 8, sink, i, deadline);
+  expect(sink.told.size).toBe(0);
+  await rig.told(count);
+  const busy = [...sink.told.values()].filter((told) => told.status === Status.Busy);
+  expect(busy.length).toBe(10);
+  expect(busy[0]?.outcome).toBe('notApplied');
+  expect([...sink.told.values()].filter((told) => told.status === Status.Ok).length).toBe(65536);
+});
+
+test('a sink may start operations, and may close the link', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { link, deadline } = rig;
+  const told: number[] = [];
+  const sink = {
+    completed(token: number, status: Status): void {
+      told.push(token, status);
+      if (token < 5) link.fetchAndAdd(window, 0, 1, 0, sink, token + 1, deadline);
+      if (token === 5) link.close();
+    },
+  };
+  link.fetchAndAdd(window, 0, 1, 0, sink, 1, deadline);
+  link.read(window, 0, new Uint8Array(8), 0, 8, sink, 100, deadline);
+  await rig.world.run(() => told.includes(5));
+  link.read(window, 0, new Uint8Array(8), 0, 8, sink, 200, deadline);
+  await rig.world.run(() => told.includes(200));
+  expect(told.slice(-2)).toEqual([200, Status.Closed]);
+  expect(rig.memory.view.getBigUint64(0, true)).toBe(5n);
+  await rig.world.run(() => rig.memory.forgottenSlots.length > 0, 1000);
+  expect(rig.memory.forgottenSlots).toEqual([0]);
+  expect(rig.client.link(NODE)).not.toBe(link);
+});
+
+test('a node that is paused loses nothing and does nothing twice', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { link, sink, world } = rig;
+  rig.memory.isFull = true;
+  const deadline = world.nowMs + 60_000;
+  link.fetchAndAdd(window, 0, 1, 0, sink, 1, deadline);
+  link.write(window, 8, Uint8Array.of(1, 1, 1, 1, 1, 1, 1, 1), 0, 8, sink, 2, deadline);
+  link.fetchAndAdd(window, 8, 1, 0, sink, 3, deadline);
+  // It waits for longer than a silence: the link comes back with new connections.
+  await world.run(() => false, 9000);
+  expect(world.connections).toBeGreaterThan(3);
+  rig.memory.refill();
+  await rig.told(3);
+  expect(rig.memory.view.getBigUint64(0, true)).toBe(1n);
+  expect(rig.memory.view.getBigUint64(8, true)).toBe(0x0101010101010102n);
+  expect(sink.told.get(3)).toMatchObject({ status: Status.Ok, low: 0x01010101, high: 0x01010101 });
+});
