@@ -472,7 +472,8 @@ export class RemoteSpace {
       if (this.#regions.state(region) !== 'lost') continue;
       return this.#failure({ ...failed, status: Status.DataLost });
     }
-    if (failed.status === Status.NotFound) {
+    // The node came back without the region, and what has become of it is not known yet.
+    if (failed.status === Status.NotFound || failed.status === Status.Stale) {
       return this.#failure({ ...failed, status: Status.Unavailable });
     }
     return this.#failure(failed);

@@ -102,7 +102,7 @@ export class MemoryNode {
       pages,
       pageBytes: facts.pageBytes,
       windows,
-      translator: new Translator(pages, windows, facts.pageBytes),
+      translator: new Translator(pages, windows, table.regions, facts.pageBytes),
       access: new Access(
         pages,
         new Frames(frameMemory, facts.pageBytes, facts.frames),

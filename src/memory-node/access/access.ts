@@ -7,6 +7,7 @@
  */
 
 import { assert } from '../../base/assert.js';
+import { COPY_WORDS_BYTES_MAX, copyWords } from '../../base/copy-words.js';
 import type { PageTable } from '../../disk/page-table.js';
 import type { Memory } from '../../runtime/memory.js';
 import type { Bytes } from '../../runtime/network.js';
@@ -32,6 +33,8 @@ export class Access {
   readonly #frames: Frames;
   readonly #pool: FramePool;
   readonly #memory: Memory;
+  readonly #requests = new WideViews();
+  readonly #replies = new WideViews();
   /** The frame that `#frameForWriting` found. */
   #frame = -1;
 
@@ -55,10 +58,17 @@ export class Access {
       output.view.setBigUint64(outputAt, Atomics.load(piece.wide, at >>> 3), true);
       return;
     }
+    if (bytes <= COPY_WORDS_BYTES_MAX && ((at | bytes) & 7) === 0) {
+      copyWords(this.#replies.wordsOf(output), outputAt >>> 3, piece.wide, at >>> 3, bytes >>> 3);
+      return;
+    }
     this.#memory.copy(output.bytes, outputAt, piece.bytes, at, bytes);
   }
 
-  /** Copies to the page from `input` at `inputAt`. `slot` is whose promise pays a first touch. */
+  /**
+   * Copies to the page from `input` at `inputAt`, a multiple of 8. `slot` is whose promise pays a
+   * first touch.
+   */
   write(
     entry: number,
     slot: number,
@@ -73,6 +83,11 @@ export class Access {
     const at = this.#frames.offset(this.#frame) + offset;
     if (bytes === WORD_BYTES && (at & 7) === 0) {
       Atomics.store(piece.wide, at >>> 3, input.view.getBigUint64(inputAt, true));
+      return ACCESS_DONE;
+    }
+    if (bytes <= COPY_WORDS_BYTES_MAX && ((at | bytes) & 7) === 0) {
+      const words = this.#requests.wordsOf(input);
+      copyWords(piece.wide, at >>> 3, words, inputAt >>> 3, bytes >>> 3);
       return ACCESS_DONE;
     }
     this.#memory.copy(piece.bytes, at, input.bytes, inputAt, bytes);
@@ -135,5 +150,29 @@ export class Access {
     this.#pages.setFrame(entry, taken);
     this.#frame = taken;
     return ACCESS_DONE;
+  }
+}
+
+/** Buffers of connections as words of 8 bytes; one view per buffer, made when it is first met. */
+class WideViews {
+  readonly #known = new WeakMap<Bytes, BigUint64Array>();
+  /** A batch of messages comes from one buffer. */
+  #last: Bytes | undefined;
+  #lastWords = new BigUint64Array(0);
+
+  wordsOf(bytes: Bytes): BigUint64Array {
+    return bytes === this.#last ? this.#lastWords : this.#switchTo(bytes);
+  }
+
+  #switchTo(bytes: Bytes): BigUint64Array {
+    let words = this.#known.get(bytes);
+    if (words === undefined) {
+      const { buffer, byteOffset, byteLength } = bytes.bytes;
+      words = new BigUint64Array(buffer, byteOffset, byteLength >>> 3);
+      this.#known.set(bytes, words);
+    }
+    this.#last = bytes;
+    this.#lastWords = words;
+    return words;
   }
 }

@@ -144,7 +144,7 @@ export class Allocations {
   /** Makes a provisional allocation one like all others; one that is so already stays so. */
   confirm(space: number, address: number): Refusal | undefined {
     const entry = this.#startAt(space, address);
-    if (entry < 0) return this.#notAllocated(address);
+    if (entry < 0) return this.#notAllocated(space, address);
     this.#provisional.get(entry)?.cancel();
     this.#provisional.delete(entry);
     const { pages } = this.#table;
@@ -158,7 +158,7 @@ export class Allocations {
   /** Bytes that were freed. */
   free(space: number, address: number): number | Refusal {
     const entry = this.#startAt(space, address);
-    if (entry < 0) return this.#notAllocated(address);
+    if (entry < 0) return this.#notAllocated(space, address);
     const pages = allocationPages(this.#table, entry);
     this.#free({ space, firstPage: address / this.#table.facts.pageBytes, pages });
     return pages * this.#table.facts.pageBytes;
@@ -193,7 +193,7 @@ export class Allocations {
   inspect(space: number, address: number): Allocation | Refusal {
     const { pages, facts } = this.#table;
     const asked = pages.find(space, Math.floor(address / facts.pageBytes));
-    if (asked < 0) return this.#notAllocated(address);
+    if (asked < 0) return this.#notAllocated(space, address);
     let first = pages.pageOf(asked);
     let start = asked;
     while ((pages.flagsOf(start) & EntryFlag.START) === 0) {
@@ -230,7 +230,9 @@ export class Allocations {
     const firstPage = address / pageBytes;
     const pages = Math.ceil(bytes / pageBytes);
     for (let page = firstPage; page < firstPage + pages; page++) {
-      if (this.#table.pages.find(space, page) < 0) return this.#notAllocated(page * pageBytes);
+      if (this.#table.pages.find(space, page) < 0) {
+        return this.#notAllocated(space, page * pageBytes);
+      }
     }
     protectPages(this.#table, { space, firstPage, pages }, rights << RIGHTS_SHIFT);
     this.#counters.protects += 1;
@@ -246,7 +248,10 @@ export class Allocations {
     return isStart ? entry : -1;
   }
 
-  #notAllocated(address: number): Refusal {
+  /** Of a region that is not held here nobody here knows what was in it. */
+  #notAllocated(space: number, address: number): Refusal {
+    const region = Math.floor(address / this.#table.facts.regionBytes);
+    if (!this.#table.regions.holds(space, region)) return this.#regionNotHeld(space, region);
     return refusal(Status.NotAllocated, `no allocation at ${address}`);
   }
 

@@ -5,18 +5,24 @@
 
 import { Status } from '../../base/status.js';
 import { ENTRY_FLAGS, type PageTable } from '../../disk/page-table.js';
+import type { RegionTable } from '../../disk/region-table.js';
+import { REGION_BYTES } from '../../wire/limits.js';
 import type { Windows } from './windows.js';
+
+const TWO_TO_32 = 2 ** 32;
 
 export class Translator {
   readonly #pages: PageTable;
   readonly #windows: Windows;
+  readonly #regions: RegionTable;
   readonly #pageBytes: number;
   readonly #shift: number;
 
   /** `pageBytes` is a power of two from 2^16 to 2^30. */
-  constructor(pages: PageTable, windows: Windows, pageBytes: number) {
+  constructor(pages: PageTable, windows: Windows, regions: RegionTable, pageBytes: number) {
     this.#pages = pages;
     this.#windows = windows;
+    this.#regions = regions;
     this.#pageBytes = pageBytes;
     this.#shift = Math.log2(pageBytes);
   }
@@ -55,9 +61,19 @@ export class Translator {
     const pageWord = (low >>> shift) | (high << (32 - shift));
     const spaceWord = (windows.spaceWords[window] as number) | (high >>> shift);
     const entry = this.#pages.lookup(pageWord, spaceWord);
-    if (entry < 0) return -Status.NotAllocated;
+    if (entry < 0) return -this.#missing(window, low, high);
     const flags = this.#pages.words[entry + ENTRY_FLAGS] as number;
     if ((flags & (windows.rights[window] as number) & needed) !== needed) return -Status.Denied;
     return entry;
+  }
+
+  /**
+   * There is no entry. Of a region that is held here that says something; of another one, which may
+   * have been lost with a memory before this one, only the controller knows.
+   */
+  #missing(window: number, low: number, high: number): Status {
+    const region = Math.floor((high * TWO_TO_32 + (low >>> 0)) / REGION_BYTES);
+    const isHeld = this.#regions.holds(this.#windows.spaceOf(window), region);
+    return isHeld ? Status.NotAllocated : Status.NotFound;
   }
 }

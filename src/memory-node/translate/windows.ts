@@ -56,6 +56,10 @@ export class Windows {
     return window;
   }
 
+  spaceOf(window: number): number {
+    return this.#spaces[window] as number;
+  }
+
   #unusedNumber(): number {
     if (this.#next < this.clients.length) return this.#next++;
     return this.#closed.shift() ?? -1;
