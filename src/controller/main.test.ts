@@ -142,6 +142,9 @@ function clientMain(told: Told): RoleMain<{ name: string; rounds: number }> {
   };
 }
 
+const FAULTS = { ...ROUGH_FAULTS, 'stream-corruption': 300, 'database-error': 5_000 };
+
+const SEEDS = 20;
 const NODES = ['10.0.0.2', '10.0.0.3', '10.0.0.4'];
 const CLIENTS = ['c1', 'c2'];
 
@@ -159,7 +162,7 @@ class Rack {
       node: nodeMain(this.memories),
       client: clientMain(this.told),
     };
-    this.world = new SimulatedWorld({ seed, immediate: setImmediate, roles, faults: ROUGH_FAULTS });
+    this.world = new SimulatedWorld({ seed, immediate: setImmediate, roles, faults: FAULTS });
     this.world.machine('controller');
     this.controller = this.startController();
     for (const id of NODES) this.startNode(id);
@@ -253,7 +256,7 @@ async function judge(rack: Rack): Promise<void> {
 
 test('whatever happens to the controller and its nodes, what was told holds', async () => {
   let operations = 0;
-  for (let seed = 1; seed <= 20; seed++) {
+  for (let seed = 1; seed <= SEEDS; seed++) {
     const rack = new Rack(seed, 6);
     await rack.disturb();
     await rack.calm();

@@ -76,10 +76,11 @@ export async function startController(
   return { address, api, stop: end };
 }
 
-function endForMetadata({ log, processes }: Runtime, reason: unknown): never {
+/** Not from within the commit that failed: it has a caller, who is to hear nothing any more. */
+function endForMetadata({ log, processes, timers }: Runtime, reason: unknown): void {
   const text = reason instanceof Error ? reason.message : String(reason);
   log.write('error', `metadata could not be stored, the controller ends: ${text}`);
-  return processes.exit(EXIT_METADATA_FAILED);
+  timers.soon(() => processes.exit(EXIT_METADATA_FAILED));
 }
 
 /** In order, once. */

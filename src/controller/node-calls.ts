@@ -1,6 +1,7 @@
 /**
  * What the controller asks of nodes. Every call is idempotent at the node, and ends within a bounded
- * time with a status whose outcome (`STATUS_FACTS`) tells whether the node may have done it.
+ * time. `Unavailable`, `Timeout`, `OutcomeUnknown` and `Closed` mean that no answer came, whether
+ * the node has done it or not; any other status is the node's own answer.
  */
 import type { Status } from '../base/status.js';
 

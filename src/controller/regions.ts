@@ -8,7 +8,7 @@
  * keeps it, and the client's regions are then chosen anew, at other nodes.
  */
 import { assert } from '../base/assert.js';
-import { Status, STATUS_FACTS, statusName, type Outcome } from '../base/status.js';
+import { Status, statusName } from '../base/status.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import { sleep, type Timers } from '../runtime/clock.js';
 import type { Entropy } from '../runtime/runtime.js';
@@ -110,7 +110,7 @@ export class Regions {
       const space = metadata.activeSpace(row.space);
       if (space === undefined || !isOwed(member, row) || !member.isJoined) continue;
       const status = await this.#tell(member, row, space);
-      if (outcomeOf(status) !== 'applied') return;
+      if (status !== Status.Ok) return;
     }
   }
 
@@ -179,7 +179,7 @@ export class Regions {
     const worst = statuses.find((status) => status !== Status.Ok);
     if (worst === undefined) return undefined;
     for (const row of failed) excluded.add(row.node);
-    const refused = rows.filter((_, i) => outcomeOf(statuses[i] ?? Status.Ok) === 'notApplied');
+    const refused = rows.filter((_, i) => isRefusedByNode(statuses[i] ?? Status.Ok));
     await changes.run(() => this.#undo(refused));
     const nodes = [...new Set(failed.map((row) => quote(row.node)))].join(', ');
     return refuse(
@@ -197,9 +197,7 @@ export class Regions {
     member.telling.delete(key);
     if (!isOwner(member, row)) return Status.OutcomeUnknown;
     if (status === Status.Ok) member.confirmed.add(key);
-    else if (outcomeOf(status) === 'unknown' || status === Status.Unavailable) {
-      member.isSuspect = true;
-    }
+    else if (NO_ANSWER.includes(status)) member.isSuspect = true;
     return status;
   }
 
@@ -242,10 +240,20 @@ export class Regions {
   }
 }
 
-/** What a call's status says about whether the node did it. */
-function outcomeOf(status: Status): Outcome {
-  return STATUS_FACTS[statusName(status) ?? 'OutcomeUnknown'].outcome;
+/**
+ * Whether the node itself said no. A call that may be repeated ends with `Timeout` or `Unavailable`
+ * also when it was sent and only its reply was lost, so these say nothing about what was done.
+ */
+function isRefusedByNode(status: Status): boolean {
+  return !NO_ANSWER.includes(status) && status !== Status.Ok;
 }
+
+const NO_ANSWER: readonly Status[] = [
+  Status.Unavailable,
+  Status.Timeout,
+  Status.OutcomeUnknown,
+  Status.Closed,
+];
 
 function isOwner(member: Member, row: RegionRow): boolean {
   return member.row.memoryId === row.memoryId && member.row.state === 'member';
