@@ -158,7 +158,7 @@ class WideViews {
   readonly #known = new WeakMap<Bytes, BigUint64Array>();
   /** A batch of messages comes from one buffer. */
   #last: Bytes | undefined;
-  #lastWords = new BigUint64Array(0);
+  #lastWords: BigUint64Array = new BigUint64Array(0);
 
   wordsOf(bytes: Bytes): BigUint64Array {
     return bytes === this.#last ? this.#lastWords : this.#switchTo(bytes);
