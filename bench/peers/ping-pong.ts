@@ -4,18 +4,17 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Side } from '../harness.js';
-
-const SOURCE = join(fileURLToPath(new URL('../../', import.meta.url)), 'bench/peers/ping-pong.c');
+import { projectRoot } from '../rack.js';
 
 export interface PingPong extends Side {
   close(): void;
 }
 
-export function pingPong(source: string = SOURCE): PingPong {
+export function pingPong(): PingPong {
   const folder = mkdtempSync(join(tmpdir(), 'memrack-bench-'));
   const program = join(folder, 'ping-pong');
+  const source = join(projectRoot(), 'bench/peers/ping-pong.c');
   execFileSync('gcc', ['-O2', '-o', program, source]);
   return {
     name: 'polling C ping-pong',
