@@ -34,16 +34,7 @@ async function makeWorld(style: Style): Promise<ConformanceWorld> {
   const { runtime } = world.program(machine, 'test');
   const peer = world.program(other, 'peer').runtime;
   const folder = '/tmp/conformance';
-  const drive = async <T>(body: Promise<T>): Promise<T> => {
-    let settled = false;
-    const settle = (): void => {
-      settled = true;
-    };
-    body.then(settle, settle);
-    await world.run({ until: () => settled, turns: 20_000_000 });
-    if (!settled) throw new Error('the world came to rest before the case was done');
-    return body;
-  };
+  const drive = <T>(body: Promise<T>): Promise<T> => world.drive(body, { turns: 20_000_000 });
   await drive(runtime.disk.makeFolder(folder));
   const hosts = style.sameMachine
     ? { peer: '127.0.0.1', runtime: '127.0.0.1' }

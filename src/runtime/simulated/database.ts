@@ -17,7 +17,7 @@ import type {
   Value,
 } from '../database.js';
 import { DiskError } from '../disk.js';
-import { FaultKind } from './faults.js';
+import { type Fault, FaultKind } from './faults.js';
 import type { Kernel } from './kernel.js';
 import type { Machine, Task } from './task.js';
 import { EventKind } from './trace.js';
@@ -31,6 +31,8 @@ interface Stored {
   readonly schema: Map<string, string>;
   /** One at a time: it is locked for as long as it is open. */
   open: boolean;
+  /** The last commit was interrupted, and nobody has opened it since. */
+  interrupted: Fault | undefined;
 }
 
 function keyOf(declaration: TableDeclaration, row: Row): string {
@@ -85,7 +87,7 @@ export class DatabaseStore {
   open(path: string, schema: Schema): Stored {
     let stored = this.#stored.get(path);
     if (stored === undefined) {
-      stored = { tables: new Map(), schema: new Map(), open: false };
+      stored = { tables: new Map(), schema: new Map(), open: false, interrupted: undefined };
       this.#stored.set(path, stored);
     }
     if (stored.open) throw new DiskError('denied', `another process uses ${path}`);
@@ -99,6 +101,8 @@ export class DatabaseStore {
       if (!stored.tables.has(name)) stored.tables.set(name, new Map());
     }
     stored.open = true;
+    this.kernel.faults.matter(stored.interrupted);
+    stored.interrupted = undefined;
     return stored;
   }
 }
@@ -202,7 +206,7 @@ class SimulatedDatabase implements Database {
     const first = this.#waiting[0];
     if (first === undefined) return;
     const { kernel, machine, prng } = this.#store;
-    kernel.faults.inject(FaultKind.CommitInterrupted, [machine.id]);
+    this.#stored.interrupted = kernel.faults.inject(FaultKind.CommitInterrupted, [machine.id]);
     if (prng.below(2) === 0) this.#apply(first);
   }
 

@@ -10,161 +10,11 @@
 import { assert } from '../../base/assert.js';
 import type { Prng } from '../../base/prng.js';
 import { type Disk, DiskError, type File } from '../disk.js';
+import { type Entry, Folder, Inode, noticeLoss } from './disk-image.js';
 import { type FaultKind, FaultKind as Kinds } from './faults.js';
 import type { Kernel } from './kernel.js';
 import type { Machine, Task } from './task.js';
 import { EventKind } from './trace.js';
-
-const WORD_BYTES = 8;
-
-type Change =
-  | { readonly offset: number; readonly bytes: Uint8Array }
-  | { readonly truncatedTo: number };
-
-/** Bytes that grow. */
-class Content {
-  #bytes = new Uint8Array(0);
-  length = 0;
-
-  write(offset: number, from: Uint8Array): void {
-    this.resize(Math.max(this.length, offset + from.length));
-    this.#bytes.set(from, offset);
-  }
-
-  resize(length: number): void {
-    if (length > this.#bytes.length) {
-      const grown = new Uint8Array(Math.max(length, 2 * this.#bytes.length));
-      grown.set(this.#bytes.subarray(0, this.length));
-      this.#bytes = grown;
-    } else if (length < this.length) {
-      this.#bytes.fill(0, length, this.length);
-    }
-    this.length = length;
-  }
-
-  read(offset: number, into: Uint8Array): number {
-    const bytes = Math.max(0, Math.min(into.length, this.length - offset));
-    into.set(this.#bytes.subarray(offset, offset + bytes));
-    return bytes;
-  }
-
-  copyFrom(other: Content): void {
-    this.#bytes = other.#bytes.slice(0, other.length);
-    this.length = other.length;
-  }
-
-  apply(change: Change): void {
-    if ('truncatedTo' in change) this.resize(change.truncatedTo);
-    else this.write(change.offset, change.bytes);
-  }
-}
-
-class Inode {
-  readonly current = new Content();
-  readonly #stored = new Content();
-  #changes: Change[] = [];
-  /** How many changes were taken out of `#changes` by flushes. */
-  #flushedCount = 0;
-  /** Bytes were lost at the last crash, and nobody has read since. */
-  lossFaultUnread: (() => void) | undefined;
-
-  change(change: Change): void {
-    this.current.apply(change);
-    this.#changes.push(change);
-  }
-
-  /** The number of changes ever made: what a flush that begins now stores. */
-  get changeCount(): number {
-    return this.#flushedCount + this.#changes.length;
-  }
-
-  /** Stores the changes up to this number. */
-  flush(upTo: number): void {
-    for (const change of this.#takeChanges(upTo)) this.#stored.apply(change);
-  }
-
-  /** A flush that failed: the kernel forgets the changes, and a later flush will not repeat them. */
-  failFlush(upTo: number): void {
-    this.#takeChanges(upTo);
-  }
-
-  #takeChanges(upTo: number): Change[] {
-    const taken = this.#changes.splice(0, Math.max(0, upTo - this.#flushedCount));
-    this.#flushedCount += taken.length;
-    return taken;
-  }
-
-  /** The machine stops. Returns what became of the changes that were not flushed. */
-  crash(prng: Prng): { lost: number; torn: number } {
-    const fate = { lost: 0, torn: 0 };
-    for (const change of this.#takeChanges(this.changeCount)) {
-      const kind = prng.below(3);
-      if (kind === 0) fate.lost += 1;
-      else if (kind === 1 || 'truncatedTo' in change) this.#stored.apply(change);
-      else {
-        fate.torn += 1;
-        this.#storeSomeWords(prng, change.offset, change.bytes);
-      }
-    }
-    this.current.copyFrom(this.#stored);
-    return fate;
-  }
-
-  /** A prefix, a suffix, or any words. */
-  #storeSomeWords(prng: Prng, offset: number, bytes: Uint8Array): void {
-    const first = Math.floor(offset / WORD_BYTES);
-    const words = Math.ceil((offset + bytes.length) / WORD_BYTES) - first;
-    const style = prng.below(3);
-    const cut = prng.below(words + 1);
-    for (let word = 0; word < words; word++) {
-      const kept = style === 0 ? word < cut : style === 1 ? word >= cut : prng.below(2) === 0;
-      if (!kept) continue;
-      const start = Math.max(0, (first + word) * WORD_BYTES - offset);
-      const end = Math.min(bytes.length, (first + word + 1) * WORD_BYTES - offset);
-      this.#stored.write(offset + start, bytes.subarray(start, end));
-    }
-  }
-}
-
-type Entry = Inode | Folder;
-
-/** A set of names that appear and vanish together. */
-type NameChange = ReadonlyMap<string, Entry | undefined>;
-
-class Folder {
-  readonly current: Map<string, Entry> = new Map();
-  readonly #stored: Map<string, Entry> = new Map();
-  #changes: NameChange[] = [];
-
-  change(change: NameChange): void {
-    applyNames(this.current, change);
-    this.#changes.push(change);
-  }
-
-  flush(): void {
-    for (const change of this.#changes.splice(0)) applyNames(this.#stored, change);
-  }
-
-  /** Returns how many changes were lost. */
-  crash(prng: Prng): number {
-    let lost = 0;
-    for (const change of this.#changes) {
-      if (prng.below(2) === 0) applyNames(this.#stored, change);
-      else lost += 1;
-    }
-    this.#changes = [];
-    this.current.clear();
-    applyNames(this.current, this.#stored);
-    return lost;
-  }
-}
-
-function applyNames(names: Map<string, Entry>, change: ReadonlyMap<string, Entry | undefined>) {
-  for (const [name, entry] of change) {
-    if (entry === undefined) names.delete(name);
-    else names.set(name, entry);
-  }
-}
 
 /** Splits a path into the names on the way, without '.' and empty ones. */
 function namesOf(path: string): string[] {
@@ -239,7 +89,7 @@ export class DiskStore {
     const entries = new Set(folder.current.values());
     const namesLost = folder.crash(this.#prng);
     for (const entry of folder.current.values()) entries.add(entry);
-    if (namesLost > 0) this.#inject(Kinds.NameLoss);
+    if (namesLost > 0) folder.noticeLoss = this.inject(Kinds.NameLoss);
     for (const entry of entries) {
       if (entry instanceof Folder) this.#crashFolder(entry);
       else this.#crashFile(entry);
@@ -249,15 +99,16 @@ export class DiskStore {
   #crashFile(inode: Inode): void {
     const fate = inode.crash(this.#prng);
     const faults: (() => void)[] = [];
-    if (fate.lost > 0) faults.push(this.#inject(Kinds.UnflushedLoss));
-    if (fate.torn > 0) faults.push(this.#inject(Kinds.TornWrite));
+    if (fate.lost > 0) faults.push(this.inject(Kinds.UnflushedLoss));
+    if (fate.torn > 0) faults.push(this.inject(Kinds.TornWrite));
     if (faults.length === 0) return;
-    inode.lossFaultUnread = () => {
+    inode.noticeLoss = () => {
       for (const matter of faults) matter();
     };
   }
 
-  #inject(kind: FaultKind): () => void {
+  /** Counts a fault; what is returned is to be called when it matters. */
+  inject(kind: FaultKind): () => void {
     const { faults } = this.#kernel;
     const fault = faults.inject(kind, [this.#machine.id]);
     return () => faults.matter(fault);
@@ -297,7 +148,7 @@ export class DiskStore {
   injected(kind: FaultKind, message: string): DiskError | undefined {
     const { faults } = this.#kernel;
     if (!faults.roll(kind)) return undefined;
-    this.#inject(kind)();
+    this.inject(kind)();
     return new DiskError(kind === Kinds.DiskFull ? 'full' : 'io', message);
   }
 
@@ -335,8 +186,7 @@ class SimulatedFile implements File {
     return this.#run(this.#store.knobs.diskUs, () => {
       const error = this.#store.injected(Kinds.DiskReadError, `cannot read ${this.#path}`);
       if (error !== undefined) throw error;
-      this.#inode.lossFaultUnread?.();
-      this.#inode.lossFaultUnread = undefined;
+      noticeLoss(this.#inode);
       return this.#inode.current.read(offset, into);
     });
   }
@@ -357,6 +207,7 @@ class SimulatedFile implements File {
     if (store.capacityBytes !== Infinity) {
       const grows = Math.max(0, end - this.#inode.current.length);
       if (store.usedBytes() + grows > store.capacityBytes) {
+        store.inject(Kinds.DiskFull)();
         return new DiskError('full', `no space for ${this.#path}`);
       }
     }
@@ -431,7 +282,10 @@ export class SimulatedDisk implements Disk {
   #find(path: string): Inode {
     const { folder, name } = this.#store.locate(path);
     const entry = folder.current.get(name);
-    if (entry === undefined) throw new DiskError('not-found', `${path} does not exist`);
+    if (entry === undefined) {
+      noticeLoss(folder);
+      throw new DiskError('not-found', `${path} does not exist`);
+    }
     if (entry instanceof Folder) throw new DiskError('denied', `${path} is a folder`);
     return entry;
   }
@@ -470,9 +324,11 @@ export class SimulatedDisk implements Disk {
   }
 
   list(folder: string): Promise<string[]> {
-    return this.#run(this.#store.knobs.diskUs, () =>
-      [...this.#store.folder(folder).current.keys()].sort(),
-    );
+    return this.#run(this.#store.knobs.diskUs, () => {
+      const found = this.#store.folder(folder);
+      noticeLoss(found);
+      return [...found.current.keys()].sort();
+    });
   }
 
   makeFolder(path: string): Promise<void> {

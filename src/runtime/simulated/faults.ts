@@ -4,9 +4,9 @@
  * Some kinds come by themselves, once in so many operations (`rates`, per million); the others
  * are made to happen by a call on the world (kill, pause, crash, partition, ...). All are counted
  * when injected. A fault has *mattered* when something took another way because of it: a stream
- * was told closed, an operation on a disk rejected, a partial message was put together, or a
- * client's operation that it overlapped was retried, failed or of unknown outcome
- * (`noteOutcome`). A kind that never matters proves nothing.
+ * was told closed, an operation on a disk rejected, a partial message was left for later, bytes
+ * that lost something were read again, or (`TOLD_BY_OUTCOME`) a client's operation that overlapped
+ * it was retried, failed or of unknown outcome. A kind that never matters proves nothing.
  */
 
 import type { Prng } from '../../base/prng.js';
@@ -81,8 +81,30 @@ export interface Fault {
 
 /** How many faults of each kind are remembered for `noteOutcome`. */
 const REMEMBERED = 64;
-/** A fault still shows for so long after it ended: processes come back, requests are sent again. */
+/** What lasted still shows for so long after it ended: processes come back, clients reconnect. */
 const AFTERMATH_NS = 1_000_000_000;
+
+/**
+ * Kinds that nothing but an operation's outcome tells about. All others are attributed where they
+ * act (a stream closed by them, a rejected write), and an outcome adds nothing.
+ */
+const TOLD_BY_OUTCOME: { readonly [Kind in FaultKind]?: 'machine' | 'neighbour' } = {
+  // Only those at the client's own machine: a lost datagram concerns its sender and receiver.
+  [FaultKind.DatagramLoss]: 'machine',
+  [FaultKind.DatagramDuplicate]: 'machine',
+  [FaultKind.DatagramReorder]: 'machine',
+  [FaultKind.DatagramDelay]: 'machine',
+  [FaultKind.DatagramCorruption]: 'machine',
+  // Those at any machine that the client's machine talks to.
+  [FaultKind.SlowPeer]: 'neighbour',
+  [FaultKind.SlowWake]: 'neighbour',
+  [FaultKind.ClockJump]: 'neighbour',
+  [FaultKind.Partition]: 'neighbour',
+  [FaultKind.PartitionOneWay]: 'neighbour',
+  [FaultKind.Kill]: 'neighbour',
+  [FaultKind.Pause]: 'neighbour',
+  [FaultKind.MachineCrash]: 'neighbour',
+};
 
 export class Faults {
   readonly injected: FaultCounts = zeroCounts();
@@ -131,12 +153,19 @@ export class Faults {
     this.mattered[fault.kind] += 1;
   }
 
-  /** All remembered faults since `sinceNs` that touch one of the machines have mattered. */
-  matterSince(sinceNs: number, machines: ReadonlySet<number>): void {
+  /** An operation begun at `sinceNs` went wrong: the faults that it met there have mattered. */
+  matterSince(sinceNs: number, machine: number, neighbours: ReadonlySet<number>): void {
     for (const kind of FAULT_KINDS) {
+      const reach = TOLD_BY_OUTCOME[kind];
+      if (reach === undefined) continue;
       for (const fault of this.#recent[kind] ?? []) {
-        if (fault.untilNs + AFTERMATH_NS < sinceNs) continue;
-        if (fault.machines.some((machine) => machines.has(machine))) this.matter(fault);
+        const aftermathNs = fault.untilNs > fault.fromNs ? AFTERMATH_NS : 0;
+        if (fault.untilNs + aftermathNs < sinceNs) continue;
+        const touches =
+          reach === 'machine'
+            ? fault.machines.includes(machine)
+            : fault.machines.some((one) => neighbours.has(one));
+        if (touches) this.matter(fault);
       }
     }
   }

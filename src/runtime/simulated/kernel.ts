@@ -127,6 +127,11 @@ export class Kernel {
       this.#soonAt = 0;
     }
     if (!task.alive) return;
+    if (task.process.paused) {
+      // Paused from outside between two runs: held like any event.
+      this.schedule(0, task, EventKind.Soon, callback);
+      return;
+    }
     this.turns += 1;
     this.trace.record(this.nowNs, EventKind.Soon, task.id, 0);
     callback();

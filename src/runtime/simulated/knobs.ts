@@ -95,5 +95,5 @@ export function drawLatency(prng: Prng, baseNs: number, knobs: Knobs): number {
   // The lowest byte is zero once in 256 draws; only these look for the tail.
   if ((bits & 0xff) !== 0) return baseNs + jitter;
   const doublings = Math.min(Math.clz32(prng.u32()), knobs.tailDoublingsMax);
-  return (baseNs + jitter) * 2 ** doublings;
+  return (baseNs + jitter) * (1 << doublings);
 }

@@ -259,7 +259,13 @@ export class ProcessTable {
       kernel.schedule(kernel.withinUs(TELL_US), task, EventKind.Child, what);
     };
     const exited = new Promise<Exit>((resolve) => {
-      child.core.main.atEnd(({ code, signal }) => tell(() => resolve({ code, signal })));
+      child.core.main.atEnd(({ code, signal, fault }) => {
+        tell(() => {
+          // Its supervisor has to do something about it.
+          kernel.faults.matter(fault);
+          resolve({ code, signal });
+        });
+      });
     });
     const ready = new Promise<unknown>((resolve, reject) => {
       child.tellReady = (message) => tell(() => resolve(message));

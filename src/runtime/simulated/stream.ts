@@ -121,7 +121,13 @@ export class SimulatedStream implements Stream {
     const move = this.#connection.prng.below(MOVES_ONE_IN) === 0;
     const at = this.#out.reserve(bytes, move);
     this.#refused = at < 0;
+    if (at < 0) this.#blameSlowness();
     return at;
+  }
+
+  #blameSlowness(): void {
+    const { kernel, faults } = this.#connection;
+    for (const fault of faults) if (fault.kind === FaultKind.SlowPeer) kernel.faults.matter(fault);
   }
 
   commit(bytes: number): void {
@@ -188,14 +194,14 @@ export class SimulatedStream implements Stream {
     const travelNs = links.travelNs(this.machine, peer.machine, size, id);
     const atNs = Math.max(kernel.nowNs + travelNs, this.#lastArrivalNs);
     this.#lastArrivalNs = atNs;
+    const delayNs = atNs - kernel.nowNs;
     let sent = segment;
-    if (bytes !== undefined) {
-      this.#corrupt(bytes);
-      const cut = this.#resetAt(bytes, atNs - kernel.nowNs);
-      if (cut !== undefined) sent = bytes.subarray(0, cut);
-    }
     const arrive = (): void => this.#passOn(sent);
-    kernel.schedule(atNs - kernel.nowNs, undefined, EventKind.Segment, arrive, size);
+    kernel.schedule(delayNs, undefined, EventKind.Segment, arrive, size);
+    if (bytes === undefined) return;
+    this.#corrupt(bytes);
+    const cut = this.#resetAt(bytes, delayNs);
+    if (cut !== undefined) sent = bytes.subarray(0, cut);
   }
 
   #corrupt(bytes: Uint8Array): void {
@@ -206,7 +212,7 @@ export class SimulatedStream implements Stream {
     faults.push(this.#inject(FaultKind.StreamCorruption));
   }
 
-  /** Where the connection breaks within these bytes, if it does; then it breaks when they arrive. */
+  /** Where the connection breaks within these bytes, if it does: when those before arrived. */
   #resetAt(bytes: Uint8Array, delayNs: number): number | undefined {
     const { kernel, prng } = this.#connection;
     const halfOpen = kernel.faults.roll(FaultKind.HalfOpen);
@@ -456,6 +462,7 @@ export class SimulatedStream implements Stream {
     const peer = this.#peer;
     this.#open = false;
     this.#disappear();
+    this.#held = [];
     if (peer !== undefined && !peer.#gone) peer.noticeLater(status.fault);
   }
 

@@ -28,6 +28,7 @@ export const EventKind = {
 
 const KIND_NAMES = Object.keys(EventKind);
 const RECORD_WORDS = 4;
+const TWO_32 = 2 ** 32;
 
 export class Trace {
   #low = 0x6d656d72;
@@ -48,7 +49,7 @@ export class Trace {
 
   record(atNs: number, kind: number, task: number, size: number, text?: string): void {
     this.#mix(atNs | 0);
-    this.#mix((kind << 24) ^ task ^ ((atNs / 2 ** 32) << 16));
+    this.#mix((kind << 24) ^ task ^ ((atNs / TWO_32) << 16));
     this.#mix(size | 0);
     const keep = this.#texts.length;
     if (keep > 0) {
@@ -72,7 +73,7 @@ export class Trace {
 
   /** 53 bits. */
   hash(): number {
-    return (this.#high & 0x1fffff) * 2 ** 32 + (this.#low >>> 0);
+    return (this.#high & 0x1fffff) * TWO_32 + (this.#low >>> 0);
   }
 
   /** The last events, oldest first, one line each. */

@@ -28,7 +28,8 @@
  * time, not the process' clock) from before it. `world.faults.injected[kind]`,
  * `world.faultMattered(kind)`. `world.traceHash()` is the same for the same seed, everywhere.
  *
- * `world.program(machine, name)` is a process without a main, for a test that wants a `Runtime`.
+ * `world.program(machine, name)` is a process without a main, for a test that wants a `Runtime`;
+ * `await world.drive(promise)` lets time pass until something that it does is done.
  * A promise of a process that was killed never settles. `processes.exit` throws `SimulatedExit`;
  * where that surfaces as an unhandled rejection it is to be ignored (`instanceof`).
  */
@@ -249,7 +250,8 @@ export class SimulatedWorld {
 
   #log(task: number, level: LogLevel, message: string, fields: Record<string, unknown> = {}): void {
     const kernel = this.#kernel;
-    kernel.trace.record(kernel.nowNs, EventKind.Log, task, message.length, `${level}: ${message}`);
+    const text = `${level}: ${message} ${JSON.stringify(fields)}`;
+    kernel.trace.record(kernel.nowNs, EventKind.Log, task, message.length, text);
     const process = this.#table.taskName(task);
     this.#options.onLog?.({ atMs: this.nowMs, process, level, message, fields });
   }
@@ -290,6 +292,18 @@ export class SimulatedWorld {
       this.#running = false;
     }
     return end;
+  }
+
+  /** Lets time pass until the promise settles, and gives its value. */
+  async drive<T>(body: Promise<T>, options: RunOptions = {}): Promise<T> {
+    let settled = false;
+    const settle = (): void => {
+      settled = true;
+    };
+    body.then(settle, settle);
+    const end = await this.run({ ...options, until: () => settled });
+    if (!settled) throw new Error(`the run ended (${end}) before the promise settled`);
+    return body;
   }
 
   #limitNs(options: RunOptions): number {
@@ -348,7 +362,10 @@ export class SimulatedWorld {
   /** `kill -9`. */
   kill(process: SimulatedProcess): void {
     if (!process.alive) return;
-    this.#table.kill(process, this.#inject(FaultKind.Kill, [process.machine]));
+    const fault = this.#inject(FaultKind.Kill, [process.machine], true);
+    this.#table.kill(process, fault);
+    // It may be back at once: what lasts is what others notice.
+    this.after(1, () => this.faults.end(fault));
   }
 
   /** SIGTERM: stops in order. Not a fault. */
@@ -457,7 +474,8 @@ export class SimulatedWorld {
    */
   noteOutcome(process: SimulatedProcess, startedMs: number, outcome: OperationOutcome): void {
     if (outcome === 'ok') return;
-    this.faults.matterSince(startedMs * NS_PER_MS, process.machine.neighbours);
+    const { id, neighbours } = process.machine;
+    this.faults.matterSince(startedMs * NS_PER_MS, id, neighbours);
   }
 
   /** How many faults of the kind mattered. */
