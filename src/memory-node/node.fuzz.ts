@@ -107,7 +107,7 @@ class Fuzz {
 
   async free(): Promise<void> {
     const bases = [...this.model.allocations.keys()];
-    const base = bases[this.below(bases.length + 1)] ?? 12 * PAGE;
+    const base = bases[this.below(bases.length + 1)] ?? 2 ** 30 + 16000 * PAGE;
     const isKnown = this.model.allocations.has(base);
     const reply = await this.node.free(base);
     expect(reply.status).toBe(isKnown ? Status.Ok : Status.NotAllocated);
@@ -177,7 +177,10 @@ class Fuzz {
   /** Slot 0 writes, so slot 0 reserves. */
   async reserve(): Promise<void> {
     const { model, node } = this;
-    const [base, count] = [...model.allocations][this.below(model.allocations.size)] ?? [PAGE, 1];
+    const [base, count] = [...model.allocations][this.below(model.allocations.size)] ?? [
+      2 ** 30,
+      1,
+    ];
     const pages = Array.from({ length: count }, (_, i) => model.pages.get(base + i * PAGE));
     const result = await node.data('reserve', { address: base, bytes: count * PAGE });
     const untouched = pages.filter((page) => page?.isTouched === false).length;

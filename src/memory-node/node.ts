@@ -47,7 +47,10 @@ export class MemoryNode {
   readonly #allocations: Allocations;
   readonly #regions: Regions;
 
-  /** Resolves when the node can serve; a string says why the memory cannot be taken over. */
+  /**
+   * Resolves when the node can serve; a string says why this memory can never be taken over.
+   * Rejects when something else went wrong, which may be better next time.
+   */
   static async open(runtime: Runtime, options: NodeOptions): Promise<MemoryNode | string> {
     const memory = runtime.memory.adopt(options.tableMemory);
     if (memory.bytes > MAPPING_BYTES_MAX) return 'the table file is longer than one mapping';
@@ -58,7 +61,8 @@ export class MemoryNode {
     if (frameMemory.bytes < frames * pageBytes) return 'the memory file is shorter than its table';
     const node = new MemoryNode(runtime, options, adopted, frameMemory);
     const end = await Promise.race([node.#slow.ready, node.slowPathEnded]);
-    return typeof end === 'string' ? `the slow path has ended: ${end}` : node;
+    if (typeof end === 'string') throw new Error(`the slow path has ended: ${end}`);
+    return node;
   }
 
   private constructor(

@@ -1,6 +1,6 @@
 /**
  * Bugs that the simulator plants, to show that its checkers would find them. All are off; nothing
- * but a simulated run ever switches one on, and none is looked at on the path of a request.
+ * but a simulated run ever switches one on, and none is looked at on the path of a read or write.
  */
 
 export const memoryNodeFaults = {
@@ -8,7 +8,7 @@ export const memoryNodeFaults = {
   zeroingSkipped: false,
   /** A freed frame is given out first and zeroed afterwards. */
   frameReusedAtOnce: false,
-  /** What a client had reserved stays reserved when its connection ends. */
+  /** What a client had reserved and not used stays reserved, whatever becomes of the client. */
   reservationNotUndone: false,
   /** A restarted node goes on with the incarnation of the one before it. */
   epochNotRaisedAtReadoption: false,

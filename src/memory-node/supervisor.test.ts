@@ -107,7 +107,7 @@ test('a node serves, joins, is killed, and goes on with its memory at the same a
   const { address, memoryId } = rack.ready;
   expect(rack.controller.joins).toEqual([{ incarnation: 1, regions: 0, memoryId, address }]);
   const link = rack.client.link(address);
-  const grant = { space: 1, region: 1, epoch: 1, pageBytes: PAGE };
+  const grant = { space: 1, region: 1, epoch: 1, pageBytes: PAGE, memoryId };
   await rack.wait(link.call(MessageType.GrantRegion, grant, CALL_MS));
   const request = { space: 1, region: 1, bytes: PAGE, wish: 0, flags: 0 };
   const alloc = await rack.wait(link.call(MessageType.Alloc, request, CALL_MS));

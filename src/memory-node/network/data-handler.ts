@@ -84,7 +84,7 @@ export class NodeDataHandler implements DataHandler {
       case MessageType.Reserve:
         return this.#reserve(session, input, at, window);
       case MessageType.Unreserve:
-        this.#parts.pool.release(session.slot);
+        this.#release(session.slot);
         return this.#plain(session, type);
       case MessageType.Fence:
       case MessageType.Ping:
@@ -264,8 +264,12 @@ export class NodeDataHandler implements DataHandler {
   }
 
   forgotten(slot: number, client: number): void {
-    if (!memoryNodeFaults.reservationNotUndone) this.#parts.pool.release(slot);
+    this.#release(slot);
     this.#parts.windows.closeClient(client);
+  }
+
+  #release(slot: number): void {
+    if (!memoryNodeFaults.reservationNotUndone) this.#parts.pool.release(slot);
   }
 }
 

@@ -13,6 +13,7 @@ export interface Grant {
   readonly region: number;
   readonly epoch: number;
   readonly pageBytes: number;
+  readonly memoryId: number;
 }
 
 /** What regions need of the slow path. */
@@ -56,6 +57,10 @@ export class Regions {
     const { regions, facts } = this.#table;
     if (space >= SPACE_ID_END || region < 1 || region >= REGIONS_PER_SPACE_MAX) {
       return { status: Status.Invalid, reason: `no region ${region} of a space ${space} can be` };
+    }
+    if (grant.memoryId !== facts.memoryId) {
+      // The controller does not know yet that the memory it chose is gone.
+      return { status: Status.Stale, reason: 'this was granted to a memory that is gone' };
     }
     if (grant.pageBytes !== facts.pageBytes) {
       const reason = `pages here have ${facts.pageBytes} bytes, not ${grant.pageBytes}`;

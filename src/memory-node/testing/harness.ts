@@ -188,6 +188,7 @@ export class Harness {
       region: 1,
       epoch: 1,
       pageBytes: PAGE,
+      memoryId: this.node.table.facts.memoryId,
     });
     return this;
   }
