@@ -14,7 +14,13 @@ export type { Member } from '../client/control.js';
 export type { FileFacts, FileDirectory } from '../client/files.js';
 export type { ConnectOptions } from '../client/options.js';
 export type { Rack, SpaceOptions, SpaceSummary } from '../client/rack.js';
-export type { AllocOptions, ReadItem, RemoteSpace, WriteItem } from '../client/space.js';
+export type {
+  AllocOptions,
+  ReadItem,
+  RemoteSpace,
+  RemoteSpace as Space,
+  WriteItem,
+} from '../client/space.js';
 export type { Outcome } from '../base/status.js';
 
 const runtimes = new Map<boolean, NodeRuntime>();

@@ -220,6 +220,12 @@ export class LocalRack {
   async stop(): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    if (this.#options.data === undefined) {
+      // Nothing of it survives this process: there is nothing to end in order.
+      const children = [...this.#children];
+      for (const child of children) child.end('kill');
+      await Promise.all(children.map((child) => child.exited));
+    }
     // The controller last: it is told by the nodes that their memory is gone.
     await this.#end([...this.#children].filter((child) => child !== this.#controller));
     await this.#end([...this.#children]);

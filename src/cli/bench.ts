@@ -91,8 +91,8 @@ async function measure(
     inFlight,
     perSecond,
     bytesPerSecond: perSecond * bytes,
-    p50Us: us(0.5) / 10,
-    p99Us: us(0.99) / 10,
+    p50Us: us(0.5),
+    p99Us: us(0.99),
   };
 }
 
