@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, test } from 'vitest';
 import { type ConformanceWorld, conformance } from '../conformance.js';
 import { createRuntime } from './create-runtime.js';
-import { type Compiled, compileRuntime } from './testing/compile.js';
+import { type Compiled, compileRuntime } from '../../../test/support/compile-runtime.js';
 
 let compiled: Compiled;
 beforeAll(() => {

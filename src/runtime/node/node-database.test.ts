@@ -7,7 +7,10 @@ import { nodeDatabases as databases } from './node-database.js';
 
 const schema = {
   node: { columns: { id: 'text', order: 'integer' }, key: ['id'] },
-  region: { columns: { space: 'integer', index: 'integer', owner: 'text' }, key: ['space', 'index'] },
+  region: {
+    columns: { space: 'integer', index: 'integer', owner: 'text' },
+    key: ['space', 'index'],
+  },
 } as const satisfies Schema;
 
 let folder: string;

@@ -199,7 +199,9 @@ class NodeDatabase implements Database {
     });
     const key = `PRIMARY KEY (${declaration.key.map(quoted).join(', ')})`;
     const text = `CREATE TABLE ${quoted(table)} (${[...wanted, key].join(', ')}) STRICT`;
-    const find = this.#sqlite.prepare("SELECT sql FROM sqlite_schema WHERE type='table' AND name=?");
+    const find = this.#sqlite.prepare(
+      "SELECT sql FROM sqlite_schema WHERE type='table' AND name=?",
+    );
     const found = find.get(table) as { sql: string } | undefined;
     if (found === undefined) this.#sqlite.exec(text);
     else if (found.sql !== text) {

@@ -87,7 +87,10 @@ describe.each([
     const { client, handler, server, accepted, listener } = await pair(address);
     const sent = { client: 0, server: 0 };
     for (let round = 0; round < 300; round++) {
-      for (const [side, stream] of [['client', client], ['server', server]] as const) {
+      for (const [side, stream] of [
+        ['client', client],
+        ['server', server],
+      ] as const) {
         const bytes = 8 * (1 + ((round * 7 + side.length) % 50));
         const piece = Uint8Array.from({ length: bytes }, (_, i) => (sent[side] + i) & 0xff);
         expect(send(stream, piece)).toBe(true);

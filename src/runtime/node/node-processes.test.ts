@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createRuntime, type NodeRuntime } from './create-runtime.js';
-import { type Compiled, compileRuntime } from './testing/compile.js';
+import { type Compiled, compileRuntime } from '../../../test/support/compile-runtime.js';
 
 let compiled: Compiled;
 let runtime: NodeRuntime;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Thread } from '../threads.js';
 import { createRuntime, type NodeRuntime } from './create-runtime.js';
-import { type Compiled, compileRuntime } from './testing/compile.js';
+import { type Compiled, compileRuntime } from '../../../test/support/compile-runtime.js';
 
 const options = { records: 64, recordWords: 4 };
 const ROUNDS = 2000;

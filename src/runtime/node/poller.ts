@@ -15,6 +15,7 @@
  * by a share of the CPU besides; waits that paid are free.
  */
 
+import { Contention } from './contention.js';
 import { addressOf, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN } from './system.js';
 import { epollControl, epollCreate, epollWait, schedYield } from './system.js';
 import { afterMicrotasks, type SoonQueue } from './soon.js';
@@ -60,9 +61,6 @@ const BUDGET_MS_MIN = 1;
 const DIRECT_STREAMS_MAX = 4;
 /** So many polls without reading the clock: about a microsecond. */
 const POLLS_PER_LOOK = 4;
-/** A step of a few polls that took so long: another thread had our processor. */
-const DESCHEDULED_MS = 0.5;
-const CONTENDED_MS = 100;
 
 const EVENTS_MAX = 64;
 /** The kernel packs `struct epoll_event` on x86 only. */
@@ -84,7 +82,7 @@ export class Poller {
   #budgetMs = BUDGET_MS_MAX;
   #budgetAt = 0;
   #sweepAt = 0;
-  #contendedUntil = 0;
+  readonly #contention = new Contention();
   #now = 0;
   #epoll = -1;
   readonly #events = new Int32Array(EVENTS_MAX * EVENT_WORDS);
@@ -150,6 +148,7 @@ export class Poller {
   #wake(now: number): void {
     if (this.#awake) return;
     this.#awake = true;
+    this.#contention.begin(now);
     this.#sliceStart = now;
     this.#sweepAt = now + LINGER_MS;
     this.#soon.driven = true;
@@ -178,11 +177,10 @@ export class Poller {
     for (let polls = 1; ; polls++) {
       if (this.#pollOnce()) return true;
       if (polls % POLLS_PER_LOOK !== 0) continue;
-      const before = this.#now;
       this.#now = performance.now();
-      if (this.#now - before > DESCHEDULED_MS) this.#contendedUntil = this.#now + CONTENDED_MS;
+      this.#contention.look(this.#now);
       if (this.#now - started > IDLE_TURN_MS || this.#now > this.#until) break;
-      if (this.#now < this.#contendedUntil) schedYield();
+      if (this.#contention.contended(this.#now)) schedYield();
     }
     this.#budgetMs -= this.#now - started;
     return false;
@@ -234,6 +232,7 @@ export class Poller {
   }
 
   #affordable(now: number): boolean {
+    if (this.#contention.crowded(now)) return false;
     const earned = (now - this.#budgetAt) * this.#share;
     this.#budgetMs = Math.min(BUDGET_MS_MAX, this.#budgetMs + earned);
     this.#budgetAt = now;

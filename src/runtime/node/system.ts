@@ -46,15 +46,10 @@ const mmap: (
   'void *mmap(void *address, unsigned long bytes, int protection, int flags, int fd, int64 offset)',
 );
 
-export const prctl: (
-  option: number,
-  a: number,
-  b: number,
-  c: number,
-  d: number,
-) => number = libc.func(
-  'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
-);
+export const prctl: (option: number, a: number, b: number, c: number, d: number) => number =
+  libc.func(
+    'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
+  );
 
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
@@ -81,6 +76,20 @@ export function lastErrno(): number {
 export function errnoName(errno: number): string {
   for (const [name, value] of Object.entries(koffi.os.errno)) if (value === errno) return name;
   return `errno ${errno}`;
+}
+
+const clockGettime: (clock: number, time: number) => number = libc.func(
+  'int clock_gettime(int clock, void *time)',
+);
+const CLOCK_THREAD_CPUTIME_ID = 3;
+/** Seconds and nanoseconds, 8 bytes each. */
+const timespec = new Int32Array(4);
+const timespecAddress = Number(koffi.address(timespec));
+
+/** The processor time that this thread has used. */
+export function threadCpuMs(): number {
+  clockGettime(CLOCK_THREAD_CPUTIME_ID, timespecAddress);
+  return (timespec[0] as number) * 1000 + (timespec[2] as number) / 1e6;
 }
 
 export function addressOf(bytes: Uint8Array): number {
