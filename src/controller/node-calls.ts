@@ -1,7 +1,7 @@
 /**
- * What the controller asks of nodes. Every call is idempotent at the node, and ends within a bounded
- * time. `Unavailable`, `Timeout`, `OutcomeUnknown` and `Closed` mean that no answer came, whether
- * the node has done it or not; any other status is the node's own answer.
+ * What the controller asks of nodes. Every call is idempotent at the node, and ends within a
+ * bounded time. `Unavailable`, `Timeout`, `OutcomeUnknown` and `Closed` mean that no answer came,
+ * whether the node has done it or not; any other status is the node's own answer.
  */
 import type { Status } from '../base/status.js';
 
@@ -10,6 +10,8 @@ export interface RegionGrant {
   readonly region: number;
   readonly epoch: number;
   readonly pageBytes: number;
+  /** The node refuses (`Stale`) what was meant for another memory than its own. */
+  readonly memoryId: number;
 }
 
 export interface NodeCalls {

@@ -14,16 +14,14 @@ async function join(rack: FakeRack, controller: Controller, ...ids: string[]): P
 }
 
 async function space(controller: Controller, name = 's'): Promise<number> {
-  const opened = ok(
-    await controller.spaces.open({ name, create: true, kind: 0, pageBytes: 0 }),
-  );
+  const opened = ok(await controller.spaces.open({ name, create: true, kind: 0, pageBytes: 0 }));
   return opened.space.id;
 }
 
 const grant = (controller: Controller, id: number, count = 1, bytes = 0, near = '') =>
   controller.regions.grant({ space: id, count, bytes, near });
 
-test('a grant is held by its node and durable; numbers run on; region 0 is never used', async () => {
+test('a grant is held by its node and durable; region 0 is never used', async () => {
   const rack = new FakeRack();
   const controller = await rack.start();
   await join(rack, controller, 'n1', 'n2');
@@ -34,12 +32,9 @@ test('a grant is held by its node and durable; numbers run on; region 0 is never
   for (const placed of [...first, ...next]) {
     expect(placed.state).toBe('serving');
     const held = [...rack.node(placed.address).held.values()];
-    expect(held).toContainEqual({
-      space: id,
-      region: placed.region,
-      epoch: placed.epoch,
-      pageBytes: 2 ** 21,
-    });
+    const { region, epoch } = placed;
+    const wanted = { space: id, region, epoch, pageBytes: 2 ** 21 };
+    expect(held).toContainEqual(expect.objectContaining(wanted));
   }
   expect(new Set([...first, ...next].map(({ epoch }) => epoch)).size).toBe(4);
   expect(rack.databases.tables.get('regions')?.size).toBe(4);
@@ -61,7 +56,9 @@ test('concurrent grants of a space get different regions', async () => {
   const controller = await rack.start();
   await join(rack, controller, 'n1', 'n2', 'n3');
   const id = await space(controller);
-  const results = await Promise.all(Array.from({ length: 20 }, (_, i) => grant(controller, id, 1 + (i % 3))));
+  const results = await Promise.all(
+    Array.from({ length: 20 }, (_, i) => grant(controller, id, 1 + (i % 3))),
+  );
   const regions = results.flatMap((result) => ok(result).regions.map(({ region }) => region));
   expect(new Set(regions).size).toBe(regions.length);
   for (const result of results) {
@@ -87,7 +84,7 @@ test('a node that refuses leaves no trace, and another one is taken', async () =
   expect(controller.metadata.regionsOfNode('n2').size).toBe(8);
 });
 
-test('a lost reply: the client gets other regions, the node is told again and keeps its own', async () => {
+test('a lost reply: the client gets other regions, the node keeps its own', async () => {
   const rack = new FakeRack();
   const controller = await rack.start();
   await join(rack, controller, 'n1', 'n2');
@@ -109,7 +106,7 @@ test('a lost reply: the client gets other regions, the node is told again and ke
   expect(silent.held.size).toBe(after.length);
 });
 
-test('without a serving node, without room, without addresses: said, with nothing changed', async () => {
+test('without a serving node or without room: said, with nothing changed', async () => {
   const rack = new FakeRack();
   const controller = await rack.start();
   const id = await space(controller);
@@ -140,7 +137,9 @@ test('pages of one size in a space: the first grant decides, others are not mixe
     await controller.spaces.open({ name: 't', create: true, kind: 0, pageBytes: 65536 }),
   );
   expect(ok(await grant(controller, opened.space.id)).regions[0]?.node).toBe('n1');
-  const odd = ok(await controller.spaces.open({ name: 'u', create: true, kind: 0, pageBytes: 2 ** 17 }));
+  const odd = ok(
+    await controller.spaces.open({ name: 'u', create: true, kind: 0, pageBytes: 2 ** 17 }),
+  );
   expect(await grant(controller, odd.space.id)).toMatchObject({ status: Status.NoSpace });
 });
 

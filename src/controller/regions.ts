@@ -2,9 +2,9 @@
  * Grants regions of spaces to memory nodes.
  *
  * A grant has three steps, in this order: it is made durable, the node is told, the client is
- * answered. Dying between any two of them leaves a region that its node is told again when it joins;
- * at worst it is one that nobody has asked for. Region numbers only go up, so nothing is ever
- * granted twice. A node that certainly refused leaves no trace; one that may have taken its grant
+ * answered. Dying between any two of them leaves a region that its node is told again when it
+ * joins; at worst it is one that nobody has asked for. Region numbers only go up, so nothing is
+ * ever granted twice. A node that certainly refused leaves no trace; one that may have taken its grant
  * keeps it, and the client's regions are then chosen anew, at other nodes.
  */
 import { assert } from '../base/assert.js';
@@ -83,7 +83,10 @@ export class Regions {
 
   async grant(request: GrantRequest): Promise<Result<{ regions: PlacedRegion[] }>> {
     if (request.count < 1 || request.count > GRANT_REGIONS_MAX) {
-      return refuse(Status.Invalid, `1 to ${GRANT_REGIONS_MAX} regions at a time, not ${request.count}`);
+      return refuse(
+        Status.Invalid,
+        `1 to ${GRANT_REGIONS_MAX} regions at a time, not ${request.count}`,
+      );
     }
     const excluded = new Set<string>();
     let last: Refusal | undefined;
@@ -158,10 +161,7 @@ export class Regions {
   }
 
   /** Undefined when all have taken their regions; else why one did not. */
-  async #tellAll(
-    rows: readonly RegionRow[],
-    excluded: Set<string>,
-  ): Promise<Refusal | undefined> {
+  async #tellAll(rows: readonly RegionRow[], excluded: Set<string>): Promise<Refusal | undefined> {
     const { metadata, membership, changes } = this.#options;
     const first = rows[0];
     assert(first !== undefined);
@@ -191,8 +191,8 @@ export class Regions {
   async #tell(member: Member, row: RegionRow, space: SpaceRow): Promise<Status> {
     const key = regionKey(row.space, row.region);
     member.telling.add(key);
-    const { space: id, region, epoch } = row;
-    const grant = { space: id, region, epoch, pageBytes: space.pageBytes };
+    const { space: id, region, epoch, memoryId } = row;
+    const grant = { space: id, region, epoch, pageBytes: space.pageBytes, memoryId };
     const status = await this.#options.calls.grantRegion(member.row.address, grant);
     member.telling.delete(key);
     if (!isOwner(member, row)) return Status.OutcomeUnknown;

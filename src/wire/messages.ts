@@ -270,12 +270,16 @@ export const RegionHeld = struct('RegionHeld', 16, {
   reserved: pad(4),
 });
 
-/** Idempotent: the same space, region and epoch any number of times. Stale: a lower epoch. */
-export const GrantRegionRequest = struct('GrantRegionRequest', 16, {
+/**
+ * Idempotent: the same space, region and epoch any number of times. Stale: a lower epoch, or meant
+ * for a memory that is gone, whose node has come back with another one.
+ */
+export const GrantRegionRequest = struct('GrantRegionRequest', 24, {
   space: u32,
   region: u32,
   epoch: u32,
   pageBytes: u32, // Of the space; refused with Unsupported where the node has another size.
+  memoryId: u53, // Of the memory that is to hold it.
 });
 
 export const RemoveSpaceRequest = struct('RemoveSpaceRequest', 8, { space: u32, reserved: pad(4) });
