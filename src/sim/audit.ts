@@ -9,7 +9,7 @@ import { connectRack, type Rack } from '../client/rack.js';
 import { createEndpoint } from '../fabric/endpoint.js';
 import { sleep } from '../runtime/clock.js';
 import type { SimulatedProcess } from '../runtime/simulated/world.js';
-import { REGION_BYTES } from '../wire/limits.js';
+import { RECORD_KEEP_MS, REGION_BYTES } from '../wire/limits.js';
 import { judgeKeeping, type RegionInTheEnd } from './checkers/acknowledged.js';
 import type { RegionSeen } from './checkers/ownership.js';
 import { type Allocation, type Ended, isNotApplied, type Journal } from './journal.js';
@@ -51,6 +51,8 @@ export class Audit {
       this.stage = 'removing the spaces';
       await this.#removeSpaces(client);
     }
+    this.stage = 'waiting until the nodes say that all is free';
+    await this.#untilUnused(client);
     this.stage = 'taking all memory';
     await this.#takeAll(client);
     this.stage = 'looking at the counters';
@@ -166,13 +168,18 @@ export class Audit {
       else if (given.code === 'NoSpace') break;
       else return this.#journal.complain('capacity', `alloc ended with ${given.code}`);
     }
-    let written = 0;
-    for (const allocation of taken) {
-      const pages = Array.from({ length: CHUNK_PAGES }, (_, page) => {
-        return space.writeWord(allocation, page * perPage + 1);
-      });
-      for (const ended of await Promise.all(pages)) if (ended.code === 'Ok') written += 1;
-    }
+    // What a client that is gone had reserved is kept for it for a while.
+    const pages = taken.flatMap((allocation) => {
+      return Array.from({ length: CHUNK_PAGES }, (_, page) => ({
+        allocation,
+        place: page * perPage + 1,
+      }));
+    });
+    const left = await this.#writePages(space, pages);
+    const allFrames = taken.length * CHUNK_PAGES - left.length === this.#rack.frames;
+    if (!allFrames) await sleep(this.#process.runtime.timers, RECORD_KEEP_MS + 5_000);
+    const rest = allFrames ? left : await this.#writePages(space, left);
+    const written = taken.length * CHUNK_PAGES - rest.length;
     if (written !== this.#rack.frames) {
       const text = `${written} of ${this.#rack.frames} frames could be written in the end`;
       this.#journal.complain('frames-leaked', text);
@@ -182,6 +189,20 @@ export class Audit {
       const ended = await space.free(allocation);
       if (ended.code !== 'Ok') this.#journal.complain('not-freed', `capacity: ${ended.code}`);
     }
+  }
+
+  /** Touches each of the pages; returns those for which there was no frame. */
+  async #writePages(space: ObservedSpace, pages: readonly PagePlace[]): Promise<PagePlace[]> {
+    const refused: PagePlace[] = [];
+    for (let i = 0; i < pages.length; i += CHUNK_PAGES) {
+      const some = pages.slice(i, i + CHUNK_PAGES);
+      const writes = some.map(({ allocation, place }) => space.writeWord(allocation, place));
+      for (const [index, ended] of (await Promise.all(writes)).entries()) {
+        const page = some[index];
+        if (ended.code !== 'Ok' && page !== undefined) refused.push(page);
+      }
+    }
+    return refused;
   }
 
   /** What the nodes report about themselves comes back to nothing. */
@@ -198,6 +219,12 @@ export class Audit {
     );
     this.#journal.complain('bytes-leaked', `everything was freed, yet ${text.join('; ')}`);
   }
+}
+
+/** A word of a page, by which the page is touched. */
+interface PagePlace {
+  readonly allocation: Allocation;
+  readonly place: number;
 }
 
 const KNOWN_ALLOCS: ReadonlySet<string> = new Set([

@@ -22,6 +22,7 @@ export const CONTROLLER_PORT = 7070;
 const NODE_PORT = 7100;
 /** How often somebody looks whether all processes live. */
 const LOOK_MS = 20;
+const CHILD_LOOK_MS = 0.05;
 
 /** A place where one process of the rack belongs. */
 interface Post {
@@ -115,11 +116,20 @@ export class SimulatedRack {
       post.isVacant = true;
       const { role, name } = post;
       this.#journal.note(`${role} ${name} ended: ${post.process.exit?.reason ?? '?'}`);
-      if (role === 'supervisor') {
-        this.memoryEnds.push({ node: name, at: this.#journal.moment() });
-      }
+      if (role === 'supervisor') this.#noteMemoryEnd(name, post.process);
       this.world.after(this.#prng.pick([1, 50, 300, 1_500]), () => this.#startAgain(post));
     }
+  }
+
+  /** The process that serves is killed a moment after its supervisor. */
+  #noteMemoryEnd(node: string, supervisor: SimulatedProcess): void {
+    const at = this.#journal.moment();
+    const children = this.world.processes.filter((one) => one.parent === supervisor);
+    const look = (): void => {
+      if (children.some((child) => child.alive)) this.world.after(CHILD_LOOK_MS, look);
+      else this.memoryEnds.push({ node, at, goneAt: this.#journal.moment() });
+    };
+    look();
   }
 
   #startAgain(post: Post): void {

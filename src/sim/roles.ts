@@ -2,6 +2,7 @@
 
 import { controllerMain } from '../controller/main.js';
 import { memoryNodeMain } from '../memory-node/main.js';
+import { SLOW_PATH_THREAD } from '../memory-node/slow/records.js';
 import { slowPathThread } from '../memory-node/slow/worker.js';
 import { supervisorMain } from '../memory-node/supervisor.js';
 import type { RoleMain } from '../runtime/runtime.js';
@@ -14,5 +15,5 @@ export const ROLES: Readonly<Record<string, RoleMain<never>>> = {
 };
 
 export const THREADS: Readonly<Record<string, ThreadMain>> = {
-  'memory-node-slow': slowPathThread,
+  [SLOW_PATH_THREAD]: slowPathThread,
 };

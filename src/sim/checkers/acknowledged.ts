@@ -11,7 +11,10 @@ import type { Complaint } from './foreign.js';
 /** The memory of a node ended, by the hand of whoever runs the simulation. */
 export interface MemoryEnd {
   readonly node: string;
+  /** From here on it is doomed: what is acknowledged before is lost for sure. */
   readonly at: number;
+  /** The process that served it is gone as well; until then it may still have answered. */
+  readonly goneAt: number;
 }
 
 /** What the rack says in the end of the region of an allocation. */
@@ -31,14 +34,14 @@ export function judgeKeeping(
   const own = ends.filter((end) => end.node === region.node);
   // Told only after the end, the allocation may have been made before or after it.
   const mustBeLost = own.some((end) => end.at > allocation.returnedAt);
-  const end = own.find((one) => one.at > allocation.calledAt);
+  const end = own.find((one) => one.goneAt > allocation.calledAt);
   if (region.isLost && end === undefined) {
     return { kind: 'lost-by-mistake', text: `${name} is called lost, but ${region.node} lived on` };
   }
   if (!region.isLost && mustBeLost) {
     return { kind: 'loss-not-named', text: `${name} was on ${region.node}, whose memory ended` };
   }
-  const lostAt = region.isLost && end !== undefined ? end.at : Infinity;
+  const lostAt = region.isLost && end !== undefined ? end.goneAt : Infinity;
   if (lastServed > lostAt) {
     return { kind: 'lost-as-zeros', text: `${name} was lost, and yet an operation succeeded` };
   }

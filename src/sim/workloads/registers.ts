@@ -39,6 +39,8 @@ export class Registers {
 
   async step(): Promise<void> {
     const { prng, board } = this.#client;
+    // Others may have found all of it lost meanwhile.
+    if (board.shared.length === 0) await share(this.#client, this.#space, 2, counterPlaces);
     const allocation = prng.pick(board.shared);
     const place = prng.pick(everyPage(HOT, allocation.wordCount));
     const isCounter = allocation.counters.has(place);
