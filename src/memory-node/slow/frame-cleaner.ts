@@ -1,26 +1,28 @@
 /**
- * Keeps the ring of zeroed frames full.
+ * Keeps the ring of zeroed frames full, and gives memory that is not needed back to the machine.
  *
- * Frames come from two places. Retired ones hold the bytes of their last owner: they wait here, in
- * quarantine, and are filled with zeros before they go to the ring. Fresh ones were never used
- * since the memory file was made, so they read as zeros; they are touched, so that the machine
- * gives the memory here and not under a client's first write. Retired ones go first, because their
- * memory is there already.
+ *   retired -> quarantine --filled with zeros--------------> ring of zeroed frames
+ *                   \--too many: given back--> fresh --touched--/
+ *
+ * Retired frames hold the bytes of their last owner. Fresh ones read as zeros without our doing:
+ * they were never used since the memory file was made, or were given back to the machine; they are
+ * touched, so that the machine gives the memory here and not under a client's first write. Retired
+ * ones go first, because their memory is there already.
  *
  * One `step` is a bounded piece of work, so that requests need not wait for a frame of 1 GiB.
  */
 
 import { assert } from '../../base/assert.js';
-import { KiB } from '../../base/units.js';
+import { KiB, MiB } from '../../base/units.js';
 import type { RingProducer } from '../../runtime/threads.js';
 import { memoryNodeFaults } from '../planted.js';
 import type { Frames } from '../store/frames.js';
 
-/** About 20 us of zeroing. */
-const STEP_BYTES = 256 * KiB;
+/** Some tens of microseconds of work each. */
+const ZERO_STEP_BYTES = 256 * KiB;
+const DISCARD_STEP_BYTES = 4 * MiB;
 /** The machine gives memory in pages of this size. */
 const TOUCH_BYTES = 4 * KiB;
-const NO_FRAME = -1;
 
 export interface FrameCleanerOptions {
   readonly frames: Frames;
@@ -28,38 +30,43 @@ export interface FrameCleanerOptions {
   /** How many records the ring of zeroed frames has, and up to how many it is filled. */
   readonly ringRecords: number;
   readonly target: number;
-  /** Every frame below this has been used and every one from here on has not. */
-  readonly firstFresh: number;
+  /** Whether the memory file is new: then all frames are fresh. */
+  readonly areFresh: boolean;
 }
+
+type Work = 'none' | 'zero' | 'touch' | 'give back';
 
 export class FrameCleaner {
   readonly #frames: Frames;
   readonly #zeroed: RingProducer;
   /** The ring is full enough when it has no more room than this. */
   readonly #roomAtTarget: number;
+  /** More retired frames than this are given back. */
+  readonly #keep: number;
   /** A circle with room for every frame. */
   readonly #quarantine: Int32Array;
   #head = 0;
   #waiting = 0;
-  #nextFresh: number;
-  /** The frame that is being worked on, and how far. */
-  #frame = NO_FRAME;
-  #isFresh = false;
+  /** Fresh frames are those from `#nextUnused` on, and those on this stack. */
+  #nextUnused: number;
+  readonly #givenBack: Int32Array;
+  #givenBackCount = 0;
+  /** The frame that is being worked on, how, and how far. */
+  #work: Work = 'none';
+  #frame = -1;
   #done = 0;
   #isHandedOut = false;
   readonly #record = new Int32Array(1);
 
   constructor(options: FrameCleanerOptions) {
+    const { count } = options.frames;
     this.#frames = options.frames;
     this.#zeroed = options.zeroed;
     this.#roomAtTarget = options.ringRecords - options.target;
-    this.#quarantine = new Int32Array(options.frames.count);
-    this.#nextFresh = options.firstFresh;
-  }
-
-  /** Frames that wait to be zeroed. */
-  get waiting(): number {
-    return this.#waiting;
+    this.#keep = options.target;
+    this.#quarantine = new Int32Array(count);
+    this.#givenBack = new Int32Array(count);
+    this.#nextUnused = options.areFresh ? 0 : count;
   }
 
   /** Takes a frame that may hold anything. */
@@ -70,55 +77,85 @@ export class FrameCleaner {
     this.#waiting += 1;
   }
 
-  /** True while the ring wants more and there is a frame to make ready. */
   get hasWork(): boolean {
-    if (this.#frame !== NO_FRAME) return true;
-    const isThere = this.#waiting > 0 || this.#nextFresh < this.#frames.count;
-    return isThere && this.#zeroed.room() > this.#roomAtTarget;
+    return this.#work !== 'none' || this.#nextWork() !== 'none';
   }
 
-  /** Zeroes or touches one piece of one frame; hands the frame to the ring after its last. */
+  #nextWork(): Work {
+    if (this.#zeroed.room() > this.#roomAtTarget) {
+      if (this.#waiting > 0) return 'zero';
+      const isFresh = this.#givenBackCount > 0 || this.#nextUnused < this.#frames.count;
+      if (isFresh) return 'touch';
+    }
+    return this.#waiting > this.#keep && !memoryNodeFaults.zeroingSkipped ? 'give back' : 'none';
+  }
+
+  /** Does one piece of the work that `hasWork` told of. */
   step(): void {
-    if (this.#frame === NO_FRAME) {
+    if (this.#work === 'none') {
       this.#begin();
       if (this.#isHandedOut) return;
     }
-    const bytes = Math.min(STEP_BYTES, this.#frames.pageBytes - this.#done);
-    const at = this.#frames.offset(this.#frame) + this.#done;
-    if (this.#isFresh) this.#touch(at, bytes);
-    else if (!memoryNodeFaults.zeroingSkipped) {
-      this.#frames.piece(this.#frame).bytes.fill(0, at, at + bytes);
-    }
+    const most = this.#work === 'give back' ? DISCARD_STEP_BYTES : ZERO_STEP_BYTES;
+    const bytes = Math.min(most, this.#frames.pageBytes - this.#done);
+    this.#clean(this.#done, bytes);
     this.#done += bytes;
     if (this.#done === this.#frames.pageBytes) this.#finish();
   }
 
   #begin(): void {
+    this.#work = this.#nextWork();
     this.#done = 0;
-    this.#isFresh = this.#waiting === 0;
-    if (this.#isFresh) {
-      assert(this.#nextFresh < this.#frames.count, 'no frame to make ready');
-      this.#frame = this.#nextFresh;
-      this.#nextFresh += 1;
-    } else {
-      this.#frame = this.#quarantine[this.#head] as number;
-      this.#head = (this.#head + 1) % this.#quarantine.length;
-      this.#waiting -= 1;
-    }
-    this.#isHandedOut = memoryNodeFaults.frameReusedAtOnce;
+    this.#frame = this.#work === 'touch' ? this.#takeFresh() : this.#takeRetired();
+    this.#isHandedOut = memoryNodeFaults.frameReusedAtOnce && this.#work === 'zero';
     if (this.#isHandedOut) this.#handOut();
   }
 
-  #touch(at: number, bytes: number): void {
-    const { words } = this.#frames.piece(this.#frame);
-    for (let offset = at; offset < at + bytes; offset += TOUCH_BYTES) {
-      Atomics.store(words, offset / 4, 0);
+  #takeFresh(): number {
+    if (this.#givenBackCount > 0) {
+      this.#givenBackCount -= 1;
+      return this.#givenBack[this.#givenBackCount] as number;
+    }
+    assert(this.#nextUnused < this.#frames.count, 'no frame to make ready');
+    return this.#nextUnused++;
+  }
+
+  #takeRetired(): number {
+    assert(this.#waiting > 0, 'no frame to make ready');
+    const frame = this.#quarantine[this.#head] as number;
+    this.#head = (this.#head + 1) % this.#quarantine.length;
+    this.#waiting -= 1;
+    return frame;
+  }
+
+  #clean(start: number, bytes: number): void {
+    const at = this.#frames.offset(this.#frame) + start;
+    const piece = this.#frames.piece(this.#frame);
+    switch (this.#work) {
+      case 'give back':
+        this.#frames.discard(this.#frame, start, bytes);
+        break;
+      case 'touch':
+        for (let offset = at; offset < at + bytes; offset += TOUCH_BYTES) {
+          Atomics.store(piece.words, offset / 4, 0);
+        }
+        break;
+      case 'zero':
+        if (!memoryNodeFaults.zeroingSkipped) piece.bytes.fill(0, at, at + bytes);
+        break;
+      case 'none':
+        assert(false, 'no work was begun');
     }
   }
 
   #finish(): void {
-    if (!this.#isHandedOut) this.#handOut();
-    this.#frame = NO_FRAME;
+    if (this.#work === 'give back') {
+      this.#givenBack[this.#givenBackCount] = this.#frame;
+      this.#givenBackCount += 1;
+    } else if (!this.#isHandedOut) {
+      this.#handOut();
+    }
+    this.#work = 'none';
   }
 
   #handOut(): void {

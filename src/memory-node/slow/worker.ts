@@ -105,7 +105,7 @@ class Worker {
       zeroed: this.#zeroed,
       ringRecords: this.#zeroedRecords,
       target: this.#options.zeroedTarget,
-      firstFresh: this.#options.isUsed ? frames.count : 0,
+      areFresh: !this.#options.isUsed,
     });
     if (this.#options.isUsed) {
       for (let frame = 0; frame < used.length; frame++) {

@@ -11,6 +11,7 @@ import { MAPPING_BYTES_MAX, type Mapping, type MemoryFile } from '../../runtime/
 export class Frames {
   readonly pageBytes: number;
   readonly count: number;
+  readonly #file: MemoryFile;
   readonly #pieces: Mapping[] = [];
   readonly #pageShift: number;
   readonly #pieceShift: number;
@@ -20,6 +21,7 @@ export class Frames {
     const perPiece = MAPPING_BYTES_MAX / pageBytes;
     assert(Number.isInteger(Math.log2(perPiece)), 'page size is a power of two, at most a piece');
     assert(file.bytes >= count * pageBytes, 'memory file is shorter than its frames');
+    this.#file = file;
     this.pageBytes = pageBytes;
     this.count = count;
     this.#pageShift = Math.log2(pageBytes);
@@ -39,5 +41,10 @@ export class Frames {
   /** Where in its piece the frame begins, in bytes: below 2^30. */
   offset(frame: number): number {
     return (frame & this.#pieceMask) << this.#pageShift;
+  }
+
+  /** Gives the memory of a part of a frame back to the machine; it reads as zeros from then on. */
+  discard(frame: number, start: number, bytes: number): void {
+    this.#file.discard(frame * this.pageBytes + start, bytes);
   }
 }
