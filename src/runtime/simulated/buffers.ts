@@ -101,7 +101,7 @@ export class InputBuffer {
     this.end += from.length;
   }
 
-  /** Moves the rest to the front, keeping its place within 8 bytes; grows where that is too little. */
+  /** Moves the rest to the front, keeping its place within 8 bytes; grows where it must. */
   #makeRoom(bytes: number): void {
     const lead = this.start % ALIGNMENT;
     const needed = lead + this.length + bytes;

@@ -73,7 +73,7 @@ export class Inode {
     for (const change of this.#takeChanges(upTo)) this.#stored.apply(change);
   }
 
-  /** A flush that failed: the kernel forgets the changes, and a later flush will not repeat them. */
+  /** A flush that failed: the kernel forgets the changes, and no later flush repeats them. */
   failFlush(upTo: number): void {
     this.#takeChanges(upTo);
   }

@@ -49,7 +49,7 @@ async function crashAfterWrites(seed: number): Promise<Left> {
   return { words, world };
 }
 
-test('what was not flushed is kept, lost, or torn at 8 bytes; what was flushed is not lost', async () => {
+test('unflushed bytes are kept, lost or torn at 8 bytes; flushed ones are kept', async () => {
   const fates = new Set<string>();
   for (let seed = 0; seed < 60; seed++) {
     const { words, world } = await crashAfterWrites(seed);

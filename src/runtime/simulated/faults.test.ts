@@ -89,7 +89,7 @@ test('a one-way partition holds bytes, and they arrive once it is healed', async
   expect(arrived).toBeLessThan(20);
 });
 
-test('over a partition nobody can connect, and a stream that waits too long times out', async () => {
+test('over a partition nobody connects, and a stream that waits too long times out', async () => {
   const parts = makeWorld();
   const { world, a, b, near } = parts;
   const { told, send, address } = await connect(parts);
@@ -102,7 +102,7 @@ test('over a partition nobody can connect, and a stream that waits too long time
   expect(world.faultMattered(FaultKind.Partition)).toBe(1);
 });
 
-test('a killed process closes its streams; the other side is told, its own code never runs', async () => {
+test('a killed process closes its streams, and its own code never runs again', async () => {
   const parts = makeWorld();
   const { world, far } = parts;
   const { told, address } = await connect(parts);
@@ -119,7 +119,7 @@ test('a killed process closes its streams; the other side is told, its own code 
   await expect(world.drive(attempt)).rejects.toMatchObject({ kind: 'refused' });
 });
 
-test('after a crash of the machine silence, until a keepalive or a reset to what is sent', async () => {
+test('a machine that crashed is silent, until a keepalive or an answer by reset', async () => {
   const parts = makeWorld();
   const { world, b } = parts;
   const { told, send } = await connect(parts);
@@ -150,7 +150,7 @@ test('a paused process gets later what came meanwhile, its timers too', async ()
   expect([told.received, fired]).toEqual([160, 1]);
 });
 
-test('a reset loses what was under way; half open, one side learns of it only by sending', async () => {
+test('a reset loses what was under way; half open, one side learns of it late', async () => {
   const both = makeWorld({ [FaultKind.StreamReset]: 1_000_000 });
   const reset = await connect(both);
   reset.send(8_000);

@@ -21,7 +21,7 @@ test('latency rises when there are more connections than the cache holds', () =>
   expect(averageNs(entries + 1)).toBe(missNs);
 });
 
-test('regions and translations are charged besides, and the least recently used is forgotten', () => {
+test('regions and translations are charged too, and the least recently used is forgotten', () => {
   const small = { entries: 2, hitNs: 1, missNs: 100 };
   const nic = new NicModel({ connections: small, regions: small, translations: small });
   expect(nic.chargeNs({ connection: 1, region: 1, translation: 1 })).toBe(300);

@@ -136,8 +136,8 @@ class SimulatedMemoryFile implements MemoryFile {
 export class HeldMemory {
   readonly #objects: Map<MemoryHandle, MemoryObject> = new Map();
 
-  constructor(process: Process) {
-    process.main.atEnd(() => {
+  constructor(owner: Process) {
+    owner.main.atEnd(() => {
       for (const object of this.#objects.values()) object.release();
       this.#objects.clear();
     });

@@ -114,11 +114,11 @@ export class ProcessTable {
     return this.#taskNames[id] ?? '?';
   }
 
-  #newTask(process: Process, name: string): Task {
+  #newTask(owner: Process, name: string): Task {
     const id = this.#taskNames.length;
-    this.#taskNames.push(`${process.machine.name}/${process.role}:${process.pid}${name}`);
-    const task = new Task(id, name, process);
-    process.tasks.push(task);
+    this.#taskNames.push(`${owner.machine.name}/${owner.role}:${owner.pid}${name}`);
+    const task = new Task(id, name, owner);
+    owner.tasks.push(task);
     return task;
   }
 
@@ -198,18 +198,18 @@ export class ProcessTable {
     );
   }
 
-  end(process: SimulatedProcess, status: ExitStatus): void {
-    defined(this.#all.get(process.pid)).core.end(status);
+  end(target: SimulatedProcess, status: ExitStatus): void {
+    defined(this.#all.get(target.pid)).core.end(status);
   }
 
-  kill(process: SimulatedProcess, fault?: Fault): void {
-    if (!process.alive) return;
+  kill(target: SimulatedProcess, fault?: Fault): void {
+    if (!target.alive) return;
     const status = { code: undefined, signal: 'SIGKILL', reason: 'killed' };
-    this.end(process, fault === undefined ? status : { ...status, fault });
+    this.end(target, fault === undefined ? status : { ...status, fault });
   }
 
-  terminate(process: SimulatedProcess): void {
-    const started = this.#all.get(process.pid);
+  terminate(target: SimulatedProcess): void {
+    const started = this.#all.get(target.pid);
     if (started === undefined) return;
     const { kernel } = this.#parts;
     const task = started.core.main;
@@ -227,13 +227,13 @@ export class ProcessTable {
     });
   }
 
-  pause(process: SimulatedProcess): void {
-    const started = this.#all.get(process.pid);
+  pause(target: SimulatedProcess): void {
+    const started = this.#all.get(target.pid);
     if (started !== undefined) started.core.paused = true;
   }
 
-  resume(process: SimulatedProcess): void {
-    const core = this.#all.get(process.pid)?.core;
+  resume(target: SimulatedProcess): void {
+    const core = this.#all.get(target.pid)?.core;
     if (core === undefined || !core.paused) return;
     core.paused = false;
     this.#parts.kernel.release(core.held.splice(0));

@@ -9,6 +9,7 @@ import { traceOf } from './testing/everything.js';
 
 const SOURCE = fileURLToPath(new URL('../../', import.meta.url));
 const SEEDS = [1, 2, 3, 2 ** 40 + 17];
+const WORKLOAD = 'runtime/simulated/testing/everything.js';
 let folder = '';
 
 /** Another process has no translator, so it gets JavaScript. */
@@ -37,7 +38,7 @@ const executables = [process.execPath, ...(process.env['MEMRACK_OTHER_NODE'] ?? 
 for (const executable of executables.filter((path) => path !== '')) {
   test(`the same seeds have the same hashes in another process (${executable})`, async () => {
     const script = `
-      import { traceOf } from ${JSON.stringify(join(folder, 'runtime/simulated/testing/everything.js'))};
+      import { traceOf } from ${JSON.stringify(join(folder, WORKLOAD))};
       const seeds = ${JSON.stringify(SEEDS)};
       const hashes = [];
       for (const seed of seeds) hashes.push(await traceOf(seed, setImmediate));

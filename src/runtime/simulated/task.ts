@@ -43,7 +43,7 @@ export class Task {
     this.process = process;
   }
 
-  /** `ending` runs when the task ends, in the order of registration. Returns how to take it back. */
+  /** `ending` runs when the task ends, in order of registration. Returns how to take it back. */
   atEnd(ending: (status: ExitStatus) => void): () => void {
     this.#endings.add(ending);
     return () => this.#endings.delete(ending);

@@ -360,29 +360,29 @@ export class SimulatedWorld {
   }
 
   /** `kill -9`. */
-  kill(process: SimulatedProcess): void {
-    if (!process.alive) return;
-    const fault = this.#inject(FaultKind.Kill, [process.machine], true);
-    this.#table.kill(process, fault);
+  kill(target: SimulatedProcess): void {
+    if (!target.alive) return;
+    const fault = this.#inject(FaultKind.Kill, [target.machine], true);
+    this.#table.kill(target, fault);
     // It may be back at once: what lasts is what others notice.
     this.after(1, () => this.faults.end(fault));
   }
 
   /** SIGTERM: stops in order. Not a fault. */
-  terminate(process: SimulatedProcess): void {
-    this.#table.terminate(process);
+  terminate(target: SimulatedProcess): void {
+    this.#table.terminate(target);
   }
 
   /** SIGSTOP: nothing of it runs, what arrives for it is kept, until `resume`. */
-  pause(process: SimulatedProcess): void {
-    if (!process.alive || process.paused) return;
-    this.#lasting.set(process, this.#inject(FaultKind.Pause, [process.machine], true));
-    this.#table.pause(process);
+  pause(target: SimulatedProcess): void {
+    if (!target.alive || target.paused) return;
+    this.#lasting.set(target, this.#inject(FaultKind.Pause, [target.machine], true));
+    this.#table.pause(target);
   }
 
-  resume(process: SimulatedProcess): void {
-    this.#endLasting(process);
-    this.#table.resume(process);
+  resume(target: SimulatedProcess): void {
+    this.#endLasting(target);
+    this.#table.resume(target);
   }
 
   #endLasting(what: object): void {
@@ -399,8 +399,8 @@ export class SimulatedWorld {
     machine.up = false;
     machine.stops += 1;
     const status = { code: undefined, signal: 'SIGKILL', reason: 'machine crashed', fault };
-    for (const process of this.processes) {
-      if (process.machine === machine && process.alive) this.#table.end(process, status);
+    for (const target of this.processes) {
+      if (target.machine === machine && target.alive) this.#table.end(target, status);
     }
     this.#disk(machine).crash();
   }
@@ -465,16 +465,16 @@ export class SimulatedWorld {
       machine.slowness = 1;
       if (!machine.up) this.restart(machine);
     }
-    for (const process of this.processes) if (process.paused) this.resume(process);
+    for (const target of this.processes) if (target.paused) this.resume(target);
   }
 
   /**
    * Tells how an operation of a workload ended that began at `startedMs` of the world's time.
    * Other than 'ok', the faults that it overlapped, at its machine or one it talks to, mattered.
    */
-  noteOutcome(process: SimulatedProcess, startedMs: number, outcome: OperationOutcome): void {
+  noteOutcome(target: SimulatedProcess, startedMs: number, outcome: OperationOutcome): void {
     if (outcome === 'ok') return;
-    const { id, neighbours } = process.machine;
+    const { id, neighbours } = target.machine;
     this.faults.matterSince(startedMs * NS_PER_MS, id, neighbours);
   }
 

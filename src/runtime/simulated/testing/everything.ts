@@ -220,11 +220,11 @@ export async function runEverything(
 ): Promise<SimulatedWorld> {
   const clients = new Map<number, Client>();
   const client = async (runtime: Runtime, config: ClientConfig): Promise<RunningRole> => {
-    const process = world.processes.find(({ pid }) => pid === runtime.processes.pid);
+    const target = world.processes.find(({ pid }) => pid === runtime.processes.pid);
     const one = new Client(runtime, config, {
       nowMs: () => world.nowMs,
       note: (startedMs, ok) => {
-        if (process) world.noteOutcome(process, startedMs, ok ? 'ok' : 'unknown');
+        if (target) world.noteOutcome(target, startedMs, ok ? 'ok' : 'unknown');
       },
     });
     clients.set(runtime.processes.pid, one);
@@ -259,16 +259,16 @@ function harm(world: SimulatedWorld, home: Machine): void {
     const fault = world.partition([home], [world.prng.pick(others)], { oneWay });
     world.after(world.prng.between(100, 900), () => world.heal(fault));
   };
-  const pause = (process: SimulatedProcess): void => {
-    world.pause(process);
-    world.after(world.prng.between(10, 600), () => world.resume(process));
+  const pause = (target: SimulatedProcess): void => {
+    world.pause(target);
+    world.after(world.prng.between(10, 600), () => world.resume(target));
   };
   const crash = (): void => {
     world.crash(home);
     world.after(world.prng.between(10, 400), () => world.restart(home));
   };
-  const acts: ((process: SimulatedProcess) => void)[] = [
-    (process) => world.kill(process),
+  const acts: ((target: SimulatedProcess) => void)[] = [
+    (target) => world.kill(target),
     pause,
     crash,
     () => cut(true),
@@ -276,8 +276,8 @@ function harm(world: SimulatedWorld, home: Machine): void {
     () => world.jumpWall(home, world.prng.between(-60_000, 60_000)),
   ];
   const act = (): void => {
-    const process = server();
-    if (process !== undefined && !process.paused) world.prng.pick(acts)(process);
+    const target = server();
+    if (target !== undefined && !target.paused) world.prng.pick(acts)(target);
     world.after(world.prng.between(50, 500), act);
   };
   const supervise = (): void => {
