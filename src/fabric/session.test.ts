@@ -79,7 +79,7 @@ test('what breaks a rule ends the connection, is counted, and is not executed', 
   }
 });
 
-test('a stream that is not ours is closed at its first bytes, a mute one after five seconds', async () => {
+test('a stream that is not ours is closed at once, a mute one after five seconds', async () => {
   const rig = new Rig();
   const stranger = await new RawClient(rig.world).connect(NODE);
   const at = stranger.stream.reserve(16);
@@ -120,7 +120,7 @@ test('a hello with a lower number, or without a common version, is refused', asy
   expect(rig.server.counters.malformed.hello).toBe(1);
 });
 
-test('a newer connection fences the older one, whose waiting message is never executed', async () => {
+test('a newer connection fences the older one; what waits there is never executed', async () => {
   const rig = new Rig();
   const { raw: old, hello } = await greeted(rig, { connection: 1 });
   rig.memory.isFull = true;

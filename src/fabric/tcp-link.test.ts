@@ -122,7 +122,7 @@ async function bytesOf(direction: 'up' | 'down'): Promise<number> {
 }
 
 for (const direction of ['up', 'down'] as const) {
-  test(`everything counts once when the connection is lost after any byte ${direction}`, async () => {
+  test(`everything counts once when it is cut after any byte ${direction}`, async () => {
     const total = await bytesOf(direction);
     expect(total).toBeGreaterThan(300);
     for (let after = 0; after < total; after++) {
@@ -230,7 +230,7 @@ test('what was never sent is Unavailable, and not done later', async () => {
   expect(rig.memory.executed).toEqual([]);
 });
 
-test('after a restart of the node the windows are renewed and what was sent is unknown', async () => {
+test('a restarted node's windows are renewed, and what was sent is unknown', async () => {
   const rig = new Rig();
   const window = await rig.openWindow();
   const { link, sink, world, deadline } = rig;

@@ -24,7 +24,7 @@ export const ALIGNMENT_BYTES = 8;
  * per message vanishes beside the copy.
  */
 export const PIECE_BYTES_MAX = 64 * KiB;
-/** A whole piece with its headers and a batch of small messages; bounds what a peer can announce. */
+/** A whole piece, its headers and a batch of small messages; bounds what a peer can announce. */
 export const FRAME_BYTES_MAX = 128 * KiB;
 /** What is left for one message's body. */
 export const BODY_BYTES_MAX = FRAME_BYTES_MAX - FRAME_HEADER_BYTES - MESSAGE_HEADER_BYTES;

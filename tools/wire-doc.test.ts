@@ -1,0 +1,34 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { STRUCTS } from '../src/wire/testing/samples.js';
+import { PAGE, readDocument, readLimits, readStructs } from './wire-doc.js';
+
+const root = new URL('..', import.meta.url).pathname;
+const source = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+
+test('docs/wire.md is what the declarations say; if not: npm run wire-doc', () => {
+  expect(readFileSync(new URL(`../${PAGE}`, import.meta.url), 'utf8')).toBe(readDocument(root));
+});
+
+test('what is read from the text is what is loaded', async () => {
+  const documented = new Map(readStructs(source('src/wire/messages.ts')).map((s) => [s.name, s]));
+  expect([...documented.keys()].sort()).toEqual([...STRUCTS.keys()].sort());
+  for (const [name, struct] of STRUCTS) {
+    const fields = documented.get(name)?.fields ?? [];
+    expect(
+      fields.map((field) => field.name),
+      name,
+    ).toEqual(Object.keys(struct.declaration));
+    for (const { name: key, offset } of fields) {
+      const known: Readonly<Record<string, number>> = struct.offsets;
+      if (known[key] !== undefined) expect(offset, `${name}.${key}`).toBe(String(known[key]));
+    }
+  }
+  const limits: Record<string, unknown> = await import('../src/wire/limits.js');
+  for (const { name, value, comment } of readLimits(source('src/wire/limits.ts'))) {
+    expect(limits[name], name).toBe(value);
+    if (!/^(VERSION|FRAME_HEADER|MESSAGE_HEADER|RECONNECT_MS_MAX|REGIONS_PER_SPACE)/.test(name)) {
+      if (!name.startsWith('PAGE_BYTES_M')) expect(comment, name).not.toBe('');
+    }
+  }
+});
