@@ -74,7 +74,11 @@ async function judge(rack: FakeRack, controller: Controller, seen: Seen): Promis
 
 async function commitsWithoutKill(): Promise<number> {
   const rack = new FakeRack();
-  await scenario(rack, await rack.start(), { grants: new Map(), spaces: new Map(), files: new Map() });
+  await scenario(rack, await rack.start(), {
+    grants: new Map(),
+    spaces: new Map(),
+    files: new Map(),
+  });
   return rack.databases.commits;
 }
 

@@ -25,12 +25,14 @@ test('a batch is one durable change, all or none', async () => {
   }));
   expect(await controller.files.put(files)).toMatchObject({ status: Status.Ok });
   expect(rack.databases.commits).toBe(before + 1);
-  const bad = files.map((file, i) => (i === 999 ? { ...file, space: 99 } : { ...file, length: 11 }));
+  const bad = files.map((file, i) =>
+    i === 999 ? { ...file, space: 99 } : { ...file, length: 11 },
+  );
   expect(await controller.files.put(bad)).toMatchObject({ status: Status.NotFound });
   expect(controller.files.get('dir/5')).toMatchObject({ file: { length: 10 } });
 });
 
-test('what is replaced is told once, so that it can be freed, and never the new place', async () => {
+test('what is replaced is told once, to be freed, and never the new place', async () => {
   const { controller, space } = await start();
   const at = (address: number) => ({ key: 'k', space, address, length: 10, sha256: '' });
   expect(await controller.files.put([at(4096)])).toMatchObject({ replaced: [undefined] });

@@ -108,7 +108,8 @@ export class Files {
   /** An entry that points into a space that is being removed is gone already. */
   #visible(key: string): FileRow | undefined {
     const file = this.#metadata.files.get(key);
-    if (file === undefined || this.#metadata.activeSpace(file.space) === undefined) return undefined;
+    if (file === undefined || this.#metadata.activeSpace(file.space) === undefined)
+      return undefined;
     return file;
   }
 }
@@ -122,7 +123,6 @@ function refuseUnknown(key: string): Refusal {
 }
 
 /** Control characters would reach the terminals of people who list files. */
-// eslint-disable-next-line no-control-regex -- these are the characters that are meant
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
 function refuseEntry(file: FileRow): Refusal | undefined {

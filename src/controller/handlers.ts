@@ -77,12 +77,21 @@ function serveSpaces(serve: Serve, { controller }: HandlerOptions): void {
     if (busy !== undefined) return busy;
     const result = await spaces.open({ name, create: create !== 0, kind, pageBytes });
     if (isRefusal(result)) return refused(result);
-    const { space, pageBytes: bytes, regions: count, kind: kindNumber } = spaceMessage(
-      controller,
-      result.space,
-    );
+    const {
+      space,
+      pageBytes: bytes,
+      regions: count,
+      kind: kindNumber,
+    } = spaceMessage(controller, result.space);
     const created = result.created ? 1 : 0;
-    return { status: Status.Ok, space, pageBytes: bytes, regions: count, kind: kindNumber, created };
+    return {
+      status: Status.Ok,
+      space,
+      pageBytes: bytes,
+      regions: count,
+      kind: kindNumber,
+      created,
+    };
   });
   serve(M.ListSpaces, ({ after }) => {
     const rows = spaces.list().filter((row) => row.name > after);
@@ -151,10 +160,7 @@ function cutText(message: string): string {
 }
 
 /** As many of the values as fit into a reply beside its fixed part. */
-function cut<T>(
-  values: readonly T[],
-  bytesOf: (value: T) => number,
-): { values: T[]; more: 0 | 1 } {
+function cut<T>(values: readonly T[], bytesOf: (value: T) => number): { values: T[]; more: 0 | 1 } {
   let room = BODY_BYTES_MAX - 64;
   let count = 0;
   for (const value of values) {

@@ -7,10 +7,21 @@ import {
   REGIONS_PER_SPACE_MAX,
 } from '../wire/limits.js';
 import { EPOCH_END, SPACE_ID_END } from './limits.js';
-import type { NodeJoin } from './membership.js';
 import { NAME_CHARACTERS_MAX, quote, refuseName } from './names.js';
 import type { HeldRegion } from './reconcile.js';
 import { refuse, type Refusal } from './refusal.js';
+
+export interface NodeJoin {
+  readonly id: string;
+  readonly memoryId: number;
+  readonly incarnation: number;
+  readonly address: string;
+  readonly machine: string;
+  readonly pid: number;
+  readonly pageBytes: number;
+  readonly bytesLent: number;
+  readonly regions: readonly HeldRegion[];
+}
 
 export function refuseJoin(request: NodeJoin): Refusal | undefined {
   const { pageBytes, bytesLent, address, regions } = request;

@@ -1,10 +1,11 @@
 /** `ControllerApi` over a controller of the same process. */
+import { Status } from '../base/status.js';
 import type { Clock } from '../runtime/clock.js';
 import { SpaceKind } from '../wire/messages.js';
 import type { ControllerApi, Metric } from './api.js';
 import type { Controller } from './controller.js';
 import { rackMetrics } from './metrics.js';
-import { isRefusal, ok } from './refusal.js';
+import { isRefusal, ok, type Refusal } from './refusal.js';
 import { memberFacts, rackStatus, spaceFacts, type ReportContext } from './report.js';
 
 export interface LocalApiOptions {
@@ -24,6 +25,11 @@ const KIND_NUMBERS: Readonly<Record<string, number>> = {
 };
 const KIND_UNKNOWN = 255;
 
+const BUSY: Refusal = {
+  status: Status.Busy,
+  message: 'too many changes wait for their turn: try again',
+};
+
 export function localApi(controller: Controller, options: LocalApiOptions): ControllerApi {
   const { clock, machine, isDurable } = options;
   const context = (): ReportContext => ({
@@ -37,12 +43,14 @@ export function localApi(controller: Controller, options: LocalApiOptions): Cont
     members: () => memberFacts(controller, context()),
     spaces: () => controller.spaces.list().map((space) => spaceFacts(controller, space)),
     createSpace: async (name, kindName, pageBytes) => {
+      if (controller.changes.isFull) return BUSY;
       const kind = KIND_NUMBERS[kindName] ?? KIND_UNKNOWN;
       const opened = await controller.spaces.open({ name, create: true, kind, pageBytes });
       if (isRefusal(opened)) return opened;
       return ok({ space: spaceFacts(controller, opened.space), created: opened.created });
     },
-    removeSpace: (name) => controller.spaces.remove(name),
+    removeSpace: async (name) =>
+      controller.changes.isFull ? BUSY : controller.spaces.remove(name),
     files: (prefix, after, limit) => controller.files.list(prefix, after, limit),
     file: (key) => controller.files.get(key),
     metrics: () => [...rackMetrics(controller, context()), ...(options.otherMetrics?.() ?? [])],

@@ -9,7 +9,13 @@ import type { Peer } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
 import type { RoleMain, Runtime } from '../runtime/runtime.js';
 import { ROUGH_FAULTS, SimulatedWorld, type SimulatedProcess } from '../runtime/simulated/world.js';
-import { MessageType as M, NodeState, type CallType, type Reply, type Request } from '../wire/messages.js';
+import {
+  MessageType as M,
+  NodeState,
+  type CallType,
+  type Reply,
+  type Request,
+} from '../wire/messages.js';
 import { controllerMain } from './main.js';
 
 interface Held {
@@ -45,7 +51,11 @@ function nodeMain(memories: Memories): RoleMain<NodeConfig> {
       for (const [key, grant] of held) if (grant.space === space) held.delete(key);
       return { status: Status.Ok };
     });
-    endpoint.serve(M.NodeRegions, () => ({ status: Status.Ok, more: 0, regions: [...held.values()] }));
+    endpoint.serve(M.NodeRegions, () => ({
+      status: Status.Ok,
+      more: 0,
+      regions: [...held.values()],
+    }));
     const { address } = await endpoint.listen(`tcp://${id}:7100`);
     void joinForEver(runtime, endpoint.peer(CONTROLLER), { id, incarnation, address, held });
     return { address, stop: () => endpoint.close() };
@@ -93,7 +103,12 @@ async function insist<T extends CallType>(
   for (;;) {
     const reply = await peer.call(type, request, 1_000);
     const { status } = reply as { status: Status };
-    const passing: Status[] = [Status.Unavailable, Status.Timeout, Status.Busy, Status.OutcomeUnknown];
+    const passing: Status[] = [
+      Status.Unavailable,
+      Status.Timeout,
+      Status.Busy,
+      Status.OutcomeUnknown,
+    ];
     if (!passing.includes(status)) return reply;
     await sleep(runtime.timers, 20);
   }
@@ -173,7 +188,11 @@ class Rack {
 
   startController(): SimulatedProcess {
     const config = { listen: CONTROLLER, data: 'data', heartbeatMs: HEARTBEAT_MS, awayMs: AWAY_MS };
-    return (this.controller = this.world.start(this.world.machine('controller'), 'controller', config));
+    return (this.controller = this.world.start(
+      this.world.machine('controller'),
+      'controller',
+      config,
+    ));
   }
 
   startNode(id: string): void {

@@ -95,12 +95,14 @@ function endOf(endpoint: Endpoint, calls: PeerCalls, controller: Controller): ()
 }
 
 function fabricMetrics({ malformed, ...counters }: FabricCounters): Metric[] {
-  const plain = Object.entries(counters).map(([key, value]): Metric => ({
-    name: `memrack_fabric_${snakeCase(key)}_total`,
-    kind: 'counter',
-    help: 'Of the connections of the controller; see src/fabric/counters.ts.',
-    samples: [{ labels: {}, value }],
-  }));
+  const plain = Object.entries(counters).map(
+    ([key, value]): Metric => ({
+      name: `memrack_fabric_${snakeCase(key)}_total`,
+      kind: 'counter',
+      help: 'Of the connections of the controller; see src/fabric/counters.ts.',
+      samples: [{ labels: {}, value }],
+    }),
+  );
   const kinds = Object.entries(malformed).map(([kind, value]) => ({ labels: { kind }, value }));
   const help = 'Connections closed because of what came over them.';
   return [

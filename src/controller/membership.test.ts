@@ -1,12 +1,16 @@
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import type { Controller } from './controller.js';
-import type { NodeJoin } from './membership.js';
+import type { NodeJoin } from './join-rules.js';
 import { FakeRack, settled } from './testing/fake-rack.js';
 
 const beat = (request: NodeJoin) => ({ ...request, bytesUsed: 0, bytesCommitted: 0 });
 
-async function rackWithRegion(): Promise<{ rack: FakeRack; controller: Controller; space: number }> {
+async function rackWithRegion(): Promise<{
+  rack: FakeRack;
+  controller: Controller;
+  space: number;
+}> {
   const rack = new FakeRack();
   const controller = await rack.start();
   await controller.membership.join(rack.joinRequest('n1'));
@@ -29,7 +33,7 @@ test('silence makes a node away, a heartbeat brings it back', async () => {
   expect(states(controller, space)).toEqual(['serving']);
 });
 
-test('a heartbeat of a node that has not joined, or of another life of it, is not known', async () => {
+test('a heartbeat of an unknown node, or of another life of one, is not known', async () => {
   const { rack, controller } = await rackWithRegion();
   const request = rack.joinRequest('n1');
   expect(controller.membership.heartbeat(beat({ ...request, id: 'n9' }))).toBe(false);
@@ -51,7 +55,7 @@ test('the same memory comes back as the same node; an older life of it is refuse
   expect(old.status).toBe(Status.Stale);
 });
 
-test('other memory under a living id is refused, also when only the controller was asleep', async () => {
+test('other memory under a living id is refused, also after the controller slept', async () => {
   const { rack, controller, space } = await rackWithRegion();
   const twin = rack.joinRequest('n1', { memoryId: 5, address: 'tcp://10.0.0.2:1', regions: [] });
   expect((await controller.membership.join(twin)).status).toBe(Status.Exists);
@@ -90,7 +94,7 @@ test('a proved end is loss at once; the end of another memory of that id is not'
   expect(states(controller, space)).toEqual(['lost']);
 });
 
-test('an ended node that held nothing is forgotten, one that held something with its space', async () => {
+test('an ended node is forgotten with the last region that it held', async () => {
   const { rack, controller } = await rackWithRegion();
   await controller.membership.join(rack.joinRequest('n2'));
   await controller.membership.ended('n2', rack.joinRequest('n2').memoryId);
@@ -111,7 +115,7 @@ test('after a restart a node is away until it has told what it holds', async () 
   expect(states(controller, space)).toEqual(['serving']);
 });
 
-test('a region that only the node knows is kept, named, and its numbers are never given out', async () => {
+test('a region that only the node knows is kept and its numbers are never given out', async () => {
   const { rack, controller, space } = await rackWithRegion();
   const epoch = controller.metadata.next('epoch') + 1_000;
   const foreign = { space: 4_711, region: 9, epoch, pageBytes: 2 ** 21 };
@@ -121,7 +125,9 @@ test('a region that only the node knows is kept, named, and its numbers are neve
   await settled();
   const member = controller.membership.members.get('n1');
   expect(member?.unknown.map(({ region }) => region)).toEqual([9, 6]);
-  expect(rack.node('tcp://10.0.0.1:7101').calls.some((call) => call.startsWith('remove'))).toBe(false);
+  expect(rack.node('tcp://10.0.0.1:7101').calls.some((call) => call.startsWith('remove'))).toBe(
+    false,
+  );
   expect(controller.metadata.next('space')).toBeGreaterThan(4_711);
   const granted = await controller.regions.grant({ space, count: 1, bytes: 0, near: '' });
   if (granted.status !== Status.Ok) throw new Error(granted.message);

@@ -20,23 +20,11 @@ import { Member, type NodeState } from './member.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { NodeRow } from './metadata/schema.js';
 import type { NodeCalls } from './node-calls.js';
-import { quote } from './names.js';
-import { refuseJoin } from './join-rules.js';
-import { reconcile, type HeldRegion, type Reconciliation } from './reconcile.js';
+import { NAME_CHARACTERS_MAX, quote } from './names.js';
+import { type NodeJoin, refuseJoin } from './join-rules.js';
+import { reconcile, type Reconciliation } from './reconcile.js';
 import { isRefusal, ok, refuse, type Refusal, type Result } from './refusal.js';
 import type { Serial } from './serial.js';
-
-export interface NodeJoin {
-  readonly id: string;
-  readonly memoryId: number;
-  readonly incarnation: number;
-  readonly address: string;
-  readonly machine: string;
-  readonly pid: number;
-  readonly pageBytes: number;
-  readonly bytesLent: number;
-  readonly regions: readonly HeldRegion[];
-}
 
 export interface NodeHeartbeat {
   readonly id: string;
@@ -194,7 +182,8 @@ export class Membership {
     if (!isSameRow(before?.row, row)) changes.push({ table: 'nodes', put: row });
     if (!controllerFaults.regionGrantedTwiceAtRestart) changes.push(...found.changes);
     await metadata.commit(changes);
-    if (before !== undefined && before.row.address !== row.address) calls.forget(before.row.address);
+    if (before !== undefined && before.row.address !== row.address)
+      calls.forget(before.row.address);
     const member = isOther || before === undefined ? new Member(row) : before;
     this.#members.set(request.id, member);
     this.#welcome(member, row, found);
@@ -223,7 +212,9 @@ export class Membership {
     return changes;
   }
 
-  #remember(id: string, { message }: Refusal): void {
+  /** The id may be anything: it is shown to people, so nothing of it may steer a terminal. */
+  #remember(claimed: string, { message }: Refusal): void {
+    const id = claimed.replace(/[^ -~]/g, '?').slice(0, NAME_CHARACTERS_MAX);
     const others = this.#refusals.filter((refusal) => refusal.id !== id);
     this.#refusals = [...others, { id, message, atMs: this.#options.clock.now() }].slice(
       -REFUSALS_SHOWN_MAX,

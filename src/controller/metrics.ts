@@ -39,14 +39,26 @@ function nodeMetrics(controller: Controller, context: ReportContext): Metric[] {
     nodes.map((node) => ({ labels: { node: node.id }, value: of(node) }));
   return [
     gauge('memrack_node_up', 'Whether the node serves.', perNode(isServing)),
-    gauge('memrack_node_lent_bytes', 'Memory lent.', perNode((node) => node.bytesLent)),
-    gauge('memrack_node_used_bytes', 'Memory in use.', perNode((node) => node.bytesUsed)),
+    gauge(
+      'memrack_node_lent_bytes',
+      'Memory lent.',
+      perNode((node) => node.bytesLent),
+    ),
+    gauge(
+      'memrack_node_used_bytes',
+      'Memory in use.',
+      perNode((node) => node.bytesUsed),
+    ),
     gauge(
       'memrack_node_committed_bytes',
       'Memory promised by allocations.',
       perNode((node) => node.bytesCommitted),
     ),
-    gauge('memrack_node_regions', 'Regions owned.', perNode((node) => node.regions)),
+    gauge(
+      'memrack_node_regions',
+      'Regions owned.',
+      perNode((node) => node.regions),
+    ),
   ];
 }
 

@@ -20,10 +20,7 @@ export function spaceRegions(controller: Controller, space: number, after: numbe
  * A region that its node has not confirmed yet stands under a second entry of that node, with the
  * state AWAY: the node is there, but a client would find nothing.
  */
-export function regionsReply(
-  regions: readonly PlacedRegion[],
-  more: 0 | 1,
-): RegionsReply {
+export function regionsReply(regions: readonly PlacedRegion[], more: 0 | 1): RegionsReply {
   const nodes: Fields<typeof NodePlace>[] = [];
   const indexes = new Map<string, number>();
   const places = regions.map((placed): Fields<typeof RegionPlace> => {

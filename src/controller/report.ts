@@ -103,8 +103,8 @@ function memberFindings(controller: Controller, member: Member, nowMs: number): 
   if (member.unknown.length > 0) {
     const [first] = member.unknown;
     const message =
-      `holds ${member.unknown.length} regions that the metadata does not know, for example region ` +
-      `${first?.region} of space ${first?.space}; they are kept and not granted to anybody`;
+      `holds ${member.unknown.length} regions that the metadata does not know, for example ` +
+      `region ${first?.region} of space ${first?.space}; they are kept and not granted to anybody`;
     findings.push(finding('REGION_UNKNOWN', id, message));
   }
   const granted = [...owned.values()].filter((row) => row.state === 'granted').length;
@@ -148,7 +148,9 @@ function ownFindings({ address, isDurable }: ReportContext): Finding[] {
 export function isLocalAddress(address: string): boolean {
   return (
     address.startsWith('unix://') ||
-    /^tcp:\/\/(127(\.\d{1,3}){3}|localhost|\[::1\]|\[?::ffff:127(\.\d{1,3}){3}\]?):\d+$/.test(address)
+    /^tcp:\/\/(127(\.\d{1,3}){3}|localhost|\[::1\]|\[?::ffff:127(\.\d{1,3}){3}\]?):\d+$/.test(
+      address,
+    )
   );
 }
 
@@ -175,7 +177,15 @@ export function memberFacts(controller: Controller, context: ReportContext): Mem
   const others = hosts.list().map((host): MemberFacts => {
     const { id, address, state, machine, pid } = host;
     const nothing = { bytesLent: 0, bytesUsed: 0, bytesCommitted: 0, regions: 0, pageBytes: 0 };
-    const facts = { id, kind: 'host', address, state, ...nothing, incarnation: 0, machine } as const;
+    const facts = {
+      id,
+      kind: 'host',
+      address,
+      state,
+      ...nothing,
+      incarnation: 0,
+      machine,
+    } as const;
     return machine === context.machine ? { ...facts, pid } : facts;
   });
   return [...nodes, ...others].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));

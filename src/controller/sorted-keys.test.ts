@@ -20,20 +20,26 @@ test('behaves like a sorted set, whatever is added, removed and listed', () => {
   const change = fc.tuple(fc.boolean(), key);
   const listing = fc.tuple(key, key, fc.nat(20));
   fc.assert(
-    fc.property(fc.array(change, { maxLength: 200 }), listing, (changes, [prefix, after, limit]) => {
-      const keys = new SortedKeys();
-      const model = new Set<string>();
-      for (const [isAdded, text] of changes) {
-        if (isAdded) keys.add(text);
-        else keys.remove(text);
-        if (isAdded) model.add(text);
-        else model.delete(text);
-      }
-      const sorted = [...model].sort((a, b) => (a < b ? -1 : 1));
-      const wanted = sorted.filter((text) => text.startsWith(prefix) && (after === '' || text > after));
-      expect(keys.count).toBe(model.size);
-      expect(keys.list(prefix, after, limit)).toEqual(wanted.slice(0, limit));
-    }),
+    fc.property(
+      fc.array(change, { maxLength: 200 }),
+      listing,
+      (changes, [prefix, after, limit]) => {
+        const keys = new SortedKeys();
+        const model = new Set<string>();
+        for (const [isAdded, text] of changes) {
+          if (isAdded) keys.add(text);
+          else keys.remove(text);
+          if (isAdded) model.add(text);
+          else model.delete(text);
+        }
+        const sorted = [...model].sort((a, b) => (a < b ? -1 : 1));
+        const wanted = sorted.filter(
+          (text) => text.startsWith(prefix) && (after === '' || text > after),
+        );
+        expect(keys.count).toBe(model.size);
+        expect(keys.list(prefix, after, limit)).toEqual(wanted.slice(0, limit));
+      },
+    ),
   );
 });
 

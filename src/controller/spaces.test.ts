@@ -12,13 +12,22 @@ async function id(controller: Controller, name: string): Promise<number> {
   return opened.space.id;
 }
 
-const file = (key: string, space: number) => ({ key, space, address: 2 ** 31, length: 5, sha256: '' });
+const file = (key: string, space: number) => ({
+  key,
+  space,
+  address: 2 ** 31,
+  length: 5,
+  sha256: '',
+});
 
 test('opened by name, created once, also by two at a time', async () => {
   const controller = await new FakeRack().start();
   expect(await open(controller, 's', false)).toMatchObject({ status: Status.NotFound });
   const both = await Promise.all([open(controller, 's'), open(controller, 's')]);
-  expect(both.map((result) => result.status === Status.Ok && result.created)).toEqual([true, false]);
+  expect(both.map((result) => result.status === Status.Ok && result.created)).toEqual([
+    true,
+    false,
+  ]);
   expect(controller.spaces.list()).toHaveLength(1);
 });
 
@@ -47,7 +56,12 @@ test('removed: nodes are told, files go, the id is never used again', async () =
     expect(rack.databases.tables.get(table)?.size, table).toBe(0);
   }
   expect(await controller.spaces.remove('s')).toMatchObject({ status: Status.NotFound });
-  const again = await (await rack.start()).spaces.open({ name: 's', create: true, kind: 0, pageBytes: 0 });
+  const again = await (await rack.start()).spaces.open({
+    name: 's',
+    create: true,
+    kind: 0,
+    pageBytes: 0,
+  });
   expect(again.status === Status.Ok && again.space.id).toBeGreaterThan(first);
 });
 

@@ -99,7 +99,12 @@ export class Spaces {
     const keys = [...metadata.files.values()].filter((file) => file.space === space);
     for (let at = 0; at < keys.length; at += PURGE_ROWS_MAX) {
       const part = keys.slice(at, at + PURGE_ROWS_MAX);
-      await changes.run(() => this.#purgeFiles(space, part.map((file) => file.key)));
+      await changes.run(() =>
+        this.#purgeFiles(
+          space,
+          part.map((file) => file.key),
+        ),
+      );
     }
     await changes.run(() => this.#dropRows(space));
   }

@@ -217,10 +217,7 @@ export function regionKey(space: number, region: number): number {
   return space * REGIONS_PER_SPACE_MAX + region;
 }
 
-function groupOf<Key>(
-  groups: Map<Key, Map<number, RegionRow>>,
-  key: Key,
-): Map<number, RegionRow> {
+function groupOf<Key>(groups: Map<Key, Map<number, RegionRow>>, key: Key): Map<number, RegionRow> {
   let group = groups.get(key);
   if (group === undefined) groups.set(key, (group = new Map()));
   return group;

@@ -1,12 +1,7 @@
 /** Opens the controller's metadata and begins another life of the controller on it. */
 import type { Databases } from '../../runtime/database.js';
 import type { Entropy } from '../../runtime/runtime.js';
-import {
-  CONNECTIONS_PER_LIFE,
-  FIRST_EPOCH_END,
-  FIRST_SPACE_ID_END,
-  LIVES_MAX,
-} from '../limits.js';
+import { CONNECTIONS_PER_LIFE, FIRST_EPOCH_END, FIRST_SPACE_ID_END, LIVES_MAX } from '../limits.js';
 import { Metadata, type MetadataChange } from './metadata.js';
 import type { CounterName } from './schema.js';
 
@@ -45,8 +40,8 @@ export async function openMetadata(
 }
 
 /**
- * An empty database may be the successor of one that was lost, while nodes still hold regions of its
- * spaces: numbers that begin anywhere hardly ever meet theirs.
+ * An empty database may be the successor of one that was lost, while nodes still hold regions of
+ * its spaces: numbers that begin anywhere hardly ever meet theirs.
  */
 function firstNumbers(entropy: Entropy): Record<CounterName, number> {
   return {

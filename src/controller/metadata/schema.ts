@@ -1,9 +1,9 @@
 /**
  * The controller's tables, and the rows that they hold.
  *
- * Columns are never renamed or given another meaning; a new one needs a new table. Counters hold the
- * next number to give out, so that a space id or an epoch is never used twice, not even after what
- * it named has been removed.
+ * Columns are never renamed or given another meaning; a new one needs a new table. Counters hold
+ * the next number to give out, so that a space id or an epoch is never used twice, not even after
+ * what it named has been removed.
  */
 import type { Row, Schema } from '../../runtime/database.js';
 

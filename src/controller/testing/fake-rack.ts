@@ -5,7 +5,7 @@ import { placementPolicy } from '../../policies/placement/placement-policies.js'
 import type { Change, Database, Databases, Row, Schema } from '../../runtime/database.js';
 import { DiskError } from '../../runtime/disk.js';
 import { Controller } from '../controller.js';
-import type { NodeJoin } from '../membership.js';
+import type { NodeJoin } from '../join-rules.js';
 import type { NodeCalls, RegionGrant } from '../node-calls.js';
 import { regionKey } from '../metadata/metadata.js';
 import { openMetadata } from '../metadata/open.js';

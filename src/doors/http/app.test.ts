@@ -28,14 +28,26 @@ async function start(options: { api?: ControllerApi | undefined; listenHost?: st
   });
   const ask = async (path: string, { method = 'GET', headers = {}, body }: Asking = {}) => {
     const init = { method, headers: { host: 'localhost:7070', ...headers } };
-    const request = new Request(`http://localhost${path}`, body === undefined ? init : { ...init, body });
+    const request = new Request(
+      `http://localhost${path}`,
+      body === undefined ? init : { ...init, body },
+    );
     const response = await app.fetch(request);
     const text = await response.text();
     const isJson = response.headers.get('content-type')?.includes('json') === true;
-    return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : text };
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      body: isJson ? JSON.parse(text) : text,
+    };
   };
   const post = (path: string, body: unknown) =>
-    ask(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    ask(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
   return { rack, controller, ask, post, failures };
 }
 
@@ -47,7 +59,10 @@ test('healthz is 200 only while a node serves', async () => {
   rack.nowMs += 6_001;
   expect((await ask('/healthz')).status).toBe(503);
   const starting = await start({ api: undefined });
-  expect(await starting.ask('/healthz')).toMatchObject({ status: 503, body: { code: 'Unavailable' } });
+  expect(await starting.ask('/healthz')).toMatchObject({
+    status: 503,
+    body: { code: 'Unavailable' },
+  });
 });
 
 test('spaces are created, listed and removed', async () => {
@@ -80,7 +95,14 @@ test('every refusal is JSON with a code, a message and a remedy', async () => {
     [await post('/v1/spaces', { name: 'a', pageBytes: 70_000 }), 400],
     [await post('/v1/spaces', []), 400],
     [await ask('/v1/spaces', { method: 'POST', headers: json, body: '{' }), 400],
-    [await ask('/v1/spaces', { method: 'POST', headers: { 'content-type': 'text/plain' }, body: '{}' }), 415],
+    [
+      await ask('/v1/spaces', {
+        method: 'POST',
+        headers: { 'content-type': 'text/plain' },
+        body: '{}',
+      }),
+      415,
+    ],
     [await post('/v1/spaces', { name: 'a'.repeat(70_000) }), 413],
   ] as const;
   for (const [answer, status] of refused) {
@@ -96,7 +118,14 @@ test('a foreign Host or Origin is refused, whatever is asked', async () => {
   for (const host of ['localhost', '127.0.0.1:7070', '[::1]:7070', 'RACK.lan:7070', '127.9.9.9']) {
     expect((await ask('/v1/status', { headers: { host } })).status, host).toBe(200);
   }
-  const foreign = ['evil.example', 'localhost.evil.example', '10.0.0.1', '', 'localhost:x', '127.0.0.1.nip.io'];
+  const foreign = [
+    'evil.example',
+    'localhost.evil.example',
+    '10.0.0.1',
+    '',
+    'localhost:x',
+    '127.0.0.1.nip.io',
+  ];
   for (const host of foreign) {
     for (const path of ['/v1/status', '/healthz', '/nothing', '/v1/openapi.json']) {
       expect(await ask(path, { headers: { host } }), host).toMatchObject({
@@ -179,7 +208,11 @@ test('metrics are in the text format, with labels escaped', async () => {
 });
 
 test('a bug within a route is a 500 without its insides, and is told', async () => {
-  const api = { status: () => { throw new Error('secret'); } } as unknown as ControllerApi;
+  const api = {
+    status: () => {
+      throw new Error('secret');
+    },
+  } as unknown as ControllerApi;
   const { ask, failures } = await start({ api });
   const { status, text } = await ask('/v1/status');
   expect(status).toBe(500);

@@ -2,9 +2,7 @@
  * The HTTP API of the controller: `createHttpApp(...).fetch` takes a request and gives a response.
  * It knows no sockets; who has some hands requests to it.
  */
-import { Hono, type Context } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
-import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { type Context, Hono } from 'hono';
 import type { z } from 'zod';
 import type { ControllerApi } from '../../controller/api.js';
 import { badRequest, HttpRefusal, httpRefusal, STARTING, type ErrorBody } from './errors.js';
@@ -33,21 +31,18 @@ export function createHttpApp(options: HttpAppOptions): Hono {
     const refusal = refuseForeign(c.req.raw.headers, options.listenHost);
     if (refusal !== undefined) throw refusal;
     await next();
-    c.res.headers.set('cache-control', 'no-store');
-    c.res.headers.set('x-content-type-options', 'nosniff');
   });
-  app.use('*', bodyLimit({ maxSize: BODY_BYTES_MAX, onError: refuseLargeBody }));
   const document = openApiDocument(ROUTES);
-  app.get(DOCUMENT_PATH, (c) => c.json(document));
+  app.get(DOCUMENT_PATH, () => respond({ status: 200, body: document }));
   for (const route of ROUTES) {
     app.on(route.method, route.path, (c) => answer(c, route, options));
   }
   refuseOtherMethods(app);
-  app.notFound((c) => send(c, notFound(c.req.path)));
-  app.onError((error, c) => {
-    if (error instanceof HttpRefusal) return send(c, error);
+  app.notFound((c) => send(notFound(c.req.path)));
+  app.onError((error) => {
+    if (error instanceof HttpRefusal) return send(error);
     options.failed(error);
-    return send(c, internal());
+    return send(internal());
   });
   return app;
 }
@@ -56,16 +51,29 @@ async function answer(c: Context, route: Route, { api }: HttpAppOptions): Promis
   const controller = api();
   if (controller === undefined) throw httpRefusal(STARTING);
   const query = parsed('query', route.query ?? noQuerySchema, c.req.query());
-  const body = route.body === undefined ? undefined : parsed('body', route.body, await json(c));
+  const body =
+    route.body === undefined ? undefined : parsed('body', route.body, await json(c.req.raw));
   const name = c.req.param('name') ?? '';
-  return respond(c, await route.run(controller, { name, query, body }));
+  return respond(await route.run(controller, { name, query, body }));
 }
 
-function respond(c: Context, { status, body }: Answer): Response {
-  if (body === undefined) return c.body(null, 204);
-  const code = status as ContentfulStatusCode;
-  if (typeof body === 'string') return c.body(body, code, { 'content-type': EXPOSITION_CONTENT_TYPE });
-  return c.json(body, code);
+const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
+
+function respond(
+  { status, body }: Answer,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  if (body === undefined) return new Response(null, { status, headers: HEADERS });
+  const isText = typeof body === 'string';
+  const type = isText ? EXPOSITION_CONTENT_TYPE : 'application/json';
+  return new Response(isText ? body : JSON.stringify(body), {
+    status,
+    headers: { ...HEADERS, 'content-type': type, ...headers },
+  });
+}
+
+function send({ status, body, headers }: HttpRefusal): Response {
+  return respond({ status, body }, headers);
 }
 
 function parsed(where: 'query' | 'body', schema: z.ZodType, value: unknown): unknown {
@@ -80,8 +88,8 @@ function parsed(where: 'query' | 'body', schema: z.ZodType, value: unknown): unk
   );
 }
 
-async function json(c: Context): Promise<unknown> {
-  const type = (c.req.header('content-type') ?? '').split(';')[0]?.trim().toLowerCase();
+async function json(request: Request): Promise<unknown> {
+  const type = (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase();
   if (type !== 'application/json') {
     throw new HttpRefusal(415, {
       code: 'Invalid',
@@ -89,12 +97,24 @@ async function json(c: Context): Promise<unknown> {
       remedy: 'send the header content-type: application/json',
     });
   }
+  const text = await bodyText(request);
   try {
-    return JSON.parse(await c.req.text()) as unknown;
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw badRequest('the body is not JSON', `see ${DOCUMENT_PATH} for an example`);
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw badRequest('the body is not JSON', `see ${DOCUMENT_PATH} for what is expected`);
   }
+}
+
+/** No more is read than is allowed, whatever the length that was announced. */
+async function bodyText(request: Request): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of request.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > BODY_BYTES_MAX) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function refuseOtherMethods(app: Hono): void {
@@ -108,15 +128,15 @@ function refuseOtherMethods(app: Hono): void {
       const message = `${c.req.method} is not possible on ${c.req.path}`;
       const remedy = `use ${allowed.join(' or ')}`;
       const body = { code: 'Unsupported', message, remedy } as const;
-      return send(c, new HttpRefusal(405, body, { allow: allow.join(', ') }));
+      return send(new HttpRefusal(405, body, { allow: allow.join(', ') }));
     });
   }
 }
 
-function refuseLargeBody(c: Context): Response {
+function tooLarge(): HttpRefusal {
   const message = `the body is larger than ${BODY_BYTES_MAX} bytes`;
   const remedy = 'send less; contents of files go over the protocol, not over HTTP';
-  return send(c, new HttpRefusal(413, { code: 'Invalid', message, remedy }, { connection: 'close' }));
+  return new HttpRefusal(413, { code: 'Invalid', message, remedy }, { connection: 'close' });
 }
 
 function notFound(path: string): HttpRefusal {
@@ -132,8 +152,4 @@ function internal(): HttpRefusal {
     remedy: "report it with the controller's log",
   };
   return new HttpRefusal(500, body);
-}
-
-function send(c: Context, { status, body, headers }: HttpRefusal): Response {
-  return c.json(body, status as ContentfulStatusCode, { ...headers });
 }

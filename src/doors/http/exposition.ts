@@ -11,7 +11,9 @@ export function exposition(metrics: readonly Metric[]): string {
 }
 
 function metricText({ name, kind, help, samples }: Metric): string {
-  const lines = samples.map((sample) => `${name}${labelText(sample)} ${numberText(sample.value)}\n`);
+  const lines = samples.map(
+    (sample) => `${name}${labelText(sample)} ${numberText(sample.value)}\n`,
+  );
   return `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${kind}\n${lines.join('')}`;
 }
 

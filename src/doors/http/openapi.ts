@@ -36,7 +36,12 @@ function operation(route: Route): Json {
     responses[status] = { description: route.summary, ...content(status, schema) };
   }
   const body = route.body === undefined ? {} : { requestBody: requestBody(route.body) };
-  return { summary: route.summary, ...(parameters.length > 0 ? { parameters } : {}), ...body, responses };
+  return {
+    summary: route.summary,
+    ...(parameters.length > 0 ? { parameters } : {}),
+    ...body,
+    responses,
+  };
 }
 
 function content(status: string, schema: z.ZodType | undefined): Json {

@@ -81,7 +81,11 @@ test('on equal nodes two choices keep the counts close, and closer than chance d
 });
 
 test('by free memory a larger node takes more until what is left is even', () => {
-  const [large = 0, ...small] = place('best-free-of-two', [40 * REGION, 10 * REGION, 10 * REGION], 30);
+  const [large = 0, ...small] = place(
+    'best-free-of-two',
+    [40 * REGION, 10 * REGION, 10 * REGION],
+    30,
+  );
   expect(large).toBeGreaterThanOrEqual(15);
   expect(spread(small)).toBeLessThanOrEqual(5);
 });

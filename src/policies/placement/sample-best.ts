@@ -24,7 +24,7 @@ function isBetter(a: Candidate, b: Candidate, rank: (candidate: Candidate) => nu
   return difference > 0 || (difference === 0 && a.regions < b.regions);
 }
 
-/** `size` different indexes below `count` (all of them when there are not more), by Fisher-Yates. */
+/** `size` different indexes below `count` (all of them if there are not more): Fisher-Yates. */
 function sample(count: number, size: number, chance: Chance): number[] {
   const indexes = Array.from({ length: count }, (_, index) => index);
   const taken = Math.min(size, count);
