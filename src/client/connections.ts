@@ -46,6 +46,14 @@ export class Connections {
     return made;
   }
 
+  /** Ends what is under way over a connection to memory that is gone. */
+  drop(connection: Connection): void {
+    if (this.#byNode.get(connection.nodeId) === connection) {
+      this.#byNode.delete(connection.nodeId);
+    }
+    connection.link.close();
+  }
+
   reserved(connection: Connection): void {
     connection.reservations += 1;
   }

@@ -81,6 +81,9 @@ export class OperationTable implements CompletionSink {
     this.#free = Int32Array.from({ length: FIRST_ROWS }, (_, i) => FIRST_ROWS - 1 - i);
   }
 
+  /** Operations that have ended since the beginning. */
+  ended = 0;
+
   get open(): number {
     return this.#capacity - this.#freeCount;
   }
@@ -216,6 +219,7 @@ export class OperationTable implements CompletionSink {
     this.#generations[row] = undefined;
     this.#free[this.#freeCount] = row;
     this.#freeCount += 1;
+    this.ended += 1;
   }
 
   #grow(): boolean {

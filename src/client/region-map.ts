@@ -20,8 +20,10 @@ export interface Route {
 }
 
 interface Region {
-  state: RegionState;
-  route: Route;
+  readonly state: RegionState;
+  readonly nodeId: string;
+  /** None to a region whose memory is gone: its node may live on with other memory. */
+  readonly route: Route | undefined;
 }
 
 const RETRY_MS_MIN = 5;
@@ -49,8 +51,7 @@ export class RegionMap {
   /** The way to a region whose owner and window are known and whose data is not lost. */
   ready(region: number): Route | undefined {
     const known = this.#regions.get(region);
-    if (known === undefined || known.state === 'lost') return undefined;
-    return known.route.window === undefined ? undefined : known.route;
+    return known?.route?.window === undefined ? undefined : known.route;
   }
 
   state(region: number): RegionState | undefined {
@@ -59,31 +60,34 @@ export class RegionMap {
 
   /** The connection to the owner, also where no window is open; none to a lost one. */
   connection(region: number): Connection | undefined {
-    const known = this.#regions.get(region);
-    return known === undefined || known.state === 'lost' ? undefined : known.route.connection;
+    return this.#regions.get(region)?.route?.connection;
   }
 
   nodeId(region: number): string | undefined {
-    return this.#regions.get(region)?.route.connection.nodeId;
+    return this.#regions.get(region)?.nodeId;
   }
 
   /** All regions of the space that are known, with their owners. */
   *entries(): Generator<{ region: number; state: RegionState; nodeId: string }> {
-    for (const [region, { state, route }] of this.#regions) {
-      yield { region, state, nodeId: route.connection.nodeId };
-    }
+    for (const [region, { state, nodeId }] of this.#regions) yield { region, state, nodeId };
   }
 
   /** What the controller answered, also to other calls than ours. */
   learn(region: number, nodeId: string, address: string, state: RegionState): void {
-    if (state === 'lost' && address === '') address = `lost:${nodeId}`;
+    if (state === 'lost') {
+      // What still waits at the node that had it waits in vain: its memory was one with the rest.
+      const route = this.#regions.get(region)?.route;
+      if (route !== undefined) this.#connections.drop(route.connection);
+      this.#regions.set(region, { state, nodeId, route: undefined });
+      return;
+    }
     const connection = this.#connections.to(nodeId, address);
     let route = this.#routes.get(nodeId);
     if (route === undefined || route.connection !== connection) {
       route = { connection, window: undefined };
       this.#routes.set(nodeId, route);
     }
-    this.#regions.set(region, { state, route });
+    this.#regions.set(region, { state, nodeId, route });
   }
 
   /** Asks the controller if nothing was ever learned. */
@@ -142,7 +146,7 @@ export class RegionMap {
       known = this.#regions.get(region);
       if (known === undefined) return Status.NotAllocated;
     }
-    if (known.state === 'lost') return Status.DataLost;
+    if (known.route === undefined) return Status.DataLost;
     return this.#open(known.route, deadline);
   }
 
@@ -169,7 +173,7 @@ export class RegionMap {
   /** After a refusal that a restart of the node explains: the next operation opens a new one. */
   dropWindow(region: number): void {
     const known = this.#regions.get(region);
-    if (known !== undefined) known.route.window = undefined;
+    if (known?.route !== undefined) known.route.window = undefined;
   }
 }
 

@@ -349,6 +349,20 @@ describe('failures', () => {
     expect(unknown.error?.code).toBe('Unavailable');
   });
 
+  test('who waits for memory that is gone learns it before the deadline', async () => {
+    const { space, rack, node } = openSpace(2);
+    const at = await space.alloc(PAGE);
+    await space.read(at, 1);
+    const owner = rack.nodes.find((each) => each.allocations.size > 0) ?? node;
+    owner.isPrompt = false;
+    const waiting = watch(space.read(at, 8));
+    await rack.world.pass(1_500);
+    expect(waiting.isSettled).toBe(false);
+    for (const place of rack.owners.values()) place.lost = 1;
+    for (let i = 0; i < 3; i++) await rack.world.pass(1_000);
+    expect(waiting.error?.code).toBe('DataLost');
+  });
+
   test('too many at once are Busy, and later ones work', async () => {
     const { space, node } = openSpace();
     const at = await space.alloc(PAGE);

@@ -72,7 +72,8 @@ function mayHaveMoved(status: Status): boolean {
     status === Status.NotFound ||
     status === Status.Stale ||
     status === Status.OutcomeUnknown ||
-    status === Status.Timeout
+    status === Status.Timeout ||
+    status === Status.Closed
   );
 }
 
@@ -93,6 +94,7 @@ export class RemoteSpace {
   readonly #word = new BigUint64Array(2);
   readonly #halves = new Uint32Array(this.#word.buffer);
   #deadline = 0;
+  #isWatching = false;
   #isClosed = false;
 
   constructor(parts: SpaceParts) {
@@ -358,6 +360,7 @@ export class RemoteSpace {
     const row = this.#table.begin(kind, first.address, totalBytes(items), 1, result);
     if (row === -1) return this.#refuse(tooMany());
     const promise = this.#table.promise(row);
+    if (!this.#isWatching) this.#watch();
     this.#submission.add(new Transfer(this.#parts, kind, row, items, operands));
     return promise;
   }
@@ -447,8 +450,26 @@ export class RemoteSpace {
     if (this.#deadline === 0) {
       this.#deadline = this.#runtime.clock.now() + this.#timeoutMs;
       this.#runtime.timers.soon(this.#forgetDeadline);
+      if (!this.#isWatching) this.#watch();
     }
     return this.#deadline;
+  }
+
+  /**
+   * While operations are under way and none ends, the controller is asked now and then whether
+   * their data still exists: whoever waits for memory that is gone learns it before the deadline.
+   */
+  #watch(): void {
+    this.#isWatching = true;
+    const before = this.#table.ended;
+    this.#runtime.timers.after(WATCH_MS, () => {
+      this.#isWatching = false;
+      if (this.#isClosed || this.#table.open === 0) return;
+      if (this.#table.ended === before) {
+        void this.#regions.refresh(this.#runtime.clock.now() + WATCH_MS);
+      }
+      this.#watch();
+    });
   }
 
   readonly #forgetDeadline = (): void => {
@@ -495,6 +516,7 @@ export class RemoteSpace {
 }
 
 const LOOK_AGAIN_MS = 1000;
+const WATCH_MS = 1000;
 const REGIONS_LOOKED_MAX = 4096;
 
 function totalBytes(items: readonly Item[]): number {

@@ -375,7 +375,11 @@ export class FakeRack implements Fabric {
     return {
       status: Status.Ok,
       more: 0,
-      nodes: this.nodes.map(({ id }, i) => ({ id, address: `tcp://${i}`, state: this.states[i] })),
+      nodes: this.nodes.map(({ id }, i) => ({
+        id,
+        address: `tcp://${i}`,
+        state: this.states[i],
+      })),
       regions: regions.map((region) => ({ region, epoch: 1, ...this.owners.get(region) })),
     };
   }
