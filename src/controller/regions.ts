@@ -4,8 +4,8 @@
  * A grant has three steps, in this order: it is made durable, the node is told, the client is
  * answered. Dying between any two of them leaves a region that its node is told again when it
  * joins; at worst it is one that nobody has asked for. Region numbers only go up, so nothing is
- * ever granted twice. A node that certainly refused leaves no trace; one that may have taken its grant
- * keeps it, and the client's regions are then chosen anew, at other nodes.
+ * ever granted twice. A node that certainly refused leaves no trace; one that may have taken its
+ * grant keeps it, and the client's regions are then chosen anew, at other nodes.
  */
 import { assert } from '../base/assert.js';
 import { Status, statusName } from '../base/status.js';
