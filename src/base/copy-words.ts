@@ -4,7 +4,7 @@
  * native copy of the runtime is faster.
  */
 
-/** Where the two are about equal (measured: 27 against 38 ns for 256 bytes, 98 against 43 for 1 KiB). */
+/** Measured, in ns against the native copy: 64 bytes 10 to 37, 256 27 to 38, 1,024 98 to 43. */
 export const COPY_WORDS_BYTES_MAX = 256;
 
 /** Offsets are in words. */

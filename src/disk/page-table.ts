@@ -129,7 +129,6 @@ export class PageTable {
     assert(space >= 0 && space < SPACE_ID_END && page >= 0 && page < PAGE_NUMBER_END);
     const word0 = pageWord(page);
     const word1 = spaceWord(space, page);
-    assert(this.lookup(word0, word1) < 0, 'page is in the table already');
     const at = this.#emptyEntry(word0, word1);
     this.#store(this.words, at, word0);
     this.#store(this.words, at + ENTRY_SPACE, word1);
@@ -139,12 +138,19 @@ export class PageTable {
   }
 
   #emptyEntry(word0: number, word1: number): number {
+    const words = this.words;
     const first = bucketOf(word0, word1, this.#bucketMask) * BUCKET_WORDS;
+    let empty = -1;
     for (let at = first; at < first + BUCKET_WORDS; at += ENTRY_WORDS) {
-      if (this.words[at + ENTRY_FLAGS] === 0) return at;
+      if (words[at + ENTRY_FLAGS] === 0) {
+        if (empty < 0) empty = at;
+      } else {
+        const isSame = words[at] === word0 && words[at + ENTRY_SPACE] === word1;
+        assert(!isSame, 'page is in the table already');
+      }
     }
-    assert(false, 'a bucket of the page table overflows');
-    return -1;
+    assert(empty >= 0, 'a bucket of the page table overflows');
+    return empty;
   }
 
   remove(entry: number): void {

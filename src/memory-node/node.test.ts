@@ -14,7 +14,7 @@ function makeWorld(parts: WorldParts): TestWorld {
 const bytes = (...values: number[]) => Uint8Array.from(values);
 const start = (options = {}) => new Harness({ makeWorld, ...options }).start();
 
-test('what was written is read again; untouched pages read as zeros and take no frame', async () => {
+test('what was written is read again; untouched pages are zeros and take no frame', async () => {
   const node = await start();
   const at = await node.alloc(3);
   expect((await node.data('read', { address: at + PAGE, bytes: 5 })).bytes).toEqual(

@@ -101,7 +101,7 @@ function operation(start: (sink: CompletionSink) => void): Promise<[Status, numb
   });
 }
 
-test('a node serves, joins, is killed, and goes on with its memory at the same address', async () => {
+test('a node serves, joins, is killed, and goes on with its memory and address', async () => {
   const rack = await new Rack(5).start();
   await rack.until(() => rack.controller.beats.length > 0);
   const { address, memoryId } = rack.ready;

@@ -45,7 +45,7 @@ export class Access {
     this.#memory = memory;
   }
 
-  /** Copies from the page to `output` at `outputAt`, a multiple of 8. A page without frame: zeros. */
+  /** Copies from the page to `output` at `outputAt`, a multiple of 8; zeros if it has no frame. */
   read(entry: number, offset: number, bytes: number, output: Bytes, outputAt: number): void {
     const frame = this.#pages.frameOf(entry);
     if (frame < 0) {

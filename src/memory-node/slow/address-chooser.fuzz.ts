@@ -1,3 +1,4 @@
+/** The choice of addresses against a naive one, and how often full buckets hinder it. */
 import { expect, test } from 'vitest';
 import { Prng } from '../../base/prng.js';
 import { bucketOf, ENTRIES_PER_BUCKET, pageWord, spaceWord } from '../../disk/page-table.js';

@@ -27,7 +27,7 @@ interface RegionPages {
 export interface AddressChooserOptions {
   readonly pagesPerRegion: number;
   readonly bucketMask: number;
-  /** Pages that may be allocated in all: more than there are frames, because many stay untouched. */
+  /** Pages that may be allocated in all: more than frames, because many stay untouched. */
   readonly commitLimit: number;
 }
 

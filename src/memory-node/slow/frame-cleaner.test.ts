@@ -66,7 +66,7 @@ test('retired frames come before fresh ones and are zeroed whole', () => {
   expect(isZero(0)).toBe(true);
 });
 
-test('used memory: nothing goes out before it is zeroed, and what is too much is given back', () => {
+test('used memory goes out zeroed, and what is too much is given back', () => {
   const { zeroed, cleaner, discarded, work, isZero } = make(false, 2);
   for (let frame = 0; frame < FRAMES; frame++) cleaner.retire(frame);
   work();
