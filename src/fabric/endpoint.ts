@@ -39,7 +39,10 @@ export interface Endpoint {
   serveData(handler: DataHandler): void;
   /** Accepts connections; may be called for several addresses. Rejects with `NetworkError`. */
   listen(address: Address): Promise<Listener>;
-  /** One link per remote, connected when first used, and again whenever it must be. */
+  /**
+   * One link per remote, connected when first used, and again whenever it must be. A remote has one
+   * address: over a second one this process would be the same client, and fence itself.
+   */
   link(address: Address): Link;
   peer(address: Address): Peer;
   /** Ends all links, sessions and listeners. */

@@ -337,8 +337,8 @@ export class Session implements StreamHandler, DataSession, Greeting {
     this.#state = 'greeting';
     this.#blocked = 'hello';
     const status = this.#serving.clients.greet(this);
-    if (status !== Status.Ok)
-      this.#refuseHello(status, 'a newer connection of this client is known');
+    if (status === Status.Busy) this.#refuseHello(status, 'too many clients');
+    else if (status !== Status.Ok) this.#refuseHello(status, 'a newer connection is known');
     this.#sendMade();
     return !this.#isOver();
   }

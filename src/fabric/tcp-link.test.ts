@@ -230,7 +230,7 @@ test('what was never sent is Unavailable, and not done later', async () => {
   expect(rig.memory.executed).toEqual([]);
 });
 
-test('a restarted node's windows are renewed, and what was sent is unknown', async () => {
+test('windows of a restarted node are renewed, and what was sent is unknown', async () => {
   const rig = new Rig();
   const window = await rig.openWindow();
   const { link, sink, world, deadline } = rig;

@@ -657,7 +657,7 @@ function isReplyForm(
   const type = ring.type[place] as number;
   // Of a call whose deadline passed nobody is left to look at the body.
   if (isCallType(type)) return true;
-  if (status !== Status.Ok) return true;
+  if (status !== Status.Ok) return body === 0;
   if (type === MessageType.Read) {
     const bytes = ring.bytes[place] as number;
     return messageExtra(input, at) === bytes && body === ((bytes + 7) & ~7);

@@ -14,6 +14,7 @@ import { assert } from '../base/assert.js';
 import type { Bytes, Stream } from '../runtime/network.js';
 import type { Checksum } from '../runtime/runtime.js';
 import {
+  BODY_BYTES_MAX,
   FRAME_BYTES_MAX,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
@@ -147,6 +148,7 @@ export class FrameWriter {
    * body goes. False when the output is full; the stream's `drained` follows.
    */
   room(bodyBytes: number): boolean {
+    assert(bodyBytes <= BODY_BYTES_MAX, 'a message that fits into no frame');
     const bytes = MESSAGE_HEADER_BYTES + padded(bodyBytes);
     if (this.#start >= 0) {
       if (this.#end + bytes <= this.#start + FRAME_BYTES_MAX) return true;
