@@ -1,4 +1,4 @@
-/** Puts the real runtime together: one per thread. */
+/** Puts the real runtime together. All of one thread share its poller. */
 
 import { threadId } from 'node:worker_threads';
 import type { LogLevel, Runtime } from '../runtime.js';
@@ -38,10 +38,21 @@ export interface NodeRuntime extends Runtime {
   readonly network: NodeNetwork;
 }
 
+/** This thread's. Two that poll in turns would wait for each other. */
+const soon = new SoonQueue();
+const pollers: Map<number, Poller> = new Map();
+
+function pollerOf(share: number): Poller {
+  let poller = pollers.get(share);
+  if (poller === undefined) {
+    poller = new Poller(soon, { share });
+    pollers.set(share, poller);
+  }
+  return poller;
+}
+
 export function createRuntime(options: NodeRuntimeOptions = {}): NodeRuntime {
-  const soon = new SoonQueue();
-  const share = options.poll === false ? 0 : (options.pollShare ?? POLL_SHARE);
-  const poller = new Poller(soon, { share });
+  const poller = pollerOf(options.poll === false ? 0 : (options.pollShare ?? POLL_SHARE));
   const source = options.source ?? 'memrack';
   const log = createLog({
     level: options.logLevel ?? 'info',
@@ -50,7 +61,7 @@ export function createRuntime(options: NodeRuntimeOptions = {}): NodeRuntime {
   return {
     clock: nodeClock,
     timers: new NodeTimers(soon),
-    network: new NodeNetwork({ poller, soon }),
+    network: new NodeNetwork({ poller, soon, log }),
     disk: nodeDisk,
     databases: nodeDatabases,
     memory: nodeMemory,

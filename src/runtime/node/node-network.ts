@@ -20,6 +20,7 @@ import {
   type Stream,
   type StreamHandler,
 } from '../network.js';
+import type { Log } from '../runtime.js';
 import { formatAddress, networkError, type Place, parseAddress } from './addresses.js';
 import { NodeStream, type StreamWorld } from './node-stream.js';
 
@@ -28,14 +29,22 @@ export const STREAM_MAGIC = Uint8Array.of(0x4d, 0x52, 0x4b, 0x31);
 /** A socket on a shared port that says nothing for so long is closed. */
 const FIRST_BYTES_MS_MAX = 10_000;
 const BACKLOG = 1024;
+/** When nothing is heard for so long the kernel asks whether the other machine still runs. */
+const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: 10_000 } as const;
+/** What arrives while this thread is busy; the kernel may allow less. */
+const DATAGRAM_BUFFER_BYTES = 4 * 1024 * 1024;
 
 type Accept = (stream: Stream) => StreamHandler;
 
+export interface NetworkWorld extends StreamWorld {
+  readonly log: Log;
+}
+
 export class NodeNetwork implements Network {
-  readonly #world: StreamWorld;
+  readonly #world: NetworkWorld;
   #http: HttpServer | undefined;
 
-  constructor(world: StreamWorld) {
+  constructor(world: NetworkWorld) {
     this.#world = world;
   }
 
@@ -50,11 +59,15 @@ export class NodeNetwork implements Network {
   async listen(address: Address, accept: Accept): Promise<Listener> {
     const place = streamPlace(address);
     const http = this.#http;
-    const server = net.createServer({ noDelay: true }, (socket) => {
+    const server = net.createServer({ noDelay: true, ...KEEP_ALIVE }, (socket) => {
       if (http === undefined) this.#accepted(socket, accept, undefined);
       else this.#sort(socket, accept, http);
     });
-    await this.#bindServer(server, place, address);
+    await bindServer(server, place, address);
+    // One connection could not be accepted, for want of memory or descriptors: no end of all.
+    server.on('error', (error) => {
+      this.#world.log.write('warn', 'a connection was not accepted', { address, error });
+    });
     return new NodeListener(server, place);
   }
 
@@ -62,7 +75,7 @@ export class NodeNetwork implements Network {
     const place = streamPlace(address);
     return new Promise((resolve, reject) => {
       const target = place.kind === 'unix' ? { path: place.path } : place;
-      const socket = net.connect({ ...target, noDelay: true });
+      const socket = net.connect({ ...target, noDelay: true, ...KEEP_ALIVE });
       const fail = (error: Error): void => {
         clearTimeout(timer);
         socket.destroy();
@@ -85,7 +98,10 @@ export class NodeNetwork implements Network {
   async bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket> {
     const place = parseAddress(address);
     if (place.kind !== 'udp') throw wrongKind(address, 'udp://HOST:PORT');
-    const socket = dgram.createSocket(place.host.includes(':') ? 'udp6' : 'udp4');
+    const socket = dgram.createSocket({
+      type: place.host.includes(':') ? 'udp6' : 'udp4',
+      recvBufferSize: DATAGRAM_BUFFER_BYTES,
+    });
     return new Promise((resolve, reject) => {
       socket.once('error', (error) => {
         socket.close();
@@ -99,11 +115,7 @@ export class NodeNetwork implements Network {
   }
 
   #accepted(socket: net.Socket, accept: Accept, first: Uint8Array | undefined): void {
-    const remote =
-      socket.remoteAddress === undefined
-        ? 'unix://'
-        : formatAddress('tcp', socket.remoteAddress, socket.remotePort ?? 0);
-    const stream = new NodeStream(socket, remote, this.#world);
+    const stream = new NodeStream(socket, remoteOf(socket), this.#world);
     stream.open(accept(stream), first);
   }
 
@@ -126,22 +138,6 @@ export class NodeNetwork implements Network {
     socket.on('data', look);
     socket.on('error', ignore);
     socket.on('close', ignore);
-  }
-
-  async #bindServer(server: net.Server, place: Place, address: Address): Promise<void> {
-    try {
-      await listening(server, place);
-    } catch (error) {
-      const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-      if (!taken || place.kind !== 'unix' || !(await isAbandoned(place.path))) {
-        throw networkError(`cannot listen on ${address}`, error);
-      }
-      // The file of a process that was killed: nobody answers there any more.
-      unlinkSync(place.path);
-      await listening(server, place).catch((again: unknown) => {
-        throw networkError(`cannot listen on ${address}`, again);
-      });
-    }
   }
 }
 
@@ -209,6 +205,22 @@ class NodeDatagramSocket implements DatagramSocket {
   }
 }
 
+async function bindServer(server: net.Server, place: Place, address: Address): Promise<void> {
+  try {
+    await listening(server, place);
+  } catch (error) {
+    const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+    if (!taken || place.kind !== 'unix' || !(await isAbandoned(place.path))) {
+      throw networkError(`cannot listen on ${address}`, error);
+    }
+    // The file of a process that was killed: nobody answers there any more.
+    unlinkSync(place.path);
+    await listening(server, place).catch((again: unknown) => {
+      throw networkError(`cannot listen on ${address}`, again);
+    });
+  }
+}
+
 function listening(server: net.Server, place: Place): Promise<void> {
   const where = place.kind === 'unix' ? { path: place.path } : place;
   return new Promise((resolve, reject) => {
@@ -247,6 +259,13 @@ function handToHttp(socket: net.Socket, first: Uint8Array, http: HttpServer): vo
   socket.unshift(first);
   http.emit('connection', socket);
   process.nextTick(() => socket.resume());
+}
+
+/** For people: sockets of a path have no name on the other side. */
+function remoteOf(socket: net.Socket): Address {
+  const { remoteAddress, remotePort } = socket;
+  if (remoteAddress === undefined) return 'unix://';
+  return formatAddress('tcp', remoteAddress, remotePort ?? 0);
 }
 
 function streamPlace(address: Address): Place {

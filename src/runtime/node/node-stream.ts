@@ -236,7 +236,7 @@ export class NodeStream implements Stream, Polled {
     const now = performance.now();
     this.#append(chunk);
     // Node starts to read by itself after 'connect'.
-    if (this.#paused) this.#stopReading();
+    if (this.#paused || this.hot) this.#stopReading();
     this.#arrived(now);
   }
 
