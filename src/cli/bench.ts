@@ -39,7 +39,8 @@ const SHAPES: Readonly<Record<string, Shape>> = {
 const RANGE_BYTES = 16 * MiB;
 const WARM_MS = 300;
 const MEASURE_MS = 1500;
-const SPACE = 'memrack-bench';
+/** Of this process, so that two can run at the same time. */
+const SPACE = `memrack-bench-${process.pid}`;
 const SAMPLES_MAX = 1_000_000;
 
 export function addBench(program: Command): void {
@@ -66,7 +67,7 @@ async function bench(name: string | undefined, flags: SharedFlags): Promise<void
       for (const each of names) rows.push(await measure(space, at, each, SHAPES[each] as Shape));
       print(flags, rows);
     } finally {
-      await space.free(at);
+      await rack.removeSpace(SPACE);
     }
   });
 }

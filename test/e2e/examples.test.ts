@@ -1,0 +1,68 @@
+// The programs that the documentation shows run as they stand.
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import ts from 'typescript';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ROOT, runCli, runNode } from '../support/cli.js';
+import { startRack, type TestRack } from '../support/rack.js';
+
+let rack: TestRack;
+let folder: string;
+
+beforeAll(async () => {
+  // As in a user's project: this package is one of its dependencies.
+  folder = mkdtempSync(join(tmpdir(), 'memrack-examples-'));
+  mkdirSync(join(folder, 'node_modules'));
+  symlinkSync(ROOT, join(folder, 'node_modules/memrack'));
+  rack = await startRack({ nodes: 2, memory: '128MiB', pageBytes: '2MiB' });
+});
+
+afterAll(async () => {
+  await rack?.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function run(name: string, program: string): Promise<string> {
+  const path = join(folder, name);
+  writeFileSync(path, program);
+  const { code, stdout, stderr } = await runNode([path], { env: { MEMRACK_URL: rack.url } });
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  return stdout;
+}
+
+const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+
+test('the first program of the README', async () => {
+  const program = /```js\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
+  expect(program.trim().split('\n').length).toBeLessThanOrEqual(11);
+  expect(await run('first.mjs', program)).toBe('hello, other machine\n0n\n');
+});
+
+test.each(readdirSync(join(ROOT, 'examples')).filter((name) => name.endsWith('.ts')))(
+  'examples/%s',
+  async (name) => {
+    const source = readFileSync(join(ROOT, 'examples', name), 'utf8');
+    const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
+    const { outputText } = ts.transpileModule(source, { compilerOptions: options });
+    const stdout = await run(name.replace('.ts', '.mjs'), outputText);
+    expect(stdout).toMatch(/10000 steps by all|1000 of 1000 records came back\nNotAllocated: /);
+  },
+);
+
+test('the commands that the README shows exist', async () => {
+  const { stdout } = await runCli(['--help']);
+  const commands = [...readme.matchAll(/memrack ([a-z][a-z-]*)/g)].map((match) => match[1] ?? '');
+  expect(commands.length).toBeGreaterThan(10);
+  for (const command of new Set(commands))
+    expect(stdout).toMatch(new RegExp(`^ {2}${command}\\b`, 'm'));
+});

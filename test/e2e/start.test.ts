@@ -1,0 +1,70 @@
+// `npm start`: the rack, the main job, the table, the exit code.
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ROOT, runCli, runNode } from '../support/cli.js';
+import { everyPid, family, isAlive, memoryFiles, until } from '../support/rack.js';
+
+const START = join(ROOT, 'dist/apps/start.js');
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'memrack-start-'));
+  mkdirSync(join(folder, 'deep/er'), { recursive: true });
+  for (let i = 0; i < 60; i++) {
+    const place = i % 2 === 0 ? folder : join(folder, 'deep/er');
+    writeFileSync(join(place, `file-${i}`), Buffer.alloc(i * i * 997, `${i} `));
+  }
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+test('--once verifies every file and leaves nothing behind', async () => {
+  const { code, stdout, stderr } = await runNode([
+    START,
+    '--once',
+    '--port',
+    '0',
+    '--files',
+    folder,
+  ]);
+  expect(stderr).not.toContain('NOT verified');
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^phase +files +bytes/m);
+  expect(stdout).toMatch(/^write +60 /m);
+  expect(stdout).toMatch(/^read +60 /m);
+  expect(stdout).toContain('verified');
+  expect(readdirSync(folder).length).toBe(31);
+});
+
+test('without --once it stays up, with the files to look at, until it is asked to end', async () => {
+  const args = [START, '--port', '0', '--files', folder];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  child.stdout.on('data', (text: Buffer) => (output += text.toString()));
+  try {
+    await until(60_000, () => (output.includes('Ctrl-C') ? true : undefined));
+    const url = /memrack:\/\/\S+/.exec(output)?.[0] ?? '';
+    const copy = join(tmpdir(), `memrack-start-copy-${process.pid}`);
+    const got = await runCli(['get', 'tree/deep/er/file-59', copy, '--rack', url]);
+    rmSync(copy, { force: true });
+    expect(got.stderr).toBe('');
+    expect(got.code).toBe(0);
+    const pids = family(child.pid ?? 0);
+    const files = memoryFiles(pids);
+    expect(files.size).toBe(6);
+    child.kill('SIGINT');
+    await until(20_000, () => (pids.some(isAlive) ? undefined : true));
+    expect([...memoryFiles(everyPid())].filter((inode) => files.has(inode))).toEqual([]);
+  } finally {
+    child.kill('SIGKILL');
+  }
+});
+
+test('wrong flags end with 2', async () => {
+  for (const args of [['--nonsense'], ['--files', '/nowhere-at-all'], ['--limit', 'much']]) {
+    expect((await runNode([START, ...args])).code).toBe(2);
+  }
+});
