@@ -72,6 +72,7 @@ export class Controller {
     try {
       await this.spaces.settle(member);
       await this.regions.settle(member);
+      await this.regions.recheckUnknown(member);
     } finally {
       member.isSettling = false;
     }

@@ -268,6 +268,11 @@ async function judge(rack: Rack): Promise<void> {
     for (const key of told.files) {
       expect((await insist(runtime, peer, M.GetFile, { key })).status).toBe(Status.Ok);
     }
+    const status = await insist(runtime, peer, M.RackStatus, {});
+    const json = status.status === Status.Ok ? status.json : '{}';
+    const { findings } = JSON.parse(json) as { findings: { code: string }[] };
+    // The addresses of this world are not loopback; nothing else is left to be said.
+    expect(findings.map(({ code }) => code)).toEqual(['LISTENING_WITHOUT_AUTHENTICATION']);
     isJudged = true;
   })();
   expect(await world.run({ until: () => isJudged, forMs: 60_000 })).toBe('condition');

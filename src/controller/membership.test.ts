@@ -118,9 +118,12 @@ test('after a restart a node is away until it has told what it holds', async () 
 test('a region that only the node knows is kept and its numbers are never given out', async () => {
   const { rack, controller, space } = await rackWithRegion();
   const epoch = controller.metadata.next('epoch') + 1_000;
-  const foreign = { space: 4_711, region: 9, epoch, pageBytes: 2 ** 21 };
-  const ahead = { space, region: 6, epoch: epoch + 1, pageBytes: 2 ** 21 };
-  const held = [...rack.node('tcp://10.0.0.1:7101').held.values(), foreign, ahead];
+  const foreign = { space: 4_711, region: 9, epoch, pageBytes: 2 ** 21, memoryId: 1 };
+  const ahead = { space, region: 6, epoch: epoch + 1, pageBytes: 2 ** 21, memoryId: 1 };
+  const node = rack.node('tcp://10.0.0.1:7101');
+  node.held.set(-1, foreign);
+  node.held.set(-2, ahead);
+  const held = [...node.held.values()];
   await controller.membership.join(rack.joinRequest('n1', { regions: held }));
   await settled();
   const member = controller.membership.members.get('n1');
@@ -131,6 +134,10 @@ test('a region that only the node knows is kept and its numbers are never given 
   expect(controller.metadata.next('space')).toBeGreaterThan(4_711);
   const granted = await controller.regions.grant({ space, count: 1, bytes: 0, near: '' });
   if (granted.status !== Status.Ok) throw new Error(granted.message);
+  node.held.delete(-1);
+  controller.membership.heartbeat(beat(rack.joinRequest('n1')));
+  await settled();
+  expect(member?.unknown.map(({ region }) => region)).toEqual([6]);
   expect(granted.regions[0]?.region).toBe(7);
   expect(granted.regions[0]?.epoch).toBeGreaterThan(epoch + 1);
 });

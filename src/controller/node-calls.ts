@@ -4,6 +4,7 @@
  * whether the node has done it or not; any other status is the node's own answer.
  */
 import type { Status } from '../base/status.js';
+import type { HeldRegion } from './reconcile.js';
 
 export interface RegionGrant {
   readonly space: number;
@@ -19,6 +20,8 @@ export interface NodeCalls {
   grantRegion(address: string, grant: RegionGrant): Promise<Status>;
   /** `Ok` also when the node holds nothing of the space. */
   removeSpace(address: string, space: number): Promise<Status>;
+  /** What the node holds now; undefined when no answer came. */
+  heldRegions(address: string): Promise<readonly HeldRegion[] | undefined>;
   /** Whether a process of ours answers there. */
   isAlive(address: string): Promise<boolean>;
   /** Nothing will be asked of this address any more. */

@@ -4,6 +4,7 @@ import type { Peer } from '../fabric/link.js';
 import { MessageType } from '../wire/messages.js';
 import { PROBE_MS, TELL_MS } from './limits.js';
 import type { NodeCalls, RegionGrant } from './node-calls.js';
+import type { HeldRegion } from './reconcile.js';
 
 export class PeerCalls implements NodeCalls {
   readonly #peer: (address: string) => Peer;
@@ -22,6 +23,13 @@ export class PeerCalls implements NodeCalls {
   async removeSpace(address: string, space: number): Promise<Status> {
     const reply = await this.#at(address).call(MessageType.RemoveSpace, { space }, TELL_MS);
     return reply.status === Status.NotFound ? Status.Ok : reply.status;
+  }
+
+  async heldRegions(address: string): Promise<readonly HeldRegion[] | undefined> {
+    const request = { after: 0 };
+    const reply = await this.#at(address).call(MessageType.NodeRegions, request, TELL_MS);
+    // A node holds no more regions than one message names.
+    return reply.status === Status.Ok && reply.more === 0 ? reply.regions : undefined;
   }
 
   async isAlive(address: string): Promise<boolean> {

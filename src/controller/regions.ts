@@ -22,6 +22,7 @@ import { quote } from './names.js';
 import type { NodeCalls } from './node-calls.js';
 import { choosePlaces, commonPageBytes } from './places.js';
 import { controllerFaults } from './planted.js';
+import type { HeldRegion } from './reconcile.js';
 import { isRefusal, ok, refuse, type Refusal, type Result } from './refusal.js';
 import type { Serial } from './serial.js';
 
@@ -115,6 +116,20 @@ export class Regions {
       const status = await this.#tell(member, row, space);
       if (status !== Status.Ok) return;
     }
+  }
+
+  /**
+   * A report may have been older than what the node was told since (a join whose answer was lost
+   * comes again with the old list), so regions that only the node knows are looked for again.
+   */
+  async recheckUnknown(member: Member): Promise<void> {
+    if (member.unknown.length === 0 || !member.isJoined) return;
+    const { memoryId } = member.row;
+    const held = await this.#options.calls.heldRegions(member.row.address);
+    if (held === undefined || member.row.memoryId !== memoryId) return;
+    const isHeld = (one: HeldRegion): boolean =>
+      held.some((other) => other.space === one.space && other.region === one.region);
+    member.unknown = member.unknown.filter(isHeld);
   }
 
   async #decide(

@@ -166,6 +166,7 @@ export class FakeRack {
     return {
       grantRegion: (address, grant) => call(() => this.node(address).grant(grant)),
       removeSpace: (address, space) => call(() => this.node(address).remove(space)),
+      heldRegions: (address) => call(() => [...this.node(address).held.values()]),
       isAlive: (address) => call(() => this.node(address).isAlive),
       forget: () => undefined,
     };
