@@ -60,11 +60,17 @@ export class Audit {
     await client.close();
   }
 
+  /** The processes that run are those that the controller knows. */
   async #untilServing(client: Rack): Promise<void> {
     for (;;) {
       const nodes = await client.nodes();
-      const serving = nodes.filter((one) => one.kind === 'memory-node' && one.state === 'serving');
-      if (serving.length === this.#rack.shape.nodes) return;
+      const isServing = this.#rack.supervisors.every((post, index) => {
+        const pid = this.#rack.nodeProcess(index)?.pid;
+        return nodes.some((one) => {
+          return one.id === post.name && one.pid === pid && one.state === 'serving';
+        });
+      });
+      if (isServing) return;
       await this.#pause();
     }
   }

@@ -142,7 +142,7 @@ export interface Violation {
   readonly text: string;
 }
 
-const RECENT = 64;
+const RECENT = 400;
 const VIOLATIONS_MAX = 20;
 
 export class Journal {
@@ -154,6 +154,8 @@ export class Journal {
   wasClientKilled = false;
   /** Told after every operation that ended. */
   onCount: (() => void) | undefined;
+  /** Simulated milliseconds, for people. */
+  nowMs: () => number = () => 0;
   #moment = 0;
   #nextAllocation = 1;
   readonly #recent: string[] = [];
@@ -190,7 +192,7 @@ export class Journal {
   /** One line for people, about something that changed the course of things. */
   note(line: string): void {
     if (this.#recent.length === RECENT) this.#recent.shift();
-    this.#recent.push(`#${this.#moment} ${line}`);
+    this.#recent.push(`${this.nowMs().toFixed(3).padStart(10)} #${this.#moment} ${line}`);
   }
 
   get recent(): readonly string[] {

@@ -42,6 +42,7 @@ const LIVENESS_MS_MAX = 60_000;
 const AUDIT_MS_MAX = 200_000;
 /** Blows per seed. */
 const BLOWS = [7, 16] as const;
+const BULKY_SEGMENTS = [8_960, 65_536, 65_536];
 
 export function workloadOf(seed: number, name?: string): Workload {
   const named = name === undefined ? WORKLOADS[seed % WORKLOADS.length] : workloadNamed(name);
@@ -82,9 +83,11 @@ class SeedRun {
     this.#options = options;
     this.#workload = workloadOf(options.seed, options.workload);
     const prng = new Prng(options.seed).fork('rates');
-    this.#rates = options.calm === true ? {} : drawRates(prng);
+    this.#rates = options.calm === true ? {} : drawRates(prng, this.#workload.isBulky);
     this.world = new SimulatedWorld({
       seed: options.seed,
+      // Large transfers in tiny pieces cost more time than they show; small ones have them all.
+      ...(this.#workload.isBulky ? { knobs: { segmentBytes: prng.pick(BULKY_SEGMENTS) } } : {}),
       immediate: setImmediate,
       roles: ROLES,
       threads: THREADS,
@@ -127,6 +130,7 @@ class SeedRun {
 
   async #play(): Promise<void> {
     const { world } = this;
+    this.#journal.nowMs = () => world.nowMs;
     const rack = new SimulatedRack(world, this.#shape(), this.#journal);
     await this.#until('the start', START_MS_MAX, () => rack.isComplete);
     for (const [kind, rate] of Object.entries(this.#rates)) {
@@ -223,9 +227,9 @@ class SeedRun {
 }
 
 /** Faults that come by themselves, some seeds with many, some with none. */
-function drawRates(prng: Prng): FaultRates {
+function drawRates(prng: Prng, isBulky: boolean): FaultRates {
   return {
-    [FaultKind.StreamSplit]: prng.pick([0, 30_000, 300_000]),
+    [FaultKind.StreamSplit]: prng.pick(isBulky ? [0, 1_000, 10_000] : [0, 30_000, 300_000]),
     [FaultKind.SlowPeer]: prng.pick([0, 0, 20_000]),
     [FaultKind.SlowWake]: prng.pick([0, 10_000]),
     [FaultKind.StreamReset]: prng.pick([0, 200, 1_500]),

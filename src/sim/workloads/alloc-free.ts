@@ -98,6 +98,7 @@ export class Tenancy {
 export const allocFree: Workload = {
   name: 'alloc-free',
   about: 'allocating, writing, reading back, protecting and freeing, up to the last frame',
+  isBulky: true,
   frames: [8, 20],
   steps: 700,
   blows: {

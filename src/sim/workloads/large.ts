@@ -14,6 +14,7 @@ function pagesMax(client: ClientProgram): number {
 export const large: Workload = {
   name: 'large',
   about: 'transfers over many pages in a rack that is nearly full',
+  isBulky: true,
   frames: [12, 32],
   steps: 600,
   blows: {

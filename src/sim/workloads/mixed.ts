@@ -7,6 +7,7 @@ import { inLanes, share, type Workload } from './workload.js';
 export const mixed: Workload = {
   name: 'mixed',
   about: 'everything at once',
+  isBulky: true,
   frames: [12, 32],
   steps: 900,
   blows: {

@@ -79,6 +79,7 @@ export class Registers {
 export const registers: Workload = {
   name: 'registers',
   about: 'reads, writes, swaps and additions of several clients on the same words',
+  isBulky: false,
   frames: [16, 48],
   steps: 1_200,
   blows: {

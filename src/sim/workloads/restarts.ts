@@ -10,6 +10,7 @@ import { inLanes, share, type Workload } from './workload.js';
 export const restarts: Workload = {
   name: 'restarts',
   about: 'nodes, supervisors and controllers that die and come back, with memory and without',
+  isBulky: false,
   frames: [12, 32],
   steps: 900,
   blows: {

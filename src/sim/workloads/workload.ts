@@ -37,6 +37,8 @@ export interface Workload {
   readonly about: string;
   /** How many frames each node lends, at least and at most. */
   readonly frames: readonly [number, number];
+  /** Most of its bytes travel in large transfers. */
+  readonly isBulky: boolean;
   /** Steps of all clients together; each is one to some operations. */
   readonly steps: number;
   /** How often each kind of blow falls, relative to the others. */
