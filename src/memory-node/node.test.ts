@@ -73,6 +73,57 @@ test('what is not allowed changes nothing', async () => {
   expect(node.counters()).toMatchObject({ framesUsed: 1, refusals: { Stale: 4, Denied: 3 } });
 });
 
+test('spaces do not see each other, and neither do regions', async () => {
+  const node = await start();
+  const { memoryId } = node.node.table.facts;
+  const other = SPACE + 1;
+  for (const [space, region] of [
+    [other, 1],
+    [SPACE, 2],
+  ] as const) {
+    const grant = { space, region, epoch: 1, pageBytes: PAGE, memoryId };
+    expect((await node.call(MessageType.GrantRegion, grant)).status).toBe(Status.Ok);
+  }
+  const places: { window?: number; epoch?: number; address: number }[] = [];
+  for (const [space, region] of [
+    [SPACE, 1],
+    [other, 1],
+    [SPACE, 2],
+  ] as const) {
+    const request = { space, region, bytes: PAGE, wish: region * BASE, flags: 0 };
+    const alloc = await node.call(MessageType.Alloc, request);
+    expect(alloc).toEqual({ status: Status.Ok, address: region * BASE });
+    const opened = await node.call(MessageType.OpenWindow, { space, rights: 3 });
+    if (opened.status === Status.Ok) places.push({ ...opened, address: region * BASE });
+  }
+  for (const [i, place] of places.entries())
+    await node.data('write', { ...place, data: bytes(i + 1) });
+  for (const [i, place] of places.entries()) {
+    expect((await node.data('read', { ...place, bytes: 1 })).bytes).toEqual(bytes(i + 1));
+  }
+  await node.call(MessageType.RemoveSpace, { space: SPACE });
+  const left = places[1] ?? { address: 0 };
+  expect((await node.data('read', { ...left, bytes: 1 })).bytes).toEqual(bytes(2));
+  expect(node.counters()).toMatchObject({ regions: 1, windows: 1, pagesCommitted: 1 });
+});
+
+test('memory that is freed and not needed is given back, and reads as zeros', async () => {
+  const node = await start({ frames: 16, zeroedFrames: 2 });
+  const at = await node.alloc(16);
+  for (let page = 0; page < 16; page++) {
+    await node.data('write', { address: at + page * PAGE, data: new Uint8Array(64).fill(0xee) });
+  }
+  await node.free(at);
+  await node.world.run({ forMs: 20_000 });
+  const again = await node.alloc(16);
+  for (let page = 0; page < 16; page++) {
+    const address = again + page * PAGE;
+    expect((await node.data('write', { address: address + 8, data: bytes(1) })).status).toBe(0);
+    const seen = await node.data('read', { address, bytes: PAGE });
+    expect(seen.bytes.reduce((sum, byte) => sum + byte, 0)).toBe(1);
+  }
+});
+
 test('a window of fewer rights allows less', async () => {
   const node = await start();
   const address = await node.alloc(1);

@@ -26,9 +26,11 @@ import { EXIT_CANNOT_ADOPT, MEMORY_NODE_ROLE, type MemoryNodeReady } from './mai
 const MACHINE_RESERVE_BYTES = 64 * 1024 * 1024;
 /** A process that dies by itself within this time counts as one that cannot run. */
 const QUICK_DEATH_MS = 10_000;
-const QUICK_DEATHS_MAX = 8;
+const OWN_DEATHS_MAX = 8;
 const RESTART_MS_MIN = 10;
 const RESTART_MS_MAX = 5_000;
+/** After deaths from outside, such as by the kernel's out-of-memory killer. */
+const RESTART_KILLED_MS_MAX = 500;
 const STOP_MS = 5_000;
 const FAREWELL_MS = 1_000;
 const EXIT_GAVE_UP = 1;
@@ -58,7 +60,9 @@ class Supervisor implements RunningRole {
   /** Of the process that serves, or served last. */
   #address: string;
   #isServing = false;
-  /** Deaths in a row that nobody outside is to blame for. */
+  /** Deaths in a row that nobody outside is to blame for: too many, and it is given up. */
+  #ownDeaths = 0;
+  /** Deaths in a row soon after the start, from whatever cause: they make the next start wait. */
   #quickDeaths = 0;
   #ended: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
@@ -175,16 +179,18 @@ class Supervisor implements RunningRole {
     }
     // A process that served and was then killed from outside would run if it were left alone.
     const isOwnFault = !wasReady || (exit.signal === undefined && livedMs < QUICK_DEATH_MS);
-    this.#quickDeaths = isOwnFault ? this.#quickDeaths + 1 : 0;
-    if (this.#quickDeaths >= QUICK_DEATHS_MAX) {
+    this.#ownDeaths = isOwnFault ? this.#ownDeaths + 1 : 0;
+    this.#quickDeaths = livedMs < QUICK_DEATH_MS ? this.#quickDeaths + 1 : 0;
+    if (this.#ownDeaths >= OWN_DEATHS_MAX) {
       throw new CannotStart(
-        `it has ended ${this.#quickDeaths} times in a row (${how}); the reason stands in its log`,
+        `it has ended ${this.#ownDeaths} times in a row (${how}); the reason stands in its log`,
       );
     }
   }
 
   #restartMs(): number {
-    return Math.min(RESTART_MS_MAX, RESTART_MS_MIN * 4 ** this.#quickDeaths);
+    const most = this.#ownDeaths > 0 ? RESTART_MS_MAX : RESTART_KILLED_MS_MAX;
+    return Math.min(most, RESTART_MS_MIN * 2 ** this.#quickDeaths);
   }
 
   /** The memory goes with this process, so the controller is told first, if it can be. */

@@ -6,6 +6,7 @@
  * confirms it in time it is freed again, so that a client that dies halfway leaves nothing behind.
  */
 
+import { assert } from '../../base/assert.js';
 import { Status } from '../../base/status.js';
 import { EntryFlag, RIGHTS_MASK, RIGHTS_SHIFT } from '../../disk/page-table.js';
 import {
@@ -199,6 +200,7 @@ export class Allocations {
     while ((pages.flagsOf(start) & EntryFlag.START) === 0) {
       first -= 1;
       start = pages.find(space, first);
+      assert(start >= 0, 'a page belongs to no allocation');
     }
     const flags = pages.flagsOf(start);
     let shown = 0;

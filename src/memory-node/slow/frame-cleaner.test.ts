@@ -71,6 +71,9 @@ test('used memory goes out zeroed, and what is too much is given back', () => {
   for (let frame = 0; frame < FRAMES; frame++) cleaner.retire(frame);
   work();
   expect(zeroed.frames).toEqual([0, 1]);
+  expect(discarded).toEqual([]);
+  cleaner.mayGiveBack = true;
+  work();
   expect(zeroed.frames.every(isZero)).toBe(true);
   expect(discarded).toEqual([2, 3, 4, 5].map((frame) => [frame * PAGE, PAGE]));
   expect(isZero(7)).toBe(false);

@@ -1,8 +1,8 @@
 /**
  * Keeps the ring of zeroed frames full, and gives memory that is not needed back to the machine.
  *
- *   retired -> quarantine --filled with zeros--------------> ring of zeroed frames
- *                   \--too many: given back--> fresh --touched--/
+ *   retired -> quarantine --filled with zeros----------------> ring of zeroed frames
+ *                   \--too many for long: given back--> fresh --touched--/
  *
  * Retired frames hold the bytes of their last owner. Fresh ones read as zeros without our doing:
  * they were never used since the memory file was made, or were given back to the machine; they are
@@ -37,6 +37,8 @@ export interface FrameCleanerOptions {
 type Work = 'none' | 'zero' | 'touch' | 'give back';
 
 export class FrameCleaner {
+  /** Set by the thread when no frame has been retired for a while. */
+  mayGiveBack = false;
   readonly #frames: Frames;
   readonly #zeroed: RingProducer;
   /** The ring is full enough when it has no more room than this. */
@@ -77,6 +79,11 @@ export class FrameCleaner {
     this.#waiting += 1;
   }
 
+  /** Whether there are frames to give back. */
+  get hasTooMany(): boolean {
+    return this.#waiting > this.#keep && !memoryNodeFaults.zeroingSkipped;
+  }
+
   get hasWork(): boolean {
     return this.#work !== 'none' || this.#nextWork() !== 'none';
   }
@@ -87,7 +94,7 @@ export class FrameCleaner {
       const isFresh = this.#givenBackCount > 0 || this.#nextUnused < this.#frames.count;
       if (isFresh) return 'touch';
     }
-    return this.#waiting > this.#keep && !memoryNodeFaults.zeroingSkipped ? 'give back' : 'none';
+    return this.mayGiveBack && this.hasTooMany ? 'give back' : 'none';
   }
 
   /** Does one piece of the work that `hasWork` told of. */

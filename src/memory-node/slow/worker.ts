@@ -34,7 +34,9 @@ export interface SlowPathStart {
 }
 
 /** Only a safeguard: the thread is woken for everything that it must see. */
-const SLEEP_MS_MAX = 1000;
+const SLEEP_MS_MAX = 60_000;
+/** Memory that is freed is often allocated again at once; after this time it is given back. */
+const GIVE_BACK_AFTER_MS = 5_000;
 
 /** `start.memory` is the table file, then the memory file; `start.shared` the rings. */
 export const slowPathThread: ThreadMain = async (runtime, start) => {
@@ -66,6 +68,7 @@ class Worker {
   readonly #frame = new Int32Array(1);
   #cleaner: FrameCleaner | undefined;
   #areFramesAwaited = false;
+  #lastRetiredMs: number;
   #isStopped = false;
 
   constructor(
@@ -79,6 +82,7 @@ class Worker {
     this.#runtime = runtime;
     this.#table = table;
     this.#options = options;
+    this.#lastRetiredMs = runtime.clock.now();
     this.#requests = threads.consumer(shared, plan.requestsAt, plan.requests);
     this.#answers = threads.producer(shared, plan.answersAt, plan.answers);
     this.#zeroed = threads.producer(shared, plan.zeroedAt, plan.zeroed);
@@ -121,15 +125,24 @@ class Worker {
     assert(cleaner !== undefined, 'tables are read first');
     while (!this.#isStopped) {
       while (this.#requests.take(this.#request)) this.#execute(this.#request);
-      while (this.#retired.take(this.#frame)) cleaner.retire(this.#frame[0] as number);
+      this.#takeRetired(cleaner);
       this.#tellFrames();
       if (cleaner.hasWork) {
         cleaner.step();
         await this.#runtime.threads.pausePoint();
       } else if (this.#requests.waiting() === 0) {
-        await this.#requests.wait(SLEEP_MS_MAX);
+        await this.#requests.wait(cleaner.hasTooMany ? GIVE_BACK_AFTER_MS : SLEEP_MS_MAX);
       }
     }
+  }
+
+  #takeRetired(cleaner: FrameCleaner): void {
+    const nowMs = this.#runtime.clock.now();
+    while (this.#retired.take(this.#frame)) {
+      cleaner.retire(this.#frame[0] as number);
+      this.#lastRetiredMs = nowMs;
+    }
+    cleaner.mayGiveBack = nowMs - this.#lastRetiredMs >= GIVE_BACK_AFTER_MS;
   }
 
   #execute(request: Int32Array): void {
