@@ -229,6 +229,11 @@ function readCalls(file: ts.SourceFile): Call[] {
   return [];
 }
 
+/** Lines of at most 100 columns. */
+function wrapped(text: string): string[] {
+  return text.match(/.{1,100}(?:\s|$)/g)?.map((line) => line.trimEnd()) ?? [];
+}
+
 const cell = (text: string) => text.replaceAll('|', '\\|');
 const row = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`;
 
@@ -278,7 +283,7 @@ export function wireDocument(messages: string, limits: string): string {
   lines.push('## Structs', '');
   for (const { name, comment, fields } of readStructs(messages)) {
     lines.push(`### ${name}`, '');
-    if (comment !== '') lines.push(comment, '');
+    if (comment !== '') lines.push(...wrapped(comment), '');
     if (fields.length === 0) lines.push('Has no fields.', '');
     else {
       const rows = fields.map((field) => [field.offset, field.name, field.type, field.comment]);

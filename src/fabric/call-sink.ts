@@ -6,12 +6,19 @@ import type { Place } from '../wire/struct.js';
 import { decodeReply } from './call-codec.js';
 import type { CompletionSink } from './link.js';
 
+/** The link, as far as an error message speaks of it. */
+export interface Remote {
+  readonly address: string;
+  /** Why the last connection ended, or could not be made; empty while one is there. */
+  readonly lastLoss: string;
+}
+
 export class CallSink implements CompletionSink {
   readonly #type: CallType;
-  readonly #remote: string;
+  readonly #remote: Remote;
   readonly #resolve: (reply: Reply<CallType>) => void;
 
-  constructor(type: CallType, remote: string, resolve: (reply: Reply<CallType>) => void) {
+  constructor(type: CallType, remote: Remote, resolve: (reply: Reply<CallType>) => void) {
     this.#type = type;
     this.#remote = remote;
     this.#resolve = resolve;
@@ -36,11 +43,13 @@ export class CallSink implements CompletionSink {
 
   completed(_token: number, status: Status): void {
     assertNotOk(status);
-    this.refused(status, REASONS[status] ?? '');
+    const { lastLoss } = this.#remote;
+    const why = lastLoss === '' ? '' : ` (last: ${lastLoss})`;
+    this.refused(status, `${REASONS[status] ?? ''}${why}`);
   }
 
   refused(status: Refused['status'], reason: string): void {
-    const place = `${messageName(this.#type)} to ${this.#remote}`;
+    const place = `${messageName(this.#type)} to ${this.#remote.address}`;
     this.#resolve({ status, reason: reason === '' ? place : `${place}: ${reason}` });
   }
 }

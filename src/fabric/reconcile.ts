@@ -13,7 +13,7 @@
 
 import { Status } from '../base/status.js';
 import type { MissedResult } from '../wire/messages.js';
-import { isCallType, MessageType } from '../wire/messages.js';
+import { MessageType } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 import { DROPPED, type OperationRing, SENT, WAITING } from './operation-ring.js';
 import { changesBytes, isRepeatable } from './verbs.js';
@@ -83,6 +83,13 @@ function settle(
   return isRepeatable(type) && result === undefined ? undefined : Status.OutcomeUnknown;
 }
 
+/** Calls after which a read may be refused that was right before. */
+const ENDS_READING: ReadonlySet<number> = new Set([
+  MessageType.Free,
+  MessageType.Protect,
+  MessageType.CloseWindow,
+]);
+
 /** Ranges that later operations may have changed. */
 class Blockers {
   readonly #ranges: { space: number; start: number; end: number }[] = [];
@@ -90,7 +97,7 @@ class Blockers {
 
   add(ring: OperationRing, place: number): void {
     const type = ring.type[place] as number;
-    if (isCallType(type) && !isRepeatable(type)) this.#isAll = true;
+    if (ENDS_READING.has(type)) this.#isAll = true;
     if (!changesBytes(type)) return;
     const start = ring.address[place] as number;
     const end = start + (ring.bytes[place] as number);

@@ -68,6 +68,7 @@ interface Refusal {
 
 export class TcpLink implements Link, ConnectionUser {
   readonly address: string;
+  lastLoss = '';
   readonly #asking: Asking;
   readonly #runtime: Runtime;
   readonly #counters: FabricCounters;
@@ -198,7 +199,7 @@ export class TcpLink implements Link, ConnectionUser {
     assert(isCallType(type), 'data messages are verbs, not calls');
     const body = encodeRequest(type, request as Request<CallType>);
     return new Promise((resolve) => {
-      const sink = new CallSink(type, this.address, resolve as (reply: Reply<CallType>) => void);
+      const sink = new CallSink(type, this, resolve as (reply: Reply<CallType>) => void);
       if (typeof body === 'string') {
         sink.refused(Status.Invalid, body);
         return;
@@ -459,6 +460,7 @@ export class TcpLink implements Link, ConnectionUser {
 
   greeted(connection: Connection, answer: HelloAnswer): void {
     this.#counters.connectionsMade++;
+    this.lastLoss = '';
     const isKnown = answer.recordKnown === 1;
     const isReturn = this.#previous !== 0;
     const areWindowsOld = isReturn && (!isKnown || answer.instance !== this.#instance);
@@ -551,6 +553,7 @@ export class TcpLink implements Link, ConnectionUser {
     else this.#counters.connectsFailed++;
     this.#connection = undefined;
     this.#renewal = undefined;
+    this.lastLoss = reason;
     if (this.#live === 0) {
       this.#forgetTold();
       this.#state = 'idle';
