@@ -40,11 +40,13 @@ export class RegionTable {
     this.#words = words;
     this.entries = entries;
     this.#store = store;
-    for (let i = entries - 1; i >= 0; i--) {
+    for (let i = 0; i < entries; i++) {
       const at = first + i * WORDS;
       if (words[at + HELD] === 0) this.#empty.push(at);
       else this.#note(at, 1);
     }
+    // Taken from the end: the first ones first.
+    this.#empty.reverse();
   }
 
   #note(at: number, change: 1 | -1): void {

@@ -82,6 +82,26 @@ function dies(run: () => void): boolean {
   }
 }
 
+test('a region is held with its epoch or not at all, wherever its grant ends', () => {
+  const { mapping } = freshTable();
+  for (let stores = 0, died = true; died; stores++) {
+    const copy = copyOf(mapping);
+    died = dies(() => {
+      const table = openTable(copy, dyingAfter(stores));
+      table.raiseIncarnation();
+      table.regions.put({ space: 1, region: 1, epoch: 1 });
+      table.regions.put({ space: 2, region: 2, epoch: 2 });
+      table.regions.put({ space: 1, region: 1, epoch: 5 });
+      table.regions.remove(2, 2);
+    });
+    const found = openTable(copy)
+      .regions.list()
+      .map(({ space, region, epoch }) => `${space}/${region}/${epoch}`);
+    const good = ['', '1/1/1', '1/1/1 2/2/2', '1/1/5 2/2/2', '1/1/5'];
+    expect(good, `after ${stores} stores`).toContain(found.join(' '));
+  }
+});
+
 test('an allocation ends before the next one, before a gap and with its region', () => {
   const { table } = freshTable();
   prepare(table);

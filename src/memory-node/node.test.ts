@@ -114,7 +114,7 @@ test('memory that is freed and not needed is given back, and reads as zeros', as
     await node.data('write', { address: at + page * PAGE, data: new Uint8Array(64).fill(0xee) });
   }
   await node.free(at);
-  await node.world.run({ forMs: 20_000 });
+  await node.world.run({ forMs: 90_000 });
   const again = await node.alloc(16);
   for (let page = 0; page < 16; page++) {
     const address = again + page * PAGE;
