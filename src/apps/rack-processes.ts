@@ -34,10 +34,13 @@ export interface RackOptions {
 export class RackFailed extends Error {
   override readonly name = 'RackFailed';
   readonly exitCode: number;
+  /** What killed the process that could not be started, if something did. */
+  readonly signal: string | undefined;
 
-  constructor(message: string, exitCode: number) {
+  constructor(message: string, exitCode: number, signal?: string) {
     super(message);
     this.exitCode = exitCode;
+    this.signal = signal;
   }
 }
 
@@ -48,6 +51,16 @@ const TELL_MS = 2_000;
 const QUICK_MS = 10_000;
 const QUICK_DEATHS_MAX = 5;
 const RESTART_MS = 200;
+
+interface Death {
+  readonly signal: string | undefined;
+  readonly livedMs: number;
+}
+
+interface NamedDeath extends Death {
+  /** For people. */
+  readonly how: string;
+}
 
 export type Say = (line: string) => void;
 
@@ -118,7 +131,8 @@ export class LocalRack {
       return { child, ready: await child.ready };
     } catch (cause) {
       const exit = await child.exited;
-      throw new RackFailed(`${role}: ${(cause as Error).message}`, exit.code === 2 ? 2 : 1);
+      const message = `${role}: ${(cause as Error).message}`;
+      throw new RackFailed(message, exit.code === 2 ? 2 : 1, exit.signal);
     }
   }
 
@@ -132,21 +146,23 @@ export class LocalRack {
     };
     const { child, ready } = await this.#spawn('controller', config);
     this.#controller = child;
-    void child.exited.then((exit) => this.#controllerEnded(exit));
+    const began = this.#runtime.clock.now();
+    void child.exited.then((exit) => this.#controllerEnded(this.#death(exit, began)));
     return (ready as { readonly address: string }).address;
   }
 
-  #controllerEnded(exit: Exit): void {
+  #controllerEnded(death: NamedDeath): void {
     if (this.#isStopping) return;
     if (this.#options.data === undefined) {
       this.#say(
-        `the controller has ended (${describe(exit)}) and its metadata with it: reads and writes ` +
+        `the controller has ended (${death.how}) and its metadata with it: reads and writes ` +
           'go on, nothing new can be opened; start the rack anew, with --data to keep metadata',
       );
       return;
     }
-    this.#say(`the controller has ended (${describe(exit)}): starting it again`);
-    void this.#again('the controller', () => this.#startController(this.#controllerAddress));
+    this.#say(`the controller has ended (${death.how}): starting it again`);
+    const start = (): Promise<string> => this.#startController(this.#controllerAddress);
+    void this.#again('the controller', start, death);
   }
 
   async #startNode(id: string): Promise<void> {
@@ -162,19 +178,19 @@ export class LocalRack {
     const { child, ready } = await this.#spawn('supervisor', config);
     const { memoryId } = ready as SupervisorReady;
     const began = this.#runtime.clock.now();
-    void child.exited.then((exit) => this.#supervisorEnded(id, memoryId, exit, began));
+    void child.exited.then((exit) => this.#supervisorEnded(id, memoryId, this.#death(exit, began)));
   }
 
-  async #supervisorEnded(id: string, memoryId: number, exit: Exit, began: number): Promise<void> {
+  async #supervisorEnded(id: string, memoryId: number, death: NamedDeath): Promise<void> {
     if (this.#isStopping) return;
     this.#say(
-      `the supervisor of ${id} has ended (${describe(exit)}): what was in its memory is lost; ` +
+      `the supervisor of ${id} has ended (${death.how}): what was in its memory is lost; ` +
         'starting an empty one',
     );
     const request = { memoryId, id };
     const controller = this.#endpoint.peer(this.#controllerAddress);
     await controller.call(MessageType.NodeEnded, request, TELL_MS);
-    await this.#again(id, () => this.#startNode(id), began);
+    await this.#again(id, () => this.#startNode(id), death);
   }
 
   async #startHost(id: string): Promise<void> {
@@ -189,30 +205,40 @@ export class LocalRack {
     const began = this.#runtime.clock.now();
     void child.exited.then((exit) => {
       if (this.#isStopping) return undefined;
-      this.#say(`the host has ended (${describe(exit)}): starting it again`);
-      return this.#again('the host', () => this.#startHost(id), began);
+      const death = this.#death(exit, began);
+      this.#say(`the host has ended (${death.how}): starting it again`);
+      return this.#again('the host', () => this.#startHost(id), death);
     });
+  }
+
+  #death({ code, signal }: Exit, began: number): NamedDeath {
+    const livedMs = this.#runtime.clock.now() - began;
+    return { signal, livedMs, how: signal ?? `exit code ${code ?? 'unknown'}` };
   }
 
   readonly #deaths = new Map<string, number>();
 
-  /** Starts something that has died again, unless it keeps dying at once. */
-  async #again(what: string, start: () => Promise<unknown>, began?: number): Promise<void> {
-    const isQuick = began === undefined || this.#runtime.clock.now() - began < QUICK_MS;
-    const deaths = isQuick ? (this.#deaths.get(what) ?? 0) + 1 : 1;
+  /**
+   * Starts something that has died again. What keeps ending by itself would not run either when it
+   * is started for the tenth time; what was killed from outside would.
+   */
+  async #again(what: string, start: () => Promise<unknown>, death: Death): Promise<void> {
+    const isOwnFault = death.signal === undefined && death.livedMs < QUICK_MS;
+    const deaths = isOwnFault ? (this.#deaths.get(what) ?? 0) + 1 : 0;
     this.#deaths.set(what, deaths);
     if (deaths > QUICK_DEATHS_MAX) {
       this.#failed(new RackFailed(`${what} has ended ${deaths} times in a row: giving up`, 1));
       return;
     }
-    await sleep(this.#runtime.timers, RESTART_MS * deaths);
+    await sleep(this.#runtime.timers, RESTART_MS * (deaths + 1));
     if (this.#isStopping) return;
     try {
       await start();
     } catch (error) {
       if (this.#isStopping) return;
       this.#say(`${what} could not be started: ${(error as Error).message}`);
-      await this.#again(what, start);
+      const signal = error instanceof RackFailed ? error.signal : undefined;
+      await this.#again(what, start, { signal, livedMs: 0 });
     }
   }
 
@@ -240,8 +266,4 @@ export class LocalRack {
     await Promise.all(children.map((child) => child.exited));
     kill.cancel();
   }
-}
-
-function describe(exit: Exit): string {
-  return exit.signal ?? `exit code ${exit.code ?? 'unknown'}`;
 }
