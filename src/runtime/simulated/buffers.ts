@@ -16,6 +16,25 @@ export function makeBytes(length: number): Bytes {
   return { bytes, view: new DataView(bytes.buffer), words: new Int32Array(bytes.buffer) };
 }
 
+/** Buffers of segments that were read, by the logarithm of their length. */
+const chunks: ArrayBuffer[][] = Array.from({ length: 32 }, () => []);
+const CHUNKS_KEPT = 64;
+const CHUNK_BYTES_MIN = 64;
+
+function takeChunk(bytes: number): Uint8Array {
+  const length = Math.max(CHUNK_BYTES_MIN, bytes);
+  const power = 32 - Math.clz32(length - 1);
+  const buffer = chunks[power]?.pop() ?? new ArrayBuffer(2 ** power);
+  return new Uint8Array(buffer, 0, bytes);
+}
+
+/** Nothing looks at these bytes any more. Optional: what is lost on its way is simply forgotten. */
+export function recycle(chunk: Uint8Array): void {
+  const { buffer } = chunk;
+  const kept = chunks[31 - Math.clz32(buffer.byteLength)];
+  if (kept !== undefined && kept.length < CHUNKS_KEPT) kept.push(buffer as ArrayBuffer);
+}
+
 /** At least `needed`, by doubling, so that growing stays cheap over all. */
 function grownLength(length: number, needed: number): number {
   let grown = length;
@@ -38,27 +57,41 @@ export class OutputBuffer {
     return this.#end - this.#start;
   }
 
-  /** The offset of `bytes` of room, or -1. `move` says to move what is pending in any case. */
+  /** The offset of `bytes` of room, or -1. `move` says to move to another buffer in any case. */
   reserve(bytes: number, move: boolean): number {
     assert(bytes > 0 && bytes % ALIGNMENT === 0, 'reserve takes a multiple of 8');
     assert(bytes <= STREAM_RESERVE_BYTES_MAX, 'more than one largest frame reserved');
     this.#reserved = 0;
     const lead = this.#start % ALIGNMENT;
     if (lead + this.pending + bytes > this.limit) return -1;
-    if (move || this.#end + bytes > this.content.bytes.length) this.#move(lead, bytes);
+    if (move) this.#moveAway(lead, bytes);
+    else if (this.#end + bytes > this.content.bytes.length) this.#makeRoom(lead, bytes);
     this.#reserved = bytes;
     return this.#end;
   }
 
-  #move(lead: number, bytes: number): void {
-    const old = this.content.bytes;
-    const needed = lead + this.pending + bytes;
-    // Always to another buffer: an offset from before is then wrong for certain.
-    this.content = makeBytes(grownLength(FIRST_BYTES, needed));
-    this.content.bytes.set(old.subarray(this.#start, this.#end), lead);
-    old.fill(STALE, 0, Math.min(old.length, FIRST_BYTES));
-    this.#end = lead + this.pending;
+  #makeRoom(lead: number, bytes: number): void {
+    const { pending } = this;
+    if (lead + pending + bytes > this.content.bytes.length) {
+      this.#moveAway(lead, bytes);
+      return;
+    }
+    const { bytes: content } = this.content;
+    content.copyWithin(lead, this.#start, this.#end);
+    content.fill(STALE, lead + pending, this.#end);
     this.#start = lead;
+    this.#end = lead + pending;
+  }
+
+  /** To another buffer: whoever writes to an offset from before writes into nothing. */
+  #moveAway(lead: number, bytes: number): void {
+    const { pending } = this;
+    const old = this.content.bytes;
+    const length = grownLength(FIRST_BYTES, lead + pending + bytes);
+    this.content = makeBytes(Math.max(length, old.length));
+    this.content.bytes.set(old.subarray(this.#start, this.#end), lead);
+    this.#start = lead;
+    this.#end = lead + pending;
   }
 
   commit(bytes: number): void {
@@ -68,9 +101,10 @@ export class OutputBuffer {
     this.#reserved = 0;
   }
 
-  /** Takes the oldest bytes out, as a copy. */
+  /** Takes the oldest bytes out, as a copy that is to be given back with `recycle`. */
   take(bytes: number): Uint8Array {
-    const taken = this.content.bytes.slice(this.#start, this.#start + bytes);
+    const taken = takeChunk(bytes);
+    taken.set(this.content.bytes.subarray(this.#start, this.#start + bytes));
     this.content.bytes.fill(STALE, this.#start, this.#start + bytes);
     this.#start += bytes;
     return taken;

@@ -28,6 +28,7 @@ async function makeWorld(style: Style): Promise<ConformanceWorld> {
     immediate: setImmediate,
     roles: CONFORMANCE_ROLES,
     threads: CONFORMANCE_THREADS,
+    knobs: { splitCopiesPerMillion: shake ? 300_000 : 0 },
   });
   const machine = world.machine('one');
   const other = style.sameMachine ? machine : world.machine('two');

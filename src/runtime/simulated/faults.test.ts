@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
+import { sleep } from '../clock.js';
 import { handler } from '../conformance/check.js';
 import type { MemoryFile } from '../memory.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime.js';
+import type { ThreadMain } from '../threads.js';
 import { runEverything } from './testing/everything.js';
 import {
   FAULT_KINDS,
@@ -210,6 +212,42 @@ test('memory lives as long as a living process holds it', async () => {
   // Whoever takes the memory next sees zeros.
   const next = parts.near.runtime.memory.create('memrack-next', 4096);
   expect(next.map(0, 4096).bytes[0]).toBe(0);
+});
+
+/** How often a thread sees a copy of its process half done. */
+async function halvesSeen(splitCopiesPerMillion: number): Promise<number> {
+  let halves = 0;
+  const peek: ThreadMain = async (runtime, start) => {
+    const { words } = runtime.memory.adopt(start.memory[0] ?? 0).map(0, 4096);
+    let looks = 2_000;
+    const look = (): void => {
+      if (words[0] !== words[1_023]) halves += 1;
+      if (looks-- > 0) runtime.timers.after(0, look);
+    };
+    look();
+    while (looks > 0) await sleep(runtime.timers, 1);
+  };
+  const write = async (runtime: Runtime): Promise<RunningRole> => {
+    const { memory, threads } = runtime;
+    const file = memory.create('memrack-test', 4096);
+    const { bytes } = file.map(0, 4096);
+    threads.spawn({ entry: 'peek', arguments: {}, shared: [], memory: [file.handle] });
+    for (let i = 0; i < 1_000; i++) {
+      memory.copy(bytes, 0, new Uint8Array(4096).fill(i), 0, 4096);
+      await threads.pausePoint();
+    }
+    return { address: '', stop: async () => {} };
+  };
+  const options = { roles: { write }, threads: { peek }, knobs: { splitCopiesPerMillion } };
+  const { world, a } = makeWorld({}, options);
+  world.start(a, 'write', {});
+  await world.run();
+  return halves;
+}
+
+test('where copies are split, another thread sees their halves', async () => {
+  expect(await halvesSeen(0)).toBe(0);
+  expect(await halvesSeen(500_000)).toBeGreaterThan(10);
 });
 
 test('children are killed with their parent', async () => {

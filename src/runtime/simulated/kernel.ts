@@ -31,6 +31,9 @@ export class SimulatedExit extends Error {
 /** After this many looks at a clock in one turn somebody waits for time that cannot pass. */
 const CLOCK_LOOKS_MAX = 1_000_000;
 
+/** How far ahead another task's event may be taken into the middle of a step. */
+const MEANWHILE_NS = 100_000;
+
 interface Soon {
   readonly task: Task;
   readonly callback: () => void;
@@ -57,6 +60,9 @@ export class Kernel {
   #soon: Soon[] = [];
   #soonAt = 0;
   #clockLooks = 0;
+  /** The task that runs in the middle of another one's step, and what it threw. */
+  #meanwhile: Task | undefined;
+  #meanwhileError: unknown;
 
   constructor(parts: KernelParts) {
     this.prng = parts.prng;
@@ -86,6 +92,7 @@ export class Kernel {
   /** One turn of what is due until `limitNs`; time stops there. */
   turn(limitNs: number): Turn {
     this.#clockLooks = 0;
+    if (this.#meanwhileError !== undefined) throw this.#meanwhileError;
     if (this.#soonAt < this.#soon.length) {
       this.#runSoon();
       return 'ran';
@@ -117,6 +124,29 @@ export class Kernel {
     this.trace.record(this.nowNs, event.kind, task?.id ?? 0, event.size);
     run();
     return true;
+  }
+
+  /**
+   * Called in the middle of a step of `task`: at times the next event runs now, if it is another
+   * task's. At most one, so that what it promised or asked for soon is done before its next.
+   */
+  meanwhile(task: Task): void {
+    if (!this.prng.chance(this.knobs.splitCopiesPerMillion)) return;
+    const event = this.#queue.peek();
+    if (event === undefined || event.atNs > this.nowNs + MEANWHILE_NS) return;
+    const other = event.task;
+    if (other === undefined || other === task || this.#meanwhile !== undefined) return;
+    if (this.#soonAt < this.#soon.length) return;
+    this.#queue.pop();
+    this.nowNs = event.atNs;
+    this.#meanwhile = other;
+    try {
+      this.#run(event);
+    } catch (error) {
+      if (!(error instanceof SimulatedExit)) this.#meanwhileError ??= error;
+    }
+    this.#meanwhile = undefined;
+    if (!task.alive) throw new SimulatedExit('ended in the middle of a step');
   }
 
   #runSoon(): void {

@@ -33,6 +33,12 @@ export interface Knobs {
   flushUs: number;
   commitUs: number;
   driftPpm: number;
+  /**
+   * How often `memory.copy` lets another task run between its two halves, as another processor
+   * would. Never unless it is asked for: only protocols over shared memory can bear it. Callbacks
+   * of timers, rings and reads run there; code behind an `await` waits for the end of the step.
+   */
+  splitCopiesPerMillion: number;
 }
 
 /** One ordinary rack: what `shake: false` gives. */
@@ -54,6 +60,7 @@ export const PLAIN_KNOBS: Readonly<Knobs> = {
   flushUs: 400,
   commitUs: 600,
   driftPpm: 50,
+  splitCopiesPerMillion: 0,
 };
 
 /** What each knob may be; the plain value stands among them, so that ordinary racks come too. */
@@ -75,6 +82,7 @@ const CHOICES: { readonly [Name in keyof Knobs]: readonly number[] } = {
   flushUs: [10, 400, 20_000],
   commitUs: [20, 600, 30_000],
   driftPpm: [0, 50, 500],
+  splitCopiesPerMillion: [0],
 };
 
 export function shakenKnobs(prng: Prng): Knobs {

@@ -12,9 +12,11 @@ import {
   type MemoryFile,
   type MemoryHandle,
 } from '../memory.js';
-import type { Machine, Process } from './task.js';
+import type { Kernel } from './kernel.js';
+import type { Process, Task } from './task.js';
 
 const PAGE_BYTES = 4096;
+const WORD_BYTES = 8;
 const POOLED_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Buffers of worlds that are done, by length; zeroed when they are taken again. */
@@ -164,12 +166,14 @@ export class HeldMemory {
 }
 
 export class SimulatedMemory implements Memory {
-  readonly #machine: Machine;
+  readonly #kernel: Kernel;
+  readonly #task: Task;
   readonly #held: HeldMemory;
   readonly #nextHandle: () => MemoryHandle;
 
-  constructor(machine: Machine, held: HeldMemory, nextHandle: () => MemoryHandle) {
-    this.#machine = machine;
+  constructor(kernel: Kernel, task: Task, held: HeldMemory, nextHandle: () => MemoryHandle) {
+    this.#kernel = kernel;
+    this.#task = task;
     this.#held = held;
     this.#nextHandle = nextHandle;
   }
@@ -192,20 +196,22 @@ export class SimulatedMemory implements Memory {
   }
 
   available(): number {
-    return this.#machine.memoryAvailableBytes;
+    return this.#task.process.machine.memoryAvailableBytes;
   }
 
-  copy(
-    target: Uint8Array,
-    targetStart: number,
-    source: Uint8Array,
-    sourceStart: number,
-    bytes: number,
-  ): void {
+  /** A property, because the data path calls it without the object. */
+  readonly copy: Memory['copy'] = (target, targetStart, source, sourceStart, bytes) => {
     const sourceEnd = sourceStart + bytes;
     assert(bytes >= 0 && sourceStart >= 0 && sourceEnd <= source.length, 'copy out of bounds');
     assert(targetStart >= 0 && targetStart + bytes <= target.length, 'copy out of bounds');
-    if (target === source) target.copyWithin(targetStart, sourceStart, sourceEnd);
-    else target.set(source.subarray(sourceStart, sourceEnd), targetStart);
-  }
+    if (target.buffer === source.buffer || bytes < 2 * WORD_BYTES) {
+      target.set(source.subarray(sourceStart, sourceEnd), targetStart);
+      return;
+    }
+    // Where another processor could look in: between two whole words.
+    const half = (bytes >> 1) & -WORD_BYTES;
+    target.set(source.subarray(sourceStart, sourceStart + half), targetStart);
+    this.#kernel.meanwhile(this.#task);
+    target.set(source.subarray(sourceStart + half, sourceEnd), targetStart + half);
+  };
 }

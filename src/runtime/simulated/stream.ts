@@ -13,7 +13,7 @@
 import { assert, defined } from '../../base/assert.js';
 import type { Prng } from '../../base/prng.js';
 import type { Address, Bytes, Stream, StreamHandler } from '../network.js';
-import { InputBuffer, OutputBuffer } from './buffers.js';
+import { InputBuffer, OutputBuffer, recycle } from './buffers.js';
 import { type Fault, FaultKind } from './faults.js';
 import { type Kernel, NS_PER_MS } from './kernel.js';
 import type { Links } from './links.js';
@@ -356,6 +356,7 @@ export class SimulatedStream implements Stream {
       } else {
         this.#in.append(first);
         this.#arrived.shift();
+        recycle(first);
         left -= first.length;
       }
     }

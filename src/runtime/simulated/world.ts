@@ -217,7 +217,7 @@ export class SimulatedWorld {
       network: new SimulatedNetwork(this.#fabric, task),
       disk: new SimulatedDisk(this.#disk(machine), task),
       databases: new SimulatedDatabases(this.#database(machine), task),
-      memory: new SimulatedMemory(machine, held, () => this.#nextHandle++),
+      memory: new SimulatedMemory(kernel, task, held, () => this.#nextHandle++),
       threads: new SimulatedThreads({
         kernel,
         task,
