@@ -88,13 +88,18 @@ export class Allocation {
         this.#placement.took(region, bytes);
         return reply.address;
       }
-      if (reply.status !== Status.NoSpace && reply.status !== Status.Unavailable) {
-        throw failed('the memory node did not allocate', reply.status, reply.reason);
-      }
       if (reply.status === Status.NoSpace) this.#placement.isFull(region, bytes);
-      else lastStatus = reply.status;
+      else if (isElsewhere(reply.status)) lastStatus = await this.#lookAgain();
+      else throw failed('the memory node did not allocate', reply.status, reply.reason);
     }
     throw failed('no memory node has room', lastStatus);
+  }
+
+  /** The node does not have the region any more, or is away: another region may do. */
+  async #lookAgain(): Promise<Status> {
+    const { regions, runtime } = this.#parts;
+    await regions.refresh(runtime.clock.now() + LOOK_AGAIN_MS);
+    return Status.Unavailable;
   }
 
   #refuse(granting: Status, allocating: Status): never {
@@ -241,10 +246,10 @@ export class Allocation {
   ): Promise<MemrackError> {
     const { regions, runtime } = this.#parts;
     const { status } = reply;
-    if (status === Status.NotFound || status === Status.Unavailable || status === Status.Timeout) {
+    if (isElsewhere(status) || status === Status.Timeout) {
       await regions.refresh(runtime.clock.now() + LOOK_AGAIN_MS);
       if (regions.state(region) === 'lost') return failed(what, Status.DataLost);
-      if (status === Status.NotFound) return failed(what, Status.Unavailable);
+      if (status !== Status.Timeout) return failed(what, Status.Unavailable, reply.reason);
     }
     return failed(what, status, reply.reason);
   }
@@ -326,4 +331,14 @@ const LOOK_AGAIN_MS = 1000;
 function notTheStart(at: number, base: number): MemrackError {
   const remedy = `pass the start of the allocation, ${base}, as alloc gave it`;
   return new MemrackError('NotAllocated', `${at} lies within an allocation`, { remedy });
+}
+
+/** Answers that a change of the region's owner, or of the way to it, could explain. */
+function isElsewhere(status: Status): boolean {
+  return (
+    status === Status.NotFound ||
+    status === Status.Unavailable ||
+    status === Status.Stale ||
+    status === Status.Closed
+  );
 }

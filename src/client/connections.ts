@@ -21,6 +21,8 @@ export interface Connection {
   readonly link: Link;
   /** Operations that rely on a reservation at this node. */
   reservations: number;
+  /** Closed before the client itself was: whoever still has it asks for another. */
+  isClosed: boolean;
 }
 
 /** The end of an `unreserve` changes nothing for anybody: a lost connection gives back as well. */
@@ -40,8 +42,9 @@ export class Connections {
   to(nodeId: string, address: string): Connection {
     const known = this.#byNode.get(nodeId);
     if (known !== undefined && known.address === address) return known;
-    known?.link.close();
-    const made = { nodeId, address, link: this.#fabric.link(address), reservations: 0 };
+    if (known !== undefined) this.drop(known);
+    const link = this.#fabric.link(address);
+    const made = { nodeId, address, link, reservations: 0, isClosed: false };
     this.#byNode.set(nodeId, made);
     return made;
   }
@@ -51,6 +54,7 @@ export class Connections {
     if (this.#byNode.get(connection.nodeId) === connection) {
       this.#byNode.delete(connection.nodeId);
     }
+    connection.isClosed = true;
     connection.link.close();
   }
 

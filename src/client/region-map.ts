@@ -50,8 +50,8 @@ export class RegionMap {
 
   /** The way to a region whose owner and window are known and whose data is not lost. */
   ready(region: number): Route | undefined {
-    const known = this.#regions.get(region);
-    return known?.route?.window === undefined ? undefined : known.route;
+    const route = this.#regions.get(region)?.route;
+    return route?.window === undefined || route.connection.isClosed ? undefined : route;
   }
 
   state(region: number): RegionState | undefined {
@@ -60,7 +60,8 @@ export class RegionMap {
 
   /** The connection to the owner, also where no window is open; none to a lost one. */
   connection(region: number): Connection | undefined {
-    return this.#regions.get(region)?.route?.connection;
+    const connection = this.#regions.get(region)?.route?.connection;
+    return connection?.isClosed === true ? undefined : connection;
   }
 
   nodeId(region: number): string | undefined {
@@ -140,7 +141,7 @@ export class RegionMap {
 
   async #attempt(region: number, deadline: number): Promise<Status> {
     let known = this.#regions.get(region);
-    if (known === undefined) {
+    if (known === undefined || known.route?.connection.isClosed === true) {
       const status = await this.refresh(deadline);
       if (status !== Status.Ok) return status;
       known = this.#regions.get(region);

@@ -493,8 +493,12 @@ export class RemoteSpace {
       if (this.#regions.state(region) !== 'lost') continue;
       return this.#failure({ ...failed, status: Status.DataLost });
     }
-    // The node came back without the region, and what has become of it is not known yet.
-    if (failed.status === Status.NotFound || failed.status === Status.Stale) {
+    // What has become of the region is not known yet, or its node has a new connection by now.
+    if (
+      !this.#isClosed &&
+      failed.status !== Status.OutcomeUnknown &&
+      failed.status !== Status.Timeout
+    ) {
       return this.#failure({ ...failed, status: Status.Unavailable });
     }
     return this.#failure(failed);
