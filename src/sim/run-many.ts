@@ -24,6 +24,9 @@ export interface ManyResult {
   readonly next: number;
 }
 
+/** Also who wants to see all failures has seen enough then. */
+const FAILURES_MAX = 20;
+
 /** One seed in a hundred is run twice: the same seed must take the same course. */
 function isRepeated(seed: number): boolean {
   return hashText(`repeat ${seed}`) % 100 === 0;
@@ -41,7 +44,7 @@ export async function runMany(options: ManyOptions): Promise<ManyResult> {
     options.onVerdict?.(verdict, totals);
     if (verdict.failure === undefined) continue;
     failed.push(verdict);
-    if (options.keepGoing !== true) return { totals, failed, next: seed + 1 };
+    if (options.keepGoing !== true || failed.length === FAILURES_MAX) return { totals, failed, next: seed + 1 };
   }
   return { totals, failed, next: seed };
 }
