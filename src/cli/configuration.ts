@@ -127,9 +127,9 @@ export function configurationPage(): string {
   return `${[
     '# Configuration',
     '',
-    'A JSON file with any of these keys, named by `--config memrack.json`. A flag of the same name on',
-    'the command line wins over the file. An unknown key or a wrong value is refused before anything',
-    'starts, with exit code 2. This page is generated from `src/cli/configuration.ts`.',
+    'A JSON file with any of these keys, named by `--config memrack.json`. A flag of the same',
+    'name on the command line wins over the file. An unknown key or a wrong value is refused before',
+    'anything starts, with exit code 2. Generated from `src/cli/configuration.ts`.',
     '',
     '| key | default | meaning |',
     '|---|---|---|',

@@ -50,7 +50,8 @@ export function sizeFlag(name: string, text: string): number {
 export function countFlag(name: string, text: string, least: number, most: number): number {
   const count = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (count >= least && count <= most) return count;
-  const problem = `--${name}: ${JSON.stringify(text)} is not a whole number from ${least} to ${most}`;
+  const allowed = `a whole number from ${least} to ${most}`;
+  const problem = `--${name}: ${JSON.stringify(text)} is not ${allowed}`;
   throw new ConfigError('command line', [problem]);
 }
 

@@ -7,8 +7,8 @@ import { complain } from './exit.js';
 export function warnIfPublic(listen: string): void {
   if (/^(127\.|localhost$|\[?::1\]?$)/.test(listen)) return;
   complain(
-    `warning: listening on ${listen}: this version has no authentication, so whoever reaches that ` +
-      'address can read and change all memory of the rack; keep it within a trusted network',
+    `warning: listening on ${listen}: this version has no authentication: whoever reaches it ` +
+      'can read and change all memory of the rack; keep it within a trusted network',
   );
 }
 

@@ -88,7 +88,7 @@ export function badName(what: string, value: unknown): MemrackError | undefined 
     /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(value) &&
     utf8Length(value) <= NAME_BYTES_MAX;
   if (good) return undefined;
-  const remedy = `use 1 to ${NAME_BYTES_MAX} of A-Z a-z 0-9 . _ -, beginning with a letter or digit`;
+  const remedy = `use 1 to ${NAME_BYTES_MAX} of A-Z a-z 0-9 . _ -, a letter or digit first`;
   return invalid(`${show(value)} cannot be the name of a ${what}`, remedy);
 }
 

@@ -336,7 +336,7 @@ describe('failures', () => {
     expect(await code(space.write(at, bytesOf(3 * PAGE)))).toBe('DataLost');
   });
 
-  test('with the controller away known regions serve, unknown ones wait until the deadline', async () => {
+  test('without the controller known regions serve, others wait until the deadline', async () => {
     const { space, rack } = openSpace();
     const at = await space.alloc(PAGE);
     await space.read(at, 1);

@@ -39,7 +39,7 @@ test('--once verifies every file and leaves nothing behind', async () => {
   expect(readdirSync(folder).length).toBe(31);
 });
 
-test('without --once it stays up, with the files to look at, until it is asked to end', async () => {
+test('without --once it stays up with the files in it, until it is asked to end', async () => {
   const args = [START, '--port', '0', '--files', folder];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
