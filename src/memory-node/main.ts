@@ -98,7 +98,8 @@ class RunningNode implements RunningRole {
   #slowPathEnded(reason: string): void {
     if (this.#stopped !== undefined) return;
     this.#runtime.log.write('error', `the slow path has ended: ${reason}`, {});
-    this.#runtime.processes.exit(EXIT_SLOW_PATH_ENDED);
+    // Not from within a promise: `exit` may throw.
+    this.#runtime.timers.soon(() => this.#runtime.processes.exit(EXIT_SLOW_PATH_ENDED));
   }
 
   stop(): Promise<void> {

@@ -2,7 +2,9 @@ import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import type { CompletionSink, Window } from '../fabric/link.js';
+import { sleep } from '../runtime/clock.js';
 import { type SimulatedProcess, SimulatedWorld } from '../runtime/simulated/world.js';
+import type { ThreadMain } from '../runtime/threads.js';
 import { REGION_BYTES } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import type { SupervisorConfig } from './config.js';
@@ -43,12 +45,12 @@ class Rack {
   readonly controller: ReturnType<typeof fakeController>;
   supervisor: SimulatedProcess | undefined;
 
-  constructor(seed: number, roles: object = {}) {
+  constructor(seed: number, roles: object = {}, slowPath: ThreadMain = slowPathThread) {
     this.world = new SimulatedWorld({
       seed,
       immediate: setImmediate,
       roles: { supervisor: supervisorMain, [MEMORY_NODE_ROLE]: memoryNodeMain, ...roles },
-      threads: { [SLOW_PATH_THREAD]: slowPathThread },
+      threads: { [SLOW_PATH_THREAD]: slowPath },
     });
     this.client = createEndpoint(this.world.program(this.world.machine('c'), 'client').runtime);
     const controller = this.world.program(this.world.machine('b'), 'controller');
@@ -163,6 +165,38 @@ test('a process that cannot run is given up, with its reason', async () => {
     await rack.until(() => rack.supervisor?.alive === false, 600_000);
     expect(rack.supervisor?.exit?.reason).toContain(reason);
   }
+});
+
+test('a slow path that dies takes its process along, and a new one goes on', async () => {
+  let starts = 0;
+  const dying: ThreadMain = (runtime, start) => {
+    starts += 1;
+    const main = slowPathThread(runtime, start);
+    if (starts > 1) return main;
+    return Promise.race([
+      main,
+      sleep(runtime.timers, 500).then(() => Promise.reject(new Error('x'))),
+    ]);
+  };
+  const rack = await new Rack(11, {}, dying).start();
+  await rack.until(() => rack.controller.joins.length === 2);
+  expect(rack.controller.joins.map((join) => join.incarnation)).toEqual([1, 2]);
+  expect(starts).toBe(2);
+});
+
+test('memory that is damaged is given up, and the controller is told so', async () => {
+  const rack = await new Rack(12).start();
+  await rack.until(() => rack.supervisor?.running !== undefined);
+  const { runtime } = rack.supervisor ?? {};
+  const { memoryId } = rack.ready;
+  const table = runtime?.memory.adopt(3);
+  expect(table?.name).toContain('table');
+  table?.map(0, 4096).words.fill(0x5a5a5a5a, 0, 8);
+  const { node } = rack;
+  if (node !== undefined) rack.world.kill(node);
+  await rack.until(() => rack.supervisor?.alive === false);
+  expect(rack.controller.ended).toEqual([memoryId]);
+  expect(rack.supervisor?.exit?.code).toBe(1);
 });
 
 test('too little memory is said before anything is started', async () => {

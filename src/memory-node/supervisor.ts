@@ -196,7 +196,9 @@ class Supervisor implements RunningRole {
   /** The memory goes with this process, so the controller is told first, if it can be. */
   #giveUp(error: Error): void {
     this.#log('error', `memory node ${this.#config.id} is given up: ${error.message}`, {});
-    void this.#sayFarewell().then(() => this.#runtime.processes.exit(EXIT_GAVE_UP));
+    const { timers, processes } = this.#runtime;
+    // Not from within a promise: `exit` may throw.
+    void this.#sayFarewell().then(() => timers.soon(() => processes.exit(EXIT_GAVE_UP)));
   }
 
   async #sayFarewell(): Promise<void> {
