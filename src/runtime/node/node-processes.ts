@@ -14,6 +14,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { assert } from '../../base/assert.js';
 import type { MemoryHandle } from '../memory.js';
 import type { Child, Exit, Processes, SpawnOptions } from '../processes.js';
+import { hasEnded, identityOf } from './process-identity.js';
 import { descriptorOf, MEMORY_VARIABLE } from './node-memory.js';
 
 /** Names, in a child's environment, the process that must be its parent. */
@@ -33,6 +34,7 @@ interface ReadyMessage {
 
 export class NodeProcesses implements Processes {
   readonly pid = process.pid;
+  readonly identity = identityOf(process.pid) ?? '';
   readonly #entry: string | undefined;
 
   /** `entry` is the file that calls `runRole`. */
@@ -56,6 +58,10 @@ export class NodeProcesses implements Processes {
     // A child that has ended already is told of by `exited`.
     child.send(message, () => {});
     return new NodeChild(child, options.role);
+  }
+
+  hasEnded(identity: string): boolean {
+    return hasEnded(identity);
   }
 
   ready(message: unknown): void {

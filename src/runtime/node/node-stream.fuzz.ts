@@ -133,6 +133,7 @@ test.each([
   ['polling', true, 'tcp'],
   ['polling', true, 'unix'],
   ['libuv alone', false, 'tcp'],
+  ['libuv alone', false, 'unix'],
 ])('%s over %s %s', async (_name, poll, kind) => {
   const prng = new Prng(SEED);
   const folder = mkdtempSync(join(tmpdir(), 'memrack-fuzz-'));

@@ -199,7 +199,7 @@ export class NodeStream implements Stream, Polled {
 
   /** Polled by epoll from now on, which tells of input only; so libuv waits for room to write. */
   crowded(): void {
-    if (this.#blocked && this.#lent === 0) this.#lend();
+    if (this.#blocked) this.#lend();
   }
 
   /** Whether the descriptor is still ours: libuv closes it before it tells. */
@@ -353,7 +353,7 @@ export class NodeStream implements Stream, Polled {
 
   /** Lets libuv write a piece, when it can be written; then goes on by FFI. */
   #lend(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#lent > 0) return;
     const pending = this.#tail - this.#head;
     const bytes = this.#handle === undefined ? pending : Math.min(pending, WAIT_PIECE_BYTES);
     const piece = Buffer.from(this.output.bytes.subarray(this.#head, this.#head + bytes));

@@ -107,7 +107,7 @@ export class Poller {
       if (!this.#awake && !this.#affordable(now)) return;
       stream.hot = true;
       this.#hot.push(stream);
-      if (this.#hot.length > DIRECT_STREAMS_MAX) this.#registerHot();
+      if (this.crowded) this.#crowd();
     }
     this.#wake(now);
   }
@@ -263,17 +263,23 @@ export class Poller {
     return moved;
   }
 
-  #registerHot(): void {
+  /** The hot stream that came last is one too many: it, or all, are polled by epoll from now on. */
+  #crowd(): void {
     if (this.#epoll < 0) this.#epoll = epollCreate(EPOLL_CLOEXEC);
-    for (const stream of this.#hot) {
-      if (stream.registered) continue;
-      this.#change[0] = EPOLLIN;
-      this.#change[EVENT_FD_WORD] = stream.fd;
-      epollControl(this.#epoll, EPOLL_CTL_ADD, stream.fd, this.#changeAddress);
-      stream.registered = true;
-      this.#byFd[stream.fd] = stream;
+    const first = this.#hot.length === DIRECT_STREAMS_MAX + 1 ? 0 : this.#hot.length - 1;
+    for (const stream of this.#hot.slice(first)) {
+      this.#register(stream);
       stream.crowded();
     }
+  }
+
+  #register(stream: Polled): void {
+    if (stream.registered) return;
+    stream.registered = true;
+    this.#change[0] = EPOLLIN;
+    this.#change[EVENT_FD_WORD] = stream.fd;
+    epollControl(this.#epoll, EPOLL_CTL_ADD, stream.fd, this.#changeAddress);
+    this.#byFd[stream.fd] = stream;
   }
 
   #unregister(stream: Polled): void {
