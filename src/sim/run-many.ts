@@ -44,7 +44,8 @@ export async function runMany(options: ManyOptions): Promise<ManyResult> {
     options.onVerdict?.(verdict, totals);
     if (verdict.failure === undefined) continue;
     failed.push(verdict);
-    if (options.keepGoing !== true || failed.length === FAILURES_MAX) return { totals, failed, next: seed + 1 };
+    if (options.keepGoing !== true || failed.length === FAILURES_MAX)
+      return { totals, failed, next: seed + 1 };
   }
   return { totals, failed, next: seed };
 }

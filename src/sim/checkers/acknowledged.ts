@@ -32,9 +32,10 @@ export function judgeKeeping(
 ): Complaint | undefined {
   const { name, lastServed, firstCalledLost } = allocation;
   const own = ends.filter((end) => end.node === region.node);
-  // Told only after the end, the allocation may have been made before or after it.
-  const mustBeLost = own.some((end) => end.at > allocation.returnedAt);
-  const end = own.find((one) => one.goneAt > allocation.calledAt);
+  const certain = own.find((end) => end.at > allocation.returnedAt);
+  const mustBeLost = certain !== undefined;
+  // An end between call and answer may have come before the allocation was made, or after it.
+  const end = certain ?? own.find((one) => one.goneAt > allocation.calledAt);
   if (region.isLost && end === undefined) {
     return { kind: 'lost-by-mistake', text: `${name} is called lost, but ${region.node} lived on` };
   }
