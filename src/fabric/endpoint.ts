@@ -13,7 +13,8 @@ import { createCounters, type FabricCounters } from './counters.js';
 import type { Link, Peer } from './link.js';
 import type { CallHandler, DataHandler } from './serve.js';
 import { type Serving, Session } from './session.js';
-import { type Asking, TcpLink } from './tcp-link.js';
+import { TcpLink } from './tcp-link.js';
+import type { Asking } from './transport.js';
 
 export interface EndpointOptions {
   /** Random, of this process; drawn when missing. */

@@ -1,112 +1,27 @@
 /**
- * A link over streams (tcp and unix sockets): the verbs of `link.ts`, over one connection at a
- * time, made again when it is lost.
- *
- *   idle --> connecting --hello--> (renewing windows) --> open
- *    ^            \__________________ lost ________________/
- *    |                                 v
- *    +-- nothing is waited for --- backing off --> connecting
- *
- * Operations stand in one ring, in the order in which they were started. They are gathered and
- * sent once per turn; replies come in the same order. What was sent over a lost connection is
- * settled by `reconcile.ts`.
+ * A link over streams (tcp and unix sockets): the verbs of `link.ts`, each of which is one place
+ * in the ring of the link's transport.
  */
 
 import { assert } from '../base/assert.js';
-import { isStatus, type Outcome, Status } from '../base/status.js';
-import type { Timer } from '../runtime/clock.js';
-import type { Bytes } from '../runtime/network.js';
-import type { Runtime } from '../runtime/runtime.js';
-import {
-  messageExtra,
-  messageLength,
-  messageSequence,
-  messageStatus,
-  messageType,
-} from '../wire/frame.js';
-import {
-  IN_FLIGHT_MAX,
-  MESSAGE_HEADER_BYTES,
-  PIECE_BYTES_MAX,
-  QUEUE_MAX,
-  RECONNECT_MS_MAX,
-  RECONNECT_MS_MIN,
-  SILENCE_MS,
-} from '../wire/limits.js';
+import { Status } from '../base/status.js';
+import { PIECE_BYTES_MAX } from '../wire/limits.js';
 import { type CallType, isCallType, MessageType, Right } from '../wire/messages.js';
 import type { Reply, Request } from '../wire/messages.js';
 import { encodeRequest } from './call-codec.js';
 import { CallSink } from './call-sink.js';
-import { Connection, type ConnectionUser, type HelloAnswer } from './connection.js';
-import type { FabricCounters } from './counters.js';
 import type { CompletionSink, Link, Window } from './link.js';
-import { DROPPED, OperationRing, SENT, WAITING } from './operation-ring.js';
-import { reconcile, type Settled } from './reconcile.js';
-import { appendRequest, outcomeOf, requestBodyBytes, statusUnanswered } from './verbs.js';
-import { WINDOW_GONE, WindowRenewal } from './window-renewal.js';
+import { type Asking, Transport } from './transport.js';
 
-/** What all links of one endpoint share. */
-export interface Asking {
-  readonly runtime: Runtime;
-  readonly counters: FabricCounters;
-  readonly client: number;
-  /** Rises with every connection that this endpoint makes, to whomever. */
-  nextConnection(): number;
-}
-
-/** How often deadlines and silence are looked at while anything is outstanding. */
-const TICK_MS = 20;
-
-type State = 'idle' | 'backing off' | 'connecting' | 'renewing' | 'open' | 'closed';
-
-/** An operation that never came into the ring. */
-interface Refusal {
-  readonly sink: CompletionSink;
-  readonly token: number;
-  readonly status: Status;
-}
-
-export class TcpLink implements Link, ConnectionUser {
-  readonly address: string;
-  lastLoss = '';
+export class TcpLink implements Link {
   readonly #asking: Asking;
-  readonly #runtime: Runtime;
-  readonly #counters: FabricCounters;
-  readonly #onClose: () => void;
-  readonly #ring = new OperationRing();
-  readonly #windows = new Map<number, Window>();
-  readonly #pump = (): void => this.#pumpNow();
-  #state: State = 'idle';
-  #isPumpDue = false;
-  #refused: Refusal[] = [];
-  #connection: Connection | undefined;
-  #renewal: WindowRenewal | undefined;
-  #tick: Timer | undefined;
-  #retry: Timer | undefined;
-  /** Connections in a row that brought no reply; the wait before the next grows with it. */
-  #failures = 0;
-  /** Operations that nobody has been told about. */
-  #live = 0;
-  #inFlight = 0;
-  #inFlightMax = IN_FLIGHT_MAX;
-  #nextSequence = 1;
-  #earliestDeadline = Number.POSITIVE_INFINITY;
-  /** When something last arrived, or when waiting for it began. */
-  #heardAt = 0;
-  /** The last connection whose hello was answered: what the next hello asks about. */
-  #previous = 0;
-  #acknowledged = 0;
-  #instance = 0;
+  readonly #transport: Transport;
 
+  /** `onClose` is told once, when the link is closed on this side. */
   constructor(asking: Asking, address: string, onClose: () => void) {
-    this.address = address;
     this.#asking = asking;
-    this.#runtime = asking.runtime;
-    this.#counters = asking.counters;
-    this.#onClose = onClose;
+    this.#transport = new Transport(asking, address, onClose);
   }
-
-  // ----------------------------------------------------------------------------------- verbs
 
   read(
     window: Window,
@@ -119,7 +34,7 @@ export class TcpLink implements Link, ConnectionUser {
     deadline: number,
   ): void {
     assert(bytes <= PIECE_BYTES_MAX && intoStart + bytes <= into.length, 'a read out of bounds');
-    const place = this.#add(MessageType.Read, sink, token, deadline);
+    const place = this.#transport.add(MessageType.Read, sink, token, deadline);
     if (place >= 0) this.#aim(place, window, address, bytes, into, intoStart);
   }
 
@@ -134,7 +49,7 @@ export class TcpLink implements Link, ConnectionUser {
     deadline: number,
   ): void {
     assert(bytes <= PIECE_BYTES_MAX && fromStart + bytes <= from.length, 'a write out of bounds');
-    const place = this.#add(MessageType.Write, sink, token, deadline);
+    const place = this.#transport.add(MessageType.Write, sink, token, deadline);
     if (place >= 0) this.#aim(place, window, address, bytes, from, fromStart);
   }
 
@@ -149,10 +64,10 @@ export class TcpLink implements Link, ConnectionUser {
     token: number,
     deadline: number,
   ): void {
-    const place = this.#add(MessageType.CompareAndSwap, sink, token, deadline);
+    const place = this.#transport.add(MessageType.CompareAndSwap, sink, token, deadline);
     if (place < 0) return;
     this.#aim(place, window, address, 8, undefined, 0);
-    const { operands } = this.#ring;
+    const { operands } = this.#transport.ring;
     operands[place * 4] = expectedLow;
     operands[place * 4 + 1] = expectedHigh;
     operands[place * 4 + 2] = desiredLow;
@@ -168,11 +83,11 @@ export class TcpLink implements Link, ConnectionUser {
     token: number,
     deadline: number,
   ): void {
-    const place = this.#add(MessageType.FetchAndAdd, sink, token, deadline);
+    const place = this.#transport.add(MessageType.FetchAndAdd, sink, token, deadline);
     if (place < 0) return;
     this.#aim(place, window, address, 8, undefined, 0);
-    this.#ring.operands[place * 4] = deltaLow;
-    this.#ring.operands[place * 4 + 1] = deltaHigh;
+    this.#transport.ring.operands[place * 4] = deltaLow;
+    this.#transport.ring.operands[place * 4 + 1] = deltaHigh;
   }
 
   reserve(
@@ -183,32 +98,32 @@ export class TcpLink implements Link, ConnectionUser {
     token: number,
     deadline: number,
   ): void {
-    const place = this.#add(MessageType.Reserve, sink, token, deadline);
+    const place = this.#transport.add(MessageType.Reserve, sink, token, deadline);
     if (place >= 0) this.#aim(place, window, address, bytes, undefined, 0);
   }
 
   unreserve(sink: CompletionSink, token: number, deadline: number): void {
-    this.#add(MessageType.Unreserve, sink, token, deadline);
+    this.#transport.add(MessageType.Unreserve, sink, token, deadline);
   }
 
   fence(sink: CompletionSink, token: number, deadline: number): void {
-    this.#add(MessageType.Fence, sink, token, deadline);
+    this.#transport.add(MessageType.Fence, sink, token, deadline);
   }
 
   call<T extends MessageType>(type: T, request: Request<T>, timeoutMs: number): Promise<Reply<T>> {
     assert(isCallType(type), 'data messages are verbs, not calls');
     const body = encodeRequest(type, request as Request<CallType>);
     return new Promise((resolve) => {
-      const sink = new CallSink(type, this, resolve as (reply: Reply<CallType>) => void);
+      const sink = new CallSink(type, this.#transport, resolve as (reply: Reply<CallType>) => void);
       if (typeof body === 'string') {
         sink.refused(Status.Invalid, body);
         return;
       }
-      const deadline = this.#runtime.clock.now() + timeoutMs;
-      const place = this.#add(type, sink, 0, deadline);
+      const deadline = this.#asking.runtime.clock.now() + timeoutMs;
+      const place = this.#transport.add(type, sink, 0, deadline);
       if (place < 0) return;
-      this.#ring.buffer[place] = body;
-      this.#ring.bytes[place] = body.length;
+      this.#transport.ring.buffer[place] = body;
+      this.#transport.ring.bytes[place] = body.length;
     });
   }
 
@@ -216,52 +131,17 @@ export class TcpLink implements Link, ConnectionUser {
     const rights = Right.READ | Right.WRITE;
     const reply = await this.call(MessageType.OpenWindow, { space, rights }, timeoutMs);
     if (reply.status !== Status.Ok) return reply.status;
-    const known = this.#windows.get(space);
+    const known = this.#transport.windows.get(space);
     const window: Window = known ?? { space, id: reply.window, epoch: reply.epoch };
     window.id = reply.window;
     window.epoch = reply.epoch;
-    this.#windows.set(space, window);
+    this.#transport.windows.set(space, window);
     return window;
   }
 
   /** Ends everything: what waits is told `Closed`, soon. */
   close(): void {
-    if (this.#state === 'closed') return;
-    const connection = this.#state === 'open' ? this.#connection : undefined;
-    if (connection?.writer?.room(0) === true) {
-      connection.writer.append(MessageType.Goodbye, 0, this.#nextSequence, 0, 0);
-      connection.flush();
-    }
-    this.#state = 'closed';
-    this.#tick?.cancel();
-    this.#retry?.cancel();
-    const last = this.#connection;
-    this.#connection = undefined;
-    last?.close('the link was closed');
-    this.#schedule();
-    this.#onClose();
-  }
-
-  // -------------------------------------------------------------------------------- starting
-
-  /** The place of a new operation, or -1: refused, and its sink is told soon. */
-  #add(type: number, sink: CompletionSink, token: number, deadline: number): number {
-    const ring = this.#ring;
-    if (this.#state === 'closed' || ring.waiting >= QUEUE_MAX) {
-      const status = this.#state === 'closed' ? Status.Closed : Status.Busy;
-      this.#refused.push({ sink, token, status });
-      this.#schedule();
-      return -1;
-    }
-    const place = ring.push();
-    ring.type[place] = type;
-    ring.sink[place] = sink;
-    ring.token[place] = token;
-    ring.deadline[place] = deadline;
-    if (deadline < this.#earliestDeadline) this.#earliestDeadline = deadline;
-    this.#live++;
-    this.#schedule();
-    return place;
+    this.#transport.close();
   }
 
   #aim(
@@ -272,399 +152,11 @@ export class TcpLink implements Link, ConnectionUser {
     buffer: Uint8Array | undefined,
     start: number,
   ): void {
-    const ring = this.#ring;
+    const { ring } = this.#transport;
     ring.window[place] = window;
     ring.address[place] = address;
     ring.bytes[place] = bytes;
     ring.buffer[place] = buffer;
     ring.start[place] = start;
   }
-
-  #schedule(): void {
-    if (this.#isPumpDue) return;
-    this.#isPumpDue = true;
-    this.#runtime.timers.soon(this.#pump);
-  }
-
-  /** Once per turn: tells refusals, and sends what waits, as far as it may. */
-  #pumpNow(): void {
-    this.#isPumpDue = false;
-    if (this.#refused.length > 0) this.#tellRefused();
-    if (this.#state === 'closed') this.#endAll();
-    else if (this.#state === 'open') this.#send();
-    else if (this.#state === 'idle' && this.#live > 0) this.#connect();
-    if (this.#live > 0) this.#keepTicking();
-  }
-
-  #send(): void {
-    const connection = this.#connection;
-    const writer = connection?.writer;
-    if (connection === undefined || writer === undefined) return;
-    const ring = this.#ring;
-    const { copy } = this.#runtime.memory;
-    const wasQuiet = this.#inFlight === 0;
-    const first = this.#nextSequence;
-    while (ring.sent < ring.tail && this.#inFlight < this.#inFlightMax) {
-      const place = ring.place(ring.sent);
-      if (ring.state[place] === DROPPED) {
-        ring.sent++;
-        continue;
-      }
-      if (ring.window[place]?.id === WINDOW_GONE) {
-        ring.state[place] = DROPPED;
-        this.#tell(place, Status.Stale, 0, 0);
-        continue;
-      }
-      if (!writer.room(requestBodyBytes(ring, place))) break;
-      appendRequest(writer, ring, place, this.#nextSequence, copy);
-      ring.sequence[place] = this.#nextSequence;
-      ring.state[place] = SENT;
-      this.#nextSequence = (this.#nextSequence + 1) >>> 0;
-      this.#inFlight++;
-      ring.sent++;
-    }
-    ring.skipDropped();
-    this.#counters.operationsSent += (this.#nextSequence - first) | 0;
-    if (wasQuiet && this.#inFlight > 0) this.#heardAt = this.#runtime.clock.now();
-    connection.flush();
-    if (this.#inFlight > 0) connection.expect(true);
-  }
-
-  // -------------------------------------------------------------------------------- telling
-
-  /** Ends the operation in `place` for its sink; a sent one may still wait for its reply. */
-  #tell(place: number, status: Status, low: number, high: number): void {
-    const ring = this.#ring;
-    const sink = ring.sink[place];
-    if (sink === undefined) return;
-    const token = ring.token[place] as number;
-    ring.sink[place] = undefined;
-    ring.buffer[place] = undefined;
-    this.#live--;
-    const outcome: Outcome = outcomeOf(status);
-    if (outcome === 'unknown') this.#counters.outcomesUnknown++;
-    sink.completed(token, status, outcome, low, high);
-  }
-
-  #tellRefused(): void {
-    const refused = this.#refused;
-    this.#refused = [];
-    for (const { sink, token, status } of refused) {
-      sink.completed(token, status, 'notApplied', 0, 0);
-    }
-  }
-
-  /** After `close`: everything ends. */
-  #endAll(): void {
-    const ring = this.#ring;
-    while (ring.head < ring.tail) {
-      const place = ring.place(ring.head);
-      const isUnknown =
-        ring.state[place] === SENT &&
-        statusUnanswered(ring.type[place] as number) === Status.OutcomeUnknown;
-      ring.head++;
-      ring.sent = Math.max(ring.sent, ring.head);
-      this.#tell(place, isUnknown ? Status.OutcomeUnknown : Status.Closed, 0, 0);
-      ring.clear(place);
-    }
-  }
-
-  // -------------------------------------------------------------------------------- replies
-
-  replied(connection: Connection, input: Bytes, at: number): boolean {
-    this.#failures = 0;
-    if (this.#renewal !== undefined) return this.#renewed(connection, input, at);
-    const ring = this.#ring;
-    ring.skipDropped();
-    const place = ring.place(ring.head);
-    const isDue = ring.head < ring.sent && ring.state[place] === SENT;
-    if (!isDue || ring.sequence[place] !== messageSequence(input, at)) {
-      return connection.malformed('sequence');
-    }
-    if (ring.type[place] !== messageType(input, at)) return connection.malformed('message');
-    const status = messageStatus(input, at);
-    if (!isStatus(status)) return connection.malformed('message');
-    const sink = ring.sink[place];
-    const isCall = sink instanceof CallSink;
-    if (!isCall && !isReplyForm(ring, place, status, input, at))
-      return connection.malformed('body');
-    this.#acknowledged = ring.sequence[place];
-    this.#inFlight--;
-    const bodyAt = at + MESSAGE_HEADER_BYTES;
-    ring.head++;
-    if (sink === undefined) {
-      ring.clear(place);
-    } else if (isCall) {
-      this.#live--;
-      ring.clear(place);
-      if (!sink.answered(status, input, bodyAt, at + messageLength(input, at))) {
-        return connection.malformed('body');
-      }
-    } else {
-      this.#answer(place, status, input, at);
-    }
-    return true;
-  }
-
-  /** Tells the sink of a data operation what its reply says. */
-  #answer(place: number, status: Status, input: Bytes, at: number): void {
-    const ring = this.#ring;
-    const type = ring.type[place] as number;
-    const bodyAt = at + MESSAGE_HEADER_BYTES;
-    const buffer = ring.buffer[place];
-    let low = 0;
-    let high = 0;
-    if (status === Status.Ok) {
-      if (type === MessageType.Read && buffer !== undefined) {
-        const bytes = ring.bytes[place] as number;
-        this.#runtime.memory.copy(buffer, ring.start[place] as number, input.bytes, bodyAt, bytes);
-      } else if (type === MessageType.Reserve) {
-        low = messageExtra(input, at);
-      } else if (type === MessageType.CompareAndSwap || type === MessageType.FetchAndAdd) {
-        low = (input.words[bodyAt >> 2] as number) >>> 0;
-        high = (input.words[(bodyAt >> 2) + 1] as number) >>> 0;
-      }
-    }
-    ring.window[place] = undefined;
-    this.#tell(place, status, low, high);
-  }
-
-  batchDone(connection: Connection): void {
-    if (connection !== this.#connection) return;
-    this.#heardAt = this.#runtime.clock.now();
-    if (this.#inFlight === 0 && this.#renewal === undefined) connection.expect(false);
-    if (this.#ring.waiting > 0) this.#schedule();
-  }
-
-  drained(connection: Connection): void {
-    if (connection === this.#connection) this.#schedule();
-  }
-
-  // ------------------------------------------------------------------------------ connecting
-
-  #connect(): void {
-    this.#state = 'connecting';
-    this.#heardAt = this.#runtime.clock.now();
-    const introduction = {
-      client: this.#asking.client,
-      connection: this.#asking.nextConnection(),
-      previous: this.#previous,
-      acknowledged: this.#acknowledged,
-      instance: this.#instance,
-    };
-    const connection = new Connection(this.#runtime, this.#counters, this, introduction);
-    this.#connection = connection;
-    connection.connect(this.address);
-    this.#keepTicking();
-  }
-
-  greeted(connection: Connection, answer: HelloAnswer): void {
-    this.#counters.connectionsMade++;
-    this.lastLoss = '';
-    const isKnown = answer.recordKnown === 1;
-    const isReturn = this.#previous !== 0;
-    const areWindowsOld = isReturn && (!isKnown || answer.instance !== this.#instance);
-    const settled = reconcile(this.#ring, { ...answer, isKnown });
-    this.#inFlight = 0;
-    this.#inFlightMax = Math.min(IN_FLIGHT_MAX, Math.max(1, answer.inFlightMax));
-    this.#previous = connection.number;
-    // The hello itself was the first request of this connection.
-    this.#acknowledged = 1;
-    this.#nextSequence = 2;
-    this.#instance = answer.instance;
-    if (areWindowsOld && this.#windows.size > 0) {
-      this.#state = 'renewing';
-      this.#renewal = new WindowRenewal([...this.#windows.values()], this.#nextSequence);
-      this.#sendRenewals(connection);
-    } else {
-      this.#state = 'open';
-    }
-    this.#counters.operationsResent += this.#countResent();
-    this.#tellSettled(settled);
-    this.#schedule();
-  }
-
-  #countResent(): number {
-    const ring = this.#ring;
-    let count = 0;
-    for (let position = ring.head; position < ring.tail; position++) {
-      const place = ring.place(position);
-      if (ring.state[place] === WAITING && ring.sequence[place] !== 0) count++;
-    }
-    return count;
-  }
-
-  #tellSettled(settled: readonly Settled[]): void {
-    const ring = this.#ring;
-    for (const { position, status, result } of settled) {
-      if (this.#isClosed()) return;
-      const place = ring.place(position);
-      const sink = ring.sink[place];
-      if (result === undefined || !isStatus(result.status)) {
-        this.#tell(place, status, 0, 0);
-        continue;
-      }
-      this.#counters.operationsRecovered++;
-      if (!(sink instanceof CallSink)) {
-        this.#tell(place, result.status, result.low, result.high);
-      } else if (result.bodyKept === 0) {
-        this.#tell(place, Status.OutcomeUnknown, 0, 0);
-      } else {
-        this.#live--;
-        ring.clear(place);
-        sink.recovered(result.status, result.body);
-      }
-    }
-    ring.skipDropped();
-  }
-
-  #sendRenewals(connection: Connection): void {
-    const { writer } = connection;
-    if (writer === undefined || this.#renewal === undefined) return;
-    this.#nextSequence = this.#renewal.send(writer);
-    connection.flush();
-    connection.expect(true);
-  }
-
-  #renewed(connection: Connection, input: Bytes, at: number): boolean {
-    const renewal = this.#renewal;
-    if (renewal === undefined) return false;
-    if (!renewal.take(input, at)) return connection.malformed('message');
-    this.#acknowledged = messageSequence(input, at);
-    this.#counters.windowsRenewed++;
-    if (renewal.isDone) {
-      this.#renewal = undefined;
-      this.#state = 'open';
-      this.#schedule();
-    } else {
-      this.#sendRenewals(connection);
-    }
-    return true;
-  }
-
-  rejected(_connection: Connection): void {
-    this.#endWaiting(Status.Unsupported);
-  }
-
-  lost(connection: Connection, reason: string): void {
-    if (connection !== this.#connection) return;
-    const wasMade = this.#state === 'open' || this.#state === 'renewing';
-    if (wasMade) this.#counters.connectionsLost++;
-    else this.#counters.connectsFailed++;
-    this.#connection = undefined;
-    this.#renewal = undefined;
-    this.lastLoss = reason;
-    if (this.#live === 0) {
-      this.#forgetTold();
-      this.#state = 'idle';
-      return;
-    }
-    this.#state = 'backing off';
-    const ceiling = Math.min(RECONNECT_MS_MAX, RECONNECT_MS_MIN * 2 ** this.#failures);
-    this.#failures++;
-    const delay = ceiling * (0.5 + this.#runtime.entropy.fraction() / 2);
-    this.#runtime.log.write('debug', 'connection lost', { remote: this.address, reason });
-    this.#retry = this.#runtime.timers.after(delay, () => {
-      if (this.#state === 'backing off') this.#connect();
-    });
-  }
-
-  // ------------------------------------------------------------------------------- deadlines
-
-  #keepTicking(): void {
-    if (this.#tick !== undefined || this.#state === 'closed') return;
-    this.#tick = this.#runtime.timers.after(TICK_MS, () => {
-      this.#tick = undefined;
-      this.#onTick();
-    });
-  }
-
-  #onTick(): void {
-    const now = this.#runtime.clock.now();
-    if (now >= this.#earliestDeadline) this.#expire(now);
-    if (this.#isClosed()) return;
-    const isWaiting =
-      this.#inFlight > 0 || this.#state === 'renewing' || this.#state === 'connecting';
-    if (isWaiting && now - this.#heardAt > SILENCE_MS) {
-      this.#counters.silences++;
-      this.#connection?.close('nothing was answered for too long');
-    }
-    if (this.#live > 0 || isWaiting) this.#keepTicking();
-  }
-
-  /** As a method, because a sink that was told may have closed the link. */
-  #isClosed(): boolean {
-    return this.#state === 'closed';
-  }
-
-  #expire(now: number): void {
-    const ring = this.#ring;
-    this.#earliestDeadline = Number.POSITIVE_INFINITY;
-    for (let position = ring.head; position < ring.tail; position++) {
-      if (this.#isClosed()) return;
-      const place = ring.place(position);
-      if (ring.sink[place] === undefined) continue;
-      const deadline = ring.deadline[place] as number;
-      if (deadline > now) {
-        if (deadline < this.#earliestDeadline) this.#earliestDeadline = deadline;
-        continue;
-      }
-      this.#counters.deadlinesPassed++;
-      if (ring.state[place] === SENT) {
-        this.#tell(place, statusUnanswered(ring.type[place] as number), 0, 0);
-      } else {
-        ring.state[place] = DROPPED;
-        this.#tell(place, Status.Unavailable, 0, 0);
-      }
-    }
-    ring.skipDropped();
-    if (this.#live === 0 && this.#state === 'backing off') {
-      this.#retry?.cancel();
-      this.#forgetTold();
-      this.#state = 'idle';
-    }
-  }
-
-  /** Ends what waits and was never sent; a sent one stays until its outcome is known. */
-  #endWaiting(status: Status): void {
-    const ring = this.#ring;
-    for (let position = ring.sent; position < ring.tail; position++) {
-      const place = ring.place(position);
-      ring.state[place] = DROPPED;
-      this.#tell(place, status, 0, 0);
-    }
-    ring.skipDropped();
-  }
-
-  /** With no connection and nobody waiting, what is in the ring has been told. */
-  #forgetTold(): void {
-    const ring = this.#ring;
-    for (let position = ring.head; position < ring.tail; position++) {
-      ring.clear(ring.place(position));
-    }
-    ring.head = ring.tail;
-    ring.sent = ring.tail;
-    this.#inFlight = 0;
-  }
-}
-
-/** Whether the reply to a data operation is as long as its status and type say. */
-function isReplyForm(
-  ring: OperationRing,
-  place: number,
-  status: number,
-  input: Bytes,
-  at: number,
-): boolean {
-  const body = messageLength(input, at) - MESSAGE_HEADER_BYTES;
-  const type = ring.type[place] as number;
-  // Of a call whose deadline passed nobody is left to look at the body.
-  if (isCallType(type)) return true;
-  if (status !== Status.Ok) return body === 0;
-  if (type === MessageType.Read) {
-    const bytes = ring.bytes[place] as number;
-    return messageExtra(input, at) === bytes && body === ((bytes + 7) & ~7);
-  }
-  const isAtomic = type === MessageType.CompareAndSwap || type === MessageType.FetchAndAdd;
-  return body === (isAtomic ? 8 : 0);
 }

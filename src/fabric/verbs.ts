@@ -2,7 +2,8 @@
 
 import { type Outcome, Status, STATUS_FACTS, type StatusName } from '../base/status.js';
 import { assert } from '../base/assert.js';
-import { FrameWriter, padded } from '../wire/frame.js';
+import type { Memory } from '../runtime/memory.js';
+import { type FrameWriter, padded } from '../wire/frame.js';
 import {
   CALLS,
   CompareAndSwapRequest,
@@ -66,14 +67,14 @@ export function appendRequest(
   ring: OperationRing,
   place: number,
   sequence: number,
-  copy: Copy,
+  memory: Pick<Memory, 'copy'>,
 ): void {
   const type = ring.type[place] as number;
   const body = requestBodyBytes(ring, place);
   const at = writer.bodyAt;
   const buffer = ring.buffer[place];
   if (!isDataType(type)) {
-    if (buffer !== undefined) copy(writer.output.bytes, at, buffer, 0, body);
+    if (buffer !== undefined) memory.copy(writer.output.bytes, at, buffer, 0, body);
     writer.append(type, 0, sequence, 0, body);
     return;
   }
@@ -92,7 +93,7 @@ export function appendRequest(
   words[word + 2] = bytes;
   words[word + 3] = window.epoch;
   if (type === MessageType.Write && buffer !== undefined) {
-    copy(
+    memory.copy(
       writer.output.bytes,
       at + ReadRequest.fixedBytes,
       buffer,
@@ -113,12 +114,3 @@ export function appendRequest(
   const length = type === MessageType.Write ? ReadRequest.fixedBytes + bytes : body;
   writer.append(type, 0, sequence, window.id, length);
 }
-
-/** `runtime.memory.copy`. */
-export type Copy = (
-  target: Uint8Array,
-  targetStart: number,
-  source: Uint8Array,
-  sourceStart: number,
-  bytes: number,
-) => void;
