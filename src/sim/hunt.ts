@@ -16,15 +16,15 @@ export interface Hunt {
  * (`crash`: the bug made our code fall over) does not count as found.
  */
 export async function hunt(bug: Planted, seedsMax = PLANTED_SEEDS_MAX): Promise<Hunt> {
-  return withPlanted(bug, async () => {
-    for (let seed = 1; seed <= seedsMax; seed++) {
-      const verdict = await runSeed({ seed, workload: bug.workload });
-      if (verdict.failure === 'correctness' || verdict.failure === 'liveness') {
-        return { bug, found: verdict, seeds: seed };
-      }
-    }
-    return { bug, found: undefined, seeds: seedsMax };
-  });
+  for (let seed = 1; seed <= seedsMax; seed++) {
+    const run = () => runSeed({ seed, workload: bug.workload });
+    const { failure, ...rest } = await withPlanted(bug, run);
+    if (failure !== 'correctness' && failure !== 'liveness') continue;
+    // What also happens without the bug was not found because of it.
+    if ((await run()).failure === undefined)
+      return { bug, found: { failure, ...rest }, seeds: seed };
+  }
+  return { bug, found: undefined, seeds: seedsMax };
 }
 
 export function huntText({ bug, found, seeds }: Hunt): string {
