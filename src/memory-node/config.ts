@@ -28,8 +28,13 @@ export interface SupervisorConfig {
   readonly listen: string;
   /** Addresses of the controller; none: the node serves whoever knows its address. */
   readonly join?: readonly string[];
-  /** Name of this machine, for people. */
+  /** Name of this machine. */
   readonly machine?: string;
+  /**
+   * The word of an operator that the memory known under this id is gone, where that cannot be
+   * proved. It is not believed while that memory is being served.
+   */
+  readonly replace?: boolean;
   /** Bytes to lend; rounded down to whole pages. */
   readonly memoryBytes: number;
   readonly pageBytes?: number;
@@ -53,6 +58,9 @@ export interface MemoryNodeConfig {
   /** Where to listen when `listen` is taken by somebody else meanwhile. */
   readonly listenElse: string;
   readonly machine: string;
+  readonly replace: boolean;
+  /** Identity of the supervisor. */
+  readonly keeper: string;
   readonly tableMemory: MemoryHandle;
   readonly frameMemory: MemoryHandle;
   readonly commitPages: number;
@@ -64,6 +72,7 @@ const KEYS: readonly (keyof SupervisorConfig)[] = [
   'listen',
   'join',
   'machine',
+  'replace',
   'memoryBytes',
   'pageBytes',
   'commitPages',
@@ -92,6 +101,7 @@ export function checkSupervisorConfig(config: unknown): CheckedSupervisorConfig 
     listen: given['listen'] as string,
     join: (given['join'] ?? []) as readonly string[],
     machine: (given['machine'] ?? 'localhost') as string,
+    replace: (given['replace'] ?? false) as boolean,
     ...sizes,
   };
 }
@@ -99,7 +109,7 @@ export function checkSupervisorConfig(config: unknown): CheckedSupervisorConfig 
 type Check = (key: string, isGood: boolean, allowed: string) => boolean;
 
 function checkPlaces(given: Record<string, unknown>, check: Check): void {
-  const { id, listen, join = [], machine = 'localhost' } = given;
+  const { id, listen, join = [], machine = 'localhost', replace = false } = given;
   const isId = typeof id === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(id);
   check('id', isId, 'a name of 1 to 63 letters, digits, dots, dashes and underscores');
   check('listen', isAddress(listen), 'tcp://HOST:PORT or unix://PATH');
@@ -107,6 +117,7 @@ function checkPlaces(given: Record<string, unknown>, check: Check): void {
   check('join', isJoin, 'a list of tcp://HOST:PORT or unix://PATH');
   const isMachine = typeof machine === 'string' && /^[ -~]{1,255}$/.test(machine);
   check('machine', isMachine, 'a name of 1 to 255 printable characters');
+  check('replace', typeof replace === 'boolean', 'true or false');
 }
 
 function isAddress(value: unknown): boolean {

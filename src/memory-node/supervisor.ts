@@ -139,7 +139,7 @@ class Supervisor implements RunningRole {
   }
 
   #spawn(): Child {
-    const { id, join, listen, machine, commitPages, zeroedFrames } = this.#config;
+    const { id, join, listen, machine, replace, commitPages, zeroedFrames } = this.#config;
     const [tableMemory, frameMemory] = this.#memory ?? [-1, -1];
     const config: MemoryNodeConfig = {
       id,
@@ -147,6 +147,9 @@ class Supervisor implements RunningRole {
       listen: this.#address,
       listenElse: listen,
       machine,
+      // Said once: of whatever comes to stand under this id later it says nothing.
+      replace: replace && !this.#isServing,
+      keeper: this.#runtime.processes.identity,
       tableMemory,
       frameMemory,
       commitPages,
