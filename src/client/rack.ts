@@ -37,6 +37,7 @@ export interface SpaceSummary {
 }
 
 const JOIN_POLL_MS = 100;
+const CONNECT_MS_MAX = 5000;
 
 interface RackParts {
   readonly runtime: Runtime;
@@ -199,7 +200,7 @@ export class Rack {
 
 /**
  * Connects to the rack whose controller listens at `url`. Rejects with `Unavailable` when none
- * answers within the timeout.
+ * answers within the timeout, or within 5 s where that is longer.
  */
 export async function connectRack(
   runtime: Runtime,
@@ -215,7 +216,7 @@ export async function connectRack(
   const control = new Control(runtime, fabric.peer(address), url);
   const rack = new Rack({ runtime, fabric, control, timeoutMs, url });
   try {
-    await control.members(runtime.clock.now() + timeoutMs);
+    await control.members(runtime.clock.now() + Math.min(timeoutMs, CONNECT_MS_MAX));
   } catch (error) {
     await rack.close();
     throw error;

@@ -13,17 +13,17 @@
 import { type Outcome, Status } from '../base/status.js';
 import type { CompletionSink } from '../fabric/link.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { REGION_BYTES } from '../wire/limits.js';
+import { IN_FLIGHT_MAX, REGION_BYTES } from '../wire/limits.js';
 import type { Connection, Connections } from './connections.js';
 import { type Issuer, Kind, type OperationTable } from './operations.js';
 import { isOnePiece, pieceBytes } from './pieces.js';
 import type { RegionMap } from './region-map.js';
 import type { PageRange, Submission, Waiting } from './submission.js';
 
-/** Pieces of one operation under way at the same time: 16 MiB, several round trips' worth. */
-const PIECES_MAX = 256;
+/** Pieces of one operation under way at the same time: as many as a link has in flight. */
+const PIECES_MAX = IN_FLIGHT_MAX;
 /** Sending goes on when this many have come back, so that frames stay full. */
-const PIECES_REFILL = 64;
+const PIECES_REFILL = PIECES_MAX / 4;
 /** With more items than this, the range from the lowest to the highest stands for all. */
 const RANGES_MAX = 16;
 
