@@ -24,8 +24,8 @@ export const mixed: Workload = {
   },
   async run(client) {
     const space = await client.open('mixed');
-    await share(client, space, 3, counterPlaces);
-    const words = new Registers(client, space);
+    await share(client, [space], 3, counterPlaces);
+    const words = new Registers(client, [space]);
     const tenancies = [new Tenancy(client, [space], 5), new Tenancy(client, [space], 2)];
     await inLanes(client, client.prng.between(3, 10), (lane) => {
       return tenancies[lane]?.step() ?? words.step();

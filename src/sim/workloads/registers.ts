@@ -28,39 +28,42 @@ export const counterPlaces = (words: number): number[] => everyPage(COUNTERS, wo
 /** One operation on one hot word of one shared allocation. */
 export class Registers {
   readonly #client: ClientProgram;
-  readonly #space: ObservedSpace;
+  readonly #spaces: readonly ObservedSpace[];
   /** What this client saw last of a word, so that swaps have a chance. */
   readonly #seen: Map<string, WordValue> = new Map();
 
-  constructor(client: ClientProgram, space: ObservedSpace) {
+  constructor(client: ClientProgram, spaces: readonly ObservedSpace[]) {
     this.#client = client;
-    this.#space = space;
+    this.#spaces = spaces;
   }
 
   async step(): Promise<void> {
     const { prng, board } = this.#client;
     // Others may have found all of it lost meanwhile.
-    if (board.shared.length === 0) await share(this.#client, this.#space, 2, counterPlaces);
+    if (board.shared.length === 0) await share(this.#client, this.#spaces, 2, counterPlaces);
     const allocation = prng.pick(board.shared);
     const place = prng.pick(everyPage(HOT, allocation.wordCount));
     const isCounter = allocation.counters.has(place);
-    const ended = await (isCounter ? this.#count(allocation, place) : this.#use(allocation, place));
+    const space = defined(this.#spaces.find((one) => one.name === allocation.space));
+    const ended = await (isCounter
+      ? this.#count(space, allocation, place)
+      : this.#use(space, allocation, place));
     if (ended.code === 'DataLost') await this.#replace(allocation);
   }
 
-  #count(allocation: Allocation, place: number): Promise<Ended> {
+  #count(space: ObservedSpace, allocation: Allocation, place: number): Promise<Ended> {
     const { prng } = this.#client;
-    if (prng.chance(300_000)) return this.#space.readWord(allocation, place);
-    return this.#space.addWord(allocation, place, prng.between(1, 3));
+    if (prng.chance(300_000)) return space.readWord(allocation, place);
+    return space.addWord(allocation, place, prng.between(1, 3));
   }
 
-  async #use(allocation: Allocation, place: number): Promise<Ended> {
+  async #use(space: ObservedSpace, allocation: Allocation, place: number): Promise<Ended> {
     const key = `${allocation.id}/${place}`;
     const choice = this.#client.prng.below(100);
     let ended: Ended;
-    if (choice < 45) ended = await this.#space.readWord(allocation, place);
-    else if (choice < 75) ended = await this.#space.writeWord(allocation, place);
-    else ended = await this.#space.swapWord(allocation, place, this.#seen.get(key) ?? ZERO);
+    if (choice < 45) ended = await space.readWord(allocation, place);
+    else if (choice < 75) ended = await space.writeWord(allocation, place);
+    else ended = await space.swapWord(allocation, place, this.#seen.get(key) ?? ZERO);
     const { operations } = defined(allocation.words.get(place));
     const last = operations[operations.length - 1];
     if (last !== undefined) this.#seen.set(key, last.verb === 1 ? last.argument : last.result);
@@ -72,7 +75,7 @@ export class Registers {
     const { board } = this.#client;
     const at = board.shared.indexOf(allocation);
     if (at >= 0 && this.#client.prng.chance(800_000)) board.shared.splice(at, 1);
-    await share(this.#client, this.#space, 2, counterPlaces);
+    await share(this.#client, this.#spaces, 2, counterPlaces);
   }
 }
 
@@ -95,9 +98,9 @@ export const registers: Workload = {
     'pause-controller': 2,
   },
   async run(client) {
-    const space = await client.open('registers');
-    await share(client, space, 2, counterPlaces);
-    const words = new Registers(client, space);
+    const spaces = [await client.open('registers')];
+    await share(client, spaces, 2, counterPlaces);
+    const words = new Registers(client, spaces);
     await inLanes(client, client.prng.between(1, 12), () => words.step());
   },
 };

@@ -26,10 +26,11 @@ export const restarts: Workload = {
     'pause-controller': 5,
   },
   async run(client) {
-    const space = await client.open('shared');
+    // Several spaces with like addresses: what is meant for one must never reach another.
+    const spaces = [await client.open('here'), await client.open('there')];
     const own = await client.open('own');
-    await share(client, space, 3, counterPlaces);
-    const words = new Registers(client, space);
+    await share(client, spaces, 4, counterPlaces);
+    const words = new Registers(client, spaces);
     const lanes = client.prng.between(2, 8);
     const tenancy = new Tenancy(client, [own], 3);
     await inLanes(client, lanes, (lane) => (lane === 0 ? tenancy.step() : words.step()));

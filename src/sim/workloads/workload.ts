@@ -81,7 +81,7 @@ export function isGiven(answer: Allocation | Ended): answer is Allocation {
 /** Allocates shared memory until there is enough of it, whoever comes first. */
 export async function share(
   client: ClientProgram,
-  space: ObservedSpace,
+  spaces: readonly ObservedSpace[],
   wanted: number,
   counters: (words: number) => number[],
 ): Promise<void> {
@@ -89,7 +89,7 @@ export async function share(
     // Only one of the clients at a time; a lost race makes one more, which does no harm.
     const bytes = client.pageBytes * client.prng.between(1, 2);
     const words = bytes / 8;
-    const given = await space.alloc(bytes, counters(words));
+    const given = await client.prng.pick(spaces).alloc(bytes, counters(words));
     if (isGiven(given)) client.board.shared.push(given);
     else await client.sleep(client.prng.between(5, 50));
   }
