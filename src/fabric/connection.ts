@@ -44,6 +44,8 @@ export interface Introduction {
   readonly previous: number;
   readonly acknowledged: number;
   readonly instance: number;
+  /** Of the hello itself. */
+  readonly sequence: number;
 }
 
 /** The link, as its connection sees it. */
@@ -120,7 +122,7 @@ export class Connection implements StreamHandler {
     };
     if (this.#writer.room(HelloRequest.fixedBytes)) {
       HelloRequest.encode(this.#writer.output, this.#writer.bodyAt, hello);
-      this.#writer.append(MessageType.Hello, 0, 1, 0, HelloRequest.fixedBytes);
+      this.#writer.append(MessageType.Hello, 0, hello.sequence, 0, HelloRequest.fixedBytes);
     }
     this.#writer.flush();
   }
@@ -154,7 +156,8 @@ export class Connection implements StreamHandler {
 
   #takeHello(input: Bytes, at: number): boolean {
     const isHello =
-      messageType(input, at) === MessageType.Hello && messageSequence(input, at) === 1;
+      messageType(input, at) === MessageType.Hello &&
+      messageSequence(input, at) === this.#introduction.sequence;
     if (!isHello) return this.malformed('hello');
     const status = messageStatus(input, at);
     if (status !== Status.Ok) {

@@ -27,6 +27,8 @@ export interface EndpointOptions {
   readonly connectionsBefore?: number;
   /** How many times this memory was adopted; told to every client. 0 for what is no memory node. */
   readonly incarnation?: number;
+  /** Where the numbers of each connection begin: 1, or for tests close to where they wrap. */
+  readonly firstSequence?: number;
 }
 
 export interface Endpoint {
@@ -82,7 +84,8 @@ class StreamEndpoint implements Endpoint {
       sessions: new Set(),
     };
     const nextConnection = () => ++this.#connections;
-    this.#asking = { runtime, counters, client: this.clientId, nextConnection };
+    const firstSequence = options.firstSequence ?? 1;
+    this.#asking = { runtime, counters, client: this.clientId, firstSequence, nextConnection };
   }
 
   get sessions(): number {

@@ -52,7 +52,9 @@ export function reconcile(ring: OperationRing, answer: Answer): Settled[] {
     const sequence = ring.sequence[place] as number;
     const isExecuted = answer.isKnown && !isIgnored && ((sequence - answer.executed) | 0) <= 0;
     const mayBeExecuted = isExecuted || !answer.isKnown;
-    const result = isExecuted ? results.get(sequence) : undefined;
+    const found = isExecuted ? results.get(sequence) : undefined;
+    // Of another type it is a result from before the numbers wrapped.
+    const result = found?.type === ring.type[place] ? found : undefined;
     const status = settle(ring, place, mayBeExecuted, result, blockers);
     if (mayBeExecuted) blockers.add(ring, place);
     if (status === undefined) {

@@ -24,6 +24,8 @@ export class ResultRecord {
 
   constructor(connection: number) {
     this.connection = connection;
+    // A number that never stands in its place: sequences pass 0 when they wrap.
+    for (let i = 0; i < RECORD_RESULTS; i++) this.#results[i * WORDS] = i + 1;
   }
 
   note(sequence: number, type: number, status: number, low: number, high: number): void {

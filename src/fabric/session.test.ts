@@ -1,6 +1,12 @@
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
-import { HELLO_WITHIN_MS, PIECE_BYTES_MAX, RECORD_KEEP_MS, SESSIONS_MAX } from '../wire/limits.js';
+import {
+  HELLO_WITHIN_MS,
+  PIECE_BYTES_MAX,
+  RECORD_KEEP_MS,
+  RECORDS_CLOSED_MAX,
+  SESSIONS_MAX,
+} from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { FakeWorld } from './testing/fake-world.js';
 import { RawClient, target } from './testing/raw-client.js';
@@ -66,7 +72,6 @@ test('what breaks a rule ends the connection, is counted, and is not executed', 
   for (const [kind, breach] of breaches) {
     const rig = new Rig();
     const { raw } = await greeted(rig);
-    if (kind === 'hello') rig.server.counters.malformed.hello += 0;
     breach(raw);
     raw.writer.flush();
     await passTime(rig, 10);
@@ -285,4 +290,24 @@ test('the number of connections is limited', async () => {
   expect(rig.server.counters.sessionsRefused).toBe(3);
   await world.run(() => rig.server.sessions === 0, 2 * HELLO_WITHIN_MS);
   await Promise.all(mutes);
+});
+
+test('of absent clients 1,024 are remembered; the longest absent goes first', async () => {
+  const world = new FakeWorld();
+  world.inputBytes = 4096;
+  world.outputBytes = 160 * 1024;
+  const rig = new Rig(world);
+  for (let i = 0; i < RECORDS_CLOSED_MAX + 3; i++) {
+    const { raw } = await greeted(rig, { client: 1000 + i });
+    raw.stream.close('gone');
+    await world.run(() => rig.server.sessions === 0, 10);
+  }
+  expect(rig.memory.forgottenSlots).toEqual([0, 1, 2]);
+  const { hello } = await greeted(rig, {
+    client: 1000,
+    connection: 2,
+    previous: 1,
+    acknowledged: 1,
+  });
+  expect(hello.recordKnown).toBe(0);
 });

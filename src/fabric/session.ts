@@ -162,11 +162,12 @@ export class Session implements StreamHandler, DataSession, Greeting {
 
   /** True when the message is done with, or has been taken over; false: again, or never. */
   #executeMessage(input: Bytes, at: number): boolean {
-    const sequence = messageSequence(input, at);
-    if (sequence !== (this.#executed + 1) >>> 0) return this.#malformed('sequence');
     const type = messageType(input, at);
     if (messageStatus(input, at) !== 0) return this.#malformed('message');
+    // Wherever the client begins to count.
     if (this.#state !== 'open') return this.#greet(input, at, type);
+    const sequence = messageSequence(input, at);
+    if (sequence !== (this.#executed + 1) >>> 0) return this.#malformed('sequence');
     if (isDataType(type)) return this.#executeData(input, at, type);
     if (type === MessageType.Goodbye) return this.#sayGoodbye();
     return this.#executeCall(input, at, type);

@@ -43,7 +43,9 @@ async function client(
   runtime: Runtime,
   config: { address: string; index: number },
 ): Promise<Finished> {
-  const link = createEndpoint(runtime).link(config.address);
+  // The numbers wrap in the middle of it.
+  const firstSequence = 2 ** 32 - OPERATIONS / 2;
+  const link = createEndpoint(runtime, { firstSequence }).link(config.address);
   const complaints: string[] = [];
   const olds: number[] = [];
   const counts = new Map<number, number>();

@@ -68,10 +68,10 @@ function smallWorld(seed: number): FakeWorld {
 }
 
 /** One conversation with everything in it, over a wire that may misbehave. */
-async function conversation(wire: Wire, seed = 1) {
+async function conversation(wire: Wire, seed = 1, firstSequence = 1) {
   const world = smallWorld(seed);
   world.wire = wire;
-  const rig = new Rig(world, 4096);
+  const rig = new Rig(world, 4096, firstSequence);
   const window = await rig.openWindow();
   const { link, sink, deadline } = rig;
   const early = new Uint8Array(8);
@@ -140,8 +140,8 @@ for (const direction of ['up', 'down'] as const) {
   });
 }
 
-test('... and again and again, at random, in random pieces', async () => {
-  for (let seed = 1; seed <= 150; seed++) {
+test('... and again and again, at random, in random pieces, while numbers wrap', async () => {
+  for (let seed = 1; seed <= 300; seed++) {
     const world = new FakeWorld(seed);
     const { prng } = world;
     const run = await conversation(
@@ -151,6 +151,7 @@ test('... and again and again, at random, in random pieces', async () => {
           connection < 12 && prng.below(8) === 0 ? prng.below(bytes + 1) : bytes,
       },
       seed,
+      2 ** 32 - 1 - (seed % 15),
     );
     expectOnce(run);
   }

@@ -46,6 +46,8 @@ export interface Asking {
   readonly runtime: Runtime;
   readonly counters: FabricCounters;
   readonly client: number;
+  /** Where the numbers of each connection begin. */
+  readonly firstSequence: number;
   /** Rises with every connection that this endpoint makes, to whomever. */
   nextConnection(): number;
 }
@@ -317,6 +319,7 @@ export class Transport implements ConnectionUser, Remote {
       previous: this.#previous,
       acknowledged: this.#acknowledged,
       instance: this.#instance,
+      sequence: this.#asking.firstSequence,
     };
     const connection = new Connection(this.#runtime, this.#counters, this, introduction);
     this.#connection = connection;
@@ -335,8 +338,8 @@ export class Transport implements ConnectionUser, Remote {
     this.#inFlightMax = Math.min(IN_FLIGHT_MAX, Math.max(1, answer.inFlightMax));
     this.#previous = connection.number;
     // The hello itself was the first request of this connection.
-    this.#acknowledged = 1;
-    this.#nextSequence = 2;
+    this.#acknowledged = this.#asking.firstSequence;
+    this.#nextSequence = (this.#acknowledged + 1) >>> 0;
     this.#instance = answer.instance;
     if (areWindowsOld && this.windows.size > 0) {
       this.#state = 'renewing';

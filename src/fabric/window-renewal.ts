@@ -41,10 +41,10 @@ export class WindowRenewal {
       if (window === undefined || !writer.room(OpenWindowRequest.fixedBytes)) break;
       const request = { space: window.space, rights: Right.READ | Right.WRITE };
       OpenWindowRequest.encode(writer.output, writer.bodyAt, request);
-      const sequence = this.#firstSequence + this.#asked;
+      const sequence = (this.#firstSequence + this.#asked) >>> 0;
       writer.append(MessageType.OpenWindow, 0, sequence, 0, OpenWindowRequest.fixedBytes);
     }
-    return this.#firstSequence + this.#asked;
+    return (this.#firstSequence + this.#asked) >>> 0;
   }
 
   /** Takes the next reply; false when it is none. */
@@ -52,7 +52,7 @@ export class WindowRenewal {
     const window = this.#windows[this.#answered];
     const isDue =
       messageType(input, at) === MessageType.OpenWindow &&
-      messageSequence(input, at) === this.#firstSequence + this.#answered;
+      messageSequence(input, at) === (this.#firstSequence + this.#answered) >>> 0;
     if (window === undefined || !isDue) return false;
     window.id = WINDOW_GONE;
     if (messageStatus(input, at) === Status.Ok) {

@@ -200,10 +200,12 @@ function badText(key: string, value: unknown, max: number): string | null {
 }
 
 function badBytes(key: string, value: Uint8Array, max: number): string | null {
+  if (!(value instanceof Uint8Array)) return `${key} is not a Uint8Array`;
   return value.length <= max ? null : `${key} is ${value.length} bytes long, at most ${max}`;
 }
 
 function badList(key: string, value: readonly unknown[], max: number, codec: Codec): string | null {
+  if (!Array.isArray(value)) return `${key} is not a list`;
   if (value.length > max) return `${key} has ${value.length} elements, at most ${max}`;
   for (let i = 0; i < value.length; i++) {
     const wrong = codec.invalid(value[i]);

@@ -47,6 +47,7 @@ export const MessageType = {
   NodeEnded: 66,
   JoinHost: 67,
   HostHeartbeat: 68,
+  DescribeNode: 69,
   OpenSpace: 72,
   ListSpaces: 73,
   RemoveSpaceByName: 74,
@@ -83,7 +84,7 @@ export const MessageHeader = struct('MessageHeader', 16, {
   flags: u8, // Bit 0: this is a reply. The others are zero.
   status: u16, // Of a reply, one of `Status`; zero in a request.
   length: u32, // Of the whole message, this header included; a multiple of 8.
-  sequence: u32, // Requests of a connection are numbered 1, 2, 3, ...; a reply repeats the number.
+  sequence: u32, // Requests are numbered one by one, modulo 2^32; a reply repeats the number.
   extra: u32, // The window in data requests; in replies to Read bytes, to Reserve pages.
 });
 
@@ -94,7 +95,10 @@ export const Refusal = struct('Refusal', 0, { reason: text(limits.REASON_BYTES_M
 
 // -------------------------------------------------------------------------------------- hello
 
-/** The first request of every connection; nothing else is sent before its reply. */
+/**
+ * The first request of every connection; nothing else is sent before its reply. Its sequence, 1 as
+ * a rule, is where the numbers of the connection begin.
+ */
 export const HelloRequest = struct(
   'HelloRequest',
   40,
@@ -105,7 +109,7 @@ export const HelloRequest = struct(
     client: u53, // Random, chosen when the client's process started.
     connection: u32, // Number of this connection: rises with each that this client opens.
     previous: u32, // The connection whose requests are still open at the client, or 0.
-    acknowledged: u32, // The highest sequence of `previous` whose reply has arrived; 0: none.
+    acknowledged: u32, // The last sequence of `previous` whose reply has arrived.
     reserved: pad(4),
     instance: u53, // `instance` of the process that `previous` led to, or 0.
   },
@@ -308,6 +312,8 @@ export const JoinNodeRequest = struct('JoinNodeRequest', 32, {
   id: name,
   address: name, // Where it listens.
   machine: name,
+  keeper: name, // Identity of the process that made the memory and keeps it; empty: not known.
+  process: name, // Identity of the process that serves; empty: not known.
   regions: list(RegionHeld, limits.REGIONS_PER_MESSAGE_MAX), // All that it holds.
 });
 export const JoinReply = struct('JoinReply', 8, { heartbeatMs: u32, reserved: pad(4) });
@@ -328,6 +334,17 @@ export const HeartbeatReply = struct('HeartbeatReply', 8, {
 
 /** From whoever can prove that the memory is gone: its supervisor, or who started that. */
 export const NodeEndedRequest = struct('NodeEndedRequest', 8, { memoryId: u53, id: name });
+
+/** Whose memory the id stands for, so that who wants to take its place can look for it. */
+export const DescribeNodeRequest = struct('DescribeNodeRequest', 0, { id: name });
+export const DescribeNodeReply = struct('DescribeNodeReply', 16, {
+  memoryId: u53,
+  state: u32, // Of `NodeState`.
+  reserved: pad(4),
+  machine: name,
+  keeper: name, // As in its last JoinNode.
+  process: name,
+});
 
 export const JoinHostRequest = struct('JoinHostRequest', 8, {
   pid: u32,
@@ -487,6 +504,7 @@ export const CALLS = {
   [M.NodeEnded]: { request: NodeEndedRequest, reply: Empty, repeatable: true },
   [M.JoinHost]: { request: JoinHostRequest, reply: JoinReply, repeatable: true },
   [M.HostHeartbeat]: { request: HostHeartbeatRequest, reply: HeartbeatReply, repeatable: true },
+  [M.DescribeNode]: { request: DescribeNodeRequest, reply: DescribeNodeReply, repeatable: true },
   [M.OpenSpace]: { request: OpenSpaceRequest, reply: OpenSpaceReply, repeatable: false },
   [M.ListSpaces]: { request: ListSpacesRequest, reply: ListSpacesReply, repeatable: true },
   [M.RemoveSpaceByName]: { request: RemoveSpaceByNameRequest, reply: Empty, repeatable: false },

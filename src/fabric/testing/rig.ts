@@ -44,11 +44,11 @@ export class Rig {
   /** Calls of Alloc that the node has executed. */
   allocs = 0;
 
-  constructor(world = new FakeWorld(), memoryBytes = 64 * 1024) {
+  constructor(world = new FakeWorld(), memoryBytes = 64 * 1024, firstSequence = 1) {
     this.world = world;
     this.memory = new FakeMemory(memoryBytes);
     this.server = this.serve();
-    this.client = createEndpoint(world.runtime());
+    this.client = createEndpoint(world.runtime(), { firstSequence });
     this.link = this.client.link(NODE);
   }
 
