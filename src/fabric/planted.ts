@@ -15,4 +15,9 @@ export const fabricFaults = {
   oldConnectionNotFenced: false,
   /** A write is answered first and applied a millisecond later. */
   acknowledgedBeforeApplied: false,
+  /**
+   * A client goes on with its windows at a node that was restarted. By itself harmless, because
+   * the node's epoch refuses them: planted together with a node that does not raise its epoch.
+   */
+  windowsNotRenewed: false,
 };

@@ -46,10 +46,16 @@ export const PLANTED: readonly Planted[] = [
     'large',
     'what a client had reserved stays reserved when it is gone',
   ]),
-  planted('epoch-not-raised', memoryNodeFaults, 'epochNotRaisedAtReadoption', [
-    'restarts',
-    'a restarted node goes on with the incarnation of the one before it',
-  ]),
+  {
+    name: 'epoch-not-raised',
+    about: 'a restarted node takes the windows of before, and a client has not renewed them',
+    workload: 'restarts',
+    set(on) {
+      memoryNodeFaults.epochNotRaisedAtReadoption = on;
+      // Who renews its windows never needs the epoch: the second line of defence is tried alone.
+      fabricFaults.windowsNotRenewed = on;
+    },
+  },
   planted('retry-applied-twice', fabricFaults, 'recordIgnored', [
     'registers',
     'after a reset everything unanswered is executed again',
