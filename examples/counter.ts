@@ -3,6 +3,7 @@
  *
  *   npm run build && node examples/counter.ts   (Node 22.18 or later; or copy it as .mjs)
  */
+import { createHash } from 'node:crypto';
 import { connect } from 'memrack';
 
 const STEPS = 10_000;
@@ -10,11 +11,12 @@ const STEPS = 10_000;
 const rack = await connect(process.env['MEMRACK_URL'] ?? 'memrack://127.0.0.1:7070');
 const space = await rack.space('counter', { create: true });
 
-// Everybody needs the same address: the directory of files can name it.
+// Everybody needs the same address: the directory of files can name it, as it names any file.
 const place = await rack.files.get('counter').catch(() => undefined);
 const at = place?.address ?? (await space.alloc(4096));
 if (place === undefined) {
-  await rack.files.put([{ key: 'counter', space: space.id, address: at, length: 8, sha256: '' }]);
+  const sha256 = createHash('sha256').update(new Uint8Array(8)).digest('hex');
+  await rack.files.put([{ key: 'counter', space: space.id, address: at, length: 8, sha256 }]);
 }
 
 // Not awaited one by one: they are sent together, and executed in order.

@@ -133,6 +133,34 @@ test('with a killed controller the data path goes on; with --data it comes back'
   expect(Buffer.compare(await space.read(more, 8), pattern(8, 2))).toBe(0);
 });
 
+test('a rack that was ended keeps its metadata with --data, and lists what was lost', async () => {
+  const data = mkdtempSync(join(tmpdir(), 'memrack-data-'));
+  opened.push(async () => rmSync(data, { recursive: true, force: true }));
+  const first = await startRack({ nodes: 1, extra: ['--data', data] });
+  let at: number;
+  try {
+    const client = await connect(first.url);
+    const space = await client.space('album', { create: true });
+    at = await space.alloc(MiB);
+    await space.write(at, pattern(MiB, 1));
+    const entry = { key: 'a/b', space: space.id, address: at, length: MiB, sha256: '0'.repeat(64) };
+    await client.files.put([entry]);
+    await client.close();
+  } finally {
+    await first.stop();
+  }
+  const [rack, client] = await rackWith(['--data', data]);
+  const space = await client.space('album');
+  expect((await client.files.get('a/b')).address).toBe(at);
+  expect(await codeOf(space.read(at, 8))).toBe('DataLost');
+  const { stdout } = await runCli(['status', '-o', 'json', '--rack', rack.url]);
+  expect(stdout).toContain('DATA_LOST');
+  const fresh = await space.alloc(MiB);
+  expect((await space.read(fresh, MiB)).every((byte) => byte === 0)).toBe(true);
+  await client.removeSpace('album');
+  expect((await client.spaces()).map(({ name }) => name)).not.toContain('album');
+});
+
 test('without --data a killed controller ends nothing that is open', async () => {
   const [rack, client] = await rackWith();
   const space = await client.space('steady', { create: true });
