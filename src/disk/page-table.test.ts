@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest';
+import type { FrameIndex } from '../base/brands.js';
 import { Prng } from '../base/prng.js';
 import { bucketOf, ENTRIES_PER_BUCKET, EntryFlag, PageTable, pageWord } from './page-table.js';
 import { spaceWord } from './page-table.js';
+
+const frameOf = (index: number) => index as FrameIndex;
 
 const tableOf = (entries: number) => new PageTable(new Int32Array(entries * 4), 0, entries);
 
@@ -12,7 +15,7 @@ test('an entry is found until it is removed, and gets its frame', () => {
   expect(table.find(3, 77)).toBe(entry);
   expect(table.find(2, 77)).toBe(-1);
   expect(table.frameOf(entry)).toBe(-1);
-  table.setFrame(entry, 0);
+  table.setFrame(entry, frameOf(0));
   expect(table.frameOf(entry)).toBe(0);
   expect(table.flagsOf(entry)).toBe(EntryFlag.READ | EntryFlag.VALID);
   table.remove(entry);
@@ -22,7 +25,7 @@ test('an entry is found until it is removed, and gets its frame', () => {
 test('the largest page, space and frame survive', () => {
   const table = tableOf(16);
   const entry = table.insert(2 ** 27 - 1, 2 ** 37 - 1, 0);
-  table.setFrame(entry, 2 ** 23 - 1);
+  table.setFrame(entry, frameOf(2 ** 23 - 1));
   expect([table.spaceOf(entry), table.pageOf(entry)]).toEqual([2 ** 27 - 1, 2 ** 37 - 1]);
   expect(table.frameOf(entry)).toBe(2 ** 23 - 1);
   expect(table.find(2 ** 27 - 1, 2 ** 37 - 1)).toBe(entry);
@@ -31,7 +34,7 @@ test('the largest page, space and frame survive', () => {
 test('a page inserted again starts without the frame of its former life', () => {
   const table = tableOf(16);
   const entry = table.insert(1, 1, 0);
-  table.setFrame(entry, 5);
+  table.setFrame(entry, frameOf(5));
   table.remove(entry);
   expect(table.frameOf(table.insert(1, 1, 0))).toBe(-1);
 });
@@ -85,7 +88,7 @@ test('random changes agree with a Map', () => {
       }
       expect([table.frameOf(entry), table.flagsOf(entry)]).toEqual([known.frame, known.flags]);
       if (random.u32() % 2 === 0) {
-        table.setFrame(entry, step);
+        table.setFrame(entry, frameOf(step));
         known.frame = step;
       } else {
         table.remove(entry);

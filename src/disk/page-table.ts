@@ -19,6 +19,7 @@
  */
 
 import { assert } from '../base/assert.js';
+import type { FrameIndex } from '../base/brands.js';
 import { type StoreWord, storeWord } from './layout.js';
 
 export const ENTRIES_PER_BUCKET = 16;
@@ -31,6 +32,9 @@ export const ENTRY_PAGE = 0;
 export const ENTRY_SPACE = 1;
 export const ENTRY_FRAME = 2;
 export const ENTRY_FLAGS = 3;
+
+/** In place of a frame: the page was never written. */
+export const NO_FRAME = -1;
 
 /** Bits of the flags word. Numbers are stored: they never change. */
 export const EntryFlag = {
@@ -157,12 +161,11 @@ export class PageTable {
     this.#store(this.words, entry + ENTRY_FLAGS, 0);
   }
 
-  /** The frame of an entry; -1 while it has none. */
-  frameOf(entry: number): number {
-    return (this.words[entry + ENTRY_FRAME] as number) - 1;
+  frameOf(entry: number): FrameIndex | typeof NO_FRAME {
+    return ((this.words[entry + ENTRY_FRAME] as number) - 1) as FrameIndex | typeof NO_FRAME;
   }
 
-  setFrame(entry: number, frame: number): void {
+  setFrame(entry: number, frame: FrameIndex): void {
     this.#store(this.words, entry + ENTRY_FRAME, frame + 1);
   }
 

@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
+import type { FrameIndex } from '../base/brands.js';
 import { EntryFlag } from './page-table.js';
 import { allocatePages, freePages, protectPages, recover, verify } from './table-changes.js';
 import { allocationPages } from './table-changes.js';
 import type { TableFile } from './table-file.js';
 import { copyOf, Death, dyingAfter, freshTable, openTable } from './testing/mapping.js';
+
+const frameOf = (index: number) => index as FrameIndex;
 
 const RW = EntryFlag.READ | EntryFlag.WRITE;
 const at = (firstPage: number, pages: number) => ({ space: 1, firstPage, pages });
@@ -14,7 +17,8 @@ function prepare(table: TableFile): void {
   table.regions.put({ space: 1, region: 1, epoch: 1 });
   allocatePages(table, at(16, 3), RW, 0);
   allocatePages(table, at(19, 2), RW, 0);
-  for (const page of [16, 18, 19]) table.pages.setFrame(table.pages.find(1, page), page - 16);
+  for (const page of [16, 18, 19])
+    table.pages.setFrame(table.pages.find(1, page), frameOf(page - 16));
 }
 
 /** All that a client could observe of the pages, as text. */
@@ -122,8 +126,8 @@ test('freed frames are told, once each', () => {
 
 test('tables that cannot be are refused', () => {
   const damages: Record<string, (table: TableFile) => void> = {
-    'the same frame': (t) => t.pages.setFrame(t.pages.find(1, 17), 0),
-    'does not exist': (t) => t.pages.setFrame(t.pages.find(1, 17), 8),
+    'the same frame': (t) => t.pages.setFrame(t.pages.find(1, 17), frameOf(0)),
+    'does not exist': (t) => t.pages.setFrame(t.pages.find(1, 17), frameOf(8)),
     'does not hold': (t) => t.regions.remove(1, 1),
     'no allocation': (t) => t.pages.remove(t.pages.find(1, 19)),
     'wrong place': (t) => {

@@ -7,8 +7,9 @@
  */
 
 import { assert } from '../base/assert.js';
+import type { FrameIndex } from '../base/brands.js';
 import { type IntendedChange, IntentKind } from './intent.js';
-import { ENTRY_WORDS, EntryFlag, RIGHTS_MASK } from './page-table.js';
+import { ENTRY_WORDS, EntryFlag, NO_FRAME, RIGHTS_MASK } from './page-table.js';
 import type { TableFile } from './table-file.js';
 
 export interface PageRange {
@@ -18,7 +19,7 @@ export interface PageRange {
 }
 
 /** Told about every frame that no page uses any more. */
-export type FrameRetired = (frame: number) => void;
+export type FrameRetired = (frame: FrameIndex) => void;
 
 /** Makes entries without frames. `flags` are the rights; the first page also gets `startFlags`. */
 export function allocatePages(
@@ -58,7 +59,7 @@ function removeEntries(table: TableFile, range: PageRange, retired: FrameRetired
     if (entry < 0) continue;
     const frame = pages.frameOf(entry);
     pages.remove(entry);
-    if (frame >= 0) retired(frame);
+    if (frame !== NO_FRAME) retired(frame);
     removed += 1;
   }
   return removed;
@@ -161,8 +162,9 @@ function problemOfEntry(table: TableFile, at: number, used: Uint8Array): string 
     return 'a page-table entry belongs to no allocation';
   }
   const frame = pages.frameOf(at);
-  if (frame < 0) return undefined;
-  if (frame >= used.length) return 'a page-table entry names a frame that does not exist';
+  if (frame === NO_FRAME) return undefined;
+  if (frame < 0 || frame >= used.length)
+    return 'a page-table entry names a frame that does not exist';
   if (used[frame] !== 0) return 'two page-table entries name the same frame';
   used[frame] = 1;
   return undefined;

@@ -7,11 +7,12 @@
  */
 
 import { assert } from '../../base/assert.js';
+import type { FrameIndex } from '../../base/brands.js';
 import { COPY_WORDS_BYTES_MAX, copyWords } from '../../base/copy-words.js';
-import type { PageTable } from '../../disk/page-table.js';
+import { NO_FRAME, type PageTable } from '../../disk/page-table.js';
 import type { Memory } from '../../runtime/memory.js';
 import type { Bytes } from '../../runtime/network.js';
-import { FRAME_LATER, type FramePool } from '../store/frame-pool.js';
+import { FRAME_LATER, FRAME_NONE, type FramePool } from '../store/frame-pool.js';
 import type { Frames } from '../store/frames.js';
 
 /** How an access ended. */
@@ -36,7 +37,7 @@ export class Access {
   readonly #requests = new WideViews();
   readonly #replies = new WideViews();
   /** The frame that `#frameForWriting` found. */
-  #frame = -1;
+  #frame = 0 as FrameIndex;
 
   constructor(pages: PageTable, frames: Frames, pool: FramePool, memory: Memory) {
     this.#pages = pages;
@@ -48,7 +49,7 @@ export class Access {
   /** Copies from the page to `output` at `outputAt`, a multiple of 8; zeros if it has no frame. */
   read(entry: number, offset: number, bytes: number, output: Bytes, outputAt: number): void {
     const frame = this.#pages.frameOf(entry);
-    if (frame < 0) {
+    if (frame === NO_FRAME) {
       output.bytes.fill(0, outputAt, outputAt + bytes);
       return;
     }
@@ -105,7 +106,7 @@ export class Access {
     const expected = input.view.getBigUint64(inputAt, true);
     const desired = input.view.getBigUint64(inputAt + WORD_BYTES, true);
     // A page that was never written holds zeros; a swap that would not change it takes no frame.
-    if (this.#pages.frameOf(entry) < 0 && (expected !== 0n || desired === 0n)) {
+    if (this.#pages.frameOf(entry) === NO_FRAME && (expected !== 0n || desired === 0n)) {
       return this.#found(0n);
     }
     const end = this.#frameForWriting(entry, slot);
@@ -124,7 +125,7 @@ export class Access {
     inputAt: number,
   ): AccessEnd {
     const delta = input.view.getBigUint64(inputAt, true);
-    if (this.#pages.frameOf(entry) < 0 && delta === 0n) return this.#found(0n);
+    if (this.#pages.frameOf(entry) === NO_FRAME && delta === 0n) return this.#found(0n);
     const end = this.#frameForWriting(entry, slot);
     if (end !== ACCESS_DONE) return end;
     const at = this.#frames.offset(this.#frame) + offset;
@@ -140,12 +141,13 @@ export class Access {
   /** Sets `#frame`; a page without one gets a zeroed one by a single store. */
   #frameForWriting(entry: number, slot: number): AccessEnd {
     const known = this.#pages.frameOf(entry);
-    if (known >= 0) {
+    if (known !== NO_FRAME) {
       this.#frame = known;
       return ACCESS_DONE;
     }
     const taken = this.#pool.take(slot);
-    if (taken < 0) return taken === FRAME_LATER ? ACCESS_LATER : ACCESS_NO_SPACE;
+    if (taken === FRAME_LATER) return ACCESS_LATER;
+    if (taken === FRAME_NONE) return ACCESS_NO_SPACE;
     assert(taken < this.#frames.count, 'the ring held a frame that does not exist');
     this.#pages.setFrame(entry, taken);
     this.#frame = taken;

@@ -12,6 +12,7 @@ import { EntryFlag, RIGHTS_MASK, RIGHTS_SHIFT } from '../../disk/page-table.js';
 import {
   allocatePages,
   allocationPages,
+  type FrameRetired,
   freePages,
   type PageRange,
   protectPages,
@@ -186,7 +187,7 @@ export class Allocations {
       timer.cancel();
       this.#provisional.delete(entry);
     }
-    const retired = (frame: number): void => this.#pool.retire(frame);
+    const retired: FrameRetired = (frame) => this.#pool.retire(frame);
     this.committed -= freePages(this.#table, { space, firstPage, pages }, retired);
   }
 

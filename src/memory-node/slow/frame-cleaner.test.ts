@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
+import type { FrameIndex } from '../../base/brands.js';
 import { mappingOf } from '../../disk/testing/mapping.js';
 import type { MemoryFile } from '../../runtime/memory.js';
 import type { RingProducer } from '../../runtime/threads.js';
 import { Frames } from '../store/frames.js';
 import { FrameCleaner } from './frame-cleaner.js';
+
+const frameOf = (index: number) => index as FrameIndex;
 
 const PAGE = 2 ** 20;
 const FRAMES = 8;
@@ -60,7 +63,7 @@ test('retired frames come before fresh ones and are zeroed whole', () => {
   work();
   mapping.bytes.fill(0xee, 0, PAGE);
   zeroed.frames.length = 0;
-  cleaner.retire(0);
+  cleaner.retire(frameOf(0));
   work();
   expect(zeroed.frames).toEqual([0, 2]);
   expect(isZero(0)).toBe(true);
@@ -68,7 +71,7 @@ test('retired frames come before fresh ones and are zeroed whole', () => {
 
 test('used memory goes out zeroed, and what is too much is given back', () => {
   const { zeroed, cleaner, discarded, work, isZero } = make(false, 2);
-  for (let frame = 0; frame < FRAMES; frame++) cleaner.retire(frame);
+  for (let frame = 0; frame < FRAMES; frame++) cleaner.retire(frameOf(frame));
   work();
   expect(zeroed.frames).toEqual([0, 1]);
   expect(discarded).toEqual([]);

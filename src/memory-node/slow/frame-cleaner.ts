@@ -13,6 +13,7 @@
  */
 
 import { assert } from '../../base/assert.js';
+import type { FrameIndex } from '../../base/brands.js';
 import { KiB, MiB } from '../../base/units.js';
 import type { RingProducer } from '../../runtime/threads.js';
 import { memoryNodeFaults } from '../planted.js';
@@ -55,7 +56,7 @@ export class FrameCleaner {
   #givenBackCount = 0;
   /** The frame that is being worked on, how, and how far. */
   #work: Work = 'none';
-  #frame = -1;
+  #frame = 0 as FrameIndex;
   #done = 0;
   #isHandedOut = false;
   readonly #record = new Int32Array(1);
@@ -72,7 +73,7 @@ export class FrameCleaner {
   }
 
   /** Takes a frame that may hold anything. */
-  retire(frame: number): void {
+  retire(frame: FrameIndex): void {
     const capacity = this.#quarantine.length;
     assert(frame >= 0 && frame < capacity && this.#waiting < capacity, 'a frame too many');
     this.#quarantine[(this.#head + this.#waiting) % capacity] = frame;
@@ -118,18 +119,18 @@ export class FrameCleaner {
     if (this.#isHandedOut) this.#handOut();
   }
 
-  #takeFresh(): number {
+  #takeFresh(): FrameIndex {
     if (this.#givenBackCount > 0) {
       this.#givenBackCount -= 1;
-      return this.#givenBack[this.#givenBackCount] as number;
+      return this.#givenBack[this.#givenBackCount] as FrameIndex;
     }
     assert(this.#nextUnused < this.#frames.count, 'no frame to make ready');
-    return this.#nextUnused++;
+    return this.#nextUnused++ as FrameIndex;
   }
 
-  #takeRetired(): number {
+  #takeRetired(): FrameIndex {
     assert(this.#waiting > 0, 'no frame to make ready');
-    const frame = this.#quarantine[this.#head] as number;
+    const frame = this.#quarantine[this.#head] as FrameIndex;
     this.#head = (this.#head + 1) % this.#quarantine.length;
     this.#waiting -= 1;
     return frame;

@@ -7,6 +7,7 @@
  */
 
 import { assert } from '../../base/assert.js';
+import type { FrameIndex } from '../../base/brands.js';
 import { ENTRY_WORDS } from '../../disk/page-table.js';
 import { TableFile } from '../../disk/table-file.js';
 import { verify } from '../../disk/table-changes.js';
@@ -116,7 +117,7 @@ class Worker {
     });
     if (this.#options.isUsed) {
       for (let frame = 0; frame < used.length; frame++) {
-        if (used[frame] === 0) cleaner.retire(frame);
+        if (used[frame] === 0) cleaner.retire(frame as FrameIndex);
       }
     }
     this.#cleaner = cleaner;
@@ -142,7 +143,7 @@ class Worker {
   #takeRetired(cleaner: FrameCleaner): void {
     const nowMs = this.#runtime.clock.now();
     while (this.#retired.take(this.#frame)) {
-      cleaner.retire(this.#frame[0] as number);
+      cleaner.retire(this.#frame[0] as FrameIndex);
       this.#lastRetiredMs = nowMs;
     }
     cleaner.mayGiveBack = nowMs - this.#lastRetiredMs >= GIVE_BACK_AFTER_MS;

@@ -8,6 +8,7 @@
  */
 
 import { assert } from '../../base/assert.js';
+import type { FrameIndex } from '../../base/brands.js';
 import type { RingConsumer, RingProducer } from '../../runtime/threads.js';
 
 /** There is a frame for this session, but the ring is empty: ask again when the ring is filled. */
@@ -60,7 +61,7 @@ export class FramePool {
   }
 
   /** A zeroed frame for the session `slot`, from its promise if it has one. */
-  take(slot: number): number {
+  take(slot: number): FrameIndex | typeof FRAME_LATER | typeof FRAME_NONE {
     const isPromised = (this.#promisedTo[slot] ?? 0) > 0;
     if (!isPromised && this.free <= this.promised) {
       this.refusals += 1;
@@ -76,7 +77,7 @@ export class FramePool {
     assert(this.promised <= this.free, 'more frames are promised than are free');
     // Only this thread takes, so the level is seen at every step down.
     if (this.#zeroed.waiting() === this.#refillBelow - 1) this.#refill();
-    return this.#record[0] as number;
+    return this.#record[0] as FrameIndex;
   }
 
   /** Promises `count` frames more to the session; false, with nothing changed, if it cannot. */
@@ -109,7 +110,7 @@ export class FramePool {
   }
 
   /** A page has let go of the frame: to quarantine, zeroing, and then the ring. */
-  retire(frame: number): void {
+  retire(frame: FrameIndex): void {
     this.#record[0] = frame;
     const done = this.#retired.submit(this.#record);
     assert(done, 'a frame was retired twice');

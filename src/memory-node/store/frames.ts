@@ -6,6 +6,7 @@
  */
 
 import { assert } from '../../base/assert.js';
+import type { FrameIndex } from '../../base/brands.js';
 import { MAPPING_BYTES_MAX, type Mapping, type MemoryFile } from '../../runtime/memory.js';
 
 export class Frames {
@@ -34,17 +35,17 @@ export class Frames {
   }
 
   /** The mapping that holds the frame. */
-  piece(frame: number): Mapping {
+  piece(frame: FrameIndex): Mapping {
     return this.#pieces[frame >>> this.#pieceShift] as Mapping;
   }
 
   /** Where in its piece the frame begins, in bytes: below 2^30. */
-  offset(frame: number): number {
+  offset(frame: FrameIndex): number {
     return (frame & this.#pieceMask) << this.#pageShift;
   }
 
   /** Gives the memory of a part of a frame back to the machine; it reads as zeros from then on. */
-  discard(frame: number, start: number, bytes: number): void {
+  discard(frame: FrameIndex, start: number, bytes: number): void {
     this.#file.discard(frame * this.pageBytes + start, bytes);
   }
 }
