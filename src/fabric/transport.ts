@@ -37,6 +37,7 @@ import { Connection, type ConnectionUser, type HelloAnswer } from './connection.
 import type { FabricCounters } from './counters.js';
 import type { CompletionSink, Window } from './link.js';
 import { DROPPED, OperationRing, SENT, WAITING } from './operation-ring.js';
+import { fabricFaults } from './planted.js';
 import { reconcile, type Settled } from './reconcile.js';
 import { appendRequest, outcomeOf, requestBodyBytes, statusUnanswered } from './verbs.js';
 import { WINDOW_GONE, WindowRenewal } from './window-renewal.js';
@@ -341,7 +342,7 @@ export class Transport implements ConnectionUser, Remote {
     this.#acknowledged = this.#asking.firstSequence;
     this.#nextSequence = (this.#acknowledged + 1) >>> 0;
     this.#instance = answer.instance;
-    if (areWindowsOld && this.windows.size > 0) {
+    if (areWindowsOld && this.windows.size > 0 && !fabricFaults.windowsNotRenewed) {
       this.#state = 'renewing';
       this.#renewal = new WindowRenewal([...this.windows.values()], this.#nextSequence);
       this.#sendRenewals(connection);
