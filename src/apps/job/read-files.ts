@@ -12,7 +12,7 @@ import type { Rack } from '../../client/rack.js';
 import type { WorkerOrder, WorkerResult } from './messages.js';
 import { eachOf } from './write-files.js';
 
-const FILES_UNDER_WAY = 32;
+const FILES_UNDER_WAY = 8;
 const WRONG_MAX = 20;
 
 function digest(bytes: Uint8Array): string {

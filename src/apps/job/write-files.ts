@@ -14,7 +14,7 @@ import type { TreeFile } from './tree.js';
 
 /** Large enough that a directory entry per file, not an allocation per file, is the cost. */
 export const PACK_BYTES = 16 * MiB;
-const FILES_UNDER_WAY = 32;
+const FILES_UNDER_WAY = 8;
 /** Files begin at whole cache lines. */
 const ALIGNMENT = 64;
 
