@@ -51,7 +51,8 @@ async function joinNode(address: string, memoryId: number): Promise<void> {
   endpoint.serve(M.RemoveSpace, () => ({ status: Status.Ok }));
   const listener = await endpoint.listen('tcp://127.0.0.1:0');
   const facts = { id: 'n1', memoryId, incarnation: 1, machine: 'here', pid: 7, pageBytes: 65536 };
-  const request = { ...facts, address: listener.address, bytesLent: 2 ** 30, regions: [] };
+  const place = { address: listener.address, keeper: '', process: '' };
+  const request = { ...facts, ...place, bytesLent: 2 ** 30, regions: [] };
   const joined = await controller.call(M.JoinNode, request, CALL_MS);
   expect(joined).toMatchObject({ status: Status.Ok });
 }

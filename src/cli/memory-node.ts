@@ -23,6 +23,7 @@ interface MemoryNodeFlags extends SharedFlags {
   readonly listen?: string;
   readonly port?: string;
   readonly id?: string;
+  readonly replace?: boolean;
   readonly persistent?: string;
 }
 
@@ -35,6 +36,7 @@ export function addMemoryNode(program: Command): void {
     .option('--listen <address>', 'address to listen on (default 127.0.0.1)')
     .option('--port <port>', 'port (default: any free one)')
     .option('--id <name>', 'name in the rack (default: made from the name of the machine)')
+    .option('--replace', 'the memory that had this name is gone for good: its contents are lost')
     .option('--persistent <file>', 'comes with persistent memory, not in this version')
     .addHelpText('after', '\nExample:\n  memrack memory-node --join 10.0.0.1:7070 --memory 8GiB')
     .action(memoryNode);
@@ -60,6 +62,7 @@ async function memoryNode(flags: MemoryNodeFlags): Promise<void> {
     join: [joinAddress(join)],
     listen: `tcp://${listen}:${port}`,
     machine: hostname(),
+    replace: flags.replace ?? false,
     memoryBytes,
     pageBytes: sizeFlag('page-bytes', flags.pageBytes ?? configuration.pageBytes),
   };

@@ -63,6 +63,15 @@ function serveMembers(serve: Serve, { controller, heartbeatMs, log }: HandlerOpt
     await membership.ended(id, memoryId);
     return { status: Status.Ok };
   });
+  serve(M.DescribeNode, ({ id }) => {
+    const member = membership.members.get(id);
+    if (member === undefined) {
+      return { status: Status.NotFound, reason: 'no memory node of this id' };
+    }
+    const { memoryId, machine, keeper, process } = member.row;
+    const state = stateNumber(membership.state(member));
+    return { status: Status.Ok, memoryId, machine, keeper, process, state };
+  });
   serve(M.JoinHost, (request) => {
     const result = hosts.join(request);
     return isRefusal(result) ? refused(result) : welcome;
@@ -183,14 +192,17 @@ function spaceMessage({ metadata }: Controller, row: SpaceRow): Fields<typeof wi
 }
 
 function memberMessage(facts: MemberFacts): Fields<typeof wire.MemberFacts> {
-  const { SERVING, AWAY, ENDED } = wire.NodeState;
-  const states = { serving: SERVING, away: AWAY, ended: ENDED };
   return {
     ...facts,
     pid: facts.pid ?? 0,
-    state: states[facts.state],
+    state: stateNumber(facts.state),
     isHost: facts.kind === 'host' ? 1 : 0,
   };
+}
+
+function stateNumber(state: MemberFacts['state']): number {
+  const { SERVING, AWAY, ENDED } = wire.NodeState;
+  return { serving: SERVING, away: AWAY, ended: ENDED }[state];
 }
 
 function fileRow(file: Request<typeof M.PutFiles>['files'][number]): FileRow {

@@ -18,6 +18,8 @@ export interface NodeJoin {
   readonly address: string;
   readonly machine: string;
   readonly pid: number;
+  readonly keeper: string;
+  readonly process: string;
   readonly pageBytes: number;
   readonly bytesLent: number;
   readonly regions: readonly HeldRegion[];
@@ -36,6 +38,9 @@ export function refuseJoin(request: NodeJoin): Refusal | undefined {
   }
   if (!isShownName(request.machine)) {
     return refuse(Status.Invalid, `machine name ${quote(request.machine)} is not 1 to 100 letters`);
+  }
+  if (![request.keeper, request.process].every((identity) => /^[ -~]*$/.test(identity))) {
+    return refuse(Status.Invalid, 'the identity of a process has characters that are not allowed');
   }
   if (!isPageSize(pageBytes)) {
     return refuse(

@@ -35,8 +35,6 @@ export const CHANGES_WAITING_MAX = 1_024;
  * answer of the controller, so that a grant can still go to another node.
  */
 export const TELL_MS = 1_000;
-/** A node that is to be replaced is asked once whether it still lives. */
-export const PROBE_MS = 1_000;
 /** Choices of nodes for one grant: each failure excludes a node from the next. */
 export const GRANT_ATTEMPTS_MAX = 4;
 /** A node may promise up to this many times what it lends (Clio, section 4.4.2: over-commit). */

@@ -73,7 +73,8 @@ async function joinForEver(
   for (;;) {
     const regions = [...node.held.values()];
     const facts = { id, memoryId, incarnation, address, machine: id, pid: 1, pageBytes: 65536 };
-    const joined = await controller.call(M.JoinNode, { ...facts, ...bytes, regions }, 1_000);
+    const request = { ...facts, ...bytes, keeper: '', process: '', regions };
+    const joined = await controller.call(M.JoinNode, request, 1_000);
     for (let known = joined.status === Status.Ok; known; ) {
       await sleep(runtime.timers, HEARTBEAT_MS);
       const beat = { id, memoryId, incarnation, state: NodeState.SERVING, ...bytes };

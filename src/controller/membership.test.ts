@@ -55,28 +55,41 @@ test('the same memory comes back as the same node; an older life of it is refuse
   expect(old.status).toBe(Status.Stale);
 });
 
-test('other memory under a living id is refused, also after the controller slept', async () => {
+test('other memory is refused, however long and silent the absence of the one before is', async () => {
   const { rack, controller, space } = await rackWithRegion();
   const twin = rack.joinRequest('n1', { memoryId: 5, address: 'tcp://10.0.0.2:1', regions: [] });
-  expect((await controller.membership.join(twin)).status).toBe(Status.Exists);
-  rack.nowMs += 60_000;
-  expect((await controller.membership.join(twin)).status).toBe(Status.Exists);
+  const early = await controller.membership.join(twin);
+  expect(early).toMatchObject({ status: Status.Exists });
+  rack.nowMs += 86_400_000;
+  const late = await controller.membership.join(twin);
+  expect(late).toMatchObject({ status: Status.Exists });
+  if (late.status !== Status.Ok) expect(late.message).toContain('--replace');
   expect(states(controller, space)).toEqual(['away']);
   expect(controller.membership.recentRefusals()).toHaveLength(1);
+  const next = await rack.start();
+  const atSameAddress = rack.joinRequest('n1', { memoryId: 5, regions: [] });
+  expect(await next.membership.join(atSameAddress)).toMatchObject({ status: Status.Exists });
+  expect(states(next, space)).toEqual(['away']);
+  await next.membership.join(rack.joinRequest('n1'));
+  await settled();
+  expect(states(next, space)).toEqual(['serving']);
 });
 
-test('other memory under the id of a dead node: what it held is lost, for good', async () => {
+test('once its end is told, other memory takes the id; what it held is lost, for good', async () => {
   const { rack, controller, space } = await rackWithRegion();
   rack.nowMs += 6_001;
-  rack.node('tcp://10.0.0.1:7101').isAlive = false;
   const other = rack.joinRequest('n1', { memoryId: 5, address: 'tcp://10.0.0.2:1', regions: [] });
+  expect(await controller.membership.join(other)).toMatchObject({ status: Status.Exists });
+  await controller.membership.ended('n1', rack.joinRequest('n1').memoryId);
   expect((await controller.membership.join(other)).status).toBe(Status.Ok);
+  expect(controller.membership.recentRefusals()).toEqual([]);
   await settled();
   expect(states(controller, space)).toEqual(['lost']);
   expect(rack.node('tcp://10.0.0.2:1').held.size).toBe(0);
   rack.nowMs += 60_000;
-  rack.node('tcp://10.0.0.2:1').isAlive = false;
-  expect((await controller.membership.join(rack.joinRequest('n1'))).status).toBe(Status.Ok);
+  // The first one was alive all the time: it does not get its id back while another has it.
+  const first = await controller.membership.join(rack.joinRequest('n1'));
+  expect(first.status).toBe(Status.Exists);
   expect(states(controller, space)).toEqual(['lost']);
   const next = await rack.start();
   expect(states(next, space)).toEqual(['lost']);
@@ -154,6 +167,7 @@ test('what a node says about itself is checked, field by field', async () => {
     { address: 'http://h:1' },
     { machine: '' },
     { machine: 'a\nb' },
+    { keeper: 'a\nb' },
     { pageBytes: 3 * 2 ** 20 },
     { pageBytes: 4096 },
     { bytesLent: 1 },

@@ -4,18 +4,19 @@
  *                 join                      silence > awayMs
  *   (unknown) ------------> serving  <--------------------------> away
  *                              |            heartbeat               |
- *                              +-- ended (proved) or replaced ------+--> its regions are lost
+ *                              +-- ended (proved, or said) ---------+--> its regions are lost
  *
  * A node is its memory: one that comes back with the same memory id is the same node, with a higher
- * incarnation; one that comes back with another memory id has lost what it held. After a restart of
- * the controller every node is away until it has joined again, so that what it holds is compared
- * with the database before anything new is given to it.
+ * incarnation. Other memory takes an id only after somebody who knows has said (`ended`) that the
+ * memory before is gone: silence may be a partition or a pause, and loss is for good. After a
+ * restart of the controller every node is away until it has joined again, so that what it holds is
+ * compared with the database before anything new is given to it.
  */
 import { Status } from '../base/status.js';
 import type { Clock } from '../runtime/clock.js';
 import { NODES_MAX } from '../wire/limits.js';
 import { controllerFaults } from './planted.js';
-import { PROBE_MS, REFUSAL_SHOWN_MS, REFUSALS_SHOWN_MAX } from './limits.js';
+import { REFUSAL_SHOWN_MS, REFUSALS_SHOWN_MAX } from './limits.js';
 import { Member, type NodeState } from './member.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { NodeRow } from './metadata/schema.js';
@@ -47,6 +48,7 @@ export interface MembershipOptions {
 
 export interface ShownRefusal {
   readonly id: string;
+  readonly memoryId: number;
   readonly message: string;
   readonly atMs: number;
 }
@@ -83,16 +85,14 @@ export class Membership {
   /** Idempotent. After `Ok` the node is serving. */
   async join(request: NodeJoin): Promise<Result<object>> {
     const result = await this.#join(request);
-    if (isRefusal(result)) this.#remember(request.id, result);
+    if (isRefusal(result)) this.#remember(request, result);
+    else this.#refusals = this.#refusals.filter(({ memoryId }) => memoryId !== request.memoryId);
     return result;
   }
 
   async #join(request: NodeJoin): Promise<Result<object>> {
     const wrong = refuseJoin(request);
     if (wrong !== undefined) return wrong;
-    // Asked before the change gets its turn: the others need not wait for the answer.
-    const twin = await this.#livingTwin(request);
-    if (twin !== undefined) return twin;
     return this.#options.changes.run(() => this.#admit(request));
   }
 
@@ -139,26 +139,17 @@ export class Membership {
     this.#members.delete(id);
   }
 
-  async #livingTwin(request: NodeJoin): Promise<Refusal | undefined> {
-    const member = this.#members.get(request.id);
-    if (member === undefined || member.row.state === 'ended') return undefined;
-    if (member.row.memoryId === request.memoryId) return undefined;
-    const { address } = member.row;
-    // The same address has one owner at a time: there the old one cannot be any more.
-    const mayBeAlive = address !== request.address;
-    const isAlive =
-      this.state(member) === 'serving' ||
-      (mayBeAlive && (await this.#options.calls.isAlive(address)));
-    return isAlive ? this.#refuseTwin(member) : undefined;
-  }
-
-  #refuseTwin(member: Member): Refusal {
+  #refuseOther(member: Member): Refusal {
     const { id, address, machine } = member.row;
+    if (this.state(member) === 'serving') {
+      const message = `a memory node ${quote(id)} with other memory serves at ${address} on ${machine}`;
+      return refuse(Status.Exists, `${message}: give this one another id, or end that one first`);
+    }
     return refuse(
       Status.Exists,
-      `a memory node ${quote(id)} with other memory is alive at ${address} on ${machine}: give ` +
-        `this one another id; if it replaces that one, it may join ` +
-        `${Math.ceil((this.#options.awayMs + PROBE_MS) / 1000)} s after that one has ended`,
+      `${quote(id)} stands for other memory, last served at ${address} on ${machine}, which may ` +
+        'come back with its contents: start that one again, or give this one another id; if that ' +
+        'memory is gone for certain, start this one with --replace: its contents are lost then',
     );
   }
 
@@ -167,7 +158,7 @@ export class Membership {
     const before = this.#members.get(request.id);
     const isOther = before !== undefined && before.row.memoryId !== request.memoryId;
     if (before !== undefined) {
-      if (isOther && this.state(before) === 'serving') return this.#refuseTwin(before);
+      if (isOther && before.row.state !== 'ended') return this.#refuseOther(before);
       if (!isOther && request.incarnation < before.row.incarnation) return refuseOld(before.row);
     } else if (this.#members.size >= NODES_MAX) {
       return refuse(
@@ -178,7 +169,7 @@ export class Membership {
     }
     const found = reconcile(metadata, request, request.regions);
     const row = nodeRow(request);
-    const changes: MetadataChange[] = isOther ? this.#lose(request.id, before.row.memoryId) : [];
+    const changes: MetadataChange[] = [];
     if (!isSameRow(before?.row, row)) changes.push({ table: 'nodes', put: row });
     if (!controllerFaults.regionGrantedTwiceAtRestart) changes.push(...found.changes);
     await metadata.commit(changes);
@@ -213,10 +204,10 @@ export class Membership {
   }
 
   /** The id may be anything: it is shown to people, so nothing of it may steer a terminal. */
-  #remember(claimed: string, { message }: Refusal): void {
+  #remember({ id: claimed, memoryId }: NodeJoin, { message }: Refusal): void {
     const id = claimed.replace(/[^ -~]/g, '?').slice(0, NAME_CHARACTERS_MAX);
     const others = this.#refusals.filter((refusal) => refusal.id !== id);
-    this.#refusals = [...others, { id, message, atMs: this.#options.clock.now() }].slice(
+    this.#refusals = [...others, { id, memoryId, message, atMs: this.#options.clock.now() }].slice(
       -REFUSALS_SHOWN_MAX,
     );
   }
@@ -236,6 +227,7 @@ function refuseOld(row: NodeRow): Refusal {
 
 function nodeRow(request: NodeJoin): NodeRow {
   const { id, memoryId, incarnation, address, machine, pid, pageBytes, bytesLent } = request;
+  const { keeper, process } = request;
   return {
     id,
     memoryId,
@@ -243,6 +235,8 @@ function nodeRow(request: NodeJoin): NodeRow {
     address,
     machine,
     pid,
+    keeper,
+    process,
     pageBytes,
     bytesLent,
     state: 'member',

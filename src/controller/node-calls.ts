@@ -22,8 +22,6 @@ export interface NodeCalls {
   removeSpace(address: string, space: number): Promise<Status>;
   /** What the node holds now; undefined when no answer came. */
   heldRegions(address: string): Promise<readonly HeldRegion[] | undefined>;
-  /** Whether a process of ours answers there. */
-  isAlive(address: string): Promise<boolean>;
   /** Nothing will be asked of this address any more. */
   forget(address: string): void;
 }

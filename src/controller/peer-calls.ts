@@ -2,7 +2,7 @@
 import { Status } from '../base/status.js';
 import type { Peer } from '../fabric/link.js';
 import { MessageType } from '../wire/messages.js';
-import { PROBE_MS, TELL_MS } from './limits.js';
+import { TELL_MS } from './limits.js';
 import type { NodeCalls, RegionGrant } from './node-calls.js';
 import type { HeldRegion } from './reconcile.js';
 
@@ -30,12 +30,6 @@ export class PeerCalls implements NodeCalls {
     const reply = await this.#at(address).call(MessageType.NodeRegions, request, TELL_MS);
     // A node holds no more regions than one message names.
     return reply.status === Status.Ok && reply.more === 0 ? reply.regions : undefined;
-  }
-
-  async isAlive(address: string): Promise<boolean> {
-    const request = { after: 0 };
-    const reply = await this.#at(address).call(MessageType.NodeRegions, request, PROBE_MS);
-    return reply.status === Status.Ok;
   }
 
   forget(address: string): void {

@@ -6,7 +6,8 @@ import { sleep } from '../runtime/clock.js';
 import { type SimulatedProcess, SimulatedWorld } from '../runtime/simulated/world.js';
 import type { ThreadMain } from '../runtime/threads.js';
 import { REGION_BYTES } from '../wire/limits.js';
-import { MessageType } from '../wire/messages.js';
+import { type DescribeNodeReply, MessageType, NodeState } from '../wire/messages.js';
+import type { Fields } from '../wire/struct.js';
 import type { SupervisorConfig } from './config.js';
 import { EXIT_CANNOT_ADOPT, MEMORY_NODE_ROLE, memoryNodeMain } from './main.js';
 import { SLOW_PATH_THREAD } from './slow/records.js';
@@ -22,8 +23,20 @@ function fakeController(endpoint: Endpoint) {
   const beats: { bytesUsed: number; bytesCommitted: number }[] = [];
   const ended: number[] = [];
   let isKnown = 1;
-  endpoint.serve(MessageType.JoinNode, ({ incarnation, regions, memoryId, address }) => {
+  /** What is known of the id, as the controller would tell it. */
+  let described: Fields<typeof DescribeNodeReply> | undefined;
+  endpoint.serve(MessageType.DescribeNode, () =>
+    described === undefined
+      ? { status: Status.NotFound, reason: '' }
+      : { status: Status.Ok, ...described },
+  );
+  endpoint.serve(MessageType.JoinNode, (request) => {
+    const { incarnation, regions, memoryId, address, machine, keeper, process } = request;
+    if (described !== undefined && described.memoryId !== memoryId) {
+      if (ended.at(-1) !== described.memoryId) return { status: Status.Exists, reason: 'other' };
+    }
     joins.push({ incarnation, regions: regions.length, memoryId, address });
+    described = { memoryId, machine, keeper, process, state: NodeState.SERVING };
     isKnown = 1;
     return { status: Status.Ok, heartbeatMs: 100 };
   });
@@ -35,7 +48,10 @@ function fakeController(endpoint: Endpoint) {
     ended.push(memoryId);
     return { status: Status.Ok };
   });
-  return { joins, beats, ended, forget: () => (isKnown = 0) };
+  const describe = (change: object): void => {
+    if (described !== undefined) described = { ...described, ...change };
+  };
+  return { joins, beats, ended, describe, forget: () => (isKnown = 0) };
 }
 
 class Rack {
@@ -61,7 +77,11 @@ class Rack {
   async start(more: Partial<SupervisorConfig> = {}): Promise<this> {
     const listener = await this.wait(this.controllerEndpoint.listen('tcp://0.0.0.0:7070'));
     expect(listener.address).toContain('7070');
-    const machine = this.world.machine('a');
+    return this.startNode('a', more);
+  }
+
+  startNode(machineName: string, more: Partial<SupervisorConfig> = {}): this {
+    const machine = this.world.machine(machineName);
     const config: SupervisorConfig = {
       id: 'n1',
       listen: `tcp://${machine.host}:0`,
@@ -215,4 +235,55 @@ test('a taken port is replaced by a free one after a restart', async () => {
   await rack.wait(thief.listen(address));
   await rack.until(() => rack.controller.joins.length === 2);
   expect(rack.controller.joins[1]?.address).not.toBe(address);
+});
+
+async function joined(seed: number): Promise<Rack> {
+  const rack = await new Rack(seed).start({ machine: 'a' });
+  await rack.until(() => rack.controller.joins.length === 1 && rack.ready !== undefined);
+  return rack;
+}
+
+test('a successor on the same machine proves that the memory before is gone', async () => {
+  const rack = await joined(21);
+  const { memoryId } = rack.ready;
+  const [supervisor, node] = [rack.supervisor, rack.node];
+  if (supervisor === undefined || node === undefined) throw new Error('not started');
+  rack.controller.describe({ state: NodeState.AWAY });
+  // Stopped, it answers nobody and its memory is there.
+  rack.world.pause(supervisor);
+  rack.world.pause(node);
+  rack.startNode('a', { machine: 'a' });
+  expect(await rack.world.run({ forMs: 30_000 })).toBe('time');
+  expect([rack.controller.ended, rack.controller.joins.length]).toEqual([[], 1]);
+  // One of the two is not enough: either may hold it.
+  rack.world.kill(node);
+  expect(await rack.world.run({ forMs: 10_000 })).toBe('time');
+  expect([rack.controller.ended, rack.controller.joins.length]).toEqual([[], 1]);
+  rack.world.kill(supervisor);
+  await rack.until(() => rack.controller.joins.length === 2);
+  expect(rack.controller.ended).toEqual([memoryId]);
+});
+
+test('a successor elsewhere, or after a crash of the machine, proves nothing', async () => {
+  const rack = await joined(22);
+  const machine = rack.world.machine('a');
+  rack.world.crash(machine);
+  rack.controller.describe({ state: NodeState.AWAY });
+  rack.world.restart(machine);
+  rack.startNode('a', { machine: 'a' });
+  rack.startNode('d', { machine: 'd' });
+  expect(await rack.world.run({ forMs: 30_000 })).toBe('time');
+  expect([rack.controller.ended, rack.controller.joins.length]).toEqual([[], 1]);
+});
+
+test('an operator can say that the memory before is gone, unless it is served', async () => {
+  const rack = await joined(23);
+  const { memoryId } = rack.ready;
+  rack.startNode('d', { machine: 'd', replace: true });
+  expect(await rack.world.run({ forMs: 10_000 })).toBe('time');
+  expect([rack.controller.ended, rack.controller.joins.length]).toEqual([[], 1]);
+  rack.world.crash(rack.world.machine('a'));
+  rack.controller.describe({ state: NodeState.AWAY });
+  await rack.until(() => rack.controller.joins.length === 2);
+  expect(rack.controller.ended).toEqual([memoryId]);
 });

@@ -28,6 +28,16 @@ export interface SpawnOptions {
 
 export interface Processes {
   readonly pid: number;
+  /**
+   * Names this process and no other, on any machine at any time, for `hasEnded`. Printable, at most
+   * 200 characters; empty where the system gives no such name.
+   */
+  readonly identity: string;
+  /**
+   * Whether the process with this `identity` has certainly ended. False while it runs or is
+   * stopped, and whenever it cannot be known from here: of another machine, or an earlier boot.
+   */
+  hasEnded(identity: string): boolean;
   /** The child is killed by the operating system when this process ends, by `kill -9` too. */
   spawn(options: SpawnOptions): Child;
   /** Tells the parent (if it is one of ours) that this process serves. */

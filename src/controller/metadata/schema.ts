@@ -17,6 +17,8 @@ export const SCHEMA = {
       address: 'text',
       machine: 'text',
       pid: 'integer',
+      keeper: 'text',
+      process: 'text',
       pageBytes: 'integer',
       bytesLent: 'integer',
       state: 'text',
@@ -68,6 +70,9 @@ export interface NodeRow extends Row {
   readonly address: string;
   readonly machine: string;
   readonly pid: number;
+  /** Identities of the two processes that hold the memory: it is gone when both have ended. */
+  readonly keeper: string;
+  readonly process: string;
   readonly pageBytes: number;
   readonly bytesLent: number;
   readonly state: NodeRowState;

@@ -64,7 +64,6 @@ export class FakeNode {
   answer: (call: 'grant' | 'remove') => Status = () => Status.Ok;
   /** Whether a refused or unknown call was executed nevertheless. */
   executesAnyway = false;
-  isAlive = true;
   readonly calls: string[] = [];
 
   constructor(address: string) {
@@ -147,6 +146,8 @@ export class FakeRack {
       address,
       machine: 'm',
       pid: 1,
+      keeper: 'm/1',
+      process: 'm/2',
       pageBytes: 2 ** 21,
       bytesLent: GIB,
       regions: [...this.node(address).held.values()],
@@ -167,7 +168,6 @@ export class FakeRack {
       grantRegion: (address, grant) => call(() => this.node(address).grant(grant)),
       removeSpace: (address, space) => call(() => this.node(address).remove(space)),
       heldRegions: (address) => call(() => [...this.node(address).held.values()]),
-      isAlive: (address) => call(() => this.node(address).isAlive),
       forget: () => undefined,
     };
   }

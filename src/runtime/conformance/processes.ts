@@ -26,7 +26,8 @@ async function serve(runtime: Runtime, config: ServeConfig): Promise<RunningRole
     return { address: '', stop: () => Promise.resolve() };
   }
   const listener = await runtime.network.listen('tcp://127.0.0.1:0', () => handler({}));
-  runtime.processes.ready({ address: listener.address, pid: runtime.processes.pid });
+  const { pid, identity } = runtime.processes;
+  runtime.processes.ready({ address: listener.address, pid, identity });
   return { address: listener.address, stop: () => listener.close() };
 }
 
@@ -37,6 +38,7 @@ export const CONFORMANCE_ROLES: { readonly [name: string]: RoleMain<never> } = {
 interface Ready {
   readonly address: string;
   readonly pid: number;
+  readonly identity: string;
 }
 
 function spawn(runtime: Runtime, config: ServeConfig, memory: readonly number[] = []) {
@@ -68,6 +70,24 @@ async function untilSilent(runtime: Runtime, address: string): Promise<void> {
 }
 
 export const PROCESS_CASES: readonly Case[] = [
+  {
+    name: 'a process is known to have ended only when it has',
+    needs: 'processes',
+    async run({ runtime }) {
+      const { processes } = runtime;
+      const child = spawn(runtime, {});
+      const { identity } = (await child.ready) as Ready;
+      expectThat(identity !== '' && identity !== processes.identity, 'an identity of its own');
+      expectThat(!processes.hasEnded(identity), 'it runs');
+      child.end('kill');
+      await child.exited;
+      expectThat(processes.hasEnded(identity), 'it has ended');
+      expectThat(!processes.hasEnded(processes.identity), 'this one runs');
+      for (const unknown of ['', 'elsewhere/1/2', `x${identity}`]) {
+        expectThat(!processes.hasEnded(unknown), 'nothing is known of others');
+      }
+    },
+  },
   {
     name: 'a child tells that it is ready, serves, and ends when it is asked to',
     needs: 'processes',

@@ -110,6 +110,10 @@ export class ProcessTable {
     return [...this.#all.values()];
   }
 
+  isLiving(pid: number): boolean {
+    return this.#all.has(pid);
+  }
+
   taskName(id: number): string {
     return this.#taskNames[id] ?? '?';
   }
@@ -298,6 +302,17 @@ class TaskProcesses implements Processes {
     return this.#started.pid;
   }
 
+  /** Pids are never given out twice here. */
+  get identity(): string {
+    return `${placeOfPids(this.#started.machine)}${this.#started.pid}`;
+  }
+
+  hasEnded(identity: string): boolean {
+    const place = placeOfPids(this.#started.machine);
+    if (!identity.startsWith(place)) return false;
+    return !this.#table.isLiving(Number(identity.slice(place.length)));
+  }
+
   spawn(options: SpawnOptions): Child {
     return this.#table.spawn(this.#started, this.#task, options);
   }
@@ -314,4 +329,9 @@ class TaskProcesses implements Processes {
     if (started.alive) started.core.end({ code, signal: undefined, reason: `exit ${code}` });
     throw new SimulatedExit(`process ${started.pid} has ended`);
   }
+}
+
+/** An earlier boot of the machine is another place. */
+function placeOfPids(machine: Machine): string {
+  return `${machine.name}/${machine.stops}/`;
 }
