@@ -13,7 +13,10 @@ import type { MessageType, Reply, Request } from '../wire/messages.js';
 /** A capability at one node for the part of one space that the node holds. */
 export interface Window {
   readonly space: number;
-  /** Index in the node's window table, and the epoch it is good for; renewed after a restart. */
+  /**
+   * Index in the node's window table, and the epoch it is good for; renewed after a restart. When
+   * it cannot be renewed operations on it end as `Stale`, until `openWindow` has opened it again.
+   */
   id: number;
   epoch: number;
 }
@@ -39,7 +42,11 @@ export interface Peer {
 export interface Link extends Peer {
   /** Opens, or renews, a window for `space`. Status `NotFound`: the node holds none of it. */
   openWindow(space: number, timeoutMs: number): Promise<Window | Status>;
-  /** At most `PIECE_BYTES_MAX` bytes, within one page. `into` belongs to the link until told. */
+  /**
+   * At most `PIECE_BYTES_MAX` bytes, within one page. `into` belongs to the link until told. When
+   * the connection was lost and a later write of this link to the same bytes may have been
+   * executed already, repeating the read would show it: then it ends as `Unavailable`.
+   */
   read(
     window: Window,
     address: number,
