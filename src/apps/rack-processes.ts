@@ -8,7 +8,9 @@
  */
 
 import { hostname } from 'node:os';
+import { Status } from '../base/status.js';
 import { formatBytes } from '../base/units.js';
+import type { RackStatus } from '../controller/api.js';
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import type { SupervisorReady } from '../memory-node/supervisor.js';
 import { sleep } from '../runtime/clock.js';
@@ -51,6 +53,9 @@ const TELL_MS = 2_000;
 const QUICK_MS = 10_000;
 const QUICK_DEATHS_MAX = 5;
 const RESTART_MS = 200;
+/** For how long, and how often, it is looked whether all nodes have joined. */
+const JOINED_MS = 10_000;
+const JOINED_LOOK_MS = 50;
 
 interface Death {
   readonly signal: string | undefined;
@@ -102,6 +107,7 @@ export class LocalRack {
         this.#startNode(`node-${i + 1}`),
       );
       await Promise.all([...nodes, this.#startHost('host-1')]);
+      if (this.#options.data !== undefined) await this.#sayLosses();
     } catch (error) {
       await this.stop();
       throw error;
@@ -134,6 +140,30 @@ export class LocalRack {
       const message = `${role}: ${(cause as Error).message}`;
       throw new RackFailed(message, exit.code === 2 ? 2 : 1, exit.signal);
     }
+  }
+
+  /**
+   * Metadata of an earlier rack names memory that ended with that rack. The nodes find that out as
+   * they join; whoever starts the rack is told what is lost.
+   */
+  async #sayLosses(): Promise<void> {
+    const { clock, timers } = this.#runtime;
+    const end = clock.now() + JOINED_MS;
+    let status = await this.#status();
+    while ((status?.nodes.serving ?? 0) < this.#options.nodes) {
+      if (this.#isStopping || clock.now() > end) break;
+      await sleep(timers, JOINED_LOOK_MS);
+      status = await this.#status();
+    }
+    for (const { code, subject, message } of status?.findings ?? []) {
+      if (code === 'DATA_LOST') this.#say(`space ${subject}: ${message}`);
+    }
+  }
+
+  async #status(): Promise<RackStatus | undefined> {
+    const controller = this.#endpoint.peer(this.#controllerAddress);
+    const reply = await controller.call(MessageType.RackStatus, {}, TELL_MS);
+    return reply.status === Status.Ok ? (JSON.parse(reply.json) as RackStatus) : undefined;
   }
 
   async #startController(listen: string): Promise<string> {

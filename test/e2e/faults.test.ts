@@ -222,3 +222,24 @@ test('an up that is killed leaves no process and no memory file behind', async (
   const left = [...memoryFiles(everyPid())].filter((inode) => files.has(inode));
   expect(left).toEqual([]);
 });
+
+test('after a kill of everything, --data comes up again and tells what was lost', async () => {
+  const data = mkdtempSync(join(tmpdir(), 'memrack-data-'));
+  opened.push(async () => rmSync(data, { recursive: true, force: true }));
+  const [rack, client] = await rackWith(['--data', data], 2);
+  const space = await client.space('gone', { create: true });
+  const at = await space.alloc(MiB);
+  await space.write(at, pattern(MiB, 1));
+  const pids = family(rack.child.pid ?? 0);
+  for (const pid of pids) {
+    if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+  }
+  await until(10_000, () => (pids.some(isAlive) ? undefined : true));
+  const [again, fresh] = await rackWith(['--data', data], 2);
+  await until(10_000, () => (/space gone: .*DataLost/.test(again.output()) ? true : undefined));
+  const reopened = await fresh.space('gone');
+  expect(await codeOf(reopened.read(at, 64))).toBe('DataLost');
+  const other = await reopened.alloc(MiB);
+  await reopened.write(other, pattern(MiB, 2));
+  expect(Buffer.compare(await reopened.read(other, MiB), pattern(MiB, 2))).toBe(0);
+});
