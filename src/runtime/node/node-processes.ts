@@ -7,7 +7,8 @@
  *                                          <---  { ready }
  *
  * The configuration goes over the channel, not by arguments or environment, where any user of the
- * machine could read the secrets in it.
+ * machine could read the secrets in it. To the kernel the parent is a thread: what a worker spawns
+ * ends with the worker, so processes are started by main threads.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
