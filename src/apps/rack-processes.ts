@@ -137,7 +137,7 @@ export class LocalRack {
       return { child, ready: await child.ready };
     } catch (cause) {
       const exit = await child.exited;
-      const message = `${role}: ${(cause as Error).message}`;
+      const message = `the rack was not started: the ${(cause as Error).message}`;
       throw new RackFailed(message, exit.code === 2 ? 2 : 1, exit.signal);
     }
   }

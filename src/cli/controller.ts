@@ -2,6 +2,7 @@
 
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
+import { prepareDataFolder } from '../apps/data-folder.js';
 import { configurationOf, countFlag, say, type SharedFlags, withConfig } from './context.js';
 import { warnIfPublic } from './listen.js';
 import { runInForeground } from './run-role.js';
@@ -31,7 +32,7 @@ export function addController(program: Command): void {
         listen: `tcp://${listen}:${port}`,
         placement: flags.placement ?? configuration.placement,
         machine: hostname(),
-        ...(data === undefined ? {} : { data }),
+        ...(data === undefined ? {} : { data: prepareDataFolder(data) }),
       };
       await runInForeground('controller', config, (address) => {
         const place = address.slice('tcp://'.length);

@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { appRuntime } from '../apps/app-runtime.js';
+import { prepareDataFolder } from '../apps/data-folder.js';
 import { LocalRack, RackFailed } from '../apps/rack-processes.js';
 import { formatBytes } from '../base/units.js';
 import {
@@ -49,13 +50,14 @@ async function up(flags: UpFlags): Promise<void> {
   refuseDoors(flags);
   const configuration = configurationOf(flags);
   const listen = flags.listen ?? configuration.listen;
+  const data = flags.data ?? configuration.data;
   const options = {
     listen,
     port: countFlag('port', flags.port ?? String(configuration.port), 0, 65_535),
     nodes: countFlag('nodes', flags.nodes ?? String(configuration.nodes), 1, 64),
     memoryBytes: sizeFlag('memory', flags.memory ?? configuration.memory),
     pageBytes: sizeFlag('page-bytes', flags.pageBytes ?? configuration.pageBytes),
-    data: flags.data ?? configuration.data,
+    data: data === undefined ? undefined : prepareDataFolder(data),
     placement: flags.placement ?? configuration.placement,
   };
   warnIfPublic(listen);

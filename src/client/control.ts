@@ -132,8 +132,8 @@ export class Control {
     return { status: Status.Ok, reason: '', regions: placesOf(reply) };
   }
 
-  async members(deadline: number): Promise<Member[]> {
-    const reply = await this.demand('list of nodes', MessageType.ListNodes, {}, deadline);
+  async members(deadline: number, what = 'listing the nodes'): Promise<Member[]> {
+    const reply = await this.demand(what, MessageType.ListNodes, {}, deadline);
     return reply.members.map((member) => ({
       id: member.id,
       kind: member.isHost === 1 ? 'host' : 'memory-node',

@@ -216,7 +216,8 @@ export async function connectRack(
   const control = new Control(runtime, fabric.peer(address), url);
   const rack = new Rack({ runtime, fabric, control, timeoutMs, url });
   try {
-    await control.members(runtime.clock.now() + Math.min(timeoutMs, CONNECT_MS_MAX));
+    const deadline = runtime.clock.now() + Math.min(timeoutMs, CONNECT_MS_MAX);
+    await control.members(deadline, 'connecting');
   } catch (error) {
     await rack.close();
     throw error;

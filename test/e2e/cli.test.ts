@@ -166,6 +166,12 @@ describe('wrong use', () => {
     await new Promise((resolve) => server.close(resolve));
     expect(taken.code).toBe(1);
     expect(taken.stderr).toContain('--port');
+    const blocked = join(folder, 'from-1', 'below-a-file');
+    for (const role of ['up', 'controller']) {
+      const wrong = await runCli([role, '--port', '0', '--data', blocked]);
+      expect(wrong.code).toBe(2);
+      expect(wrong.stderr).toContain('--data');
+    }
     const large = await runCli(['up', '--port', '0', '--memory', '100TiB']);
     expect(large.code).toBe(1);
     expect(large.stderr).toContain('--memory');
