@@ -188,9 +188,11 @@ test('hostile HTTP is refused and the controller goes on', async () => {
   expect(await status('GET /v1/status HTTP/1.1', close)).toContain('400');
   expect(await status('GARBAGE', '')).toContain('400');
   expect(await status('GET /%ff%00 HTTP/1.1', 'Host: localhost', close)).toMatch(/40[04]/);
-  expect(await status('DELETE /v1/spaces/%e0%a4%a HTTP/1.1', 'Host: localhost', close)).toContain(
-    '404',
-  );
+  expect(await status('GET /v1/status HTTP/1.0')).toContain('400');
+  const broken = 'DELETE /v1/spaces/%e0%a4%a HTTP/1.1';
+  expect(await status(broken, 'Host: localhost', close)).toContain('415');
+  const json = 'Content-Type: application/json';
+  expect(await status(broken, 'Host: localhost', json, close)).toContain('404');
   const large = ['POST /v1/spaces HTTP/1.1', 'Host: localhost', 'Content-Type: application/json'];
   const many = [...large, `Content-Length: 80000`, close, '', 'x'.repeat(80_000)];
   expect(await rawStatus(address, many)).toContain('413');

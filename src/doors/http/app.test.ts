@@ -48,7 +48,7 @@ async function start(options: { api?: ControllerApi | undefined; listenHost?: st
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),
     });
-  return { rack, controller, ask, post, failures };
+  return { rack, controller, app, ask, post, failures };
 }
 
 test('healthz is 200 only while a node serves', async () => {
@@ -70,9 +70,10 @@ test('spaces are created, listed and removed', async () => {
   expect(await post('/v1/spaces', { name: 'photos' })).toMatchObject({ status: 201 });
   expect(await post('/v1/spaces', { name: 'photos' })).toMatchObject({ status: 200 });
   expect((await ask('/v1/spaces')).body).toMatchObject([{ name: 'photos', kind: 'dram' }]);
-  expect((await ask('/v1/spaces/photos', { method: 'DELETE' })).status).toBe(204);
+  const remove = { method: 'DELETE', headers: { 'content-type': 'application/json' } };
+  expect((await ask('/v1/spaces/photos', remove)).status).toBe(204);
   expect((await ask('/v1/spaces')).body).toEqual([]);
-  expect(await ask('/v1/spaces/photos', { method: 'DELETE' })).toMatchObject({
+  expect(await ask('/v1/spaces/photos', remove)).toMatchObject({
     status: 404,
     body: { code: 'NotFound' },
   });
@@ -122,7 +123,6 @@ test('a foreign Host or Origin is refused, whatever is asked', async () => {
     'evil.example',
     'localhost.evil.example',
     '10.0.0.1',
-    '',
     'localhost:x',
     '127.0.0.1.nip.io',
   ];
@@ -139,6 +139,38 @@ test('a foreign Host or Origin is refused, whatever is asked', async () => {
   for (const origin of ['http://evil.example', 'null', 'http://localhost:8080', 'file://']) {
     expect((await from(origin)).status, origin).toBe(403);
   }
+});
+
+test('without a Host nothing is answered', async () => {
+  const { app, ask } = await start();
+  for (const path of ['/v1/status', '/healthz', '/nothing']) {
+    expect((await app.fetch(new Request(`http://localhost${path}`))).status).toBe(400);
+    expect((await ask(path, { headers: { host: '' } })).status).toBe(400);
+  }
+});
+
+test('what changes something says that it is JSON, and comes from no page of another site', async () => {
+  const { post, ask } = await start();
+  await post('/v1/spaces', { name: 's' });
+  const json = { 'content-type': 'application/json; charset=utf-8' };
+  const types = ['', 'text/plain', 'application/x-www-form-urlencoded', 'application/jsonp'];
+  for (const type of types) {
+    const headers = type === '' ? {} : { 'content-type': type };
+    expect((await ask('/v1/spaces/s', { method: 'DELETE', headers })).status, type).toBe(415);
+    const body = '{"name": "t"}';
+    expect((await ask('/v1/spaces', { method: 'POST', headers, body })).status, type).toBe(415);
+  }
+  for (const site of ['cross-site', 'same-site']) {
+    const headers = { ...json, 'sec-fetch-site': site };
+    expect((await ask('/v1/spaces/s', { method: 'DELETE', headers })).status, site).toBe(403);
+  }
+  expect((await ask('/v1/spaces')).body).toMatchObject([{ name: 's' }]);
+  // A link of another page may be followed: reading tells that page nothing.
+  expect((await ask('/v1/status', { headers: { 'sec-fetch-site': 'cross-site' } })).status).toBe(
+    200,
+  );
+  const headers = { ...json, 'sec-fetch-site': 'same-origin' };
+  expect((await ask('/v1/spaces/s', { method: 'DELETE', headers })).status).toBe(204);
 });
 
 test('on all addresses, any bare address names us and no foreign name does', async () => {

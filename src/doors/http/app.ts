@@ -7,7 +7,7 @@ import type { z } from 'zod';
 import type { ControllerApi } from '../../controller/api.js';
 import { badRequest, HttpRefusal, httpRefusal, STARTING, type ErrorBody } from './errors.js';
 import { EXPOSITION_CONTENT_TYPE } from './exposition.js';
-import { refuseForeign } from './guards.js';
+import { refuseForeign, refuseUndeclared } from './guards.js';
 import { openApiDocument } from './openapi.js';
 import { ROUTES, type Answer, type Route } from './routes.js';
 import { noQuerySchema } from './schemas.js';
@@ -28,7 +28,7 @@ export interface HttpAppOptions {
 export function createHttpApp(options: HttpAppOptions): Hono {
   const app = new Hono();
   app.use('*', async (c, next) => {
-    const refusal = refuseForeign(c.req.raw.headers, options.listenHost);
+    const refusal = refuseForeign(c.req.raw, options.listenHost);
     if (refusal !== undefined) throw refusal;
     await next();
   });
@@ -48,6 +48,8 @@ export function createHttpApp(options: HttpAppOptions): Hono {
 }
 
 async function answer(c: Context, route: Route, { api }: HttpAppOptions): Promise<Response> {
+  const undeclared = refuseUndeclared(c.req.raw);
+  if (undeclared !== undefined) throw undeclared;
   const controller = api();
   if (controller === undefined) throw httpRefusal(STARTING);
   const query = parsed('query', route.query ?? noQuerySchema, c.req.query());
@@ -89,14 +91,6 @@ function parsed(where: 'query' | 'body', schema: z.ZodType, value: unknown): unk
 }
 
 async function json(request: Request): Promise<unknown> {
-  const type = (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase();
-  if (type !== 'application/json') {
-    throw new HttpRefusal(415, {
-      code: 'Invalid',
-      message: 'the body is not declared to be JSON',
-      remedy: 'send the header content-type: application/json',
-    });
-  }
   const text = await bodyText(request);
   try {
     return JSON.parse(text) as unknown;

@@ -6,13 +6,22 @@
  *   to us (DNS rebinding) is refused. A bare IP address cannot be rebound.
  * - A request with an Origin comes from a page; only our own pages may ask. No CORS header is ever
  *   sent.
- * - A body must say that it is JSON, which a form of a foreign page cannot.
+ * - A browser says whether a request comes from a page of another site; such a one changes nothing.
+ * - What changes something must say that it is JSON, with a body or without one: a form of a foreign
+ *   page cannot, and a script there would have to ask first and is not answered.
  */
-import { HttpRefusal } from './errors.js';
+import { badRequest, HttpRefusal } from './errors.js';
 
 /** Undefined when the request may go on. */
-export function refuseForeign(headers: Headers, listenHost: string): HttpRefusal | undefined {
+export function refuseForeign(request: Request, listenHost: string): HttpRefusal | undefined {
+  const { headers } = request;
   const host = headers.get('host') ?? '';
+  if (host === '') {
+    return badRequest(
+      'the Host header is missing',
+      'name the address that you ask, as browsers do',
+    );
+  }
   if (!isOurHost(host, listenHost)) {
     return denied(
       `the Host header ${shown(host)} does not name this controller`,
@@ -26,7 +35,32 @@ export function refuseForeign(headers: Headers, listenHost: string): HttpRefusal
       'ask from a program, or from the pages that the controller itself serves',
     );
   }
+  const site = headers.get('sec-fetch-site');
+  if (!isReading(request.method) && site !== null && !OWN_SITES.includes(site)) {
+    return denied(
+      `a page of another site (${shown(site)}) may not change anything here`,
+      'ask from a program, or from the pages that the controller itself serves',
+    );
+  }
   return undefined;
+}
+
+/** Undefined when the request reads, or says that it is JSON. */
+export function refuseUndeclared({ method, headers }: Request): HttpRefusal | undefined {
+  const type = (headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase();
+  if (isReading(method) || type === 'application/json') return undefined;
+  return new HttpRefusal(415, {
+    code: 'Invalid',
+    message: `a ${method} must be declared to be JSON, with a body or without one`,
+    remedy: 'send the header content-type: application/json',
+  });
+}
+
+/** `none`: a person typed the address. */
+const OWN_SITES: readonly string[] = ['same-origin', 'none'];
+
+function isReading(method: string): boolean {
+  return method === 'GET' || method === 'HEAD';
 }
 
 function denied(message: string, remedy: string): HttpRefusal {

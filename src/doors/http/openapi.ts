@@ -24,6 +24,8 @@ export function openApiDocument(routes: readonly Route[]): Json {
   };
 }
 
+const DECLARED = 'Needs the header content-type: application/json, also without a body.';
+
 function operation(route: Route): Json {
   const parameters = [...pathParameters(route.path), ...queryParameters(route.query)];
   const responses: Record<string, unknown> = {
@@ -38,6 +40,7 @@ function operation(route: Route): Json {
   const body = route.body === undefined ? {} : { requestBody: requestBody(route.body) };
   return {
     summary: route.summary,
+    ...(route.method === 'GET' ? {} : { description: DECLARED }),
     ...(parameters.length > 0 ? { parameters } : {}),
     ...body,
     responses,
