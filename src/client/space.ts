@@ -305,7 +305,10 @@ export class RemoteSpace {
       const page = Math.floor(at / this.pageBytes);
       if (this.#submission.conflicts(page, page + 1, changes)) return undefined;
     }
-    return this.#regions.ready(Math.floor(at / REGION_BYTES));
+    const route = this.#regions.ready(Math.floor(at / REGION_BYTES));
+    // A first touch would take a frame that a larger write was promised: it reserves one as well.
+    if (changes && route !== undefined && route.connection.reservations > 0) return undefined;
+    return route;
   }
 
   /** The operands are in `#word`. */

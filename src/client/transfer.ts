@@ -144,12 +144,22 @@ export class Transfer implements Waiting, Issuer {
 
   /** Asks for the frames of every item that is cut; goes on at once when none is. */
   #reserve(): void {
-    if (this.#kind === Kind.Write) {
+    if (this.changes) {
       for (const { address, bytes } of this.#items) {
-        if (!isOnePiece(address, bytes, this.#parts.pageBytes)) this.#reserveRange(address, bytes);
+        if (this.#needsPromise(address, bytes)) this.#reserveRange(address, bytes);
       }
     }
     if (this.#reservesLeft === 0) this.#send();
+  }
+
+  /**
+   * What is cut, and whatever else is sent to a node that has promised frames to this client: the
+   * node counts promises per client, so a small write could use up what a large one was promised.
+   */
+  #needsPromise(address: number, bytes: number): boolean {
+    if (!isOnePiece(address, bytes, this.#parts.pageBytes)) return true;
+    const route = this.#parts.regions.ready(Math.floor(address / REGION_BYTES));
+    return route !== undefined && route.connection.reservations > 0;
   }
 
   #reserveRange(address: number, bytes: number): void {
