@@ -8,6 +8,7 @@ import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import type { Clock, Timers } from '../runtime/clock.js';
 import type { Entropy } from '../runtime/runtime.js';
 import { Files } from './files.js';
+import { Garbage } from './garbage.js';
 import { Hosts } from './hosts.js';
 import { AWAY_MS_DEFAULT, CHANGES_WAITING_MAX } from './limits.js';
 import type { Member } from './member.js';
@@ -35,6 +36,7 @@ export class Controller {
   readonly regions: Regions;
   readonly spaces: Spaces;
   readonly files: Files;
+  readonly garbage: Garbage;
   readonly hosts: Hosts;
   readonly startedMs: number;
 
@@ -51,7 +53,8 @@ export class Controller {
     const withMembers = { ...shared, membership: this.membership };
     this.regions = new Regions({ ...withMembers, policy, entropy, timers });
     this.spaces = new Spaces(withMembers);
-    this.files = new Files(metadata, changes);
+    this.files = new Files(metadata, changes, clock);
+    this.garbage = new Garbage(metadata, changes);
     this.hosts = new Hosts(clock, awayMs);
   }
 

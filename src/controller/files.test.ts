@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import type { Controller } from './controller.js';
+import { localApi } from './local-api.js';
 import { FakeRack } from './testing/fake-rack.js';
 
 const DIGEST = 'ab'.repeat(32);
@@ -85,4 +86,76 @@ test('several hundred thousand entries load and list quickly after a restart', a
   }
   expect(listed).toBe(301);
   expect(performance.now() - begun).toBeLessThan(5_000);
+});
+
+const place = (space: number, address: number) => ({ space, address });
+
+test('what no key names any more is garbage from the same commit on, until it is freed', async () => {
+  const { rack, controller, space } = await start();
+  const at = (key: string, address: number) => ({ key, space, address, length: 10, sha256: '' });
+  await controller.files.put([at('a', 1), at('b', 2)]);
+  let commits = rack.databases.commits;
+  await controller.files.put([at('a', 3), at('b', 4), at('b', 5)]);
+  await controller.files.put([at('a', 3)]);
+  await controller.files.remove('a');
+  expect(rack.databases.commits).toBe(commits + 3);
+  // Whoever replaced them died here; so does the controller.
+  const next = await rack.start();
+  const taken = await next.garbage.take(7, 3);
+  expect(taken).toMatchObject({ status: Status.Ok, more: true });
+  expect(taken).toMatchObject({ places: [place(space, 1), place(space, 2), place(space, 4)] });
+  // Asked again it is the same, also after a restart; nobody else gets these.
+  const last = await rack.start();
+  expect(await last.garbage.take(7, 3)).toEqual(taken);
+  expect(await last.garbage.take(8, 9)).toMatchObject({ places: [place(space, 3)], more: false });
+  expect(await last.garbage.take(9, 9)).toMatchObject({ places: [], more: false });
+  await last.garbage.forget(8, [place(space, 1)], true);
+  await last.garbage.forget(7, [place(space, 1), place(space, 2)], true);
+  await last.garbage.forget(7, [place(space, 4)], false);
+  await last.garbage.forget(7, [place(space, 4)], true);
+  expect(await last.garbage.take(7, 9)).toMatchObject({ places: [place(space, 4)] });
+  await last.garbage.forget(7, [place(space, 4)], true);
+  await last.garbage.forget(8, [place(space, 3)], true);
+  expect(rack.databases.tables.get('garbage')?.size).toBe(0);
+  commits = rack.databases.commits;
+  expect(await last.garbage.take(10, 9)).toMatchObject({ places: [] });
+  expect(rack.databases.commits).toBe(commits);
+  expect(await last.garbage.take(0, 9)).toMatchObject({ status: Status.Invalid });
+});
+
+test('a place that is entered again is no garbage, and a space takes its garbage along', async () => {
+  const { rack, controller, space } = await start();
+  const at = (key: string, address: number) => ({ key, space, address, length: 10, sha256: '' });
+  await controller.files.put([at('a', 1)]);
+  await controller.files.put([at('a', 2)]);
+  expect(controller.metadata.garbage.size).toBe(1);
+  await controller.files.put([at('b', 1)]);
+  expect(controller.metadata.garbage.size).toBe(0);
+  // One batch that moves a place from key to key.
+  await controller.files.put([at('b', 3), at('c', 1)]);
+  expect(controller.metadata.garbage.size).toBe(0);
+  await controller.files.remove('c');
+  await controller.spaces.remove('s');
+  expect(rack.databases.tables.get('garbage')?.size).toBe(0);
+});
+
+test('status speaks of garbage that stays', async () => {
+  const { rack, controller, space } = await start();
+  const at = (address: number) => ({ key: 'k', space, address, length: 4096, sha256: '' });
+  await controller.files.put([at(1)]);
+  await controller.files.put([at(2)]);
+  const clock = { now: () => rack.nowMs, wall: () => rack.nowMs };
+  const options = { clock, address: () => 'unix:///x', machine: 'm', isDurable: true };
+  const found = () =>
+    localApi(controller, options)
+      .status()
+      .findings.filter(({ code }) => code === 'GARBAGE_NOT_FREED');
+  expect(found()).toEqual([]);
+  rack.nowMs += 600_000;
+  expect(found()).toMatchObject([{ severity: 'warning' }]);
+  expect(found()[0]?.message).toContain('1 places of former files (4 KiB)');
+  await controller.garbage.take(5, 1);
+  expect(found()[0]?.message).toContain('1 of them were taken');
+  await controller.garbage.forget(5, [place(space, 1)], true);
+  expect(found()).toEqual([]);
 });

@@ -1,9 +1,12 @@
 /**
  * The directory of files that were put into spaces: key, place, length and digest. It names bytes,
- * it does not hold them: whoever replaces or removes an entry is told the old place and frees it.
+ * it does not hold them. The place of an entry that is replaced or removed is garbage from the same
+ * commit on: see `garbage.ts` for who frees it.
  */
 import { Status } from '../base/status.js';
 import { ADDRESS_END, FILES_PER_MESSAGE_MAX } from '../wire/limits.js';
+import type { Clock } from '../runtime/clock.js';
+import { garbageChanges } from './garbage.js';
 import { FILES_MAX } from './limits.js';
 import type { Metadata } from './metadata/metadata.js';
 import type { FileRow } from './metadata/schema.js';
@@ -20,10 +23,12 @@ export interface FilePage {
 export class Files {
   readonly #metadata: Metadata;
   readonly #changes: Serial;
+  readonly #clock: Clock;
 
-  constructor(metadata: Metadata, changes: Serial) {
+  constructor(metadata: Metadata, changes: Serial, clock: Clock) {
     this.#metadata = metadata;
     this.#changes = changes;
+    this.#clock = clock;
   }
 
   get count(): number {
@@ -33,7 +38,7 @@ export class Files {
   /**
    * All entries or none. `replaced[i]` is what stood under the key of entry `i` before; undefined
    * where there was nothing, or the same place: an entry that is put again (because the answer was
-   * lost) does not give its own bytes away to be freed.
+   * lost) does not give its own bytes away.
    */
   async put(files: readonly FileRow[]): Promise<Result<{ replaced: (FileRow | undefined)[] }>> {
     if (files.length === 0 || files.length > FILES_PER_MESSAGE_MAX) {
@@ -74,7 +79,9 @@ export class Files {
   remove(key: string): Promise<Result<{ file: FileRow }>> {
     return this.#changes.run(async () => {
       const found = this.get(key);
-      if (!isRefusal(found)) await this.#metadata.commit([{ table: 'files', remove: key }]);
+      if (isRefusal(found)) return found;
+      const garbage = garbageChanges(this.#metadata, [], [found.file], this.#nowMs());
+      await this.#metadata.commit([{ table: 'files', remove: key }, ...garbage]);
       return found;
     });
   }
@@ -92,17 +99,26 @@ export class Files {
       replaced.push(before !== undefined && !isSamePlace(before, file) ? before : undefined);
       latest.set(file.key, file);
     }
-    if (this.#metadata.files.size + added > FILES_MAX) {
+    const live = [...latest.values()];
+    const dropped = replaced.filter((file) => file !== undefined);
+    const { size } = this.#metadata.files;
+    const waiting = this.#metadata.garbage.size;
+    if (size + waiting + added + dropped.length > FILES_MAX) {
       return refuse(
         Status.NoSpace,
-        `the directory holds ${this.#metadata.files.size} files and takes at most ${FILES_MAX}: ` +
-          'remove some',
+        `the directory holds ${size} files and ${waiting} places of former files that are not ` +
+          `freed, and takes at most ${FILES_MAX}: remove files, free those places`,
       );
     }
-    await this.#metadata.commit(
-      [...latest.values()].map((file) => ({ table: 'files', put: file }) as const),
-    );
+    await this.#metadata.commit([
+      ...live.map((file) => ({ table: 'files', put: file }) as const),
+      ...garbageChanges(this.#metadata, live, dropped, this.#nowMs()),
+    ]);
     return ok({ replaced });
+  }
+
+  #nowMs(): number {
+    return Math.floor(this.#clock.wall());
   }
 
   /** An entry that points into a space that is being removed is gone already. */

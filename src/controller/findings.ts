@@ -41,6 +41,12 @@ export const FINDINGS = {
     severity: 'info',
     remedy: 'nothing: the node is told again with its next heartbeat',
   },
+  GARBAGE_NOT_FREED: {
+    severity: 'warning',
+    remedy:
+      'put or remove any file: clients free what waits; what a client took and did not finish is ' +
+      'freed with its space',
+  },
   SPACE_REMOVAL_PENDING: {
     severity: 'info',
     remedy: 'start the nodes that are away: they are told when they return',

@@ -13,7 +13,7 @@ import type { CallType, Refused, Request } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 import type { ControllerApi, MemberFacts, RackStatus } from './api.js';
 import type { Controller } from './controller.js';
-import type { FileRow, SpaceRow } from './metadata/schema.js';
+import type { FileRow, GarbageRow, SpaceRow } from './metadata/schema.js';
 import { isRefusal, type Refusal } from './refusal.js';
 import { regionsReply, spaceRegions } from './region-messages.js';
 
@@ -33,6 +33,7 @@ export function serveController(serve: Serve, options: HandlerOptions): void {
   serveMembers(serve, options);
   serveSpaces(serve, options);
   serveFiles(serve, options);
+  serveGarbage(serve, options);
   const { api } = options;
   serve(M.ListNodes, () => ({ status: Status.Ok, members: api.members().map(memberMessage) }));
   serve(M.RackStatus, () => ({ status: Status.Ok, json: statusJson(api.status()) }));
@@ -153,6 +154,23 @@ function serveFiles(serve: Serve, { controller }: HandlerOptions): void {
   });
 }
 
+function serveGarbage(serve: Serve, { controller }: HandlerOptions): void {
+  const { garbage } = controller;
+  serve(M.TakeGarbage, async ({ taker, limit }) => {
+    const busy = refuseBusy(controller);
+    if (busy !== undefined) return busy;
+    const result = await garbage.take(taker, limit);
+    if (isRefusal(result)) return refused(result);
+    return { status: Status.Ok, places: result.places.map(filePlace), more: result.more ? 1 : 0 };
+  });
+  serve(M.ForgetGarbage, async ({ taker, places, isFreed }) => {
+    const busy = refuseBusy(controller);
+    if (busy !== undefined) return busy;
+    await garbage.forget(taker, places, isFreed !== 0);
+    return { status: Status.Ok };
+  });
+}
+
 function refuseBusy({ changes }: Controller): Refused | undefined {
   if (!changes.isFull) return undefined;
   return { status: Status.Busy, reason: `${changes.waiting} changes wait already: try again` };
@@ -210,7 +228,7 @@ function fileRow(file: Request<typeof M.PutFiles>['files'][number]): FileRow {
   return { key, space, address, length, sha256 };
 }
 
-function filePlace(file: FileRow | undefined): Fields<typeof wire.FilePlace> {
+function filePlace(file: FileRow | GarbageRow | undefined): Fields<typeof wire.FilePlace> {
   if (file === undefined) return { space: 0, address: 0, length: 0 };
   const { space, address, length } = file;
   return { space, address, length };

@@ -15,6 +15,9 @@ export const SPACES_MAX = 65_536;
 /** Entries of the directory of files: each takes about 300 bytes of the controller's memory. */
 export const FILES_MAX = 4_000_000;
 
+/** Places of former files are spoken of in status when they are not freed after this time. */
+export const GARBAGE_SHOWN_MS = 600_000;
+
 /** How often a node says that it is alive, and after how long a silence it counts as away. */
 export const HEARTBEAT_MS_DEFAULT = 2_000;
 export const AWAY_MS_DEFAULT = 6_000;

@@ -34,6 +34,7 @@ export function localApi(controller: Controller, options: LocalApiOptions): Cont
   const { clock, machine, isDurable } = options;
   const context = (): ReportContext => ({
     nowMs: clock.now(),
+    wallMs: clock.wall(),
     address: options.address(),
     machine,
     isDurable,

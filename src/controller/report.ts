@@ -3,7 +3,7 @@ import { formatBytes } from '../base/units.js';
 import type { MemberFacts, RackStatus, SpaceFacts } from './api.js';
 import type { Controller } from './controller.js';
 import { finding, type Finding } from './findings.js';
-import { NEARLY_FULL_SHARE } from './limits.js';
+import { GARBAGE_SHOWN_MS, NEARLY_FULL_SHARE } from './limits.js';
 import type { Member } from './member.js';
 import type { SpaceRow } from './metadata/schema.js';
 
@@ -13,6 +13,8 @@ const FINDINGS_MAX = 100;
 /** What the report needs to know beyond the controller's state. */
 export interface ReportContext {
   readonly nowMs: number;
+  /** The clock on the wall. */
+  readonly wallMs: number;
   /** Where the controller listens. */
   readonly address: string;
   /** Of the controller's machine: pids are shown for members of the same one. */
@@ -74,6 +76,7 @@ function findingsOf(controller: Controller, context: ReportContext): Finding[] {
     findings.push(finding('NODE_REFUSED', id, message));
   }
   for (const space of controller.spaces.list()) findings.push(...spaceFindings(controller, space));
+  findings.push(...garbageFindings(controller, context.wallMs));
   for (const host of controller.hosts.list()) {
     if (host.state === 'away') {
       findings.push(finding('HOST_AWAY', host.id, `host at ${host.address} is silent`));
@@ -129,6 +132,20 @@ function spaceFindings({ metadata }: Controller, space: SpaceRow): Finding[] {
     `${lost.length} of ${rows.length} regions are gone with the memory of ${nodes}: reads and ` +
     'writes there answer DataLost';
   return [finding('DATA_LOST', space.name, message)];
+}
+
+function garbageFindings({ metadata }: Controller, wallMs: number): Finding[] {
+  const old = [...metadata.garbage.values()].filter(
+    ({ sinceMs }) => wallMs - sinceMs >= GARBAGE_SHOWN_MS,
+  );
+  if (old.length === 0) return [];
+  const bytes = old.reduce((sum, { length }) => sum + length, 0);
+  const taken = old.filter(({ taker }) => taker !== 0).length;
+  const message =
+    `${old.length} places of former files (${formatBytes(bytes)}) are not freed for more than ` +
+    `${GARBAGE_SHOWN_MS / 60_000} minutes; ${taken} of them were taken by clients that did not ` +
+    'say what became of them';
+  return [finding('GARBAGE_NOT_FREED', 'files', message)];
 }
 
 function ownFindings({ address, isDurable }: ReportContext): Finding[] {

@@ -106,6 +106,12 @@ export class Spaces {
         ),
       );
     }
+    const garbage = [...metadata.garbage.values()].filter((row) => row.space === space);
+    for (let at = 0; at < garbage.length; at += PURGE_ROWS_MAX) {
+      const part = garbage.slice(at, at + PURGE_ROWS_MAX);
+      const removals = part.map((row) => ({ table: 'garbage', remove: row }) as const);
+      await changes.run(() => metadata.commit(removals));
+    }
     await changes.run(() => this.#dropRows(space));
   }
 

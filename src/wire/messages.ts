@@ -57,6 +57,8 @@ export const MessageType = {
   GetFile: 81,
   ListFiles: 82,
   RemoveFile: 83,
+  TakeGarbage: 84,
+  ForgetGarbage: 85,
   ListNodes: 88,
   RackStatus: 89,
 } as const;
@@ -442,7 +444,7 @@ export const PutFilesRequest = struct('PutFilesRequest', 0, {
   files: list(FileEntry, limits.FILES_PER_MESSAGE_MAX),
 });
 export const PutFilesReply = struct('PutFilesReply', 0, {
-  replaced: list(FilePlace, limits.FILES_PER_MESSAGE_MAX), // As many as there were files.
+  replaced: list(FilePlace, limits.FILES_PER_MESSAGE_MAX), // One per file; garbage now.
 });
 export const FileRequest = struct('FileRequest', 0, { key: text(limits.KEY_BYTES_MAX) });
 export const ListFilesRequest = struct('ListFilesRequest', 8, {
@@ -455,6 +457,29 @@ export const ListFilesReply = struct('ListFilesReply', 8, {
   more: u8, // 1: ask again after the last key.
   reserved: pad(7),
   files: list(FileEntry, limits.FILES_PER_MESSAGE_MAX),
+});
+
+/**
+ * Places that no key names any more, to be freed by the caller and by nobody else. Asked again with
+ * the same `taker` the answer is the same, until these places are forgotten.
+ */
+export const TakeGarbageRequest = struct('TakeGarbageRequest', 16, {
+  taker: u53, // Random, for this one call; not 0.
+  limit: u32,
+  reserved: pad(4),
+});
+export const TakeGarbageReply = struct('TakeGarbageReply', 8, {
+  more: u8, // 1: there are others.
+  reserved: pad(7),
+  places: list(FilePlace, limits.FILES_PER_MESSAGE_MAX),
+});
+
+/** Of places that are not this taker's nothing is changed. */
+export const ForgetGarbageRequest = struct('ForgetGarbageRequest', 16, {
+  taker: u53,
+  isFreed: u8, // 0: certainly not freed; somebody else may take them.
+  reserved: pad(7),
+  places: list(FilePlace, limits.FILES_PER_MESSAGE_MAX),
 });
 
 export const MemberFacts = struct('MemberFacts', 40, {
@@ -514,6 +539,8 @@ export const CALLS = {
   [M.GetFile]: { request: FileRequest, reply: FileEntry, repeatable: true },
   [M.ListFiles]: { request: ListFilesRequest, reply: ListFilesReply, repeatable: true },
   [M.RemoveFile]: { request: FileRequest, reply: FileEntry, repeatable: false },
+  [M.TakeGarbage]: { request: TakeGarbageRequest, reply: TakeGarbageReply, repeatable: true },
+  [M.ForgetGarbage]: { request: ForgetGarbageRequest, reply: Empty, repeatable: true },
   [M.ListNodes]: { request: Empty, reply: ListNodesReply, repeatable: true },
   [M.RackStatus]: { request: Empty, reply: JsonReply, repeatable: true },
 } as const satisfies Partial<Record<MessageType, CallFacts>>;

@@ -17,6 +17,7 @@ import {
   SCHEMA,
   type CounterName,
   type FileRow,
+  type GarbageRow,
   type NodeRow,
   type RegionRow,
   type SpaceRow,
@@ -34,7 +35,14 @@ export type MetadataChange =
   | { readonly table: 'regions'; readonly put: RegionRow }
   | { readonly table: 'regions'; readonly remove: RegionRow }
   | { readonly table: 'files'; readonly put: FileRow }
-  | { readonly table: 'files'; readonly remove: string };
+  | { readonly table: 'files'; readonly remove: string }
+  | { readonly table: 'garbage'; readonly put: GarbageRow }
+  | { readonly table: 'garbage'; readonly remove: Place };
+
+export interface Place {
+  readonly space: number;
+  readonly address: number;
+}
 
 export interface MetadataOptions {
   /** Undefined: nothing is kept over a restart. */
@@ -56,6 +64,8 @@ export class Metadata {
   readonly regionsByNode = new Map<string, Map<number, RegionRow>>();
   readonly files = new Map<string, FileRow>();
   fileKeys = new SortedKeys();
+  /** By `placeKey`. */
+  readonly garbage = new Map<string, GarbageRow>();
   readonly #counters: Record<CounterName, number>;
   readonly #database: Database;
   readonly #failed: (reason: unknown) => void;
@@ -141,6 +151,7 @@ export class Metadata {
       this.files.set(file.key, file);
     }
     this.fileKeys = new SortedKeys(this.files.keys());
+    for (const row of this.#database.select('garbage')) this.#putGarbage(row as GarbageRow);
   }
 
   #apply(change: MetadataChange): void {
@@ -163,6 +174,10 @@ export class Metadata {
       case 'files':
         if ('put' in change) this.#putFile(change.put);
         else this.#removeFile(change.remove);
+        return;
+      case 'garbage':
+        if ('put' in change) this.#putGarbage(change.put);
+        else this.garbage.delete(placeKey(change.remove));
         return;
       default:
         assertNever(change);
@@ -206,6 +221,10 @@ export class Metadata {
     this.fileKeys.add(row.key);
   }
 
+  #putGarbage(row: GarbageRow): void {
+    this.garbage.set(placeKey(row), row);
+  }
+
   #removeFile(key: string): void {
     this.files.delete(key);
     this.fileKeys.remove(key);
@@ -215,6 +234,10 @@ export class Metadata {
 /** One number for a region of a space, both within their limits. */
 export function regionKey(space: number, region: number): number {
   return space * REGIONS_PER_SPACE_MAX + region;
+}
+
+export function placeKey({ space, address }: Place): string {
+  return `${space}/${address}`;
 }
 
 function groupOf<Key>(groups: Map<Key, Map<number, RegionRow>>, key: Key): Map<number, RegionRow> {
@@ -242,6 +265,8 @@ function removedKey(change: Extract<MetadataChange, { readonly remove: unknown }
       return { space: change.remove.space, region: change.remove.region };
     case 'files':
       return { key: change.remove };
+    case 'garbage':
+      return { space: change.remove.space, address: change.remove.address };
     default:
       return assertNever(change);
   }

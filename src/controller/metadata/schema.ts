@@ -57,6 +57,16 @@ export const SCHEMA = {
     },
     key: ['key'],
   },
+  garbage: {
+    columns: {
+      space: 'integer',
+      address: 'integer',
+      length: 'integer',
+      sinceMs: 'integer',
+      taker: 'integer',
+    },
+    key: ['space', 'address'],
+  },
 } as const satisfies Schema;
 
 /** `member`: it may come back with its memory. `ended`: its memory is proved to be gone. */
@@ -110,6 +120,17 @@ export interface FileRow extends Row {
   readonly address: number;
   readonly length: number;
   readonly sha256: string;
+}
+
+/** A place that was a file's and is not freed yet. It has one owner at a time, so it is freed once. */
+export interface GarbageRow extends Row {
+  readonly space: number;
+  readonly address: number;
+  readonly length: number;
+  /** By the clock on the wall. */
+  readonly sinceMs: number;
+  /** Who frees it; 0: nobody yet. */
+  readonly taker: number;
 }
 
 /**
