@@ -7,6 +7,7 @@
  */
 
 import { Status } from '../base/status.js';
+import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { GRANT_REGIONS_MAX, REGION_BYTES } from '../wire/limits.js';
 import { AllocFlag, MessageType, Right } from '../wire/messages.js';
@@ -38,6 +39,16 @@ interface Part {
   readonly bytes: number;
 }
 
+/** No node has room. */
+interface NoRoom {
+  readonly status: Status;
+  /** Every node that serves was asked itself. */
+  readonly isSure: boolean;
+}
+
+/** Longer than between two heartbeats: then the controller knows what was freed before. */
+const LOADS_FRESH_MS = 2500;
+const LOADS_POLL_MS = 200;
 /** Regions that are tried, and granted, for one allocation before it is `NoSpace`. */
 const TRIES_MAX = 16;
 const GRANTS_MAX = 3;
@@ -62,13 +73,27 @@ export class Allocation {
       const remedy = `allocate at most ${GRANT_REGIONS_MAX} GiB at once`;
       throw new MemrackError('NoSpace', 'the allocation is too large', { remedy });
     }
-    if (rounded > REGION_BYTES) return this.#allocLarge(rounded, deadline);
-    return this.#allocSmall(rounded, wish, deadline);
+    const { clock, timers } = this.#parts.runtime;
+    const sureAt = Math.min(deadline, clock.now() + LOADS_FRESH_MS);
+    for (;;) {
+      const made =
+        rounded > REGION_BYTES
+          ? await this.#allocLarge(rounded, deadline)
+          : await this.#allocSmall(rounded, wish, deadline);
+      if (typeof made === 'number') return made;
+      const isSure = made.isSure || clock.now() + LOADS_POLL_MS >= sureAt;
+      if (made.status !== Status.NoSpace || isSure) {
+        throw failed('no memory node has room', made.status);
+      }
+      // What the controller knows of the nodes may be older than what was freed since.
+      await sleep(timers, LOADS_POLL_MS);
+      this.#placement.forgetLoads();
+    }
   }
 
-  async #allocSmall(bytes: number, wish: number, deadline: number): Promise<number> {
+  async #allocSmall(bytes: number, wish: number, deadline: number): Promise<number | NoRoom> {
     await this.#parts.regions.refreshOnce(deadline);
-    let lastStatus: Status = Status.NoSpace;
+    let status: Status = Status.NoSpace;
     let grants = 0;
     const tried = new Set<number>();
     const first = this.#wishedRegion(bytes, wish);
@@ -79,7 +104,7 @@ export class Allocation {
         if (grants === GRANTS_MAX || known.isHopeless) break;
         grants += 1;
         const granted = await this.#grant({ count: 1, bytes, near: known.near }, deadline);
-        if (typeof granted === 'number') return this.#refuse(granted, lastStatus);
+        if (typeof granted === 'number') break;
         region = (granted[0] as Part).region;
       }
       tried.add(region);
@@ -89,10 +114,10 @@ export class Allocation {
         return reply.address;
       }
       if (reply.status === Status.NoSpace) this.#placement.isFull(region, bytes);
-      else if (isElsewhere(reply.status)) lastStatus = await this.#lookAgain();
+      else if (isElsewhere(reply.status)) status = await this.#lookAgain();
       else throw failed('the memory node did not allocate', reply.status, reply.reason);
     }
-    throw failed('no memory node has room', lastStatus);
+    return { status, isSure: this.#placement.haveAllAnswered(tried) };
   }
 
   /** The node does not have the region any more, or is away: another region may do. */
@@ -100,11 +125,6 @@ export class Allocation {
     const { regions, runtime } = this.#parts;
     await regions.refresh(runtime.clock.now() + LOOK_AGAIN_MS);
     return Status.Unavailable;
-  }
-
-  #refuse(granting: Status, allocating: Status): never {
-    const status = granting === Status.NoSpace ? allocating : granting;
-    throw failed('no memory node has room', status);
   }
 
   /** The region of the wish, when the whole range would lie in one that is known; else 0. */
@@ -161,10 +181,10 @@ export class Allocation {
     return Math.max(1, deadline - this.#parts.runtime.clock.now());
   }
 
-  async #allocLarge(bytes: number, deadline: number): Promise<number> {
+  async #allocLarge(bytes: number, deadline: number): Promise<number | NoRoom> {
     const count = Math.ceil(bytes / REGION_BYTES);
     const granted = await this.#grant({ count, bytes: REGION_BYTES, near: '' }, deadline);
-    if (typeof granted === 'number') throw failed('no memory node has room', granted);
+    if (typeof granted === 'number') return { status: granted, isSure: false };
     const last = granted[count - 1] as Part;
     granted[count - 1] = { ...last, bytes: bytes - (count - 1) * REGION_BYTES };
     const made: Part[] = [];

@@ -62,12 +62,7 @@ class Host implements RunningRole {
   #lastTold = '';
   #stopped: Promise<void> | undefined;
 
-  constructor(
-    runtime: Runtime,
-    endpoint: Endpoint,
-    config: Required<HostConfig>,
-    address: string,
-  ) {
+  constructor(runtime: Runtime, endpoint: Endpoint, config: Required<HostConfig>, address: string) {
     this.address = address;
     this.#runtime = runtime;
     this.#endpoint = endpoint;
@@ -153,7 +148,12 @@ export function checkHostConfig(config: unknown): Required<HostConfig> {
     if (!isGood) problems.push(`${key}: ${JSON.stringify(value)} is not ${allowed}`);
   };
   const isList = Array.isArray(join) && join.length > 0;
-  check('id', id, isMatching(id, /^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$/), 'a name of 1 to 100 letters');
+  check(
+    'id',
+    id,
+    isMatching(id, /^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$/),
+    'a name of 1 to 100 letters',
+  );
   check('join', join, isList && join.every(isAddress), 'a list of addresses: tcp://HOST:PORT');
   check('listen', listen, isAddress(listen), 'tcp://HOST:PORT or unix://PATH');
   check('machine', machine, isMatching(machine, /^[ -~]{1,100}$/), '1 to 100 printable characters');

@@ -73,19 +73,37 @@ export class Placement {
     if (first !== 0) return { region: first, near: '', isHopeless: false };
     await this.#lookAtLoads(deadline);
     let best = { region: 0, room: -Infinity };
+    let full = 0;
     const withRegion = new Set<string>();
     for (const { region, state, nodeId } of this.#regions.entries()) {
-      if (state !== 'serving') continue;
+      if (state !== 'serving' || tried.has(region)) continue;
       // A region that is full for this size says nothing about the rest of its node.
-      if (tried.has(region) || this.#isKnownFull(region, bytes)) continue;
+      if (this.#isKnownFull(region, bytes)) {
+        full = region;
+        continue;
+      }
       withRegion.add(nodeId);
       const room = this.#room(nodeId);
       if (room > best.room) best = { region, room };
     }
     const near = this.#roomiest(bytes, withRegion, best.room);
     if (near !== '') return { region: 0, near, isHopeless: false };
-    const isHopeless = best.region === 0 && this.#members.length > 0;
-    return { region: best.region, near: '', isHopeless };
+    // It may have room again: somebody else may have freed something.
+    const region = best.region === 0 ? full : best.region;
+    return { region, near: '', isHopeless: region === 0 && this.#members.length > 0 };
+  }
+
+  /** The next choice is made by what the controller knows then. */
+  forgetLoads(): void {
+    this.#membersUntil = 0;
+  }
+
+  /** Whether every memory node that serves has one of these regions. */
+  haveAllAnswered(tried: ReadonlySet<number>): boolean {
+    const answered = new Set([...tried].map((region) => this.#regions.nodeId(region)));
+    return this.#members.every(
+      ({ id, kind, state }) => kind === 'host' || state !== 'serving' || answered.has(id),
+    );
   }
 
   /** The serving node with clearly more room than `room` and no usable region here; else ''. */

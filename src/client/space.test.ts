@@ -279,6 +279,20 @@ describe('allocation', () => {
     expect(rack.nodes.every((node) => node.allocations.size === 0)).toBe(true);
   });
 
+  test('waits for fresh news of the nodes before it says NoSpace', async () => {
+    const { space, rack } = openSpace(2);
+    rack.fullUntil = rack.world.now + 1500;
+    const first = watch(space.alloc(PAGE));
+    const large = watch(space.alloc(2 * GiB));
+    await rack.world.pass(2000);
+    expect(first.value).toBeGreaterThan(0);
+    expect(large.value).toBeGreaterThan(0);
+    rack.fullUntil = Infinity;
+    const never = watch(space.alloc(2 * GiB));
+    await rack.world.pass(3000);
+    expect(never.error?.code).toBe('NoSpace');
+  });
+
   test('refuses to free what is no start of an allocation', async () => {
     const { space } = openSpace(2);
     const at = await space.alloc(2 * GiB);

@@ -309,6 +309,8 @@ export class FakeRack implements Fabric {
   readonly owners = new Map<number, { node: number; lost: number }>();
   readonly states: number[];
   isControllerAway = false;
+  /** Refuses grants until the clock shows this: what it knows of its nodes is old. */
+  fullUntil = 0;
   calls = 0;
   #nextRegion = 1;
 
@@ -345,6 +347,7 @@ export class FakeRack implements Fabric {
     if (type === MessageType.SpaceRegions) return this.#places([...this.owners.keys()]);
     if (type === MessageType.ListNodes) return { status: Status.Ok, members: this.#members() };
     assert(type === MessageType.GrantRegions);
+    if (this.world.now < this.fullUntil) return { status: Status.NoSpace, reason: 'full' };
     const granted: number[] = [];
     for (let i = 0; i < (request.count ?? 0); i++) {
       const region = this.#nextRegion;
