@@ -21,14 +21,12 @@ export interface Connection {
   readonly link: Link;
   /** Operations that rely on a reservation at this node. */
   reservations: number;
+  /** An `unreserve` is under way; another one is owed when it has ended. */
+  isUnreserving: boolean;
+  owesUnreserve: boolean;
   /** Closed before the client itself was: whoever still has it asks for another. */
   isClosed: boolean;
 }
-
-/** The end of an `unreserve` changes nothing for anybody: a lost connection gives back as well. */
-const UNHEARD: CompletionSink = {
-  completed(_token: number, _status: Status): void {},
-};
 
 export class Connections {
   readonly #fabric: Fabric;
@@ -44,7 +42,15 @@ export class Connections {
     if (known !== undefined && known.address === address) return known;
     if (known !== undefined) this.drop(known);
     const link = this.#fabric.link(address);
-    const made = { nodeId, address, link, reservations: 0, isClosed: false };
+    const made: Connection = {
+      nodeId,
+      address,
+      link,
+      reservations: 0,
+      isUnreserving: false,
+      owesUnreserve: false,
+      isClosed: false,
+    };
     this.#byNode.set(nodeId, made);
     return made;
   }
@@ -62,10 +68,29 @@ export class Connections {
     connection.reservations += 1;
   }
 
-  unreserved(connection: Connection, deadline: number): void {
+  unreserved(connection: Connection): void {
     assert(connection.reservations > 0);
     connection.reservations -= 1;
-    if (connection.reservations === 0) connection.link.unreserve(UNHEARD, 0, deadline);
+    if (connection.reservations > 0) return;
+    if (connection.isUnreserving) connection.owesUnreserve = true;
+    else this.#unreserve(connection);
+  }
+
+  /**
+   * Without a deadline: the node keeps what it has promised through lost connections, for as long
+   * as this client lives, so giving it back must not be given up. One at a time is enough.
+   */
+  #unreserve(connection: Connection): void {
+    connection.isUnreserving = true;
+    connection.owesUnreserve = false;
+    const sink: CompletionSink = {
+      completed: (_token: number, _status: Status): void => {
+        connection.isUnreserving = false;
+        const isOwed = connection.owesUnreserve && connection.reservations === 0;
+        if (isOwed && !connection.isClosed) this.#unreserve(connection);
+      },
+    };
+    connection.link.unreserve(sink, 0, Number.POSITIVE_INFINITY);
   }
 
   close(): void {

@@ -261,9 +261,8 @@ export class Transfer implements Waiting, Issuer {
   }
 
   operationEnded(): void {
-    const deadline = this.#deadline();
     for (const connection of this.#reserved.splice(0)) {
-      this.#parts.connections.unreserved(connection, deadline);
+      this.#parts.connections.unreserved(connection);
     }
   }
 
