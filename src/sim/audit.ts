@@ -7,17 +7,21 @@
 import { Control, type Member } from '../client/control.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { createEndpoint } from '../fabric/endpoint.js';
+import { Status } from '../base/status.js';
 import { sleep } from '../runtime/clock.js';
-import type { SimulatedProcess } from '../runtime/simulated/world.js';
+import { FaultKind, type SimulatedProcess } from '../runtime/simulated/world.js';
 import { RECORD_KEEP_MS, REGION_BYTES } from '../wire/limits.js';
+import { MessageType } from '../wire/messages.js';
 import { judgeKeeping, type RegionInTheEnd } from './checkers/acknowledged.js';
+import { judgeCounts, type NodeCounts } from './checkers/bounds.js';
 import type { RegionSeen } from './checkers/ownership.js';
-import { type Allocation, type Ended, isNotApplied, type Journal } from './journal.js';
+import { AUDITOR, type Allocation, type Ended, isNotApplied, type Journal } from './journal.js';
 import { ObservedSpace } from './observed-space.js';
 import type { SimulatedRack } from './rack.js';
 import { isGiven } from './workloads/workload.js';
 
-const AUDITOR = 0;
+/** Endpoints beside those of the clients that open windows. */
+const WATCHERS = 2;
 const PAUSE_MS = 50;
 /** Pages per allocation when all memory is taken. */
 const CHUNK_PAGES = 4;
@@ -57,6 +61,7 @@ export class Audit {
     await this.#takeAll(client);
     this.stage = 'looking at the counters';
     await this.#untilUnused(client);
+    await this.#judgeCounters(client);
     await client.close();
   }
 
@@ -209,6 +214,29 @@ export class Audit {
       }
     }
     return refused;
+  }
+
+  async #judgeCounters(client: Rack): Promise<void> {
+    const { runtime } = this.#process;
+    const endpoint = createEndpoint(runtime, {});
+    const { injected } = this.#rack.world.faults;
+    const limits = {
+      clients: this.#journal.clients + WATCHERS,
+      spaces: this.#spaces.size + 1,
+      isCorrupted: injected[FaultKind.StreamCorruption] > 0,
+    };
+    for (const { id, address, kind } of await client.nodes()) {
+      if (kind !== 'memory-node') continue;
+      const reply = await endpoint.peer(address).call(MessageType.Counters, {}, 10_000);
+      if (reply.status !== Status.Ok) {
+        this.#journal.complain('counters', `${id} does not tell its counters: ${reply.status}`);
+        continue;
+      }
+      const counters = JSON.parse(reply.json) as NodeCounts & { fabric: NodeCounts };
+      const counts = { ...counters, node: id, malformed: counters.fabric.malformed };
+      for (const { kind, text } of judgeCounts(counts, limits)) this.#journal.complain(kind, text);
+    }
+    await endpoint.close();
   }
 
   /** What the nodes report about themselves comes back to nothing. */

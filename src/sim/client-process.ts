@@ -64,6 +64,7 @@ export class ClientProcesses {
 
   #start(place: number): void {
     const number = this.#nextNumber++;
+    this.#journal.clients = number;
     const machine = this.#rack.world.machine(`client-${place}`);
     const process = this.#rack.world.program(machine, `client-${number}`);
     const running: Running = { number, process, isDone: false };

@@ -12,6 +12,8 @@ import { assert } from '../base/assert.js';
 import type { Outcome, StatusName } from '../base/status.js';
 import type { WordHistory, WordOperation, WordValue } from './checkers/history.js';
 
+/** The number of the client that looks at everything in the end. */
+export const AUDITOR = 0;
 export const WORD_BYTES = 8;
 const PLACE_BITS = 14;
 const PLACE_MASK = (1 << PLACE_BITS) - 1;
@@ -152,6 +154,8 @@ export class Journal {
   readonly endings: Map<string, number> = new Map();
   operations = 0;
   wasClientKilled = false;
+  /** Client processes that there ever were. */
+  clients = 0;
   /** Told after every operation that ended. */
   onCount: (() => void) | undefined;
   /** Simulated milliseconds, for people. */

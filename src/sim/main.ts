@@ -35,7 +35,7 @@ function sayFailure(verdict: SeedVerdict, plant?: string): void {
 }
 
 async function one(seed: number, options: SimOptions, bug: Planted | undefined): Promise<number> {
-  const { workload, trace } = options;
+  const { workload, trace, calm } = options;
   const onLog = (entry: {
     atMs: number;
     process: string;
@@ -44,7 +44,7 @@ async function one(seed: number, options: SimOptions, bug: Planted | undefined):
   }): void => {
     say(`${entry.atMs.toFixed(3).padStart(12)} ${entry.process} ${entry.level}: ${entry.message}`);
   };
-  const run = () => runSeed({ seed, workload, ...(trace ? { onLog } : {}) });
+  const run = () => runSeed({ seed, workload, calm, ...(trace ? { onLog } : {}) });
   const verdict = bug === undefined ? await run() : await withPlanted(bug, run);
   if (trace) for (const note of verdict.notes) say(note);
   const { operations, turns, simulatedMs, traceHash } = verdict;

@@ -14,6 +14,8 @@ export interface SimOptions {
   readonly plant: string | undefined;
   readonly trace: boolean;
   readonly ci: boolean;
+  /** Without faults. */
+  readonly calm: boolean;
   readonly keepGoing: boolean;
 }
 
@@ -26,6 +28,7 @@ export const USAGE = `Runs the whole rack in one process, many times, each from 
   npm run sim -- --workload NAME     only one of: ${WORKLOADS.map((one) => one.name).join(', ')}
   npm run sim -- --plant NAME        with a bug planted, to see it found: ${PLANTED.map((one) => one.name).join(', ')}
   npm run sim -- --trace             with --seed: also the last events and notes of a good run
+  npm run sim -- --calm              with --seed: without faults
   npm run sim -- --keep-going        does not stop at the first failure
   npm run sim -- --ci                every workload and every planted bug, in less than 5 minutes
 
@@ -37,7 +40,7 @@ export function parseSimOptions(words: readonly string[]): SimOptions | string {
   const flags = new Set<string>();
   for (let i = 0; i < words.length; i++) {
     const word = words[i] as string;
-    if (['--trace', '--ci', '--keep-going', '--help'].includes(word)) flags.add(word);
+    if (['--trace', '--ci', '--calm', '--keep-going', '--help'].includes(word)) flags.add(word);
     else if (VALUED.has(word) && words[i + 1] !== undefined) values.set(word, words[++i] as string);
     else return `${word} is not understood, or lacks its value\n\n${USAGE}`;
   }
@@ -70,6 +73,7 @@ export function parseSimOptions(words: readonly string[]): SimOptions | string {
     plant,
     trace: flags.has('--trace'),
     ci: flags.has('--ci'),
+    calm: flags.has('--calm'),
     keepGoing: flags.has('--keep-going'),
   };
 }

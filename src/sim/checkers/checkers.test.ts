@@ -155,7 +155,7 @@ describe('sums', () => {
     add(1, 10);
     add(2, Infinity);
     add(4, -Infinity);
-    const read = { ...add(0, 20), verb: WordVerb.read, result: { low: found, high: 0 } };
+    const read = { ...add(0, 20), client: 0, verb: WordVerb.read, result: { low: found, high: 0 } };
     mine.words.get(0)?.operations.push(read);
     return findWrongSums(journal)[0]?.kind;
   };

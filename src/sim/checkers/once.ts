@@ -4,7 +4,7 @@
  * this says it in a way that a person understands at once.
  */
 
-import type { Allocation, Journal } from '../journal.js';
+import { AUDITOR, type Allocation, type Journal } from '../journal.js';
 import { type WordOperation, WordVerb } from './history.js';
 import type { Complaint } from './foreign.js';
 
@@ -28,7 +28,9 @@ function judgeCounter(
   operations: readonly WordOperation[],
 ): Complaint | undefined {
   const last = operations[operations.length - 1];
-  if (last === undefined || last.verb !== WordVerb.read) return undefined;
+  // Only the auditor's read comes after everything; where memory was lost there is none.
+  if (last === undefined || last.client !== AUDITOR) return undefined;
+  if (last.verb !== WordVerb.read) return undefined;
   if (!Number.isFinite(last.returnedAt)) return undefined;
   let least = 0;
   let most = 0;
