@@ -222,6 +222,61 @@ test('a deadline that passes says what is known', async () => {
   expect(rig.memory.executed.filter((type) => type === MessageType.Write)).toEqual([]);
 });
 
+test('after its deadline an operation lets go of the buffer', async () => {
+  const rig = new Rig(smallWorld(1));
+  const window = await rig.openWindow();
+  const { link, sink, world } = rig;
+  const into = new Uint8Array(8);
+  const from = new Uint8Array(8).fill(1);
+  // Executed, and the reply comes too late.
+  let isHeld = true;
+  world.wire = { chunk: () => (isHeld ? 0 : 65536) };
+  rig.memory.bytes.fill(5, 0, 8);
+  link.read(window, 0, into, 0, 8, sink, 1, world.nowMs + 50);
+  await rig.told(1);
+  expect(sink.status(1)).toBe(Status.Timeout);
+  isHeld = false;
+  link.fence(sink, 2, rig.deadline);
+  await rig.told(2);
+  expect(rig.memory.executed).toContain(MessageType.Read);
+  expect([...into]).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+  // Sent, lost on its way, and not to be sent again with what the caller has put there since.
+  world.wire = { isSilent: () => true };
+  link.write(window, 0, from, 0, 8, sink, 3, world.nowMs + 50);
+  link.fetchAndAdd(window, 16, 1, 0, sink, 4, rig.deadline);
+  await rig.told(3);
+  expect(sink.status(3)).toBe(Status.OutcomeUnknown);
+  from.fill(9);
+  world.wire = {};
+  world.cutAll();
+  await rig.told(4);
+  expect(sink.status(4)).toBe(Status.Ok);
+  expect(rig.memory.executed).not.toContain(MessageType.Write);
+  expect([...rig.memory.bytes.subarray(0, 8)]).toEqual([5, 5, 5, 5, 5, 5, 5, 5]);
+});
+
+test('what was sent when the link is closed is not said to have had no effect', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { link, sink, world, deadline } = rig;
+  const bytes = new Uint8Array(8).fill(1);
+  world.wire = { isSilent: (_connection, direction) => direction === 'down' };
+  link.write(window, 0, bytes, 0, 8, sink, 1, deadline);
+  link.read(window, 8, bytes, 0, 8, sink, 2, deadline);
+  const call = link.call(MessageType.Alloc, alloc(0), 10_000);
+  await world.run(() => rig.allocs === 1);
+  link.write(window, 16, bytes, 0, 8, sink, 3, deadline);
+  link.close();
+  await rig.told(3);
+  expect(sink.told.get(1)).toMatchObject({ status: Status.OutcomeUnknown, outcome: 'unknown' });
+  expect(sink.told.get(2)).toMatchObject({ status: Status.Closed, outcome: 'notApplied' });
+  expect(await rig.result(call)).toMatchObject({ status: Status.OutcomeUnknown });
+  // Never sent.
+  expect(sink.told.get(3)).toMatchObject({ status: Status.Closed, outcome: 'notApplied' });
+  expect(rig.memory.bytes[0]).toBe(1);
+  expect(rig.memory.bytes[16]).toBe(0);
+});
+
 test('what was never sent is Unavailable, and not done later', async () => {
   const rig = new Rig();
   const window = await rig.openWindow();
