@@ -4,7 +4,7 @@ import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import type { CompletionSink, Window } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
 import { type SimulatedProcess, SimulatedWorld } from '../runtime/simulated/world.js';
-import type { ThreadMain } from '../runtime/threads.js';
+import type { ThreadMain } from '../runtime/thread-main.js';
 import { REGION_BYTES } from '../wire/limits.js';
 import { type DescribeNodeReply, MessageType, NodeState } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';

@@ -8,7 +8,6 @@
  */
 
 import type { MemoryHandle } from './memory.js';
-import type { Runtime } from './runtime.js';
 
 /** Bytes shared between threads, as plain memory. Can be handed to `spawn`. */
 export type Shared = SharedArrayBuffer;
@@ -62,8 +61,6 @@ export interface ThreadStart {
   /** Memory files of this process that the thread will `adopt`. */
   readonly memory: readonly MemoryHandle[];
 }
-
-export type ThreadMain = (runtime: Runtime, start: ThreadStart) => Promise<void>;
 
 export interface Threads {
   share(bytes: number): Shared;

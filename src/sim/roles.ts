@@ -6,7 +6,7 @@ import { SLOW_PATH_THREAD } from '../memory-node/slow/records.js';
 import { slowPathThread } from '../memory-node/slow/worker.js';
 import { supervisorMain } from '../memory-node/supervisor.js';
 import type { RoleMain } from '../runtime/runtime.js';
-import type { ThreadMain } from '../runtime/threads.js';
+import type { ThreadMain } from '../runtime/thread-main.js';
 
 export const ROLES: Readonly<Record<string, RoleMain<never>>> = {
   controller: controllerMain,

@@ -12,7 +12,7 @@ import type { MemoryHandle } from '../../runtime/memory.js';
 import type { Bytes } from '../../runtime/network.js';
 import type { Child } from '../../runtime/processes.js';
 import type { RoleMain, RunningRole, Runtime } from '../../runtime/runtime.js';
-import type { ThreadMain } from '../../runtime/threads.js';
+import type { ThreadMain } from '../../runtime/thread-main.js';
 import { REGION_BYTES } from '../../wire/limits.js';
 import { type CallType, MessageType, type Reply, type Request } from '../../wire/messages.js';
 import type { CallServer } from '../network/calls.js';

@@ -1,6 +1,7 @@
 /** Conformance: rings and threads. A world registers `CONFORMANCE_THREADS` as its application. */
 
-import type { RingConsumer, RingProducer, Shared, ThreadMain, Threads } from '../threads.js';
+import type { ThreadMain } from '../thread-main.js';
+import type { RingConsumer, RingProducer, Shared, Threads } from '../threads.js';
 import { type Case, expectEqual, expectThat, sleepOn, until } from './check.js';
 
 const OPTIONS = { records: 256, recordWords: 4 } as const;

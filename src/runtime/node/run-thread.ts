@@ -2,7 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../base/assert.js';
-import type { ThreadMain } from '../threads.js';
+import type { ThreadMain } from '../thread-main.js';
 import { createRuntime, type NodeRuntimeOptions } from './create-runtime.js';
 import type { WorkerData } from './node-threads.js';
 

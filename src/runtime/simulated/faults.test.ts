@@ -3,7 +3,7 @@ import { sleep } from '../clock.js';
 import { handler } from '../conformance/check.js';
 import type { MemoryFile } from '../memory.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime.js';
-import type { ThreadMain } from '../threads.js';
+import type { ThreadMain } from '../thread-main.js';
 import { runEverything } from './testing/everything.js';
 import {
   FAULT_KINDS,

@@ -5,13 +5,13 @@
 
 import { assert } from '../../base/assert.js';
 import { RingReader, RingWriter, ringBytes } from '../ring.js';
+import type { ThreadMain } from '../thread-main.js';
 import type {
   RingConsumer,
   RingOptions,
   RingProducer,
   Shared,
   Thread,
-  ThreadMain,
   ThreadStart,
   Threads,
 } from '../threads.js';

@@ -38,7 +38,7 @@ import { assert } from '../../base/assert.js';
 import { crc32c } from '../../base/crc32c.js';
 import { Prng } from '../../base/prng.js';
 import type { Checksum, LogLevel, RoleMain, Runtime } from '../runtime.js';
-import type { ThreadMain } from '../threads.js';
+import type { ThreadMain } from '../thread-main.js';
 import { SimulatedClock, SimulatedTimers } from './clock.js';
 import { DatabaseStore, SimulatedDatabases } from './database.js';
 import { DiskStore, SimulatedDisk } from './disk.js';

@@ -1,7 +1,7 @@
 /** Threads for tests. Both rings carry records of four words. */
 
 import { CONFORMANCE_THREADS } from '../../conformance.js';
-import type { ThreadMain } from '../../threads.js';
+import type { ThreadMain } from '../../thread-main.js';
 import { runThread } from '../run-thread.js';
 
 const options = { records: 64, recordWords: 4 };

@@ -6,7 +6,7 @@
 
 import type { Bytes, Stream, StreamHandler } from '../../network.js';
 import type { RoleMain, RunningRole, Runtime } from '../../runtime.js';
-import type { ThreadMain } from '../../threads.js';
+import type { ThreadMain } from '../../thread-main.js';
 import { type FaultCounts, FaultKind, type FaultRates } from '../faults.js';
 import { type Immediate, type Machine, type SimulatedProcess, SimulatedWorld } from '../world.js';
 
