@@ -90,7 +90,7 @@ test('several hundred thousand entries load and list quickly after a restart', a
 
 const place = (space: number, address: number) => ({ space, address });
 
-test('what no key names any more is garbage from the same commit on, until it is freed', async () => {
+test('what no key names any more is garbage at once, until it is freed', async () => {
   const { rack, controller, space } = await start();
   const at = (key: string, address: number) => ({ key, space, address, length: 10, sha256: '' });
   await controller.files.put([at('a', 1), at('b', 2)]);
@@ -123,7 +123,7 @@ test('what no key names any more is garbage from the same commit on, until it is
   expect(await last.garbage.take(0, 9)).toMatchObject({ status: Status.Invalid });
 });
 
-test('a place that is entered again is no garbage, and a space takes its garbage along', async () => {
+test('a place entered again is no garbage; a space takes its garbage along', async () => {
   const { rack, controller, space } = await start();
   const at = (key: string, address: number) => ({ key, space, address, length: 10, sha256: '' });
   await controller.files.put([at('a', 1)]);

@@ -55,7 +55,7 @@ test('the same memory comes back as the same node; an older life of it is refuse
   expect(old.status).toBe(Status.Stale);
 });
 
-test('other memory is refused, however long and silent the absence of the one before is', async () => {
+test('other memory is refused, however long the one before is silent', async () => {
   const { rack, controller, space } = await rackWithRegion();
   const twin = rack.joinRequest('n1', { memoryId: 5, address: 'tcp://10.0.0.2:1', regions: [] });
   const early = await controller.membership.join(twin);
@@ -75,7 +75,7 @@ test('other memory is refused, however long and silent the absence of the one be
   expect(states(next, space)).toEqual(['serving']);
 });
 
-test('once its end is told, other memory takes the id; what it held is lost, for good', async () => {
+test('once its end is told, other memory takes the id; what it held is lost', async () => {
   const { rack, controller, space } = await rackWithRegion();
   rack.nowMs += 6_001;
   const other = rack.joinRequest('n1', { memoryId: 5, address: 'tcp://10.0.0.2:1', regions: [] });

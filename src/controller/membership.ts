@@ -142,8 +142,11 @@ export class Membership {
   #refuseOther(member: Member): Refusal {
     const { id, address, machine } = member.row;
     if (this.state(member) === 'serving') {
-      const message = `a memory node ${quote(id)} with other memory serves at ${address} on ${machine}`;
-      return refuse(Status.Exists, `${message}: give this one another id, or end that one first`);
+      return refuse(
+        Status.Exists,
+        `a memory node ${quote(id)} with other memory serves at ${address} on ${machine}: give ` +
+          'this one another id, or end that one first',
+      );
     }
     return refuse(
       Status.Exists,

@@ -122,7 +122,7 @@ export interface FileRow extends Row {
   readonly sha256: string;
 }
 
-/** A place that was a file's and is not freed yet. It has one owner at a time, so it is freed once. */
+/** A place that was a file's and is not freed yet. One at a time may free it, so it is once. */
 export interface GarbageRow extends Row {
   readonly space: number;
   readonly address: number;

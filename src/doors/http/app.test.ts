@@ -149,7 +149,7 @@ test('without a Host nothing is answered', async () => {
   }
 });
 
-test('what changes something says that it is JSON, and comes from no page of another site', async () => {
+test('a change says that it is JSON, and comes from no page of another site', async () => {
   const { post, ask } = await start();
   await post('/v1/spaces', { name: 's' });
   const json = { 'content-type': 'application/json; charset=utf-8' };

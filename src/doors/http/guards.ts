@@ -7,8 +7,8 @@
  * - A request with an Origin comes from a page; only our own pages may ask. No CORS header is ever
  *   sent.
  * - A browser says whether a request comes from a page of another site; such a one changes nothing.
- * - What changes something must say that it is JSON, with a body or without one: a form of a foreign
- *   page cannot, and a script there would have to ask first and is not answered.
+ * - What changes something must say that it is JSON, with a body or without one: a form of a
+ *   foreign page cannot, and a script there would have to ask first and is not answered.
  */
 import { badRequest, HttpRefusal } from './errors.js';
 
