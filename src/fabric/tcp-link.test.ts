@@ -342,6 +342,9 @@ test('the record is kept for a minute, and unknown after', async () => {
     await rig.told(1);
     expect(sink.status(1)).toBe(expected);
     expect(rig.memory.view.getBigUint64(8, true)).toBe(1n);
+    // Its windows went with the record, in the same process too.
+    await world.run(() => false, 10);
+    expect(rig.client.counters.windowsRenewed).toBe(awayMs < 60_000 ? 0 : 1);
   }
 });
 

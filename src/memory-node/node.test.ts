@@ -128,14 +128,13 @@ test('a window of fewer rights allows less', async () => {
   const node = await start();
   const address = await node.alloc(1);
   const reply = await node.call(MessageType.OpenWindow, { space: SPACE, rights: 1 });
-  const window = reply.status === Status.Ok ? reply.window : -1;
-  expect((await node.data('read', { window, address, bytes: 1 })).status).toBe(Status.Ok);
-  expect((await node.data('write', { window, address, data: bytes(1) })).status).toBe(
-    Status.Denied,
-  );
+  const { window, epoch } = reply.status === Status.Ok ? reply : { window: -1, epoch: 0 };
+  const lesser = { window, epoch, address };
+  expect((await node.data('read', { ...lesser, bytes: 1 })).status).toBe(Status.Ok);
+  expect((await node.data('write', { ...lesser, data: bytes(1) })).status).toBe(Status.Denied);
   expect((await node.call(MessageType.CloseWindow, { window })).status).toBe(Status.Ok);
   expect((await node.call(MessageType.CloseWindow, { window })).status).toBe(Status.NotFound);
-  expect((await node.data('read', { window, address, bytes: 1 })).status).toBe(Status.Stale);
+  expect((await node.data('read', { ...lesser, bytes: 1 })).status).toBe(Status.Stale);
   const none = await node.call(MessageType.OpenWindow, { space: SPACE + 1, rights: 1 });
   expect(none.status).toBe(Status.NotFound);
 });

@@ -65,7 +65,7 @@ function serveWindows(server: CallServer, parts: CallParts): void {
       return { status: Status.Busy, reason: 'too many windows are open' };
     }
     const { pageBytes } = table.facts;
-    return { status: Status.Ok, window, epoch: windows.epoch, pageBytes };
+    return { status: Status.Ok, window, epoch: windows.epochOf(window), pageBytes };
   });
   server.serve(MessageType.CloseWindow, ({ window }, session) => {
     if (windows.close(session.client, window)) return done;

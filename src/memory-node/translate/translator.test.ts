@@ -15,12 +15,13 @@ function make(pageBytes: number, space: number) {
   const regions = new RegionTable(new Int32Array(4096 * 4), 0, 4096);
   const windows = new Windows(3);
   const window = windows.openFor(CLIENT, space, spaceWord(space, 0), RW);
+  const epoch = windows.epochOf(window);
   const translator = new Translator(pages, windows, regions, pageBytes);
   const look = (address: number, bytes = 1, needed: number = EntryFlag.READ) =>
     translator.entryOf(
       window,
       CLIENT,
-      3,
+      epoch,
       (address % 2 ** 32) | 0,
       Math.floor(address / 2 ** 32),
       bytes,
@@ -65,7 +66,7 @@ test('what a window and a page both allow is allowed', () => {
       pages.setFlags(entry, ofPage | EntryFlag.VALID);
       for (const needed of [2, 4, 6]) {
         const isAllowed = (ofWindow & ofPage & needed) === needed;
-        const seen = translator.entryOf(window, 5, 3, page * 65536, 0, 8, needed);
+        const seen = translator.entryOf(window, 5, windows.epochOf(window), page * 65536, 0, 8, needed);
         expect(seen).toBe(isAllowed ? entry : -Status.Denied);
       }
     }
@@ -86,4 +87,33 @@ test('windows: one per space and rights, limited, closed with their client or sp
   windows.closeSpace(1);
   expect(windows.open).toBe(1);
   expect(windows.clients[1]).toBe(3);
+});
+
+test('no opening of a number is taken for another one', () => {
+  const { pages, regions, windows, translator } = make(65536, 9);
+  regions.put({ space: 1, region: 1, epoch: 1 });
+  regions.put({ space: 2, region: 1, epoch: 1 });
+  const page = 16384;
+  pages.insert(1, page, RW);
+  const second = pages.insert(2, page, RW);
+  const small = new Windows(3, 1);
+  const look = (window: number, epoch: number) =>
+    new Translator(pages, small, regions, 65536).entryOf(window, 5, epoch, 2 ** 30, 0, 8, RW);
+  const first = small.openFor(5, 1, spaceWord(1, 0), RW);
+  const before = small.epochOf(first);
+  // The client was forgotten, and came back with another space first.
+  small.closeClient(5);
+  expect(small.openFor(5, 2, spaceWord(2, 0), RW)).toBe(first);
+  expect(look(first, before)).toBe(-Status.Stale);
+  expect(look(first, small.epochOf(first))).toBe(second);
+  expect([translator.checkWindow(0, CLIENT, windows.epochOf(0)), windows.open]).toEqual([0, 1]);
+});
+
+test('a thousand lives of a node have no epoch in common for a million openings each', () => {
+  const first = Array.from({ length: 1000 }, (_, life) => {
+    const windows = new Windows(life + 1, 1);
+    return windows.epochOf(windows.openFor(1, 1, spaceWord(1, 0), RW));
+  }).sort((a, b) => a - b);
+  const gaps = first.map((epoch, i) => (first[i + 1] ?? (first[0] ?? 0) + 2 ** 32) - epoch);
+  expect(Math.min(...gaps)).toBeGreaterThan(1e6);
 });

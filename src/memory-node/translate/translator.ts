@@ -35,7 +35,7 @@ export class Translator {
   /** Status Ok if the client has the window and it is of this epoch. */
   checkWindow(window: number, client: number, epoch: number): Status {
     const windows = this.#windows;
-    if (windows.clients[window] !== client || epoch !== windows.epoch) return Status.Stale;
+    if (windows.clients[window] !== client || windows.epochs[window] !== epoch) return Status.Stale;
     return Status.Ok;
   }
 
@@ -53,7 +53,9 @@ export class Translator {
     needed: number,
   ): number {
     const windows = this.#windows;
-    if (windows.clients[window] !== client || epoch !== windows.epoch) return -Status.Stale;
+    if (windows.clients[window] !== client || windows.epochs[window] !== epoch) {
+      return -Status.Stale;
+    }
     if (bytes < 1 || (low & (this.#pageBytes - 1)) + bytes > this.#pageBytes) {
       return -Status.Invalid;
     }
