@@ -33,6 +33,9 @@ export class RegionTable {
   readonly #store: StoreWord;
   /** Where each region stands; read from the words at start. */
   readonly #places = new Map<number, number>();
+  /** By the same key: a number for as long as the region is held without a break. */
+  readonly #holdings = new Map<number, number>();
+  #nextHolding = 1;
   readonly #regionsOfSpace = new Map<number, number>();
   readonly #empty: number[] = [];
 
@@ -51,8 +54,14 @@ export class RegionTable {
 
   #note(at: number, change: 1 | -1): void {
     const { space, region } = this.#grantAt(at);
-    if (change === 1) this.#places.set(space * REGION_STRIDE + region, at);
-    else this.#places.delete(space * REGION_STRIDE + region);
+    const key = space * REGION_STRIDE + region;
+    if (change === 1) {
+      this.#places.set(key, at);
+      this.#holdings.set(key, this.#nextHolding++);
+    } else {
+      this.#places.delete(key);
+      this.#holdings.delete(key);
+    }
     const count = (this.#regionsOfSpace.get(space) ?? 0) + change;
     if (count === 0) this.#regionsOfSpace.delete(space);
     else this.#regionsOfSpace.set(space, count);
@@ -76,6 +85,14 @@ export class RegionTable {
 
   holds(space: number, region: number): boolean {
     return this.#places.has(space * REGION_STRIDE + region);
+  }
+
+  /**
+   * A number that stays the same while the region is held, also under a higher epoch, and that no
+   * later holding has: for who comes back to a region after a pause. Undefined: it is not held.
+   */
+  holdingOf(space: number, region: number): number | undefined {
+    return this.#holdings.get(space * REGION_STRIDE + region);
   }
 
   holdsAnyOf(space: number): boolean {

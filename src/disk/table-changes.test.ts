@@ -124,6 +124,21 @@ test('freed frames are told, once each', () => {
   expect(verify(table)).toEqual(new Uint8Array(8));
 });
 
+test('what lies in a region that is not held is dropped, and the rest goes on', () => {
+  const { table } = freshTable();
+  prepare(table);
+  table.regions.put({ space: 1, region: 2, epoch: 1 });
+  allocatePages(table, at(32, 2), RW, EntryFlag.PROVISIONAL);
+  allocatePages(table, at(40, 2), RW, 0);
+  table.pages.setFrame(table.pages.find(1, 40), frameOf(5));
+  const kept = picture(table);
+  table.regions.remove(1, 2);
+  expect(recover(table)).toBeUndefined();
+  expect(verify(table)).toEqual(Uint8Array.of(1, 0, 1, 1, 0, 0, 0, 0));
+  expect(picture(table)).toBe(kept);
+  expect([table.pages.find(1, 32), table.pages.find(1, 41)]).toEqual([-1, -1]);
+});
+
 test('tables that cannot be are refused', () => {
   const damages: Record<string, (table: TableFile) => void> = {
     'the same frame': (t) => t.pages.setFrame(t.pages.find(1, 17), frameOf(0)),

@@ -95,12 +95,14 @@ export function allocationPages(table: TableFile, entry: number): number {
 
 /**
  * What a new process does before it believes the tables: undoes or finishes the change that was
- * under way, then drops what no client had confirmed. May itself die anywhere and be run again.
- * A string says why the tables cannot be adopted, for people.
+ * under way, drops what lies in no region that is held (all who ask for it are told so), and what
+ * no client had confirmed. May itself die anywhere and be run again. A string says why the tables
+ * cannot be adopted, for people.
  */
 export function recover(table: TableFile): string | undefined {
   const reason = recoverIntent(table);
   if (reason !== undefined) return reason;
+  dropWhatIsNotHeld(table);
   const ignored: FrameRetired = () => {};
   for (let at = table.pages.next(0); at >= 0; at = table.pages.next(at + ENTRY_WORDS)) {
     if ((table.pages.flagsOf(at) & EntryFlag.PROVISIONAL) === 0) continue;
@@ -109,6 +111,15 @@ export function recover(table: TableFile): string | undefined {
     freePages(table, { space, firstPage, pages: allocationPages(table, at) }, ignored);
   }
   return undefined;
+}
+
+/** One store each; the rest of the table means the same without them. */
+function dropWhatIsNotHeld(table: TableFile): void {
+  const { pages, regions } = table;
+  for (let at = pages.next(0); at >= 0; at = pages.next(at + ENTRY_WORDS)) {
+    const region = Math.floor(pages.pageOf(at) / table.pagesPerRegion);
+    if (!regions.holds(pages.spaceOf(at), region)) pages.remove(at);
+  }
 }
 
 function recoverIntent(table: TableFile): string | undefined {

@@ -97,8 +97,8 @@ export class Allocations {
     if (!(request.bytes >= 1 && request.bytes <= regionBytes)) {
       return refusal(Status.Invalid, `one piece has 1 to ${regionBytes} bytes`);
     }
-    const epoch = this.#table.regions.epochOf(space, region);
-    if (epoch === undefined) return this.#regionNotHeld(space, region);
+    const holding = this.#table.regions.holdingOf(space, region);
+    if (holding === undefined) return this.#regionNotHeld(space, region);
     const pages = Math.ceil(request.bytes / pageBytes);
     const wish = request.wish % pageBytes === 0 ? request.wish / pageBytes : 0;
     const { firstPage, retries } = await this.#source.choose({ space, region, pages, wish });
@@ -106,8 +106,9 @@ export class Allocations {
     if (firstPage < 0) {
       return refusal(Status.NoSpace, `no room for ${pages} pages in region ${region}`);
     }
-    // The region may have gone meanwhile; the slow path was told so after it had chosen.
-    if (this.#table.regions.epochOf(space, region) !== epoch) {
+    // The region may have gone meanwhile, and even come again: the slow path was told so after it
+    // had chosen, and so has forgotten this choice.
+    if (this.#table.regions.holdingOf(space, region) !== holding) {
       return this.#regionNotHeld(space, region);
     }
     const isPiece = (flags & (AllocFlag.CONTINUATION | AllocFlag.CONTINUES)) !== 0;
