@@ -73,7 +73,7 @@ export class ClientProcesses {
     const whole = this.#workload.run(program).then(() => {
       running.isDone = true;
     });
-    // What a program throws is a bug: of the library if it is no `MemrackError`, else of the program.
+    // What a program throws is a bug: of the library, or of the program.
     whole.catch((error: unknown) => this.#rack.world.fail(error));
   }
 

@@ -19,14 +19,18 @@ export interface SimOptions {
   readonly keepGoing: boolean;
 }
 
+const WORKLOAD_NAMES = WORKLOADS.map((one) => one.name).join(', ');
+const BUG_NAMES = PLANTED.map((one) => one.name).join(',\n                                       ');
+
 export const USAGE = `Runs the whole rack in one process, many times, each from one seed.
 
   npm run sim                        a minute of seeds, all workloads in turn
   npm run sim -- --seed 7            one seed; the same every time
   npm run sim -- --seeds 500         so many seeds, from --from N (default 1) on
   npm run sim -- --minutes 10        as many as fit
-  npm run sim -- --workload NAME     only one of: ${WORKLOADS.map((one) => one.name).join(', ')}
-  npm run sim -- --plant NAME        with a bug planted, to see it found: ${PLANTED.map((one) => one.name).join(', ')}
+  npm run sim -- --workload NAME     only one of: ${WORKLOAD_NAMES}
+  npm run sim -- --plant NAME        until it finds a planted bug:
+                                       ${BUG_NAMES}
   npm run sim -- --trace             with --seed: also the last events and notes of a good run
   npm run sim -- --calm              with --seed: without faults
   npm run sim -- --keep-going        does not stop at the first failure

@@ -1,6 +1,6 @@
 /**
- * `npm run proof`: the long counts, in parts that can be stopped and go on: simulated seeds, planted
- * bugs, decoder fuzzing, kill loops with real processes. Writes docs/proof.md when all is done.
+ * `npm run proof`: the long counts, in parts that can be stopped and go on: simulated seeds,
+ * planted bugs, decoder fuzzing, kill loops with real processes. Writes docs/proof.md at the end.
  * `-- --ci` does a tenth and writes nothing.
  */
 

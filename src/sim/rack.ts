@@ -29,7 +29,7 @@ interface Post {
   readonly name: string;
   readonly machine: Machine;
   readonly role: string;
-  readonly config: unknown;
+  readonly config: object;
   process: SimulatedProcess;
   /** Ended and not started again yet. */
   isVacant: boolean;
@@ -63,7 +63,7 @@ export class SimulatedRack {
     this.#look();
   }
 
-  #nodeConfig(index: number, machine: Machine): unknown {
+  #nodeConfig(index: number, machine: Machine): object {
     return {
       id: `n${index + 1}`,
       join: [this.controllerAddress],
@@ -85,7 +85,7 @@ export class SimulatedRack {
     return this.shape.frames * this.shape.nodes;
   }
 
-  #post(name: string, machine: Machine, role: string, config: unknown): Post {
+  #post(name: string, machine: Machine, role: string, config: object): Post {
     const process = this.world.start(machine, role, config);
     return { name, machine, role, config, process, isVacant: false };
   }
@@ -102,6 +102,22 @@ export class SimulatedRack {
     assert(post !== undefined, 'no such node');
     if (!post.process.alive) return;
     this.world.kill(post.process);
+    this.#noteEnds();
+  }
+
+  /** Power is gone: processes and memory end, and disks keep what was flushed. */
+  crashNode(index: number): void {
+    const post = this.supervisors[index];
+    if (post !== undefined) this.#crash(post);
+  }
+
+  crashController(): void {
+    this.#crash(this.controller);
+  }
+
+  #crash(post: Post): void {
+    if (!post.machine.up) return;
+    this.world.crash(post.machine);
     this.#noteEnds();
   }
 
@@ -135,7 +151,13 @@ export class SimulatedRack {
   #startAgain(post: Post): void {
     if (!post.isVacant) return;
     post.isVacant = false;
-    post.process = this.world.start(post.machine, post.role, post.config);
+    let { config } = post;
+    if (!post.machine.up) {
+      this.world.restart(post.machine);
+      // Who saw the machine stop knows what the rack cannot: that its memory is gone.
+      if (post.role === 'supervisor') config = { ...config, replace: true };
+    }
+    post.process = this.world.start(post.machine, post.role, config);
     this.#journal.note(`${post.role} ${post.name} started again`);
   }
 

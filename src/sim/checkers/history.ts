@@ -63,7 +63,8 @@ export function describeOperation(operation: WordOperation): string {
   const what = {
     [WordVerb.read]: `read -> ${outcome}`,
     [WordVerb.write]: `write ${describeValue(argument)}${isOpen ? ' -> unknown' : ''}`,
-    [WordVerb.compareAndSwap]: `swap ${describeValue(expected)} for ${describeValue(argument)} -> ${outcome}`,
+    [WordVerb.compareAndSwap]:
+      `swap ${describeValue(expected)} for ${describeValue(argument)}` + ` -> ${outcome}`,
     [WordVerb.fetchAndAdd]: `add ${describeValue(argument)} -> ${outcome}`,
   }[verb];
   return `client ${operation.client} [${calledAt}, ${isOpen ? '...' : returnedAt}] ${what}`;

@@ -75,6 +75,10 @@ export class Blows {
         return this.#rack.killController();
       case 'pause-controller':
         return this.#pause(this.#rack.controller.process);
+      case 'crash-node':
+        return this.#rack.crashNode(node);
+      case 'crash-controller':
+        return this.#rack.crashController();
     }
   }
 

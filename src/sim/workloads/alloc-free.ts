@@ -112,6 +112,8 @@ export const allocFree: Workload = {
     'kill-client': 10,
     'kill-controller': 8,
     'pause-controller': 2,
+    'crash-node': 0,
+    'crash-controller': 3,
   },
   async run(client) {
     const spaces = [await client.open('tenants'), await client.open('others')];

@@ -28,6 +28,8 @@ export const large: Workload = {
     'kill-client': 10,
     'kill-controller': 3,
     'pause-controller': 2,
+    'crash-node': 0,
+    'crash-controller': 2,
   },
   async run(client) {
     const spaces = [await client.open('large')];

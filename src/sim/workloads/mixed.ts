@@ -21,6 +21,8 @@ export const mixed: Workload = {
     'kill-client': 8,
     'kill-controller': 8,
     'pause-controller': 3,
+    'crash-node': 1,
+    'crash-controller': 4,
   },
   async run(client) {
     const space = await client.open('mixed');

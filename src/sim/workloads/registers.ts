@@ -96,6 +96,8 @@ export const registers: Workload = {
     'kill-client': 5,
     'kill-controller': 5,
     'pause-controller': 2,
+    'crash-node': 0,
+    'crash-controller': 2,
   },
   async run(client) {
     const spaces = [await client.open('registers')];

@@ -24,6 +24,8 @@ export const restarts: Workload = {
     'kill-client': 5,
     'kill-controller': 20,
     'pause-controller': 5,
+    'crash-node': 5,
+    'crash-controller': 10,
   },
   async run(client) {
     // Several spaces with like addresses: what is meant for one must never reach another.

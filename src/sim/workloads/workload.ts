@@ -58,6 +58,8 @@ export const BLOW_NAMES = [
   'kill-client',
   'kill-controller',
   'pause-controller',
+  'crash-node',
+  'crash-controller',
 ] as const;
 export type BlowName = (typeof BLOW_NAMES)[number];
 
