@@ -5,7 +5,7 @@
  */
 
 import { existsSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { formatBytes, MiB, parseBytes } from '../base/units.js';
@@ -46,8 +46,9 @@ const complain = (line: string): void => {
   process.stderr.write(`${paint(process.stderr, 'red', 'memrack:')} ${line}\n`);
 };
 
-function checkout(): string {
-  return join(dirname(fileURLToPath(import.meta.url)), '../..');
+/** The packages of this checkout: thousands of files of every size, there already. */
+function defaultFolder(): string {
+  return resolve(dirname(fileURLToPath(import.meta.url)), '../../node_modules');
 }
 
 /** Ends the process with code 2 when the flags are wrong. */
@@ -69,7 +70,7 @@ function readFlags(): Flags {
     say(USAGE);
     process.exit(0);
   }
-  const files = resolve(values.files ?? join(checkout(), 'node_modules'));
+  const files = resolve(values.files ?? defaultFolder());
   if (!existsSync(files) || !statSync(files).isDirectory()) wrong(`${files} is not a folder`);
   const port = Number(values.port ?? 7070);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) wrong(`--port: no port ${values.port}`);
@@ -86,7 +87,8 @@ function nodeBytes(tree: Tree): number {
 
 async function chooseTree(flags: Flags, available: number): Promise<Tree> {
   const limit = Math.min(flags.limit, Math.floor((available * SHARE_OF_MEMORY) / 1.3));
-  const tree = await readTree(flags.files, limit);
+  const skipHidden = flags.files === defaultFolder();
+  const tree = await readTree(flags.files, { bytesMax: limit, skipHidden });
   say(`job: ${tree.files.length} files of ${flags.files}, ${formatBytes(tree.bytes)}`);
   if (tree.omitted > 0) {
     const why = limit < flags.limit ? 'this machine has no memory for more' : 'see --limit';

@@ -67,7 +67,7 @@ export class Progress {
   readonly #screen: Screen;
   readonly #label: string;
   readonly #total: number;
-  readonly #began = performance.now();
+  #began = performance.now();
   #done = 0;
   #drawn = -Infinity;
   #step = STEP;
@@ -76,6 +76,11 @@ export class Progress {
     this.#screen = screen;
     this.#label = label;
     this.#total = total;
+  }
+
+  /** Time counts from here instead of from the making. */
+  begin(): void {
+    this.#began = performance.now();
   }
 
   add(bytes: number): void {

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { formatBytes } from '../../base/units.js';
 import { formatDuration, Progress, type Screen, table } from '../terminal.js';
 import type { Rack } from '../../client/rack.js';
-import type { WorkerMessage, WorkerOrder, WorkerResult } from './messages.js';
+import { GO, type WorkerMessage, type WorkerOrder, type WorkerResult } from './messages.js';
 import { splitTree, type Tree } from './tree.js';
 
 export interface JobOptions {
@@ -44,7 +44,13 @@ export async function runJob(options: JobOptions): Promise<JobResult> {
   const { rack, tree, workers } = options;
   await rack.space(JOB_SPACE, { create: true });
   const parts = splitTree(tree.files, workers).filter((files) => files.length > 0);
-  const order = { url: rack.url, folder: options.folder, space: JOB_SPACE, prefix: JOB_PREFIX };
+  const order = {
+    url: rack.url,
+    folder: options.folder,
+    space: JOB_SPACE,
+    prefix: JOB_PREFIX,
+    startedAt: Date.now(),
+  };
   const writes = parts.map((files): WorkerOrder => ({ ...order, phase: 'write', files }));
   const written = await runPhase(options, 'write', writes);
   const reads = parts.map((files): WorkerOrder => ({ ...order, phase: 'read', files }));
@@ -65,14 +71,22 @@ async function runPhase(
   orders: readonly WorkerOrder[],
 ): Promise<{ summary: PhaseResult; results: WorkerResult[] }> {
   const label = phase === 'write' ? 'writing' : 'reading and verifying';
-  const progress = new Progress(screen, label, tree.bytes);
-  const began = performance.now();
   const children: ChildProcess[] = [];
+  const progress = new Progress(screen, label, tree.bytes);
   try {
+    let ready = 0;
+    let began = 0;
+    const isReady = (): void => {
+      ready += 1;
+      if (ready < orders.length) return;
+      began = performance.now();
+      progress.begin();
+      for (const child of children) child.send(GO);
+    };
     const runs = orders.map((order) => {
       const child = fork(WORKER, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
       children.push(child);
-      return runWorker(child, order, (bytes) => progress.add(bytes));
+      return runWorker(child, order, { isReady, moved: (bytes) => progress.add(bytes) });
     });
     const results = await Promise.all(runs);
     const ms = performance.now() - began;
@@ -86,12 +100,13 @@ async function runPhase(
 function runWorker(
   child: ChildProcess,
   order: WorkerOrder,
-  moved: (bytes: number) => void,
+  told: { readonly isReady: () => void; readonly moved: (bytes: number) => void },
 ): Promise<WorkerResult> {
   return new Promise((resolve, reject) => {
     child.on('message', (received) => {
       const message = received as WorkerMessage;
-      if (message.kind === 'moved') moved(message.bytes);
+      if (message.kind === 'ready') told.isReady();
+      else if (message.kind === 'moved') told.moved(message.bytes);
       else if (message.kind === 'done') resolve(message.result);
       else reject(new Error(`a client process failed: ${message.message}`));
     });

@@ -9,6 +9,8 @@ export interface WorkerOrder {
   readonly folder: string;
   readonly space: string;
   readonly prefix: string;
+  /** Milliseconds since 1970: files changed later cannot be compared. */
+  readonly startedAt: number;
   readonly files: readonly TreeFile[];
 }
 
@@ -23,7 +25,11 @@ export interface WorkerResult {
   readonly wrong: readonly string[];
 }
 
+/** To a worker that has said that it is ready. */
+export const GO = 'go';
+
 export type WorkerMessage =
+  | { readonly kind: 'ready' }
   | { readonly kind: 'moved'; readonly bytes: number }
   | { readonly kind: 'done'; readonly result: WorkerResult }
   | { readonly kind: 'failed'; readonly message: string };

@@ -5,7 +5,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileFacts } from '../../client/files.js';
 import type { Rack } from '../../client/rack.js';
@@ -44,7 +44,9 @@ export async function readFiles(
     const sum = digest(back);
     if (sum !== entry.sha256) wrong.push(`${file.key}: not the bytes that the directory names`);
     else if (sum !== digest(await readFile(join(order.folder, file.key)))) {
-      wrong.push(`${file.key}: not the bytes on disk`);
+      const { mtimeMs } = await stat(join(order.folder, file.key));
+      const why = mtimeMs > order.startedAt ? ': it has changed meanwhile, run the job again' : '';
+      wrong.push(`${file.key}: not the bytes on disk${why}`);
     }
   };
   await eachOf(order.files, FILES_UNDER_WAY, readOne);

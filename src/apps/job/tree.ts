@@ -18,11 +18,19 @@ export interface Tree {
   readonly omittedBytes: number;
 }
 
-export async function readTree(folder: string, bytesMax: number): Promise<Tree> {
+export interface TreeOptions {
+  readonly bytesMax: number;
+  /** Leave out what lies below folders like `.cache`: tools write there while the job runs. */
+  readonly skipHidden: boolean;
+}
+
+export async function readTree(folder: string, options: TreeOptions): Promise<Tree> {
+  const { bytesMax, skipHidden } = options;
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const paths = entries
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => !skipHidden || !/(^|\/)\.[^/]+\//.test(relative(folder, path)))
     .sort();
   const files: TreeFile[] = [];
   let bytes = 0;

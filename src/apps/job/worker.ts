@@ -22,6 +22,10 @@ async function run(order: WorkerOrder): Promise<void> {
   };
   const rack = await connect(order.url);
   try {
+    // All begin together: what is measured is the rack, not how long a process takes to start.
+    const go = new Promise((resolve) => process.once('message', resolve));
+    await tell({ kind: 'ready' });
+    await go;
     const work = order.phase === 'write' ? writeFiles : readFiles;
     const result = await work(rack, order, moved);
     clearInterval(timer);
