@@ -13,6 +13,8 @@ import type { RegionMap } from './region-map.js';
 
 /** How long what the controller says about its nodes is good enough. */
 const LOAD_KEEP_MS = 1000;
+/** Longer than between two heartbeats: after it the controller has heard of an allocation. */
+const HEARD_MS = 2500;
 /** How long a region that had no room is not tried again for as much. */
 const FULL_KEEP_MS = 1000;
 /** A node promises pages up to this multiple of its memory. */
@@ -28,6 +30,12 @@ export interface Choice {
   readonly isHopeless: boolean;
 }
 
+interface Taken {
+  readonly nodeId: string;
+  readonly bytes: number;
+  readonly at: number;
+}
+
 interface Full {
   readonly bytes: number;
   readonly until: number;
@@ -39,8 +47,8 @@ export class Placement {
   readonly #regions: RegionMap;
   #members: readonly Member[] = [];
   #membersUntil = 0;
-  /** Bytes taken (given back: negative) here since the controller was asked, by node. */
-  readonly #taken = new Map<string, number>();
+  /** What was taken (given back: negative) here and the controller may not have heard of yet. */
+  #taken: Taken[] = [];
   readonly #full = new Map<number, Full>();
 
   constructor(runtime: Runtime, control: Control, regions: RegionMap) {
@@ -51,7 +59,7 @@ export class Placement {
 
   took(region: number, bytes: number): void {
     const nodeId = this.#regions.nodeId(region);
-    if (nodeId !== undefined) this.#taken.set(nodeId, (this.#taken.get(nodeId) ?? 0) + bytes);
+    if (nodeId !== undefined) this.#taken.push({ nodeId, bytes, at: this.#runtime.clock.now() });
   }
 
   freed(region: number, bytes: number): void {
@@ -125,7 +133,9 @@ export class Placement {
   #room(nodeId: string): number {
     const member = this.#members.find(({ id }) => id === nodeId);
     if (member === undefined) return 0;
-    return member.bytesLent - member.bytesCommitted - (this.#taken.get(nodeId) ?? 0);
+    let room = member.bytesLent - member.bytesCommitted;
+    for (const taken of this.#taken) if (taken.nodeId === nodeId) room -= taken.bytes;
+    return room;
   }
 
   #isKnownFull(region: number, bytes: number): boolean {
@@ -135,10 +145,10 @@ export class Placement {
 
   async #lookAtLoads(deadline: number): Promise<void> {
     const now = this.#runtime.clock.now();
+    this.#taken = this.#taken.filter(({ at }) => now - at < HEARD_MS);
     if (now < this.#membersUntil) return;
     try {
       this.#members = await this.#control.members(Math.min(deadline, now + LOADS_WITHIN_MS));
-      this.#taken.clear();
     } catch (error) {
       // Without the controller the regions that are known still serve, in any order.
       if (!(error instanceof MemrackError)) throw error;
