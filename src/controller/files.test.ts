@@ -1,3 +1,4 @@
+import type { SpaceId } from '../base/brands.js';
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import type { Controller } from './controller.js';
@@ -6,7 +7,7 @@ import { FakeRack } from './testing/fake-rack.js';
 
 const DIGEST = 'ab'.repeat(32);
 
-async function start(): Promise<{ rack: FakeRack; controller: Controller; space: number }> {
+async function start(): Promise<{ rack: FakeRack; controller: Controller; space: SpaceId }> {
   const rack = new FakeRack();
   const controller = await rack.start();
   const opened = await controller.spaces.open({ name: 's', create: true, kind: 0, pageBytes: 0 });
@@ -27,7 +28,7 @@ test('a batch is one durable change, all or none', async () => {
   expect(await controller.files.put(files)).toMatchObject({ status: Status.Ok });
   expect(rack.databases.commits).toBe(before + 1);
   const bad = files.map((file, i) =>
-    i === 999 ? { ...file, space: 99 } : { ...file, length: 11 },
+    i === 999 ? { ...file, space: 99 as SpaceId } : { ...file, length: 11 },
   );
   expect(await controller.files.put(bad)).toMatchObject({ status: Status.NotFound });
   expect(controller.files.get('dir/5')).toMatchObject({ file: { length: 10 } });
@@ -88,7 +89,7 @@ test('several hundred thousand entries load and list quickly after a restart', a
   expect(performance.now() - begun).toBeLessThan(5_000);
 });
 
-const place = (space: number, address: number) => ({ space, address });
+const place = (space: SpaceId, address: number) => ({ space, address });
 
 test('what no key names any more is garbage at once, until it is freed', async () => {
   const { rack, controller, space } = await start();

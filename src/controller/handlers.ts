@@ -3,6 +3,7 @@
  * answers is put into the reply. No decision is taken here but one: when too many changes wait for
  * their turn, the next is `Busy`.
  */
+import type { SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
 import { utf8Bytes } from '../base/utf8.js';
 import type { CallHandler } from '../fabric/serve.js';
@@ -13,8 +14,11 @@ import type { CallType, Refused, Request } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 import type { ControllerApi, MemberFacts, RackStatus } from './api.js';
 import type { Controller } from './controller.js';
+import type { NodeJoin } from './join-rules.js';
+import type { Place } from './metadata/metadata.js';
 import type { FileRow, GarbageRow, SpaceRow } from './metadata/schema.js';
 import { isRefusal, type Refusal } from './refusal.js';
+import type { GrantRequest } from './regions.js';
 import { regionsReply, spaceRegions } from './region-messages.js';
 
 const M = wire.MessageType;
@@ -45,7 +49,7 @@ function serveMembers(serve: Serve, { controller, heartbeatMs, log }: HandlerOpt
   serve(M.JoinNode, async (request) => {
     const busy = refuseBusy(controller);
     if (busy !== undefined) return busy;
-    const result = await membership.join(request);
+    const result = await membership.join(request as NodeJoin);
     const { id, address } = request;
     if (isRefusal(result)) {
       log.write('warn', 'a memory node was refused', { id, address, reason: result.message });
@@ -115,15 +119,16 @@ function serveSpaces(serve: Serve, { controller }: HandlerOptions): void {
     const result = refuseBusy(controller) ?? (await spaces.remove(name));
     return 'reason' in result || !isRefusal(result) ? result : refused(result);
   });
-  serve(M.SpaceRegions, ({ space, after }) =>
-    metadata.activeSpace(space) === undefined
+  serve(M.SpaceRegions, ({ space: number, after }) => {
+    const space = number as SpaceId;
+    return metadata.activeSpace(space) === undefined
       ? refused({ status: Status.NotFound, message: `there is no space ${space}` })
-      : spaceRegions(controller, space, after),
-  );
+      : spaceRegions(controller, space, after);
+  });
   serve(M.GrantRegions, async (request) => {
     const busy = refuseBusy(controller);
     if (busy !== undefined) return busy;
-    const result = await regions.grant(request);
+    const result = await regions.grant(request as GrantRequest);
     return isRefusal(result) ? refused(result) : regionsReply(result.regions, 0);
   });
 }
@@ -166,7 +171,7 @@ function serveGarbage(serve: Serve, { controller }: HandlerOptions): void {
   serve(M.ForgetGarbage, async ({ taker, places, isFreed }) => {
     const busy = refuseBusy(controller);
     if (busy !== undefined) return busy;
-    await garbage.forget(taker, places, isFreed !== 0);
+    await garbage.forget(taker, places.map(placeOf), isFreed !== 0);
     return { status: Status.Ok };
   });
 }
@@ -225,7 +230,11 @@ function stateNumber(state: MemberFacts['state']): number {
 
 function fileRow(file: Request<typeof M.PutFiles>['files'][number]): FileRow {
   const { key, space, address, length, sha256 } = file;
-  return { key, space, address, length, sha256 };
+  return { key, space: space as SpaceId, address, length, sha256 };
+}
+
+function placeOf({ space, address }: Fields<typeof wire.FilePlace>): Place {
+  return { space: space as SpaceId, address };
 }
 
 function filePlace(file: FileRow | GarbageRow | undefined): Fields<typeof wire.FilePlace> {

@@ -42,7 +42,7 @@ export async function startController(
     failed: (reason) => endForMetadata(runtime, reason),
   });
   const endpoint = createEndpoint(runtime, identity);
-  const calls = new PeerCalls((address) => endpoint.peer(address));
+  const calls = new PeerCalls((address, memoryId) => endpoint.peer(address, memoryId));
   const policy = placementPolicy(checked.placement);
   const { awayMs } = checked;
   const controller = new Controller({ clock, timers, entropy, metadata, calls, policy, awayMs });

@@ -2,6 +2,7 @@
  * What the controller knows of one memory node besides its row: whether it has been heard of since
  * the controller started, what it last said, and what it still has to be told.
  */
+import type { SpaceId } from '../base/brands.js';
 import type { NodeRow } from './metadata/schema.js';
 import type { HeldRegion } from './reconcile.js';
 
@@ -28,7 +29,7 @@ export class Member {
   /** Regions that the node reported and the database does not know. */
   unknown: readonly HeldRegion[] = [];
   /** Spaces that the node must be told to remove. */
-  removing = new Set<number>();
+  removing = new Set<SpaceId>();
   isSettling = false;
 
   constructor(row: NodeRow) {

@@ -1,6 +1,8 @@
+import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import type { Controller } from './controller.js';
+import type { HeldRegion } from './reconcile.js';
 import type { NodeJoin } from './join-rules.js';
 import { FakeRack, settled } from './testing/fake-rack.js';
 
@@ -9,7 +11,7 @@ const beat = (request: NodeJoin) => ({ ...request, bytesUsed: 0, bytesCommitted:
 async function rackWithRegion(): Promise<{
   rack: FakeRack;
   controller: Controller;
-  space: number;
+  space: SpaceId;
 }> {
   const rack = new FakeRack();
   const controller = await rack.start();
@@ -21,7 +23,7 @@ async function rackWithRegion(): Promise<{
   return { rack, controller, space };
 }
 
-const states = (controller: Controller, space: number) =>
+const states = (controller: Controller, space: SpaceId) =>
   controller.regions.list(space, 0, 100).map(({ state }) => state);
 
 test('silence makes a node away, a heartbeat brings it back', async () => {
@@ -130,9 +132,21 @@ test('after a restart a node is away until it has told what it holds', async () 
 
 test('a region that only the node knows is kept and its numbers are never given out', async () => {
   const { rack, controller, space } = await rackWithRegion();
-  const epoch = controller.metadata.next('epoch') + 1_000;
-  const foreign = { space: 4_711, region: 9, epoch, pageBytes: 2 ** 21, memoryId: 1 };
-  const ahead = { space, region: 6, epoch: epoch + 1, pageBytes: 2 ** 21, memoryId: 1 };
+  const epoch = (controller.metadata.next('epoch') + 1_000) as Epoch;
+  const foreign = {
+    space: 4_711 as SpaceId,
+    region: 9 as RegionIndex,
+    epoch,
+    pageBytes: 2 ** 21,
+    memoryId: 1,
+  };
+  const ahead = {
+    space,
+    region: 6 as RegionIndex,
+    epoch: (epoch + 1) as Epoch,
+    pageBytes: 2 ** 21,
+    memoryId: 1,
+  };
   const node = rack.node('tcp://10.0.0.1:7101');
   node.held.set(-1, foreign);
   node.held.set(-2, ahead);
@@ -155,6 +169,12 @@ test('a region that only the node knows is kept and its numbers are never given 
   expect(granted.regions[0]?.epoch).toBeGreaterThan(epoch + 1);
 });
 
+const held = (space: number, region: number): HeldRegion => ({
+  space: space as SpaceId,
+  region: region as RegionIndex,
+  epoch: 1 as Epoch,
+});
+
 test('what a node says about itself is checked, field by field', async () => {
   const rack = new FakeRack();
   const controller = await rack.start();
@@ -171,8 +191,8 @@ test('what a node says about itself is checked, field by field', async () => {
     { pageBytes: 3 * 2 ** 20 },
     { pageBytes: 4096 },
     { bytesLent: 1 },
-    { regions: [{ space: 1, region: 0, epoch: 1 }] },
-    { regions: [{ space: 2 ** 31, region: 1, epoch: 1 }] },
+    { regions: [held(1, 0)] },
+    { regions: [held(2 ** 31, 1)] },
   ];
   for (const options of wrong) {
     const result = await controller.membership.join({ ...rack.joinRequest('n1'), ...options });

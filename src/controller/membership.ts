@@ -122,7 +122,7 @@ export class Membership {
         { table: 'nodes', put: row },
         ...this.#lose(id, memoryId),
       ]);
-      this.#options.calls.forget(member.row.address);
+      this.#options.calls.forget(member.row);
       member.row = row;
       member.isJoined = false;
       member.confirmed.clear();
@@ -177,7 +177,7 @@ export class Membership {
     if (!controllerFaults.regionGrantedTwiceAtRestart) changes.push(...found.changes);
     await metadata.commit(changes);
     if (before !== undefined && before.row.address !== row.address)
-      calls.forget(before.row.address);
+      calls.forget(before.row);
     const member = isOther || before === undefined ? new Member(row) : before;
     this.#members.set(request.id, member);
     this.#welcome(member, row, found);

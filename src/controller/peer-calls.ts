@@ -1,40 +1,43 @@
 /** `NodeCalls` over the fabric: one connection per node, so a node sees calls in their order. */
+import type { SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
 import type { Peer } from '../fabric/link.js';
 import { MessageType } from '../wire/messages.js';
 import { TELL_MS } from './limits.js';
-import type { NodeCalls, RegionGrant } from './node-calls.js';
+import type { NodeAt, NodeCalls, RegionGrant } from './node-calls.js';
 import type { HeldRegion } from './reconcile.js';
 
 export class PeerCalls implements NodeCalls {
-  readonly #peer: (address: string) => Peer;
+  readonly #peer: (address: string, memoryId: number) => Peer;
   readonly #peers = new Map<string, Peer>();
 
-  /** `peer` gives the peer of an address, the same one until it is closed. */
-  constructor(peer: (address: string) => Peer) {
+  /** `peer` gives the peer of a memory at an address, the same one until it is closed. */
+  constructor(peer: (address: string, memoryId: number) => Peer) {
     this.#peer = peer;
   }
 
-  async grantRegion(address: string, grant: RegionGrant): Promise<Status> {
-    const reply = await this.#at(address).call(MessageType.GrantRegion, grant, TELL_MS);
+  async grantRegion(node: NodeAt, grant: RegionGrant): Promise<Status> {
+    const reply = await this.#at(node).call(MessageType.GrantRegion, grant, TELL_MS);
     return reply.status;
   }
 
-  async removeSpace(address: string, space: number): Promise<Status> {
-    const reply = await this.#at(address).call(MessageType.RemoveSpace, { space }, TELL_MS);
+  async removeSpace(node: NodeAt, space: SpaceId): Promise<Status> {
+    const reply = await this.#at(node).call(MessageType.RemoveSpace, { space }, TELL_MS);
     return reply.status === Status.NotFound ? Status.Ok : reply.status;
   }
 
-  async heldRegions(address: string): Promise<readonly HeldRegion[] | undefined> {
+  async heldRegions(node: NodeAt): Promise<readonly HeldRegion[] | undefined> {
     const request = { after: 0 };
-    const reply = await this.#at(address).call(MessageType.NodeRegions, request, TELL_MS);
+    const reply = await this.#at(node).call(MessageType.NodeRegions, request, TELL_MS);
     // A node holds no more regions than one message names.
-    return reply.status === Status.Ok && reply.more === 0 ? reply.regions : undefined;
+    return reply.status === Status.Ok && reply.more === 0
+      ? (reply.regions as readonly HeldRegion[])
+      : undefined;
   }
 
-  forget(address: string): void {
-    this.#peers.get(address)?.close();
-    this.#peers.delete(address);
+  forget(node: NodeAt): void {
+    this.#peers.get(keyOf(node))?.close();
+    this.#peers.delete(keyOf(node));
   }
 
   close(): void {
@@ -42,9 +45,15 @@ export class PeerCalls implements NodeCalls {
     this.#peers.clear();
   }
 
-  #at(address: string): Peer {
-    let peer = this.#peers.get(address);
-    if (peer === undefined) this.#peers.set(address, (peer = this.#peer(address)));
+  #at(node: NodeAt): Peer {
+    const key = keyOf(node);
+    let peer = this.#peers.get(key);
+    if (peer === undefined) {
+      peer = this.#peer(node.address, node.memoryId);
+      this.#peers.set(key, peer);
+    }
     return peer;
   }
 }
+
+const keyOf = ({ address, memoryId }: NodeAt): string => `${address} ${memoryId}`;

@@ -5,13 +5,14 @@
  * node knows is left where it is, named in status, and its number is never granted to anybody; a
  * region that only the database knows is granted again (its first grant was lost on the way).
  */
+import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import { regionKey } from './metadata/metadata.js';
 
 export interface HeldRegion {
-  readonly space: number;
-  readonly region: number;
-  readonly epoch: number;
+  readonly space: SpaceId;
+  readonly region: RegionIndex;
+  readonly epoch: Epoch;
 }
 
 export interface Reconciliation {
@@ -20,7 +21,7 @@ export interface Reconciliation {
   /** Regions that the database does not know as this node's. */
   readonly unknown: HeldRegion[];
   /** Spaces that are gone from the database's point of view, still held by the node. */
-  readonly removing: Set<number>;
+  readonly removing: Set<SpaceId>;
   /** Numbers that must never be given out again. */
   readonly changes: MetadataChange[];
 }
@@ -32,7 +33,7 @@ export function reconcile(
 ): Reconciliation {
   const confirmed = new Set<number>();
   const unknown: HeldRegion[] = [];
-  const removing = new Set<number>();
+  const removing = new Set<SpaceId>();
   for (const region of held) {
     const row = metadata.regionsOf(region.space).get(region.region);
     const isSame =
@@ -48,15 +49,15 @@ export function reconcile(
 /** Raises counters above every number that an unknown region carries. */
 function numbersTaken(metadata: Metadata, unknown: readonly HeldRegion[]): MetadataChange[] {
   const changes: MetadataChange[] = [];
-  const nextRegion = new Map<number, number>();
+  const nextRegion = new Map<SpaceId, RegionIndex>();
   let space = metadata.next('space');
   let epoch = metadata.next('epoch');
   for (const region of unknown) {
-    space = Math.max(space, region.space + 1);
-    epoch = Math.max(epoch, region.epoch + 1);
+    space = Math.max(space, region.space + 1) as SpaceId;
+    epoch = Math.max(epoch, region.epoch + 1) as Epoch;
     const row = metadata.spaces.get(region.space);
     const next = nextRegion.get(region.space) ?? row?.nextRegion ?? Infinity;
-    if (region.region >= next) nextRegion.set(region.space, region.region + 1);
+    if (region.region >= next) nextRegion.set(region.space, (region.region + 1) as RegionIndex);
   }
   if (space > metadata.next('space')) {
     changes.push({ table: 'counters', put: { name: 'space', next: space } });

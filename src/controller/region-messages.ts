@@ -1,4 +1,5 @@
 /** Regions as messages: every node is named once, and regions point to it. */
+import type { SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
 import { REGIONS_PER_MESSAGE_MAX } from '../wire/limits.js';
 import { NodeState, type MessageType, type Reply } from '../wire/messages.js';
@@ -10,7 +11,7 @@ import type { PlacedRegion } from './regions.js';
 type RegionsReply = Reply<typeof MessageType.SpaceRegions>;
 
 /** The regions of a space above region `after`, as many as one message takes. */
-export function spaceRegions(controller: Controller, space: number, after: number): RegionsReply {
+export function spaceRegions(controller: Controller, space: SpaceId, after: number): RegionsReply {
   const listed = controller.regions.list(space, after + 1, REGIONS_PER_MESSAGE_MAX + 1);
   const shown = listed.slice(0, REGIONS_PER_MESSAGE_MAX);
   return regionsReply(shown, listed.length > shown.length ? 1 : 0);
@@ -29,7 +30,10 @@ export function regionsReply(regions: readonly PlacedRegion[], more: 0 | 1): Reg
     if (node === undefined) {
       node = nodes.length;
       indexes.set(entry, node);
-      nodes.push({ id: placed.node, address: placed.address, state: stateNumber(placed.state) });
+      const state = stateNumber(placed.state);
+      // Memory that is lost is nowhere; and one entry for all of it is enough.
+      const memoryId = placed.state === 'lost' ? 0 : placed.memoryId;
+      nodes.push({ id: placed.node, address: placed.address, memoryId, state });
     }
     const { region, epoch } = placed;
     return { region, epoch, node, lost: placed.state === 'lost' ? 1 : 0 };

@@ -1,3 +1,4 @@
+import type { SpaceId } from '../base/brands.js';
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import type { Controller } from './controller.js';
@@ -13,12 +14,12 @@ async function join(rack: FakeRack, controller: Controller, ...ids: string[]): P
   for (const id of ids) ok(await controller.membership.join(rack.joinRequest(id)));
 }
 
-async function space(controller: Controller, name = 's'): Promise<number> {
+async function space(controller: Controller, name = 's'): Promise<SpaceId> {
   const opened = ok(await controller.spaces.open({ name, create: true, kind: 0, pageBytes: 0 }));
   return opened.space.id;
 }
 
-const grant = (controller: Controller, id: number, count = 1, bytes = 0, near = '') =>
+const grant = (controller: Controller, id: SpaceId, count = 1, bytes = 0, near = '') =>
   controller.regions.grant({ space: id, count, bytes, near });
 
 test('a grant is held by its node and durable; region 0 is never used', async () => {
@@ -112,7 +113,7 @@ test('without a serving node or without room: said, with nothing changed', async
   const id = await space(controller);
   expect(await grant(controller, id)).toMatchObject({ status: Status.Unavailable });
   await join(rack, controller, 'n1');
-  expect(await grant(controller, 77)).toMatchObject({ status: Status.NotFound });
+  expect(await grant(controller, 77 as SpaceId)).toMatchObject({ status: Status.NotFound });
   expect(await grant(controller, id, 0)).toMatchObject({ status: Status.Invalid });
   expect(await grant(controller, id, 3, GIB)).toMatchObject({ status: Status.NoSpace });
   expect(controller.metadata.regionsOf(id).size).toBe(0);

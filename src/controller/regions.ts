@@ -7,6 +7,7 @@
  * ever granted twice. A node that certainly refused leaves no trace; one that may have taken its
  * grant keeps it, and the client's regions are then chosen anew, at other nodes.
  */
+import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
 import { assert } from '../base/assert.js';
 import { Status, statusName } from '../base/status.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
@@ -30,15 +31,17 @@ import type { Serial } from './serial.js';
 export type RegionState = 'serving' | 'away' | 'lost';
 
 export interface PlacedRegion {
-  readonly region: number;
-  readonly epoch: number;
+  readonly region: RegionIndex;
+  readonly epoch: Epoch;
   readonly node: string;
   readonly address: string;
+  /** Of the memory that holds it. */
+  readonly memoryId: number;
   readonly state: RegionState;
 }
 
 export interface GrantRequest {
-  readonly space: number;
+  readonly space: SpaceId;
   /** Regions with consecutive numbers. */
   readonly count: number;
   /** What is to be allocated in each: nodes with less room are not chosen. 0: not known. */
@@ -75,7 +78,7 @@ export class Regions {
   }
 
   /** In the order of their numbers, from region `from` on, at most `limit`. */
-  list(space: number, from: number, limit: number): PlacedRegion[] {
+  list(space: SpaceId, from: number, limit: number): PlacedRegion[] {
     const rows = [...this.#options.metadata.regionsOf(space).values()];
     const wanted = rows.filter((row) => row.region >= from);
     wanted.sort((a, b) => a.region - b.region);
@@ -125,7 +128,7 @@ export class Regions {
   async recheckUnknown(member: Member): Promise<void> {
     if (member.unknown.length === 0 || !member.isJoined) return;
     const { memoryId } = member.row;
-    const held = await this.#options.calls.heldRegions(member.row.address);
+    const held = await this.#options.calls.heldRegions(member.row);
     if (held === undefined || member.row.memoryId !== memoryId) return;
     const isHeld = (one: HeldRegion): boolean =>
       held.some((other) => other.space === one.space && other.region === one.region);
@@ -166,8 +169,9 @@ export class Regions {
     this.#turn += count;
     const rows = regionRows(space, places.members, epoch);
     const pageBytes = places.pageBytes;
+    const nextRegion = (space.nextRegion + count) as RegionIndex;
     await this.#commit([
-      { table: 'spaces', put: { ...space, pageBytes, nextRegion: space.nextRegion + count } },
+      { table: 'spaces', put: { ...space, pageBytes, nextRegion } },
       { table: 'counters', put: { name: 'epoch', next: epoch + count } },
       ...rows.map((row) => ({ table: 'regions', put: row }) as const),
     ]);
@@ -208,7 +212,7 @@ export class Regions {
     member.telling.add(key);
     const { space: id, region, epoch, memoryId } = row;
     const grant = { space: id, region, epoch, pageBytes: space.pageBytes, memoryId };
-    const status = await this.#options.calls.grantRegion(member.row.address, grant);
+    const status = await this.#options.calls.grantRegion(member.row, grant);
     member.telling.delete(key);
     if (!isOwner(member, row)) return Status.OutcomeUnknown;
     if (status === Status.Ok) member.confirmed.add(key);
@@ -228,8 +232,8 @@ export class Regions {
 
   #answer(rows: readonly RegionRow[]): Result<{ regions: PlacedRegion[] }> {
     const { metadata } = this.#options;
-    const space = rows[0]?.space ?? 0;
-    if (metadata.activeSpace(space) === undefined) {
+    const space = rows[0]?.space;
+    if (space === undefined || metadata.activeSpace(space) === undefined) {
       return refuse(Status.NotFound, `space ${space} was removed meanwhile`);
     }
     this.#granted += rows.length;
@@ -239,8 +243,8 @@ export class Regions {
   #placed(row: RegionRow): PlacedRegion {
     const { membership } = this.#options;
     const member = membership.members.get(row.node);
-    const { region, epoch, node } = row;
-    const placed = { region, epoch, node, address: member?.row.address ?? '' };
+    const { region, epoch, node, memoryId } = row;
+    const placed = { region, epoch, node, memoryId, address: member?.row.address ?? '' };
     if (row.state === 'lost' || member === undefined) return { ...placed, state: 'lost' };
     const isThere =
       membership.state(member) === 'serving' && member.confirmed.has(regionKey(row.space, region));
@@ -280,11 +284,11 @@ function isOwed(member: Member, row: RegionRow): boolean {
   return !member.confirmed.has(key) && !member.telling.has(key);
 }
 
-function regionRows(space: SpaceRow, members: readonly Member[], epoch: number): RegionRow[] {
+function regionRows(space: SpaceRow, members: readonly Member[], epoch: Epoch): RegionRow[] {
   return members.map(({ row }, i) => ({
     space: space.id,
-    region: space.nextRegion + i,
-    epoch: epoch + i,
+    region: (space.nextRegion + i) as RegionIndex,
+    epoch: (epoch + i) as Epoch,
     node: row.id,
     memoryId: row.memoryId,
     state: 'granted',

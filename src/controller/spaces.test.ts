@@ -1,3 +1,4 @@
+import type { SpaceId } from '../base/brands.js';
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import type { Controller } from './controller.js';
@@ -6,13 +7,13 @@ import { FakeRack, settled } from './testing/fake-rack.js';
 const open = (controller: Controller, name: string, create = true, kind = 0) =>
   controller.spaces.open({ name, create, kind, pageBytes: 0 });
 
-async function id(controller: Controller, name: string): Promise<number> {
+async function id(controller: Controller, name: string): Promise<SpaceId> {
   const opened = await open(controller, name);
   if (opened.status !== Status.Ok) throw new Error(opened.message);
   return opened.space.id;
 }
 
-const file = (key: string, space: number) => ({
+const file = (key: string, space: SpaceId) => ({
   key,
   space,
   address: 2 ** 31,

@@ -5,6 +5,7 @@
  * that holds a part of it is told, a node that is away when it returns, and entries of the file
  * directory that point into it go. The row goes last, so a restart continues where it was.
  */
+import type { RegionIndex, SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
 import { SpaceKind } from '../wire/messages.js';
 import { isPageSize } from './join-rules.js';
@@ -18,6 +19,9 @@ import type { NodeCalls } from './node-calls.js';
 import { commonPageBytes } from './places.js';
 import { ok, refuse, type Refusal, type Result } from './refusal.js';
 import type { Serial } from './serial.js';
+
+/** Region 0 is never used, so that address 0 is never valid. */
+const FIRST_REGION = 1 as RegionIndex;
 
 export interface OpenSpace {
   readonly name: string;
@@ -93,7 +97,7 @@ export class Spaces {
   }
 
   /** Drops what needs no node to be told; the last call for a space drops its row. */
-  async sweep(space: number): Promise<void> {
+  async sweep(space: SpaceId): Promise<void> {
     const { metadata, changes } = this.#options;
     if (metadata.spaces.get(space)?.state !== 'removing') return;
     const keys = [...metadata.files.values()].filter((file) => file.space === space);
@@ -133,7 +137,7 @@ export class Spaces {
       name: request.name,
       kind: 'dram',
       pageBytes: request.pageBytes === 0 ? this.#pageBytes() : request.pageBytes,
-      nextRegion: 1,
+      nextRegion: FIRST_REGION,
       state: 'active',
     };
     await metadata.commit([
@@ -149,7 +153,7 @@ export class Spaces {
     return ofServing === 0 ? commonPageBytes([...membership.members.values()]) : ofServing;
   }
 
-  #owed(member: Member): Set<number> {
+  #owed(member: Member): Set<SpaceId> {
     const { metadata } = this.#options;
     const owed = new Set(member.removing);
     for (const row of metadata.regionsOfNode(member.row.id).values()) {
@@ -160,10 +164,10 @@ export class Spaces {
   }
 
   /** False when the node could not be told. */
-  async #tellRemoval(member: Member, space: number): Promise<boolean> {
+  async #tellRemoval(member: Member, space: SpaceId): Promise<boolean> {
     const { metadata, calls, changes } = this.#options;
     const { memoryId } = member.row;
-    const status = await calls.removeSpace(member.row.address, space);
+    const status = await calls.removeSpace(member.row, space);
     if (status !== Status.Ok || member.row.memoryId !== memoryId) {
       member.isSuspect = true;
       return false;
@@ -176,14 +180,14 @@ export class Spaces {
     return true;
   }
 
-  async #purgeFiles(space: number, keys: readonly string[]): Promise<void> {
+  async #purgeFiles(space: SpaceId, keys: readonly string[]): Promise<void> {
     const { metadata } = this.#options;
     // A key may have been put again meanwhile, into another space.
     const gone = keys.filter((key) => metadata.files.get(key)?.space === space);
     await metadata.commit(gone.map((key) => ({ table: 'files', remove: key }) as const));
   }
 
-  async #dropRows(space: number): Promise<void> {
+  async #dropRows(space: SpaceId): Promise<void> {
     const { metadata, membership } = this.#options;
     if (metadata.spaces.get(space)?.state !== 'removing') return;
     const rows = [...metadata.regionsOf(space).values()];

@@ -8,6 +8,7 @@
  * A commit that fails leaves unknown what is stored: the controller must stop, and after a restart
  * the database says what holds. `failed` is called for that, and no commit is tried again.
  */
+import type { RegionIndex, SpaceId } from '../../base/brands.js';
 import { assertNever } from '../../base/assert.js';
 import type { Change, Database, Databases, Row } from '../../runtime/database.js';
 import { REGIONS_PER_SPACE_MAX } from '../../wire/limits.js';
@@ -16,6 +17,7 @@ import {
   COUNTER_NAMES,
   SCHEMA,
   type CounterName,
+  type Numbers,
   type FileRow,
   type GarbageRow,
   type NodeRow,
@@ -31,7 +33,7 @@ export type MetadataChange =
   | { readonly table: 'nodes'; readonly put: NodeRow }
   | { readonly table: 'nodes'; readonly remove: string }
   | { readonly table: 'spaces'; readonly put: SpaceRow }
-  | { readonly table: 'spaces'; readonly remove: number }
+  | { readonly table: 'spaces'; readonly remove: SpaceId }
   | { readonly table: 'regions'; readonly put: RegionRow }
   | { readonly table: 'regions'; readonly remove: RegionRow }
   | { readonly table: 'files'; readonly put: FileRow }
@@ -40,7 +42,7 @@ export type MetadataChange =
   | { readonly table: 'garbage'; readonly remove: Place };
 
 export interface Place {
-  readonly space: number;
+  readonly space: SpaceId;
   readonly address: number;
 }
 
@@ -55,11 +57,11 @@ export interface MetadataOptions {
 
 export class Metadata {
   readonly nodes = new Map<string, NodeRow>();
-  readonly spaces = new Map<number, SpaceRow>();
+  readonly spaces = new Map<SpaceId, SpaceRow>();
   /** Of active spaces only: the name of a space that is being removed is free again. */
-  readonly spaceIds = new Map<string, number>();
+  readonly spaceIds = new Map<string, SpaceId>();
   /** By space, then by region index. */
-  readonly regions = new Map<number, Map<number, RegionRow>>();
+  readonly regions = new Map<SpaceId, Map<RegionIndex, RegionRow>>();
   /** The same rows by node, then by `regionKey`. */
   readonly regionsByNode = new Map<string, Map<number, RegionRow>>();
   readonly files = new Map<string, FileRow>();
@@ -88,23 +90,23 @@ export class Metadata {
   }
 
   /** The next number of this kind; taken by committing the counter with the row that uses it. */
-  next(name: CounterName): number {
-    return this.#counters[name];
+  next<Name extends CounterName>(name: Name): Numbers[Name] {
+    return this.#counters[name] as Numbers[Name];
   }
 
   get commits(): number {
     return this.#commits;
   }
 
-  regionsOf(space: number): ReadonlyMap<number, RegionRow> {
-    return this.regions.get(space) ?? EMPTY;
+  regionsOf(space: SpaceId): ReadonlyMap<RegionIndex, RegionRow> {
+    return this.regions.get(space) ?? (EMPTY as ReadonlyMap<RegionIndex, RegionRow>);
   }
 
   regionsOfNode(node: string): ReadonlyMap<number, RegionRow> {
-    return this.regionsByNode.get(node) ?? EMPTY;
+    return this.regionsByNode.get(node) ?? (EMPTY as ReadonlyMap<number, RegionRow>);
   }
 
-  activeSpace(id: number): SpaceRow | undefined {
+  activeSpace(id: SpaceId): SpaceRow | undefined {
     const space = this.spaces.get(id);
     return space?.state === 'active' ? space : undefined;
   }
@@ -194,7 +196,7 @@ export class Metadata {
     else if (this.spaceIds.get(row.name) === row.id) this.spaceIds.delete(row.name);
   }
 
-  #removeSpace(id: number): void {
+  #removeSpace(id: SpaceId): void {
     const row = this.spaces.get(id);
     if (row !== undefined && this.spaceIds.get(row.name) === id) this.spaceIds.delete(row.name);
     this.spaces.delete(id);
@@ -232,7 +234,7 @@ export class Metadata {
 }
 
 /** One number for a region of a space, both within their limits. */
-export function regionKey(space: number, region: number): number {
+export function regionKey(space: SpaceId, region: RegionIndex): number {
   return space * REGIONS_PER_SPACE_MAX + region;
 }
 
@@ -240,13 +242,16 @@ export function placeKey({ space, address }: Place): string {
   return `${space}/${address}`;
 }
 
-function groupOf<Key>(groups: Map<Key, Map<number, RegionRow>>, key: Key): Map<number, RegionRow> {
+function groupOf<Key, Inner>(
+  groups: Map<Key, Map<Inner, RegionRow>>,
+  key: Key,
+): Map<Inner, RegionRow> {
   let group = groups.get(key);
   if (group === undefined) groups.set(key, (group = new Map()));
   return group;
 }
 
-const EMPTY: ReadonlyMap<number, RegionRow> = new Map<number, RegionRow>();
+const EMPTY: ReadonlyMap<never, RegionRow> = new Map<never, RegionRow>();
 
 /** What a caller waits for whose change can no longer be told anything about: the end. */
 const NEVER = new Promise<never>(() => undefined);

@@ -5,6 +5,7 @@
  * the next number to give out, so that a space id or an epoch is never used twice, not even after
  * what it named has been removed.
  */
+import type { Epoch, RegionIndex, SpaceId } from '../../base/brands.js';
 import type { Row, Schema } from '../../runtime/database.js';
 
 export const SCHEMA = {
@@ -92,13 +93,13 @@ export interface NodeRow extends Row {
 export type SpaceRowState = 'active' | 'removing';
 
 export interface SpaceRow extends Row {
-  readonly id: number;
+  readonly id: SpaceId;
   readonly name: string;
   readonly kind: string;
   /** 0 until the first region is granted: the node that gets it decides. */
   readonly pageBytes: number;
   /** Regions below this one were given out, or found at a node, and are never granted again. */
-  readonly nextRegion: number;
+  readonly nextRegion: RegionIndex;
   readonly state: SpaceRowState;
 }
 
@@ -106,9 +107,9 @@ export interface SpaceRow extends Row {
 export type RegionRowState = 'granted' | 'lost';
 
 export interface RegionRow extends Row {
-  readonly space: number;
-  readonly region: number;
-  readonly epoch: number;
+  readonly space: SpaceId;
+  readonly region: RegionIndex;
+  readonly epoch: Epoch;
   readonly node: string;
   readonly memoryId: number;
   readonly state: RegionRowState;
@@ -116,7 +117,7 @@ export interface RegionRow extends Row {
 
 export interface FileRow extends Row {
   readonly key: string;
-  readonly space: number;
+  readonly space: SpaceId;
   readonly address: number;
   readonly length: number;
   readonly sha256: string;
@@ -124,7 +125,7 @@ export interface FileRow extends Row {
 
 /** A place that was a file's and is not freed yet. One at a time may free it, so it is once. */
 export interface GarbageRow extends Row {
-  readonly space: number;
+  readonly space: SpaceId;
   readonly address: number;
   readonly length: number;
   /** By the clock on the wall. */
@@ -138,6 +139,13 @@ export interface GarbageRow extends Row {
  * nodes, the same in all its lives. `life`: how often it was started on this database, the run of
  * now included.
  */
-export type CounterName = 'space' | 'epoch' | 'client' | 'life';
+export interface Numbers {
+  readonly space: SpaceId;
+  readonly epoch: Epoch;
+  readonly client: number;
+  readonly life: number;
+}
+
+export type CounterName = keyof Numbers;
 
 export const COUNTER_NAMES: readonly CounterName[] = ['space', 'epoch', 'client', 'life'];

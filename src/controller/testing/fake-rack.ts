@@ -1,4 +1,5 @@
 /** For tests only: a controller on fakes whose time, nodes and database the test moves itself. */
+import type { SpaceId } from '../../base/brands.js';
 import { Prng } from '../../base/prng.js';
 import { Status } from '../../base/status.js';
 import { placementPolicy } from '../../policies/placement/placement-policies.js';
@@ -79,7 +80,7 @@ export class FakeNode {
     return status;
   }
 
-  remove(space: number): Status {
+  remove(space: SpaceId): Status {
     const status = this.answer('remove');
     this.calls.push(`remove ${space}`);
     if (status === Status.Ok || this.executesAnyway) {
@@ -165,9 +166,9 @@ export class FakeRack {
       return isDead() ? NEVER : result;
     };
     return {
-      grantRegion: (address, grant) => call(() => this.node(address).grant(grant)),
-      removeSpace: (address, space) => call(() => this.node(address).remove(space)),
-      heldRegions: (address) => call(() => [...this.node(address).held.values()]),
+      grantRegion: ({ address }, grant) => call(() => this.node(address).grant(grant)),
+      removeSpace: ({ address }, space) => call(() => this.node(address).remove(space)),
+      heldRegions: ({ address }) => call(() => [...this.node(address).held.values()]),
       forget: () => undefined,
     };
   }

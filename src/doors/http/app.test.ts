@@ -1,3 +1,4 @@
+import type { SpaceId } from '../../base/brands.js';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { localApi } from '../../controller/local-api.js';
@@ -184,7 +185,7 @@ test('answers are what the document says', async () => {
   const { rack, controller, ask, post } = await start();
   await controller.membership.join(rack.joinRequest('n1'));
   controller.hosts.join({ id: 'h1', address: 'tcp://10.0.0.9:1', pid: 4, machine: 'other' });
-  const space = (await post('/v1/spaces', { name: 's' })).body as { id: number };
+  const space = (await post('/v1/spaces', { name: 's' })).body as { id: SpaceId };
   await controller.regions.grant({ space: space.id, count: 2, bytes: 0, near: '' });
   await controller.files.put([
     { key: 'a/ü?&', space: space.id, address: 5, length: 6, sha256: '' },
