@@ -145,8 +145,9 @@ export class Allocation {
       throw control.failure('grant of memory', answer.status, answer.reason);
     }
     const parts: Part[] = [];
-    for (const { region, nodeId, address, state } of answer.regions) {
-      regions.learn(region, nodeId, address, state);
+    for (const facts of answer.regions) {
+      const { region } = facts;
+      regions.learn(facts);
       parts.push({ region, address: region * REGION_BYTES, bytes: REGION_BYTES });
     }
     if (parts.length !== wanted.count) return Status.NoSpace;

@@ -11,13 +11,15 @@ import type { CompletionSink, Link, Peer } from '../fabric/link.js';
 /** Where peers and links come from: the endpoint of `fabric`, or a fake. */
 export interface Fabric {
   peer(address: string): Peer;
-  link(address: string): Link;
+  /** The hello names the memory that is meant: another one at the address refuses it. */
+  link(address: string, memoryId: number): Link;
   close(): Promise<void> | void;
 }
 
 export interface Connection {
   readonly nodeId: string;
   readonly address: string;
+  readonly memoryId: number;
   readonly link: Link;
   /** Operations that rely on a reservation at this node. */
   reservations: number;
@@ -36,15 +38,16 @@ export class Connections {
     this.#fabric = fabric;
   }
 
-  /** The connection to a node; a new one when the node now listens elsewhere. */
-  to(nodeId: string, address: string): Connection {
+  /** The connection to a node; a new one when it now listens elsewhere, or lends other memory. */
+  to(nodeId: string, address: string, memoryId: number): Connection {
     const known = this.#byNode.get(nodeId);
-    if (known !== undefined && known.address === address) return known;
+    if (known?.address === address && known.memoryId === memoryId) return known;
     if (known !== undefined) this.drop(known);
-    const link = this.#fabric.link(address);
+    const link = this.#fabric.link(address, memoryId);
     const made: Connection = {
       nodeId,
       address,
+      memoryId,
       link,
       reservations: 0,
       isUnreserving: false,

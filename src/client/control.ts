@@ -20,6 +20,8 @@ export interface RegionFacts {
   readonly region: number;
   readonly nodeId: string;
   readonly address: string;
+  /** The memory that holds it; 0 when that is lost. */
+  readonly memoryId: number;
   readonly state: RegionState;
 }
 
@@ -168,7 +170,8 @@ function placesOf(reply: Places): RegionFacts[] {
     if (place === undefined) continue;
     const isServing = place.state === NodeState.SERVING || place.state === NodeState.DRAINING;
     const state = lost === 1 ? 'lost' : isServing ? 'serving' : 'away';
-    facts.push({ region, nodeId: place.id, address: place.address, state });
+    const { id: nodeId, address, memoryId } = place;
+    facts.push({ region, nodeId, address, memoryId, state });
   }
   return facts;
 }

@@ -11,7 +11,7 @@ import type { Window } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Connection, Connections } from './connections.js';
-import type { Control, RegionState } from './control.js';
+import type { Control, RegionFacts, RegionState } from './control.js';
 
 /** One node, as this space sees it. */
 export interface Route {
@@ -74,7 +74,7 @@ export class RegionMap {
   }
 
   /** What the controller answered, also to other calls than ours. */
-  learn(region: number, nodeId: string, address: string, state: RegionState): void {
+  learn({ region, nodeId, address, memoryId, state }: RegionFacts): void {
     if (state === 'lost') {
       // What still waits at the node that had it waits in vain: its memory was one with the rest.
       const route = this.#regions.get(region)?.route;
@@ -82,7 +82,7 @@ export class RegionMap {
       this.#regions.set(region, { state, nodeId, route: undefined });
       return;
     }
-    const connection = this.#connections.to(nodeId, address);
+    const connection = this.#connections.to(nodeId, address, memoryId);
     let route = this.#routes.get(nodeId);
     if (route === undefined || route.connection !== connection) {
       route = { connection, window: undefined };
@@ -107,9 +107,7 @@ export class RegionMap {
   async #refresh(deadline: number): Promise<Status> {
     const answer = await this.#control.regions(this.#space, deadline);
     if (answer.status !== Status.Ok) return answer.status;
-    for (const { region, nodeId, address, state } of answer.regions) {
-      this.learn(region, nodeId, address, state);
-    }
+    for (const facts of answer.regions) this.learn(facts);
     return Status.Ok;
   }
 

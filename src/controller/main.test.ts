@@ -40,7 +40,8 @@ function nodeMain(memories: Memories): RoleMain<NodeConfig> {
   return async (runtime, { id, incarnation }) => {
     const held = memories.get(id) ?? new Map<string, Held>();
     memories.set(id, held);
-    const endpoint = createEndpoint(runtime, { incarnation });
+    const memoryId = memoryIdOf(id);
+    const endpoint = createEndpoint(runtime, { incarnation, memoryId });
     endpoint.serve(M.GrantRegion, ({ space, region, epoch }) => {
       const known = held.get(`${space}/${region}`);
       if (known !== undefined && known.epoch > epoch) return { status: Status.Stale, reason: '' };
@@ -62,13 +63,15 @@ function nodeMain(memories: Memories): RoleMain<NodeConfig> {
   };
 }
 
+const memoryIdOf = (id: string): number => 1 + Number(id.replaceAll('.', ''));
+
 async function joinForEver(
   runtime: Runtime,
   controller: Peer,
   node: { id: string; incarnation: number; address: string; held: Map<string, Held> },
 ): Promise<void> {
   const { id, incarnation, address } = node;
-  const memoryId = 1 + Number(id.replaceAll('.', ''));
+  const memoryId = memoryIdOf(id);
   const bytes = { bytesLent: 2 ** 40, bytesUsed: 0, bytesCommitted: 0 };
   for (;;) {
     const regions = [...node.held.values()];

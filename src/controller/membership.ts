@@ -176,8 +176,7 @@ export class Membership {
     if (!isSameRow(before?.row, row)) changes.push({ table: 'nodes', put: row });
     if (!controllerFaults.regionGrantedTwiceAtRestart) changes.push(...found.changes);
     await metadata.commit(changes);
-    if (before !== undefined && before.row.address !== row.address)
-      calls.forget(before.row);
+    if (before !== undefined && before.row.address !== row.address) calls.forget(before.row);
     const member = isOther || before === undefined ? new Member(row) : before;
     this.#members.set(request.id, member);
     this.#welcome(member, row, found);

@@ -30,6 +30,7 @@ import {
   HelloRequest,
   MessageFlag,
   MessageType,
+  Refusal,
 } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 import type { FabricCounters, MalformedKind } from './counters.js';
@@ -44,6 +45,7 @@ export interface Introduction {
   readonly previous: number;
   readonly acknowledged: number;
   readonly instance: number;
+  readonly memoryId: number;
   /** Of the hello itself. */
   readonly sequence: number;
 }
@@ -162,7 +164,13 @@ export class Connection implements StreamHandler {
     const status = messageStatus(input, at);
     if (status !== Status.Ok) {
       if (status === Status.Unsupported) this.#user.rejected(this);
-      this.close('the hello was refused');
+      const refusal = Refusal.decode(
+        input,
+        at + MESSAGE_HEADER_BYTES,
+        at + messageLength(input, at),
+      );
+      const why = typeof refusal === 'string' ? '' : `: ${refusal.reason}`;
+      this.close(`the hello was refused${why}`);
       return false;
     }
     const body = at + MESSAGE_HEADER_BYTES;

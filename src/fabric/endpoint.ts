@@ -27,6 +27,8 @@ export interface EndpointOptions {
   readonly connectionsBefore?: number;
   /** How many times this memory was adopted; told to every client. 0 for what is no memory node. */
   readonly incarnation?: number;
+  /** The memory that is lent here: who means another one is refused. None when missing. */
+  readonly memoryId?: number;
   /** Where the numbers of each connection begin: 1, or for tests close to where they wrap. */
   readonly firstSequence?: number;
 }
@@ -44,10 +46,12 @@ export interface Endpoint {
   listen(address: Address): Promise<Listener>;
   /**
    * One link per remote, connected when first used, and again whenever it must be. A remote has one
-   * address: over a second one this process would be the same client, and fence itself.
+   * address: over a second one this process would be the same client, and fence itself. Addresses
+   * are used again by others, so who means a memory names it: another one refuses the connection,
+   * which then counts as one that could not be made.
    */
-  link(address: Address): Link;
-  peer(address: Address): Peer;
+  link(address: Address, memoryId?: number): Link;
+  peer(address: Address, memoryId?: number): Peer;
   /** Ends all links, sessions and listeners. */
   close(): Promise<void>;
 }
@@ -61,7 +65,8 @@ class StreamEndpoint implements Endpoint {
   readonly counters: FabricCounters = createCounters();
   readonly #serving: Serving;
   readonly #asking: Asking;
-  readonly #links = new Map<Address, TcpLink>();
+  /** By address and memory. */
+  readonly #links = new Map<string, TcpLink>();
   readonly #listeners = new Set<Listener>();
   #connections: number;
 
@@ -81,6 +86,7 @@ class StreamEndpoint implements Endpoint {
       data: undefined,
       instance,
       incarnation: options.incarnation ?? 0,
+      memoryId: options.memoryId ?? 0,
       sessions: new Set(),
     };
     const nextConnection = () => ++this.#connections;
@@ -121,16 +127,17 @@ class StreamEndpoint implements Endpoint {
     return session;
   }
 
-  link(address: Address): Link {
-    const known = this.#links.get(address);
+  link(address: Address, memoryId = 0): Link {
+    const key = `${address} ${memoryId}`;
+    const known = this.#links.get(key);
     if (known !== undefined) return known;
-    const link = new TcpLink(this.#asking, address, () => this.#links.delete(address));
-    this.#links.set(address, link);
+    const link = new TcpLink(this.#asking, address, memoryId, () => this.#links.delete(key));
+    this.#links.set(key, link);
     return link;
   }
 
-  peer(address: Address): Peer {
-    return this.link(address);
+  peer(address: Address, memoryId = 0): Peer {
+    return this.link(address, memoryId);
   }
 
   async close(): Promise<void> {

@@ -47,6 +47,8 @@ export interface Serving {
   /** Random, of this process; and the memory node's incarnation, which it may set. */
   readonly instance: number;
   incarnation: number;
+  /** The memory that is lent; 0: none. */
+  readonly memoryId: number;
   readonly sessions: Set<Session>;
 }
 
@@ -333,6 +335,10 @@ export class Session implements StreamHandler, DataSession, Greeting {
     this.#executed = messageSequence(input, at);
     if (commonVersion(hello) === 0) {
       this.#refuseHello(Status.Unsupported, 'no version of the protocol in common');
+      return true;
+    }
+    if (hello.memoryId !== 0 && hello.memoryId !== this.#serving.memoryId) {
+      this.#refuseHello(Status.NotFound, 'the memory that was meant is not here');
       return true;
     }
     this.#state = 'greeting';

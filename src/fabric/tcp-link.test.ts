@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { MessageType } from '../wire/messages.js';
 import { FakeWorld, type Wire } from './testing/fake-world.js';
-import { NODE, Rig } from './testing/rig.js';
+import { MEMORY_ID, NODE, Rig } from './testing/rig.js';
 
 const alloc = (wish: number) => ({ space: 5, region: 1, bytes: 1, wish, flags: 0 });
 
@@ -318,6 +318,31 @@ test('windows of a restarted node are renewed, and what was sent is unknown', as
   expect(rig.memory.view.getBigUint64(8, true)).toBe(1n);
   expect(rig.memory.bytes[32]).toBe(5);
   expect(rig.client.counters.windowsRenewed).toBe(1);
+});
+
+test('who means another memory is refused, and fences nobody', async () => {
+  const rig = new Rig();
+  const { sink, world, client } = rig;
+  rig.link = client.link(NODE, MEMORY_ID);
+  const window = await rig.openWindow();
+  // The node that was here before: this one has taken its port.
+  const former = client.link(NODE, MEMORY_ID + 1);
+  expect(former).not.toBe(rig.link);
+  const call = former.call(MessageType.Alloc, alloc(0), 500);
+  for (let i = 0; i < 50; i++) {
+    rig.link.fetchAndAdd(window, 0, 1, 0, sink, i, world.nowMs + 5000);
+    await world.run(() => false, 10);
+  }
+  expect(await rig.result(call)).toEqual({
+    status: Status.Unavailable,
+    reason: expect.stringMatching(/the memory that was meant is not here/) as string,
+  });
+  await rig.told(50);
+  expect([...sink.told.values()].map(({ status }) => status)).toEqual(Array(50).fill(Status.Ok));
+  expect(rig.server.counters.hellosRefused).toBeGreaterThan(1);
+  expect(rig.server.counters.fenced).toBe(0);
+  expect(client.counters.connectionsLost).toBe(0);
+  expect(rig.allocs).toBe(0);
 });
 
 test('the record is kept for a minute, and unknown after', async () => {

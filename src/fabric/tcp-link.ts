@@ -18,9 +18,9 @@ export class TcpLink implements Link {
   readonly #transport: Transport;
 
   /** `onClose` is told once, when the link is closed on this side. */
-  constructor(asking: Asking, address: string, onClose: () => void) {
+  constructor(asking: Asking, address: string, memoryId: number, onClose: () => void) {
     this.#asking = asking;
-    this.#transport = new Transport(asking, address, onClose);
+    this.#transport = new Transport(asking, address, memoryId, onClose);
   }
 
   read(

@@ -67,6 +67,7 @@ interface Refusal {
 
 export class Transport implements ConnectionUser, Remote {
   readonly address: string;
+  readonly #memoryId: number;
   lastLoss = '';
   readonly #asking: Asking;
   readonly #runtime: Runtime;
@@ -98,8 +99,10 @@ export class Transport implements ConnectionUser, Remote {
   #acknowledged = 0;
   #instance = 0;
 
-  constructor(asking: Asking, address: string, onClose: () => void) {
+  /** `memoryId`: whose memory is meant, so that no other is reached at the address; 0: anybody. */
+  constructor(asking: Asking, address: string, memoryId: number, onClose: () => void) {
     this.address = address;
+    this.#memoryId = memoryId;
     this.#asking = asking;
     this.#runtime = asking.runtime;
     this.#counters = asking.counters;
@@ -320,6 +323,7 @@ export class Transport implements ConnectionUser, Remote {
       previous: this.#previous,
       acknowledged: this.#acknowledged,
       instance: this.#instance,
+      memoryId: this.#memoryId,
       sequence: this.#asking.firstSequence,
     };
     const connection = new Connection(this.#runtime, this.#counters, this, introduction);

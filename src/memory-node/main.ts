@@ -50,7 +50,8 @@ class RunningNode implements RunningRole {
     this.#runtime = runtime;
     this.#node = node;
     this.#config = config;
-    this.#endpoint = createEndpoint(runtime, { incarnation: node.table.incarnation });
+    const { incarnation, facts } = node.table;
+    this.#endpoint = createEndpoint(runtime, { incarnation, memoryId: facts.memoryId });
   }
 
   async start(): Promise<void> {

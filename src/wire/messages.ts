@@ -103,7 +103,7 @@ export const Refusal = struct('Refusal', 0, { reason: text(limits.REASON_BYTES_M
  */
 export const HelloRequest = struct(
   'HelloRequest',
-  40,
+  48,
   {
     versionMin: u16, // The versions that the client speaks.
     versionMax: u16,
@@ -114,6 +114,7 @@ export const HelloRequest = struct(
     acknowledged: u32, // The last sequence of `previous` whose reply has arrived.
     reserved: pad(4),
     instance: u53, // `instance` of the process that `previous` led to, or 0.
+    memoryId: u53, // The memory that is meant; refused where it is not, before anything is fenced.
   },
   (hello) =>
     hello.connection > hello.previous && hello.client > 0 ? null : 'a number that no client gives',
@@ -130,7 +131,10 @@ export const MissedResult = struct('MissedResult', 16, {
   body: bytes(limits.RECORD_BODY_BYTES_MAX),
 });
 
-/** Status Stale: a later connection of this client is open. Unsupported: no version in common. */
+/**
+ * Status Stale: a later connection of this client is open. Unsupported: no version in common.
+ * NotFound: another memory than the one that is meant, or none.
+ */
 export const HelloReply = struct('HelloReply', 32, {
   version: u16, // The version that is spoken from here on.
   recordKnown: u8, // 1: `executed` and `missed` tell everything about `previous`.
@@ -396,7 +400,8 @@ export const ListSpacesReply = struct('ListSpacesReply', 8, {
 
 export const RemoveSpaceByNameRequest = struct('RemoveSpaceByNameRequest', 0, { name });
 
-export const NodePlace = struct('NodePlace', 8, {
+export const NodePlace = struct('NodePlace', 16, {
+  memoryId: u53, // For the hello, because others may listen there by then; 0: it is lost.
   state: u32, // Of `NodeState`.
   reserved: pad(4),
   id: name,

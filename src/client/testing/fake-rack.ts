@@ -381,6 +381,7 @@ export class FakeRack implements Fabric {
       nodes: this.nodes.map(({ id }, i) => ({
         id,
         address: `tcp://${i}`,
+        memoryId: 1 + i,
         state: this.states[i],
       })),
       regions: regions.map((region) => ({ region, epoch: 1, ...this.owners.get(region) })),

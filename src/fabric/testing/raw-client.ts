@@ -34,6 +34,7 @@ export const HELLO = {
   previous: 0,
   acknowledged: 0,
   instance: 0,
+  memoryId: 0,
 };
 
 export class RawClient implements StreamHandler {

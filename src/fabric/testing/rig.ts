@@ -33,6 +33,7 @@ export class Sink implements CompletionSink {
 
 export const NODE = 'tcp://node:1';
 export const SPACE = 5;
+export const MEMORY_ID = 4711;
 
 export class Rig {
   readonly world: FakeWorld;
@@ -54,7 +55,7 @@ export class Rig {
 
   /** A new process under the node's address, with the same memory. */
   serve(): Endpoint {
-    const server = createEndpoint(this.world.runtime());
+    const server = createEndpoint(this.world.runtime(), { memoryId: MEMORY_ID });
     server.serveData(this.memory);
     server.serve(MessageType.OpenWindow, () => ({
       status: Status.Ok,

@@ -66,7 +66,15 @@ test('what a window and a page both allow is allowed', () => {
       pages.setFlags(entry, ofPage | EntryFlag.VALID);
       for (const needed of [2, 4, 6]) {
         const isAllowed = (ofWindow & ofPage & needed) === needed;
-        const seen = translator.entryOf(window, 5, windows.epochOf(window), page * 65536, 0, 8, needed);
+        const seen = translator.entryOf(
+          window,
+          5,
+          windows.epochOf(window),
+          page * 65536,
+          0,
+          8,
+          needed,
+        );
         expect(seen).toBe(isAllowed ? entry : -Status.Denied);
       }
     }
