@@ -63,6 +63,8 @@ export class SimulatedStream implements Stream {
   /** Bytes under way to the peer, or there and not yet read. */
   #underWay = 0;
   #lastArrivalNs = 0;
+  /** What was sent last did not arrive whole: the connection breaks there. */
+  #isCut = false;
   #held: Segment[] = [];
 
   readonly #in = new InputBuffer();
@@ -187,6 +189,8 @@ export class SimulatedStream implements Stream {
   }
 
   #send(segment: Segment): void {
+    // A stream has no gaps: behind a segment that was cut nothing arrives any more.
+    if (this.#isCut) return;
     const { kernel, links, id } = this.#connection;
     const peer = defined(this.#peer);
     const bytes = segment instanceof Uint8Array ? segment : undefined;
@@ -201,7 +205,9 @@ export class SimulatedStream implements Stream {
     if (bytes === undefined) return;
     this.#corrupt(bytes);
     const cut = this.#resetAt(bytes, delayNs);
-    if (cut !== undefined) sent = bytes.subarray(0, cut);
+    if (cut === undefined) return;
+    this.#isCut = true;
+    sent = bytes.subarray(0, cut);
   }
 
   #corrupt(bytes: Uint8Array): void {
