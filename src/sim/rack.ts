@@ -33,6 +33,8 @@ interface Post {
   process: SimulatedProcess;
   /** Ended and not started again yet. */
   isVacant: boolean;
+  /** Its machine stopped once. */
+  hasCrashed: boolean;
 }
 
 export class SimulatedRack {
@@ -87,7 +89,7 @@ export class SimulatedRack {
 
   #post(name: string, machine: Machine, role: string, config: object): Post {
     const process = this.world.start(machine, role, config);
-    return { name, machine, role, config, process, isVacant: false };
+    return { name, machine, role, config, process, isVacant: false, hasCrashed: false };
   }
 
   /** The process that serves the node, if there is one now. */
@@ -117,6 +119,7 @@ export class SimulatedRack {
 
   #crash(post: Post): void {
     if (!post.machine.up) return;
+    post.hasCrashed = true;
     this.world.crash(post.machine);
     this.#noteEnds();
   }
@@ -151,12 +154,10 @@ export class SimulatedRack {
   #startAgain(post: Post): void {
     if (!post.isVacant) return;
     post.isVacant = false;
-    let { config } = post;
-    if (!post.machine.up) {
-      this.world.restart(post.machine);
-      // Who saw the machine stop knows what the rack cannot: that its memory is gone.
-      if (post.role === 'supervisor') config = { ...config, replace: true };
-    }
+    if (!post.machine.up) this.world.restart(post.machine);
+    const isNode = post.role === 'supervisor';
+    // Who saw the machine stop knows what the rack cannot: that its memory is gone.
+    const config = isNode && post.hasCrashed ? { ...post.config, replace: true } : post.config;
     post.process = this.world.start(post.machine, post.role, config);
     this.#journal.note(`${post.role} ${post.name} started again`);
   }
