@@ -19,9 +19,16 @@ export type Kind = (typeof Kind)[keyof typeof Kind];
 export const OPERATIONS_MAX = 65_536;
 const FIRST_ROWS = 1024;
 
+export interface Range {
+  readonly address: number;
+  readonly bytes: number;
+}
+
 /** How an operation ended that did not succeed. */
 export interface Failed {
   readonly kind: Kind;
+  /** All that it reads or writes. */
+  readonly ranges: readonly Range[];
   readonly address: number;
   readonly bytes: number;
   readonly status: Status;
@@ -35,6 +42,7 @@ export type Judge = (failed: Failed) => MemrackError | Promise<MemrackError>;
 
 /** Told when a piece of its operation has ended, so that it can send the next one. */
 export interface Issuer {
+  readonly ranges: readonly Range[];
   pieceEnded(status: Status): void;
   /** All pieces have ended and none follows. */
   operationEnded(): void;
@@ -162,7 +170,7 @@ export class OperationTable implements CompletionSink {
       issuer.operationEnded();
     }
     if (this.#statuses[row] === Status.Ok) this.#succeed(row);
-    else this.#reportFailure(row);
+    else this.#reportFailure(row, issuer?.ranges);
   }
 
   #succeed(row: number): void {
@@ -181,11 +189,11 @@ export class OperationTable implements CompletionSink {
     return high === 0 ? BigInt(low) : (BigInt(high) << 32n) | BigInt(low);
   }
 
-  #reportFailure(row: number): void {
+  #reportFailure(row: number, ranges: readonly Range[] | undefined): void {
     const promise = this.#promises[row] as Promise<unknown>;
     const reject = this.#rejects[row] as Reject;
     const generation = this.#generations[row] as Generation;
-    const failed = this.#describe(row);
+    const failed = this.#describe(row, ranges);
     this.#release(row);
     // Only now, so that success costs no second promise.
     promise.catch(ignore);
@@ -198,13 +206,16 @@ export class OperationTable implements CompletionSink {
     else told(error);
   }
 
-  #describe(row: number): Failed {
+  #describe(row: number, ranges: readonly Range[] | undefined): Failed {
     const kind = this.#kinds[row] as Kind;
+    const address = this.#addresses[row] as number;
+    const bytes = this.#bytes[row] as number;
     const isPartial = kind === Kind.Write && this.#isApplied[row] === 1;
     return {
       kind,
-      address: this.#addresses[row] as number,
-      bytes: this.#bytes[row] as number,
+      ranges: ranges ?? [{ address, bytes }],
+      address,
+      bytes,
       status: this.#statuses[row] as Status,
       outcome: this.#isUnknown[row] === 1 || isPartial ? 'unknown' : 'notApplied',
       isPartial,

@@ -17,7 +17,7 @@ export interface OrderedCallParts {
 
 export class OrderedCall implements Waiting {
   readonly changes = true;
-  readonly ranges: readonly PageRange[];
+  readonly pages: readonly PageRange[];
   isStarted = false;
   readonly #parts: OrderedCallParts;
   readonly #range: PageRange;
@@ -25,7 +25,7 @@ export class OrderedCall implements Waiting {
   constructor(parts: OrderedCallParts) {
     this.#parts = parts;
     this.#range = { ...parts.pages };
-    this.ranges = [this.#range];
+    this.pages = [this.#range];
   }
 
   /** Now it is known how far it reaches: what lies beyond need not wait. */

@@ -11,7 +11,6 @@
  * client's library does the same).
  */
 
-import { Status } from '../base/status.js';
 import type { Link, Window } from '../fabric/link.js';
 import { ADDRESS_END, REGION_BYTES } from '../wire/limits.js';
 import { Allocation, type Rights } from './allocation.js';
@@ -27,8 +26,9 @@ import {
 import { Barriers } from './barriers.js';
 import type { Connections } from './connections.js';
 import type { Control } from './control.js';
-import { closed, codeOf, ignore, invalid, MemrackError } from './error.js';
-import { type Failed, Kind, OperationTable } from './operations.js';
+import { closed, ignore, invalid, MemrackError } from './error.js';
+import { Failures, VERBS } from './failures.js';
+import { Kind, OperationTable } from './operations.js';
 import { OrderedCall } from './ordered-call.js';
 import { isOnePiece } from './pieces.js';
 import { RegionMap, type Route } from './region-map.js';
@@ -61,21 +61,8 @@ export interface SpaceParts {
   readonly timeoutMs: number;
 }
 
-const VERBS = ['read', 'write', 'compareAndSwap', 'fetchAndAdd'] as const;
 const NO_BYTES = new Uint8Array(0);
 const WORD_BYTES = 8;
-
-/** After these it is asked what has become of the region: the answer may be `DataLost`. */
-function mayHaveMoved(status: Status): boolean {
-  return (
-    status === Status.Unavailable ||
-    status === Status.NotFound ||
-    status === Status.Stale ||
-    status === Status.OutcomeUnknown ||
-    status === Status.Timeout ||
-    status === Status.Closed
-  );
-}
 
 export class RemoteSpace {
   readonly name: string;
@@ -89,6 +76,7 @@ export class RemoteSpace {
   readonly #submission = new Submission();
   readonly #table: OperationTable;
   readonly #regions: RegionMap;
+  readonly #failures: Failures;
   readonly #allocation: Allocation;
   readonly #parts: TransferParts;
   readonly #word = new BigUint64Array(2);
@@ -104,8 +92,9 @@ export class RemoteSpace {
     this.pageBytes = pageBytes;
     this.#runtime = runtime;
     this.#timeoutMs = timeoutMs;
-    this.#table = new OperationTable(this.#barriers, (failed) => this.#judge(failed));
+    this.#table = new OperationTable(this.#barriers, (failed) => this.#failures.judge(failed));
     this.#regions = new RegionMap(runtime, control, connections, id);
+    this.#failures = new Failures(runtime, this.#regions, this.name);
     this.#parts = {
       runtime,
       table: this.#table,
@@ -255,6 +244,7 @@ export class RemoteSpace {
   /** For `rack.close`: ends everything that waits; what is under way ends with its links. */
   close(): void {
     this.#isClosed = true;
+    this.#failures.isFinal = true;
     this.#submission.abandon();
   }
 
@@ -478,53 +468,9 @@ export class RemoteSpace {
   readonly #forgetDeadline = (): void => {
     this.#deadline = 0;
   };
-
-  #judge(failed: Failed): MemrackError | Promise<MemrackError> {
-    if (this.#isClosed || !mayHaveMoved(failed.status)) return this.#failure(failed);
-    return this.#lookAgain(failed);
-  }
-
-  /** Asks the controller whether the data still exists; not for long, it may be away as well. */
-  async #lookAgain(failed: Failed): Promise<MemrackError> {
-    const first = Math.floor(failed.address / REGION_BYTES);
-    if (failed.status === Status.NotFound || failed.status === Status.Stale) {
-      this.#regions.dropWindow(first);
-    }
-    await this.#regions.refresh(this.#runtime.clock.now() + LOOK_AGAIN_MS);
-    const last = Math.floor((failed.address + failed.bytes - 1) / REGION_BYTES);
-    for (let region = first; region <= last && region - first < REGIONS_LOOKED_MAX; region++) {
-      if (this.#regions.state(region) !== 'lost') continue;
-      return this.#failure({ ...failed, status: Status.DataLost });
-    }
-    // What has become of the region is not known yet, or its node has a new connection by now.
-    if (
-      !this.#isClosed &&
-      failed.status !== Status.OutcomeUnknown &&
-      failed.status !== Status.Timeout
-    ) {
-      return this.#failure({ ...failed, status: Status.Unavailable });
-    }
-    return this.#failure(failed);
-  }
-
-  #failure(failed: Failed): MemrackError {
-    const code = codeOf(failed.status);
-    const { kind, address, bytes } = failed;
-    const what = `${VERBS[kind]} of ${bytes} bytes at ${address} in space ${this.name} failed`;
-    const isFinal = code === 'DataLost' || code === 'NotAllocated' || code === 'Denied';
-    if (!failed.isPartial || isFinal || code === 'OutcomeUnknown') {
-      return new MemrackError(code, what, { outcome: failed.outcome });
-    }
-    const cause = new MemrackError(code, what);
-    const remedy = 'write the range again, or read it to see what is there';
-    const mixed = `${what} with ${code} after a part of it was written`;
-    return new MemrackError('OutcomeUnknown', mixed, { remedy, cause });
-  }
 }
 
-const LOOK_AGAIN_MS = 1000;
 const WATCH_MS = 1000;
-const REGIONS_LOOKED_MAX = 4096;
 
 function totalBytes(items: readonly Item[]): number {
   let bytes = 0;

@@ -16,7 +16,7 @@ export interface PageRange {
 export interface Waiting {
   readonly changes: boolean;
   /** May shrink while it waits, and `narrowed` is told; never grows. */
-  readonly ranges: readonly PageRange[];
+  readonly pages: readonly PageRange[];
   isStarted: boolean;
   /** Called once, when nothing ahead conflicts with it. It calls `leave` when all is sent. */
   start(): void;
@@ -50,7 +50,7 @@ export class Submission {
     if (this.#waiting.length > SEARCHED_MAX) return true;
     for (const ahead of this.#waiting) {
       if (!changes && !ahead.changes) continue;
-      for (const range of ahead.ranges) if (first < range.end && range.first < end) return true;
+      for (const range of ahead.pages) if (first < range.end && range.first < end) return true;
     }
     return false;
   }
@@ -83,7 +83,7 @@ export class Submission {
     const mine = this.#waiting[index] as Waiting;
     for (let i = 0; i < index; i++) {
       const ahead = this.#waiting[i] as Waiting;
-      if ((mine.changes || ahead.changes) && overlaps(mine.ranges, ahead.ranges)) return false;
+      if ((mine.changes || ahead.changes) && overlaps(mine.pages, ahead.pages)) return false;
     }
     return true;
   }

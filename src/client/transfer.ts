@@ -15,7 +15,7 @@ import type { CompletionSink } from '../fabric/link.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { IN_FLIGHT_MAX, REGION_BYTES } from '../wire/limits.js';
 import type { Connection, Connections } from './connections.js';
-import { type Issuer, Kind, type OperationTable } from './operations.js';
+import { type Issuer, Kind, type OperationTable, type Range } from './operations.js';
 import { isOnePiece, pieceBytes } from './pieces.js';
 import type { RegionMap } from './region-map.js';
 import type { PageRange, Submission, Waiting } from './submission.js';
@@ -69,7 +69,9 @@ export function pagesOf(items: readonly Item[], pageBytes: number): PageRange[] 
 
 export class Transfer implements Waiting, Issuer {
   readonly changes: boolean;
-  readonly ranges: readonly PageRange[];
+  readonly pages: readonly PageRange[];
+  /** All that it reads or writes. */
+  readonly ranges: readonly Range[];
   isStarted = false;
   readonly #parts: TransferParts;
   readonly #kind: Kind;
@@ -99,7 +101,8 @@ export class Transfer implements Waiting, Issuer {
     this.#items = items;
     this.#operands = operands;
     this.changes = kind !== Kind.Read;
-    this.ranges = pagesOf(items, parts.pageBytes);
+    this.ranges = items;
+    this.pages = pagesOf(items, parts.pageBytes);
     parts.table.issuedBy(row, this);
   }
 

@@ -1,0 +1,90 @@
+/**
+ * What a failed operation is told as. Where its node is away, or does not know it any more, the
+ * controller is asked what has become of the data: gone is `DataLost`, and never merely away.
+ */
+
+import { Status } from '../base/status.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { REGION_BYTES } from '../wire/limits.js';
+import { codeOf, MemrackError } from './error.js';
+import type { Failed } from './operations.js';
+import type { RegionMap } from './region-map.js';
+
+export const VERBS = ['read', 'write', 'compareAndSwap', 'fetchAndAdd'] as const;
+
+/** Not for long: the controller may be away as well. */
+const LOOK_AGAIN_MS = 1000;
+const REGIONS_LOOKED_MAX = 4096;
+
+/** After these it is asked what has become of the region. */
+function mayHaveMoved(status: Status): boolean {
+  return (
+    status === Status.Unavailable ||
+    status === Status.NotFound ||
+    status === Status.Stale ||
+    status === Status.OutcomeUnknown ||
+    status === Status.Timeout ||
+    status === Status.Closed
+  );
+}
+
+export class Failures {
+  /** The space is closed: nothing is asked any more. */
+  isFinal = false;
+  readonly #runtime: Runtime;
+  readonly #regions: RegionMap;
+  readonly #space: string;
+
+  constructor(runtime: Runtime, regions: RegionMap, space: string) {
+    this.#runtime = runtime;
+    this.#regions = regions;
+    this.#space = space;
+  }
+
+  judge(failed: Failed): MemrackError | Promise<MemrackError> {
+    if (this.isFinal || !mayHaveMoved(failed.status)) return this.#error(failed);
+    return this.#lookAgain(failed);
+  }
+
+  async #lookAgain(failed: Failed): Promise<MemrackError> {
+    const { status } = failed;
+    if (status === Status.NotFound || status === Status.Stale) {
+      for (const region of regionsOf(failed)) this.#regions.dropWindow(region);
+    }
+    await this.#regions.refresh(this.#runtime.clock.now() + LOOK_AGAIN_MS);
+    for (const region of regionsOf(failed)) {
+      if (this.#regions.state(region) !== 'lost') continue;
+      return this.#error({ ...failed, status: Status.DataLost });
+    }
+    const isItself = this.isFinal || status === Status.OutcomeUnknown || status === Status.Timeout;
+    // What has become of the region is not known yet, or its node has a new connection by now.
+    return this.#error(isItself ? failed : { ...failed, status: Status.Unavailable });
+  }
+
+  #error(failed: Failed): MemrackError {
+    const code = codeOf(failed.status);
+    const { kind, address, bytes } = failed;
+    const what = `${VERBS[kind]} of ${bytes} bytes at ${address} in space ${this.#space} failed`;
+    const isFinal = code === 'DataLost' || code === 'NotAllocated' || code === 'Denied';
+    if (!failed.isPartial || isFinal || code === 'OutcomeUnknown') {
+      return new MemrackError(code, what, { outcome: failed.outcome });
+    }
+    const cause = new MemrackError(code, what);
+    const remedy = 'write the range again, or read it to see what is there';
+    const mixed = `${what} with ${code} after a part of it was written`;
+    return new MemrackError('OutcomeUnknown', mixed, { remedy, cause });
+  }
+}
+
+/** The regions that the operation touches; of a very large one the first thousands. */
+function regionsOf({ ranges }: Failed): Set<number> {
+  const regions = new Set<number>();
+  for (const { address, bytes } of ranges) {
+    const last = Math.floor((address + bytes - 1) / REGION_BYTES);
+    for (let region = Math.floor(address / REGION_BYTES); region <= last; region++) {
+      if (regions.size >= REGIONS_LOOKED_MAX) return regions;
+      regions.add(region);
+    }
+  }
+  return regions;
+}
