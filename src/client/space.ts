@@ -241,6 +241,11 @@ export class RemoteSpace {
     throw unsupported('lock', 'build one from compareAndSwap meanwhile');
   }
 
+  /** Whether a read, write or atomic is under way. */
+  get isBusy(): boolean {
+    return this.#table.open > 0;
+  }
+
   /** For `rack.close`: ends everything that waits; what is under way ends with its links. */
   close(): void {
     this.#isClosed = true;

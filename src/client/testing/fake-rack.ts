@@ -62,6 +62,8 @@ export class FakeWorld {
   }
 }
 
+const CHUNK_BYTES = 64 * 1024;
+
 interface Sent {
   readonly what: string;
   readonly address: number;
@@ -79,7 +81,8 @@ export class FakeNode implements Link {
   readonly id: string;
   readonly allocations = new Map<number, Allocation>();
   readonly log: string[] = [];
-  readonly memory = new Map<number, number>();
+  /** Touched pages of `CHUNK_BYTES`, by number. A piece never crosses one. */
+  readonly memory = new Map<number, Uint8Array>();
   isPrompt = true;
   isClosed = false;
   /** Statuses for the next operations of a kind, in order; then `Ok`. */
@@ -156,7 +159,10 @@ export class FakeNode implements Link {
     token: number,
   ): void {
     this.#operate('read', address, sink, token, () => {
-      for (let i = 0; i < bytes; i++) into[intoStart + i] = this.memory.get(address + i) ?? 0;
+      const found = this.memory.get(Math.floor(address / CHUNK_BYTES));
+      const offset = address % CHUNK_BYTES;
+      into.fill(0, intoStart, intoStart + bytes);
+      if (found !== undefined) into.set(found.subarray(offset, offset + bytes), intoStart);
       return 0n;
     });
   }
@@ -171,21 +177,29 @@ export class FakeNode implements Link {
     token: number,
   ): void {
     this.#operate('write', address, sink, token, () => {
-      for (let i = 0; i < bytes; i++) this.memory.set(address + i, from[fromStart + i] ?? 0);
+      const piece = from.subarray(fromStart, fromStart + bytes);
+      this.#touch(address).set(piece, address % CHUNK_BYTES);
       return 0n;
     });
   }
 
+  #touch(address: number): Uint8Array {
+    const number = Math.floor(address / CHUNK_BYTES);
+    const found = this.memory.get(number) ?? new Uint8Array(CHUNK_BYTES);
+    this.memory.set(number, found);
+    return found;
+  }
+
+  #view(address: number): DataView {
+    return new DataView(this.#touch(address).buffer, address % CHUNK_BYTES, 8);
+  }
+
   #word(address: number): bigint {
-    let value = 0n;
-    for (let i = 7; i >= 0; i--) value = (value << 8n) | BigInt(this.memory.get(address + i) ?? 0);
-    return value;
+    return this.#view(address).getBigUint64(0, true);
   }
 
   #store(address: number, value: bigint): void {
-    for (let i = 0; i < 8; i++) {
-      this.memory.set(address + i, Number((value >> BigInt(8 * i)) & 0xffn));
-    }
+    this.#view(address).setBigUint64(0, value, true);
   }
 
   compareAndSwap(
