@@ -99,8 +99,8 @@ export const allocFree: Workload = {
   name: 'alloc-free',
   about: 'allocating, writing, reading back, protecting and freeing, up to the last frame',
   isBulky: true,
-  frames: [8, 20],
-  steps: 700,
+  frames: [8, 16],
+  steps: 480,
   blows: {
     cut: 30,
     corrupt: 10,

@@ -15,8 +15,8 @@ export const large: Workload = {
   name: 'large',
   about: 'transfers over many pages in a rack that is nearly full',
   isBulky: true,
-  frames: [12, 32],
-  steps: 600,
+  frames: [8, 20],
+  steps: 420,
   blows: {
     cut: 30,
     corrupt: 15,

@@ -84,7 +84,7 @@ export const registers: Workload = {
   about: 'reads, writes, swaps and additions of several clients on the same words',
   isBulky: false,
   frames: [16, 48],
-  steps: 1_200,
+  steps: 1_050,
   blows: {
     cut: 30,
     corrupt: 15,
