@@ -58,7 +58,6 @@ export interface MemoryNodeConfig {
   /** Where to listen when `listen` is taken by somebody else meanwhile. */
   readonly listenElse: string;
   readonly machine: string;
-  readonly replace: boolean;
   /** Identity of the supervisor. */
   readonly keeper: string;
   readonly tableMemory: MemoryHandle;

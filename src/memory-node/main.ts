@@ -82,14 +82,13 @@ class RunningNode implements RunningRole {
   }
 
   #joinRack(): void {
-    const { id, machine, join, keeper, replace } = this.#config;
+    const { id, machine, join, keeper } = this.#config;
     if (join.length === 0) return;
     this.#membership = new Membership(this.#runtime, {
       id,
       address: this.address,
       machine,
       keeper,
-      replace,
       table: this.#node.table,
       load: () => this.#node.load(),
       controllers: join.map((address) => this.#endpoint.peer(address)),

@@ -10,8 +10,7 @@ import type { TableFile } from '../disk/table-file.js';
 import type { Peer } from '../fabric/link.js';
 import type { Timer } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { type DescribeNodeReply, MessageType, NodeState } from '../wire/messages.js';
-import type { Fields } from '../wire/struct.js';
+import { MessageType, NodeState } from '../wire/messages.js';
 import type { MemoryNodeLoad } from './node.js';
 
 const CALL_MS = 5_000;
@@ -25,15 +24,11 @@ export interface MembershipParts {
   readonly machine: string;
   /** Identity of the supervisor. */
   readonly keeper: string;
-  /** Whether to take the word of an operator for it that other memory of this id is gone. */
-  readonly replace: boolean;
   readonly table: TableFile;
   readonly load: () => MemoryNodeLoad;
   /** The controller, at each of its addresses. At least one. */
   readonly controllers: readonly Peer[];
 }
-
-type KnownMemory = Fields<typeof DescribeNodeReply>;
 
 export class Membership {
   readonly #runtime: Runtime;
@@ -44,7 +39,6 @@ export class Membership {
   /** Index of the controller's address that is tried. */
   #controller = 0;
   #lastTold = '';
-  #hasJoined = false;
 
   constructor(runtime: Runtime, parts: MembershipParts) {
     assert(parts.controllers.length > 0, 'no address of the controller');
@@ -86,7 +80,6 @@ export class Membership {
 
   /** The interval of heartbeats, or undefined if the controller is away or refuses. */
   async #join(): Promise<number | undefined> {
-    if (!this.#hasJoined) await this.#reportPredecessor();
     const { id, address, machine, keeper, table, load } = this.#parts;
     const { memoryId, pageBytes } = table.facts;
     const { pid, identity } = this.#runtime.processes;
@@ -105,35 +98,12 @@ export class Membership {
     };
     const reply = await this.#peer.call(MessageType.JoinNode, request, CALL_MS);
     if (reply.status === Status.Ok) {
-      this.#hasJoined = true;
       this.#tell('info', 'joined the rack');
       return Math.max(HEARTBEAT_MS_MIN, reply.heartbeatMs);
     }
     this.#tell('warn', `not joined: ${statusName(reply.status) ?? ''} ${reply.reason}`.trim());
     this.#controller += 1;
     return undefined;
-  }
-
-  /**
-   * The controller lets other memory take an id only when it knows that the memory before is gone.
-   * Silence is no proof: it may be cut off, or stopped. What ran on this machine can be looked for.
-   */
-  async #reportPredecessor(): Promise<void> {
-    const { id, table } = this.#parts;
-    const known = await this.#peer.call(MessageType.DescribeNode, { id }, CALL_MS);
-    if (known.status !== Status.Ok || known.state === NodeState.ENDED) return;
-    const { memoryId } = known;
-    if (memoryId === table.facts.memoryId || !this.#isGone(known)) return;
-    this.#tell('warn', 'the memory that was known under this id is gone');
-    await this.#peer.call(MessageType.NodeEnded, { id, memoryId }, CALL_MS);
-  }
-
-  #isGone({ machine, keeper, process, state }: KnownMemory): boolean {
-    const { processes } = this.#runtime;
-    const isHere = machine === this.#parts.machine;
-    // Either of them alone would keep it.
-    if (isHere && processes.hasEnded(keeper) && processes.hasEnded(process)) return true;
-    return this.#parts.replace && state !== NodeState.SERVING;
   }
 
   /** Returns when the node must join again. */

@@ -25,11 +25,12 @@ function fakeController(endpoint: Endpoint) {
   let isKnown = 1;
   /** What is known of the id, as the controller would tell it. */
   let described: Fields<typeof DescribeNodeReply> | undefined;
-  endpoint.serve(MessageType.DescribeNode, () =>
-    described === undefined
-      ? { status: Status.NotFound, reason: '' }
-      : { status: Status.Ok, ...described },
-  );
+  let isBusy = false;
+  endpoint.serve(MessageType.DescribeNode, () => {
+    if (isBusy) return { status: Status.Busy, reason: '' };
+    if (described === undefined) return { status: Status.NotFound, reason: '' };
+    return { status: Status.Ok, ...described };
+  });
   endpoint.serve(MessageType.JoinNode, (request) => {
     const { incarnation, regions, memoryId, address, machine, keeper, process } = request;
     if (described !== undefined && described.memoryId !== memoryId) {
@@ -51,7 +52,8 @@ function fakeController(endpoint: Endpoint) {
   const describe = (change: object): void => {
     if (described !== undefined) described = { ...described, ...change };
   };
-  return { joins, beats, ended, describe, forget: () => (isKnown = 0) };
+  const busy = (now: boolean): void => void (isBusy = now);
+  return { joins, beats, ended, describe, busy, forget: () => (isKnown = 0) };
 }
 
 class Rack {
@@ -286,4 +288,19 @@ test('an operator can say that the memory before is gone, unless it is served', 
   rack.controller.describe({ state: NodeState.AWAY });
   await rack.until(() => rack.controller.joins.length === 2);
   expect(rack.controller.ended).toEqual([memoryId]);
+});
+
+test("an operator's word is kept until the controller has heard it", async () => {
+  const rack = await joined(24);
+  rack.world.crash(rack.world.machine('a'));
+  rack.controller.describe({ state: NodeState.AWAY });
+  rack.controller.busy(true);
+  rack.startNode('d', { machine: 'd', replace: true });
+  await rack.until(() => rack.node?.running !== undefined);
+  if (rack.node !== undefined) rack.world.kill(rack.node);
+  await rack.until(() => rack.node?.running !== undefined);
+  expect(rack.controller.joins.length).toBe(1);
+  rack.controller.busy(false);
+  await rack.until(() => rack.controller.joins.length === 2);
+  expect(rack.controller.joins[1]?.incarnation).toBe(2);
 });

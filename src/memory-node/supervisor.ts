@@ -20,6 +20,7 @@ import {
   REGION_ENTRIES,
   type SupervisorConfig,
 } from './config.js';
+import { succeed } from './succession.js';
 import { EXIT_CANNOT_ADOPT, MEMORY_NODE_ROLE, type MemoryNodeReady } from './main.js';
 
 /** Left to the machine beside what is lent. */
@@ -32,6 +33,8 @@ const RESTART_MS_MAX = 5_000;
 /** After deaths from outside, such as by the kernel's out-of-memory killer. */
 const RESTART_KILLED_MS_MAX = 500;
 const STOP_MS = 5_000;
+/** The node is started after this time, whatever is known of the memory before. */
+const SUCCEED_MS = 1_000;
 const FAREWELL_MS = 1_000;
 const EXIT_GAVE_UP = 1;
 
@@ -66,6 +69,7 @@ class Supervisor implements RunningRole {
   #quickDeaths = 0;
   #ended: Promise<void> = Promise.resolve();
   #stopped: Promise<void> | undefined;
+  #endSuccession: () => Promise<void> = () => Promise.resolve();
 
   constructor(runtime: Runtime, config: CheckedSupervisorConfig) {
     this.#runtime = runtime;
@@ -119,6 +123,7 @@ class Supervisor implements RunningRole {
 
   /** Until `stop`; rejects when starting again has become pointless. */
   async #keepRunning(serves: () => void): Promise<void> {
+    await Promise.race([this.#succeed(), sleep(this.#runtime.timers, SUCCEED_MS)]);
     while (this.#stopped === undefined) {
       const startedMs = this.#runtime.clock.now();
       const child = this.#spawn();
@@ -138,8 +143,20 @@ class Supervisor implements RunningRole {
     }
   }
 
+  /** Goes on beside the node when the controller is not there yet. */
+  async #succeed(): Promise<void> {
+    const { id, machine, join, replace } = this.#config;
+    if (join.length === 0) return;
+    const endpoint = createEndpoint(this.#runtime, {});
+    this.#endSuccession = () => endpoint.close();
+    const memoryId = this.#memoryId;
+    const isStopped = (): boolean => this.#stopped !== undefined;
+    await succeed(this.#runtime, endpoint, { id, machine, memoryId, join, replace, isStopped });
+    await endpoint.close();
+  }
+
   #spawn(): Child {
-    const { id, join, listen, machine, replace, commitPages, zeroedFrames } = this.#config;
+    const { id, join, listen, machine, commitPages, zeroedFrames } = this.#config;
     const [tableMemory, frameMemory] = this.#memory ?? [-1, -1];
     const config: MemoryNodeConfig = {
       id,
@@ -147,8 +164,6 @@ class Supervisor implements RunningRole {
       listen: this.#address,
       listenElse: listen,
       machine,
-      // Said once: of whatever comes to stand under this id later it says nothing.
-      replace: replace && !this.#isServing,
       keeper: this.#runtime.processes.identity,
       tableMemory,
       frameMemory,
@@ -225,6 +240,7 @@ class Supervisor implements RunningRole {
   }
 
   async #stop(): Promise<void> {
+    await this.#endSuccession();
     const child = this.#child;
     if (child !== undefined) {
       child.end('term');
