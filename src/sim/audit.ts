@@ -16,6 +16,7 @@ import { judgeKeeping, type RegionInTheEnd } from './checkers/acknowledged.js';
 import { judgeCounts, type NodeCounts } from './checkers/bounds.js';
 import type { RegionSeen } from './checkers/ownership.js';
 import { AUDITOR, type Allocation, type Ended, isNotApplied, type Journal } from './journal.js';
+import { ObservedFiles } from './observed-files.js';
 import { ObservedSpace } from './observed-space.js';
 import type { SimulatedRack } from './rack.js';
 import { isGiven } from './workloads/workload.js';
@@ -49,6 +50,8 @@ export class Audit {
     await this.#learnRegions(client);
     this.stage = 'reading everything back';
     await this.#readBack();
+    this.stage = 'reading all files';
+    await this.#readFiles(client);
     this.stage = 'freeing everything';
     await this.#freeAll();
     if (this.#mayHoldUnknown()) {
@@ -132,6 +135,16 @@ export class Audit {
       await Promise.all(
         [...allocation.words.keys()].map((word) => space.readWord(allocation, word)),
       );
+    }
+  }
+
+  async #readFiles(client: Rack): Promise<void> {
+    const facts = { client: AUDITOR, files: client.files, journal: this.#journal };
+    const files = new ObservedFiles({ ...facts, nowMs: () => 0, noteOutcome: () => {} });
+    for (const key of [...this.#journal.keys.keys()]) {
+      const { code } = await files.get(key);
+      if (code === 'Ok' || code === 'NotFound') continue;
+      this.#journal.complain('not-readable', `the file ${key}: ${code} in the end`);
     }
   }
 

@@ -9,7 +9,8 @@ import { connectRack, type Rack } from '../client/rack.js';
 import { sleep } from '../runtime/clock.js';
 import type { SimulatedProcess } from '../runtime/simulated/world.js';
 import type { Journal } from './journal.js';
-import { endedBy, ObservedSpace } from './observed-space.js';
+import { ObservedFiles } from './observed-files.js';
+import { endedBy, type NoteOutcome, ObservedSpace } from './observed-space.js';
 import type { SimulatedRack } from './rack.js';
 import { Board, type ClientProgram, type Workload } from './workloads/workload.js';
 
@@ -81,6 +82,10 @@ export class ClientProcesses {
     const { runtime } = process;
     const { shape, frames, world } = this.#rack;
     let rack: Promise<Rack> | undefined;
+    const noteOutcome: NoteOutcome = (startedMs, outcome) => {
+      world.noteOutcome(process, startedMs, outcome);
+    };
+    const noting = { nowMs: () => world.nowMs, noteOutcome };
     return {
       number,
       prng: this.#prng.fork(`client ${number}`),
@@ -97,9 +102,13 @@ export class ClientProcesses {
           pageBytes: shape.pageBytes,
           space,
           journal: this.#journal,
-          nowMs: () => world.nowMs,
-          noteOutcome: (startedMs, outcome) => world.noteOutcome(process, startedMs, outcome),
+          ...noting,
         });
+      },
+      files: async () => {
+        rack ??= this.#connect(process);
+        const { files } = await rack;
+        return new ObservedFiles({ client: number, files, journal: this.#journal, ...noting });
       },
       sleep: (ms) => sleep(runtime.timers, ms),
       step: () => {

@@ -149,6 +149,7 @@ const VIOLATIONS_MAX = 20;
 
 export class Journal {
   readonly allocations: Allocation[] = [];
+  readonly keys: Map<string, WordHistory> = new Map();
   readonly violations: Violation[] = [];
   /** How operations ended, by verb and code. */
   readonly endings: Map<string, number> = new Map();
@@ -203,8 +204,17 @@ export class Journal {
     return this.#recent;
   }
 
-  /** All histories of single words. */
+  /** What happened to a key of the directory, as to a word. */
+  recordKey(key: string, operation: WordOperation): void {
+    const name = `key ${key}`;
+    const history = this.keys.get(key) ?? { name, operations: [] };
+    history.operations.push(operation);
+    this.keys.set(key, history);
+  }
+
+  /** All histories of single words, and of keys. */
   *histories(): Generator<WordHistory> {
+    yield* this.keys.values();
     for (const allocation of this.allocations) yield* allocation.words.values();
   }
 }

@@ -26,6 +26,7 @@ import {
 
 /** The part of the public library that is driven here. */
 export interface DrivenSpace {
+  readonly id: number;
   alloc(bytes: number): Promise<number>;
   free(at: number): Promise<unknown>;
   read(at: number, into: Uint8Array): Promise<unknown>;
@@ -75,7 +76,7 @@ export interface ObservedSpaceFacts {
 }
 
 /** Answers that come of faults and not of what was asked. */
-const OF_FAULTS: ReadonlySet<StatusName> = new Set([
+export const OF_FAULTS: ReadonlySet<StatusName> = new Set([
   'Unavailable',
   'Timeout',
   'OutcomeUnknown',
@@ -84,6 +85,7 @@ const OF_FAULTS: ReadonlySet<StatusName> = new Set([
 
 export class ObservedSpace {
   readonly name: string;
+  readonly id: number;
   readonly client: number;
   readonly pageBytes: number;
   readonly #space: DrivenSpace;
@@ -94,6 +96,7 @@ export class ObservedSpace {
 
   constructor(facts: ObservedSpaceFacts) {
     this.name = facts.name;
+    this.id = facts.space.id;
     this.client = facts.client;
     this.pageBytes = facts.pageBytes;
     this.#space = facts.space;

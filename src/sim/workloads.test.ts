@@ -26,8 +26,11 @@ async function readNow(
   await rack.run({ ...idle, run } as never, 1);
 }
 
+/** The toy has no directory. */
+const NAMES = WORKLOADS.map((one) => one.name).filter((name) => name !== 'directory');
+
 describe('the workloads on a toy rack', () => {
-  it.each(WORKLOADS.map((workload) => workload.name))('%s finds nothing wrong', async (name) => {
+  it.each(NAMES)('%s finds nothing wrong', async (name) => {
     const workload = WORKLOADS.find((one) => one.name === name) as (typeof WORKLOADS)[number];
     for (let seed = 1; seed <= 3; seed++) {
       const journal = await play(seed, 'none', workload);

@@ -93,6 +93,7 @@ export class ToyRack {
       pageBytes: PAGE,
       frames: this.#frames,
       open: (name) => Promise.resolve(this.observed(name, number)),
+      files: () => Promise.reject(new Error('the toy rack has no files')),
       sleep: (ms) => this.after(ms),
       step: () => this.#stepsLeft-- > 0,
     };
@@ -164,6 +165,7 @@ export class ToyRack {
 
 /** What one client sees of a space. */
 class ToySpace implements DrivenSpace {
+  readonly id = 1;
   readonly #rack: ToyRack;
   readonly #name: string;
   #last: Promise<unknown> = Promise.resolve();

@@ -1,13 +1,21 @@
 /** The workloads by name. */
 
 import { allocFree } from './alloc-free.js';
+import { directory } from './directory.js';
 import { large } from './large.js';
 import { mixed } from './mixed.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
 import type { Workload } from './workload.js';
 
-export const WORKLOADS: readonly Workload[] = [registers, allocFree, restarts, large, mixed];
+export const WORKLOADS: readonly Workload[] = [
+  registers,
+  allocFree,
+  restarts,
+  large,
+  mixed,
+  directory,
+];
 
 export function workloadNamed(name: string): Workload | undefined {
   return WORKLOADS.find((workload) => workload.name === name);

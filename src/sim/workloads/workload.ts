@@ -5,6 +5,7 @@
 
 import type { Prng } from '../../base/prng.js';
 import type { Allocation, Ended, Journal } from '../journal.js';
+import type { ObservedFiles } from '../observed-files.js';
 import type { ObservedSpace } from '../observed-space.js';
 
 /** One running client process, as its program sees it. */
@@ -20,6 +21,7 @@ export interface ClientProgram {
   readonly frames: number;
   /** Opens, or creates; again and again while the controller is away. */
   open(name: string): Promise<ObservedSpace>;
+  files(): Promise<ObservedFiles>;
   sleep(ms: number): Promise<void>;
   /** Counts one step of the client's share; false when it is used up. */
   step(): boolean;
@@ -29,6 +31,8 @@ export interface ClientProgram {
 export class Board {
   /** Memory that everybody uses and nobody frees before the end. */
   readonly shared: Allocation[] = [];
+  /** Of files, of all clients; each is changed by one of them only. */
+  readonly keys: string[] = [];
 }
 
 export interface Workload {
