@@ -8,4 +8,6 @@ export const controllerFaults = {
    * does not know is ignored: after a restart the same region goes to another node.
    */
   regionGrantedTwiceAtRestart: false,
+  /** What the directory of files was told to keep is acknowledged before it is durable. */
+  filesToldBeforeDurable: false,
 };

@@ -80,6 +80,10 @@ export const PLANTED: readonly Planted[] = [
     'restarts',
     'a grant is told before it is durable',
   ]),
+  planted('files-told-early', controllerFaults, 'filesToldBeforeDurable', [
+    'directory',
+    'an entry of the directory is acknowledged before it is durable',
+  ]),
 ];
 
 export function plantedNamed(name: string): Planted | undefined {

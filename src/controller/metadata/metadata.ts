@@ -12,6 +12,7 @@ import type { RegionIndex, SpaceId } from '../../base/brands.js';
 import { assertNever } from '../../base/assert.js';
 import type { Change, Database, Databases, Row } from '../../runtime/database.js';
 import { REGIONS_PER_SPACE_MAX } from '../../wire/limits.js';
+import { controllerFaults } from '../planted.js';
 import { SortedKeys } from '../sorted-keys.js';
 import {
   COUNTER_NAMES,
@@ -115,6 +116,10 @@ export class Metadata {
   async commit(changes: readonly MetadataChange[]): Promise<void> {
     if (changes.length === 0) return;
     if (this.#isFailed || this.#isClosed) return NEVER;
+    if (controllerFaults.filesToldBeforeDurable && changes.every(isOfFiles)) {
+      void this.commitLate(changes, Promise.resolve());
+      return;
+    }
     try {
       await this.#database.commit(changes.map(databaseChange));
     } catch (reason) {
@@ -255,6 +260,10 @@ const EMPTY: ReadonlyMap<never, RegionRow> = new Map<never, RegionRow>();
 
 /** What a caller waits for whose change can no longer be told anything about: the end. */
 const NEVER = new Promise<never>(() => undefined);
+
+function isOfFiles({ table }: MetadataChange): boolean {
+  return table === 'files' || table === 'garbage';
+}
 
 function databaseChange(change: MetadataChange): Change {
   if ('put' in change) return { put: change.table, row: change.put };
