@@ -124,6 +124,12 @@ export class SimulatedRack {
     this.#noteEnds();
   }
 
+  /** In order, as an operator would: its memory is gone all the same, and it says so. */
+  stopNode(index: number): void {
+    const post = this.supervisors[index];
+    if (post?.process.alive === true) this.world.terminate(post.process);
+  }
+
   killController(): void {
     this.world.kill(this.controller.process);
     this.#noteEnds();

@@ -79,6 +79,10 @@ export class Blows {
         return this.#rack.crashNode(node);
       case 'crash-controller':
         return this.#rack.crashController();
+      case 'stop-node':
+        return this.#rack.stopNode(node);
+      case 'stop-controller':
+        return this.#rack.world.terminate(this.#rack.controller.process);
     }
   }
 

@@ -114,6 +114,8 @@ export const allocFree: Workload = {
     'pause-controller': 2,
     'crash-node': 0,
     'crash-controller': 3,
+    'stop-node': 0,
+    'stop-controller': 2,
   },
   async run(client) {
     const spaces = [await client.open('tenants'), await client.open('others')];

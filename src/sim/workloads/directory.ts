@@ -27,6 +27,8 @@ export const directory: Workload = {
     'pause-controller': 10,
     'crash-node': 0,
     'crash-controller': 20,
+    'stop-node': 0,
+    'stop-controller': 8,
   },
   async run(client) {
     const files = await client.files();

@@ -30,6 +30,8 @@ export const large: Workload = {
     'pause-controller': 2,
     'crash-node': 0,
     'crash-controller': 2,
+    'stop-node': 0,
+    'stop-controller': 1,
   },
   async run(client) {
     const spaces = [await client.open('large')];

@@ -23,6 +23,8 @@ export const mixed: Workload = {
     'pause-controller': 3,
     'crash-node': 1,
     'crash-controller': 4,
+    'stop-node': 2,
+    'stop-controller': 3,
   },
   async run(client) {
     const space = await client.open('mixed');

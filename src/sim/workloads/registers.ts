@@ -98,6 +98,8 @@ export const registers: Workload = {
     'pause-controller': 2,
     'crash-node': 0,
     'crash-controller': 2,
+    'stop-node': 0,
+    'stop-controller': 2,
   },
   async run(client) {
     const spaces = [await client.open('registers')];

@@ -26,6 +26,8 @@ export const restarts: Workload = {
     'pause-controller': 5,
     'crash-node': 5,
     'crash-controller': 10,
+    'stop-node': 6,
+    'stop-controller': 6,
   },
   async run(client) {
     // Several spaces with like addresses: what is meant for one must never reach another.

@@ -64,6 +64,8 @@ export const BLOW_NAMES = [
   'pause-controller',
   'crash-node',
   'crash-controller',
+  'stop-node',
+  'stop-controller',
 ] as const;
 export type BlowName = (typeof BLOW_NAMES)[number];
 
