@@ -135,7 +135,7 @@ class Worker {
       if (cleaner.hasWork) {
         cleaner.step();
         await this.#runtime.threads.pausePoint();
-      } else if (this.#requests.waiting() === 0) {
+      } else if (!this.#isStopped && this.#requests.waiting() === 0) {
         await this.#requests.wait(cleaner.hasTooMany ? GIVE_BACK_AFTER_MS : SLEEP_MS_MAX);
       }
     }
