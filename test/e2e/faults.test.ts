@@ -147,7 +147,10 @@ test('a rack that was ended keeps its metadata with --data, and lists what was l
     await client.files.put([entry]);
     await client.close();
   } finally {
+    const began = performance.now();
     await first.stop();
+    // In order, and not by the force that follows after some seconds.
+    expect(performance.now() - began).toBeLessThan(4000);
   }
   const [rack, client] = await rackWith(['--data', data]);
   const space = await client.space('album');
