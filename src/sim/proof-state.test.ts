@@ -1,0 +1,46 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { addTo, loadState, partOf, saveState } from './proof-state.js';
+import { proofText } from './proof-text.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'memrack-proof-'));
+const path = join(folder, 'cache/state.json');
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe('the state of the proof', () => {
+  it('goes on with the same commit and begins anew with another', () => {
+    const state = loadState(path, 'abc', false);
+    const part = partOf(state, 'seeds');
+    part.done = 7;
+    addTo(part, 'operations', 5);
+    addTo(part, 'operations', 6);
+    saveState(path, state);
+    expect(partOf(loadState(path, 'abc', false), 'seeds')).toMatchObject({
+      done: 7,
+      sums: { operations: 11 },
+    });
+    expect(loadState(path, 'def', false).parts).toEqual({});
+    expect(loadState(path, 'abc', true).parts).toEqual({});
+  });
+
+  it('begins anew where the file makes no sense', () => {
+    const broken = join(folder, 'broken.json');
+    writeFileSync(broken, '{');
+    expect(loadState(broken, 'abc', false).parts).toEqual({});
+  });
+
+  it('is written as a page', () => {
+    const state = loadState(join(folder, 'none.json'), 'abc', false);
+    const simulated = partOf(state, 'simulated seeds that count');
+    addTo(simulated, 'fault kill injected', 9);
+    addTo(simulated, 'fault kill mattered', 8);
+    partOf(state, 'planted bugs').lines.push('some-bug found in 3 seeds: foreign');
+    const text = proofText(state, '2 processors');
+    expect(text).toContain('- Commit: abc');
+    expect(text).toContain('| kill | 9 | 8 |');
+    expect(text).toContain('some-bug found in 3 seeds');
+  });
+});
