@@ -1,9 +1,9 @@
 /**
  * Allocating, freeing and protecting ranges, over as many regions and nodes as it takes.
  *
- * What fits into one region is one call to one node. A larger allocation is made of pieces in
- * regions that lie side by side; they are provisional until all of them exist, so that a client
- * that dies halfway leaves nothing for long, and they are given back at once when one fails.
+ * What fits into one region is two calls to one node, of which the second confirms the first. A
+ * larger allocation is made of pieces in regions that lie side by side, the first piece first; when
+ * all of them exist, the confirmation of the first one makes it. See ARCHITECTURE.md.
  */
 
 import { Status } from '../base/status.js';
@@ -14,6 +14,7 @@ import { AllocFlag, MessageType, Right } from '../wire/messages.js';
 import type { Connection } from './connections.js';
 import type { Control } from './control.js';
 import { codeOf, MemrackError } from './error.js';
+import { type Allocated, type Part, PieceCalls } from './piece-calls.js';
 import { Placement } from './placement.js';
 import type { RegionMap } from './region-map.js';
 
@@ -30,13 +31,6 @@ export interface AllocationParts {
   readonly regions: RegionMap;
   readonly space: number;
   readonly pageBytes: number;
-}
-
-/** One region's part of a range. */
-interface Part {
-  readonly region: number;
-  readonly address: number;
-  readonly bytes: number;
 }
 
 /** No node has room. */
@@ -60,10 +54,12 @@ function failed(what: string, status: Status, reason = ''): MemrackError {
 export class Allocation {
   readonly #parts: AllocationParts;
   readonly #placement: Placement;
+  readonly #pieces: PieceCalls;
 
   constructor(parts: AllocationParts) {
     this.#parts = parts;
     this.#placement = new Placement(parts.runtime, parts.control, parts.regions);
+    this.#pieces = new PieceCalls(parts);
   }
 
   async alloc(bytes: number, wish: number, deadline: number): Promise<number> {
@@ -72,6 +68,10 @@ export class Allocation {
     if (rounded > GRANT_REGIONS_MAX * REGION_BYTES) {
       const remedy = `allocate at most ${GRANT_REGIONS_MAX} GiB at once`;
       throw new MemrackError('NoSpace', 'the allocation is too large', { remedy });
+    }
+    if (this.#pieces.isFull) {
+      const remedy = 'see which memory nodes do not answer: `memrack status`';
+      throw new MemrackError('Busy', 'too much waits to be given back', { remedy });
     }
     const { clock, timers } = this.#parts.runtime;
     const sureAt = Math.min(deadline, clock.now() + LOADS_FRESH_MS);
@@ -108,13 +108,11 @@ export class Allocation {
         region = (granted[0] as Part).region;
       }
       tried.add(region);
-      const reply = await this.#allocIn(region, bytes, wish, 0, deadline);
-      if (reply.status === Status.Ok) {
-        this.#placement.took(region, bytes);
-        return reply.address;
-      }
+      const reply = await this.#allocOne(region, bytes, wish, deadline);
+      if (reply.status === Status.Ok) return reply.address;
       if (reply.status === Status.NoSpace) this.#placement.isFull(region, bytes);
       else if (isElsewhere(reply.status)) status = await this.#lookAgain();
+      else if (reply.status === Status.NotAllocated) tried.delete(region);
       else throw failed('the memory node did not allocate', reply.status, reply.reason);
     }
     return { status, isSure: this.#placement.haveAllAnswered(tried) };
@@ -154,92 +152,85 @@ export class Allocation {
     return parts.sort((a, b) => a.region - b.region);
   }
 
-  async #allocIn(
+  /** NotAllocated: it was made and not confirmed in time; it may be tried again. */
+  async #allocOne(
     region: number,
     bytes: number,
     wish: number,
-    flags: number,
     deadline: number,
-  ): Promise<{ status: Status; address: number; reason: string }> {
-    const connection = this.#parts.regions.connection(region);
-    if (connection === undefined) return { status: Status.Unavailable, address: 0, reason: '' };
+  ): Promise<Allocated> {
+    const nonce = this.#pieces.nextNonce();
     const isHere = Math.floor(wish / REGION_BYTES) === region;
-    const request = {
-      space: this.#parts.space,
-      region,
-      bytes,
-      wish: isHere ? wish : 0,
-      flags,
-    };
-    const timeoutMs = this.#left(deadline);
-    const reply = await connection.link.call(MessageType.Alloc, request, timeoutMs);
-    if (reply.status === Status.Ok) return { ...reply, reason: '' };
-    const isAway = reply.status === Status.Timeout;
-    return { status: isAway ? Status.Unavailable : reply.status, address: 0, reason: reply.reason };
+    const wanted = { region, bytes, wish: isHere ? wish : 0, flags: 0, nonce };
+    const reply = await this.#pieces.allocate(wanted, deadline);
+    if (reply.status !== Status.Ok) return reply;
+    return this.#confirm([{ region, address: reply.address, bytes }], nonce, deadline);
   }
 
-  #left(deadline: number): number {
-    return Math.max(1, deadline - this.#parts.runtime.clock.now());
+  /**
+   * The first piece decides. The others learn of it at once, or else ask for it: for them nobody
+   * waits. Throws where it cannot be known whether the memory is ours.
+   */
+  async #confirm(made: readonly Part[], nonce: number, deadline: number): Promise<Allocated> {
+    const first = made[0] as Part;
+    const { address } = first;
+    const end = await this.#pieces.confirm(first, nonce, deadline);
+    if (end === 'unknown') {
+      this.#pieces.abandon(first, nonce);
+      const why = 'it did not confirm it, and gets it back';
+      throw failed('the memory node does not answer', Status.Unavailable, why);
+    }
+    if (end === 'gone') {
+      await this.#pieces.giveBack(made.slice(1), nonce);
+      return { status: Status.NotAllocated, address, reason: 'it was not confirmed in time' };
+    }
+    for (const part of made) {
+      if (part !== first) void this.#pieces.confirm(part, nonce, deadline);
+      this.#placement.took(part.region, part.bytes);
+    }
+    return { status: Status.Ok, address, reason: '' };
   }
 
   async #allocLarge(bytes: number, deadline: number): Promise<number | NoRoom> {
     const count = Math.ceil(bytes / REGION_BYTES);
     const granted = await this.#grant({ count, bytes: REGION_BYTES, near: '' }, deadline);
     if (typeof granted === 'number') return { status: granted, isSure: false };
-    const last = granted[count - 1] as Part;
-    granted[count - 1] = { ...last, bytes: bytes - (count - 1) * REGION_BYTES };
+    const { region } = granted[0] as Part;
+    const { status, address, reason } = await this.#allocRun(region, bytes, deadline);
+    if (status === Status.Ok) return address;
+    const end = status === Status.NotAllocated ? Status.Unavailable : status;
+    throw failed('no allocation over several regions', end, reason);
+  }
+
+  /** All pieces, in regions side by side, or none. */
+  async #allocRun(first: number, bytes: number, deadline: number): Promise<Allocated> {
+    const nonce = this.#pieces.nextNonce();
     const made: Part[] = [];
-    try {
-      for (const part of granted) {
-        made.push(part);
-        await this.#allocPart(part, made.length === 1, made.length === count, deadline);
+    for (let done = 0; done < bytes; done += REGION_BYTES) {
+      const region = first + done / REGION_BYTES;
+      const address = region * REGION_BYTES;
+      const part = { region, address, bytes: Math.min(REGION_BYTES, bytes - done) };
+      const isLast = done + REGION_BYTES >= bytes;
+      const flags = (done === 0 ? 0 : AllocFlag.CONTINUATION) | (isLast ? 0 : AllocFlag.CONTINUES);
+      const wanted = { region, bytes: part.bytes, wish: address, flags, nonce };
+      const reply = await this.#pieces.allocate(wanted, deadline);
+      if (reply.status !== Status.Ok) {
+        if (reply.status === Status.NoSpace) this.#placement.isFull(region, part.bytes);
+        await this.#pieces.giveBack(made, nonce);
+        return reply;
       }
-      // The first piece last: an allocation can be seen from its start only when it is whole.
-      for (const part of [...granted].reverse()) {
-        await this.#callAt(MessageType.ConfirmAlloc, part, deadline, 'confirming');
-      }
-    } catch (error) {
-      await this.#giveBack(made, deadline);
-      throw error;
+      made.push(part);
     }
-    return (granted[0] as Part).address;
+    return this.#confirm(made, nonce, deadline);
   }
 
-  async #allocPart(part: Part, isFirst: boolean, isLast: boolean, deadline: number): Promise<void> {
-    const flags =
-      AllocFlag.PROVISIONAL |
-      (isFirst ? 0 : AllocFlag.CONTINUATION) |
-      (isLast ? 0 : AllocFlag.CONTINUES);
-    const { region, bytes, address } = part;
-    const reply = await this.#allocIn(region, bytes, address, flags, deadline);
-    if (reply.status !== Status.Ok) {
-      throw failed(`no room for the part in region ${region}`, reply.status, reply.reason);
-    }
-    if (reply.address === address) return;
-    await this.#giveBack([{ ...part, address: reply.address }], deadline);
-    throw failed(`the part in region ${region} cannot have its address`, Status.NoSpace);
-  }
-
-  /** As far as it can be done; what cannot be reached expires, because it is provisional. */
-  async #giveBack(parts: readonly Part[], deadline: number): Promise<void> {
-    for (const { region, address } of parts) {
-      const connection = this.#parts.regions.connection(region);
-      const request = { space: this.#parts.space, address };
-      await connection?.link.call(MessageType.Free, request, this.#left(deadline));
-    }
-  }
-
-  async #callAt(
-    type: typeof MessageType.ConfirmAlloc | typeof MessageType.Free,
-    part: Part,
-    deadline: number,
-    verb: string,
-  ): Promise<void> {
+  async #freePart(part: Part, deadline: number): Promise<void> {
     const connection = await this.#reach(part.region, deadline);
-    const request = { space: this.#parts.space, address: part.address };
-    const reply = await connection.link.call(type, request, this.#left(deadline));
+    const request = { space: this.#parts.space, nonce: 0, address: part.address };
+    const timeoutMs = this.#pieces.left(deadline);
+    const reply = await connection.link.call(MessageType.Free, request, timeoutMs);
     if (reply.status === Status.Ok) return;
-    throw await this.#explain(`${verb} at ${part.address}`, part.region, reply);
+    throw await this.#explain(`freeing at ${part.address}`, part.region, reply);
   }
 
   /** The connection to the owner of a region, or the reason why there is none. */
@@ -282,7 +273,7 @@ export class Allocation {
     // The last first: what is left of an interrupted free can still be freed by its start.
     for (const [i, part] of parts.reverse().entries()) {
       try {
-        await this.#callAt(MessageType.Free, part, deadline, 'freeing');
+        await this.#freePart(part, deadline);
       } catch (error) {
         if (i === 0 || !(error instanceof MemrackError)) throw error;
         const remedy = 'free it again';
@@ -302,8 +293,8 @@ export class Allocation {
     for (let address = at; ; ) {
       const region = Math.floor(address / REGION_BYTES);
       const connection = await this.#reach(region, deadline);
-      const request = { space: this.#parts.space, address };
-      const timeoutMs = this.#left(deadline);
+      const request = { space: this.#parts.space, nonce: 0, address };
+      const timeoutMs = this.#pieces.left(deadline);
       const reply = await connection.link.call(MessageType.Inspect, request, timeoutMs);
       if (reply.status !== Status.Ok) {
         // What an interrupted free has given back already.
@@ -332,7 +323,7 @@ export class Allocation {
         address,
         bytes: inRegion,
       };
-      const timeoutMs = this.#left(deadline);
+      const timeoutMs = this.#pieces.left(deadline);
       const reply = await connection.link.call(MessageType.Protect, request, timeoutMs);
       if (reply.status !== Status.Ok) {
         const error = await this.#explain(`at ${address}`, region, reply);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { GiB, KiB, MiB } from '../base/units.js';
-import { MessageType } from '../wire/messages.js';
+import { AllocFlag, MessageType } from '../wire/messages.js';
 import { Connections } from './connections.js';
 import { Control } from './control.js';
 import { MemrackError } from './error.js';
@@ -9,6 +9,8 @@ import { RemoteSpace } from './space.js';
 import { FakeRack, settle } from './testing/fake-rack.js';
 
 const PAGE = 64 * KiB;
+const ALLOC = `call ${MessageType.Alloc}`;
+const CONFIRM = `call ${MessageType.ConfirmAlloc}`;
 const FREE = `call ${MessageType.Free}`;
 const INSPECT = `call ${MessageType.Inspect}`;
 const PROTECT = `call ${MessageType.Protect}`;
@@ -272,11 +274,87 @@ describe('allocation', () => {
 
   test('leaves nothing half done', async () => {
     const { space, rack } = openSpace(3);
-    rack.node(1).order(`call ${MessageType.Alloc}`, Status.NoSpace);
+    rack.node(1).order(ALLOC, Status.NoSpace);
     expect(await code(space.alloc(3 * GiB))).toBe('NoSpace');
-    rack.node(2).order(`call ${MessageType.ConfirmAlloc}`, Status.Unavailable);
+    rack.node(2).order(ALLOC, Status.OutcomeUnknown, 'unknown');
     expect(await code(space.alloc(3 * GiB))).toBe('Unavailable');
     expect(rack.nodes.every((node) => node.allocations.size === 0)).toBe(true);
+  });
+
+  test('the confirmation of the first piece decides over all', async () => {
+    const { space, rack } = openSpace(3);
+    // Regions 1, 2, 3 are at the nodes 1, 2, 0.
+    for (const tail of [0, 2]) rack.node(tail).order(CONFIRM, Status.Timeout);
+    expect(await space.alloc(3 * GiB)).toBe(GiB);
+    const sizes = () => rack.nodes.map((node) => node.allocations.size);
+    expect(sizes()).toEqual([1, 1, 1]);
+    // Regions 4, 5, 6: the first piece goes in time, and the others with it.
+    rack.node(1).order(CONFIRM, Status.NotAllocated);
+    expect(await code(space.alloc(3 * GiB))).toBe('Unavailable');
+    expect(sizes()).toEqual([1, 2, 1]);
+  });
+
+  test('while it is not known whether the first piece is confirmed the others stay', async () => {
+    const { space, rack } = openSpace(3);
+    rack.node(1).order(CONFIRM, Status.Timeout, 'unknown');
+    rack.node(1).order(FREE, Status.OutcomeUnknown, 'unknown');
+    expect(await code(space.alloc(3 * GiB))).toBe('Unavailable');
+    // The others ask the first one: they may not go before it.
+    expect([0, 2].map((tail) => rack.node(tail).allocations.size)).toEqual([1, 1]);
+    await rack.world.pass(1_000);
+    expect(rack.node(1).allocations.size).toBe(0);
+  });
+
+  test('an address that was not confirmed in time is not given out', async () => {
+    const { space, node } = openSpace();
+    node.isPrompt = false;
+    const seen = watch(space.alloc(PAGE));
+    await settle();
+    node.execute();
+    await settle();
+    // The client stands still here, and somebody else gets the place.
+    node.expire();
+    const other = { address: GiB, bytes: PAGE, nonce: 99, flags: AllocFlag.PROVISIONAL };
+    node.allocations.set(GiB, other);
+    node.isPrompt = true;
+    node.execute();
+    await settle();
+    expect(seen.value).toBe(GiB + PAGE);
+    expect(node.allocations.get(GiB)).toEqual(other);
+    expect(node.allocations.get(GiB + PAGE)?.flags).toBe(0);
+  });
+
+  test('what may have been confirmed is given back, however long it takes', async () => {
+    const { space, rack, node } = openSpace();
+    node.order(CONFIRM, Status.Timeout, 'unknown');
+    for (let i = 0; i < 5; i++) node.order(FREE, Status.Timeout, 'unknown');
+    expect(await code(space.alloc(PAGE))).toBe('Unavailable');
+    const [made] = node.allocations.values();
+    // It was confirmed after all.
+    if (made !== undefined) made.flags = 0;
+    const other = await space.alloc(PAGE);
+    await rack.world.pass(10_000);
+    expect([...node.allocations.keys()]).toEqual([other]);
+  });
+
+  test('too much that waits to be given back is Busy', async () => {
+    const { space, rack, node } = openSpace();
+    for (let i = 0; i < 1024; i++) {
+      node.order(CONFIRM, Status.Timeout, 'unknown');
+      node.order(FREE, Status.Timeout, 'unknown');
+      await space.alloc(PAGE).catch(() => {});
+    }
+    expect(await code(space.alloc(PAGE))).toBe('Busy');
+    await rack.world.pass(5_000);
+    await space.alloc(PAGE);
+  });
+
+  test('an allocation of unknown outcome is made elsewhere', async () => {
+    const { space, rack } = openSpace(2);
+    const first = await space.alloc(PAGE);
+    const owner = rack.nodes.find((one) => one.allocations.has(first));
+    owner?.order(ALLOC, Status.OutcomeUnknown, 'unknown');
+    expect(await space.alloc(PAGE)).toBeGreaterThan(0);
   });
 
   test('waits for fresh news of the nodes before it says NoSpace', async () => {
@@ -304,12 +382,11 @@ describe('allocation', () => {
 
   test('tries the next node where one is full, and says NoSpace when all are', async () => {
     const { space, rack } = openSpace(2);
-    const alloc = `call ${MessageType.Alloc}`;
-    rack.node(0).order(alloc, Status.NoSpace);
-    rack.node(1).order(alloc, Status.NoSpace);
+    rack.node(0).order(ALLOC, Status.NoSpace);
+    rack.node(1).order(ALLOC, Status.NoSpace);
     await space.alloc(PAGE);
     for (const node of rack.nodes) {
-      for (let i = 0; i < 20; i++) node.order(alloc, Status.NoSpace);
+      for (let i = 0; i < 20; i++) node.order(ALLOC, Status.NoSpace);
     }
     expect(await code(space.alloc(PAGE))).toBe('NoSpace');
   });

@@ -50,6 +50,14 @@ export const EntryFlag = {
   /** On the first page: to be dropped unless its client confirms it in time. */
   PROVISIONAL: 64,
 } as const;
+/** Bits 7 to 30, on the first page: the nonce that the client gave to its allocation. */
+export const NONCE_SHIFT = 7;
+const NONCE_MASK = 2 ** 24 - 1;
+
+/** From a flags word. */
+export function nonceOf(flags: number): number {
+  return (flags >>> NONCE_SHIFT) & NONCE_MASK;
+}
 export const RIGHTS_MASK = EntryFlag.READ | EntryFlag.WRITE;
 /** `rights << RIGHTS_SHIFT` are the bits of the flags word; rights: 0 none, 1 read, 2 write. */
 export const RIGHTS_SHIFT = 1;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { FrameIndex } from '../base/brands.js';
-import { EntryFlag } from './page-table.js';
+import { EntryFlag, NONCE_SHIFT, nonceOf } from './page-table.js';
 import { allocatePages, freePages, protectPages, recover, verify } from './table-changes.js';
 import { allocationPages } from './table-changes.js';
 import type { TableFile } from './table-file.js';
@@ -137,6 +137,22 @@ test('what lies in a region that is not held is dropped, and the rest goes on', 
   expect(verify(table)).toEqual(Uint8Array.of(1, 0, 1, 1, 0, 0, 0, 0));
   expect(picture(table)).toBe(kept);
   expect([table.pages.find(1, 32), table.pages.find(1, 41)]).toEqual([-1, -1]);
+});
+
+test('of what is not confirmed only continuations stay', () => {
+  const { table } = freshTable();
+  prepare(table);
+  const flags = EntryFlag.PROVISIONAL | (77 << NONCE_SHIFT);
+  allocatePages(table, at(28, 4), RW, flags | EntryFlag.CONTINUES);
+  table.regions.put({ space: 1, region: 2, epoch: 1 });
+  allocatePages(table, at(32, 3), RW, flags | EntryFlag.CONTINUATION);
+  expect(recover(table)).toBeUndefined();
+  expect([table.pages.find(1, 28), table.pages.find(1, 31)]).toEqual([-1, -1]);
+  const left = table.pages.find(1, 32);
+  expect(allocationPages(table, left)).toBe(3);
+  expect(nonceOf(table.pages.flagsOf(left))).toBe(77);
+  protectPages(table, at(32, 1), 0);
+  expect(nonceOf(table.pages.flagsOf(left))).toBe(77);
 });
 
 test('tables that cannot be are refused', () => {

@@ -96,8 +96,8 @@ export function allocationPages(table: TableFile, entry: number): number {
 /**
  * What a new process does before it believes the tables: undoes or finishes the change that was
  * under way, drops what lies in no region that is held (all who ask for it are told so), and what
- * no client had confirmed. May itself die anywhere and be run again. A string says why the tables
- * cannot be adopted, for people.
+ * no client had confirmed. A provisional continuation stays: the piece before it decides. May
+ * itself die anywhere and be run again. A string says why the tables cannot be adopted, for people.
  */
 export function recover(table: TableFile): string | undefined {
   const reason = recoverIntent(table);
@@ -105,7 +105,9 @@ export function recover(table: TableFile): string | undefined {
   dropWhatIsNotHeld(table);
   const ignored: FrameRetired = () => {};
   for (let at = table.pages.next(0); at >= 0; at = table.pages.next(at + ENTRY_WORDS)) {
-    if ((table.pages.flagsOf(at) & EntryFlag.PROVISIONAL) === 0) continue;
+    const flags = table.pages.flagsOf(at);
+    const isProvisional = (flags & EntryFlag.PROVISIONAL) !== 0;
+    if (!isProvisional || (flags & EntryFlag.CONTINUATION) !== 0) continue;
     const space = table.pages.spaceOf(at);
     const firstPage = table.pages.pageOf(at);
     freePages(table, { space, firstPage, pages: allocationPages(table, at) }, ignored);

@@ -4,7 +4,7 @@ import { MessageType } from '../wire/messages.js';
 import { FakeWorld, type Wire } from './testing/fake-world.js';
 import { MEMORY_ID, NODE, Rig } from './testing/rig.js';
 
-const alloc = (wish: number) => ({ space: 5, region: 1, bytes: 1, wish, flags: 0 });
+const alloc = (wish: number) => ({ space: 5, region: 1, bytes: 1, wish, flags: 0, nonce: 1 });
 
 test('every verb does what it says', async () => {
   const rig = new Rig();

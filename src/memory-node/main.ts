@@ -8,6 +8,7 @@ import { NetworkError } from '../runtime/network.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import type { MemoryNodeConfig } from './config.js';
 import { Membership } from './membership.js';
+import { RackNeighbours } from './neighbours.js';
 import { MemoryNode } from './node.js';
 
 export const MEMORY_NODE_ROLE = 'memory-node';
@@ -84,6 +85,9 @@ class RunningNode implements RunningRole {
   #joinRack(): void {
     const { id, machine, join, keeper } = this.#config;
     if (join.length === 0) return;
+    const controllers = join.map((address) => this.#endpoint.peer(address));
+    const peer = (address: string, memoryId: number) => this.#endpoint.peer(address, memoryId);
+    this.#node.askNeighbours(new RackNeighbours(controllers, peer));
     this.#membership = new Membership(this.#runtime, {
       id,
       address: this.address,
@@ -91,7 +95,7 @@ class RunningNode implements RunningRole {
       keeper,
       table: this.#node.table,
       load: () => this.#node.load(),
-      controllers: join.map((address) => this.#endpoint.peer(address)),
+      controllers,
     });
     void this.#membership.run();
   }

@@ -29,6 +29,8 @@ interface ModelPage {
 class Model {
   readonly allocations = new Map<number, number>();
   readonly pages = new Map<number, ModelPage>();
+  readonly nonces = new Map<number, number>();
+  readonly unconfirmed = new Set<number>();
   promised = 0;
 
   get touched(): number {
@@ -39,8 +41,10 @@ class Model {
     return this.promised > 0 || this.touched < FRAMES;
   }
 
-  alloc(base: number, count: number): void {
+  alloc(base: number, count: number, nonce: number): void {
     this.allocations.set(base, count);
+    this.nonces.set(base, nonce);
+    this.unconfirmed.add(base);
     for (let i = 0; i < count; i++) {
       const page = { words: new Array<bigint>(WORDS).fill(0n), rights: 3, isTouched: false };
       this.pages.set(base + i * PAGE, page);
@@ -50,6 +54,12 @@ class Model {
   free(base: number): void {
     for (let i = 0; i < (this.allocations.get(base) ?? 0); i++) this.pages.delete(base + i * PAGE);
     this.allocations.delete(base);
+    this.nonces.delete(base);
+    this.unconfirmed.delete(base);
+  }
+
+  dropUnconfirmed(): void {
+    for (const base of [...this.unconfirmed]) this.free(base);
   }
 
   /** What a change of the page must end with; touches it if it is made. */
@@ -88,21 +98,43 @@ class Fuzz {
   async step(): Promise<void> {
     const steps = [this.alloc, this.free, this.protect, this.read, this.write, this.atomic];
     const more = [this.read, this.write, this.write, this.atomic, this.reserve];
-    const all = [...steps, ...more];
+    const rare = [this.confirm, this.wait];
+    const all = [...steps, ...more, ...rare];
     await (all[this.below(all.length)] ?? this.read).call(this);
     if (this.below(60) === 0) await this.restart();
   }
 
   async alloc(): Promise<void> {
     const count = 1 + this.below(4);
-    const reply = await this.node.tryAlloc(count);
+    const nonce = 1 + this.below(3);
+    const reply = await this.node.tryAlloc(count, { nonce });
     const isRoom = this.model.pages.size + count <= 2 * FRAMES;
     expect(reply.status).toBe(isRoom ? Status.Ok : Status.NoSpace);
     if (reply.status !== Status.Ok) return;
     for (let i = 0; i < count; i++) {
       expect(this.model.pages.has(reply.address + i * PAGE)).toBe(false);
     }
-    this.model.alloc(reply.address, count);
+    this.model.alloc(reply.address, count, nonce);
+    if (this.below(4) > 0) await this.confirm();
+  }
+
+  /** Of one that waits for it, or of any; by its nonce, or another one. */
+  async confirm(): Promise<void> {
+    const { model } = this;
+    const known = [...(this.below(4) > 0 ? model.unconfirmed : model.nonces).keys()];
+    const base = known.at(-1 - this.below(2)) ?? 2 ** 30 + 16000 * PAGE;
+    const nonce = this.below(4) > 0 ? model.nonces.get(base) : 1 + this.below(3);
+    const reply = await this.node.confirm(base, nonce);
+    const isRight = nonce !== undefined && model.nonces.get(base) === nonce;
+    expect(reply.status).toBe(isRight ? Status.Ok : Status.NotAllocated);
+    if (isRight) model.unconfirmed.delete(base);
+  }
+
+  /** What nobody confirmed goes. */
+  async wait(): Promise<void> {
+    if (this.below(4) > 0) return;
+    await this.node.world.run({ forMs: 31_000 });
+    this.model.dropUnconfirmed();
   }
 
   async free(): Promise<void> {
@@ -201,6 +233,7 @@ class Fuzz {
     await this.node.kill();
     await this.node.start();
     this.model.promised = 0;
+    this.model.dropUnconfirmed();
   }
 }
 

@@ -3,6 +3,7 @@ import { Status } from '../base/status.js';
 import { AllocFlag, MessageType } from '../wire/messages.js';
 import { SimulatedWorld } from '../runtime/simulated/world.js';
 import { BASE, Harness, PAGE, SPACE } from './testing/harness.js';
+import type { Fate } from './slow/provisional.js';
 import type { TestWorld, WorldParts } from './testing/harness.js';
 
 function makeWorld(parts: WorldParts): TestWorld {
@@ -90,7 +91,7 @@ test('spaces do not see each other, and neither do regions', async () => {
     [other, 1],
     [SPACE, 2],
   ] as const) {
-    const request = { space, region, bytes: PAGE, wish: region * BASE, flags: 0 };
+    const request = { space, region, bytes: PAGE, wish: region * BASE, flags: 0, nonce: 1 };
     const alloc = await node.call(MessageType.Alloc, request);
     expect(alloc).toEqual({ status: Status.Ok, address: region * BASE });
     const opened = await node.call(MessageType.OpenWindow, { space, rights: 3 });
@@ -146,15 +147,13 @@ test('wrong calls are refused: free, confirm, inspect, protect, alloc', async ()
   const statusOf = async (reply: Promise<{ status: number }>) => (await reply).status;
   for (const address of [at + 1, at + PAGE, at + 3 * PAGE]) {
     expect(await statusOf(node.free(address))).toBe(Status.NotAllocated);
-    expect(await statusOf(node.call(MessageType.ConfirmAlloc, on(address)))).toBe(
-      Status.NotAllocated,
-    );
+    expect(await statusOf(node.confirm(address))).toBe(Status.NotAllocated);
   }
-  expect(await statusOf(node.call(MessageType.Inspect, on(at + 3 * PAGE)))).toBe(
-    Status.NotAllocated,
-  );
+  expect(await statusOf(node.inspect(at + 3 * PAGE))).toBe(Status.NotAllocated);
+  expect(await statusOf(node.confirm(at, 6))).toBe(Status.NotAllocated);
+  expect(await statusOf(node.free(at, 6))).toBe(Status.NotAllocated);
   expect(await statusOf(node.free(BASE - PAGE))).toBe(Status.NotFound);
-  const inspected = await node.call(MessageType.Inspect, on(at + 2 * PAGE + 5));
+  const inspected = await node.inspect(at + 2 * PAGE + 5);
   expect(inspected).toMatchObject({ base: at, bytes: 3 * PAGE, flags: 0, rights: 3 });
   const protect = (address: number, length: number) =>
     statusOf(node.call(MessageType.Protect, { ...on(address), bytes: length, rights: 1 }));
@@ -175,9 +174,6 @@ test('a wish is met where it is free, and else the address is another', async ()
   const other = await node.alloc(2, { wish: BASE + 41 * PAGE });
   expect([BASE + 40 * PAGE, BASE + 41 * PAGE]).not.toContain(other);
   await node.alloc(1, { wish: 12345 });
-  const flags = AllocFlag.CONTINUATION;
-  const piece = await node.tryAlloc(1, { wish: BASE + 41 * PAGE, flags });
-  expect(piece.status).toBe(Status.NoSpace);
   expect(node.counters()['pagesCommitted']).toBe(5);
 });
 
@@ -236,22 +232,117 @@ test('a first touch waits for the slow path while memory is left', async () => {
   expect(node.counters()['framesUsed']).toBe(16);
 });
 
-test('provisional pieces go unless they are confirmed', async () => {
+test('an allocation goes unless it is confirmed, by its nonce', async () => {
   const node = await start();
-  const flags = AllocFlag.PROVISIONAL | AllocFlag.CONTINUES;
-  const kept = await node.alloc(2, { flags });
-  const dropped = await node.alloc(2, { flags });
-  const freed = await node.alloc(2, { flags });
-  const on = (address: number) => ({ space: SPACE, address });
-  expect((await node.call(MessageType.ConfirmAlloc, on(kept))).status).toBe(Status.Ok);
-  expect((await node.call(MessageType.ConfirmAlloc, on(kept))).status).toBe(Status.Ok);
+  const kept = await node.begun(2);
+  const dropped = await node.begun(2, { nonce: 7 });
+  const freed = await node.begun(2);
+  expect((await node.confirm(kept, 7)).status).toBe(Status.NotAllocated);
+  expect((await node.confirm(kept)).status).toBe(Status.Ok);
+  expect((await node.confirm(kept)).status).toBe(Status.Ok);
+  expect(await node.inspect(dropped)).toMatchObject({ flags: AllocFlag.PROVISIONAL });
   await node.free(freed);
   await node.world.run({ forMs: 31_000 });
-  expect((await node.call(MessageType.Inspect, on(dropped))).status).toBe(Status.NotAllocated);
-  expect(await node.call(MessageType.Inspect, on(kept))).toMatchObject({
-    flags: AllocFlag.CONTINUES,
-  });
+  expect((await node.inspect(dropped)).status).toBe(Status.NotAllocated);
+  expect(await node.inspect(kept)).toMatchObject({ flags: 0 });
   expect(node.counters()).toMatchObject({ provisionalExpired: 1, pagesCommitted: 2 });
+  // Whoever comes late does not take, or free, what has the address by now.
+  expect(await node.alloc(2, { wish: dropped, nonce: 8 })).toBe(dropped);
+  expect((await node.confirm(dropped, 7)).status).toBe(Status.NotAllocated);
+  expect((await node.free(dropped, 7)).status).toBe(Status.NotAllocated);
+  expect((await node.confirm(dropped, 8)).status).toBe(Status.Ok);
+  expect((await node.free(dropped, 8)).status).toBe(Status.Ok);
+});
+
+/** A node with two regions, and a piece in each: the end of the first, the start of the second. */
+async function startWithPieces() {
+  const node = await start();
+  const { memoryId } = node.node.table.facts;
+  const grant = { space: SPACE, region: 2, epoch: 1, pageBytes: PAGE, memoryId };
+  await node.call(MessageType.GrantRegion, grant);
+  const wish = 2 * BASE - 3 * PAGE;
+  const head = await node.begun(3, { wish, flags: AllocFlag.CONTINUES });
+  const tailMore = { wish: 2 * BASE, region: 2, flags: AllocFlag.CONTINUATION };
+  const tail = await node.begun(2, tailMore);
+  expect([head, tail]).toEqual([wish, 2 * BASE]);
+  return { node, head, tail };
+}
+
+test('pieces lie against their borders, and one that cannot is refused', async () => {
+  const { node } = await startWithPieces();
+  const misfit = async (wish: number, region: number, flags: number) =>
+    (await node.tryAlloc(2, { wish, region, flags })).status;
+  const { CONTINUES, CONTINUATION } = AllocFlag;
+  expect(await misfit(BASE + PAGE, 1, CONTINUATION)).toBe(Status.Invalid);
+  expect(await misfit(BASE, 1, CONTINUATION)).toBe(Status.Invalid);
+  expect(await misfit(2 * BASE - 3 * PAGE, 1, CONTINUES)).toBe(Status.Invalid);
+  expect(await misfit(0, 1, CONTINUES)).toBe(Status.Invalid);
+  expect(await misfit(2 * BASE - 2 * PAGE, 1, CONTINUES)).toBe(Status.NoSpace);
+  expect(await misfit(2 * BASE, 2, CONTINUATION)).toBe(Status.NoSpace);
+  expect(node.counters()['pagesCommitted']).toBe(5);
+});
+
+test('a continuation goes with its first piece', async () => {
+  const { node, head, tail } = await startWithPieces();
+  await node.world.run({ forMs: 29_000 });
+  expect((await node.inspect(tail)).status).toBe(Status.Ok);
+  await node.world.run({ forMs: 32_000 });
+  expect((await node.inspect(head)).status).toBe(Status.NotAllocated);
+  expect((await node.inspect(tail)).status).toBe(Status.NotAllocated);
+  expect((await node.confirm(head)).status).toBe(Status.NotAllocated);
+  expect(node.counters()).toMatchObject({ pagesCommitted: 0, provisionalExpired: 2 });
+});
+
+test('a continuation stays with its first piece, also over a death of the node', async () => {
+  const { node, head, tail } = await startWithPieces();
+  expect((await node.confirm(head)).status).toBe(Status.Ok);
+  await node.kill();
+  await node.start();
+  const { CONTINUATION, PROVISIONAL } = AllocFlag;
+  expect(await node.inspect(tail)).toMatchObject({ flags: CONTINUATION | PROVISIONAL });
+  await node.world.run({ forMs: 31_000 });
+  expect(await node.inspect(tail)).toMatchObject({ flags: CONTINUATION });
+  expect(node.counters()).toMatchObject({ pagesCommitted: 5, provisionalExpired: 0 });
+});
+
+test('a continuation that was left at a death goes with a first piece that did not outlive it', async () => {
+  const { node, head, tail } = await startWithPieces();
+  await node.kill();
+  await node.start();
+  expect((await node.inspect(head)).status).toBe(Status.NotAllocated);
+  expect((await node.inspect(tail)).status).toBe(Status.Ok);
+  await node.world.run({ forMs: 31_000 });
+  expect(node.counters()['pagesCommitted']).toBe(0);
+});
+
+test('a continuation waits until somebody can tell of the piece at another node', async () => {
+  const node = await start();
+  const { memoryId } = node.node.table.facts;
+  const grant = { space: SPACE, region: 3, epoch: 1, pageBytes: PAGE, memoryId };
+  await node.call(MessageType.GrantRegion, grant);
+  const flags = AllocFlag.CONTINUATION;
+  const begin = () => node.begun(2, { wish: 3 * BASE, region: 3, flags });
+  let fate: Fate = 'unknown';
+  const asked: number[] = [];
+  const before = (_space: number, address: number) => {
+    asked.push(address);
+    return Promise.resolve(fate);
+  };
+  const tail = await begin();
+  await node.world.run({ forMs: 31_000 });
+  node.node.askNeighbours({ before });
+  await node.world.run({ forMs: 60_000 });
+  expect(asked).toEqual([3 * BASE, 3 * BASE]);
+  expect((await node.inspect(tail)).status).toBe(Status.Ok);
+  fate = 'gone';
+  await node.world.run({ forMs: 31_000 });
+  expect((await node.inspect(tail)).status).toBe(Status.NotAllocated);
+  fate = 'kept';
+  await begin();
+  await node.world.run({ forMs: 31_000 });
+  expect(await node.inspect(tail)).toMatchObject({ flags: AllocFlag.CONTINUATION });
+  await node.world.run({ forMs: 120_000 });
+  expect(asked.length).toBe(4);
 });
 
 test('grants are idempotent, and never go back', async () => {
@@ -292,6 +383,7 @@ test('a space that is removed leaves nothing, also not of an allocation under wa
     bytes: PAGE,
     wish: 0,
     flags: 0,
+    nonce: 1,
   });
   const removed = await node.call(MessageType.RemoveSpace, { space: SPACE });
   expect(removed.status).toBe(Status.Ok);
@@ -310,7 +402,7 @@ test('a space that is removed leaves nothing, also not of an allocation under wa
 
 test('an allocation under way outlives a higher epoch, and not a removal, whatever follows', async () => {
   const node = await start();
-  const request = { space: SPACE, region: 1, bytes: 4 * PAGE, wish: 0, flags: 0 };
+  const request = { space: SPACE, region: 1, bytes: 4 * PAGE, wish: 0, flags: 0, nonce: 1 };
   const grant = {
     space: SPACE,
     region: 1,
@@ -344,7 +436,7 @@ test('a node that was killed goes on with its memory, under a new epoch', async 
   const gone = await node.alloc(2);
   await node.data('write', { address: gone, data: bytes(77) });
   await node.data('reserve', { address: at, bytes: 6 * PAGE });
-  await node.alloc(1, { flags: AllocFlag.PROVISIONAL });
+  await node.begun(1);
   const old = await node.windowOf(0);
   await node.free(gone);
   await node.kill();

@@ -13,6 +13,7 @@ import { NodeCounters } from './counters.js';
 import { type CallServer, serveCalls } from './network/calls.js';
 import { NodeDataHandler } from './network/data-handler.js';
 import { Allocations } from './slow/allocations.js';
+import type { Neighbours } from './slow/provisional.js';
 import { Regions } from './slow/regions.js';
 import { SlowPath } from './slow/slow-path.js';
 import { FramePool } from './store/frame-pool.js';
@@ -128,6 +129,11 @@ export class MemoryNode {
       counters: this.counters,
       countersJson: () => JSON.stringify({ ...this.#countersNow(), ...moreCounters() }),
     });
+  }
+
+  /** Where pieces of allocations at other nodes are asked for. */
+  askNeighbours(neighbours: Neighbours): void {
+    this.#allocations.neighbours = neighbours;
   }
 
   load(): MemoryNodeLoad {

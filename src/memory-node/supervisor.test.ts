@@ -96,6 +96,10 @@ class Rack {
     return this;
   }
 
+  get isReady(): boolean {
+    return this.supervisor?.readyMessage !== undefined;
+  }
+
   get ready(): SupervisorReady {
     return this.supervisor?.readyMessage as SupervisorReady;
   }
@@ -127,16 +131,18 @@ function operation(start: (sink: CompletionSink) => void): Promise<[Status, numb
 
 test('a node serves, joins, is killed, and goes on with its memory and address', async () => {
   const rack = await new Rack(5).start();
-  await rack.until(() => rack.controller.beats.length > 0);
+  await rack.until(() => rack.controller.beats.length > 0 && rack.isReady);
   const { address, memoryId } = rack.ready;
   expect(rack.controller.joins).toEqual([{ incarnation: 1, regions: 0, memoryId, address }]);
   const link = rack.client.link(address);
   const grant = { space: 1, region: 1, epoch: 1, pageBytes: PAGE, memoryId };
   await rack.wait(link.call(MessageType.GrantRegion, grant, CALL_MS));
-  const request = { space: 1, region: 1, bytes: PAGE, wish: 0, flags: 0 };
+  const request = { space: 1, region: 1, bytes: PAGE, wish: 0, flags: 0, nonce: 3 };
   const alloc = await rack.wait(link.call(MessageType.Alloc, request, CALL_MS));
   const at = alloc.status === Status.Ok ? alloc.address : 0;
   expect(at).toBeGreaterThanOrEqual(REGION_BYTES);
+  const made = { space: 1, address: at, nonce: 3 };
+  await rack.wait(link.call(MessageType.ConfirmAlloc, made, CALL_MS));
   const window = (await rack.wait(link.openWindow(1, CALL_MS))) as Window;
   const add = (): Promise<[Status, number]> => {
     const deadline = rack.world.nowMs + 1e9;

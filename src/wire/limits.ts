@@ -65,6 +65,8 @@ export const REGIONS_PER_SPACE_MAX = ADDRESS_END / REGION_BYTES;
 
 export const PAGE_BYTES_MIN = 64 * KiB;
 export const PAGE_BYTES_MAX = GiB;
+/** Nonces of allocations are below this: a node keeps each in 24 bits of its page table. */
+export const NONCE_END = 2 ** 24;
 /** A huge page of the processor; Clio's default is 4 MB (section 4.2), LegoOS uses 4 KiB. */
 export const PAGE_BYTES_DEFAULT = 2 * MiB;
 

@@ -224,12 +224,16 @@ export const AllocFlag = {
   CONTINUATION: 1,
   /** Another piece follows in the next region. */
   CONTINUES: 2,
-  /** Expires after 30 s unless it is confirmed. */
+  /** Not confirmed yet; only told, never asked for: every allocation begins so. */
   PROVISIONAL: 4,
 } as const;
-const ALLOC_FLAGS_ALL = 7;
+const ALLOC_FLAGS_ALL = 3;
 
-/** Refused with NoSpace where the region has no free range that is long enough. */
+/**
+ * Refused with NoSpace where the region has no free range that is long enough, or, of a piece, no
+ * room at its address. What is made goes after 30 s unless it is confirmed; a continuation then
+ * goes, or stays, as the piece before it.
+ */
 export const AllocRequest = struct(
   'AllocRequest',
   32,
@@ -239,16 +243,23 @@ export const AllocRequest = struct(
     bytes: u53, // Rounded up to pages by the node.
     wish: u53, // The address to allocate at if it is free there; 0: any.
     flags: u32, // Of `AllocFlag`.
-    reserved: pad(4),
+    nonce: u32, // Chosen by the client, from 1 on; the same for all pieces of an allocation.
   },
-  (value) => (value.flags <= ALLOC_FLAGS_ALL ? null : `flags ${value.flags} are unknown`),
+  (value) => {
+    if (value.flags > ALLOC_FLAGS_ALL) return `flags ${value.flags} cannot be asked for`;
+    const isNonce = value.nonce > 0 && value.nonce < limits.NONCE_END;
+    return isNonce ? null : `${value.nonce} is no nonce`;
+  },
 );
 export const AllocReply = struct('AllocReply', 8, { address: u53 });
 
-/** A whole allocation, or piece of one, by the address of its first byte. */
+/**
+ * A whole allocation, or piece of one, by the address of its first byte. NotAllocated where none
+ * begins, or one of another nonce; NotFound where the region is not held. Confirming is idempotent.
+ */
 export const AllocationRequest = struct('AllocationRequest', 16, {
   space: u32,
-  reserved: pad(4),
+  nonce: u32, // To confirm that of its allocation; else 0 for any.
   address: u53,
 });
 export const FreeReply = struct('FreeReply', 8, { bytes: u53 });
@@ -521,7 +532,7 @@ export const CALLS = {
   [M.OpenWindow]: { request: OpenWindowRequest, reply: OpenWindowReply, repeatable: true },
   [M.CloseWindow]: { request: CloseWindowRequest, reply: Empty, repeatable: false },
   [M.Alloc]: { request: AllocRequest, reply: AllocReply, repeatable: false },
-  [M.ConfirmAlloc]: { request: AllocationRequest, reply: Empty, repeatable: false },
+  [M.ConfirmAlloc]: { request: AllocationRequest, reply: Empty, repeatable: true },
   [M.Free]: { request: AllocationRequest, reply: FreeReply, repeatable: false },
   [M.Inspect]: { request: AllocationRequest, reply: InspectReply, repeatable: true },
   [M.Protect]: { request: ProtectRequest, reply: Empty, repeatable: false },

@@ -45,6 +45,7 @@ export class FakeWorld {
   get runtime(): Runtime {
     const world = {
       clock: { now: () => this.now, wall: () => this.now },
+      entropy: { u32: () => 41, u53: () => 41, fraction: () => 0.5 },
       timers: {
         after: (ms: number, callback: () => void): Timer => {
           const timer = { at: this.now + ms, callback };
@@ -73,7 +74,16 @@ interface Sent {
 interface Allocation {
   readonly address: number;
   readonly bytes: number;
+  readonly nonce: number;
   flags: number;
+}
+
+interface AllocRequest {
+  readonly region: number;
+  readonly bytes: number;
+  readonly wish: number;
+  readonly flags: number;
+  readonly nonce: number;
 }
 
 /** One memory node. Nothing sent takes effect before `execute` (or with `isPrompt`, soon). */
@@ -83,6 +93,7 @@ export class FakeNode implements Link {
   readonly log: string[] = [];
   /** Touched pages of `CHUNK_BYTES`, by number. A piece never crosses one. */
   readonly memory = new Map<number, Uint8Array>();
+  readonly lostRegions = new Set<number>();
   isPrompt = true;
   isClosed = false;
   /** Statuses for the next operations of a kind, in order; then `Ok`. */
@@ -275,11 +286,16 @@ export class FakeNode implements Link {
   }
 
   #answer(type: number, request: unknown): Reply {
-    const { address } = request as { address: number };
-    const found = this.allocations.get(address);
+    const { address, nonce } = request as { address: number; nonce: number };
+    if (this.lostRegions.has(Math.floor(address / REGION_BYTES))) {
+      return { status: Status.NotFound, reason: '' };
+    }
+    let found = this.allocations.get(address);
     const missing: Reply = { status: Status.NotAllocated, reason: '' };
     if (type === MessageType.Alloc) return this.#alloc(request as never);
     if (type === MessageType.Protect) return { status: Status.Ok };
+    const isMeant = type !== MessageType.ConfirmAlloc && nonce === 0;
+    if (found?.nonce !== nonce && !isMeant) found = undefined;
     if (found === undefined) return missing;
     if (type === MessageType.Inspect) {
       return { status: Status.Ok, base: found.address, bytes: found.bytes, flags: found.flags };
@@ -293,17 +309,27 @@ export class FakeNode implements Link {
     return { status: Status.Ok, bytes: found.bytes };
   }
 
-  #alloc(request: { region: number; bytes: number; wish: number; flags: number }): Reply {
+  /** What nobody has confirmed in time goes. */
+  expire(): void {
+    for (const [address, { flags }] of this.allocations) {
+      if ((flags & AllocFlag.PROVISIONAL) !== 0) this.allocations.delete(address);
+    }
+  }
+
+  #alloc(request: AllocRequest): Reply {
     let address = request.wish === 0 ? request.region * REGION_BYTES : request.wish;
     for (const taken of [...this.allocations.values()].sort((a, b) => a.address - b.address)) {
       if (taken.address < address + request.bytes && address < taken.address + taken.bytes) {
         address = taken.address + taken.bytes;
       }
     }
-    if (address + request.bytes > (request.region + 1) * REGION_BYTES) {
+    const isMoved = request.flags !== 0 && address !== request.wish;
+    if (address + request.bytes > (request.region + 1) * REGION_BYTES || isMoved) {
       return { status: Status.NoSpace, reason: '' };
     }
-    this.allocations.set(address, { address, bytes: request.bytes, flags: request.flags });
+    const { bytes, nonce } = request;
+    const flags = request.flags | AllocFlag.PROVISIONAL;
+    this.allocations.set(address, { address, bytes, nonce, flags });
     return { status: Status.Ok, address };
   }
 

@@ -79,12 +79,12 @@ function serveAllocations(server: CallServer, parts: CallParts): void {
     const address = await allocations.allocate(request);
     return typeof address === 'number' ? { status: Status.Ok, address } : refused(address);
   });
-  server.serve(MessageType.ConfirmAlloc, ({ space, address }) => {
-    const refusal = allocations.confirm(space, address);
+  server.serve(MessageType.ConfirmAlloc, ({ space, address, nonce }) => {
+    const refusal = allocations.confirm(space, address, nonce);
     return refusal === undefined ? done : refused(refusal);
   });
-  server.serve(MessageType.Free, ({ space, address }) => {
-    const bytes = allocations.free(space, address);
+  server.serve(MessageType.Free, ({ space, address, nonce }) => {
+    const bytes = allocations.free(space, address, nonce);
     return typeof bytes === 'number' ? { status: Status.Ok, bytes } : refused(bytes);
   });
   server.serve(MessageType.Inspect, ({ space, address }) => {

@@ -2,13 +2,21 @@
  * Allocate, free, protect and inspect, as the main thread does them: the slow path says where, the
  * changes of the page table are made here, each as a whole and without a pause.
  *
- * An allocation that is a piece of one over several regions may be provisional: unless its client
- * confirms it in time it is freed again, so that a client that dies halfway leaves nothing behind.
+ * Every allocation is provisional until its client confirms it, so that one whose answer was lost,
+ * or whose client died, is freed again. Of an allocation over several regions the confirmation of
+ * the first piece is what makes it: see ARCHITECTURE.md.
  */
 
 import { assert } from '../../base/assert.js';
 import { Status } from '../../base/status.js';
-import { EntryFlag, RIGHTS_MASK, RIGHTS_SHIFT } from '../../disk/page-table.js';
+import {
+  ENTRY_WORDS,
+  EntryFlag,
+  NONCE_SHIFT,
+  nonceOf,
+  RIGHTS_MASK,
+  RIGHTS_SHIFT,
+} from '../../disk/page-table.js';
 import {
   allocatePages,
   allocationPages,
@@ -18,14 +26,12 @@ import {
   protectPages,
 } from '../../disk/table-changes.js';
 import type { TableFile } from '../../disk/table-file.js';
-import type { Timer, Timers } from '../../runtime/clock.js';
+import type { Timers } from '../../runtime/clock.js';
 import { AllocFlag } from '../../wire/messages.js';
 import type { NodeCounters } from '../counters.js';
 import type { FramePool } from '../store/frame-pool.js';
+import { type Fate, fateOf, type Neighbours, Provisional } from './provisional.js';
 import type { RangeWish, ChosenRange } from './slow-path.js';
-
-/** How long a provisional piece waits for its client. */
-export const PROVISIONAL_MS = 30_000;
 
 export interface Refusal {
   readonly status: Exclude<Status, typeof Status.Ok>;
@@ -47,6 +53,7 @@ export interface AllocateRequest {
   readonly wish: number;
   /** Of `AllocFlag`. */
   readonly flags: number;
+  readonly nonce: number;
 }
 
 export interface Allocation {
@@ -64,13 +71,13 @@ const refusal = (status: Refusal['status'], reason: string): Refusal => ({ statu
 export class Allocations {
   /** Pages that are allocated. */
   committed: number;
+  /** Until it is there, no piece at another node is known. */
+  neighbours: Neighbours | undefined;
   readonly #table: TableFile;
   readonly #pool: FramePool;
   readonly #source: AddressSource;
-  readonly #timers: Timers;
   readonly #counters: NodeCounters;
-  /** By the entry of the first page. */
-  readonly #provisional = new Map<number, Timer>();
+  readonly #provisional: Provisional;
 
   constructor(
     parts: {
@@ -85,9 +92,30 @@ export class Allocations {
     this.#table = parts.table;
     this.#pool = parts.pool;
     this.#source = parts.source;
-    this.#timers = parts.timers;
     this.#counters = parts.counters;
     this.committed = committed;
+    this.#provisional = new Provisional({
+      timers: parts.timers,
+      fateBefore: (range) => this.#fateBefore(range),
+      decide: (range, fate) => this.#decide(range, fate),
+    });
+    this.#takeOver();
+  }
+
+  /** What the process before this one left provisional. */
+  #takeOver(): void {
+    const { pages } = this.#table;
+    for (let at = pages.next(0); at >= 0; at = pages.next(at + ENTRY_WORDS)) {
+      if ((pages.flagsOf(at) & EntryFlag.PROVISIONAL) === 0) continue;
+      this.#waitFor(at, allocationPages(this.#table, at));
+    }
+  }
+
+  #waitFor(entry: number, count: number): void {
+    const { pages } = this.#table;
+    const range = { space: pages.spaceOf(entry), firstPage: pages.pageOf(entry), pages: count };
+    const isContinuation = (pages.flagsOf(entry) & EntryFlag.CONTINUATION) !== 0;
+    this.#provisional.begin(entry, range, isContinuation);
   }
 
   /** The address of the first byte. */
@@ -101,6 +129,8 @@ export class Allocations {
     if (holding === undefined) return this.#regionNotHeld(space, region);
     const pages = Math.ceil(request.bytes / pageBytes);
     const wish = request.wish % pageBytes === 0 ? request.wish / pageBytes : 0;
+    const misfit = this.#misfit(region, pages, wish, flags);
+    if (misfit !== undefined) return misfit;
     const { firstPage, retries } = await this.#source.choose({ space, region, pages, wish });
     this.#counters.allocationRetries += retries;
     if (firstPage < 0) {
@@ -112,55 +142,77 @@ export class Allocations {
       return this.#regionNotHeld(space, region);
     }
     const isPiece = (flags & (AllocFlag.CONTINUATION | AllocFlag.CONTINUES)) !== 0;
-    if (isPiece && wish !== 0 && firstPage !== wish) {
+    if (isPiece && firstPage !== wish) {
       this.#source.release(space, firstPage, pages);
       return refusal(Status.NoSpace, 'a piece of a larger allocation does not fit where it must');
     }
-    this.#make({ space, firstPage, pages }, flags);
+    this.#make({ space, firstPage, pages }, flags, request.nonce);
     return firstPage * pageBytes;
+  }
+
+  /** Pieces lie against the borders of their regions: a continuation is found by its address. */
+  #misfit(region: number, pages: number, wish: number, flags: number): Refusal | undefined {
+    const { pagesPerRegion } = this.#table;
+    const first = region * pagesPerRegion;
+    const isContinuation = (flags & AllocFlag.CONTINUATION) !== 0;
+    const continues = (flags & AllocFlag.CONTINUES) !== 0;
+    const beginsWell = !isContinuation || (wish === first && region > 1);
+    const endsWell = !continues || wish + pages === first + pagesPerRegion;
+    if (beginsWell && endsWell) return undefined;
+    return refusal(Status.Invalid, 'a piece of a larger allocation reaches to the region beside');
   }
 
   #regionNotHeld(space: number, region: number): Refusal {
     return refusal(Status.NotFound, `region ${region} of space ${space} is not held here`);
   }
 
-  #make(range: PageRange, flags: number): void {
-    let start = 0;
+  #make(range: PageRange, flags: number, nonce: number): void {
+    let start: number = EntryFlag.PROVISIONAL | (nonce << NONCE_SHIFT);
     if ((flags & AllocFlag.CONTINUATION) !== 0) start |= EntryFlag.CONTINUATION;
     if ((flags & AllocFlag.CONTINUES) !== 0) start |= EntryFlag.CONTINUES;
-    if ((flags & AllocFlag.PROVISIONAL) !== 0) start |= EntryFlag.PROVISIONAL;
     allocatePages(this.#table, range, RIGHTS_MASK, start);
     this.committed += range.pages;
     this.#counters.allocations += 1;
-    if ((start & EntryFlag.PROVISIONAL) !== 0) this.#expireLater(range);
+    this.#waitFor(this.#table.pages.find(range.space, range.firstPage), range.pages);
   }
 
-  #expireLater(range: PageRange): void {
-    const entry = this.#table.pages.find(range.space, range.firstPage);
-    const timer = this.#timers.after(PROVISIONAL_MS, () => {
-      this.#counters.provisionalExpired += 1;
-      this.#free(range);
-    });
-    this.#provisional.set(entry, timer);
+  async #fateBefore({ space, firstPage }: PageRange): Promise<Fate> {
+    const address = firstPage * this.#table.facts.pageBytes;
+    const region = firstPage / this.#table.pagesPerRegion;
+    const isHere = this.#table.regions.holds(space, region - 1);
+    if (isHere) return fateOf(this.inspect(space, address - 1));
+    return (await this.neighbours?.before(space, address)) ?? 'unknown';
+  }
+
+  #decide(range: PageRange, fate: 'kept' | 'gone'): void {
+    if (fate === 'kept') {
+      this.#keep(this.#table.pages.find(range.space, range.firstPage));
+      return;
+    }
+    this.#counters.provisionalExpired += 1;
+    this.#free(range);
   }
 
   /** Makes a provisional allocation one like all others; one that is so already stays so. */
-  confirm(space: number, address: number): Refusal | undefined {
-    const entry = this.#startAt(space, address);
+  confirm(space: number, address: number, nonce: number): Refusal | undefined {
+    const entry = this.#startAt(space, address, nonce);
     if (entry < 0) return this.#notAllocated(space, address);
-    this.#provisional.get(entry)?.cancel();
-    this.#provisional.delete(entry);
-    const { pages } = this.#table;
-    const flags = pages.flagsOf(entry);
-    if ((flags & EntryFlag.PROVISIONAL) !== 0) {
-      pages.setFlags(entry, flags & ~EntryFlag.PROVISIONAL);
-    }
+    this.#keep(entry);
     return undefined;
   }
 
-  /** Bytes that were freed. */
-  free(space: number, address: number): number | Refusal {
-    const entry = this.#startAt(space, address);
+  #keep(entry: number): void {
+    this.#provisional.end(entry);
+    const { pages } = this.#table;
+    const flags = pages.flagsOf(entry);
+    if ((flags & EntryFlag.PROVISIONAL) === 0) return;
+    pages.setFlags(entry, flags & ~EntryFlag.PROVISIONAL);
+  }
+
+  /** Bytes that were freed. `nonce`: of that allocation alone; 0: of any. */
+  free(space: number, address: number, nonce: number): number | Refusal {
+    const start = this.#anyStartAt(space, address);
+    const entry = nonce === 0 ? start : this.#startAt(space, address, nonce);
     if (entry < 0) return this.#notAllocated(space, address);
     const pages = allocationPages(this.#table, entry);
     this.#free({ space, firstPage: address / this.#table.facts.pageBytes, pages });
@@ -168,9 +220,7 @@ export class Allocations {
   }
 
   #free(range: PageRange): void {
-    const entry = this.#table.pages.find(range.space, range.firstPage);
-    this.#provisional.get(entry)?.cancel();
-    this.#provisional.delete(entry);
+    this.#provisional.end(this.#table.pages.find(range.space, range.firstPage));
     this.committed -= freePages(this.#table, range, (frame) => this.#pool.retire(frame));
     this.#counters.frees += 1;
     this.#source.release(range.space, range.firstPage, range.pages);
@@ -181,13 +231,7 @@ export class Allocations {
   clearRegion(space: number, region: number): void {
     const pages = this.#table.pagesPerRegion;
     const firstPage = region * pages;
-    for (const [entry, timer] of this.#provisional) {
-      const page = this.#table.pages.pageOf(entry);
-      const isInside = page >= firstPage && page < firstPage + pages;
-      if (!isInside || this.#table.pages.spaceOf(entry) !== space) continue;
-      timer.cancel();
-      this.#provisional.delete(entry);
-    }
+    this.#provisional.endWithin(space, firstPage, pages);
     const retired: FrameRetired = (frame) => this.#pool.retire(frame);
     this.committed -= freePages(this.#table, { space, firstPage, pages }, retired);
   }
@@ -243,8 +287,14 @@ export class Allocations {
     return undefined;
   }
 
+  /** As `#anyStartAt`, of this nonce; -1 where there is none or another one. */
+  #startAt(space: number, address: number, nonce: number): number {
+    const entry = this.#anyStartAt(space, address);
+    return entry >= 0 && nonceOf(this.#table.pages.flagsOf(entry)) === nonce ? entry : -1;
+  }
+
   /** The entry of the first page of an allocation that begins at the address; -1: none does. */
-  #startAt(space: number, address: number): number {
+  #anyStartAt(space: number, address: number): number {
     const { pages, facts } = this.#table;
     if (address % facts.pageBytes !== 0) return -1;
     const entry = pages.find(space, address / facts.pageBytes);
@@ -261,7 +311,6 @@ export class Allocations {
 
   /** Lets go of all timers: the node ends. */
   stop(): void {
-    for (const timer of this.#provisional.values()) timer.cancel();
-    this.#provisional.clear();
+    this.#provisional.stop();
   }
 }

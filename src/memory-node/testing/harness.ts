@@ -48,6 +48,16 @@ export interface HarnessOptions {
   readonly tableEntries?: number;
 }
 
+/** The nonce of allocations whose test gives them none. */
+export const NONCE = 5;
+
+interface AllocMore {
+  readonly wish?: number;
+  readonly flags?: number;
+  readonly region?: number;
+  readonly nonce?: number;
+}
+
 export interface Result {
   readonly status: Status;
   readonly bytes: Uint8Array;
@@ -235,21 +245,37 @@ export class Harness {
     return () => reply;
   }
 
-  /** The address of `pages` new pages; throws when it is refused. */
-  async alloc(pages: number, more: { wish?: number; flags?: number } = {}): Promise<number> {
+  /** The address of `pages` new pages, confirmed; throws when it is refused. */
+  async alloc(pages: number, more: AllocMore = {}): Promise<number> {
+    const address = await this.begun(pages, more);
+    const reply = await this.confirm(address, more.nonce);
+    if (reply.status !== Status.Ok) throw new Error(`not confirmed: ${reply.status}`);
+    return address;
+  }
+
+  /** The same, not confirmed. */
+  async begun(pages: number, more: AllocMore = {}): Promise<number> {
     const reply = await this.tryAlloc(pages, more);
     if (reply.status !== Status.Ok) throw new Error(`refused: ${reply.status} ${reply.reason}`);
     return reply.address;
   }
 
-  tryAlloc(pages: number, more: { wish?: number; flags?: number; region?: number } = {}) {
-    const { wish = 0, flags = 0, region = 1 } = more;
-    const request = { space: SPACE, region, bytes: pages * PAGE, wish, flags };
+  tryAlloc(pages: number, more: AllocMore = {}) {
+    const { wish = 0, flags = 0, region = 1, nonce = NONCE } = more;
+    const request = { space: SPACE, region, bytes: pages * PAGE, wish, flags, nonce };
     return this.call(MessageType.Alloc, request);
   }
 
-  free(address: number) {
-    return this.call(MessageType.Free, { space: SPACE, address });
+  confirm(address: number, nonce = NONCE) {
+    return this.call(MessageType.ConfirmAlloc, { space: SPACE, address, nonce });
+  }
+
+  free(address: number, nonce = 0) {
+    return this.call(MessageType.Free, { space: SPACE, address, nonce });
+  }
+
+  inspect(address: number) {
+    return this.call(MessageType.Inspect, { space: SPACE, address, nonce: 0 });
   }
 
   async windowOf(slot: number): Promise<{ window: number; epoch: number }> {

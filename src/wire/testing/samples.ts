@@ -30,7 +30,7 @@ const RULES: Readonly<Record<string, (value: Record<string, unknown>) => void>> 
   },
   OpenWindowRequest: (value) => void (value['rights'] = 3),
   ProtectRequest: (value) => void (value['rights'] = 1),
-  AllocRequest: (value) => void (value['flags'] = 5),
+  AllocRequest: (value) => void Object.assign(value, { flags: 2, nonce: 77 }),
 };
 
 /** A valid value, lists and texts at most `most` long. */
