@@ -20,6 +20,8 @@ export interface FabricCounters {
   sessionsRefused: number;
   /** Closed because no hello came in time. */
   helloLate: number;
+  /** Ended because nothing came from the client for too long. */
+  sessionsSilent: number;
   /** Hellos answered with a refusal: a lower number than one known, or no common version. */
   hellosRefused: number;
   /** Earlier connections of a client that a newer one has ended. */
@@ -38,6 +40,8 @@ export interface FabricCounters {
   connectsFailed: number;
   /** Connections given up because nothing was answered for too long. */
   silences: number;
+  /** Sent because nothing else was, to be told of a connection that is lost. */
+  pingsSent: number;
   operationsSent: number;
   /** Sent again after a reconnect, because they had not been executed or can be repeated. */
   operationsResent: number;
@@ -57,6 +61,7 @@ export function createCounters(): FabricCounters {
     sessionsClosed: 0,
     sessionsRefused: 0,
     helloLate: 0,
+    sessionsSilent: 0,
     hellosRefused: 0,
     fenced: 0,
     framesReceived: 0,
@@ -68,6 +73,7 @@ export function createCounters(): FabricCounters {
     connectionsLost: 0,
     connectsFailed: 0,
     silences: 0,
+    pingsSent: 0,
     operationsSent: 0,
     operationsResent: 0,
     operationsRecovered: 0,

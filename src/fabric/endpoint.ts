@@ -4,6 +4,7 @@
  */
 
 import { assert } from '../base/assert.js';
+import type { Timer } from '../runtime/clock.js';
 import type { Address, Listener, Stream, StreamHandler } from '../runtime/network.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { SESSIONS_MAX } from '../wire/limits.js';
@@ -12,7 +13,7 @@ import { ClientTable } from './clients.js';
 import { createCounters, type FabricCounters } from './counters.js';
 import type { Link, Peer } from './link.js';
 import type { CallHandler, DataHandler } from './serve.js';
-import { type Serving, Session } from './session.js';
+import { LOOK_MS, type Serving, Session } from './session.js';
 import { TcpLink } from './tcp-link.js';
 import type { Asking } from './transport.js';
 
@@ -69,6 +70,7 @@ class StreamEndpoint implements Endpoint {
   readonly #links = new Map<string, TcpLink>();
   readonly #listeners = new Set<Listener>();
   #connections: number;
+  #look: Timer | undefined;
 
   constructor(runtime: Runtime, options: EndpointOptions) {
     const { counters } = this;
@@ -124,7 +126,17 @@ class StreamEndpoint implements Endpoint {
     const session = new Session(this.#serving, stream);
     this.#serving.sessions.add(session);
     this.counters.sessionsOpened++;
+    this.#lookLater();
     return session;
+  }
+
+  /** One timer for all sessions, and none while there are none. */
+  #lookLater(): void {
+    this.#look ??= this.#serving.runtime.timers.after(LOOK_MS, () => {
+      this.#look = undefined;
+      for (const session of [...this.#serving.sessions]) session.look();
+      if (this.sessions > 0) this.#lookLater();
+    });
   }
 
   link(address: Address, memoryId = 0): Link {
@@ -145,6 +157,7 @@ class StreamEndpoint implements Endpoint {
     const closing = [...this.#listeners].map((listener) => listener.close());
     this.#listeners.clear();
     for (const session of [...this.#serving.sessions]) session.end('the process is ending');
+    this.#look?.cancel();
     await Promise.all(closing);
     this.#serving.clients.clear();
   }

@@ -24,7 +24,12 @@ import {
   messageStatus,
   messageType,
 } from '../wire/frame.js';
-import { FRAME_HEADER_BYTES, HELLO_WITHIN_MS, MESSAGE_HEADER_BYTES } from '../wire/limits.js';
+import {
+  FRAME_HEADER_BYTES,
+  HELLO_WITHIN_MS,
+  MESSAGE_HEADER_BYTES,
+  SESSION_SILENCE_MS,
+} from '../wire/limits.js';
 import { CALLS, HelloRequest, isCallType, isDataType, MessageType } from '../wire/messages.js';
 import { type CallType, type Refused, type Reply } from '../wire/messages.js';
 import { encodeReply } from './call-codec.js';
@@ -51,6 +56,9 @@ export interface Serving {
   readonly memoryId: number;
   readonly sessions: Set<Session>;
 }
+
+/** How often sessions are looked at: seldom, so that an idle process stays idle. */
+export const LOOK_MS = 10_000;
 
 type State = 'new' | 'greeting' | 'open' | 'ended';
 /** Why nothing more is executed at the moment. */
@@ -84,6 +92,8 @@ export class Session implements StreamHandler, DataSession, Greeting {
   /** The frame that the input begins with: its length (0: not checked yet), and what is done. */
   #frameBytes = 0;
   #frameDone = 0;
+  /** How often it was looked at since something came. */
+  #silentLooks = 0;
   #isCallRunning = false;
   #made: MadeReply | undefined;
   /** Close once the reply that stands in `#made` is sent. */
@@ -110,6 +120,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
 
   received(stream: Stream, input: Bytes, start: number, end: number): number {
     let at = start;
+    this.#silentLooks = 0;
     if (this.#made !== undefined) this.#sendMade();
     while (this.#blocked === 'no' && this.#state !== 'ended') {
       if (this.#frameBytes === 0 && !this.#openFrame(input, at, end)) break;
@@ -179,7 +190,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
 
   #executeData(input: Bytes, at: number, type: number): boolean {
     const data = this.#serving.data;
-    if (data === undefined) return this.#refuse(type, 'this process lends no memory');
+    if (data === undefined) return this.#answerWithoutMemory(type);
     if (badDataForm(input, at, type)) return this.#malformed('body');
     if (!this.#writer.room(replyRoom(input, at, type))) return this.#blockOn('room');
     this.#type = type;
@@ -192,6 +203,13 @@ export class Session implements StreamHandler, DataSession, Greeting {
     const progress = data.execute(this, input, at + MESSAGE_HEADER_BYTES, type, window);
     if (progress !== DONE) return this.#blockOn('wait');
     assert(this.#isFinished, 'a data message is done and has no reply');
+    return true;
+  }
+
+  #answerWithoutMemory(type: number): boolean {
+    if (type !== MessageType.Ping) return this.#refuse(type, 'this process lends no memory');
+    if (!this.#writer.room(0)) return this.#blockOn('room');
+    this.#writer.append(type, Status.Ok, this.#advance(), 0, 0);
     return true;
   }
 
@@ -410,6 +428,16 @@ export class Session implements StreamHandler, DataSession, Greeting {
 
   end(reason: string): void {
     this.#close(reason);
+  }
+
+  /** Called every `LOOK_MS`: ends a session whose client is gone without a word. */
+  look(): void {
+    // A message that waits here holds back what follows, so nothing more is expected.
+    if (this.#blocked !== 'no' && this.#blocked !== 'room') this.#silentLooks = 0;
+    else this.#silentLooks += 1;
+    if (this.#silentLooks <= SESSION_SILENCE_MS / LOOK_MS) return;
+    this.#serving.counters.sessionsSilent++;
+    this.#close('nothing was heard for too long');
   }
 
   #malformed(kind: MalformedKind, detail = ''): false {

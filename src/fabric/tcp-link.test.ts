@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { MessageType } from '../wire/messages.js';
+import { createEndpoint } from './endpoint.js';
 import { FakeWorld, type Wire } from './testing/fake-world.js';
 import { MEMORY_ID, NODE, Rig } from './testing/rig.js';
 
@@ -304,6 +305,7 @@ test('windows of a restarted node are renewed, and what was sent is unknown', as
   await rig.server.close();
   await world.run(() => false, 1);
   world.wire = {};
+  world.cutAll();
   rig.memory.epoch = 4;
   rig.memory.window = 1;
   link.write(window, 32, Uint8Array.of(5), 0, 1, sink, 5, deadline);
@@ -343,6 +345,52 @@ test('who means another memory is refused, and fences nobody', async () => {
   expect(rig.server.counters.fenced).toBe(0);
   expect(client.counters.connectionsLost).toBe(0);
   expect(rig.allocs).toBe(0);
+});
+
+test('an idle link pings, and both sides notice when the other one is gone', async () => {
+  const rig = new Rig(smallWorld(1));
+  const window = await rig.openWindow();
+  const { world, client, server, memory } = rig;
+  await world.run(() => false, 95_000);
+  expect(client.counters.pingsSent).toBe(9);
+  expect([server.sessions, world.connections, server.counters.sessionsSilent]).toEqual([1, 1, 0]);
+  // The client's machine is gone: not even an end of the connection is heard.
+  rig.link.reserve(window, 0, 4096, rig.sink, 1, rig.deadline);
+  await rig.told(1);
+  world.wire = { isSilent: () => true };
+  await world.run(() => false, 29_000);
+  expect(server.sessions).toBe(1);
+  await world.run(() => false, 12_000);
+  expect([server.sessions, server.counters.sessionsSilent]).toEqual([0, 1]);
+  expect([memory.reserved.size, memory.forgottenSlots]).toEqual([1, []]);
+  await world.run(() => false, 60_000);
+  expect([memory.reserved.size, memory.forgottenSlots]).toEqual([0, [0]]);
+  // The other side has noticed too, and nothing is done by either of them any more.
+  expect(client.counters.silences).toBe(1);
+  const { connections } = world;
+  await world.run(() => false, 600_000);
+  expect(world.connections).toBe(connections);
+  world.wire = {};
+  rig.link.write(window, 0, Uint8Array.of(7), 0, 1, rig.sink, 2, rig.deadline);
+  await rig.told(2);
+  expect(rig.sink.status(2)).toBe(Status.Ok);
+});
+
+test('who lends no memory answers pings too', async () => {
+  const world = smallWorld(1);
+  const server = createEndpoint(world.runtime());
+  server.serve(MessageType.RackStatus, () => ({ status: Status.Ok, json: '{}' }));
+  void server.listen('tcp://controller:1');
+  const client = createEndpoint(world.runtime());
+  const peer = client.peer('tcp://controller:1');
+  for (let i = 0; i < 3; i++) {
+    let reply: unknown;
+    void peer.call(MessageType.RackStatus, {}, 1000).then((came) => (reply = came));
+    await world.run(() => reply !== undefined);
+    expect(reply).toEqual({ status: Status.Ok, json: '{}' });
+    await world.run(() => false, 45_000);
+  }
+  expect([client.counters.pingsSent, world.connections, server.sessions]).toEqual([12, 1, 1]);
 });
 
 test('the record is kept for a minute, and unknown after', async () => {

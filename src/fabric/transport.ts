@@ -26,6 +26,7 @@ import {
 import {
   IN_FLIGHT_MAX,
   MESSAGE_HEADER_BYTES,
+  PING_MS,
   QUEUE_MAX,
   RECONNECT_MS_MAX,
   RECONNECT_MS_MIN,
@@ -65,6 +66,9 @@ interface Refusal {
   readonly status: Status;
 }
 
+/** Of a ping only the connection is of interest. */
+const UNHEARD: CompletionSink = { completed: () => undefined };
+
 export class Transport implements ConnectionUser, Remote {
   readonly address: string;
   readonly #memoryId: number;
@@ -84,6 +88,7 @@ export class Transport implements ConnectionUser, Remote {
   #renewal: WindowRenewal | undefined;
   #tick: Timer | undefined;
   #retry: Timer | undefined;
+  #ping: Timer | undefined;
   /** Connections in a row that brought no reply; the wait before the next grows with it. */
   #failures = 0;
   /** Operations that nobody has been told about. */
@@ -120,6 +125,7 @@ export class Transport implements ConnectionUser, Remote {
     this.#state = 'closed';
     this.#tick?.cancel();
     this.#retry?.cancel();
+    this.#ping?.cancel();
     const last = this.#connection;
     this.#connection = undefined;
     last?.close('the link was closed');
@@ -353,6 +359,7 @@ export class Transport implements ConnectionUser, Remote {
     } else {
       this.#state = 'open';
     }
+    this.#pingIn(PING_MS);
     this.#counters.operationsResent += this.#countResent();
     this.#tellSettled(settled);
     this.#schedule();
@@ -427,6 +434,7 @@ export class Transport implements ConnectionUser, Remote {
     else this.#counters.connectsFailed++;
     this.#connection = undefined;
     this.#renewal = undefined;
+    this.#ping?.cancel();
     this.lastLoss = reason;
     if (this.#live === 0) {
       this.#forgetTold();
@@ -441,6 +449,26 @@ export class Transport implements ConnectionUser, Remote {
     this.#retry = this.#runtime.timers.after(delay, () => {
       if (this.#state === 'backing off') this.#connect();
     });
+  }
+
+  #pingIn(ms: number): void {
+    this.#ping?.cancel();
+    this.#ping = this.#runtime.timers.after(ms, () => this.#pingIfQuiet());
+  }
+
+  /** Without anything to do both sides would never learn that the other one is gone. */
+  #pingIfQuiet(): void {
+    const now = this.#runtime.clock.now();
+    const quietMs = now - this.#heardAt;
+    if (quietMs < PING_MS) {
+      // At least 1: what is left may be too little to change a sum.
+      this.#pingIn(Math.max(1, PING_MS - quietMs));
+      return;
+    }
+    this.#pingIn(PING_MS);
+    if (this.#live > 0 || this.#inFlight > 0) return;
+    this.#counters.pingsSent++;
+    this.add(MessageType.Ping, UNHEARD, 0, now + SILENCE_MS);
   }
 
   // ------------------------------------------------------------------------------- deadlines

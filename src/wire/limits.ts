@@ -51,6 +51,13 @@ export const CLIENT_SLOTS_MAX = SESSIONS_MAX + RECORDS_CLOSED_MAX;
 export const HELLO_WITHIN_MS = 5_000;
 /** A link whose requests stay unanswered for this long makes a new connection. */
 export const SILENCE_MS = 2_000;
+/** A link over which nothing came for this long asks whether the other side is still there. */
+export const PING_MS = 10_000;
+/**
+ * A session that has heard nothing for this long ends, three pings being lost, or more: a machine
+ * that is gone says no goodbye. What its client had here goes a minute later (`RECORD_KEEP_MS`).
+ */
+export const SESSION_SILENCE_MS = 30_000;
 /** Between two attempts to connect; doubled after each failure, with jitter. */
 export const RECONNECT_MS_MIN = 1;
 export const RECONNECT_MS_MAX = 200;
@@ -99,6 +106,7 @@ assert(RECORD_RESULTS >= IN_FLIGHT_MAX, 'a client could miss a result that is no
 assert((IN_FLIGHT_MAX & (IN_FLIGHT_MAX - 1)) === 0, 'the record is indexed by a mask');
 assert(RECORD_RESULTS * 32 + RECORD_BODY_BYTES_MAX + 4 * KiB <= BODY_BYTES_MAX);
 assert(QUEUE_MAX >= IN_FLIGHT_MAX && (QUEUE_MAX & (QUEUE_MAX - 1)) === 0);
+assert(3 * PING_MS <= SESSION_SILENCE_MS && SILENCE_MS < PING_MS);
 assert(SILENCE_MS < RECORD_KEEP_MS && HELLO_WITHIN_MS > CONNECT_WITHIN_MS);
 assert(FRAME_BYTES_MAX % ALIGNMENT_BYTES === 0 && JSON_BYTES_MAX < BODY_BYTES_MAX);
 assert(NODES_MAX * 3 * (NAME_BYTES_MAX + 16) + 64 <= BODY_BYTES_MAX, 'all nodes in one message');

@@ -339,7 +339,9 @@ export class FakeStream implements Stream {
         last.length,
       );
       const isSilent = this.#world.wire.isSilent?.(this.#number, this.#direction) === true;
-      if (!isSilent) this.#peer.#arrive(last.subarray(0, allowed ?? last.length));
+      // The end of the stream is no more heard than the bytes before it.
+      if (isSilent) return;
+      this.#peer.#arrive(last.subarray(0, allowed ?? last.length));
       this.#peer.lose('closed by the other side');
     });
   }
