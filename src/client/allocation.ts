@@ -46,6 +46,8 @@ const LOADS_POLL_MS = 200;
 /** Regions that are tried, and granted, for one allocation before it is `NoSpace`. */
 const TRIES_MAX = 16;
 const GRANTS_MAX = 3;
+/** A node that is silent for longer does not keep a large allocation from going elsewhere. */
+const EMPTY_RUN_MS = 1000;
 
 function failed(what: string, status: Status, reason = ''): MemrackError {
   return new MemrackError(codeOf(status), reason === '' ? what : `${what}: ${reason}`);
@@ -191,19 +193,26 @@ export class Allocation {
     return { status: Status.Ok, address, reason: '' };
   }
 
+  /** New regions only where none of those that are granted has room. */
   async #allocLarge(bytes: number, deadline: number): Promise<number | NoRoom> {
+    await this.#parts.regions.refreshOnce(deadline);
     const count = Math.ceil(bytes / REGION_BYTES);
+    for (const first of this.#placement.runs(count, TRIES_MAX)) {
+      const soon = Math.min(deadline, this.#parts.runtime.clock.now() + EMPTY_RUN_MS);
+      const made = await this.#allocRun(first, bytes, soon, deadline);
+      if (made.status === Status.Ok) return made.address;
+    }
     const granted = await this.#grant({ count, bytes: REGION_BYTES, near: '' }, deadline);
     if (typeof granted === 'number') return { status: granted, isSure: false };
     const { region } = granted[0] as Part;
-    const { status, address, reason } = await this.#allocRun(region, bytes, deadline);
+    const { status, address, reason } = await this.#allocRun(region, bytes, deadline, deadline);
     if (status === Status.Ok) return address;
     const end = status === Status.NotAllocated ? Status.Unavailable : status;
     throw failed('no allocation over several regions', end, reason);
   }
 
-  /** All pieces, in regions side by side, or none. */
-  async #allocRun(first: number, bytes: number, deadline: number): Promise<Allocated> {
+  /** All pieces, in regions side by side, or none; each node answers `by` then. */
+  async #allocRun(first: number, bytes: number, by: number, deadline: number): Promise<Allocated> {
     const nonce = this.#pieces.nextNonce();
     const made: Part[] = [];
     for (let done = 0; done < bytes; done += REGION_BYTES) {
@@ -213,7 +222,7 @@ export class Allocation {
       const isLast = done + REGION_BYTES >= bytes;
       const flags = (done === 0 ? 0 : AllocFlag.CONTINUATION) | (isLast ? 0 : AllocFlag.CONTINUES);
       const wanted = { region, bytes: part.bytes, wish: address, flags, nonce };
-      const reply = await this.#pieces.allocate(wanted, deadline);
+      const reply = await this.#pieces.allocate(wanted, by);
       if (reply.status !== Status.Ok) {
         if (reply.status === Status.NoSpace) this.#placement.isFull(region, part.bytes);
         await this.#pieces.giveBack(made, nonce);

@@ -9,6 +9,7 @@
 import type { Runtime } from '../runtime/runtime.js';
 import type { Control, Member } from './control.js';
 import { MemrackError } from './error.js';
+import { REGION_BYTES } from '../wire/limits.js';
 import type { RegionMap } from './region-map.js';
 
 /** How long what the controller says about its nodes is good enough. */
@@ -50,6 +51,10 @@ export class Placement {
   /** What was taken (given back: negative) here and the controller may not have heard of yet. */
   #taken: Taken[] = [];
   readonly #full = new Map<number, Full>();
+  /** Regions of which a part as long as they are was freed here. */
+  readonly #emptied = new Set<number>();
+  /** Where the search for empty regions goes on. */
+  #cursor = 0;
 
   constructor(runtime: Runtime, control: Control, regions: RegionMap) {
     this.#runtime = runtime;
@@ -58,16 +63,48 @@ export class Placement {
   }
 
   took(region: number, bytes: number): void {
+    if (bytes > 0) this.#emptied.delete(region);
     const nodeId = this.#regions.nodeId(region);
     if (nodeId !== undefined) this.#taken.push({ nodeId, bytes, at: this.#runtime.clock.now() });
   }
 
   freed(region: number, bytes: number): void {
     this.#full.delete(region);
+    if (bytes === REGION_BYTES) this.#emptied.add(region);
     this.took(region, -bytes);
   }
 
+  /**
+   * First ones of `count` regions side by side that may be empty, those that were emptied here
+   * before all others; at most `most` of them. Those that `isFull` tells of on the way are skipped.
+   */
+  *runs(count: number, most: number): Generator<number> {
+    const serving = new Set<number>();
+    for (const { region, state } of this.#regions.entries()) {
+      if (state === 'serving') serving.add(region);
+    }
+    const all = [...serving].sort((a, b) => a - b);
+    const behind = all.filter((region) => region > this.#cursor);
+    const before = all.filter((region) => region <= this.#cursor);
+    let tries = 0;
+    for (const first of new Set([...this.#emptied, ...behind, ...before])) {
+      if (!this.#isRun(serving, first, count)) continue;
+      if (tries === most) return;
+      tries += 1;
+      this.#cursor = first;
+      yield first;
+    }
+  }
+
+  #isRun(serving: ReadonlySet<number>, first: number, count: number): boolean {
+    for (let region = first; region < first + count; region++) {
+      if (!serving.has(region) || this.#isKnownFull(region, REGION_BYTES)) return false;
+    }
+    return true;
+  }
+
   isFull(region: number, bytes: number): void {
+    this.#emptied.delete(region);
     this.#full.set(region, { bytes, until: this.#runtime.clock.now() + FULL_KEEP_MS });
   }
 

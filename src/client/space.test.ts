@@ -357,6 +357,22 @@ describe('allocation', () => {
     expect(await space.alloc(PAGE)).toBeGreaterThan(0);
   });
 
+  test('large ones take regions that have become empty before new ones', async () => {
+    const { space, rack } = openSpace(2);
+    const small = await space.alloc(PAGE);
+    const first = await space.alloc(3 * GiB);
+    const second = await space.alloc(2 * GiB + PAGE);
+    const regions = rack.owners.size;
+    await space.free(first);
+    expect(await space.alloc(2 * GiB + PAGE)).toBe(first);
+    await space.free(second);
+    expect(await space.alloc(3 * GiB)).toBe(second);
+    await space.free(small);
+    expect(rack.owners.size).toBe(regions);
+    await space.alloc(2 * GiB);
+    expect(rack.owners.size).toBe(regions + 2);
+  });
+
   test('waits for fresh news of the nodes before it says NoSpace', async () => {
     const { space, rack } = openSpace(2);
     rack.fullUntil = rack.world.now + 1500;
