@@ -148,6 +148,11 @@ export class Connection implements StreamHandler {
   #showFrame(input: Bytes, frame: number, end: number): void {
     let at = frame + FRAME_HEADER_BYTES;
     while (at < end && !this.#isOver) {
+      // That it came is all that it says.
+      if (messageType(input, at) === MessageType.Working) {
+        at += messageLength(input, at);
+        continue;
+      }
       const isRight = this.#isGreeted
         ? this.#user.replied(this, input, at)
         : this.#takeHello(input, at);

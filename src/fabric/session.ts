@@ -29,6 +29,7 @@ import {
   HELLO_WITHIN_MS,
   MESSAGE_HEADER_BYTES,
   SESSION_SILENCE_MS,
+  WORKING_MS,
 } from '../wire/limits.js';
 import { CALLS, HelloRequest, isCallType, isDataType, MessageType } from '../wire/messages.js';
 import { type CallType, type Refused, type Reply } from '../wire/messages.js';
@@ -92,6 +93,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
   /** The frame that the input begins with: its length (0: not checked yet), and what is done. */
   #frameBytes = 0;
   #frameDone = 0;
+  #working: Timer | undefined;
   /** How often it was looked at since something came. */
   #silentLooks = 0;
   #isCallRunning = false;
@@ -292,7 +294,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
     const answer = handler(request as never, this);
     if (answer instanceof Promise) {
       this.#isCallRunning = true;
-      this.#blocked = 'call';
+      this.#blockOn('call');
       // A rejection is a bug and is left to end the process.
       void answer.then((reply) => this.#called(type, reply));
     } else {
@@ -362,6 +364,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
     this.#state = 'greeting';
     this.#blocked = 'hello';
     const status = this.#serving.clients.greet(this);
+    if (status === Status.Ok) this.#sayWorkingLater();
     if (status === Status.Busy) this.#refuseHello(status, 'too many clients');
     else if (status !== Status.Ok) this.#refuseHello(status, 'a newer connection is known');
     this.#sendMade();
@@ -406,8 +409,29 @@ export class Session implements StreamHandler, DataSession, Greeting {
 
   // ----------------------------------------------------------------------- blocking, ending
 
+  /** What is waited for here: not for the client, and so the client must not take it for lost. */
+  #isWorking(): boolean {
+    const isGreeting = this.#blocked === 'hello' && this.#state === 'greeting';
+    return this.#blocked === 'call' || this.#blocked === 'wait' || isGreeting;
+  }
+
+  /** At most one timer, whatever is waited for by the time that it is due. */
+  #sayWorkingLater(): void {
+    if (!this.#isWorking()) return;
+    this.#working ??= this.#serving.runtime.timers.after(WORKING_MS, () => {
+      this.#working = undefined;
+      if (!this.#isWorking() || this.#isOver()) return;
+      // The greeting itself counts as executed already.
+      const sequence = (this.#executed + (this.#blocked === 'hello' ? 0 : 1)) >>> 0;
+      if (this.#writer.room(0)) this.#writer.append(MessageType.Working, 0, sequence, 0, 0);
+      this.#writer.flush();
+      this.#sayWorkingLater();
+    });
+  }
+
   #blockOn(what: Blocked): false {
     this.#blocked = what;
+    this.#sayWorkingLater();
     if (what === 'room') this.#serving.counters.outputFull++;
     return false;
   }
@@ -463,6 +487,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
     const wasKnown = wasOpen || this.#state === 'greeting';
     this.#state = 'ended';
     this.#helloTimer.cancel();
+    this.#working?.cancel();
     this.#serving.sessions.delete(this);
     this.#serving.counters.sessionsClosed++;
     if (wasOpen) this.#serving.data?.closed(this);

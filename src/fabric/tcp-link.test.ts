@@ -347,6 +347,42 @@ test('who means another memory is refused, and fences nobody', async () => {
   expect(rig.allocs).toBe(0);
 });
 
+test('a call may take longer than a silence, and so may the hello after it', async () => {
+  const rig = new Rig();
+  const { world, client, link } = rig;
+  let calls = 0;
+  rig.server.serve(MessageType.Counters, async () => {
+    calls++;
+    await new Promise<void>((resolve) => world.after(7000, resolve));
+    return { status: Status.Ok, json: '{}' };
+  });
+  const reply = link.call(MessageType.Counters, {}, 60_000);
+  const behind = link.call(MessageType.Alloc, alloc(0), 60_000);
+  expect(await rig.result(reply)).toEqual({ status: Status.Ok, json: '{}' });
+  expect(await rig.result(behind)).toMatchObject({ status: Status.Ok });
+  expect([world.connections, calls, client.counters.silences]).toEqual([1, 1, 0]);
+  const again = link.call(MessageType.Counters, {}, 60_000);
+  await world.run(() => calls === 2);
+  world.cutAll();
+  expect(await rig.result(again)).toMatchObject({ status: Status.Ok });
+  // Repeatable, so it was called again, and the connection was lost that one time.
+  expect([world.connections, calls, client.counters.silences]).toEqual([2, 3, 0]);
+});
+
+test('what lies in the input already is looked at before a silence is one', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { world, link, sink } = rig;
+  let isHeld = true;
+  world.wire = { chunk: () => (isHeld ? 0 : 65536) };
+  link.read(window, 0, new Uint8Array(8), 0, 8, sink, 1, rig.deadline);
+  // The first look that finds it too long comes at 2,020 ms, and the next one 20 ms later.
+  await world.run(() => false, 2030);
+  isHeld = false;
+  await rig.told(1);
+  expect([sink.status(1), world.connections]).toEqual([Status.Ok, 1]);
+});
+
 test('an idle link pings, and both sides notice when the other one is gone', async () => {
   const rig = new Rig(smallWorld(1));
   const window = await rig.openWindow();
@@ -469,9 +505,14 @@ test('a node that is paused loses nothing and does nothing twice', async () => {
   link.fetchAndAdd(window, 0, 1, 0, sink, 1, deadline);
   link.write(window, 8, Uint8Array.of(1, 1, 1, 1, 1, 1, 1, 1), 0, 8, sink, 2, deadline);
   link.fetchAndAdd(window, 8, 1, 0, sink, 3, deadline);
-  // It waits for longer than a silence: the link comes back with new connections.
+  for (let i = 0; i < 4; i++) {
+    await world.run(() => false, 1000);
+    world.cutAll();
+  }
+  // It waits for longer than a silence: the node says that it has not forgotten.
   await world.run(() => false, 9000);
-  expect(world.connections).toBeGreaterThan(3);
+  expect(world.connections).toBe(5);
+  expect(rig.client.counters.silences).toBe(0);
   rig.memory.refill();
   await rig.told(3);
   expect(rig.memory.view.getBigUint64(0, true)).toBe(1n);

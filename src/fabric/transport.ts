@@ -99,6 +99,7 @@ export class Transport implements ConnectionUser, Remote {
   #earliestDeadline = Number.POSITIVE_INFINITY;
   /** When something last arrived, or when waiting for it began. */
   #heardAt = 0;
+  #isSilent = false;
   /** The last connection whose hello was answered: what the next hello asks about. */
   #previous = 0;
   #acknowledged = 0;
@@ -487,7 +488,11 @@ export class Transport implements ConnectionUser, Remote {
     if (this.#isClosed()) return;
     const isWaiting =
       this.#inFlight > 0 || this.#state === 'renewing' || this.#state === 'connecting';
-    if (isWaiting && now - this.#heardAt > SILENCE_MS) {
+    // After a pause of this process the answer may lie in the input: it is looked at first.
+    const wasSilent = this.#isSilent;
+    this.#isSilent = isWaiting && now - this.#heardAt > SILENCE_MS;
+    if (wasSilent && this.#isSilent) {
+      this.#isSilent = false;
       this.#counters.silences++;
       this.#connection?.close('nothing was answered for too long');
     }

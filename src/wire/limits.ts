@@ -58,6 +58,8 @@ export const PING_MS = 10_000;
  * that is gone says no goodbye. What its client had here goes a minute later (`RECORD_KEEP_MS`).
  */
 export const SESSION_SILENCE_MS = 30_000;
+/** How often a serving side says that it is still at work on the next request. */
+export const WORKING_MS = 500;
 /** Between two attempts to connect; doubled after each failure, with jitter. */
 export const RECONNECT_MS_MIN = 1;
 export const RECONNECT_MS_MAX = 200;
@@ -106,6 +108,7 @@ assert(RECORD_RESULTS >= IN_FLIGHT_MAX, 'a client could miss a result that is no
 assert((IN_FLIGHT_MAX & (IN_FLIGHT_MAX - 1)) === 0, 'the record is indexed by a mask');
 assert(RECORD_RESULTS * 32 + RECORD_BODY_BYTES_MAX + 4 * KiB <= BODY_BYTES_MAX);
 assert(QUEUE_MAX >= IN_FLIGHT_MAX && (QUEUE_MAX & (QUEUE_MAX - 1)) === 0);
+assert(3 * WORKING_MS < SILENCE_MS, 'one that is lost does no harm');
 assert(3 * PING_MS <= SESSION_SILENCE_MS && SILENCE_MS < PING_MS);
 assert(SILENCE_MS < RECORD_KEEP_MS && HELLO_WITHIN_MS > CONNECT_WITHIN_MS);
 assert(FRAME_BYTES_MAX % ALIGNMENT_BYTES === 0 && JSON_BYTES_MAX < BODY_BYTES_MAX);

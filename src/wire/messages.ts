@@ -17,6 +17,7 @@ export const MessageType = {
   // The connection itself.
   Hello: 1,
   Goodbye: 2,
+  Working: 3,
 
   // Data: executed by the memory node without an object per message.
   Read: 16,
@@ -150,6 +151,12 @@ export const HelloReply = struct('HelloReply', 32, {
 
 /** Ends a client in order: its record, windows and reservations go at once. Has no reply. */
 export const GoodbyeRequest = struct('GoodbyeRequest', 0, {});
+
+/**
+ * Never asked for: from the serving side, with the flag `REPLY`, as long as the request with that
+ * sequence takes longer. So that who waits can tell a slow answer from a connection that is lost.
+ */
+export const WorkingReply = struct('WorkingReply', 0, {});
 
 /** Bits of `capabilities`. None yet: a bit is added with the first feature that is optional. */
 export const Capability = {} as const;
