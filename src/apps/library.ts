@@ -9,7 +9,7 @@ import { connectRack, type Rack } from '../client/rack.js';
 import { createRuntime, type NodeRuntime } from '../runtime/node/create-runtime.js';
 
 export { type ErrorCode, MemrackError } from '../client/error.js';
-export type { Rights } from '../client/allocation.js';
+export type { Rights } from '../client/held-memory.js';
 export type { Member } from '../client/control.js';
 export type { FileFacts, FileDirectory } from '../client/files.js';
 export type { ConnectOptions } from '../client/options.js';

@@ -1,5 +1,5 @@
 /**
- * Allocating, freeing and protecting ranges, over as many regions and nodes as it takes.
+ * Allocating ranges, over as many regions and nodes as it takes.
  *
  * What fits into one region is two calls to one node, of which the second confirms the first. A
  * larger allocation is made of pieces in regions that lie side by side, the first piece first; when
@@ -10,20 +10,13 @@ import { Status } from '../base/status.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { GRANT_REGIONS_MAX, REGION_BYTES } from '../wire/limits.js';
-import { AllocFlag, MessageType, Right } from '../wire/messages.js';
-import type { Connection } from './connections.js';
+import { AllocFlag } from '../wire/messages.js';
 import type { Control } from './control.js';
-import { codeOf, MemrackError } from './error.js';
-import { type Allocated, type Part, PieceCalls } from './piece-calls.js';
+import { failed, MemrackError } from './error.js';
+import { HeldMemory, type Rights } from './held-memory.js';
+import { type Allocated, isElsewhere, type Part, PieceCalls } from './piece-calls.js';
 import { Placement } from './placement.js';
 import type { RegionMap } from './region-map.js';
-
-export type Rights = 'none' | 'r' | 'rw';
-const RIGHTS: Readonly<Record<Rights, number>> = {
-  none: 0,
-  r: Right.READ,
-  rw: Right.READ | Right.WRITE,
-};
 
 export interface AllocationParts {
   readonly runtime: Runtime;
@@ -49,19 +42,17 @@ const GRANTS_MAX = 3;
 /** A node that is silent for longer does not keep a large allocation from going elsewhere. */
 const EMPTY_RUN_MS = 1000;
 
-function failed(what: string, status: Status, reason = ''): MemrackError {
-  return new MemrackError(codeOf(status), reason === '' ? what : `${what}: ${reason}`);
-}
-
 export class Allocation {
   readonly #parts: AllocationParts;
   readonly #placement: Placement;
   readonly #pieces: PieceCalls;
+  readonly #held: HeldMemory;
 
   constructor(parts: AllocationParts) {
     this.#parts = parts;
     this.#placement = new Placement(parts.runtime, parts.control, parts.regions);
     this.#pieces = new PieceCalls(parts);
+    this.#held = new HeldMemory({ ...parts, pieces: this.#pieces, placement: this.#placement });
   }
 
   async alloc(bytes: number, wish: number, deadline: number): Promise<number> {
@@ -233,133 +224,14 @@ export class Allocation {
     return this.#confirm(made, nonce, deadline);
   }
 
-  async #freePart(part: Part, deadline: number): Promise<void> {
-    const connection = await this.#reach(part.region, deadline);
-    const request = { space: this.#parts.space, nonce: 0, address: part.address };
-    const timeoutMs = this.#pieces.left(deadline);
-    const reply = await connection.link.call(MessageType.Free, request, timeoutMs);
-    if (reply.status === Status.Ok) return;
-    throw await this.#explain(`freeing at ${part.address}`, part.region, reply);
+  /** See `HeldMemory`. */
+  free(at: number, deadline: number, reaches: (bytes: number) => void): Promise<void> {
+    return this.#held.free(at, deadline, reaches);
   }
 
-  /** The connection to the owner of a region, or the reason why there is none. */
-  async #reach(region: number, deadline: number): Promise<Connection> {
-    const { regions } = this.#parts;
-    if (regions.connection(region) === undefined) {
-      const status = await regions.refresh(deadline);
-      if (status !== Status.Ok) throw failed('the owner of the region is not known', status);
-    }
-    if (regions.state(region) === 'lost') {
-      throw failed(`the memory of region ${region} is gone`, Status.DataLost);
-    }
-    const connection = regions.connection(region);
-    if (connection === undefined) {
-      throw failed('nothing is allocated there', Status.NotAllocated);
-    }
-    return connection;
-  }
-
-  /** A refusal, after a look whether the region still exists. */
-  async #explain(
-    what: string,
-    region: number,
-    reply: { readonly status: Status; readonly reason?: string },
-  ): Promise<MemrackError> {
-    const { regions, runtime } = this.#parts;
-    const { status } = reply;
-    if (isElsewhere(status) || status === Status.Timeout) {
-      await regions.refresh(runtime.clock.now() + LOOK_AGAIN_MS);
-      if (regions.state(region) === 'lost') return failed(what, Status.DataLost);
-      if (status !== Status.Timeout) return failed(what, Status.Unavailable, reply.reason);
-    }
-    return failed(what, status, reply.reason);
-  }
-
-  /** `reaches` is told how long the allocation is as soon as it is known. */
-  async free(at: number, deadline: number, reaches: (bytes: number) => void): Promise<void> {
-    const parts = await this.#inspect(at, deadline);
-    reaches(parts.reduce((sum, part) => sum + part.bytes, 0));
-    // The last first: what is left of an interrupted free can still be freed by its start.
-    for (const [i, part] of parts.reverse().entries()) {
-      try {
-        await this.#freePart(part, deadline);
-      } catch (error) {
-        if (i === 0 || !(error instanceof MemrackError)) throw error;
-        const remedy = 'free it again';
-        throw new MemrackError(error.code, 'only a part was freed', {
-          outcome: 'unknown',
-          remedy,
-          cause: error,
-        });
-      }
-      this.#placement.freed(part.region, part.bytes);
-    }
-  }
-
-  /** All parts of the allocation that begins at `at`. */
-  async #inspect(at: number, deadline: number): Promise<Part[]> {
-    const parts: Part[] = [];
-    for (let address = at; ; ) {
-      const region = Math.floor(address / REGION_BYTES);
-      const connection = await this.#reach(region, deadline);
-      const request = { space: this.#parts.space, nonce: 0, address };
-      const timeoutMs = this.#pieces.left(deadline);
-      const reply = await connection.link.call(MessageType.Inspect, request, timeoutMs);
-      if (reply.status !== Status.Ok) {
-        // What an interrupted free has given back already.
-        if (parts.length > 0 && reply.status === Status.NotAllocated) return parts;
-        throw await this.#explain(`no allocation begins at ${at}`, region, reply);
-      }
-      const isFirst = parts.length === 0;
-      const isContinuation = (reply.flags & AllocFlag.CONTINUATION) !== 0;
-      if (isFirst && (reply.base !== at || isContinuation)) throw notTheStart(at, reply.base);
-      if (!isFirst && !isContinuation) return parts;
-      parts.push({ region, address, bytes: reply.bytes });
-      if ((reply.flags & AllocFlag.CONTINUES) === 0) return parts;
-      address = (region + 1) * REGION_BYTES;
-    }
-  }
-
-  async protect(at: number, bytes: number, rights: Rights, deadline: number): Promise<void> {
-    for (let done = 0; done < bytes; ) {
-      const address = at + done;
-      const region = Math.floor(address / REGION_BYTES);
-      const inRegion = Math.min(bytes - done, REGION_BYTES - (address % REGION_BYTES));
-      const connection = await this.#reach(region, deadline);
-      const request = {
-        space: this.#parts.space,
-        rights: RIGHTS[rights],
-        address,
-        bytes: inRegion,
-      };
-      const timeoutMs = this.#pieces.left(deadline);
-      const reply = await connection.link.call(MessageType.Protect, request, timeoutMs);
-      if (reply.status !== Status.Ok) {
-        const error = await this.#explain(`at ${address}`, region, reply);
-        if (done === 0) throw error;
-        throw new MemrackError(error.code, 'only a part was changed', {
-          outcome: 'unknown',
-          cause: error,
-        });
-      }
-      done += inRegion;
-    }
+  protect(at: number, bytes: number, rights: Rights, deadline: number): Promise<void> {
+    return this.#held.protect(at, bytes, rights, deadline);
   }
 }
 
 const LOOK_AGAIN_MS = 1000;
-
-function notTheStart(at: number, base: number): MemrackError {
-  const remedy = `pass the start of the allocation, ${base}, as alloc gave it`;
-  return new MemrackError('NotAllocated', `${at} lies within an allocation`, { remedy });
-}
-
-/** Answers that a change of the region's owner, or of the way to it, could explain. */
-function isElsewhere(status: Status): boolean {
-  return (
-    status === Status.NotFound ||
-    status === Status.Unavailable ||
-    status === Status.Stale ||
-    status === Status.Closed
-  );
-}

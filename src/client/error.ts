@@ -60,3 +60,8 @@ export function closed(what: string): MemrackError {
 
 /** For a promise that nobody may be waiting for: its rejection must not end the process. */
 export function ignore(): void {}
+
+/** What a status of the fabric or of a node means for a user. */
+export function failed(what: string, status: Status, reason = ''): MemrackError {
+  return new MemrackError(codeOf(status), reason === '' ? what : `${what}: ${reason}`);
+}

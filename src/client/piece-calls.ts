@@ -138,3 +138,13 @@ export class PieceCalls {
     return status === Status.Ok && regions.state(region) === 'lost';
   }
 }
+
+/** Answers that a change of the region's owner, or of the way to it, could explain. */
+export function isElsewhere(status: Status): boolean {
+  return (
+    status === Status.NotFound ||
+    status === Status.Unavailable ||
+    status === Status.Stale ||
+    status === Status.Closed
+  );
+}

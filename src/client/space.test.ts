@@ -30,6 +30,14 @@ function openSpace(nodes = 1) {
   return { rack, space, node: rack.node(0) };
 }
 
+function lose(rack: FakeRack, region: number): void {
+  const owner = rack.owners.get(region);
+  if (owner !== undefined) owner.lost = 1;
+  // Whoever asks the node is told that it does not hold the region.
+  const node = rack.node(owner?.node ?? 0);
+  node.lostRegions.add(region);
+}
+
 /** What a promise has come to so far. */
 function watch<T>(promise: Promise<T>) {
   const seen: { value?: T; error?: MemrackError; isSettled: boolean } = { isSettled: false };
@@ -371,6 +379,38 @@ describe('allocation', () => {
     expect(rack.owners.size).toBe(regions);
     await space.alloc(2 * GiB);
     expect(rack.owners.size).toBe(regions + 2);
+  });
+
+  test('frees what is left of an allocation of which a part is lost', async () => {
+    for (const lost of [0, 1, 2]) {
+      const { space, rack } = openSpace(3);
+      const at = await space.alloc(3 * GiB);
+      const other = await space.alloc(2 * GiB);
+      const region = at / GiB + lost;
+      lose(rack, region);
+      if (lost > 0) expect(await code(space.free(region * GiB))).toBe('NotAllocated');
+      await space.free(at);
+      const left = rack.nodes.flatMap((node) => [...node.allocations.keys()]);
+      expect(left.filter((address) => address !== region * GiB).sort()).toEqual([
+        other,
+        other + GiB,
+      ]);
+      expect(await code(space.free(at))).toBe(lost === 0 ? 'DataLost' : 'NotAllocated');
+    }
+  });
+
+  test('never takes the part of another allocation for one behind what is lost', async () => {
+    const { space, rack } = openSpace(3);
+    const at = await space.alloc(2 * GiB);
+    const other = await space.alloc(2 * GiB);
+    expect(other).toBe(at + 2 * GiB);
+    lose(rack, at / GiB + 1);
+    lose(rack, other / GiB);
+    await space.free(at);
+    const left = rack.nodes.flatMap((node) => [...node.allocations.keys()]);
+    expect(left).toContain(other + GiB);
+    await space.free(other);
+    expect(await code(space.free(other))).toBe('DataLost');
   });
 
   test('waits for fresh news of the nodes before it says NoSpace', async () => {

@@ -13,7 +13,7 @@
 
 import type { Link, Window } from '../fabric/link.js';
 import { ADDRESS_END, REGION_BYTES } from '../wire/limits.js';
-import { Allocation, type Rights } from './allocation.js';
+import { Allocation } from './allocation.js';
 import {
   badAddress,
   badBytes,
@@ -27,6 +27,7 @@ import { Barriers } from './barriers.js';
 import type { Connections } from './connections.js';
 import type { Control } from './control.js';
 import { closed, ignore, invalid, MemrackError } from './error.js';
+import type { Rights } from './held-memory.js';
 import { Failures, VERBS } from './failures.js';
 import { Kind, OperationTable } from './operations.js';
 import { OrderedCall } from './ordered-call.js';

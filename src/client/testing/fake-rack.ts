@@ -291,6 +291,11 @@ export class FakeNode implements Link {
       return { status: Status.NotFound, reason: '' };
     }
     let found = this.allocations.get(address);
+    if (type === MessageType.Inspect) {
+      found = [...this.allocations.values()].find((one) => {
+        return one.address <= address && address < one.address + one.bytes;
+      });
+    }
     const missing: Reply = { status: Status.NotAllocated, reason: '' };
     if (type === MessageType.Alloc) return this.#alloc(request as never);
     if (type === MessageType.Protect) return { status: Status.Ok };

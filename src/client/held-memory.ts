@@ -1,0 +1,216 @@
+/**
+ * Freeing and protecting what is allocated, over all regions that it lies in, as far as their
+ * memory is still there.
+ */
+
+import { Status } from '../base/status.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { REGION_BYTES } from '../wire/limits.js';
+import { AllocFlag, MessageType, Right } from '../wire/messages.js';
+import type { Connection } from './connections.js';
+import { failed, MemrackError } from './error.js';
+import { isElsewhere, type Part, type PieceCalls } from './piece-calls.js';
+import type { Placement } from './placement.js';
+import type { RegionMap } from './region-map.js';
+
+export type Rights = 'none' | 'r' | 'rw';
+const RIGHTS: Readonly<Record<Rights, number>> = {
+  none: 0,
+  r: Right.READ,
+  rw: Right.READ | Right.WRITE,
+};
+
+export interface HeldParts {
+  readonly runtime: Runtime;
+  readonly regions: RegionMap;
+  readonly space: number;
+  readonly pieces: PieceCalls;
+  readonly placement: Placement;
+}
+
+/** A part of an allocation that is there, or was where memory is gone. */
+interface FoundPart extends Part {
+  readonly isLost: boolean;
+}
+
+export class HeldMemory {
+  readonly #parts: HeldParts;
+
+  constructor(parts: HeldParts) {
+    this.#parts = parts;
+  }
+
+  /** False: it is gone with the memory that it was in. */
+  async #freePart(part: Part, deadline: number): Promise<boolean> {
+    const connection = await this.#reach(part.region, deadline);
+    const request = { space: this.#parts.space, nonce: 0, address: part.address };
+    const timeoutMs = this.#parts.pieces.left(deadline);
+    const reply = await connection.link.call(MessageType.Free, request, timeoutMs);
+    if (reply.status === Status.Ok) return true;
+    const error = await this.#explain(`freeing at ${part.address}`, part.region, reply);
+    if (error.code === 'DataLost') return false;
+    throw error;
+  }
+
+  /** The connection to the owner of a region, or the reason why there is none. */
+  async #reach(region: number, deadline: number): Promise<Connection> {
+    const { regions } = this.#parts;
+    if (regions.connection(region) === undefined) {
+      const status = await regions.refresh(deadline);
+      if (status !== Status.Ok) throw failed('the owner of the region is not known', status);
+    }
+    if (regions.state(region) === 'lost') {
+      throw failed(`the memory of region ${region} is gone`, Status.DataLost);
+    }
+    const connection = regions.connection(region);
+    if (connection === undefined) {
+      throw failed('nothing is allocated there', Status.NotAllocated);
+    }
+    return connection;
+  }
+
+  /** A refusal, after a look whether the region still exists. */
+  async #explain(
+    what: string,
+    region: number,
+    reply: { readonly status: Status; readonly reason?: string },
+  ): Promise<MemrackError> {
+    const { regions, runtime } = this.#parts;
+    const { status } = reply;
+    if (isElsewhere(status) || status === Status.Timeout) {
+      await regions.refresh(runtime.clock.now() + LOOK_AGAIN_MS);
+      if (regions.state(region) === 'lost') return failed(what, Status.DataLost);
+      if (status !== Status.Timeout) return failed(what, Status.Unavailable, reply.reason);
+    }
+    return failed(what, status, reply.reason);
+  }
+
+  /**
+   * `reaches` is told how long the allocation is as soon as it is known. What was in memory that is
+   * gone counts as freed; `DataLost` when that is all of it.
+   */
+  async free(at: number, deadline: number, reaches: (bytes: number) => void): Promise<void> {
+    const parts = await this.#inspect(at, deadline);
+    reaches(parts.reduce((sum, part) => sum + part.bytes, 0));
+    let freed = 0;
+    // The last first: what is left of an interrupted free can still be freed by its start.
+    for (const [i, part] of parts.reverse().entries()) {
+      if (part.isLost) continue;
+      try {
+        if (await this.#freePart(part, deadline)) freed += 1;
+      } catch (error) {
+        if (i === 0 || !(error instanceof MemrackError)) throw error;
+        const remedy = 'free it again';
+        throw new MemrackError(error.code, 'only a part was freed', {
+          outcome: 'unknown',
+          remedy,
+          cause: error,
+        });
+      }
+      this.#parts.placement.freed(part.region, part.bytes);
+    }
+    if (freed === 0) throw failed(`the memory at ${at} is gone`, Status.DataLost);
+  }
+
+  /** All parts of the allocation that begins at `at`, as far as they are still there. */
+  async #inspect(at: number, deadline: number): Promise<FoundPart[]> {
+    const parts: FoundPart[] = [];
+    for (let address = at; ; ) {
+      const region = Math.floor(address / REGION_BYTES);
+      const isAfterLoss = parts.at(-1)?.isLost === true;
+      const found = await this.#inspectPart(at, address, isAfterLoss, deadline);
+      if (found === undefined) return parts;
+      parts.push({ region, address, bytes: found.bytes, isLost: found.isLost });
+      if (!found.continues) return parts;
+      address = (region + 1) * REGION_BYTES;
+    }
+  }
+
+  /** The part at `address` of the allocation at `at`; undefined: that ended before it. */
+  async #inspectPart(
+    at: number,
+    address: number,
+    isAfterLoss: boolean,
+    deadline: number,
+  ): Promise<{ bytes: number; isLost: boolean; continues: boolean } | undefined> {
+    const region = Math.floor(address / REGION_BYTES);
+    const isFirst = address === at;
+    const answer = await this.#ask(address, isFirst, deadline);
+    if (answer === 'nothing') return undefined;
+    if (answer === 'lost') {
+      // Where two parts are lost side by side, what follows may be another allocation's.
+      if (isAfterLoss) return undefined;
+      const isWhole = address === region * REGION_BYTES;
+      if (isFirst && isWhole) await this.#checkStart(at, deadline);
+      return { bytes: (region + 1) * REGION_BYTES - address, isLost: true, continues: isWhole };
+    }
+    const isContinuation = (answer.flags & AllocFlag.CONTINUATION) !== 0;
+    if (isFirst && (answer.base !== at || isContinuation)) throw notTheStart(at, answer.base);
+    if (!isFirst && !isContinuation) return undefined;
+    const continues = (answer.flags & AllocFlag.CONTINUES) !== 0;
+    return { bytes: answer.bytes, isLost: false, continues };
+  }
+
+  /** What lies at `at` is lost: only what lies before it can tell that it is no start. */
+  async #checkStart(at: number, deadline: number): Promise<void> {
+    if (at <= REGION_BYTES) return;
+    const before = await this.#ask(at - 1, false, deadline);
+    if (typeof before === 'string' || (before.flags & AllocFlag.CONTINUES) === 0) return;
+    throw notTheStart(at, before.base);
+  }
+
+  async #ask(
+    address: number,
+    isFirst: boolean,
+    deadline: number,
+  ): Promise<{ base: number; bytes: number; flags: number } | 'lost' | 'nothing'> {
+    const region = Math.floor(address / REGION_BYTES);
+    try {
+      const connection = await this.#reach(region, deadline);
+      const request = { space: this.#parts.space, nonce: 0, address };
+      const timeoutMs = this.#parts.pieces.left(deadline);
+      const reply = await connection.link.call(MessageType.Inspect, request, timeoutMs);
+      if (reply.status === Status.Ok) return reply;
+      throw await this.#explain(`no allocation begins at ${address}`, region, reply);
+    } catch (error) {
+      const code = error instanceof MemrackError ? error.code : undefined;
+      if (code === 'DataLost') return 'lost';
+      // What an interrupted free has given back already.
+      if (code === 'NotAllocated' && !isFirst) return 'nothing';
+      throw error;
+    }
+  }
+
+  async protect(at: number, bytes: number, rights: Rights, deadline: number): Promise<void> {
+    for (let done = 0; done < bytes; ) {
+      const address = at + done;
+      const region = Math.floor(address / REGION_BYTES);
+      const inRegion = Math.min(bytes - done, REGION_BYTES - (address % REGION_BYTES));
+      const connection = await this.#reach(region, deadline);
+      const request = {
+        space: this.#parts.space,
+        rights: RIGHTS[rights],
+        address,
+        bytes: inRegion,
+      };
+      const timeoutMs = this.#parts.pieces.left(deadline);
+      const reply = await connection.link.call(MessageType.Protect, request, timeoutMs);
+      if (reply.status !== Status.Ok) {
+        const error = await this.#explain(`at ${address}`, region, reply);
+        if (done === 0) throw error;
+        throw new MemrackError(error.code, 'only a part was changed', {
+          outcome: 'unknown',
+          cause: error,
+        });
+      }
+      done += inRegion;
+    }
+  }
+}
+
+const LOOK_AGAIN_MS = 1000;
+
+function notTheStart(at: number, base: number): MemrackError {
+  const remedy = `pass the start of the allocation, ${base}, as alloc gave it`;
+  return new MemrackError('NotAllocated', `${at} lies within an allocation`, { remedy });
+}
