@@ -1,6 +1,7 @@
 /** Seed after seed, until there are enough, time is up, or one fails. */
 
 import { hashText } from '../base/prng.js';
+import { collectGarbage } from './collect-garbage.js';
 import { runSeed } from './run-seed.js';
 import { Totals } from './totals.js';
 import type { SeedVerdict } from './verdict.js';
@@ -24,6 +25,7 @@ export interface ManyResult {
   readonly next: number;
 }
 
+const SEEDS_PER_COLLECTION = 10;
 /** Also who wants to see all failures has seen enough then. */
 const FAILURES_MAX = 20;
 
@@ -41,6 +43,7 @@ export async function runMany(options: ManyOptions): Promise<ManyResult> {
     if (options.now() - startMs >= options.forMs) break;
     const verdict = await runSeedChecked(seed, options.workload, totals);
     totals.add(verdict);
+    if (totals.seeds % SEEDS_PER_COLLECTION === 0) collectGarbage();
     options.onVerdict?.(verdict, totals);
     if (verdict.failure === undefined) continue;
     failed.push(verdict);
