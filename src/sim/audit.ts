@@ -24,6 +24,8 @@ import { isGiven } from './workloads/workload.js';
 /** Endpoints beside those of the clients that open windows. */
 const WATCHERS = 2;
 const PAUSE_MS = 50;
+/** Longer than an allocation that nobody confirmed is kept, with a question or two after that. */
+const UNUSED_WITHIN_MS = 60_000;
 /** Pages per allocation when all memory is taken. */
 const CHUNK_PAGES = 4;
 
@@ -255,7 +257,7 @@ export class Audit {
   /** What the nodes report about themselves comes back to nothing. */
   async #untilUnused(client: Rack): Promise<void> {
     const isUsed = (one: Member): boolean => one.bytesUsed + one.bytesCommitted > 0;
-    for (let i = 0; i < 200; i++) {
+    for (let ms = 0; ms < UNUSED_WITHIN_MS; ms += PAUSE_MS) {
       const used = (await client.nodes()).filter(isUsed);
       if (used.length === 0) return;
       await this.#pause();

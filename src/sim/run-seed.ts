@@ -39,7 +39,7 @@ export interface SeedOptions {
 const START_MS_MAX = 30_000;
 const SAFETY_MS_MAX = 60_000;
 const LIVENESS_MS_MAX = 60_000;
-const AUDIT_MS_MAX = 200_000;
+const AUDIT_MS_MAX = 300_000;
 /** Blows per seed. */
 const BLOWS = [7, 16] as const;
 const BULKY_SEGMENTS = [8_960, 65_536, 65_536];

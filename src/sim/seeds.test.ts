@@ -25,7 +25,7 @@ describe('a seed', () => {
     expect(verdict.failure).toBeUndefined();
     expect(sum(verdict.injected)).toBe(0);
     const codes = [...verdict.endings.keys()].map((ending) => ending.split(' ')[1]);
-    const allowed = ['Ok', 'NoSpace', 'Denied'];
+    const allowed = ['Ok', 'NoSpace', 'Denied', 'NotFound'];
     expect(codes.filter((code) => !allowed.includes(code ?? ''))).toEqual([]);
   });
 
