@@ -39,6 +39,7 @@ export class RegionMap {
   readonly #regions = new Map<number, Region>();
   readonly #routes = new Map<string, Route>();
   #refreshing: Promise<Status> | undefined;
+  #following: Promise<Status> | undefined;
   readonly #opening = new Map<Route, Promise<Status>>();
 
   constructor(runtime: Runtime, control: Control, connections: Connections, space: number) {
@@ -96,9 +97,23 @@ export class RegionMap {
     return this.#regions.size > 0 ? Promise.resolve(Status.Ok) : this.refresh(deadline);
   }
 
-  /** Asks the controller for the whole map; those who ask at the same time share one answer. */
+  /**
+   * Asks the controller for the whole map. Those who ask at the same time share one answer, but
+   * nobody gets one that is older than the question: a region granted meanwhile is not in it.
+   */
   refresh(deadline: number): Promise<Status> {
-    this.#refreshing ??= this.#refresh(deadline).finally(() => {
+    if (this.#following !== undefined) return this.#following;
+    if (this.#refreshing === undefined) return this.#refreshNow(deadline);
+    this.#following = this.#refreshing.then((status) => {
+      this.#following = undefined;
+      // Where there was no answer there is none now.
+      return status === Status.Ok ? this.#refreshNow(deadline) : status;
+    });
+    return this.#following;
+  }
+
+  #refreshNow(deadline: number): Promise<Status> {
+    this.#refreshing = this.#refresh(deadline).finally(() => {
       this.#refreshing = undefined;
     });
     return this.#refreshing;

@@ -1,0 +1,62 @@
+// What the map concludes from answers that come late.
+import { expect, test } from 'vitest';
+import { Status } from '../base/status.js';
+import { Connections } from './connections.js';
+import type { Control, RegionFacts, RegionsAnswer } from './control.js';
+import { RegionMap } from './region-map.js';
+import { FakeRack, settle } from './testing/fake-rack.js';
+
+const FACTS: RegionFacts = {
+  region: 1,
+  nodeId: 'node-0',
+  address: 'tcp://0',
+  memoryId: 1,
+  state: 'serving',
+};
+
+/** A map whose controller answers when it is told to. */
+function openMap() {
+  const rack = new FakeRack(1);
+  const asked: ((answer: RegionsAnswer) => void)[] = [];
+  const control = {
+    regions: () => new Promise<RegionsAnswer>((resolve) => asked.push(resolve)),
+  } as unknown as Control;
+  const map = new RegionMap(rack.world.runtime, control, new Connections(rack), 7);
+  const answer = async (...regions: RegionFacts[]): Promise<void> => {
+    asked.shift()?.({ status: Status.Ok, reason: '', regions });
+    await settle();
+  };
+  return { map, asked, answer };
+}
+
+test('a region that was granted after the map was asked for is not said to be nobody’s', async () => {
+  const { map, asked, answer } = openMap();
+  const early = map.refresh(9000);
+  // Meanwhile it is granted, somebody else writes to it and tells us its address.
+  const prepared = map.prepare(1, 1, 9000);
+  await answer();
+  expect(await early).toBe(Status.Ok);
+  expect(asked).toHaveLength(1);
+  await answer(FACTS);
+  expect(await prepared).toBe(Status.Ok);
+});
+
+test('those who ask at the same time share an answer', async () => {
+  const { map, asked, answer } = openMap();
+  const first = map.refresh(9000);
+  const others = [map.refresh(9000), map.refresh(9000), map.refresh(9000)];
+  await answer();
+  expect(await first).toBe(Status.Ok);
+  expect(asked).toHaveLength(1);
+  await answer();
+  expect(await Promise.all(others)).toEqual([Status.Ok, Status.Ok, Status.Ok]);
+  expect(asked).toHaveLength(0);
+});
+
+test('where the controller does not answer nobody waits for it twice', async () => {
+  const { map, asked } = openMap();
+  const both = [map.refresh(9000), map.refresh(9000)];
+  asked.shift()?.({ status: Status.Unavailable, reason: '', regions: [] });
+  expect(await Promise.all(both)).toEqual([Status.Unavailable, Status.Unavailable]);
+  expect(asked).toHaveLength(0);
+});
