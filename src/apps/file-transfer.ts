@@ -39,17 +39,47 @@ export async function putFile(
   const space = await rack.space(FILES_SPACE, { create: true });
   const length = facts.size;
   // An empty file needs an entry, and no memory.
-  const address = length === 0 ? 0 : await space.alloc(length);
-  try {
-    const sha256 = await upload(space, address, path, length, options);
-    const entry = { key, space: space.id, address, length, sha256 };
-    const replaced = await rack.files.put([entry]);
-    for (const place of replaced) await freePlace(rack, place.space, place.address);
-    return entry;
-  } catch (error) {
+  const address = length === 0 ? 0 : await allocate(rack, space, length);
+  const giveBack = async (error: unknown): Promise<never> => {
     if (address !== 0) await space.free(address).catch(() => {});
     throw error;
+  };
+  const sha256 = await upload(space, address, path, length, options).catch(giveBack);
+  const entry = { key, space: space.id, address, length, sha256 };
+  await rack.files.put([entry]).catch((error: unknown) => {
+    // Otherwise the entry may have been made: what it names must stay.
+    if (isRefusal(error)) return giveBack(error);
+    throw error;
+  });
+  await freeGarbage(rack);
+  return entry;
+}
+
+/** Takes the entry out and gives its memory back. */
+export async function removeFile(rack: Rack, key: string): Promise<FileFacts> {
+  const facts = await rack.files.remove(key);
+  await freeGarbage(rack);
+  return facts;
+}
+
+/** The file is put or removed already: what cannot be freed now is freed by the next one. */
+async function freeGarbage(rack: Rack): Promise<void> {
+  await rack.files.freeGarbage().catch(() => {});
+}
+
+/** What others have replaced and not freed is freed when memory is short. */
+async function allocate(rack: Rack, space: RemoteSpace, bytes: number): Promise<number> {
+  try {
+    return await space.alloc(bytes);
+  } catch (error) {
+    if ((error as MemrackError).code !== 'NoSpace') throw error;
+    while (await rack.files.freeGarbage());
+    return await space.alloc(bytes);
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  return ['Invalid', 'NoSpace', 'NotFound', 'Denied'].includes((error as MemrackError).code);
 }
 
 async function upload(
@@ -103,37 +133,53 @@ async function readChunk(
   return chunk;
 }
 
-/** Gives the memory of a file back, if it had any and still exists. */
-export async function freePlace(rack: Rack, spaceId: number, address: number): Promise<void> {
-  if (address === 0) return;
-  try {
-    const space = await rack.spaceOf(spaceId);
-    await space.free(address);
-  } catch (error) {
-    const isGone =
-      error instanceof MemrackError &&
-      ['NotAllocated', 'NotFound', 'DataLost'].includes(error.code);
-    if (!isGone) throw error;
-  }
+export interface GetOptions extends TransferOptions {
+  /** Told what is read, once more when it was replaced meanwhile. */
+  readonly found?: (facts: FileFacts) => void;
 }
 
-/** Writes what the key names to `path`. `Corrupt`, with nothing written, when the sum is wrong. */
+/**
+ * Writes what the key names to `path`. `Corrupt`, with nothing written, when the sum is wrong. A
+ * file that is replaced while it is read is read again, once.
+ */
 export async function getFile(
   rack: Rack,
   key: string,
   path: string,
-  options: TransferOptions & { readonly found?: (facts: FileFacts) => void } = {},
+  options: GetOptions = {},
 ): Promise<FileFacts> {
   const facts = await rack.files.get(key);
+  try {
+    return await copyOut(rack, facts, path, options);
+  } catch (error) {
+    if (!mayBeReplaced(error)) throw error;
+    const now = await rack.files.get(key);
+    const isSame = now.space === facts.space && now.address === facts.address;
+    if (isSame && now.length === facts.length && now.sha256 === facts.sha256) throw error;
+    return await copyOut(rack, now, path, options);
+  }
+}
+
+function mayBeReplaced(error: unknown): boolean {
+  const { code } = error as MemrackError;
+  return ['Corrupt', 'NotAllocated', 'NotFound', 'DataLost'].includes(code);
+}
+
+async function copyOut(
+  rack: Rack,
+  facts: FileFacts,
+  path: string,
+  options: GetOptions,
+): Promise<FileFacts> {
   options.found?.(facts);
   const temporary = join(dirname(path), `.memrack-${process.pid}-${Date.now()}`);
   const file = await open(temporary, 'wx');
   try {
     const sha256 = await download(rack, facts, file, options);
     await file.close();
-    if (sha256 !== facts.sha256) {
+    if (facts.sha256 !== '' && sha256 !== facts.sha256) {
       const remedy = 'put the file again from its source';
-      const what = `what was read for ${JSON.stringify(key)} is not what was put`;
+      const what = `what was read for ${JSON.stringify(facts.key)} is not what was put`;
       throw new MemrackError('Corrupt', what, { remedy });
     }
     await rename(temporary, path);

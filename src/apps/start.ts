@@ -106,7 +106,7 @@ async function job(rack: LocalRack, flags: Flags, tree: Tree): Promise<boolean> 
     const began = { rack: client, folder: flags.files, tree, workers: WORKERS, screen };
     const result = await runJob(began);
     report(result);
-    if (flags.once) await cleanUp(client, result.allocations);
+    if (flags.once) await cleanUp(client);
     return result.isVerified;
   } finally {
     await client.close();

@@ -44,6 +44,7 @@ async function get(key: string, path: string, flags: SharedFlags): Promise<void>
     try {
       const facts = await getFile(rack, key, path, {
         found: ({ length }) => {
+          progress?.end();
           progress = new Progress(process.stderr, `get ${key}`, length);
         },
         moved: (bytes) => progress?.add(bytes),

@@ -1,6 +1,7 @@
 /**
  * The directory of whole files in remote memory: where each lies, how long it is, its SHA-256.
- * It names places only; writing, reading and freeing the bytes is the caller's.
+ * It names places only; writing and reading the bytes is the caller's. A place that loses its last
+ * key is garbage from then on: whoever has called `freeGarbage` gives its memory back.
  */
 
 import type { Runtime } from '../runtime/runtime.js';
@@ -8,6 +9,7 @@ import { FILES_PER_MESSAGE_MAX } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { badKey } from './arguments.js';
 import type { Control } from './control.js';
+import { type Free, Garbage } from './garbage.js';
 
 export interface FilePlaceFacts {
   readonly space: number;
@@ -32,16 +34,20 @@ export class FileDirectory {
   readonly #runtime: Runtime;
   readonly #control: Control;
   readonly #timeoutMs: number;
+  readonly #garbage: Garbage;
 
-  constructor(runtime: Runtime, control: Control, timeoutMs: number) {
+  /** `free` frees the allocation that begins at a place, if it is no larger than that. */
+  constructor(runtime: Runtime, control: Control, timeoutMs: number, free: Free) {
     this.#runtime = runtime;
     this.#control = control;
     this.#timeoutMs = timeoutMs;
+    this.#garbage = new Garbage({ runtime, control, timeoutMs, free });
   }
 
   /**
    * Enters files, durably when it resolves; each batch as a whole or not at all. An entry of the
-   * same key is replaced. Resolves to the places that are named by nothing any more: free them.
+   * same key is replaced. Resolves to the places that were named before, which are garbage now:
+   * they are freed by `freeGarbage`, and must not be freed otherwise.
    */
   async put(files: readonly FileFacts[]): Promise<FilePlaceFacts[]> {
     for (const { key } of files) {
@@ -67,7 +73,7 @@ export class FileDirectory {
     return await this.#control.demand(what, MessageType.GetFile, { key }, this.#deadline());
   }
 
-  /** Takes the entry out and gives what it said: its memory is still allocated. */
+  /** Takes the entry out and gives what it said. Its place is garbage now: see `freeGarbage`. */
   async remove(key: string): Promise<FileFacts> {
     const wrong = badKey(key);
     if (wrong !== undefined) throw wrong;
@@ -87,6 +93,14 @@ export class FileDirectory {
       if (reply.more === 0 || last === undefined) return;
       after = last.key;
     }
+  }
+
+  /**
+   * Frees places that no key names any more, whoever put them there, up to a thousand. Resolves to
+   * whether there are more that may be freed now.
+   */
+  freeGarbage(): Promise<boolean> {
+    return this.#garbage.free();
   }
 
   #deadline(): number {

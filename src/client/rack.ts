@@ -38,6 +38,8 @@ export interface SpaceSummary {
 
 const JOIN_POLL_MS = 100;
 const CONNECT_MS_MAX = 5000;
+/** A node that is away gets it back another time: somebody waits. */
+const FREE_GARBAGE_MS = 2000;
 
 interface RackParts {
   readonly runtime: Runtime;
@@ -66,7 +68,11 @@ export class Rack {
     this.#control = parts.control;
     this.#timeoutMs = parts.timeoutMs;
     this.#connections = new Connections(parts.fabric);
-    this.files = new FileDirectory(parts.runtime, parts.control, parts.timeoutMs);
+    const { runtime, control, timeoutMs } = parts;
+    this.files = new FileDirectory(runtime, control, timeoutMs, async (place) => {
+      const space = await this.spaceOf(place.space);
+      await space.freeGarbage(place.address, place.length, Math.min(timeoutMs, FREE_GARBAGE_MS));
+    });
   }
 
   /** Opens the space of this name, shared with every other process that opens it. */

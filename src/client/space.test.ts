@@ -553,3 +553,20 @@ describe('failures', () => {
     expect(() => space.lock(PAGE)).toThrow(/not in this version/);
   });
 });
+
+describe('garbage', () => {
+  test('is freed where it is all that was allocated, and of that no barrier hears', async () => {
+    const { space, node } = openSpace();
+    const large = await space.alloc(3 * PAGE);
+    const small = await space.alloc(100);
+    expect(await code(space.freeGarbage(large, 2 * PAGE, 1000))).toBe('NotAllocated');
+    expect(node.allocations.size).toBe(2);
+    expect(await code(space.freeGarbage(large + PAGE, PAGE, 1000))).toBe('NotAllocated');
+    await space.freeGarbage(large, 2 * PAGE + 1, 1000);
+    await space.freeGarbage(small, 8, 1000);
+    expect(node.allocations.size).toBe(0);
+    await space.release();
+    space.close();
+    expect(await code(space.freeGarbage(small, 8, 1000))).toBe('Closed');
+  });
+});

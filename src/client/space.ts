@@ -126,12 +126,29 @@ export class RemoteSpace {
   free(at: number): Promise<void> {
     const wrong = badAddress('at', at);
     if (wrong !== undefined) return this.#refuse(wrong);
-    return this.#ordered(`free at ${at}`, at, ADDRESS_END - at, (deadline, call) =>
-      this.#allocation.free(at, deadline, (bytes) => {
-        call.narrow(this.#pages(at, bytes));
+    return this.#call(`free at ${at}`, () => this.#free(at, ADDRESS_END, this.#timeoutMs));
+  }
+
+  /**
+   * As `free`, of garbage: an allocation of more pages than `bytes` takes is not the one that is
+   * meant, is left alone, and this ends as `NotAllocated`. No barrier hears of it.
+   */
+  freeGarbage(at: number, bytes: number, timeoutMs: number): Promise<void> {
+    const wrong = this.#isClosed ? closed(`the space ${this.name} is closed`) : undefined;
+    if (wrong !== undefined) return Promise.reject(wrong);
+    return this.#free(at, bytes, timeoutMs);
+  }
+
+  #free(at: number, bytes: number, timeoutMs: number): Promise<void> {
+    const most = Math.ceil(bytes / this.pageBytes) * this.pageBytes;
+    return this.#ordered(at, ADDRESS_END - at, (call) => {
+      const deadline = this.#runtime.clock.now() + timeoutMs;
+      return this.#allocation.free(at, deadline, (found) => {
+        if (found > most) throw notAsLarge(at, found, most);
+        call.narrow(this.#pages(at, found));
         this.#submission.narrowed();
-      }),
-    );
+      });
+    });
   }
 
   /**
@@ -146,8 +163,11 @@ export class RemoteSpace {
       this.#badProtect(at, rights);
     if (wrong !== undefined) return this.#refuse(wrong);
     const rounded = Math.ceil(bytes / this.pageBytes) * this.pageBytes;
-    return this.#ordered(`protect of ${bytes} bytes at ${at}`, at, rounded, (deadline) =>
-      this.#allocation.protect(at, rounded, rights, deadline),
+    return this.#call(`protect of ${bytes} bytes at ${at}`, () =>
+      this.#ordered(at, rounded, () => {
+        const deadline = this.#runtime.clock.now() + this.#timeoutMs;
+        return this.#allocation.protect(at, rounded, rights, deadline);
+      }),
     );
   }
 
@@ -401,24 +421,17 @@ export class RemoteSpace {
   }
 
   /** A call that changes pages: `free`, `protect`. */
-  #ordered(
-    what: string,
-    at: number,
-    bytes: number,
-    run: (deadline: number, call: OrderedCall) => Promise<void>,
-  ): Promise<void> {
-    return this.#call(what, () => {
-      return new Promise((resolve, reject) => {
-        const call: OrderedCall = new OrderedCall({
-          pages: this.#pages(at, bytes),
-          run: () => run(this.#runtime.clock.now() + this.#timeoutMs, call),
-          left: () => this.#submission.leave(call),
-          abandoned: () => closed(`the space ${this.name} is closed`),
-          resolve,
-          reject,
-        });
-        this.#submission.add(call);
+  #ordered(at: number, bytes: number, run: (call: OrderedCall) => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const call: OrderedCall = new OrderedCall({
+        pages: this.#pages(at, bytes),
+        run: () => run(call),
+        left: () => this.#submission.leave(call),
+        abandoned: () => closed(`the space ${this.name} is closed`),
+        resolve,
+        reject,
       });
+      this.#submission.add(call);
     });
   }
 
@@ -494,6 +507,12 @@ function newBytes(length: number): Uint8Array | MemrackError {
       cause,
     });
   }
+}
+
+function notAsLarge(at: number, bytes: number, most: number): MemrackError {
+  const remedy = 'free it by what was allocated, not by a part of it';
+  const what = `the allocation at ${at} has ${bytes} bytes, and not ${most}`;
+  return new MemrackError('NotAllocated', what, { remedy });
 }
 
 function tooMany(): MemrackError {

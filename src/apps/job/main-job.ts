@@ -10,6 +10,7 @@ import { formatDuration, Progress, type Screen, table } from '../terminal.js';
 import type { Rack } from '../../client/rack.js';
 import { GO, type WorkerMessage, type WorkerOrder, type WorkerResult } from './messages.js';
 import { splitTree, type Tree } from './tree.js';
+import { eachOf } from './write-files.js';
 
 export interface JobOptions {
   readonly rack: Rack;
@@ -33,11 +34,12 @@ export interface JobResult {
   readonly wrong: readonly string[];
   /** Every file was read back, with the right SHA-256. */
   readonly isVerified: boolean;
-  readonly allocations: readonly number[];
 }
 
 export const JOB_SPACE = 'files';
 export const JOB_PREFIX = 'tree/';
+const PACKS_PREFIX = 'tree-packs/';
+const REMOVALS_UNDER_WAY = 16;
 const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
 
 export async function runJob(options: JobOptions): Promise<JobResult> {
@@ -49,6 +51,7 @@ export async function runJob(options: JobOptions): Promise<JobResult> {
     folder: options.folder,
     space: JOB_SPACE,
     prefix: JOB_PREFIX,
+    packs: PACKS_PREFIX,
     startedAt: Date.now(),
   };
   const writes = parts.map((files): WorkerOrder => ({ ...order, phase: 'write', files }));
@@ -61,7 +64,6 @@ export async function runJob(options: JobOptions): Promise<JobResult> {
     phases: [written.summary, read.summary],
     wrong,
     isVerified: isWhole && wrong.length === 0,
-    allocations: written.results.flatMap((result) => result.allocations),
   };
 }
 
@@ -93,8 +95,17 @@ async function runPhase(
     return { summary: summarize(phase, results, ms), results };
   } finally {
     progress.end();
-    for (const child of children) child.kill();
+    // Gone for certain: what they write must not be freed before.
+    await Promise.all(children.map(ended));
   }
+}
+
+function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve());
+    child.kill('SIGKILL');
+  });
 }
 
 function runWorker(
@@ -153,11 +164,13 @@ export function jobTable(phases: readonly PhaseResult[]): string {
   ]);
 }
 
-/** Takes the job's files out of the directory and gives their memory back. */
-export async function cleanUp(rack: Rack, allocations: readonly number[]): Promise<void> {
-  const space = await rack.space(JOB_SPACE);
-  const keys: string[] = [];
-  for await (const { key } of rack.files.list(JOB_PREFIX)) keys.push(key);
-  for (const key of keys) await rack.files.remove(key);
-  for (const at of allocations) await space.free(at);
+/** Takes the job's files and packs out of the directory and gives their memory back. */
+export async function cleanUp(rack: Rack): Promise<void> {
+  // The packs last: while there is a file in one, its bytes are still there.
+  for (const prefix of [JOB_PREFIX, PACKS_PREFIX]) {
+    const keys: string[] = [];
+    for await (const { key } of rack.files.list(prefix)) keys.push(key);
+    await eachOf(keys, REMOVALS_UNDER_WAY, async (key) => void (await rack.files.remove(key)));
+  }
+  while (await rack.files.freeGarbage());
 }

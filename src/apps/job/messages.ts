@@ -8,7 +8,10 @@ export interface WorkerOrder {
   /** The folder on disk, for the bytes and for the comparison. */
   readonly folder: string;
   readonly space: string;
+  /** Of the keys of files. */
   readonly prefix: string;
+  /** Of the keys of packs. */
+  readonly packs: string;
   /** Milliseconds since 1970: files changed later cannot be compared. */
   readonly startedAt: number;
   readonly files: readonly TreeFile[];
@@ -19,8 +22,6 @@ export interface WorkerResult {
   readonly bytes: number;
   /** Milliseconds per file, as the worker saw it. */
   readonly times: readonly number[];
-  /** Where each allocation of a writer begins. */
-  readonly allocations: readonly number[];
   /** Files that were not what they should be, with the reason. */
   readonly wrong: readonly string[];
 }

@@ -51,7 +51,7 @@ export async function readFiles(
   };
   await eachOf(order.files, FILES_UNDER_WAY, readOne);
   const files = times.length;
-  return { files, bytes, times, allocations: [], wrong: wrong.slice(0, WRONG_MAX) };
+  return { files, bytes, times, wrong: wrong.slice(0, WRONG_MAX) };
 }
 
 /** The entries of this worker's files, from pages of the whole listing. */

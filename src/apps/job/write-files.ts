@@ -1,6 +1,7 @@
 /**
  * The writing half of the main job: packs files into large allocations, writes them with many
- * under way, and enters them into the directory with their SHA-256, a pack at a time.
+ * under way, and enters them into the directory with their SHA-256, a pack at a time. The pack has
+ * an entry of its own: as its place is what was allocated, removing that one gives all of it back.
  */
 
 import { createHash } from 'node:crypto';
@@ -17,6 +18,8 @@ export const PACK_BYTES = 16 * MiB;
 const FILES_UNDER_WAY = 8;
 /** Files begin at whole cache lines. */
 const ALIGNMENT = 64;
+/** The first line of a pack is no file's, so that the place of the pack is no file's either. */
+const PACK_START = ALIGNMENT;
 
 /** Neighbouring files that share one allocation; a larger file has one of its own. */
 export interface Pack {
@@ -27,11 +30,11 @@ export interface Pack {
 export function packFiles(files: readonly TreeFile[]): Pack[] {
   const packs: Pack[] = [];
   let current: (TreeFile & { offset: number })[] = [];
-  let bytes = 0;
+  let bytes = PACK_START;
   const end = (): void => {
     if (current.length > 0) packs.push({ files: current, bytes });
     current = [];
-    bytes = 0;
+    bytes = PACK_START;
   };
   for (const file of files) {
     const room = Math.ceil(file.bytes / ALIGNMENT) * ALIGNMENT;
@@ -50,12 +53,12 @@ export async function writeFiles(
 ): Promise<WorkerResult> {
   const space = await rack.space(order.space);
   const times: number[] = [];
-  const allocations: number[] = [];
   let total = 0;
   for (const pack of packFiles(order.files)) {
-    // A pack of empty files needs entries, and no memory.
-    const at = pack.bytes === 0 ? 0 : await space.alloc(pack.bytes);
-    if (at !== 0) allocations.push(at);
+    const at = await space.alloc(pack.bytes);
+    // Named before anything is written: whoever ends now leaves nothing that cannot be found.
+    const whole = { key: `${order.packs}${at}`, space: space.id, address: at, sha256: '' };
+    await rack.files.put([{ ...whole, length: pack.bytes }]);
     const entries: FileFacts[] = [];
     const writeOne = async (file: (typeof pack.files)[number]): Promise<void> => {
       const bytes = await readFile(join(order.folder, file.key));
@@ -73,7 +76,7 @@ export async function writeFiles(
     await eachOf(pack.files, FILES_UNDER_WAY, writeOne);
     await rack.files.put(entries);
   }
-  return { files: order.files.length, bytes: total, times, allocations, wrong: [] };
+  return { files: order.files.length, bytes: total, times, wrong: [] };
 }
 
 /** Runs `work` for every item, at most `limit` at the same time; the first failure ends it. */
