@@ -115,7 +115,7 @@ export class Metadata {
   /** All or none, durable when it resolves. Never resolves after a failure. */
   async commit(changes: readonly MetadataChange[]): Promise<void> {
     if (changes.length === 0) return;
-    if (this.#isFailed || this.#isClosed) return NEVER;
+    if (this.#isFailed || this.#isClosed) return never();
     if (controllerFaults.filesToldBeforeDurable && changes.every(isOfFiles)) {
       void this.commitLate(changes, Promise.resolve());
       return;
@@ -125,7 +125,7 @@ export class Metadata {
     } catch (reason) {
       this.#isFailed = true;
       this.#failed(reason);
-      return NEVER;
+      return never();
     }
     this.#commits++;
     for (const change of changes) this.#apply(change);
@@ -259,7 +259,10 @@ function groupOf<Key, Inner>(
 const EMPTY: ReadonlyMap<never, RegionRow> = new Map<never, RegionRow>();
 
 /** What a caller waits for whose change can no longer be told anything about: the end. */
-const NEVER = new Promise<never>(() => undefined);
+/** A new one each time: whoever waits for a shared one is remembered for ever. */
+function never(): Promise<never> {
+  return new Promise<never>(() => undefined);
+}
 
 function isOfFiles({ table }: MetadataChange): boolean {
   return table === 'files' || table === 'garbage';
