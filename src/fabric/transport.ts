@@ -40,6 +40,7 @@ import type { CompletionSink, Window } from './link.js';
 import { DROPPED, OperationRing, SENT, WAITING } from './operation-ring.js';
 import { fabricFaults } from './planted.js';
 import { reconcile, type Settled } from './reconcile.js';
+import { copyFromStream, SHORT_COPY_BYTES_MAX } from './short-copy.js';
 import { appendRequest, outcomeOf, requestBodyBytes, statusUnanswered } from './verbs.js';
 import { WINDOW_GONE, WindowRenewal } from './window-renewal.js';
 
@@ -296,7 +297,9 @@ export class Transport implements ConnectionUser, Remote {
     if (status === Status.Ok) {
       if (type === MessageType.Read && buffer !== undefined) {
         const bytes = ring.bytes[place] as number;
-        this.#runtime.memory.copy(buffer, ring.start[place] as number, input.bytes, bodyAt, bytes);
+        const start = ring.start[place] as number;
+        if (bytes <= SHORT_COPY_BYTES_MAX) copyFromStream(buffer, start, input, bodyAt, bytes);
+        else this.#runtime.memory.copy(buffer, start, input.bytes, bodyAt, bytes);
       } else if (type === MessageType.Reserve) {
         low = messageExtra(input, at);
       } else if (type === MessageType.CompareAndSwap || type === MessageType.FetchAndAdd) {

@@ -14,6 +14,7 @@ import {
   ReadRequest,
 } from '../wire/messages.js';
 import type { OperationRing } from './operation-ring.js';
+import { copyToStream, SHORT_COPY_BYTES_MAX } from './short-copy.js';
 
 const OUTCOMES: readonly Outcome[] = (Object.keys(Status) as StatusName[]).map(
   (name) => STATUS_FACTS[name].outcome,
@@ -93,13 +94,10 @@ export function appendRequest(
   words[word + 2] = bytes;
   words[word + 3] = window.epoch;
   if (type === MessageType.Write && buffer !== undefined) {
-    memory.copy(
-      writer.output.bytes,
-      at + ReadRequest.fixedBytes,
-      buffer,
-      ring.start[place] as number,
-      bytes,
-    );
+    const data = at + ReadRequest.fixedBytes;
+    const start = ring.start[place] as number;
+    if (bytes <= SHORT_COPY_BYTES_MAX) copyToStream(writer.output, data, buffer, start, bytes);
+    else memory.copy(writer.output.bytes, data, buffer, start, bytes);
   } else if (body > ReadRequest.fixedBytes) {
     const { operands } = ring;
     const from = place * 4;
