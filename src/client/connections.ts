@@ -1,12 +1,10 @@
 /**
- * The links of this client, one per memory node, shared by all its spaces; and what a
- * reservation costs them: an `unreserve` gives back everything that is left of a link's
- * reservations, so it is sent only when no operation relies on one any more.
+ * The links of this client, one per memory node, shared by all its spaces, each with the numbers of
+ * the reservations that its operations have there.
  */
 
-import { assert } from '../base/assert.js';
-import type { Status } from '../base/status.js';
-import type { CompletionSink, Link, Peer } from '../fabric/link.js';
+import type { Link, Peer } from '../fabric/link.js';
+import { Reservations } from './reservations.js';
 
 /** Where peers and links come from: the endpoint of `fabric`, or a fake. */
 export interface Fabric {
@@ -21,11 +19,7 @@ export interface Connection {
   readonly address: string;
   readonly memoryId: number;
   readonly link: Link;
-  /** Operations that rely on a reservation at this node. */
-  reservations: number;
-  /** An `unreserve` is under way; another one is owed when it has ended. */
-  isUnreserving: boolean;
-  owesUnreserve: boolean;
+  readonly reservations: Reservations;
   /** Closed before the client itself was: whoever still has it asks for another. */
   isClosed: boolean;
 }
@@ -49,9 +43,7 @@ export class Connections {
       address,
       memoryId,
       link,
-      reservations: 0,
-      isUnreserving: false,
-      owesUnreserve: false,
+      reservations: new Reservations(link),
       isClosed: false,
     };
     this.#byNode.set(nodeId, made);
@@ -65,35 +57,6 @@ export class Connections {
     }
     connection.isClosed = true;
     connection.link.close();
-  }
-
-  reserved(connection: Connection): void {
-    connection.reservations += 1;
-  }
-
-  unreserved(connection: Connection): void {
-    assert(connection.reservations > 0);
-    connection.reservations -= 1;
-    if (connection.reservations > 0) return;
-    if (connection.isUnreserving) connection.owesUnreserve = true;
-    else this.#unreserve(connection);
-  }
-
-  /**
-   * Without a deadline: the node keeps what it has promised through lost connections, for as long
-   * as this client lives, so giving it back must not be given up. One at a time is enough.
-   */
-  #unreserve(connection: Connection): void {
-    connection.isUnreserving = true;
-    connection.owesUnreserve = false;
-    const sink: CompletionSink = {
-      completed: (_token: number, _status: Status): void => {
-        connection.isUnreserving = false;
-        const isOwed = connection.owesUnreserve && connection.reservations === 0;
-        if (isOwed && !connection.isClosed) this.#unreserve(connection);
-      },
-    };
-    connection.link.unreserve(sink, 0, Number.POSITIVE_INFINITY);
   }
 
   close(): void {

@@ -161,19 +161,46 @@ describe('order', () => {
     await settle();
     node.execute(2);
     await settle();
-    // The other one reserves too: the node counts promises per client, not per write.
-    expect(node.log).toEqual([`reserve ${at}`, `reserve ${at + 3 * PAGE}`]);
+    expect(node.log).toEqual([`reserve ${at}`, `write ${at + 3 * PAGE}`]);
     node.isPrompt = true;
     node.execute();
     await space.release();
     expect(other.isSettled).toBe(true);
     const writes = node.log.filter((line) => line !== `write ${at + 3 * PAGE}`);
-    expect(writes.slice(2).filter((line) => line.startsWith('write'))).toEqual([
+    expect(writes.filter((line) => line.startsWith('write'))).toEqual([
       `write ${at}`,
       `write ${at + PAGE}`,
       `write ${at + PAGE}`,
     ]);
-    expect(node.reserved).toBe(0);
+    expect(node.reservations.size).toBe(0);
+  });
+
+  test('what is cut names its reservation, and each ends as soon as its write has', async () => {
+    const { space, node } = openSpace();
+    const at = await space.alloc(8 * PAGE);
+    await space.read(at, 1);
+    node.paid.length = 0;
+    node.isPrompt = false;
+    const first = watch(space.write(at, bytesOf(2 * PAGE)));
+    const second = space.writeMany([
+      { at: at + 3 * PAGE, from: bytesOf(2 * PAGE) },
+      { at: at + 6 * PAGE, from: bytesOf(8) },
+    ]);
+    await settle();
+    node.execute(2);
+    expect([...node.reservations]).toEqual([1, 2]);
+    await settle();
+    node.execute(2);
+    await settle();
+    expect(first.isSettled).toBe(true);
+    node.isPrompt = true;
+    node.order('unreserve', Status.Busy);
+    node.execute();
+    await second;
+    expect(node.paid).toEqual([1, 1, 2, 2, 0]);
+    // The end of the first one could not be sent, and was sent again behind the second one's.
+    await settle();
+    expect(node.reservations.size).toBe(0);
   });
 
   test('free and protect keep their place', async () => {
@@ -458,7 +485,7 @@ describe('failures', () => {
     await settle();
     expect(failure.error).toMatchObject({ code: 'OutcomeUnknown', outcome: 'unknown' });
     expect((failure.error?.cause as MemrackError).code).toBe('NoSpace');
-    expect(node.reserved).toBe(0);
+    expect(node.reservations.size).toBe(0);
   });
 
   test('NoSpace of a reservation means that nothing was written', async () => {

@@ -101,7 +101,6 @@ export class RemoteSpace {
       table: this.#table,
       submission: this.#submission,
       regions: this.#regions,
-      connections,
       pageBytes,
       timeoutMs,
     };
@@ -321,10 +320,7 @@ export class RemoteSpace {
       const page = Math.floor(at / this.pageBytes);
       if (this.#submission.conflicts(page, page + 1, changes)) return undefined;
     }
-    const route = this.#regions.ready(Math.floor(at / REGION_BYTES));
-    // A first touch would take a frame that a larger write was promised: it reserves one as well.
-    if (changes && route !== undefined && route.connection.reservations > 0) return undefined;
-    return route;
+    return this.#regions.ready(Math.floor(at / REGION_BYTES));
   }
 
   /** The operands are in `#word`. */

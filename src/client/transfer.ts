@@ -11,10 +11,9 @@
  */
 
 import { type Outcome, Status } from '../base/status.js';
-import type { CompletionSink } from '../fabric/link.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { IN_FLIGHT_MAX, REGION_BYTES } from '../wire/limits.js';
-import type { Connection, Connections } from './connections.js';
+import type { Connection } from './connections.js';
 import { type Issuer, Kind, type OperationTable, type Range } from './operations.js';
 import { isOnePiece, pieceBytes } from './pieces.js';
 import type { RegionMap } from './region-map.js';
@@ -46,7 +45,6 @@ export interface TransferParts {
   readonly table: OperationTable;
   readonly submission: Submission;
   readonly regions: RegionMap;
-  readonly connections: Connections;
   readonly pageBytes: number;
   readonly timeoutMs: number;
 }
@@ -83,7 +81,7 @@ export class Transfer implements Waiting, Issuer {
   #outstanding = 0;
   #isSending = false;
   #isSent = false;
-  readonly #reserved: Connection[] = [];
+  readonly #reserved = new Map<Connection, number>();
   #reservesLeft = 0;
   #reserveStatus: Status = Status.Ok;
 
@@ -149,20 +147,23 @@ export class Transfer implements Waiting, Issuer {
   #reserve(): void {
     if (this.changes) {
       for (const { address, bytes } of this.#items) {
-        if (this.#needsPromise(address, bytes)) this.#reserveRange(address, bytes);
+        if (this.#isCut(address, bytes)) this.#reserveRange(address, bytes);
       }
     }
     if (this.#reservesLeft === 0) this.#send();
   }
 
-  /**
-   * What is cut, and whatever else is sent to a node that has promised frames to this client: the
-   * node counts promises per client, so a small write could use up what a large one was promised.
-   */
-  #needsPromise(address: number, bytes: number): boolean {
-    if (!isOnePiece(address, bytes, this.#parts.pageBytes)) return true;
-    const route = this.#parts.regions.ready(Math.floor(address / REGION_BYTES));
-    return route !== undefined && route.connection.reservations > 0;
+  #isCut(address: number, bytes: number): boolean {
+    return !isOnePiece(address, bytes, this.#parts.pageBytes);
+  }
+
+  /** One number for all that this operation reserves at the node; 0: all are in use. */
+  #reservationAt(connection: Connection): number {
+    const known = this.#reserved.get(connection);
+    if (known !== undefined) return known;
+    const made = connection.reservations.begin();
+    if (made !== 0) this.#reserved.set(connection, made);
+    return made;
   }
 
   #reserveRange(address: number, bytes: number): void {
@@ -173,22 +174,22 @@ export class Transfer implements Waiting, Issuer {
       const route = this.#parts.regions.ready(Math.floor(from / REGION_BYTES));
       if (route?.window !== undefined) {
         this.#reservesLeft += 1;
-        this.#reserved.push(route.connection);
-        this.#parts.connections.reserved(route.connection);
-        route.connection.link.reserve(
-          route.window,
-          from,
-          inRegion,
-          this.#reservation,
-          this.#row,
-          deadline,
-        );
+        const reservation = this.#reservationAt(route.connection);
+        if (reservation === 0) {
+          this.#parts.runtime.timers.soon(() => this.#reservation.completed(0, Status.Busy));
+        } else {
+          const { link } = route.connection;
+          const { window } = route;
+          const sink = this.#reservation;
+          link.reserve(window, from, inRegion, sink, this.#row, deadline, reservation);
+        }
       }
       done += inRegion;
     }
   }
 
-  readonly #reservation: CompletionSink = {
+  /** Told how each reservation ended. */
+  readonly #reservation = {
     completed: (_token: number, status: Status): void => {
       if (this.#reserveStatus === Status.Ok) this.#reserveStatus = status;
       this.#reservesLeft -= 1;
@@ -238,7 +239,9 @@ export class Transfer implements Waiting, Issuer {
     if (this.#kind === Kind.Read) {
       link.read(window, address, buffer, this.#offset, bytes, table, row, deadline);
     } else if (this.#kind === Kind.Write) {
-      link.write(window, address, buffer, this.#offset, bytes, table, row, deadline);
+      const isPromised = this.#isCut(item.address, item.bytes);
+      const paying = isPromised ? (this.#reserved.get(route.connection) ?? 0) : 0;
+      link.write(window, address, buffer, this.#offset, bytes, table, row, deadline, paying);
     } else if (o !== undefined && this.#kind === Kind.CompareAndSwap) {
       link.compareAndSwap(
         window,
@@ -264,9 +267,10 @@ export class Transfer implements Waiting, Issuer {
   }
 
   operationEnded(): void {
-    for (const connection of this.#reserved.splice(0)) {
-      this.#parts.connections.unreserved(connection);
+    for (const [connection, reservation] of this.#reserved) {
+      connection.reservations.end(reservation);
     }
+    this.#reserved.clear();
   }
 
   /** Ends it without sending more. */

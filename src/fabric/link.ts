@@ -57,7 +57,11 @@ export interface Link extends Peer {
     token: number,
     deadline: number,
   ): void;
-  /** The bytes of `from` are copied before the call returns, or kept referenced until told. */
+  /**
+   * The bytes of `from` are copied before the call returns, or kept referenced until told. A page
+   * that has no frame gets one of those that were promised under `reservation`, or, with 0 or when
+   * none is left, one that nobody was promised.
+   */
   write(
     window: Window,
     address: number,
@@ -67,6 +71,7 @@ export interface Link extends Peer {
     sink: CompletionSink,
     token: number,
     deadline: number,
+    reservation?: number,
   ): void;
   /** Operands and result are unsigned 64-bit values in two 32-bit halves. */
   compareAndSwap(
@@ -92,6 +97,7 @@ export interface Link extends Peer {
   /**
    * Promises frames for every page of the range that has none yet, so that the writes that follow
    * cannot run out of memory halfway; `NoSpace`, with nothing changed, when there are too few.
+   * `reservation` is a number that the caller chooses, from 1 to below `RESERVATIONS_END`.
    */
   reserve(
     window: Window,
@@ -100,9 +106,10 @@ export interface Link extends Peer {
     sink: CompletionSink,
     token: number,
     deadline: number,
+    reservation?: number,
   ): void;
-  /** Gives back what is left of this link's reservations. */
-  unreserve(sink: CompletionSink, token: number, deadline: number): void;
+  /** Gives back what is left of the reservation. */
+  unreserve(sink: CompletionSink, token: number, deadline: number, reservation?: number): void;
   /** Completes when everything started before it has taken effect at the node. */
   fence(sink: CompletionSink, token: number, deadline: number): void;
 }

@@ -58,9 +58,10 @@ export interface DataHandler {
    * (u53, checked), `bytes` (u32) and `epoch` (u32) first, as `ReadRequest` declares them, then
    * the operands of atomics or the data of a Write. Checked already: of Read and Write at most
    * `PIECE_BYTES_MAX` bytes; of atomics `bytes` is 8; the message is as long as it must be.
-   * Unreserve, Fence and Ping have no body. `window` is the header's `extra`.
+   * Unreserve, Fence and Ping have no body. `extra` is the header's: see
+   * `dataExtra`.
    */
-  execute(session: DataSession, input: Bytes, at: number, type: number, window: number): Progress;
+  execute(session: DataSession, input: Bytes, at: number, type: number, extra: number): Progress;
   /**
    * The connection has ended, or was fenced by a newer one. If it waits (`WAIT`), its message was
    * not executed and never will be under this session. Reservations stay: the client may return.

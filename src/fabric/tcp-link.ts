@@ -47,10 +47,13 @@ export class TcpLink implements Link {
     sink: CompletionSink,
     token: number,
     deadline: number,
+    reservation = 0,
   ): void {
     assert(bytes <= PIECE_BYTES_MAX && fromStart + bytes <= from.length, 'a write out of bounds');
     const place = this.#transport.add(MessageType.Write, sink, token, deadline);
-    if (place >= 0) this.#aim(place, window, address, bytes, from, fromStart);
+    if (place < 0) return;
+    this.#aim(place, window, address, bytes, from, fromStart);
+    this.#transport.ring.operands[place * 4] = reservation;
   }
 
   compareAndSwap(
@@ -97,13 +100,17 @@ export class TcpLink implements Link {
     sink: CompletionSink,
     token: number,
     deadline: number,
+    reservation = 0,
   ): void {
     const place = this.#transport.add(MessageType.Reserve, sink, token, deadline);
-    if (place >= 0) this.#aim(place, window, address, bytes, undefined, 0);
+    if (place < 0) return;
+    this.#aim(place, window, address, bytes, undefined, 0);
+    this.#transport.ring.operands[place * 4] = reservation;
   }
 
-  unreserve(sink: CompletionSink, token: number, deadline: number): void {
-    this.#transport.add(MessageType.Unreserve, sink, token, deadline);
+  unreserve(sink: CompletionSink, token: number, deadline: number, reservation = 0): void {
+    const place = this.#transport.add(MessageType.Unreserve, sink, token, deadline);
+    if (place >= 0) this.#transport.ring.operands[place * 4] = reservation;
   }
 
   fence(sink: CompletionSink, token: number, deadline: number): void {

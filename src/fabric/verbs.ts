@@ -7,6 +7,7 @@ import { type FrameWriter, padded } from '../wire/frame.js';
 import {
   CALLS,
   CompareAndSwapRequest,
+  dataExtra,
   FetchAndAddRequest,
   isCallType,
   isDataType,
@@ -79,8 +80,11 @@ export function appendRequest(
     writer.append(type, 0, sequence, 0, body);
     return;
   }
+  const names = type === MessageType.Write || type === MessageType.Reserve;
+  const isUnreserve = type === MessageType.Unreserve;
+  const reservation = names || isUnreserve ? (ring.operands[place * 4] as number) : 0;
   if (type > MessageType.Reserve) {
-    writer.append(type, 0, sequence, 0, 0);
+    writer.append(type, 0, sequence, dataExtra(0, reservation), 0);
     return;
   }
   const window = ring.window[place];
@@ -110,5 +114,5 @@ export function appendRequest(
   }
   // Of a write only the data is not a multiple of 8: its padding is what `append` clears.
   const length = type === MessageType.Write ? ReadRequest.fixedBytes + bytes : body;
-  writer.append(type, 0, sequence, window.id, length);
+  writer.append(type, 0, sequence, dataExtra(window.id, reservation), length);
 }

@@ -31,14 +31,19 @@ class Model {
   readonly pages = new Map<number, ModelPage>();
   readonly nonces = new Map<number, number>();
   readonly unconfirmed = new Set<number>();
-  promised = 0;
+  /** By the number of the reservation. */
+  readonly reservations = new Map<number, number>();
+
+  get promised(): number {
+    return [...this.reservations.values()].reduce((sum, left) => sum + left, 0);
+  }
 
   get touched(): number {
     return [...this.pages.values()].filter((page) => page.isTouched).length;
   }
 
-  get hasFrame(): boolean {
-    return this.promised > 0 || this.touched < FRAMES;
+  private left(reservation: number): number {
+    return this.reservations.get(reservation) ?? 0;
   }
 
   alloc(base: number, count: number, nonce: number): void {
@@ -63,12 +68,13 @@ class Model {
   }
 
   /** What a change of the page must end with; touches it if it is made. */
-  change(page: ModelPage | undefined, needed: number): Status {
+  change(page: ModelPage | undefined, needed: number, reservation = 0): Status {
     if (page === undefined) return Status.NotAllocated;
     if ((page.rights & needed) !== needed) return Status.Denied;
     if (page.isTouched) return Status.Ok;
-    if (!this.hasFrame) return Status.NoSpace;
-    if (this.promised > 0) this.promised -= 1;
+    const left = this.left(reservation);
+    if (left === 0 && this.touched + this.promised >= FRAMES) return Status.NoSpace;
+    if (left > 0) this.reservations.set(reservation, left - 1);
     page.isTouched = true;
     return Status.Ok;
   }
@@ -174,9 +180,11 @@ class Fuzz {
       BigInt(this.random.u32()),
     );
     const known = this.model.pages.get(page);
-    const expected = this.model.change(known, 2);
+    const reservation = this.below(3);
+    const expected = this.model.change(known, 2, reservation);
     const data = new Uint8Array(values.buffer);
-    const result = await this.node.data('write', { address: page + 8 * first, data });
+    const address = page + 8 * first;
+    const result = await this.node.data('write', { reservation, address, data });
     expect(result.status).toBe(expected);
     if (expected !== Status.Ok) return;
     values.forEach((value, i) => {
@@ -214,25 +222,27 @@ class Fuzz {
       1,
     ];
     const pages = Array.from({ length: count }, (_, i) => model.pages.get(base + i * PAGE));
-    const result = await node.data('reserve', { address: base, bytes: count * PAGE });
+    const reservation = 1 + this.below(2);
+    const request = { reservation, address: base, bytes: count * PAGE };
+    const result = await node.data('reserve', request);
     const untouched = pages.filter((page) => page?.isTouched === false).length;
     if (result.status === Status.Ok) {
       expect(result.value).toBe(BigInt(untouched));
-      model.promised += untouched;
+      model.reservations.set(reservation, (model.reservations.get(reservation) ?? 0) + untouched);
     } else if (result.status === Status.NoSpace) {
       expect(model.touched + model.promised + untouched).toBeGreaterThan(FRAMES);
     } else {
       expect(pages.some((page) => page === undefined || (page.rights & 2) === 0)).toBe(true);
     }
     if (this.below(2) === 0) return;
-    await node.data('unreserve');
-    model.promised = 0;
+    await node.data('unreserve', { reservation });
+    model.reservations.delete(reservation);
   }
 
   async restart(): Promise<void> {
     await this.node.kill();
     await this.node.start();
-    this.model.promised = 0;
+    this.model.reservations.clear();
     this.model.dropUnconfirmed();
   }
 }

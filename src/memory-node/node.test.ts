@@ -180,8 +180,10 @@ test('a wish is met where it is free, and else the address is another', async ()
 test('memory that is full refuses, and promises are kept', async () => {
   const node = await start({ frames: 4 });
   const at = await node.alloc(8);
-  const write = async (page: number, slot = 0) =>
-    (await node.data('write', { slot, address: at + page * PAGE, data: bytes(page) })).status;
+  const write = async (page: number, slot = 0) => {
+    const request = { slot, reservation: slot, address: at + page * PAGE, data: bytes(page) };
+    return (await node.data('write', request)).status;
+  };
   const reserve = (slot: number, pages: number) =>
     node.data('reserve', { slot, address: at + 4 * PAGE, bytes: pages * PAGE });
   expect((await reserve(1, 5)).status).toBe(Status.NotAllocated);
@@ -208,6 +210,37 @@ test('memory that is full refuses, and promises are kept', async () => {
     const page0 = await node.data('read', { address, bytes: PAGE });
     expect(page0.bytes.reduce((sum, byte) => sum + byte, 0)).toBe(1);
   }
+});
+
+test('a reservation is used, and ended, by its own operation alone', async () => {
+  const node = await start({ frames: 4 });
+  const at = await node.alloc(8);
+  const write = async (page: number, reservation: number, slot = 0) => {
+    const request = { slot, reservation, address: at + page * PAGE, data: bytes(page) };
+    return (await node.data('write', request)).status;
+  };
+  const reserve = (reservation: number, page: number, pages: number) =>
+    node.data('reserve', { reservation, address: at + page * PAGE, bytes: pages * PAGE });
+  expect((await reserve(0, 0, 1)).status).toBe(Status.Invalid);
+  await reserve(7, 0, 2);
+  await reserve(8, 2, 2);
+  // Not by a small write or an atomic of the same client, nor by that number of another client.
+  expect([await write(5, 0), await write(5, 9), await write(5, 7, 1)]).toEqual([
+    Status.NoSpace,
+    Status.NoSpace,
+    Status.NoSpace,
+  ]);
+  const add = await node.data('fetchAndAdd', { address: at, reservation: 7, operands: [1n] });
+  expect(add.status).toBe(Status.NoSpace);
+  expect([await write(0, 7), await write(1, 7), await write(5, 7)]).toEqual([0, 0, Status.NoSpace]);
+  // While the one goes on, what is left of the other is given back.
+  expect(await write(2, 8)).toBe(Status.Ok);
+  await reserve(7, 3, 1).then(({ status }) => expect(status).toBe(Status.NoSpace));
+  await node.data('unreserve', { reservation: 7 });
+  expect(node.counters()).toMatchObject({ framesPromised: 1, framesUsed: 3 });
+  await node.data('unreserve', { reservation: 8 });
+  expect(node.counters()['framesPromised']).toBe(0);
+  expect(await write(5, 0)).toBe(Status.Ok);
 });
 
 test('a client that is forgotten gives back its promises and windows', async () => {

@@ -74,6 +74,12 @@ export const REGIONS_PER_SPACE_MAX = ADDRESS_END / REGION_BYTES;
 
 export const PAGE_BYTES_MIN = 64 * KiB;
 export const PAGE_BYTES_MAX = GiB;
+/**
+ * Windows and reservations are named in 16 bits each. A reservation has a number from 1 on, which
+ * its client chose: at one node, at most one per operation.
+ */
+export const WINDOWS_END = 2 ** 16;
+export const RESERVATIONS_END = 2 ** 16;
 /** Nonces of allocations are below this: a node keeps each in 24 bits of its page table. */
 export const NONCE_END = 2 ** 24;
 /** A huge page of the processor; Clio's default is 4 MB (section 4.2), LegoOS uses 4 KiB. */

@@ -88,7 +88,7 @@ export const MessageHeader = struct('MessageHeader', 16, {
   status: u16, // Of a reply, one of `Status`; zero in a request.
   length: u32, // Of the whole message, this header included; a multiple of 8.
   sequence: u32, // Requests are numbered one by one, modulo 2^32; a reply repeats the number.
-  extra: u32, // The window in data requests; in replies to Read bytes, to Reserve pages.
+  extra: u32, // In data requests `dataExtra`; in replies to Read bytes, to Reserve pages.
 });
 
 export const MessageFlag = { REPLY: 1 } as const;
@@ -164,7 +164,17 @@ export const CAPABILITIES = 0;
 
 // --------------------------------------------------------------------------------------- data
 
-/** What every data request begins with; `extra` in its header is the window. */
+/**
+ * `extra` of a data request: the window in the low half. In the high half the number of a
+ * reservation of this client: of Reserve the new one, of Write the one that pays a first touch, of
+ * Unreserve the one that ends; 0: none.
+ */
+export const dataExtra = (window: number, reservation: number): number =>
+  window | (reservation << 16);
+export const windowOf = (extra: number): number => extra & 0xffff;
+export const reservationOf = (extra: number): number => extra >>> 16;
+
+/** What every data request begins with. */
 const target = {
   address: u53, // In the window's space.
   bytes: u32, // Within one page, but for Reserve. Of atomics 8.
@@ -193,10 +203,16 @@ export const OldValue = struct('OldValue', 8, {
   old: u64, // The word before; the swap was made if it equals `expected`.
 });
 
-/** Promises frames for untouched pages of a range; the reply's `extra` says for how many. */
+/**
+ * Promises frames for untouched pages of a range; the reply's `extra` says for how many. Under a
+ * number that is in use the promises add up. Invalid without a number.
+ */
 export const ReserveRequest = struct('ReserveRequest', 16, { ...target });
 
-/** Unreserve, Fence and Ping have an empty body, and so have their replies. */
+/**
+ * Unreserve (it gives back what is left of a reservation), Fence and Ping have an empty body, and
+ * so have their replies.
+ */
 export const EmptyRequest = struct('EmptyRequest', 0, {});
 
 // ------------------------------------------------------------------------ calls: memory node

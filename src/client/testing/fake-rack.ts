@@ -98,7 +98,10 @@ export class FakeNode implements Link {
   isClosed = false;
   /** Statuses for the next operations of a kind, in order; then `Ok`. */
   readonly orders = new Map<string, { status: Status; outcome: Outcome }[]>();
-  reserved = 0;
+  /** Those that were not ended. */
+  readonly reservations = new Set<number>();
+  /** The reservation that each write names. */
+  readonly paid: number[] = [];
   #sent: Sent[] = [];
   #isScheduled = false;
 
@@ -186,8 +189,11 @@ export class FakeNode implements Link {
     bytes: number,
     sink: CompletionSink,
     token: number,
+    _deadline: number,
+    reservation = 0,
   ): void {
     this.#operate('write', address, sink, token, () => {
+      this.paid.push(reservation);
       const piece = from.subarray(fromStart, fromStart + bytes);
       this.#touch(address).set(piece, address % CHUNK_BYTES);
       return 0n;
@@ -253,16 +259,18 @@ export class FakeNode implements Link {
     _bytes: number,
     sink: CompletionSink,
     token: number,
+    _deadline: number,
+    reservation = 0,
   ): void {
     this.#operate('reserve', address, sink, token, () => {
-      this.reserved += 1;
+      this.reservations.add(reservation);
       return 0n;
     });
   }
 
-  unreserve(sink: CompletionSink, token: number): void {
+  unreserve(sink: CompletionSink, token: number, _deadline: number, reservation = 0): void {
     this.#operate('unreserve', 0, sink, token, () => {
-      this.reserved = 0;
+      this.reservations.delete(reservation);
       return 0n;
     });
   }

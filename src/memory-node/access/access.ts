@@ -67,18 +67,19 @@ export class Access {
   }
 
   /**
-   * Copies to the page from `input` at `inputAt`, a multiple of 8. `slot` is whose promise pays a
-   * first touch.
+   * Copies to the page from `input` at `inputAt`, a multiple of 8. `reservation` of the client
+   * `slot` pays a first touch; 0: none does.
    */
   write(
     entry: number,
     slot: number,
+    reservation: number,
     offset: number,
     bytes: number,
     input: Bytes,
     inputAt: number,
   ): AccessEnd {
-    const end = this.#frameForWriting(entry, slot);
+    const end = this.#frameForWriting(entry, slot, reservation);
     if (end !== ACCESS_DONE) return end;
     const piece = this.#frames.piece(this.#frame);
     const at = this.#frames.offset(this.#frame) + offset;
@@ -109,7 +110,7 @@ export class Access {
     if (this.#pages.frameOf(entry) === NO_FRAME && (expected !== 0n || desired === 0n)) {
       return this.#found(0n);
     }
-    const end = this.#frameForWriting(entry, slot);
+    const end = this.#frameForWriting(entry, slot, 0);
     if (end !== ACCESS_DONE) return end;
     const at = this.#frames.offset(this.#frame) + offset;
     const { wide } = this.#frames.piece(this.#frame);
@@ -126,7 +127,7 @@ export class Access {
   ): AccessEnd {
     const delta = input.view.getBigUint64(inputAt, true);
     if (this.#pages.frameOf(entry) === NO_FRAME && delta === 0n) return this.#found(0n);
-    const end = this.#frameForWriting(entry, slot);
+    const end = this.#frameForWriting(entry, slot, 0);
     if (end !== ACCESS_DONE) return end;
     const at = this.#frames.offset(this.#frame) + offset;
     return this.#found(Atomics.add(this.#frames.piece(this.#frame).wide, at >>> 3, delta));
@@ -139,13 +140,13 @@ export class Access {
   }
 
   /** Sets `#frame`; a page without one gets a zeroed one by a single store. */
-  #frameForWriting(entry: number, slot: number): AccessEnd {
+  #frameForWriting(entry: number, slot: number, reservation: number): AccessEnd {
     const known = this.#pages.frameOf(entry);
     if (known !== NO_FRAME) {
       this.#frame = known;
       return ACCESS_DONE;
     }
-    const taken = this.#pool.take(slot);
+    const taken = this.#pool.take(slot, reservation);
     if (taken === FRAME_LATER) return ACCESS_LATER;
     if (taken === FRAME_NONE) return ACCESS_NO_SPACE;
     assert(taken < this.#frames.count, 'the ring held a frame that does not exist');

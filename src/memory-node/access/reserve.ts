@@ -19,7 +19,7 @@ export interface ReserveTarget {
 export function reserve(
   pages: PageTable,
   pool: FramePool,
-  slot: number,
+  owner: { readonly slot: number; readonly reservation: number },
   range: { readonly address: number; readonly bytes: number; readonly pageBytes: number },
   target: ReserveTarget,
 ): number {
@@ -31,5 +31,5 @@ export function reserve(
     if (entry < 0) return entry;
     if (pages.words[entry + ENTRY_FRAME] === 0) untouched += 1;
   }
-  return pool.promise(slot, untouched) ? untouched : -Status.NoSpace;
+  return pool.promise(owner.slot, owner.reservation, untouched) ? untouched : -Status.NoSpace;
 }

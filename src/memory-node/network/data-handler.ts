@@ -19,6 +19,8 @@ import {
   FetchAndAddRequest,
   MessageType,
   ReadRequest,
+  reservationOf,
+  windowOf,
   WriteRequest,
 } from '../../wire/messages.js';
 import { ADDRESS_END, REGION_BYTES } from '../../wire/limits.js';
@@ -72,19 +74,20 @@ export class NodeDataHandler implements DataHandler {
     this.#counters = parts.counters;
   }
 
-  execute(session: DataSession, input: Bytes, at: number, type: number, window: number): Progress {
+  execute(session: DataSession, input: Bytes, at: number, type: number, extra: number): Progress {
+    const window = windowOf(extra);
     switch (type) {
       case MessageType.Read:
         return this.#read(session, input, at, window);
       case MessageType.Write:
-        return this.#write(session, input, at, window);
+        return this.#write(session, input, at, window, reservationOf(extra));
       case MessageType.CompareAndSwap:
       case MessageType.FetchAndAdd:
         return this.#atomic(session, input, at, type, window);
       case MessageType.Reserve:
-        return this.#reserve(session, input, at, window);
+        return this.#reserve(session, input, at, window, reservationOf(extra));
       case MessageType.Unreserve:
-        this.#release(session.slot);
+        this.#unreserve(session.slot, reservationOf(extra));
         return this.#plain(session, type);
       case MessageType.Fence:
       case MessageType.Ping:
@@ -119,7 +122,13 @@ export class NodeDataHandler implements DataHandler {
     return DONE;
   }
 
-  #write(session: DataSession, input: Bytes, at: number, window: number): Progress {
+  #write(
+    session: DataSession,
+    input: Bytes,
+    at: number,
+    window: number,
+    reservation: number,
+  ): Progress {
     const { words } = input;
     const first = at >> 2;
     const low = words[first] as number;
@@ -135,7 +144,9 @@ export class NodeDataHandler implements DataHandler {
     );
     if (entry < 0) return this.#refuse(session, MessageType.Write, -entry as Status);
     const offset = this.#translator.offsetInPage(low);
-    const end = this.#access.write(entry, session.slot, offset, bytes, input, at + WRITTEN);
+    const { slot } = session;
+    const from = at + WRITTEN;
+    const end = this.#access.write(entry, slot, reservation, offset, bytes, input, from);
     if (end === ACCESS_LATER) return this.#wait(session);
     if (end === ACCESS_NO_SPACE) return this.#refuse(session, MessageType.Write, Status.NoSpace);
     this.#count(MessageType.Write);
@@ -188,7 +199,13 @@ export class NodeDataHandler implements DataHandler {
   }
 
   /** Once per large write: an object more does not matter here. */
-  #reserve(session: DataSession, input: Bytes, at: number, window: number): Progress {
+  #reserve(
+    session: DataSession,
+    input: Bytes,
+    at: number,
+    window: number,
+    reservation: number,
+  ): Progress {
     const { words } = input;
     const first = at >> 2;
     const address = (words[first + 1] as number) * TWO_TO_32 + ((words[first] as number) >>> 0);
@@ -197,14 +214,14 @@ export class NodeDataHandler implements DataHandler {
     const status = this.#translator.checkWindow(window, session.client, epoch);
     if (status !== Status.Ok) return this.#refuse(session, MessageType.Reserve, status);
     const isWithin = bytes >= 1 && (address % REGION_BYTES) + bytes <= REGION_BYTES;
-    if (!isWithin || address >= ADDRESS_END) {
+    if (!isWithin || address >= ADDRESS_END || reservation === 0) {
       return this.#refuse(session, MessageType.Reserve, Status.Invalid);
     }
     const { pages, pool, pageBytes } = this.#parts;
     const count = reserve(
       pages,
       pool,
-      session.slot,
+      { slot: session.slot, reservation },
       { address, bytes, pageBytes },
       {
         entryOf: (page) =>
@@ -223,6 +240,10 @@ export class NodeDataHandler implements DataHandler {
     this.#count(MessageType.Reserve);
     session.finishValue(Status.Ok, count, 0);
     return DONE;
+  }
+
+  #unreserve(slot: number, reservation: number): void {
+    if (!memoryNodeFaults.reservationNotUndone) this.#parts.pool.release(slot, reservation);
   }
 
   #plain(session: DataSession, type: number): Progress {
@@ -264,12 +285,8 @@ export class NodeDataHandler implements DataHandler {
   }
 
   forgotten(slot: number, client: number): void {
-    this.#release(slot);
+    if (!memoryNodeFaults.reservationNotUndone) this.#parts.pool.releaseAll(slot);
     this.#parts.windows.closeClient(client);
-  }
-
-  #release(slot: number): void {
-    if (!memoryNodeFaults.reservationNotUndone) this.#parts.pool.release(slot);
   }
 }
 

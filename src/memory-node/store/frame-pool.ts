@@ -2,8 +2,8 @@
  * Which frames may be taken, as the main thread counts it.
  *
  * Every frame that no page uses is free, wherever it is just now: in the ring of zeroed frames, or
- * with the slow path. A reservation is a promise of a number of free frames to one session; what
- * is promised is refused to everybody else. So there are three answers to a first touch: a frame,
+ * with the slow path. A reservation is a promise of a number of free frames to one operation of one
+ * client; what is promised is refused to everybody else, its client's other operations included. So there are three answers to a first touch: a frame,
  * "wait" (there is one, but it is not zeroed yet), and "none", with nothing changed.
  */
 
@@ -11,9 +11,9 @@ import { assert } from '../../base/assert.js';
 import type { FrameIndex } from '../../base/brands.js';
 import type { RingConsumer, RingProducer } from '../../runtime/threads.js';
 
-/** There is a frame for this session, but the ring is empty: ask again when the ring is filled. */
+/** There is a frame for this operation, but the ring is empty: ask again when the ring is filled. */
 export const FRAME_LATER = -1;
-/** All frames are used by pages or promised to other sessions. */
+/** All frames are used by pages or promised to others. */
 export const FRAME_NONE = -2;
 
 export interface FramePoolOptions {
@@ -32,14 +32,14 @@ export class FramePool {
   readonly frames: number;
   /** Frames that pages use. */
   mapped: number;
-  /** Frames that are promised, the sum over all sessions. */
+  /** Frames that are promised, the sum over all reservations. */
   promised = 0;
   /** For the counters. */
   firstTouches = 0;
   waits = 0;
   refusals = 0;
-  /** By the slot of a client; grows with the highest slot that ever reserved. */
-  #promisedTo = new Int32Array(64);
+  /** By the slot of a client, then by the number that it gave to its reservation. */
+  readonly #promisedTo = new Map<number, Map<number, number>>();
   readonly #zeroed: RingConsumer;
   readonly #retired: RingProducer;
   readonly #refillBelow: number;
@@ -60,9 +60,9 @@ export class FramePool {
     return this.frames - this.mapped;
   }
 
-  /** A zeroed frame for the session `slot`, from its promise if it has one. */
-  take(slot: number): FrameIndex | typeof FRAME_LATER | typeof FRAME_NONE {
-    const isPromised = (this.#promisedTo[slot] ?? 0) > 0;
+  /** A zeroed frame for the client `slot`, from its reservation if something of it is left. */
+  take(slot: number, reservation: number): FrameIndex | typeof FRAME_LATER | typeof FRAME_NONE {
+    const isPromised = reservation !== 0 && this.#left(slot, reservation) > 0;
     if (!isPromised && this.free <= this.promised) {
       this.refusals += 1;
       return FRAME_NONE;
@@ -71,7 +71,7 @@ export class FramePool {
       this.waits += 1;
       return FRAME_LATER;
     }
-    if (isPromised) this.#changePromise(slot, -1);
+    if (isPromised) this.#change(slot, reservation, -1);
     this.mapped += 1;
     this.firstTouches += 1;
     assert(this.promised <= this.free, 'more frames are promised than are free');
@@ -80,32 +80,39 @@ export class FramePool {
     return this.#record[0] as FrameIndex;
   }
 
-  /** Promises `count` frames more to the session; false, with nothing changed, if it cannot. */
-  promise(slot: number, count: number): boolean {
+  /** Promises `count` frames more to the reservation; false, with nothing changed, if it cannot. */
+  promise(slot: number, reservation: number, count: number): boolean {
     if (this.free - this.promised < count) {
       this.refusals += 1;
       return false;
     }
-    this.#makeRoom(slot);
-    this.#changePromise(slot, count);
+    if (count > 0) this.#change(slot, reservation, count);
     return true;
   }
 
-  /** Takes back what is left of the session's promises. */
-  release(slot: number): void {
-    const left = this.#promisedTo[slot] ?? 0;
-    if (left > 0) this.#changePromise(slot, -left);
+  /** Takes back what is left of the reservation. */
+  release(slot: number, reservation: number): void {
+    const left = this.#left(slot, reservation);
+    if (left > 0) this.#change(slot, reservation, -left);
   }
 
-  #makeRoom(slot: number): void {
-    if (slot < this.#promisedTo.length) return;
-    const larger = new Int32Array(2 * slot);
-    larger.set(this.#promisedTo);
-    this.#promisedTo = larger;
+  /** Takes back what is left of all reservations of the client. */
+  releaseAll(slot: number): void {
+    for (const left of this.#promisedTo.get(slot)?.values() ?? []) this.promised -= left;
+    this.#promisedTo.delete(slot);
   }
 
-  #changePromise(slot: number, change: number): void {
-    this.#promisedTo[slot] = (this.#promisedTo[slot] as number) + change;
+  #left(slot: number, reservation: number): number {
+    return this.#promisedTo.get(slot)?.get(reservation) ?? 0;
+  }
+
+  #change(slot: number, reservation: number, change: number): void {
+    const ofClient = this.#promisedTo.get(slot) ?? new Map<number, number>();
+    const left = (ofClient.get(reservation) ?? 0) + change;
+    if (left > 0) ofClient.set(reservation, left);
+    else ofClient.delete(reservation);
+    if (ofClient.size > 0) this.#promisedTo.set(slot, ofClient);
+    else this.#promisedTo.delete(slot);
     this.promised += change;
   }
 

@@ -14,7 +14,13 @@ import type { Child } from '../../runtime/processes.js';
 import type { RoleMain, RunningRole, Runtime } from '../../runtime/runtime.js';
 import type { ThreadMain } from '../../runtime/thread-main.js';
 import { REGION_BYTES } from '../../wire/limits.js';
-import { type CallType, MessageType, type Reply, type Request } from '../../wire/messages.js';
+import {
+  type CallType,
+  dataExtra,
+  MessageType,
+  type Reply,
+  type Request,
+} from '../../wire/messages.js';
 import type { CallServer } from '../network/calls.js';
 import { MemoryNode, type NodeOptions } from '../node.js';
 import { SLOW_PATH_THREAD } from '../slow/records.js';
@@ -127,6 +133,8 @@ export interface DataRequest {
   readonly data?: Uint8Array;
   readonly operands?: readonly bigint[];
   readonly window?: number;
+  /** Number of a reservation; 1 for `reserve` and `unreserve`, 0 for others when missing. */
+  readonly reservation?: number;
   readonly epoch?: number;
 }
 
@@ -292,10 +300,12 @@ export class Harness {
     const session = this.#session(request.slot ?? 0);
     const open = await this.windowOf(session.slot);
     const { window = open.window, epoch = open.epoch } = request;
+    const names = verb === 'reserve' || verb === 'unreserve';
+    const extra = dataExtra(window, request.reservation ?? (names ? 1 : 0));
     const input = messageOf({ ...request, epoch });
     session.result = undefined;
     for (;;) {
-      const progress = this.node.dataHandler.execute(session, input, 8, TYPES[verb], window);
+      const progress = this.node.dataHandler.execute(session, input, 8, TYPES[verb], extra);
       if (progress === DONE) break;
       session.isWaiting = true;
       await this.until(() => !session.isWaiting);

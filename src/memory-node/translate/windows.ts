@@ -8,9 +8,10 @@
  */
 
 import { assert } from '../../base/assert.js';
+import { WINDOWS_END } from '../../wire/limits.js';
 
 /** All windows of a node; each costs 32 bytes. */
-const WINDOWS_MAX = 65536;
+const WINDOWS_MAX = WINDOWS_END;
 /** So that one client cannot take them all. */
 const WINDOWS_PER_CLIENT_MAX = 4096;
 
