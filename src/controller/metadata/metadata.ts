@@ -258,8 +258,10 @@ function groupOf<Key, Inner>(
 
 const EMPTY: ReadonlyMap<never, RegionRow> = new Map<never, RegionRow>();
 
-/** What a caller waits for whose change can no longer be told anything about: the end. */
-/** A new one each time: whoever waits for a shared one is remembered for ever. */
+/**
+ * What a caller waits for whose change can no longer be told anything about: the end. A new one
+ * each time, because a shared one remembers for ever who waits for it.
+ */
 function never(): Promise<never> {
   return new Promise<never>(() => undefined);
 }
