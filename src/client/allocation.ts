@@ -133,7 +133,10 @@ export class Allocation {
     const answer = await control.grant(space, wanted, deadline);
     if (answer.status !== Status.Ok) {
       if (answer.status === Status.NoSpace) return answer.status;
-      throw control.failure('grant of memory', answer.status, answer.reason);
+      // A region that was granted unheard is empty, and is found by the next look at the map.
+      const isUnheard = answer.status === Status.OutcomeUnknown;
+      const status = isUnheard ? Status.Unavailable : answer.status;
+      throw control.failure('grant of memory', status, answer.reason);
     }
     const parts: Part[] = [];
     for (const facts of answer.regions) {

@@ -338,7 +338,7 @@ test('a continuation stays with its first piece, also over a death of the node',
   expect(node.counters()).toMatchObject({ pagesCommitted: 5, provisionalExpired: 0 });
 });
 
-test('a continuation that was left at a death goes with a first piece that did not outlive it', async () => {
+test('a continuation goes with a first piece that did not outlive the node', async () => {
   const { node, head, tail } = await startWithPieces();
   await node.kill();
   await node.start();
@@ -433,7 +433,7 @@ test('a space that is removed leaves nothing, also not of an allocation under wa
   expect((await node.call(MessageType.RemoveSpace, { space: SPACE })).status).toBe(Status.Ok);
 });
 
-test('an allocation under way outlives a higher epoch, and not a removal, whatever follows', async () => {
+test('an allocation under way outlives a higher epoch, and not a removal', async () => {
   const node = await start();
   const request = { space: SPACE, region: 1, bytes: 4 * PAGE, wish: 0, flags: 0, nonce: 1 };
   const grant = {

@@ -3,15 +3,16 @@
  *
  * Every frame that no page uses is free, wherever it is just now: in the ring of zeroed frames, or
  * with the slow path. A reservation is a promise of a number of free frames to one operation of one
- * client; what is promised is refused to everybody else, its client's other operations included. So there are three answers to a first touch: a frame,
- * "wait" (there is one, but it is not zeroed yet), and "none", with nothing changed.
+ * client; what is promised is refused to everybody else, its client's other operations included.
+ * So there are three answers to a first touch: a frame, "wait" (there is one, but it is not zeroed
+ * yet), and "none", with nothing changed.
  */
 
 import { assert } from '../../base/assert.js';
 import type { FrameIndex } from '../../base/brands.js';
 import type { RingConsumer, RingProducer } from '../../runtime/threads.js';
 
-/** There is a frame for this operation, but the ring is empty: ask again when the ring is filled. */
+/** There is a frame for it, but the ring is empty: ask again when the ring is filled. */
 export const FRAME_LATER = -1;
 /** All frames are used by pages or promised to others. */
 export const FRAME_NONE = -2;
