@@ -74,11 +74,9 @@ export const REGIONS_PER_SPACE_MAX = ADDRESS_END / REGION_BYTES;
 
 export const PAGE_BYTES_MIN = 64 * KiB;
 export const PAGE_BYTES_MAX = GiB;
-/**
- * Windows and reservations are named in 16 bits each. A reservation has a number from 1 on, which
- * its client chose: at one node, at most one per operation.
- */
+/** Windows and reservations are named in 16 bits each. */
 export const WINDOWS_END = 2 ** 16;
+/** The number of a reservation is from 1 on; its client chose it: one per operation and node. */
 export const RESERVATIONS_END = 2 ** 16;
 /** Nonces of allocations are below this: a node keeps each in 24 bits of its page table. */
 export const NONCE_END = 2 ** 24;
