@@ -1,7 +1,7 @@
 /**
- * Copies a few bytes between a stream's buffer, word by word, and an array of the caller's. A native
- * copy of a part of an array makes a view of it, which is 100 bytes of garbage for every read and
- * write; up to `SHORT_COPY_BYTES_MAX` this takes as long, and nothing is left over.
+ * Copies a few bytes between a stream's buffer, word by word, and an array of the caller's. A
+ * native copy of a part of an array makes a view of it, which is 100 bytes of garbage for every
+ * read and write; up to `SHORT_COPY_BYTES_MAX` this takes as long, and nothing is left over.
  *
  * Only where nobody else looks: bytes go to and come from the caller's array one at a time.
  */
