@@ -1,5 +1,9 @@
-/** Many operations in flight: one round trip for a thousand reads, and what failed in one place. */
-import { connect, type MemrackError } from 'memrack';
+/**
+ * Many operations in flight: one round trip for a thousand reads, and what failed in one place.
+ *
+ *   npm run build && node examples/many.ts   (Node 22.18 or later; or copy it as .mjs)
+ */
+import { connect } from 'memrack';
 
 const RECORDS = 1000;
 const RECORD_BYTES = 256;
@@ -24,8 +28,12 @@ console.log(`${right} of ${RECORDS} records came back`);
 
 // A call that nobody awaits ends nothing; the next release says what failed.
 void space.write(at + 2 ** 40, new Uint8Array(8));
-const failure = await space.release().catch((error: MemrackError) => error);
-if (failure !== undefined) console.log(`${failure.code}: ${failure.message}`);
+try {
+  await space.release();
+} catch (error) {
+  if (!(error instanceof Error && 'code' in error)) throw error;
+  console.log(`${String(error.code)}: ${error.message}`);
+}
 
 await space.free(at);
 await rack.close();

@@ -148,6 +148,7 @@ export async function getFile(
   path: string,
   options: GetOptions = {},
 ): Promise<FileFacts> {
+  await checkTarget(path);
   const facts = await rack.files.get(key);
   try {
     return await copyOut(rack, facts, path, options);
@@ -158,6 +159,20 @@ export async function getFile(
     if (isSame && now.length === facts.length && now.sha256 === facts.sha256) throw error;
     return await copyOut(rack, now, path, options);
   }
+}
+
+/** What is there is replaced by a rename, which nobody means for a folder or a device. */
+async function checkTarget(path: string): Promise<void> {
+  const facts = await stat(path).catch(() => undefined);
+  if (facts?.isFile() === false) {
+    const remedy = 'name a file that may be written';
+    throw new MemrackError('Invalid', `${path} is not a regular file`, { remedy });
+  }
+  const folder = dirname(path);
+  const around = await stat(folder).catch(() => undefined);
+  if (around?.isDirectory() === true) return;
+  const remedy = 'make it first, or name another';
+  throw new MemrackError('Invalid', `there is no folder ${folder}`, { remedy });
 }
 
 function mayBeReplaced(error: unknown): boolean {

@@ -7,7 +7,7 @@ export const EXIT_FAILED = 1;
 export const EXIT_BAD_CONFIGURATION = 2;
 
 const REMEDIES: Readonly<Partial<Record<NetworkError['kind'], string>>> = {
-  'in-use': 'end the program that has it (`ss -ltnp` shows it), or choose another with --port',
+  'in-use': '`ss -ltnp` shows it; another port is chosen with --port',
   denied: 'choose a port from 1024 on, or run it with the right to use lower ones',
   invalid: 'choose an address that this machine has with --listen',
 };

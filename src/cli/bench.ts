@@ -55,7 +55,7 @@ async function bench(name: string | undefined, flags: SharedFlags): Promise<void
   const names = name === undefined ? Object.keys(SHAPES) : [name];
   if (name !== undefined && SHAPES[name] === undefined) {
     const known = Object.keys(SHAPES).join(', ');
-    throw new ConfigError('command line', [`bench: there is no ${name}; there are ${known}`]);
+    throw new ConfigError('command line', [`there is no bench ${name}; there are ${known}`]);
   }
   await withConnection(flags, async (rack) => {
     const space = await rack.space(SPACE, { create: true });

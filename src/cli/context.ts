@@ -2,10 +2,20 @@
 
 import type { Command } from 'commander';
 import { ConfigError } from '../base/config-error.js';
-import { parseBytes } from '../base/units.js';
+import { formatBytes, parseBytes } from '../base/units.js';
+import {
+  PLACEMENT_POLICY_DEFAULT,
+  PLACEMENT_POLICY_NAMES,
+} from '../policies/placement/placement-policies.js';
 import { connect, type Rack } from '../apps/library.js';
 import { type Column, table } from '../apps/terminal.js';
 import { type Configuration, readConfiguration } from './configuration.js';
+
+/** Of `--placement`. */
+export const PLACEMENT_HELP =
+  `how a memory node is chosen for new memory: ${PLACEMENT_POLICY_NAMES.join(', ')} ` +
+  `(default ${PLACEMENT_POLICY_DEFAULT})`;
+const PAGES_MIN = 2;
 
 export interface SharedFlags {
   readonly rack?: string;
@@ -43,6 +53,20 @@ export function sizeFlag(name: string, text: string): number {
   const bytes = parseBytes(text);
   if (bytes !== undefined && bytes > 0) return bytes;
   const problem = `--${name}: ${JSON.stringify(text)} is not a size such as 64KiB or 1GiB`;
+  throw new ConfigError('command line', [problem]);
+}
+
+/** What a memory node lends, and in which pages: a node needs two of them. */
+export function memoryFlags(
+  flags: { readonly memory?: string; readonly pageBytes?: string },
+  configuration: Configuration,
+): { readonly memoryBytes: number; readonly pageBytes: number } {
+  const memory = flags.memory ?? configuration.memory;
+  const memoryBytes = sizeFlag('memory', memory);
+  const pageBytes = sizeFlag('page-bytes', flags.pageBytes ?? configuration.pageBytes);
+  if (memoryBytes >= PAGES_MIN * pageBytes) return { memoryBytes, pageBytes };
+  const least = `${PAGES_MIN} pages of ${formatBytes(pageBytes)}`;
+  const problem = `--memory: ${memory} is less than ${least}, which a memory node needs`;
   throw new ConfigError('command line', [problem]);
 }
 

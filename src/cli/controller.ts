@@ -3,7 +3,14 @@
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { prepareDataFolder } from '../apps/data-folder.js';
-import { configurationOf, countFlag, say, type SharedFlags, withConfig } from './context.js';
+import {
+  configurationOf,
+  countFlag,
+  PLACEMENT_HELP,
+  say,
+  type SharedFlags,
+  withConfig,
+} from './context.js';
 import { warnIfPublic } from './listen.js';
 import { runInForeground } from './run-role.js';
 
@@ -20,7 +27,7 @@ export function addController(program: Command): void {
     .option('--listen <address>', 'address to listen on (default 127.0.0.1)')
     .option('--port <port>', 'port (default 7070; 0: any free one)')
     .option('--data <folder>', 'keep metadata here; without it metadata ends with the process')
-    .option('--placement <policy>', 'how a memory node is chosen for new memory')
+    .option('--placement <policy>', PLACEMENT_HELP)
     .addHelpText('after', '\nExample:\n  memrack controller --listen 10.0.0.1 --data metadata')
     .action(async (flags: ControllerFlags) => {
       const configuration = configurationOf(flags);

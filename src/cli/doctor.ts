@@ -123,7 +123,8 @@ function lockedMemory(): Finding {
   const limit = limitOf('Max locked memory');
   const isEnough = limit === 'unlimited' || Number(limit) >= GiB;
   const remedy = 'for later, when swap lies in the rack: raise it with ulimit -l unlimited';
-  return { check: 'locked memory', state: isEnough ? 'good' : 'later', found: limit, remedy };
+  const found = /^\d+$/.test(limit) ? formatBytes(Number(limit)) : limit;
+  return { check: 'locked memory', state: isEnough ? 'good' : 'later', found, remedy };
 }
 
 function portFree(port: number, taken: 'bad' | 'later'): Promise<Finding> {

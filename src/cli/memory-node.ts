@@ -9,7 +9,7 @@ import {
   countFlag,
   say,
   type SharedFlags,
-  sizeFlag,
+  memoryFlags,
   withConfig,
 } from './context.js';
 import { Exit, EXIT } from './exit.js';
@@ -53,7 +53,7 @@ async function memoryNode(flags: MemoryNodeFlags): Promise<void> {
     throw new ConfigError('command line', ['--join: name the controller as HOST:PORT']);
   }
   const listen = flags.listen ?? configuration.listen;
-  const memoryBytes = sizeFlag('memory', flags.memory ?? configuration.memory);
+  const { memoryBytes, pageBytes } = memoryFlags(flags, configuration);
   const port = countFlag('port', flags.port ?? '0', 0, 65_535);
   const id = flags.id ?? configuration.id ?? `${machineName()}-${process.pid}`;
   warnIfPublic(listen);
@@ -64,7 +64,7 @@ async function memoryNode(flags: MemoryNodeFlags): Promise<void> {
     machine: hostname(),
     replace: flags.replace ?? false,
     memoryBytes,
-    pageBytes: sizeFlag('page-bytes', flags.pageBytes ?? configuration.pageBytes),
+    pageBytes,
   };
   await runInForeground('supervisor', config, (address) => {
     say(`memory node ${id} lends ${formatBytes(memoryBytes)} at ${address}`);

@@ -3,7 +3,7 @@
 import { statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { getFile, putFile } from '../apps/file-transfer.js';
-import type { FileFacts } from '../apps/library.js';
+import { type FileFacts, MemrackError } from '../apps/library.js';
 import { formatDuration, Progress } from '../apps/terminal.js';
 import { formatBytes } from '../base/units.js';
 import { say, type SharedFlags, withConnection, withOutput, withRack } from './context.js';
@@ -25,7 +25,7 @@ export function addPutAndGet(program: Command): void {
 
 async function put(key: string, path: string, flags: SharedFlags): Promise<void> {
   await withConnection(flags, async (rack) => {
-    const progress = new Progress(process.stderr, `put ${key}`, statSync(path).size);
+    const progress = new Progress(process.stderr, `put ${key}`, sizeOf(path));
     const began = performance.now();
     try {
       const facts = await putFile(rack, key, path, { moved: (bytes) => progress.add(bytes) });
@@ -35,6 +35,12 @@ async function put(key: string, path: string, flags: SharedFlags): Promise<void>
       progress.end();
     }
   });
+}
+
+function sizeOf(path: string): number {
+  const facts = statSync(path, { throwIfNoEntry: false });
+  if (facts !== undefined) return facts.size;
+  throw new MemrackError('Invalid', `there is no file ${path}`, { remedy: 'name a file' });
 }
 
 async function get(key: string, path: string, flags: SharedFlags): Promise<void> {

@@ -21,6 +21,7 @@ interface CreateFlags extends SharedFlags {
 
 export function addSpace(program: Command): void {
   const space = program.command('space').description('address spaces: create, list, remove');
+  space.addHelpText('after', '\nExample:\n  memrack space create photos');
   withOutput(withRack(space.command('create')))
     .description('make an address space')
     .argument('<name>')

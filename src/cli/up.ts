@@ -10,7 +10,8 @@ import {
   countFlag,
   say,
   type SharedFlags,
-  sizeFlag,
+  memoryFlags,
+  PLACEMENT_HELP,
   withConfig,
 } from './context.js';
 import { complain, Exit } from './exit.js';
@@ -39,7 +40,7 @@ export function addUp(program: Command): void {
     .option('--data <folder>', 'keep metadata here; memory itself is lost when the rack ends')
     .option('--port <port>', 'of the controller and the HTTP API (default 7070; 0: any free one)')
     .option('--listen <address>', 'address to listen on (default 127.0.0.1)')
-    .option('--placement <policy>', 'how a memory node is chosen for new memory')
+    .option('--placement <policy>', PLACEMENT_HELP)
     .option('--nbd-port <port>', 'comes with block devices, not in this version')
     .option('--redis-port <port>', 'comes with the Redis door, not in this version')
     .addHelpText('after', '\nExample:\n  memrack up --nodes 2 --memory 512MiB')
@@ -55,8 +56,7 @@ async function up(flags: UpFlags): Promise<void> {
     listen,
     port: countFlag('port', flags.port ?? String(configuration.port), 0, 65_535),
     nodes: countFlag('nodes', flags.nodes ?? String(configuration.nodes), 1, 64),
-    memoryBytes: sizeFlag('memory', flags.memory ?? configuration.memory),
-    pageBytes: sizeFlag('page-bytes', flags.pageBytes ?? configuration.pageBytes),
+    ...memoryFlags(flags, configuration),
     data: data === undefined ? undefined : prepareDataFolder(data),
     placement: flags.placement ?? configuration.placement,
   };

@@ -56,7 +56,7 @@ export class FileDirectory {
     }
     const replaced: FilePlaceFacts[] = [];
     for (const batch of batches(files)) {
-      const what = `entering ${batch.length} files`;
+      const what = batch.length === 1 ? 'entering a file' : `entering ${batch.length} files`;
       const request = { files: batch };
       const deadline = this.#deadline();
       const reply = await this.#control.demand(what, MessageType.PutFiles, request, deadline);

@@ -207,7 +207,7 @@ function isHeldBy(member: Member, row: RegionRow): boolean {
 }
 
 function refuseUnknown(name: string): Refusal {
-  return refuse(Status.NotFound, `there is no space ${quote(name)}: create it, or check the name`);
+  return refuse(Status.NotFound, `there is no space ${quote(name)}`);
 }
 
 function refuseNew(request: OpenSpace, metadata: Metadata): Refusal | undefined {

@@ -111,8 +111,24 @@ describe('files', () => {
     const missing = await cli('get', 'nothing', join(folder, 'out'));
     expect(missing.code).toBe(3);
     expect(missing.stderr).toContain('NotFound');
-    expect((await cli('put', 'key', join(folder, 'nothing'))).code).toBe(1);
+    const noSource = await cli('put', 'key', join(folder, 'nothing'));
+    expect([noSource.code, noSource.stderr]).toEqual([2, expect.stringContaining('no file')]);
     expect((await cli('put', 'key', folder)).code).toBe(2);
+  });
+
+  test('are not written where there is no place for one', async () => {
+    const from = join(folder, 'from');
+    writeFileSync(from, 'x');
+    expect((await cli('put', 'placed', from)).code).toBe(0);
+    for (const [to, why] of [
+      [folder, 'not a regular file'],
+      ['/dev/null', 'not a regular file'],
+      [join(folder, 'no', 'such', 'folder'), 'no folder'],
+    ] as const) {
+      const got = await cli('get', 'placed', to);
+      expect([to, got.code, got.stderr]).toEqual([to, 2, expect.stringContaining(why)]);
+      expect(got.stderr).not.toContain('.memrack-');
+    }
   });
 });
 
@@ -124,6 +140,10 @@ describe('wrong use', () => {
     expect(wrong.code).toBe(2);
     expect(wrong.stderr).toContain('did you mean memory?');
     expect(wrong.stderr).toContain('nodes: -1');
+    const small = await runCli(['up', '--memory', '1MiB', '--port', '0']);
+    expect(small.code).toBe(2);
+    expect(small.stderr.match(/--memory/g)).toHaveLength(1);
+    expect(small.stderr).toContain('2 pages of 2 MiB');
     for (const args of [
       ['nonsense'],
       ['up', '--nodes', 'many'],
@@ -198,7 +218,7 @@ describe('wrong use', () => {
     expect(code).toBe(0);
     const names = [...stdout.matchAll(/^ {2}([a-z-]+) /gm)].map((match) => match[1] ?? '');
     expect(names).toContain('up');
-    const later = ['top', 'node', 'device', 'run', 'store', 'help', 'space'];
+    const later = ['top', 'node', 'device', 'run', 'store', 'help'];
     for (const name of names.filter((each) => !later.includes(each))) {
       const help = await runCli([name, '--help']);
       expect(help.code).toBe(0);

@@ -10,7 +10,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import ts from 'typescript';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ROOT, runCli, runNode } from '../support/cli.js';
 import { startRack, type TestRack } from '../support/rack.js';
@@ -52,9 +51,8 @@ test.each(readdirSync(join(ROOT, 'examples')).filter((name) => name.endsWith('.t
   'examples/%s',
   async (name) => {
     const source = readFileSync(join(ROOT, 'examples', name), 'utf8');
-    const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
-    const { outputText } = ts.transpileModule(source, { compilerOptions: options });
-    const stdout = await run(name.replace('.ts', '.mjs'), outputText);
+    // Without a type in it, so that a version of Node that knows none can run a copy.
+    const stdout = await run(name.replace('.ts', '.mjs'), source);
     expect(stdout).toMatch(/10000 steps by all|1000 of 1000 records came back\nNotAllocated: /);
   },
 );
