@@ -135,7 +135,12 @@ export class Placement {
     if (near !== '') return { region: 0, near, isHopeless: false };
     // It may have room again: somebody else may have freed something.
     const region = best.region === 0 ? full : best.region;
-    return { region, near: '', isHopeless: region === 0 && this.#members.length > 0 };
+    return { region, near: '', isHopeless: region === 0 && this.#isEverybodyThere() };
+  }
+
+  /** A controller that has just started knows of nodes, and not yet what they have. */
+  #isEverybodyThere(): boolean {
+    return this.#members.length > 0 && this.#members.every(({ state }) => state === 'serving');
   }
 
   /** The next choice is made by what the controller knows then. */
