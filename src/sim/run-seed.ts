@@ -220,7 +220,9 @@ class SeedRun {
       while (next < count && clients.progress >= (places[next] ?? 1)) {
         next += 1;
         const name = blows.choose(this.#workload.blows);
-        world.after(prng.fraction() * 0.5, () => blows.strike(name));
+        world.after(prng.fraction() * 0.5, () => {
+          if (world.faults.enabled) blows.strike(name);
+        });
       }
     };
   }
