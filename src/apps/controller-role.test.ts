@@ -38,15 +38,15 @@ async function start(data: string | undefined, listen = 'tcp://127.0.0.1:0'): Pr
   return controller;
 }
 
-function ask(address: string): { endpoint: Endpoint; controller: Peer } {
-  const endpoint = createEndpoint(createRuntime({ logLevel: 'error' }));
+function ask(address: string, memoryId = 0): { endpoint: Endpoint; controller: Peer } {
+  const endpoint = createEndpoint(createRuntime({ logLevel: 'error' }), { memoryId });
   ends.push(() => endpoint.close());
   return { endpoint, controller: endpoint.peer(address) };
 }
 
 /** A node that takes every region, as far as the controller can tell. */
 async function joinNode(address: string, memoryId: number): Promise<void> {
-  const { endpoint, controller } = ask(address);
+  const { endpoint, controller } = ask(address, memoryId);
   endpoint.serve(M.GrantRegion, () => ({ status: Status.Ok }));
   endpoint.serve(M.RemoveSpace, () => ({ status: Status.Ok }));
   const listener = await endpoint.listen('tcp://127.0.0.1:0');
