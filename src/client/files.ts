@@ -9,14 +9,7 @@ import { FILES_PER_MESSAGE_MAX } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { badKey } from './arguments.js';
 import type { Control } from './control.js';
-import { type Free, Garbage } from './garbage.js';
-
-export interface FilePlaceFacts {
-  readonly space: number;
-  readonly address: number;
-  /** Bytes of the contents. */
-  readonly length: number;
-}
+import { type FilePlaceFacts, type Free, Garbage } from './garbage.js';
 
 export interface FileFacts extends FilePlaceFacts {
   readonly key: string;

@@ -6,8 +6,7 @@ import { REGION_BYTES } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { Control } from './control.js';
 import { MemrackError, type ErrorCode } from './error.js';
-import type { FilePlaceFacts } from './files.js';
-import { Garbage } from './garbage.js';
+import { type FilePlaceFacts, Garbage } from './garbage.js';
 import { FakeWorld } from './testing/fake-rack.js';
 
 const place = (address: number): FilePlaceFacts => ({ space: 3, address, length: 5 });

@@ -12,7 +12,13 @@ import { FILES_PER_MESSAGE_MAX, REGION_BYTES } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import type { Control } from './control.js';
 import { MemrackError } from './error.js';
-import type { FilePlaceFacts } from './files.js';
+
+export interface FilePlaceFacts {
+  readonly space: number;
+  readonly address: number;
+  /** Bytes of the contents. */
+  readonly length: number;
+}
 
 /** Frees what was allocated at a place. */
 export type Free = (place: FilePlaceFacts) => Promise<void>;

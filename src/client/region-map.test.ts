@@ -29,7 +29,7 @@ function openMap() {
   return { map, asked, answer };
 }
 
-test('a region that was granted after the map was asked for is not said to be nobody’s', async () => {
+test('a region that is granted while the map is asked for is not said to be missing', async () => {
   const { map, asked, answer } = openMap();
   const early = map.refresh(9000);
   // Meanwhile it is granted, somebody else writes to it and tells us its address.
