@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { pinned } from './harness.js';
+import { cpuMicroseconds, pinned } from './harness.js';
 import { freePort } from './peers/redis.js';
 
 export interface BenchRack {
@@ -60,6 +60,22 @@ export async function startRack(options: {
       await ended;
     },
   };
+}
+
+/** Wall time of `work`, and the processor time that it took here and in the node, per operation. */
+export async function measured(
+  rack: BenchRack,
+  operations: number,
+  work: () => Promise<void>,
+): Promise<{ wallMs: number; cpuPerOperation: number }> {
+  const cpu = process.cpuUsage();
+  const node = cpuMicroseconds(rack.nodePid);
+  const start = performance.now();
+  await work();
+  const wallMs = performance.now() - start;
+  const { user, system } = process.cpuUsage(cpu);
+  const all = user + system + cpuMicroseconds(rack.nodePid) - node;
+  return { wallMs, cpuPerOperation: all / operations };
 }
 
 interface ListedNode {

@@ -2,7 +2,13 @@
 
 import { readFileSync } from 'node:fs';
 import { connect } from '../../src/apps/library.js';
-import { type Comparison, cpuMicroseconds, type Result, residentBytes, type Row } from '../harness.js';
+import {
+  type Comparison,
+  cpuMicroseconds,
+  type Result,
+  residentBytes,
+  type Row,
+} from '../harness.js';
 import { spread } from '../harness.js';
 import { startRack } from '../rack.js';
 

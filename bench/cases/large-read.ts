@@ -1,9 +1,9 @@
 /** Reads of 1 MiB, a few in flight: how much of a plain TCP stream is left. */
 
 import { connect } from '../../src/apps/library.js';
-import { alternate, compare, cpuMicroseconds, has, type Result, rowOf, type Side } from '../harness.js';
+import { alternate, compare, has, type Result, rowOf, type Side } from '../harness.js';
 import { iperf } from '../peers/iperf.js';
-import { startRack } from '../rack.js';
+import { measured, startRack } from '../rack.js';
 
 const MIB = 2 ** 20;
 const READS = 3_000;
@@ -19,18 +19,14 @@ export async function largeRead(rounds: number): Promise<Result> {
   const ours: Side = {
     name: 'memrack read, 1 MiB',
     turn: async () => {
-      const cpu = process.cpuUsage();
-      const node = cpuMicroseconds(rack.nodePid);
-      const start = performance.now();
       const one = async (lane: number): Promise<void> => {
         const target = new Uint8Array(MIB);
         for (let i = lane; i < READS; i += LANES) await space.read(at + (i % 64) * MIB, target);
       };
-      await Promise.all(Array.from({ length: LANES }, (_, lane) => one(lane)));
-      const wall = performance.now() - start;
-      const used = process.cpuUsage(cpu);
-      const all = used.user + used.system + cpuMicroseconds(rack.nodePid) - node;
-      return { value: (READS * MIB) / (wall / 1000), cpuPerOperation: all / READS };
+      const { wallMs, cpuPerOperation } = await measured(rack, READS, async () => {
+        await Promise.all(Array.from({ length: LANES }, (_, lane) => one(lane)));
+      });
+      return { value: (READS * MIB) / (wallMs / 1000), cpuPerOperation };
     },
   };
   try {

@@ -1,10 +1,10 @@
 /** 64-byte reads, one at a time, over tcp: the latency that a program feels. */
 
 import { connect } from '../../src/apps/library.js';
-import { alternate, compare, cpuMicroseconds, has, type Result, rowOf, type Side } from '../harness.js';
+import { alternate, compare, has, type Result, rowOf, type Side } from '../harness.js';
 import { pingPong } from '../peers/ping-pong.js';
 import { startRedis } from '../peers/redis.js';
-import { startRack } from '../rack.js';
+import { measured, startRack } from '../rack.js';
 
 const READS = 60_000;
 
@@ -19,21 +19,17 @@ export async function loneRead(rounds: number): Promise<Result> {
   const ours: Side = {
     name: 'memrack read, 64 B',
     turn: async () => {
-      const cpu = process.cpuUsage();
-      const node = cpuMicroseconds(rack.nodePid);
-      const start = performance.now();
-      for (let i = 0; i < READS; i += 1) {
-        const before = performance.now();
-        await space.read(at, target);
-        latencies[i] = performance.now() - before;
-      }
-      const wall = performance.now() - start;
-      const used = process.cpuUsage(cpu);
-      const all = used.user + used.system + cpuMicroseconds(rack.nodePid) - node;
+      const { wallMs, cpuPerOperation } = await measured(rack, READS, async () => {
+        for (let i = 0; i < READS; i += 1) {
+          const before = performance.now();
+          await space.read(at, target);
+          latencies[i] = performance.now() - before;
+        }
+      });
       latencies.sort();
       return {
-        value: (wall * 1000) / READS,
-        cpuPerOperation: all / READS,
+        value: (wallMs * 1000) / READS,
+        cpuPerOperation,
         extra: {
           p50: (latencies[READS >> 1] ?? 0) * 1000,
           p99: (latencies[Math.floor(READS * 0.99)] ?? 0) * 1000,

@@ -1,14 +1,45 @@
-/** 64-byte reads, many in flight on one connection, checksums on: throughput of small operations. */
+/** 64-byte reads, many in flight on one connection, checksums on: the rate of small operations. */
 
-import { connect } from '../../src/apps/library.js';
-import { alternate, compare, cpuMicroseconds, has, type Result, rowOf, type Side } from '../harness.js';
+import { connect, type Space } from '../../src/apps/library.js';
+import { alternate, compare, has, type Result, rowOf, type Side } from '../harness.js';
 import { startRedis } from '../peers/redis.js';
-import { startRack } from '../rack.js';
+import { type BenchRack, measured, startRack } from '../rack.js';
 
 const OPERATIONS = 600_000;
 /** As `redis-benchmark -P 16 -c 50` keeps 800 requests in flight. */
 const IN_FLIGHT = 800;
 const BATCH = 200;
+
+function timed(name: string, rack: BenchRack, work: () => Promise<void>): Side {
+  return {
+    name,
+    turn: async () => {
+      const { wallMs, cpuPerOperation } = await measured(rack, OPERATIONS, work);
+      return { value: OPERATIONS / (wallMs / 1000), cpuPerOperation };
+    },
+  };
+}
+
+/** As many lanes as reads in flight; each awaits its read before the next. */
+async function awaitEach(space: Space, at: number): Promise<void> {
+  const one = async (lane: number): Promise<void> => {
+    const target = new Uint8Array(64);
+    const from = at + lane * 64;
+    for (let i = lane; i < OPERATIONS; i += IN_FLIGHT) await space.read(from, target);
+  };
+  await Promise.all(Array.from({ length: IN_FLIGHT }, (_, lane) => one(lane)));
+}
+
+async function inBatches(space: Space, at: number): Promise<void> {
+  const one = async (lane: number): Promise<void> => {
+    const items = Array.from({ length: BATCH }, (_, i) => ({
+      at: at + (lane * BATCH + i) * 64,
+      into: new Uint8Array(64),
+    }));
+    for (let i = lane * BATCH; i < OPERATIONS; i += IN_FLIGHT) await space.readMany(items);
+  };
+  await Promise.all(Array.from({ length: IN_FLIGHT / BATCH }, (_, lane) => one(lane)));
+}
 
 export async function pipelinedRead(rounds: number): Promise<Result> {
   const rack = await startRack({ nodes: 1, memory: '256MiB' });
@@ -16,39 +47,8 @@ export async function pipelinedRead(rounds: number): Promise<Result> {
   const space = await memrack.space('bench', { create: true });
   const at = await space.alloc(2 ** 21);
   await space.write(at, new Uint8Array(2 ** 16).fill(7));
-
-  const timed = (name: string, work: () => Promise<void>): Side => ({
-    name,
-    turn: async () => {
-      const cpu = process.cpuUsage();
-      const node = cpuMicroseconds(rack.nodePid);
-      const start = performance.now();
-      await work();
-      const wall = performance.now() - start;
-      const used = process.cpuUsage(cpu);
-      const all = used.user + used.system + cpuMicroseconds(rack.nodePid) - node;
-      return { value: OPERATIONS / (wall / 1000), cpuPerOperation: all / OPERATIONS };
-    },
-  });
-
-  const awaited = timed('memrack, each awaited', async () => {
-    const one = async (lane: number): Promise<void> => {
-      const target = new Uint8Array(64);
-      const from = at + lane * 64;
-      for (let i = lane; i < OPERATIONS; i += IN_FLIGHT) await space.read(from, target);
-    };
-    await Promise.all(Array.from({ length: IN_FLIGHT }, (_, lane) => one(lane)));
-  });
-  const many = timed('memrack, readMany', async () => {
-    const one = async (lane: number): Promise<void> => {
-      const items = Array.from({ length: BATCH }, (_, i) => ({
-        at: at + (lane * BATCH + i) * 64,
-        into: new Uint8Array(64),
-      }));
-      for (let i = lane * BATCH; i < OPERATIONS; i += IN_FLIGHT) await space.readMany(items);
-    };
-    await Promise.all(Array.from({ length: IN_FLIGHT / BATCH }, (_, lane) => one(lane)));
-  });
+  const awaited = timed('memrack, each awaited', rack, () => awaitEach(space, at));
+  const many = timed('memrack, readMany', rack, () => inBatches(space, at));
 
   const redis = has('redis-server') ? await startRedis(0) : undefined;
   const get: Side = {

@@ -40,6 +40,9 @@ export function iperf(seconds: number): Side {
 interface IperfReport {
   readonly end: {
     readonly sum_received: { readonly bytes: number; readonly bits_per_second: number };
-    readonly cpu_utilization_percent: { readonly host_total: number; readonly remote_total: number };
+    readonly cpu_utilization_percent: {
+      readonly host_total: number;
+      readonly remote_total: number;
+    };
   };
 }
