@@ -188,11 +188,16 @@ export class Audit {
     const space = this.#observed('capacity', raw);
     const perPage = this.#rack.shape.pageBytes / 8;
     const taken: Allocation[] = [];
-    for (;;) {
+    for (let refusals = 0; refusals < REFUSALS_BELIEVED; ) {
       const given = await space.alloc(CHUNK_PAGES * this.#rack.shape.pageBytes);
-      if (isGiven(given)) taken.push(given);
-      else if (given.code === 'NoSpace') break;
-      else return this.#journal.complain('capacity', `alloc ended with ${given.code}`);
+      if (isGiven(given)) {
+        taken.push(given);
+        refusals = 0;
+      } else if (given.code === 'NoSpace') {
+        // Of a node whose heartbeat is late nobody can be given anything: it may come.
+        refusals += 1;
+        await sleep(this.#process.runtime.timers, REFUSAL_PAUSE_MS);
+      } else return this.#journal.complain('capacity', `alloc ended with ${given.code}`);
     }
     // What a client that is gone had reserved is kept for it for a while.
     const pages = taken.flatMap((allocation) => {
@@ -269,6 +274,9 @@ export class Audit {
     this.#journal.complain('bytes-leaked', `everything was freed, yet ${text.join('; ')}`);
   }
 }
+
+const REFUSALS_BELIEVED = 3;
+const REFUSAL_PAUSE_MS = 2_000;
 
 /** A word of a page, by which the page is touched. */
 interface PagePlace {
