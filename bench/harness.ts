@@ -9,7 +9,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { availableParallelism, cpus, release, totalmem } from 'node:os';
+import { cpus, release, totalmem } from 'node:os';
 
 /** One turn of one side. */
 export interface Turn {
@@ -135,7 +135,8 @@ export function has(program: string): boolean {
 
 /** Command line that keeps a program on one core where there are two or more. */
 export function pinned(core: number, command: readonly string[]): [string, string[]] {
-  if (availableParallelism() < 2 || !has('taskset')) {
+  // Not `availableParallelism`: it is 1 for a process that is itself kept on one core.
+  if (cpus().length < 2 || !has('taskset')) {
     return [command[0] ?? '', command.slice(1)];
   }
   return ['taskset', ['-c', String(core), ...command]];
@@ -144,7 +145,7 @@ export function pinned(core: number, command: readonly string[]): [string, strin
 export function machine(): Record<string, string | number> {
   return {
     processor: cpus()[0]?.model ?? 'unknown',
-    cores: availableParallelism(),
+    cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     kernel: release(),
     node: process.version,

@@ -7,7 +7,7 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { availableParallelism } from 'node:os';
+import { cpus } from 'node:os';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { clientsFlat, firstTouch, pagesFlat } from './cases/flat-latency.js';
@@ -57,7 +57,7 @@ function parse(argv: readonly string[]): Options {
 /** Starts this program again on the second core, where the machine has one. */
 function pinSelf(argv: readonly string[]): void {
   if (process.env['MEMRACK_BENCH_PINNED'] === '1') return;
-  if (availableParallelism() < 2 || !has('taskset')) return;
+  if (cpus().length < 2 || !has('taskset')) return;
   const command = ['-c', '1', process.execPath, '--expose-gc', process.argv[1] ?? '', ...argv];
   const env = { ...process.env, MEMRACK_BENCH_PINNED: '1' };
   const { status } = spawnSync('taskset', command, { stdio: 'inherit', env });
