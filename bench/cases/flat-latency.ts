@@ -215,8 +215,12 @@ class Crowd {
 
   set(clients: number, at: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#child.once('message', () => resolve());
-      this.#child.once('exit', (code) => reject(new Error(`crowd ended with ${code}`)));
+      const ended = (code: number | null): void => reject(new Error(`crowd ended with ${code}`));
+      this.#child.once('exit', ended);
+      this.#child.once('message', () => {
+        this.#child.off('exit', ended);
+        resolve();
+      });
       this.#child.send({ others: clients - 1, at });
     });
   }

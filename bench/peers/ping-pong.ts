@@ -20,8 +20,12 @@ export function pingPong(): PingPong {
     name: 'polling C ping-pong',
     turn: async () => {
       const text = execFileSync(program, ['60000'], { encoding: 'utf8', timeout: 60_000 });
-      const [value, cpu] = text.trim().split(' ').map(Number);
-      return { value: value ?? Number.NaN, cpuPerOperation: cpu ?? Number.NaN };
+      const [value, cpu, mean] = text.trim().split(' ').map(Number);
+      return {
+        value: value ?? Number.NaN,
+        cpuPerOperation: cpu ?? Number.NaN,
+        extra: { mean: mean ?? Number.NaN },
+      };
     },
     close: () => rmSync(folder, { recursive: true, force: true }),
   };

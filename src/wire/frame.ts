@@ -41,6 +41,12 @@ export function malformedName(code: number): string {
 /** The version in the frames of a hello and its reply, whatever both sides agree on after. */
 export const HELLO_VERSION = 1;
 
+/**
+ * Of a long batch so much is sent at once: it is still in the second level cache, and the other
+ * side works on it while the rest is made.
+ */
+const EARLY_FLUSH_BYTES = 2 * FRAME_BYTES_MAX;
+
 const FRAME_BYTES_MIN = FRAME_HEADER_BYTES + MESSAGE_HEADER_BYTES;
 
 // The fast paths use 32-bit words where the declarations say bytes; both must mean the same.
@@ -153,6 +159,7 @@ export class FrameWriter {
     if (this.#start >= 0) {
       if (this.#end + bytes <= this.#start + FRAME_BYTES_MAX) return true;
       this.seal();
+      if (this.#stream.pending >= EARLY_FLUSH_BYTES) this.#stream.flush();
     }
     const start = this.#stream.reserve(FRAME_BYTES_MAX);
     if (start < 0) return false;

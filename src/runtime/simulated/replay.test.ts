@@ -32,8 +32,8 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** MEMRACK_OTHER_NODE names further executables of Node, other versions for example. */
-const executables = [process.execPath, ...(process.env['MEMRACK_OTHER_NODE'] ?? '').split(':')];
+/** MEMRACK_OTHER_NODES names further executables of Node, other versions for example. */
+const executables = [process.execPath, ...(process.env['MEMRACK_OTHER_NODES'] ?? '').split(':')];
 
 for (const executable of executables.filter((path) => path !== '')) {
   test(`the same seeds have the same hashes in another process (${executable})`, async () => {
