@@ -61,6 +61,12 @@ export function closed(what: string): MemrackError {
 /** For a promise that nobody may be waiting for: its rejection must not end the process. */
 export function ignore(): void {}
 
+/** The same promise. Its rejection ends nothing when nobody waits for it. */
+export function unawaited<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(ignore);
+  return promise;
+}
+
 /** What a status of the fabric or of a node means for a user. */
 export function failed(what: string, status: Status, reason = ''): MemrackError {
   return new MemrackError(codeOf(status), reason === '' ? what : `${what}: ${reason}`);

@@ -9,6 +9,7 @@ import { FILES_PER_MESSAGE_MAX } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { badKey } from './arguments.js';
 import type { Control } from './control.js';
+import { unawaited } from './error.js';
 import { type FilePlaceFacts, type Free, Garbage } from './garbage.js';
 
 export interface FileFacts extends FilePlaceFacts {
@@ -42,7 +43,11 @@ export class FileDirectory {
    * same key is replaced. Resolves to the places that were named before, which are garbage now:
    * they are freed by `freeGarbage`, and must not be freed otherwise.
    */
-  async put(files: readonly FileFacts[]): Promise<FilePlaceFacts[]> {
+  put(files: readonly FileFacts[]): Promise<FilePlaceFacts[]> {
+    return unawaited(this.#put(files));
+  }
+
+  async #put(files: readonly FileFacts[]): Promise<FilePlaceFacts[]> {
     for (const { key } of files) {
       const wrong = badKey(key);
       if (wrong !== undefined) throw wrong;
@@ -59,7 +64,11 @@ export class FileDirectory {
   }
 
   /** `NotFound` where there is none. */
-  async get(key: string): Promise<FileFacts> {
+  get(key: string): Promise<FileFacts> {
+    return unawaited(this.#get(key));
+  }
+
+  async #get(key: string): Promise<FileFacts> {
     const wrong = badKey(key);
     if (wrong !== undefined) throw wrong;
     const what = `looking for the file ${JSON.stringify(key)}`;
@@ -67,7 +76,11 @@ export class FileDirectory {
   }
 
   /** Takes the entry out and gives what it said. Its place is garbage now: see `freeGarbage`. */
-  async remove(key: string): Promise<FileFacts> {
+  remove(key: string): Promise<FileFacts> {
+    return unawaited(this.#remove(key));
+  }
+
+  async #remove(key: string): Promise<FileFacts> {
     const wrong = badKey(key);
     if (wrong !== undefined) throw wrong;
     const what = `removing the file ${JSON.stringify(key)}`;
@@ -93,7 +106,7 @@ export class FileDirectory {
    * whether there are more that may be freed now.
    */
   freeGarbage(): Promise<boolean> {
-    return this.#garbage.free();
+    return unawaited(this.#garbage.free());
   }
 
   #deadline(): number {

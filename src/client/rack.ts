@@ -12,7 +12,7 @@ import { MessageType, SpaceKind } from '../wire/messages.js';
 import { badName } from './arguments.js';
 import { Connections, type Fabric } from './connections.js';
 import { Control, type Member } from './control.js';
-import { closed, MemrackError } from './error.js';
+import { closed, MemrackError, unawaited } from './error.js';
 import { FileDirectory } from './files.js';
 import { badOptions, type ConnectOptions, parseRackUrl, TIMEOUT_MS_DEFAULT } from './options.js';
 import { RemoteSpace } from './space.js';
@@ -76,7 +76,11 @@ export class Rack {
   }
 
   /** Opens the space of this name, shared with every other process that opens it. */
-  async space(name: string, options: SpaceOptions = {}): Promise<RemoteSpace> {
+  space(name: string, options: SpaceOptions = {}): Promise<RemoteSpace> {
+    return unawaited(this.#space(name, options));
+  }
+
+  async #space(name: string, options: SpaceOptions): Promise<RemoteSpace> {
     this.#checkOpen();
     const wrong = badName('space', name);
     if (wrong !== undefined) throw wrong;
@@ -164,7 +168,11 @@ export class Rack {
   }
 
   /** Removes a space and all that is in it, for everybody. */
-  async removeSpace(name: string): Promise<void> {
+  removeSpace(name: string): Promise<void> {
+    return unawaited(this.#removeSpace(name));
+  }
+
+  async #removeSpace(name: string): Promise<void> {
     this.#checkOpen();
     const wrong = badName('space', name);
     if (wrong !== undefined) throw wrong;

@@ -26,7 +26,7 @@ import {
 import { Barriers } from './barriers.js';
 import type { Connections } from './connections.js';
 import type { Control } from './control.js';
-import { closed, ignore, invalid, MemrackError } from './error.js';
+import { closed, invalid, MemrackError, unawaited } from './error.js';
 import type { Rights } from './held-memory.js';
 import { Failures, VERBS } from './failures.js';
 import { Kind, OperationTable } from './operations.js';
@@ -243,12 +243,12 @@ export class RemoteSpace {
    * the first failure since the last `fence` or `release`; all of them are in its `failures`.
    */
   fence(): Promise<void> {
-    return this.#barrier();
+    return unawaited(this.#barrier());
   }
 
   /** As `fence`, and everything is complete: its promises have settled. Releases end in order. */
   release(): Promise<void> {
-    return this.#barrier();
+    return unawaited(this.#barrier());
   }
 
   /** Not in this version: only memory of the kind `persistent` has something to flush. */
@@ -448,9 +448,7 @@ export class RemoteSpace {
   /** A failure before anything was sent. It counts for the barriers like any other. */
   #refuse<T>(error: MemrackError): Promise<T> {
     this.#barriers.ended(this.#barriers.started(), error);
-    const promise = Promise.reject<T>(error);
-    promise.catch(ignore);
-    return promise;
+    return unawaited(Promise.reject<T>(error));
   }
 
   /** One look at the clock for everything that is started in one turn. */
