@@ -46,5 +46,7 @@ function rowOf(member: Member): NodeRow {
   const { id, kind, address, state, bytesLent, bytesUsed, bytesCommitted, machine } = member;
   const { incarnation, pid } = member;
   const row = { id, kind, address, state, bytesLent, bytesUsed, bytesCommitted, machine };
-  return machine === hostname() ? { ...row, incarnation, pid } : { ...row, incarnation };
+  // 0: the member did not say.
+  const isKnown = pid !== 0 && machine === hostname();
+  return isKnown ? { ...row, incarnation, pid } : { ...row, incarnation };
 }

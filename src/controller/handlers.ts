@@ -20,6 +20,7 @@ import type { FileRow, GarbageRow, SpaceRow } from './metadata/schema.js';
 import { isRefusal, type Refusal } from './refusal.js';
 import type { GrantRequest } from './regions.js';
 import { regionsReply, spaceRegions } from './region-messages.js';
+import { memberFacts } from './report.js';
 
 const M = wire.MessageType;
 
@@ -38,8 +39,10 @@ export function serveController(serve: Serve, options: HandlerOptions): void {
   serveSpaces(serve, options);
   serveFiles(serve, options);
   serveGarbage(serve, options);
-  const { api } = options;
-  serve(M.ListNodes, () => ({ status: Status.Ok, members: api.members().map(memberMessage) }));
+  const { api, controller } = options;
+  serve(M.ListNodes, () => {
+    return { status: Status.Ok, members: memberFacts(controller).map(memberMessage) };
+  });
   serve(M.RackStatus, () => ({ status: Status.Ok, json: statusJson(api.status()) }));
 }
 
@@ -214,10 +217,9 @@ function spaceMessage({ metadata }: Controller, row: SpaceRow): Fields<typeof wi
   };
 }
 
-function memberMessage(facts: MemberFacts): Fields<typeof wire.MemberFacts> {
+function memberMessage(facts: Required<MemberFacts>): Fields<typeof wire.MemberFacts> {
   return {
     ...facts,
-    pid: facts.pid ?? 0,
     state: stateNumber(facts.state),
     isHost: facts.kind === 'host' ? 1 : 0,
   };

@@ -12,6 +12,7 @@ export interface LocalApiOptions {
   readonly clock: Clock;
   /** Where the controller listens; known once it does. */
   readonly address: () => string;
+  /** Of the controller: pids are shown for members of the same machine. */
   readonly machine: string;
   readonly isDurable: boolean;
   /** Numbers of other parts of the process, for metrics. */
@@ -36,12 +37,14 @@ export function localApi(controller: Controller, options: LocalApiOptions): Cont
     nowMs: clock.now(),
     wallMs: clock.wall(),
     address: options.address(),
-    machine,
     isDurable,
   });
   return {
     status: () => rackStatus(controller, context()),
-    members: () => memberFacts(controller, context()),
+    members: () =>
+      memberFacts(controller).map(({ pid, ...facts }) =>
+        facts.machine === machine ? { ...facts, pid } : facts,
+      ),
     spaces: () => controller.spaces.list().map((space) => spaceFacts(controller, space)),
     createSpace: async (name, kindName, pageBytes) => {
       if (controller.changes.isFull) return BUSY;

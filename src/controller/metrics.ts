@@ -21,7 +21,7 @@ export function rackMetrics(controller: Controller, context: ReportContext): Met
       'Findings of status by code.',
       codes.map((code) => ({ labels: { code }, value: found(code) })),
     ),
-    ...nodeMetrics(controller, context),
+    ...nodeMetrics(controller),
     counter('memrack_regions_granted_total', 'Regions granted.', controller.regions.granted),
     counter('memrack_metadata_commits_total', 'Durable changes.', controller.metadata.commits),
     gauge(
@@ -33,8 +33,8 @@ export function rackMetrics(controller: Controller, context: ReportContext): Met
   ];
 }
 
-function nodeMetrics(controller: Controller, context: ReportContext): Metric[] {
-  const nodes = memberFacts(controller, context).filter(({ kind }) => kind === 'memory-node');
+function nodeMetrics(controller: Controller): Metric[] {
+  const nodes = memberFacts(controller).filter(({ kind }) => kind === 'memory-node');
   const perNode = (of: (node: (typeof nodes)[number]) => number): MetricSample[] =>
     nodes.map((node) => ({ labels: { node: node.id }, value: of(node) }));
   return [

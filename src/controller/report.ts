@@ -17,8 +17,6 @@ export interface ReportContext {
   readonly wallMs: number;
   /** Where the controller listens. */
   readonly address: string;
-  /** Of the controller's machine: pids are shown for members of the same one. */
-  readonly machine: string;
   readonly isDurable: boolean;
 }
 
@@ -171,9 +169,10 @@ export function isLocalAddress(address: string): boolean {
   );
 }
 
-export function memberFacts(controller: Controller, context: ReportContext): MemberFacts[] {
+/** Also the pids of other machines: whom to show which is up to the caller. */
+export function memberFacts(controller: Controller): Required<MemberFacts>[] {
   const { membership, metadata, hosts } = controller;
-  const nodes = [...membership.members.values()].map((member): MemberFacts => {
+  const nodes = [...membership.members.values()].map((member): Required<MemberFacts> => {
     const { id, address, machine, pageBytes, incarnation, pid } = member.row;
     const state = membership.state(member);
     return {
@@ -188,22 +187,13 @@ export function memberFacts(controller: Controller, context: ReportContext): Mem
       pageBytes,
       incarnation,
       machine,
-      ...(machine === context.machine ? { pid } : {}),
+      pid,
     };
   });
-  const others = hosts.list().map((host): MemberFacts => {
+  const others = hosts.list().map((host): Required<MemberFacts> => {
     const { id, address, state, machine, pid } = host;
     const nothing = { bytesLent: 0, bytesUsed: 0, bytesCommitted: 0, regions: 0, pageBytes: 0 };
-    const facts = {
-      id,
-      kind: 'host',
-      address,
-      state,
-      ...nothing,
-      incarnation: 0,
-      machine,
-    } as const;
-    return machine === context.machine ? { ...facts, pid } : facts;
+    return { id, kind: 'host', address, state, ...nothing, incarnation: 0, machine, pid };
   });
   return [...nodes, ...others].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
 }

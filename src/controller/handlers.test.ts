@@ -1,0 +1,37 @@
+// What the controller's replies say, as they are handed to the fabric.
+import { expect, test } from 'vitest';
+import type { Log } from '../runtime/runtime.js';
+import { MessageType as M } from '../wire/messages.js';
+import { serveController, type Serve } from './handlers.js';
+import { localApi } from './local-api.js';
+import { FakeRack } from './testing/fake-rack.js';
+
+async function openController(machine: string) {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  const clock = { now: () => rack.nowMs, wall: () => rack.nowMs };
+  const address = (): string => 'tcp://127.0.0.1:7070';
+  const api = localApi(controller, { clock, address, machine, isDurable: true });
+  const handlers = new Map<number, (request: object) => unknown>();
+  const serve = ((type: number, handler: (request: object) => unknown) =>
+    handlers.set(type, handler)) as unknown as Serve;
+  const log: Log = { write: () => undefined } as unknown as Log;
+  serveController(serve, { controller, api, heartbeatMs: 1000, log });
+  return { rack, controller, api, ask: (type: number) => handlers.get(type)?.({}) };
+}
+
+test('whoever lists the nodes learns the pids of all machines', async () => {
+  const { rack, controller, api, ask } = await openController('here');
+  await controller.membership.join(rack.joinRequest('n1', { machine: 'here', pid: 11 }));
+  await controller.membership.join(rack.joinRequest('n2', { machine: 'there', pid: 12 }));
+  controller.hosts.join({ id: 'h1', address: 'tcp://10.0.0.9:1', machine: 'there', pid: 13 });
+  const { members } = ask(M.ListNodes) as { members: { id: string; pid: number }[] };
+  const pids = members.map(({ id, pid }) => [id, pid]);
+  expect(pids).toEqual([
+    ['h1', 13],
+    ['n1', 11],
+    ['n2', 12],
+  ]);
+  // Over HTTP a pid is shown without a machine to look it up on: only those of this one.
+  expect(api.members().map(({ pid }) => pid)).toEqual([undefined, 11, undefined]);
+});
