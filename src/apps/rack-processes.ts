@@ -196,9 +196,12 @@ export class LocalRack {
   }
 
   async #startNode(id: string): Promise<void> {
-    const { listen, memoryBytes, pageBytes } = this.#options;
+    const { listen, memoryBytes, pageBytes, data } = this.#options;
     const config = {
       id,
+      // Metadata may be of a rack of another boot or container, whose end nobody here can look up.
+      // Its nodes were its children: whoever has its metadata says that they ended with it.
+      replace: data !== undefined,
       join: [this.#controllerAddress],
       listen: `tcp://${listen}:0`,
       machine: hostname(),

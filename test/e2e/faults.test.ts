@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite';
 import { afterEach, expect, test } from 'vitest';
 import { connect, type MemrackError, type Rack } from '../../src/apps/library.js';
 import { spawn } from 'node:child_process';
@@ -226,7 +227,18 @@ test('an up that is killed leaves no process and no memory file behind', async (
   expect(left).toEqual([]);
 });
 
-test('after a kill of everything, --data comes up again and tells what was lost', async () => {
+/** Makes the metadata that of a rack that ran in another boot, as after a loss of power. */
+function reboot(data: string): void {
+  const path = join(data, 'controller.sqlite');
+  const database = new DatabaseSync(path);
+  database.exec("UPDATE nodes SET keeper = 'other/1/2/3', process = 'other/1/3/3'");
+  database.close();
+}
+
+test.each([
+  ['a kill of everything', () => undefined],
+  ['a loss of power', reboot],
+])('after %s, --data comes up again and tells what was lost', async (_, meanwhile) => {
   const data = mkdtempSync(join(tmpdir(), 'memrack-data-'));
   opened.push(async () => rmSync(data, { recursive: true, force: true }));
   const [rack, client] = await rackWith(['--data', data], 2);
@@ -238,6 +250,7 @@ test('after a kill of everything, --data comes up again and tells what was lost'
     if (isAlive(pid)) process.kill(pid, 'SIGKILL');
   }
   await until(10_000, () => (pids.some(isAlive) ? undefined : true));
+  meanwhile(data);
   const [again, fresh] = await rackWith(['--data', data], 2);
   await until(10_000, () => (/space gone: .*DataLost/.test(again.output()) ? true : undefined));
   const reopened = await fresh.space('gone');
