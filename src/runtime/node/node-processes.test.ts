@@ -35,6 +35,16 @@ test('a child gets its configuration, tells that it is ready, and ends when told
   expect(await child.exited).toEqual({ code: 0, signal: undefined });
 });
 
+test('what a terminal sends to the whole group is left to the parent', async () => {
+  const child = runtime.processes.spawn({ role: 'sleeper', config: null });
+  await child.ready;
+  for (const signal of ['SIGINT', 'SIGHUP'] as const) process.kill(child.pid, signal);
+  await new Promise((done) => setTimeout(done, 200));
+  expect(isAlive(child.pid)).toBe(true);
+  child.end('term');
+  expect((await child.exited).code).toBe(0);
+});
+
 test('a killed child is told of by its signal', async () => {
   const child = runtime.processes.spawn({ role: 'sleeper', config: null });
   await child.ready;

@@ -13,10 +13,12 @@ const EXIT_NO_ROLE = 2;
 
 /**
  * To be called by the file that `rolesEntry` names, with the role's name as its first argument.
- * SIGTERM and SIGINT stop the role in order; a second one ends the process at once.
+ * SIGTERM stops the role in order; a second one ends the process at once. Ctrl-C on a terminal
+ * reaches the whole group of processes: it is for the parent, who ends its children in order.
  */
 export async function runRole(table: RoleTable, options: NodeRuntimeOptions): Promise<void> {
   dieWithParent();
+  leaveToParent();
   const role = process.argv[2] ?? '';
   const main = table[role];
   if (main === undefined) {
@@ -33,7 +35,6 @@ export async function runRole(table: RoleTable, options: NodeRuntimeOptions): Pr
     void running.stop().then(() => process.exit(0));
   };
   process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
   running = await main(runtime, config as never);
 }
 
@@ -45,6 +46,12 @@ function dieWithParent(): void {
   // It may have ended before we asked.
   if (process.ppid !== parent) process.exit(EXIT_PARENT_GONE);
   process.on('disconnect', () => process.exit(EXIT_PARENT_GONE));
+}
+
+/** What a terminal sends to all processes of a group alike. */
+function leaveToParent(): void {
+  process.on('SIGINT', () => {});
+  process.on('SIGHUP', () => {});
 }
 
 function receiveConfig(): Promise<unknown> {
