@@ -75,15 +75,16 @@ function removeLeftovers(/** @type {{ out: string, source: string }} */ { out, s
 /** Compiles one project; incremental, so a second call costs seconds. False when it has errors. */
 export function compile(/** @type {keyof typeof PROJECTS} */ name) {
   const project = PROJECTS[name];
+  const notes = join(BUILD_INFO, `${name}.tsbuildinfo`);
   // The compiler trusts its notes over the folder: with the output gone the notes must go too.
-  if (!existsSync(join(ROOT, project.out))) {
-    rmSync(join(BUILD_INFO, `${name}.tsbuildinfo`), { force: true });
-  }
+  if (!existsSync(join(ROOT, project.out))) rmSync(notes, { force: true });
   const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
   const tsc = spawnSync(process.execPath, [compiler, '-p', project.config], {
     cwd: ROOT,
     stdio: ['ignore', 2, 2],
   });
+  // What has errors is emitted all the same: the notes would make it pass for built.
+  if (tsc.status !== 0) rmSync(notes, { force: true });
   removeLeftovers(project);
   if (name === 'build') linkCommand();
   return tsc.status === 0;
