@@ -64,7 +64,10 @@ async function bench(name: string | undefined, flags: SharedFlags): Promise<void
       // Untouched pages would be read as zeros without any memory behind them.
       await space.write(at, new Uint8Array(RANGE_BYTES));
       const rows: BenchRow[] = [];
-      for (const each of names) rows.push(await measure(space, at, each, SHAPES[each] as Shape));
+      for (const [i, each] of names.entries()) {
+        process.stderr.write(`measuring ${each} (${i + 1} of ${names.length}) ...\n`);
+        rows.push(await measure(space, at, each, SHAPES[each] as Shape));
+      }
       print(flags, rows);
     } finally {
       await rack.removeSpace(SPACE);

@@ -7,7 +7,7 @@ import {
   PLACEMENT_POLICY_DEFAULT,
   PLACEMENT_POLICY_NAMES,
 } from '../policies/placement/placement-policies.js';
-import { connect, type Rack } from '../apps/library.js';
+import type { Rack } from '../apps/library.js';
 import { type Column, table } from '../apps/terminal.js';
 import { type Configuration, readConfiguration } from './configuration.js';
 
@@ -96,6 +96,8 @@ export async function withConnection(
   work: (rack: Rack) => Promise<void>,
 ): Promise<void> {
   const { timeoutMs, poll } = configurationOf(flags);
+  // Not before it is used: `doctor` is to run where a native package cannot be loaded.
+  const { connect } = await import('../apps/library.js');
   const rack = await connect(rackUrl(flags), { timeoutMs, poll });
   try {
     await work(rack);

@@ -48,8 +48,10 @@ function show(findings: readonly Finding[]): void {
 export async function examine(): Promise<Finding[]> {
   const findings = [platform(), nodeVersion(), await natives(), memory(), processors()];
   findings.push(openFiles(), lockedMemory());
-  for (const port of PORTS) findings.push(await portFree(port, 'bad'));
-  for (const port of PORTS_LATER) findings.push(await portFree(port, 'later'));
+  const other = 'by a rack (memrack status), or by a program: pass another port with --port';
+  for (const port of PORTS) findings.push(await portFree(port, 'warning', other));
+  const later = 'needed only by doors that come later: see who has it with ss -ltnp';
+  for (const port of PORTS_LATER) findings.push(await portFree(port, 'later', later));
   for (const device of DEVICES) findings.push(deviceRight(device));
   findings.push(controlGroups());
   return findings;
@@ -127,13 +129,13 @@ function lockedMemory(): Finding {
   return { check: 'locked memory', state: isEnough ? 'good' : 'later', found, remedy };
 }
 
-function portFree(port: number, taken: 'bad' | 'later'): Promise<Finding> {
+function portFree(port: number, taken: 'warning' | 'later', remedy: string): Promise<Finding> {
   const check = `port ${port}`;
   return new Promise((resolve) => {
     const server = createServer();
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const remedy = `end the program that has it (ss -ltnp), or pass another one with --port`;
-      resolve({ check, state: taken, found: error.code ?? error.message, remedy });
+      const found = error.code === 'EADDRINUSE' ? 'taken' : error.message;
+      resolve({ check, state: taken, found, remedy });
     });
     server.listen(port, '127.0.0.1', () => {
       server.close(() => resolve({ check, state: 'good', found: 'free', remedy: '' }));

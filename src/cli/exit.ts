@@ -11,6 +11,8 @@ export const EXIT = {
   /** Refused, or not found. */
   refused: 3,
   unreachable: 4,
+  /** Of `run`, where the program itself was not run. */
+  notRun: 125,
 } as const;
 
 /** Thrown by a command that has said everything itself. */

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { ConfigError } from '../base/config-error.js';
 import { configurationOf, say, type SharedFlags, withConfig } from './context.js';
 import { type DoorFlags, refuseDoors } from './doors.js';
-import { joinAddress, warnIfPublic } from './listen.js';
+import { joinAddress, requireOneAddress, warnIfPublic } from './listen.js';
 import { machineName } from './memory-node.js';
 import { runInForeground } from './run-role.js';
 
@@ -32,6 +32,7 @@ export function addHost(program: Command): void {
         throw new ConfigError('command line', ['--join: name the controller as HOST:PORT']);
       }
       const listen = flags.listen ?? configuration.listen;
+      requireOneAddress(listen);
       warnIfPublic(listen);
       const id = flags.id ?? configuration.id ?? `${machineName()}-host-${process.pid}`;
       const config = {

@@ -3,23 +3,41 @@
 import type { Command } from 'commander';
 import { Exit, EXIT } from './exit.js';
 
-const LATER: readonly [name: string, what: string][] = [
-  ['top', 'live view of the rack'],
-  ['node', 'drain or remove a member'],
-  ['device', 'block devices, served over NBD'],
-  ['run', 'an unmodified program with more memory than its host has'],
-  ['store', 'key-value stores'],
+interface Later {
+  readonly name: string;
+  readonly what: string;
+  readonly example: string;
+  readonly exitCode?: number;
+}
+
+const LATER: readonly Later[] = [
+  { name: 'top', what: 'live view of the rack', example: 'memrack top' },
+  { name: 'node', what: 'drain or remove a member', example: 'memrack node drain node-2' },
+  {
+    name: 'device',
+    what: 'block devices, served over NBD',
+    example: 'memrack device create swap --size 4GiB',
+  },
+  {
+    name: 'run',
+    what: 'an unmodified program with more memory than its host has',
+    example: 'memrack run --local 1GiB -- sort large.txt',
+    // Its other codes are those of the program.
+    exitCode: EXIT.notRun,
+  },
+  { name: 'store', what: 'key-value stores', example: 'memrack store list' },
 ];
 
 export function addLater(program: Command): void {
-  for (const [name, what] of LATER) {
+  for (const { name, what, example, exitCode = EXIT.failed } of LATER) {
     program
       .command(name)
       .description(`${what} (not available in this version yet)`)
       .allowUnknownOption()
       .allowExcessArguments()
+      .addHelpText('after', `\nExample:\n  ${example}`)
       .action(() => {
-        throw new Exit(EXIT.failed, `${name}: ${what}: not available in this version yet`);
+        throw new Exit(exitCode, `${name}: ${what}: not available in this version yet`);
       });
   }
 }

@@ -12,6 +12,13 @@ export function warnIfPublic(listen: string): void {
   );
 }
 
+/** Refuses "all addresses" where others are told to connect to the one that is listened on. */
+export function requireOneAddress(listen: string): void {
+  if (!/^\[?[0:.]+\]?$/.test(listen)) return;
+  const remedy = 'name one address of this machine';
+  throw new ConfigError('command line', [`--listen: others cannot reach ${listen}: ${remedy}`]);
+}
+
 /** `HOST:PORT`, `memrack://HOST:PORT` or `tcp://HOST:PORT` as an address of the network. */
 export function joinAddress(text: string): string {
   const match = /^(?:memrack:\/\/|tcp:\/\/)?(\[[^\]]+\]|[^/:]+):(\d+)\/?$/.exec(text);

@@ -13,7 +13,7 @@ import {
   withConfig,
 } from './context.js';
 import { Exit, EXIT } from './exit.js';
-import { joinAddress, warnIfPublic } from './listen.js';
+import { joinAddress, requireOneAddress, warnIfPublic } from './listen.js';
 import { runInForeground } from './run-role.js';
 
 interface MemoryNodeFlags extends SharedFlags {
@@ -53,6 +53,7 @@ async function memoryNode(flags: MemoryNodeFlags): Promise<void> {
     throw new ConfigError('command line', ['--join: name the controller as HOST:PORT']);
   }
   const listen = flags.listen ?? configuration.listen;
+  requireOneAddress(listen);
   const { memoryBytes, pageBytes } = memoryFlags(flags, configuration);
   const port = countFlag('port', flags.port ?? '0', 0, 65_535);
   const id = flags.id ?? configuration.id ?? `${machineName()}-${process.pid}`;

@@ -3,9 +3,10 @@
 import { statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { getFile, putFile } from '../apps/file-transfer.js';
-import { type FileFacts, MemrackError } from '../apps/library.js';
+import type { FileFacts } from '../apps/library.js';
 import { formatDuration, Progress } from '../apps/terminal.js';
 import { formatBytes } from '../base/units.js';
+import { MemrackError } from '../client/error.js';
 import { say, type SharedFlags, withConnection, withOutput, withRack } from './context.js';
 
 export function addPutAndGet(program: Command): void {

@@ -1,8 +1,6 @@
 /** Runs one role in this process, in the foreground, until it is asked to end. */
 
-import { appRuntime } from '../apps/app-runtime.js';
 import { describeFailure } from '../apps/role-failure.js';
-import { ROLES } from '../apps/roles.js';
 import { Exit, EXIT } from './exit.js';
 
 /** Resolves when the role was stopped by SIGINT or SIGTERM; a second signal ends at once. */
@@ -11,6 +9,9 @@ export async function runInForeground(
   config: unknown,
   serves: (address: string) => void,
 ): Promise<void> {
+  // Not before they are used: `doctor` is to run where a native package cannot be loaded.
+  const { appRuntime } = await import('../apps/app-runtime.js');
+  const { ROLES } = await import('../apps/roles.js');
   const main = ROLES[role];
   if (main === undefined) throw new Error(`no role ${role}`);
   const runtime = appRuntime(role);

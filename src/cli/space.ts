@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../base/units.js';
 import type { ConnectOptions, SpaceOptions } from '../apps/library.js';
-import { MemrackError } from '../apps/library.js';
+import { MemrackError } from '../client/error.js';
 import {
   printRows,
   say,
@@ -43,14 +43,14 @@ export function addSpace(program: Command): void {
         ]);
       }),
     );
-  withRack(space.command('remove'))
+  withOutput(withRack(space.command('remove')))
     .description('remove an address space and everything in it')
     .argument('<name>')
     .addHelpText('after', '\nExample:\n  memrack space remove photos')
     .action((name: string, flags: SharedFlags) =>
       withConnection(flags, async (rack) => {
         await rack.removeSpace(name);
-        say(`removed ${name}`);
+        say(flags.output === 'json' ? JSON.stringify({ name }) : `removed ${name}`);
       }),
     );
 }

@@ -1,7 +1,6 @@
 /** `memrack up`: a whole rack in the foreground, on this machine. */
 
 import type { Command } from 'commander';
-import { appRuntime } from '../apps/app-runtime.js';
 import { prepareDataFolder } from '../apps/data-folder.js';
 import { LocalRack, RackFailed } from '../apps/rack-processes.js';
 import { formatBytes } from '../base/units.js';
@@ -15,7 +14,7 @@ import {
   withConfig,
 } from './context.js';
 import { complain, Exit } from './exit.js';
-import { warnIfPublic } from './listen.js';
+import { requireOneAddress, warnIfPublic } from './listen.js';
 import { refuseDoors } from './doors.js';
 import { untilSignal } from './run-role.js';
 
@@ -51,6 +50,7 @@ async function up(flags: UpFlags): Promise<void> {
   refuseDoors(flags);
   const configuration = configurationOf(flags);
   const listen = flags.listen ?? configuration.listen;
+  requireOneAddress(listen);
   const data = flags.data ?? configuration.data;
   const options = {
     listen,
@@ -61,6 +61,8 @@ async function up(flags: UpFlags): Promise<void> {
     placement: flags.placement ?? configuration.placement,
   };
   warnIfPublic(listen);
+  // Not before it is used: `doctor` is to run where a native package cannot be loaded.
+  const { appRuntime } = await import('../apps/app-runtime.js');
   const rack = new LocalRack(appRuntime('up'), options, complain);
   const asked = untilSignal();
   try {

@@ -40,7 +40,7 @@ export function formatAddress(kind: 'tcp' | 'udp', host: string, port: number): 
 
 const REMEDIES: Record<string, readonly [NetworkError['kind'], string]> = {
   EADDRINUSE: ['in-use', 'another process listens there; choose another port or stop it'],
-  EADDRNOTAVAIL: ['invalid', 'this machine has no such address; use one of its own, or 0.0.0.0'],
+  EADDRNOTAVAIL: ['invalid', 'this machine has no such address; use one of its own'],
   EACCES: ['denied', 'a right is missing; use a port above 1023, or a folder that you may write'],
   EPERM: ['denied', 'a right is missing, or a firewall forbids it'],
   ECONNREFUSED: ['refused', 'nobody listens there; start it, or correct the address'],
