@@ -4,7 +4,8 @@
  *
  * A call whose reply was lost is sent again as well: each of them either changes nothing, or
  * gives the same result twice, or (granting regions) leaves at worst a region that a later
- * allocation takes.
+ * allocation takes, or (removing) finds nothing the second time. So it is remembered that there was
+ * such an attempt: what it finds then is no failure, and what ends without an answer is in doubt.
  */
 
 import { Status } from '../base/status.js';
@@ -74,12 +75,14 @@ export class Control {
 
   /** The last answer: that of the controller, or why there was none until the deadline. */
   async call<T extends Call>(type: T, request: Request<T>, deadline: number): Promise<Reply<T>> {
+    let isInDoubt = false;
     for (let pauseMs = RETRY_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, RETRY_MS_MAX)) {
       const leftMs = Math.max(1, deadline - this.#runtime.clock.now());
       const reply = await this.#peer.call(type, request, Math.min(leftMs, ATTEMPT_MS));
-      const status = (reply as { readonly status: Status }).status;
-      if (!isPassing(status)) return reply;
-      if (this.#runtime.clock.now() + pauseMs >= deadline) return reply;
+      const { status } = reply as { readonly status: Status };
+      isInDoubt ||= status === Status.OutcomeUnknown && changes(type, request);
+      const isLast = !isPassing(status) || this.#runtime.clock.now() + pauseMs >= deadline;
+      if (isLast) return isInDoubt ? afterDoubt(type, reply) : reply;
       await sleep(this.#runtime.timers, pauseMs);
     }
   }
@@ -158,6 +161,21 @@ function isPassing(status: Status): boolean {
     status === Status.Busy ||
     status === Status.OutcomeUnknown
   );
+}
+
+/** Opening a space that is not to be made changes nothing, wherever its reply has gone. */
+function changes<T extends Call>(type: T, request: Request<T>): boolean {
+  return type !== MessageType.OpenSpace || (request as { readonly create: number }).create !== 0;
+}
+
+/** The last reply to a call of which an earlier attempt may have been executed. */
+function afterDoubt<T extends Call>(type: T, reply: Reply<T>): Reply<T> {
+  const { status, reason } = reply as { readonly status: Status; readonly reason?: string };
+  const isGone = status === Status.NotFound;
+  if (isGone && type === MessageType.RemoveSpaceByName) return { status: Status.Ok } as Reply<T>;
+  // What its entry said is not known any more, nor whether it was this call that removed it.
+  const isInDoubt = isPassing(status) || (isGone && type === MessageType.RemoveFile);
+  return isInDoubt ? ({ status: Status.OutcomeUnknown, reason } as Reply<T>) : reply;
 }
 
 type Places = Extract<Reply<typeof MessageType.SpaceRegions>, { readonly nodes: unknown }>;

@@ -4,7 +4,8 @@ import { Status } from '../base/status.js';
 import type { Peer } from '../fabric/link.js';
 import { Control } from './control.js';
 import { Rack } from './rack.js';
-import { FakeRack } from './testing/fake-rack.js';
+import type { MemrackError } from './error.js';
+import { FakeRack, type FakeWorld } from './testing/fake-rack.js';
 
 const TIMEOUT_MS = 1000;
 
@@ -62,4 +63,44 @@ test('a barrier that fails and that nobody waits for ends nothing', async () => 
   void space.release();
   await turnsOver();
   expect(unhandled).toEqual([]);
+});
+
+const UNKNOWN = { status: Status.OutcomeUnknown, reason: 'no answer came' };
+const GONE = { status: Status.NotFound, reason: 'there is none' };
+const AWAY = { status: Status.Unavailable, reason: 'no connection' };
+
+/** How a call ends, as time passes. */
+async function endOf(world: FakeWorld, promise: Promise<unknown>) {
+  const ended = promise.then(
+    () => 'done',
+    ({ code, outcome, message }: MemrackError) => ({ code, outcome, message }),
+  );
+  await world.pass(2 * TIMEOUT_MS);
+  return ended;
+}
+
+test('a removal that finds nothing because an unheard attempt was made is none that failed', async () => {
+  const spaces = openRack(UNKNOWN, AWAY, GONE);
+  expect(await endOf(spaces.world, spaces.rack.removeSpace('x'))).toBe('done');
+  const files = openRack(UNKNOWN, AWAY, GONE);
+  const removed = await endOf(files.world, files.rack.files.remove('k'));
+  expect(removed).toMatchObject({ code: 'OutcomeUnknown', outcome: 'unknown' });
+  const heard = openRack(AWAY, GONE);
+  const refused = await endOf(heard.world, heard.rack.removeSpace('x'));
+  expect(refused).toMatchObject({ code: 'NotFound', outcome: 'notApplied' });
+});
+
+test('a change that may have been made is in doubt, although the last attempt was not', async () => {
+  const { rack, world } = openRack(UNKNOWN, AWAY);
+  const put = rack.files.put([{ key: 'k', space: 1, address: 1, length: 1, sha256: '' }]);
+  expect(await endOf(world, put)).toMatchObject({ code: 'OutcomeUnknown', outcome: 'unknown' });
+});
+
+test('of a space that is opened and not made there is no doubt', async () => {
+  const open = openRack(UNKNOWN, AWAY);
+  const opened = await endOf(open.world, open.rack.space('x'));
+  expect(opened).toMatchObject({ code: 'Unavailable', outcome: 'notApplied' });
+  const make = openRack(UNKNOWN, AWAY);
+  const made = await endOf(make.world, make.rack.space('x', { create: true }));
+  expect(made).toMatchObject({ code: 'OutcomeUnknown', outcome: 'unknown' });
 });
