@@ -12,7 +12,7 @@ import type { Runtime } from '../runtime/runtime.js';
 import { GRANT_REGIONS_MAX, REGION_BYTES } from '../wire/limits.js';
 import { AllocFlag } from '../wire/messages.js';
 import type { Control } from './control.js';
-import { failed, MemrackError } from './error.js';
+import { failed, MemrackError, spaceRemoved } from './error.js';
 import { HeldMemory, type Rights } from './held-memory.js';
 import { type Allocated, isElsewhere, type Part, PieceCalls } from './piece-calls.js';
 import { Placement } from './placement.js';
@@ -114,7 +114,8 @@ export class Allocation {
   /** The node does not have the region any more, or is away: another region may do. */
   async #lookAgain(): Promise<Status> {
     const { regions, runtime } = this.#parts;
-    await regions.refresh(runtime.clock.now() + LOOK_AGAIN_MS);
+    const answer = await regions.refresh(runtime.clock.now() + LOOK_AGAIN_MS);
+    if (answer === Status.NotFound) throw spaceRemoved('no memory was allocated');
     return Status.Unavailable;
   }
 

@@ -58,6 +58,12 @@ export function closed(what: string): MemrackError {
   return new MemrackError('Closed', what);
 }
 
+/** The controller does not know the space any more. */
+export function spaceRemoved(what: string, outcome?: Outcome): MemrackError {
+  const remedy = 'create it again: what was in it is gone';
+  return new MemrackError('NotFound', `${what}: the space was removed`, { remedy, outcome });
+}
+
 /** For a promise that nobody may be waiting for: its rejection must not end the process. */
 export function ignore(): void {}
 

@@ -1,12 +1,13 @@
 /**
  * What a failed operation is told as. Where its node is away, or does not know it any more, the
- * controller is asked what has become of the data: gone is `DataLost`, and never merely away.
+ * controller is asked what has become of the data: gone is `DataLost`, gone with its space is
+ * `NotFound`, and neither is merely away.
  */
 
 import { Status } from '../base/status.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { REGION_BYTES } from '../wire/limits.js';
-import { codeOf, MemrackError } from './error.js';
+import { codeOf, MemrackError, spaceRemoved } from './error.js';
 import type { Failed } from './operations.js';
 import type { RegionMap } from './region-map.js';
 
@@ -51,7 +52,8 @@ export class Failures {
     if (status === Status.NotFound || status === Status.Stale) {
       for (const region of regionsOf(failed)) this.#regions.dropWindow(region);
     }
-    await this.#regions.refresh(this.#runtime.clock.now() + LOOK_AGAIN_MS);
+    const answer = await this.#regions.refresh(this.#runtime.clock.now() + LOOK_AGAIN_MS);
+    if (answer === Status.NotFound) return this.#error({ ...failed, status: answer });
     for (const region of regionsOf(failed)) {
       if (this.#regions.state(region) !== 'lost') continue;
       return this.#error({ ...failed, status: Status.DataLost });
@@ -65,6 +67,7 @@ export class Failures {
     const code = codeOf(failed.status);
     const { kind, address, bytes } = failed;
     const what = `${VERBS[kind]} of ${bytes} bytes at ${address} in space ${this.#space} failed`;
+    if (code === 'NotFound') return spaceRemoved(what, failed.outcome);
     const isFinal = code === 'DataLost' || code === 'NotAllocated' || code === 'Denied';
     if (!failed.isPartial || isFinal || code === 'OutcomeUnknown') {
       return new MemrackError(code, what, { outcome: failed.outcome });

@@ -8,7 +8,7 @@ import type { Runtime } from '../runtime/runtime.js';
 import { REGION_BYTES } from '../wire/limits.js';
 import { AllocFlag, MessageType, Right } from '../wire/messages.js';
 import type { Connection } from './connections.js';
-import { failed, MemrackError } from './error.js';
+import { failed, MemrackError, spaceRemoved } from './error.js';
 import { isElsewhere, type Part, type PieceCalls } from './piece-calls.js';
 import type { Placement } from './placement.js';
 import type { RegionMap } from './region-map.js';
@@ -57,6 +57,7 @@ export class HeldMemory {
     const { regions } = this.#parts;
     if (regions.connection(region) === undefined) {
       const status = await regions.refresh(deadline);
+      if (status === Status.NotFound) throw spaceRemoved(`no owner of region ${region}`);
       if (status !== Status.Ok) throw failed('the owner of the region is not known', status);
     }
     if (regions.state(region) === 'lost') {
@@ -78,7 +79,8 @@ export class HeldMemory {
     const { regions, runtime } = this.#parts;
     const { status } = reply;
     if (isElsewhere(status) || status === Status.Timeout) {
-      await regions.refresh(runtime.clock.now() + LOOK_AGAIN_MS);
+      const answer = await regions.refresh(runtime.clock.now() + LOOK_AGAIN_MS);
+      if (answer === Status.NotFound) return spaceRemoved(what);
       if (regions.state(region) === 'lost') return failed(what, Status.DataLost);
       if (status !== Status.Timeout) return failed(what, Status.Unavailable, reply.reason);
     }

@@ -128,7 +128,8 @@ export class RegionMap {
 
   /**
    * Makes the regions `[first, last]` ready, or says why not: `NotAllocated` (never granted),
-   * `DataLost`, `Unavailable` (controller or node away until the deadline), `Closed`.
+   * `DataLost`, `NotFound` (the space was removed), `Unavailable` (controller or node away until
+   * the deadline), `Closed`.
    */
   async prepare(first: number, last: number, deadline: number): Promise<Status> {
     for (let region = first; region <= last; region++) {
@@ -142,13 +143,11 @@ export class RegionMap {
     for (let pauseMs = RETRY_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, RETRY_MS_MAX)) {
       if (this.ready(region) !== undefined) return Status.Ok;
       const status = await this.#attempt(region, deadline);
-      const isFinal =
-        status !== Status.Ok && status !== Status.Unavailable && status !== Status.NotFound;
-      if (status === Status.Ok || isFinal) return status;
+      if (status !== Status.Unavailable) return status;
       if (this.#runtime.clock.now() + pauseMs >= deadline) return Status.Unavailable;
       await sleep(this.#runtime.timers, pauseMs);
       // The owner may have moved, or be known as lost by now.
-      await this.refresh(deadline);
+      if ((await this.refresh(deadline)) === Status.NotFound) return Status.NotFound;
     }
   }
 
@@ -191,9 +190,13 @@ export class RegionMap {
   }
 }
 
-/** Opening a window changes nothing, so an unknown outcome is as good as none. */
+/**
+ * Opening a window changes nothing, so an unknown outcome is as good as none. A node that holds
+ * nothing of the space may be about to: only the controller knows whether there is one.
+ */
 function isPassing(status: Status): boolean {
   return (
+    status === Status.NotFound ||
     status === Status.Timeout ||
     status === Status.Busy ||
     status === Status.OutcomeUnknown ||

@@ -512,6 +512,25 @@ describe('failures', () => {
     expect(await code(space.write(at, bytesOf(3 * PAGE)))).toBe('DataLost');
   });
 
+  test('what is asked of a space that was removed is NotFound at once', async () => {
+    const { rack, space, node } = openSpace();
+    const at = await space.alloc(PAGE);
+    await space.read(at, 1);
+    rack.isRemoved = true;
+    lose(rack, at / GiB);
+    node.order('read', Status.NotFound);
+    expect(await code(space.read(at, 8))).toBe('NotFound');
+    // Its window is dropped: now the node is asked for one, and says that it holds nothing.
+    node.order('openWindow', Status.NotFound);
+    const late = watch(space.write(at, bytesOf(8)));
+    await rack.world.pass(100);
+    expect(late.error).toMatchObject({ code: 'NotFound', outcome: 'notApplied' });
+    expect(await code(space.read(2 ** 40, 8))).toBe('NotFound');
+    expect(await code(space.free(at))).toBe('NotFound');
+    node.order(ALLOC, Status.NotFound);
+    expect(await code(space.alloc(PAGE))).toBe('NotFound');
+  });
+
   test('without the controller known regions serve, others wait until the deadline', async () => {
     const { space, rack } = openSpace();
     const at = await space.alloc(PAGE);

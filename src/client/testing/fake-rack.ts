@@ -362,6 +362,8 @@ export class FakeRack implements Fabric {
   readonly owners = new Map<number, { node: number; lost: number }>();
   readonly states: number[];
   isControllerAway = false;
+  /** The space, for everybody. */
+  isRemoved = false;
   /** Refuses grants until the clock shows this: what it knows of its nodes is old. */
   fullUntil = 0;
   calls = 0;
@@ -397,6 +399,8 @@ export class FakeRack implements Fabric {
   close(): void {}
 
   #answer(type: number, request: { count?: number; near?: string }): Reply {
+    const isOfSpace = type === MessageType.SpaceRegions || type === MessageType.GrantRegions;
+    if (this.isRemoved && isOfSpace) return { status: Status.NotFound, reason: 'no such space' };
     if (type === MessageType.SpaceRegions) return this.#places([...this.owners.keys()]);
     if (type === MessageType.ListNodes) return { status: Status.Ok, members: this.#members() };
     assert(type === MessageType.GrantRegions);
