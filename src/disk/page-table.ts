@@ -72,6 +72,7 @@ const TWO_TO_32 = 2 ** 32;
 
 /** Word 1 of an entry, from a space and a page number. */
 export function spaceWord(space: number, page: number): number {
+  assert(space < SPACE_ID_END, 'the number of no space');
   return (space << PAGE_HIGH_BITS) | Math.floor(page / TWO_TO_32);
 }
 

@@ -9,6 +9,7 @@
  * As in the page table an entry is filled before its last word is stored. A new epoch is one store.
  */
 
+import { assert } from '../base/assert.js';
 import { type StoreWord, storeWord } from './layout.js';
 
 const WORDS = 4;
@@ -18,8 +19,14 @@ const REGION = 1;
 const EPOCH = 2;
 const HELD = 3;
 
-/** More than a space can have; `space * REGION_STRIDE + region` stays below 2^53. */
+/** More than a space can have; a key stays below 2^53. */
 const REGION_STRIDE = 2 ** 24;
+
+/** One number for both. */
+export function regionKey(space: number, region: number): number {
+  assert(region < REGION_STRIDE, 'it would be the key of another space');
+  return space * REGION_STRIDE + region;
+}
 
 export interface RegionGrant {
   readonly space: number;
@@ -54,7 +61,7 @@ export class RegionTable {
 
   #note(at: number, change: 1 | -1): void {
     const { space, region } = this.#grantAt(at);
-    const key = space * REGION_STRIDE + region;
+    const key = regionKey(space, region);
     if (change === 1) {
       this.#places.set(key, at);
       this.#holdings.set(key, this.#nextHolding++);
@@ -84,7 +91,7 @@ export class RegionTable {
   }
 
   holds(space: number, region: number): boolean {
-    return this.#places.has(space * REGION_STRIDE + region);
+    return this.#places.has(regionKey(space, region));
   }
 
   /**
@@ -92,7 +99,7 @@ export class RegionTable {
    * later holding has: for who comes back to a region after a pause. Undefined: it is not held.
    */
   holdingOf(space: number, region: number): number | undefined {
-    return this.#holdings.get(space * REGION_STRIDE + region);
+    return this.#holdings.get(regionKey(space, region));
   }
 
   holdsAnyOf(space: number): boolean {
@@ -101,13 +108,13 @@ export class RegionTable {
 
   /** Undefined where the node does not hold the region. */
   epochOf(space: number, region: number): number | undefined {
-    const at = this.#places.get(space * REGION_STRIDE + region);
+    const at = this.#places.get(regionKey(space, region));
     return at === undefined ? undefined : (this.#words[at + EPOCH] as number) >>> 0;
   }
 
   /** Adds the region, or gives it the new epoch; the caller has compared epochs. */
   put(grant: RegionGrant): boolean {
-    const held = this.#places.get(grant.space * REGION_STRIDE + grant.region);
+    const held = this.#places.get(regionKey(grant.space, grant.region));
     if (held !== undefined) {
       this.#store(this.#words, held + EPOCH, grant.epoch);
       return true;
@@ -123,7 +130,7 @@ export class RegionTable {
   }
 
   remove(space: number, region: number): void {
-    const at = this.#places.get(space * REGION_STRIDE + region);
+    const at = this.#places.get(regionKey(space, region));
     if (at === undefined) return;
     this.#store(this.#words, at + HELD, 0);
     this.#note(at, -1);

@@ -71,6 +71,8 @@ export const REGION_BYTES = GiB;
 /** Addresses are integers below this, so that they stay exact in a JavaScript number. */
 export const ADDRESS_END = 2 ** 53;
 export const REGIONS_PER_SPACE_MAX = ADDRESS_END / REGION_BYTES;
+/** Numbers of spaces are below this: a node packs one beside the high bits of a page number. */
+export const SPACE_ID_END = 2 ** 27;
 
 export const PAGE_BYTES_MIN = 64 * KiB;
 export const PAGE_BYTES_MAX = GiB;

@@ -217,6 +217,19 @@ export const EmptyRequest = struct('EmptyRequest', 0, {});
 
 // ------------------------------------------------------------------------ calls: memory node
 
+/** A greater number would be taken for another space where it is packed into a word. */
+const spaceRule = (value: { readonly space: number }): string | null =>
+  value.space < limits.SPACE_ID_END ? null : `${value.space} is the number of no space`;
+
+/** A greater number would be taken for a region of another space; 0 is never used. */
+const regionRule = (value: { readonly region: number }): string | null =>
+  value.region > 0 && value.region < limits.REGIONS_PER_SPACE_MAX
+    ? null
+    : `${value.region} is the number of no region`;
+
+const placeRule = (value: { readonly space: number; readonly region: number }): string | null =>
+  spaceRule(value) ?? regionRule(value);
+
 export const Right = { READ: 1, WRITE: 2 } as const;
 const RIGHTS_MAX = 3;
 
@@ -228,7 +241,7 @@ export const OpenWindowRequest = struct(
   'OpenWindowRequest',
   8,
   { space: u32, rights: u32 },
-  rightsRule,
+  (value) => spaceRule(value) ?? rightsRule(value),
 );
 export const OpenWindowReply = struct('OpenWindowReply', 16, {
   window: u32,
@@ -271,7 +284,7 @@ export const AllocRequest = struct(
   (value) => {
     if (value.flags > ALLOC_FLAGS_ALL) return `flags ${value.flags} cannot be asked for`;
     const isNonce = value.nonce > 0 && value.nonce < limits.NONCE_END;
-    return isNonce ? null : `${value.nonce} is no nonce`;
+    return isNonce ? placeRule(value) : `${value.nonce} is no nonce`;
   },
 );
 export const AllocReply = struct('AllocReply', 8, { address: u53 });
@@ -280,11 +293,16 @@ export const AllocReply = struct('AllocReply', 8, { address: u53 });
  * A whole allocation, or piece of one, by the address of its first byte. NotAllocated where none
  * begins, or one of another nonce; NotFound where the region is not held. Confirming is idempotent.
  */
-export const AllocationRequest = struct('AllocationRequest', 16, {
-  space: u32,
-  nonce: u32, // To confirm that of its allocation; else 0 for any.
-  address: u53,
-});
+export const AllocationRequest = struct(
+  'AllocationRequest',
+  16,
+  {
+    space: u32,
+    nonce: u32, // To confirm that of its allocation; else 0 for any.
+    address: u53,
+  },
+  spaceRule,
+);
 export const FreeReply = struct('FreeReply', 8, { bytes: u53 });
 
 /** Of the allocation that `address` lies in. */
@@ -304,29 +322,44 @@ export const ProtectRequest = struct(
     address: u53, // Where a page begins.
     bytes: u53, // Rounded up to pages.
   },
-  rightsRule,
+  (value) => spaceRule(value) ?? rightsRule(value),
 );
 
-export const RegionHeld = struct('RegionHeld', 16, {
-  space: u32,
-  region: u32,
-  epoch: u32,
-  reserved: pad(4),
-});
+export const RegionHeld = struct(
+  'RegionHeld',
+  16,
+  {
+    space: u32,
+    region: u32,
+    epoch: u32,
+    reserved: pad(4),
+  },
+  placeRule,
+);
 
 /**
  * Idempotent: the same space, region and epoch any number of times. Stale: a lower epoch, or meant
  * for a memory that is gone, whose node has come back with another one.
  */
-export const GrantRegionRequest = struct('GrantRegionRequest', 24, {
-  space: u32,
-  region: u32,
-  epoch: u32,
-  pageBytes: u32, // Of the space; refused with Unsupported where the node has another size.
-  memoryId: u53, // Of the memory that is to hold it.
-});
+export const GrantRegionRequest = struct(
+  'GrantRegionRequest',
+  24,
+  {
+    space: u32,
+    region: u32,
+    epoch: u32,
+    pageBytes: u32, // Of the space; refused with Unsupported where the node has another size.
+    memoryId: u53, // Of the memory that is to hold it.
+  },
+  placeRule,
+);
 
-export const RemoveSpaceRequest = struct('RemoveSpaceRequest', 8, { space: u32, reserved: pad(4) });
+export const RemoveSpaceRequest = struct(
+  'RemoveSpaceRequest',
+  8,
+  { space: u32, reserved: pad(4) },
+  spaceRule,
+);
 export const JsonReply = struct('JsonReply', 0, { json: text(limits.JSON_BYTES_MAX) });
 
 /** Regions that the node holds, from the given place in its list on. */
@@ -441,16 +474,26 @@ export const NodePlace = struct('NodePlace', 16, {
   id: name,
   address: name,
 });
-export const RegionPlace = struct('RegionPlace', 16, {
-  region: u32,
-  epoch: u32,
-  node: u32, // Index in the list of nodes of the same message.
-  lost: u32, // 1: the memory that held it is gone; its contents are DataLost.
-});
-export const SpaceRegionsRequest = struct('SpaceRegionsRequest', 8, {
-  space: u32,
-  after: u32, // Regions above this one; 0: all, because region 0 is never used.
-});
+export const RegionPlace = struct(
+  'RegionPlace',
+  16,
+  {
+    region: u32,
+    epoch: u32,
+    node: u32, // Index in the list of nodes of the same message.
+    lost: u32, // 1: the memory that held it is gone; its contents are DataLost.
+  },
+  regionRule,
+);
+export const SpaceRegionsRequest = struct(
+  'SpaceRegionsRequest',
+  8,
+  {
+    space: u32,
+    after: u32, // Regions above this one; 0: all, because region 0 is never used.
+  },
+  spaceRule,
+);
 export const SpaceRegionsReply = struct('SpaceRegionsReply', 8, {
   more: u8, // 1: ask again after the last region.
   reserved: pad(7),
@@ -458,27 +501,42 @@ export const SpaceRegionsReply = struct('SpaceRegionsReply', 8, {
   regions: list(RegionPlace, limits.REGIONS_PER_MESSAGE_MAX),
 });
 
-export const GrantRegionsRequest = struct('GrantRegionsRequest', 16, {
-  space: u32,
-  count: u32, // Neighbours in the space, for one allocation.
-  bytes: u53, // To be allocated in each: nodes with less room are not chosen; 0: a page.
-  near: name, // The node to prefer, or empty.
-});
+export const GrantRegionsRequest = struct(
+  'GrantRegionsRequest',
+  16,
+  {
+    space: u32,
+    count: u32, // Neighbours in the space, for one allocation.
+    bytes: u53, // To be allocated in each: nodes with less room are not chosen; 0: a page.
+    near: name, // The node to prefer, or empty.
+  },
+  spaceRule,
+);
 
-export const FilePlace = struct('FilePlace', 24, {
-  space: u32, // 0: there is none.
-  reserved: pad(4),
-  address: u53,
-  length: u53,
-});
-export const FileEntry = struct('FileEntry', 24, {
-  space: u32,
-  reserved: pad(4),
-  address: u53,
-  length: u53,
-  key: text(limits.KEY_BYTES_MAX),
-  sha256: text(limits.DIGEST_BYTES_MAX), // In hexadecimal.
-});
+export const FilePlace = struct(
+  'FilePlace',
+  24,
+  {
+    space: u32, // 0: there is none.
+    reserved: pad(4),
+    address: u53,
+    length: u53,
+  },
+  spaceRule,
+);
+export const FileEntry = struct(
+  'FileEntry',
+  24,
+  {
+    space: u32,
+    reserved: pad(4),
+    address: u53,
+    length: u53,
+    key: text(limits.KEY_BYTES_MAX),
+    sha256: text(limits.DIGEST_BYTES_MAX), // In hexadecimal.
+  },
+  spaceRule,
+);
 export const PutFilesRequest = struct('PutFilesRequest', 0, {
   files: list(FileEntry, limits.FILES_PER_MESSAGE_MAX),
 });

@@ -5,12 +5,12 @@ import {
   EntryFlag,
   RIGHTS_MASK,
   RIGHTS_SHIFT,
-  SPACE_ID_END,
+  SPACE_ID_END as SPACES_OF_TABLE,
   spaceWord,
 } from '../../disk/page-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 import type { CallHandler } from '../../fabric/serve.js';
-import { REGIONS_PER_MESSAGE_MAX } from '../../wire/limits.js';
+import { REGIONS_PER_MESSAGE_MAX, SPACE_ID_END } from '../../wire/limits.js';
 import { type CallType, MessageType, type Refused, Right } from '../../wire/messages.js';
 import type { NodeCounters } from '../counters.js';
 import type { Allocations, Refusal } from '../slow/allocations.js';
@@ -22,6 +22,7 @@ import { assert } from '../../base/assert.js';
 assert(
   Right.READ << RIGHTS_SHIFT === EntryFlag.READ && Right.WRITE << RIGHTS_SHIFT === EntryFlag.WRITE,
 );
+assert(SPACE_ID_END <= SPACES_OF_TABLE, 'every space of a message has its own word');
 
 export interface CallParts {
   readonly table: TableFile;
@@ -54,7 +55,7 @@ export function serveCalls(server: CallServer, parts: CallParts): void {
 function serveWindows(server: CallServer, parts: CallParts): void {
   const { windows, regions, table, counters } = parts;
   server.serve(MessageType.OpenWindow, ({ space, rights }, session) => {
-    if (space >= SPACE_ID_END || !regions.serves(space)) {
+    if (!regions.serves(space)) {
       return { status: Status.NotFound, reason: `no region of space ${space} is held here` };
     }
     const word = spaceWord(space, 0);

@@ -12,6 +12,7 @@
 
 import { assert } from '../../base/assert.js';
 import { bucketOf, ENTRIES_PER_BUCKET, pageWord, spaceWord } from '../../disk/page-table.js';
+import { regionKey } from '../../disk/region-table.js';
 
 interface RegionPages {
   readonly space: number;
@@ -30,8 +31,6 @@ export interface AddressChooserOptions {
   /** Pages that may be allocated in all: more than frames, because many stay untouched. */
   readonly commitLimit: number;
 }
-
-const REGION_STRIDE = 2 ** 24;
 
 export class AddressChooser {
   /** Pages allocated now. */
@@ -53,7 +52,7 @@ export class AddressChooser {
 
   /** Idempotent. */
   addRegion(space: number, region: number): void {
-    const key = space * REGION_STRIDE + region;
+    const key = regionKey(space, region);
     if (this.#regions.has(key)) return;
     this.#regions.set(key, {
       space,
@@ -66,13 +65,13 @@ export class AddressChooser {
 
   /** Forgets the region and everything that is allocated in it. */
   dropRegion(space: number, region: number): void {
-    const pages = this.#regions.get(space * REGION_STRIDE + region);
+    const pages = this.#regions.get(regionKey(space, region));
     if (pages === undefined) return;
     for (let at = 0; at < pages.taken.length; at++) {
       if (pages.taken[at] !== 0) this.#uncount(pages, at);
     }
     this.committed -= this.#pagesPerRegion - pages.free;
-    this.#regions.delete(space * REGION_STRIDE + region);
+    this.#regions.delete(regionKey(space, region));
   }
 
   /**
@@ -81,7 +80,7 @@ export class AddressChooser {
    */
   choose(space: number, region: number, count: number, wish: number): number {
     this.retries = 0;
-    const pages = this.#regions.get(space * REGION_STRIDE + region);
+    const pages = this.#regions.get(regionKey(space, region));
     if (pages === undefined || count > pages.free) return -1;
     if (this.committed + count > this.#commitLimit) return -1;
     const begin = this.#find(pages, count, wish);
@@ -166,7 +165,7 @@ export class AddressChooser {
 
   #regionOf(space: number, page: number): RegionPages | undefined {
     const region = Math.floor(page / this.#pagesPerRegion);
-    return this.#regions.get(space * REGION_STRIDE + region);
+    return this.#regions.get(regionKey(space, region));
   }
 
   #bucket(pages: RegionPages, at: number): number {

@@ -1,10 +1,8 @@
 /** The regions of a memory node: granted by the controller, given up with their space. */
 
 import { Status } from '../../base/status.js';
-import { SPACE_ID_END } from '../../disk/page-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 import { type Timers, sleep } from '../../runtime/clock.js';
-import { REGIONS_PER_SPACE_MAX } from '../../wire/limits.js';
 import type { Windows } from '../translate/windows.js';
 import type { Allocations, Refusal } from './allocations.js';
 
@@ -55,9 +53,6 @@ export class Regions {
   grant(grant: Grant): Refusal | undefined {
     const { space, region, epoch } = grant;
     const { regions, facts } = this.#table;
-    if (space >= SPACE_ID_END || region < 1 || region >= REGIONS_PER_SPACE_MAX) {
-      return { status: Status.Invalid, reason: `no region ${region} of a space ${space} can be` };
-    }
     if (grant.memoryId !== facts.memoryId) {
       // The controller does not know yet that the memory it chose is gone.
       return { status: Status.Stale, reason: 'this was granted to a memory that is gone' };

@@ -1,5 +1,6 @@
 /** A value of every declared struct, made from its declaration: for golden bytes and fuzzing. */
 
+import { REGIONS_PER_SPACE_MAX, SPACE_ID_END } from '../limits.js';
 import * as messages from '../messages.js';
 import { type CallType, CALLS } from '../messages.js';
 import type { Declaration, Field, FieldsOf, Struct } from '../struct.js';
@@ -38,6 +39,8 @@ export function sampleOf(struct: AnyStruct, numbers: Numbers, most: number): Any
   const value: Record<string, unknown> = {};
   for (const [key, field] of Object.entries(struct.declaration)) {
     if (field.kind !== 'pad') value[key] = sampleField(field, numbers, most);
+    if (key === 'space') value[key] = numbers.u32() % SPACE_ID_END;
+    if (key === 'region') value[key] = 1 + (numbers.u32() % (REGIONS_PER_SPACE_MAX - 1));
   }
   RULES[struct.name]?.(value);
   return value as AnyValue;
