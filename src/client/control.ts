@@ -102,12 +102,14 @@ export class Control {
     throw this.failure(what, status, (reply as { readonly reason?: string }).reason ?? '');
   }
 
+  /** Away may be the controller, or what it asked itself: the reason says which. */
   failure(what: string, status: Status, reason: string): MemrackError {
     const code = codeOf(status);
     const why = reason === '' ? what : `${what}: ${reason}`;
     if (code !== 'Unavailable' && code !== 'Timeout') return new MemrackError(code, why);
-    const remedy = 'see that the controller runs there, or start a rack with `memrack up`';
-    const whole = `${what}: no answer from the controller at ${this.address}`;
+    const answer = reason === '' ? 'no answer' : reason;
+    const whole = `${what}, asked of the controller at ${this.address}: ${answer}`;
+    const remedy = 'see `memrack status`; where no controller runs, start a rack with `memrack up`';
     return new MemrackError('Unavailable', whole, { remedy });
   }
 

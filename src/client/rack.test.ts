@@ -104,3 +104,13 @@ test('of a space that is opened and not made there is no doubt', async () => {
   const made = await endOf(make.world, make.rack.space('x', { create: true }));
   expect(made).toMatchObject({ code: 'OutcomeUnknown', outcome: 'unknown' });
 });
+
+test('the reason of the controller is told', async () => {
+  const reason = 'no memory node is serving';
+  const { rack, world } = openRack({ status: Status.Unavailable, reason });
+  const ended = await endOf(world, rack.space('x'));
+  expect(ended).toMatchObject({
+    code: 'Unavailable',
+    message: expect.stringContaining(reason) as string,
+  });
+});

@@ -111,8 +111,8 @@ export class Rack {
     if (granted.status === Status.Ok) return;
     if (this.#runtime.clock.now() + JOIN_POLL_MS >= deadline) {
       const remedy = 'start a memory node: memrack memory-node --join ADDRESS --memory SIZE';
-      const whole = `${what}: no memory node serves`;
-      throw new MemrackError('Unavailable', whole, { remedy });
+      const why = granted.reason === '' ? 'no memory node serves' : granted.reason;
+      throw new MemrackError('Unavailable', `${what}: ${why}`, { remedy });
     }
     await sleep(this.#runtime.timers, JOIN_POLL_MS);
   }
