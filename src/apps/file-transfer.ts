@@ -22,6 +22,8 @@ const CHUNKS_MAX = 8;
 export interface TransferOptions {
   /** Told how many more bytes have gone. */
   readonly moved?: (bytes: number) => void;
+  /** Ends it with the signal's reason, as a failure would: nothing is left behind. */
+  readonly signal?: AbortSignal;
 }
 
 /** Writes the file into memory of its own and enters it under the key. */
@@ -87,13 +89,14 @@ async function upload(
   address: number,
   path: string,
   length: number,
-  { moved }: TransferOptions,
+  { moved, signal }: TransferOptions,
 ): Promise<string> {
   const hash = createHash('sha256');
   const file = await open(path, 'r');
   const pending = new Set<Promise<void>>();
   try {
     for (let done = 0; done < length; ) {
+      signal?.throwIfAborted();
       const chunk = await readChunk(file, done, Math.min(CHUNK_BYTES, length - done), path);
       hash.update(chunk);
       const write: Promise<void> = space.write(address + done, chunk).then(() => {
@@ -107,6 +110,7 @@ async function upload(
       if (pending.size >= CHUNKS_MAX) await Promise.race(pending);
     }
     await Promise.all(pending);
+    signal?.throwIfAborted();
   } finally {
     // A write whose failure ended the loop is not the only one under way.
     await Promise.allSettled(pending);
@@ -210,7 +214,7 @@ async function download(
   rack: Rack,
   facts: FileFacts,
   file: FileHandle,
-  { moved }: TransferOptions,
+  { moved, signal }: TransferOptions,
 ): Promise<string> {
   const hash = createHash('sha256');
   if (facts.length === 0) return hash.digest('hex');
@@ -218,6 +222,7 @@ async function download(
   const ahead: Promise<Uint8Array>[] = [];
   let asked = 0;
   for (let done = 0; done < facts.length; ) {
+    signal?.throwIfAborted();
     while (asked < facts.length && ahead.length < CHUNKS_MAX) {
       const bytes = Math.min(CHUNK_BYTES, facts.length - asked);
       ahead.push(space.read(facts.address + asked, bytes));

@@ -9,6 +9,7 @@ import { formatDuration } from '../apps/terminal.js';
 import { KiB, MiB } from '../base/units.js';
 import { printRows, type SharedFlags, withConnection, withOutput, withRack } from './context.js';
 import { ConfigError } from '../base/config-error.js';
+import { untilAsked } from './signals.js';
 
 interface BenchRow {
   readonly name: string;
@@ -25,6 +26,13 @@ interface Shape {
   readonly bytes: number;
   readonly inFlight: number;
   readonly isWrite: boolean;
+}
+
+/** What is measured on, until somebody asks to end. */
+interface Range {
+  readonly space: RemoteSpace;
+  readonly at: number;
+  readonly asked: AbortSignal;
 }
 
 const SHAPES: Readonly<Record<string, Shape>> = {
@@ -58,15 +66,17 @@ async function bench(name: string | undefined, flags: SharedFlags): Promise<void
     throw new ConfigError('command line', [`there is no bench ${name}; there are ${known}`]);
   }
   await withConnection(flags, async (rack) => {
+    const asked = untilAsked();
     const space = await rack.space(SPACE, { create: true });
-    const at = await space.alloc(RANGE_BYTES);
     try {
+      const at = await space.alloc(RANGE_BYTES);
       // Untouched pages would be read as zeros without any memory behind them.
       await space.write(at, new Uint8Array(RANGE_BYTES));
       const rows: BenchRow[] = [];
       for (const [i, each] of names.entries()) {
         process.stderr.write(`measuring ${each} (${i + 1} of ${names.length}) ...\n`);
-        rows.push(await measure(space, at, each, SHAPES[each] as Shape));
+        rows.push(await measure({ space, at, asked }, each, SHAPES[each] as Shape));
+        asked.throwIfAborted();
       }
       print(flags, rows);
     } finally {
@@ -75,14 +85,9 @@ async function bench(name: string | undefined, flags: SharedFlags): Promise<void
   });
 }
 
-async function measure(
-  space: RemoteSpace,
-  at: number,
-  name: string,
-  shape: Shape,
-): Promise<BenchRow> {
-  await run(space, at, shape, WARM_MS);
-  const { times, ms } = await run(space, at, shape, MEASURE_MS);
+async function measure(range: Range, name: string, shape: Shape): Promise<BenchRow> {
+  await run(range, shape, WARM_MS);
+  const { times, ms } = await run(range, shape, MEASURE_MS);
   times.sort((a, b) => a - b);
   const us = (share: number): number =>
     Math.round((times[Math.floor(times.length * share)] ?? 0) * 10_000) / 10;
@@ -101,8 +106,7 @@ async function measure(
 }
 
 async function run(
-  space: RemoteSpace,
-  at: number,
+  { space, at, asked }: Range,
   { bytes, inFlight, isWrite }: Shape,
   ms: number,
 ): Promise<{ times: number[]; ms: number }> {
@@ -114,7 +118,7 @@ async function run(
   let next = 0;
   const one = async (): Promise<void> => {
     const buffer = new Uint8Array(bytes);
-    while (performance.now() < end && times.length < SAMPLES_MAX) {
+    while (!asked.aborted && performance.now() < end && times.length < SAMPLES_MAX) {
       const place = at + (next % places) * stride;
       next += 1;
       const start = performance.now();

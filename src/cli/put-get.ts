@@ -7,6 +7,7 @@ import type { FileFacts } from '../apps/library.js';
 import { formatDuration, Progress } from '../apps/terminal.js';
 import { formatBytes } from '../base/units.js';
 import { MemrackError } from '../client/error.js';
+import { untilAsked } from './signals.js';
 import { say, type SharedFlags, withConnection, withOutput, withRack } from './context.js';
 
 export function addPutAndGet(program: Command): void {
@@ -29,7 +30,8 @@ async function put(key: string, path: string, flags: SharedFlags): Promise<void>
     const progress = new Progress(process.stderr, `put ${key}`, sizeOf(path));
     const began = performance.now();
     try {
-      const facts = await putFile(rack, key, path, { moved: (bytes) => progress.add(bytes) });
+      const moved = (bytes: number): void => progress.add(bytes);
+      const facts = await putFile(rack, key, path, { moved, signal: untilAsked() });
       progress.end();
       report(flags, `put ${key}`, facts, performance.now() - began);
     } finally {
@@ -55,6 +57,7 @@ async function get(key: string, path: string, flags: SharedFlags): Promise<void>
           progress = new Progress(process.stderr, `get ${key}`, length);
         },
         moved: (bytes) => progress?.add(bytes),
+        signal: untilAsked(),
       });
       progress?.end();
       report(flags, `get ${key}`, facts, performance.now() - began);

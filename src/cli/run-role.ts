@@ -2,6 +2,7 @@
 
 import { describeFailure } from '../apps/role-failure.js';
 import { Exit, EXIT } from './exit.js';
+import { untilAsked } from './signals.js';
 
 /** Resolves when the role was stopped by SIGINT or SIGTERM; a second signal ends at once. */
 export async function runInForeground(
@@ -29,18 +30,10 @@ export async function runInForeground(
 
 /** Resolves at the first signal that asks to end; the second one ends the process. */
 export function untilSignal(): Promise<void> {
+  const asked = untilAsked();
   return new Promise((resolve) => {
-    let asked = false;
-    const ask = (): void => {
-      if (asked) process.exit(EXIT.failed);
-      asked = true;
-      resolve();
-    };
-    process.on('SIGINT', ask);
-    process.on('SIGTERM', ask);
-    process.on('SIGHUP', ask);
+    asked.addEventListener('abort', () => resolve());
     // A role serves sockets; while none is open something else must keep the process.
-    const hold = setInterval(() => {}, 2 ** 30);
-    void Promise.resolve().then(() => hold);
+    setInterval(() => {}, 2 ** 30);
   });
 }

@@ -65,20 +65,20 @@ async function up(flags: UpFlags): Promise<void> {
   const { appRuntime } = await import('../apps/app-runtime.js');
   const rack = new LocalRack(appRuntime('up'), options, complain);
   const asked = untilSignal();
+  let isUp: boolean;
   try {
-    await Promise.race([rack.start(), asked]);
+    isUp = await Promise.race([rack.start().then(() => true), asked.then(() => false)]);
   } catch (error) {
     if (error instanceof RackFailed) throw new Exit(error.exitCode, error.message);
     throw error;
   }
-  announce(rack, options.nodes, options.memoryBytes);
+  if (isUp) announce(rack, options.nodes, options.memoryBytes);
   const failure = await Promise.race([rack.failed, asked]);
   await rack.stop();
   if (failure !== undefined) throw new Exit(failure.exitCode, failure.message);
 }
 
 function announce(rack: LocalRack, nodes: number, memoryBytes: number): void {
-  if (rack.url === '') return;
   say(`rack is up: ${nodes} memory nodes of ${formatBytes(memoryBytes)}`);
   say(`  programs   ${rack.url}`);
   say(`  HTTP API   ${rack.httpUrl}/v1/status`);

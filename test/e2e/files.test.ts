@@ -55,6 +55,18 @@ test('a file that is put again, and one that is removed, give their memory back'
   await committed(0);
 });
 
+test('a put that is asked to end gives its memory back', async () => {
+  const asked = new AbortController();
+  const reason = new Error('asked to end');
+  const options = { signal: asked.signal, moved: () => asked.abort(reason) };
+  await expect(putFile(client, 'half', source('half', 30 * MiB), options)).rejects.toBe(reason);
+  await expect(client.files.get('half')).rejects.toMatchObject({ code: 'NotFound' });
+  await putFile(client, 'whole', source('whole', 5 * MiB));
+  await committed(5 * MiB);
+  await removeFile(client, 'whole');
+  await committed(0);
+});
+
 test('what others have replaced and not freed is freed by the next one', async () => {
   const space = await client.space('files', { create: true });
   const entry = (key: string, address: number, length: number): FileFacts => {
