@@ -41,7 +41,8 @@ export function withOutput(command: Command): Command {
   return command.option('-o, --output <format>', 'table or json', oneOf('table', 'json'), 'table');
 }
 
-function oneOf(...allowed: string[]): (text: string) => string {
+/** Reads a flag that takes one of some words. */
+export function oneOf(...allowed: string[]): (text: string) => string {
   return (text) => {
     if (allowed.includes(text)) return text;
     throw new ConfigError('command line', [`${text} is not ${allowed.join(' or ')}`]);

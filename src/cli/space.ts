@@ -5,6 +5,7 @@ import { formatBytes } from '../base/units.js';
 import type { ConnectOptions, SpaceOptions } from '../apps/library.js';
 import { MemrackError } from '../client/error.js';
 import {
+  oneOf,
   printRows,
   say,
   type SharedFlags,
@@ -25,7 +26,7 @@ export function addSpace(program: Command): void {
   withOutput(withRack(space.command('create')))
     .description('make an address space')
     .argument('<name>')
-    .option('--kind <kind>', 'dram; persistent comes later', 'dram')
+    .option('--kind <kind>', 'dram; persistent comes later', oneOf('dram', 'persistent'), 'dram')
     .option('--page-bytes <size>', "page size (default: that of the rack's memory nodes)")
     .addHelpText('after', '\nExample:\n  memrack space create photos')
     .action(create);
@@ -58,7 +59,8 @@ export function addSpace(program: Command): void {
 async function create(name: string, flags: CreateFlags & ConnectOptions): Promise<void> {
   await withConnection(flags, async (rack) => {
     const known = await rack.spaces();
-    if (known.some((space) => space.name === name)) {
+    // The name of one whose removal waits for a node that is away is free.
+    if (known.some((space) => space.name === name && space.state !== 'removing')) {
       throw new MemrackError('Exists', `there is a space ${name} already`);
     }
     const options: SpaceOptions = {

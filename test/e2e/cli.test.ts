@@ -103,6 +103,7 @@ describe('spaces', () => {
     expect((await cli('space', 'remove', 'photos')).code).toBe(3);
     expect((await cli('space', 'create', 'no/slash')).code).toBe(2);
     expect((await cli('space', 'create', 'x', '--kind', 'persistent')).code).toBe(1);
+    expect((await cli('space', 'create', 'x', '--kind', 'dramm')).code).toBe(2);
   });
 });
 

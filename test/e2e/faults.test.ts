@@ -215,6 +215,22 @@ test('a killed client leaves the rack and other clients alone', async () => {
   expect(torn.every((byte) => byte === 7 || byte === 0)).toBe(true);
 });
 
+test('the name of a removed space is free while a node that held it is away', async () => {
+  const [rack, client] = await rackWith();
+  const space = await client.space('again', { create: true });
+  await space.alloc(MiB);
+  const pid = await nodePid(rack);
+  process.kill(pid, 'SIGSTOP');
+  try {
+    await client.removeSpace('again');
+    expect((await client.spaces()).map(({ state }) => state)).toEqual(['removing']);
+    const { code, stderr } = await runCli(['space', 'create', 'again', '--rack', rack.url]);
+    expect([code, stderr]).toEqual([0, '']);
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+});
+
 test('an up that is killed leaves no process and no memory file behind', async () => {
   const rack = await startRack({ nodes: 3 });
   const pids = family(rack.child.pid ?? 0);
