@@ -56,6 +56,17 @@ test('on a terminal it is a bar that goes away', () => {
 });
 
 test('durations read like what people say', () => {
-  const said = [0.004, 5.44, 120, 5600, 184_000, 3_720_000, Infinity].map(formatDuration);
-  expect(said).toEqual(['4 us', '5.4 ms', '120 ms', '5.6 s', '3 min 4 s', '1 h 2 min', '?']);
+  const times = [0.004, 5.44, 120, 5600, 59_970, 179_700, 184_000, 3_720_000, Infinity];
+  const said = times.map(formatDuration);
+  expect(said).toEqual([
+    '4 us',
+    '5.4 ms',
+    '120 ms',
+    '5.6 s',
+    '1 min 0 s',
+    '3 min 0 s',
+    '3 min 4 s',
+    '1 h 2 min',
+    '?',
+  ]);
 });
