@@ -57,6 +57,11 @@ export class OperationRing {
     return this.tail - this.sent;
   }
 
+  /** Dropped ones keep their places until those before them are answered: waiting can be few. */
+  get isFull(): boolean {
+    return this.tail - this.head >= PLACES_MAX;
+  }
+
   /** The place of a new operation at the end; the caller fills it. */
   push(): number {
     if (this.tail - this.head > this.#mask) this.#grow();

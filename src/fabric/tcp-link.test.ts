@@ -4,6 +4,7 @@ import { MessageType } from '../wire/messages.js';
 import { createEndpoint } from './endpoint.js';
 import { FakeWorld, type Wire } from './testing/fake-world.js';
 import { MEMORY_ID, NODE, Rig } from './testing/rig.js';
+import { WINDOW_GONE } from './window-renewal.js';
 
 const alloc = (wish: number) => ({ space: 5, region: 1, bytes: 1, wish, flags: 0, nonce: 1 });
 
@@ -470,6 +471,32 @@ test('the queue is bounded, and a full one says Busy', async () => {
   expect(busy.length).toBe(10);
   expect(busy[0]?.outcome).toBe('notApplied');
   expect([...sink.told.values()].filter((told) => told.status === Status.Ok).length).toBe(65536);
+});
+
+test('what was dropped counts as queued until what is before it is answered', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { link, sink, world } = rig;
+  world.wire = { chunk: () => 0 };
+  link.fence(sink, 0, rig.deadline);
+  await world.run(() => false, 1);
+  window.id = WINDOW_GONE;
+  const into = new Uint8Array(8);
+  let token = 1;
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 50_000; i++) {
+      link.read(window, 0, into, 0, 8, sink, token++, rig.deadline);
+    }
+    await rig.told(token - 1);
+  }
+  const told = [...sink.told.values()];
+  expect(told.filter(({ status }) => status === Status.Stale).length).toBe(2 * 65536 - 1);
+  expect(told.filter(({ status }) => status === Status.Busy).length).toBe(token - 2 * 65536);
+  world.wire = {};
+  await rig.told(token);
+  link.fence(sink, token, rig.deadline);
+  await rig.told(token + 1);
+  expect(sink.status(token)).toBe(Status.Ok);
 });
 
 test('a sink may start operations, and may close the link', async () => {

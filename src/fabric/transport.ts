@@ -143,7 +143,7 @@ export class Transport implements ConnectionUser, Remote {
    */
   add(type: number, sink: CompletionSink, token: number, deadline: number): number {
     const ring = this.ring;
-    if (this.#state === 'closed' || ring.waiting >= QUEUE_MAX) {
+    if (this.#state === 'closed' || ring.waiting >= QUEUE_MAX || ring.isFull) {
       const status = this.#state === 'closed' ? Status.Closed : Status.Busy;
       this.#refused.push({ sink, token, status });
       this.#schedule();
