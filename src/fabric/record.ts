@@ -40,6 +40,7 @@ export class ResultRecord {
   /** `body` is kept, as long as there is room. */
   noteCall(sequence: number, type: number, status: number, body: Uint8Array): void {
     this.note(sequence, type, status, 0, 0);
+    if (body.length > RECORD_BODY_BYTES_MAX) return;
     for (const [old, kept] of this.#bodies) {
       // No more are in flight: whoever sends this one has had the reply to that one.
       const isAnswered = ((sequence - old) | 0) >= IN_FLIGHT_MAX;
@@ -47,7 +48,6 @@ export class ResultRecord {
       this.#bodies.delete(old);
       this.#bodyBytes -= kept.length;
     }
-    if (body.length > RECORD_BODY_BYTES_MAX) return;
     this.#bodies.set(sequence, body);
     this.#bodyBytes += body.length;
   }
