@@ -21,11 +21,19 @@ function newGeneration(): Generation {
   return { open: 0, failures: [], failureCount: 0, passed: undefined };
 }
 
-/** The first failure, with all others in `failures`. */
+/**
+ * The first failure, with the others in `failures`: not enumerable, because the first of them is
+ * the error itself, which JSON cannot express.
+ */
 function summary(generation: Generation): MemrackError | undefined {
   const first = generation.failures[0];
-  if (first !== undefined) first.failures = generation.failures;
-  return first;
+  const { failures, failureCount } = generation;
+  if (first === undefined) return undefined;
+  const omitted = failureCount - failures.length;
+  return Object.defineProperties(first, {
+    failures: { value: failures, configurable: true },
+    failuresOmitted: { value: omitted, configurable: true },
+  });
 }
 
 export class Barriers {

@@ -30,8 +30,10 @@ export class MemrackError extends Error {
   readonly outcome: Outcome;
   /** Whether the same call may succeed later without anything being changed by the caller. */
   readonly retryable: boolean;
-  /** Of `fence` and `release`: all failures since the last one, this one first. */
-  failures?: readonly MemrackError[];
+  /** Of `fence` and `release`: the failures since the last one, this one first. */
+  declare readonly failures?: readonly MemrackError[];
+  /** How many more there were than the first thousand, which `failures` has. */
+  declare readonly failuresOmitted?: number;
 
   /** `what` says what failed and where; the remedy is added to it. */
   constructor(code: ErrorCode, what: string, details: ErrorDetails = {}) {

@@ -4,7 +4,7 @@ import { GiB, KiB, MiB } from '../base/units.js';
 import { AllocFlag, MessageType } from '../wire/messages.js';
 import { Connections } from './connections.js';
 import { Control } from './control.js';
-import { MemrackError } from './error.js';
+import { FAILURES_MAX, MemrackError } from './error.js';
 import { RemoteSpace } from './space.js';
 import { FakeRack, settle } from './testing/fake-rack.js';
 
@@ -280,7 +280,19 @@ describe('fence and release', () => {
     await settle();
     const codes = failure.error?.failures?.map((error) => error.code);
     expect(codes?.sort()).toEqual(['Denied', 'Invalid', 'NotAllocated', 'NotAllocated']);
+    expect(failure.error?.failuresOmitted).toBe(0);
     await space.release();
+  });
+
+  test('failures beyond what is kept are counted, and can be printed as JSON', async () => {
+    const { space } = openSpace();
+    for (let i = 0; i < FAILURES_MAX + 7; i++) void space.read(-1, 8);
+    const failure = watch(space.release());
+    await settle();
+    const { error } = failure;
+    expect(error?.failures).toHaveLength(FAILURES_MAX);
+    expect(error?.failuresOmitted).toBe(7);
+    expect(JSON.parse(JSON.stringify(error))).toMatchObject({ code: 'Invalid' });
   });
 });
 

@@ -240,7 +240,8 @@ export class RemoteSpace {
 
   /**
    * Resolves when everything that this client started before is applied at its nodes. Rejects with
-   * the first failure since the last `fence` or `release`; all of them are in its `failures`.
+   * the first failure since the last `fence` or `release`; all of them are in its `failures`, or
+   * the first thousand, and `failuresOmitted` counts the rest.
    */
   fence(): Promise<void> {
     return unawaited(this.#barrier());
