@@ -81,7 +81,8 @@ const WITHOUT_KOFFI = `
 
 test('doctor runs, and says so, where a native package cannot be loaded', async () => {
   const url = (text: string): string => `data:text/javascript,${encodeURIComponent(text)}`;
-  const hook = `import { register } from 'node:module'; register(${JSON.stringify(url(WITHOUT_KOFFI))});`;
+  const hooks = JSON.stringify(url(WITHOUT_KOFFI));
+  const hook = `import { register } from 'node:module'; register(${hooks});`;
   const args = ['--import', url(hook), CLI, 'doctor', '-o', 'json'];
   const { code, stdout } = await runNode(args);
   expect(code).toBe(1);
