@@ -56,6 +56,11 @@ export function invalid(what: string, remedy: string): MemrackError {
   return new MemrackError('Invalid', what, { remedy });
 }
 
+/** Of what the interface names and this version does not have. */
+export function unsupported(verb: string, remedy: string): MemrackError {
+  return new MemrackError('Unsupported', `${verb} is not in this version`, { remedy });
+}
+
 export function closed(what: string): MemrackError {
   return new MemrackError('Closed', what);
 }

@@ -114,3 +114,13 @@ test('the reason of the controller is told', async () => {
     message: expect.stringContaining(reason) as string,
   });
 });
+
+test('what does not exist yet says so', async () => {
+  const { rack } = openRack(AWAY);
+  void rack.store('users');
+  await turnsOver();
+  expect(unhandled).toEqual([]);
+  await expect(rack.store('users', { create: true })).rejects.toMatchObject({
+    code: 'Unsupported',
+  });
+});

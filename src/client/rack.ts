@@ -12,7 +12,7 @@ import { MessageType, SpaceKind } from '../wire/messages.js';
 import { badName } from './arguments.js';
 import { Connections, type Fabric } from './connections.js';
 import { Control, type Member } from './control.js';
-import { closed, MemrackError, unawaited } from './error.js';
+import { closed, MemrackError, unawaited, unsupported } from './error.js';
 import { FileDirectory } from './files.js';
 import { badOptions, type ConnectOptions, parseRackUrl, TIMEOUT_MS_DEFAULT } from './options.js';
 import { RemoteSpace } from './space.js';
@@ -178,6 +178,12 @@ export class Rack {
     if (wrong !== undefined) throw wrong;
     const type = MessageType.RemoveSpaceByName;
     await this.#control.demand(`removing the space ${name}`, type, { name }, this.#deadline());
+  }
+
+  /** Not in this version. `files` holds whole values by key meanwhile. */
+  store(_name: string, _options?: object): Promise<never> {
+    const remedy = 'keep values in rack.files, or in a space, meanwhile';
+    return unawaited(Promise.reject(unsupported('store', remedy)));
   }
 
   /** The memory nodes and hosts. */

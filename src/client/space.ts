@@ -26,7 +26,7 @@ import {
 import { Barriers } from './barriers.js';
 import type { Connections } from './connections.js';
 import type { Control } from './control.js';
-import { closed, invalid, MemrackError, unawaited } from './error.js';
+import { closed, invalid, MemrackError, unawaited, unsupported } from './error.js';
 import type { Rights } from './held-memory.js';
 import { Failures, VERBS } from './failures.js';
 import { Kind, OperationTable } from './operations.js';
@@ -38,7 +38,10 @@ import { type Item, type Operands, Transfer, type TransferParts } from './transf
 import type { Runtime } from '../runtime/runtime.js';
 
 export interface AllocOptions {
-  /** A wish for an address: given where it is free and fits, another one otherwise. */
+  /**
+   * A wish for an address: given where it is free and fits, another one otherwise. Not honoured
+   * above 1 GiB, nor where it lies in a region of 1 GiB that the space has not been granted yet.
+   */
   readonly at?: number;
 }
 
@@ -513,10 +516,6 @@ function notAsLarge(at: number, bytes: number, most: number): MemrackError {
 function tooMany(): MemrackError {
   const remedy = 'await some of the operations before starting more';
   return new MemrackError('Busy', 'too many operations are under way in this space', { remedy });
-}
-
-function unsupported(verb: string, remedy: string): MemrackError {
-  return new MemrackError('Unsupported', `${verb} is not in this version`, { remedy });
 }
 
 /** The failure of a step, told as that of the whole call. */
