@@ -341,6 +341,10 @@ export class Session implements StreamHandler, DataSession, Greeting {
     this.#writer.output.bytes.set(made.body, this.#writer.bodyAt);
     this.#writer.append(made.type, made.status, made.sequence, 0, made.body.length);
     this.#made = undefined;
+    if (made.type !== MessageType.Hello) return;
+    // The agreed version begins behind the reply that says which one it is.
+    this.#writer.seal();
+    this.#writer.version = this.#rules.version;
   }
 
   // ----------------------------------------------------------------------------------- hello
