@@ -35,3 +35,17 @@ test('whoever lists the nodes learns the pids of all machines', async () => {
   // Over HTTP a pid is shown without a machine to look it up on: only those of this one.
   expect(api.members().map(({ pid }) => pid)).toEqual([undefined, 11, undefined]);
 });
+
+test('a node that has ended uses no memory, whatever it said last', async () => {
+  const { rack, controller, api } = await openController('here');
+  const request = rack.joinRequest('n1');
+  await controller.membership.join(request);
+  const opened = await controller.spaces.open({ name: 's', create: true, kind: 0, pageBytes: 0 });
+  if (!('space' in opened)) throw new Error(opened.message);
+  await controller.regions.grant({ space: opened.space.id, count: 1, bytes: 1, near: '' });
+  controller.membership.heartbeat({ ...request, bytesUsed: 4096, bytesCommitted: 8192 });
+  expect(api.members()[0]).toMatchObject({ bytesUsed: 4096, bytesCommitted: 8192 });
+  await controller.membership.ended('n1', request.memoryId);
+  const nothing = { bytesLent: 0, bytesUsed: 0, bytesCommitted: 0 };
+  expect(api.members()[0]).toMatchObject({ state: 'ended', ...nothing });
+});

@@ -175,14 +175,16 @@ export function memberFacts(controller: Controller): Required<MemberFacts>[] {
   const nodes = [...membership.members.values()].map((member): Required<MemberFacts> => {
     const { id, address, machine, pageBytes, incarnation, pid } = member.row;
     const state = membership.state(member);
+    // What it said last is gone with its memory.
+    const isEnded = state === 'ended';
     return {
       id,
       kind: 'memory-node',
       address,
       state,
-      bytesLent: state === 'ended' ? 0 : member.bytesLent,
-      bytesUsed: member.bytesUsed,
-      bytesCommitted: member.bytesCommitted,
+      bytesLent: isEnded ? 0 : member.bytesLent,
+      bytesUsed: isEnded ? 0 : member.bytesUsed,
+      bytesCommitted: isEnded ? 0 : member.bytesCommitted,
       regions: metadata.regionsOfNode(id).size,
       pageBytes,
       incarnation,
