@@ -251,6 +251,29 @@ test('a call that runs holds back what follows, and a newer hello', async () => 
   expect(rig.memory.executed).toEqual([]);
 });
 
+test('a batch of long calls lets others have their turn', async () => {
+  const rig = new Rig();
+  let calls = 0;
+  rig.server.serve(MessageType.Counters, () => {
+    calls++;
+    rig.world.nowMs += 4;
+    return { status: Status.Ok, json: '{}' };
+  });
+  const { raw } = await greeted(rig);
+  const { raw: other } = await greeted(rig, { client: 78 });
+  for (let i = 0; i < 20; i++) raw.add(MessageType.Counters, 2 + i);
+  raw.writer.flush();
+  other.add(MessageType.Ping, 2);
+  other.writer.flush();
+  await rig.world.run(() => other.replies.length === 2);
+  expect(calls).toBeLessThan(10);
+  await passTime(rig, 100);
+  expect(calls).toBe(20);
+  expect(raw.replies.map(({ sequence }) => sequence)).toEqual(
+    Array.from({ length: 21 }, (_, i) => i + 1),
+  );
+});
+
 test('a client that does not read is not read either, and loses nothing', async () => {
   const world = new FakeWorld();
   world.inputBytes = 256 * 1024;

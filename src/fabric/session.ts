@@ -4,8 +4,9 @@
  *
  *   NEW --hello--> GREETING --admitted--> OPEN --> ENDED
  *
- * While it is blocked (output full, a data message waits, a call runs) the stream is paused and
- * the message it stands at stays unconsumed in the input; it goes on where it was.
+ * While it is blocked (output full, a data message waits, a call runs, others have their turn) the
+ * stream is paused and the message it stands at stays unconsumed in the input; it goes on where it
+ * was.
  */
 
 import { assert } from '../base/assert.js';
@@ -61,9 +62,12 @@ export interface Serving {
 /** How often sessions are looked at: seldom, so that an idle process stays idle. */
 export const LOOK_MS = 10_000;
 
+/** So long one batch may go on with messages that can each take milliseconds. */
+const TURN_MS = 5;
+
 type State = 'new' | 'greeting' | 'open' | 'ended';
 /** Why nothing more is executed at the moment. */
-type Blocked = 'no' | 'room' | 'wait' | 'call' | 'hello';
+type Blocked = 'no' | 'room' | 'wait' | 'call' | 'hello' | 'turn';
 
 /** A reply that is not made in place; it waits here for room. */
 interface MadeReply {
@@ -90,6 +94,8 @@ export class Session implements StreamHandler, DataSession, Greeting {
   /** Of the data message that is being executed. */
   #type = 0;
   #isFinished = false;
+  /** When the first message of this batch that can take long was done; -1: none was. */
+  #longSince = -1;
   /** The frame that the input begins with: its length (0: not checked yet), and what is done. */
   #frameBytes = 0;
   #frameDone = 0;
@@ -123,6 +129,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
   received(stream: Stream, input: Bytes, start: number, end: number): number {
     let at = start;
     this.#silentLooks = 0;
+    this.#longSince = -1;
     if (this.#made !== undefined) this.#sendMade();
     while (this.#blocked === 'no' && this.#state !== 'ended') {
       if (this.#frameBytes === 0 && !this.#openFrame(input, at, end)) break;
@@ -205,6 +212,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
     const progress = data.execute(this, input, at + MESSAGE_HEADER_BYTES, type, window);
     if (progress !== DONE) return this.#blockOn('wait');
     assert(this.#isFinished, 'a data message is done and has no reply');
+    if (type === MessageType.Reserve) this.#letOthersWork();
     return true;
   }
 
@@ -300,6 +308,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
     } else {
       this.#makeReply(type, answer);
       this.#sendMade();
+      this.#letOthersWork();
     }
     return true;
   }
@@ -438,6 +447,18 @@ export class Session implements StreamHandler, DataSession, Greeting {
     this.#sayWorkingLater();
     if (what === 'room') this.#serving.counters.outputFull++;
     return false;
+  }
+
+  /** After what works on a whole region: many of them in one batch would hold up everybody. */
+  #letOthersWork(): void {
+    const { clock, timers } = this.#serving.runtime;
+    const now = clock.now();
+    if (this.#longSince < 0) this.#longSince = now;
+    if (this.#blocked !== 'no' || now - this.#longSince < TURN_MS) return;
+    this.#blockOn('turn');
+    timers.after(0, () => {
+      if (this.#blocked === 'turn' && !this.#isOver()) this.#unblock();
+    });
   }
 
   /** Goes on with the input, soon: never from within the call that unblocked it. */
