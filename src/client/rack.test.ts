@@ -50,6 +50,9 @@ test('a call that fails and that nobody waits for ends nothing', async () => {
   void rack.files.get('k');
   void rack.files.remove('k');
   void rack.files.freeGarbage();
+  void rack.spaces();
+  void rack.nodes();
+  void rack.status();
   await turnsOver();
   expect(unhandled).toEqual([]);
 });
@@ -79,7 +82,7 @@ async function endOf(world: FakeWorld, promise: Promise<unknown>) {
   return ended;
 }
 
-test('a removal that finds nothing because an unheard attempt was made is none that failed', async () => {
+test('a removal that finds nothing after an unheard attempt has not failed', async () => {
   const spaces = openRack(UNKNOWN, AWAY, GONE);
   expect(await endOf(spaces.world, spaces.rack.removeSpace('x'))).toBe('done');
   const files = openRack(UNKNOWN, AWAY, GONE);
@@ -90,7 +93,7 @@ test('a removal that finds nothing because an unheard attempt was made is none t
   expect(refused).toMatchObject({ code: 'NotFound', outcome: 'notApplied' });
 });
 
-test('a change that may have been made is in doubt, although the last attempt was not', async () => {
+test('a change that may have been made is in doubt until the deadline', async () => {
   const { rack, world } = openRack(UNKNOWN, AWAY);
   const put = rack.files.put([{ key: 'k', space: 1, address: 1, length: 1, sha256: '' }]);
   expect(await endOf(world, put)).toMatchObject({ code: 'OutcomeUnknown', outcome: 'unknown' });

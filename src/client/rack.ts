@@ -121,7 +121,7 @@ export class Rack {
   async spaceOf(id: number): Promise<RemoteSpace> {
     const known = this.#spaces.get(id);
     if (known !== undefined) return known;
-    for (const space of await this.spaces()) {
+    for (const space of await this.#listSpaces()) {
       if (space.id === id) return this.#opened(space.name, id, space.pageBytes);
     }
     const remedy = 'it was removed: put the data again';
@@ -144,7 +144,11 @@ export class Rack {
     return space;
   }
 
-  async spaces(): Promise<SpaceSummary[]> {
+  spaces(): Promise<SpaceSummary[]> {
+    return unawaited(this.#listSpaces());
+  }
+
+  async #listSpaces(): Promise<SpaceSummary[]> {
     this.#checkOpen();
     const found: SpaceSummary[] = [];
     for (let after = ''; ; ) {
@@ -187,13 +191,21 @@ export class Rack {
   }
 
   /** The memory nodes and hosts. */
-  async nodes(): Promise<Member[]> {
+  nodes(): Promise<Member[]> {
+    return unawaited(this.#nodes());
+  }
+
+  async #nodes(): Promise<Member[]> {
     this.#checkOpen();
     return this.#control.members(this.#deadline());
   }
 
   /** Health of the rack: what `memrack status -o json` prints. */
-  async status(): Promise<unknown> {
+  status(): Promise<unknown> {
+    return unawaited(this.#status());
+  }
+
+  async #status(): Promise<unknown> {
     this.#checkOpen();
     const type = MessageType.RackStatus;
     const reply = await this.#control.demand('rack status', type, {}, this.#deadline());
