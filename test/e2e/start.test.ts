@@ -63,6 +63,17 @@ test('without --once it stays up with the files in it, until it is asked to end'
   }
 });
 
+test('killed by force it leaves no process behind', async () => {
+  const args = [join(ROOT, 'tools/start.mjs'), '--port', '0', '--files', folder];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  child.stdout.on('data', (text: Buffer) => (output += text.toString()));
+  await until(60_000, () => (output.includes('Ctrl-C') ? true : undefined));
+  const pids = family(child.pid ?? 0);
+  child.kill('SIGKILL');
+  await until(10_000, () => (pids.some(isAlive) ? undefined : true));
+});
+
 test('wrong flags end with 2', async () => {
   for (const args of [['--nonsense'], ['--files', '/nowhere-at-all'], ['--limit', 'much']]) {
     expect((await runNode([START, ...args])).code).toBe(2);
