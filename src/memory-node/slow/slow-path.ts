@@ -6,7 +6,7 @@
 import { assert } from '../../base/assert.js';
 import type { MemoryHandle } from '../../runtime/memory.js';
 import type { Runtime } from '../../runtime/runtime.js';
-import type { RingConsumer, RingProducer, Thread } from '../../runtime/threads.js';
+import type { RingConsumer, RingProducer } from '../../runtime/threads.js';
 import {
   ANSWER,
   AnswerKind,
@@ -46,7 +46,6 @@ export class SlowPath {
   /** Resolves with the reason when the thread has ended. */
   readonly ended: Promise<string>;
   readonly #runtime: Runtime;
-  readonly #thread: Thread;
   readonly #requests: RingProducer;
   readonly #answers: RingConsumer;
   readonly #record = new Int32Array(RECORD_WORDS);
@@ -83,8 +82,7 @@ export class SlowPath {
     });
     this.#answers.listen(() => this.#takeAnswers());
     const entry = SLOW_PATH_THREAD;
-    this.#thread = threads.spawn({ entry, arguments: start, shared: [shared], memory });
-    this.ended = this.#thread.ended;
+    this.ended = threads.spawn({ entry, arguments: start, shared: [shared], memory }).ended;
   }
 
   /** Asks for a free range; the caller then makes its entries, or gives it back by `release`. */
@@ -113,6 +111,11 @@ export class SlowPath {
 
   /** Lets the thread look at the rings: frames were retired, or the zeroed ones run low. */
   nudge(): void {
+    // What waits here will say no less, and many of these would only be in its way.
+    if (this.#backlog.length > 0) {
+      this.#requests.ring();
+      return;
+    }
     this.#submit(this.#fill(RequestKind.NUDGE, 0, 0, 0, 0));
   }
 
@@ -129,11 +132,6 @@ export class SlowPath {
   async stop(): Promise<void> {
     this.#submit(this.#fill(RequestKind.STOP, 0, 0, 0, 0));
     await this.ended;
-    this.#answers.close();
-  }
-
-  terminate(): void {
-    this.#thread.terminate();
     this.#answers.close();
   }
 
