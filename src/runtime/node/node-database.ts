@@ -36,9 +36,12 @@ export const nodeDatabases: Databases = {
     return told(`cannot open ${path}`, () => {
       if (!memory) mkdirSync(folder, { recursive: true, mode: 0o700 });
       const lock = memory ? undefined : takeLock(path);
+      let sqlite: DatabaseSyncInstance | undefined;
       try {
-        return new NodeDatabase(new Opener(path), { path, schema, lock });
+        sqlite = new Opener(path);
+        return new NodeDatabase(sqlite, { path, schema, lock });
       } catch (error) {
+        sqlite?.close();
         if (lock !== undefined) closeSync(lock);
         throw error;
       }
@@ -81,6 +84,8 @@ class NodeDatabase implements Database {
   readonly #statements: Map<string, StatementSyncInstance> = new Map();
   readonly #lock: number | undefined;
   #failure: DiskError | undefined;
+  /** Not asked of SQLite: Node knows `isOpen` since 22.15 only. */
+  #isClosed = false;
 
   constructor(sqlite: DatabaseSyncInstance, { path, schema, lock }: Opened) {
     this.#sqlite = sqlite;
@@ -119,7 +124,8 @@ class NodeDatabase implements Database {
   }
 
   async close(): Promise<void> {
-    if (!this.#sqlite.isOpen) return;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#statements.clear();
     this.#sqlite.close();
     if (this.#lock !== undefined) closeSync(this.#lock);
