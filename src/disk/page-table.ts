@@ -196,11 +196,6 @@ export class PageTable {
     return (this.words[entry + ENTRY_SPACE] as number) >>> PAGE_HIGH_BITS;
   }
 
-  /** The bucket in which the entry of a page is, or would be. */
-  bucketOfPage(space: number, page: number): number {
-    return bucketOf(pageWord(page), spaceWord(space, page), this.#bucketMask);
-  }
-
   /** The first entry that is not empty at or behind word `from` (0 to begin); -1 at the end. */
   next(from: number): number {
     const words = this.words;

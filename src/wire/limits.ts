@@ -43,7 +43,7 @@ export const RECORDS_CLOSED_MAX = 1024;
 /** Longer than the 10 s that an operation waits by default, and than most network repairs. */
 export const RECORD_KEEP_MS = 60_000;
 
-/** Connections that one process serves; each costs up to 1.5 MiB of buffers while it is busy. */
+/** Connections that one process serves; each costs up to 2 MiB of buffers while it is busy. */
 export const SESSIONS_MAX = 4096;
 /** Clients that one process knows at a time: those connected, and those that may return. */
 export const CLIENT_SLOTS_MAX = SESSIONS_MAX + RECORDS_CLOSED_MAX;
