@@ -8,9 +8,10 @@
 
 import { Status } from '../base/status.js';
 import type { Endpoint } from '../fabric/endpoint.js';
+import type { Peer } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { type DescribeNodeReply, MessageType, NodeState } from '../wire/messages.js';
+import { type DescribeNodeReply, MessageType, NodeState, type Reply } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 
 const CALL_MS = 5_000;
@@ -30,23 +31,44 @@ export interface Successor {
 
 type Known = Fields<typeof DescribeNodeReply>;
 
-/** Ends when nothing stands in the way of joining, or has been told to be gone. */
-export async function succeed(runtime: Runtime, endpoint: Endpoint, to: Successor): Promise<void> {
+/**
+ * Ends when the rack knows our memory under our id. Until then it looks again and again: a join
+ * that the former node sent before it ended may arrive after its memory was called gone, and takes
+ * the place once more. `cleared` is called when nothing stands in the way of joining now.
+ */
+export async function succeed(
+  runtime: Runtime,
+  endpoint: Endpoint,
+  to: Successor,
+  cleared: () => void,
+): Promise<void> {
   const { id, join, memoryId } = to;
   for (let look = 0; !to.isStopped(); look++) {
     const peer = endpoint.peer(join[look % join.length] ?? '');
     const known = await peer.call(MessageType.DescribeNode, { id }, CALL_MS);
-    if (known.status === Status.NotFound) return;
-    if (known.status === Status.Ok) {
-      if (known.memoryId === memoryId || known.state === NodeState.ENDED) return;
-      if (isGone(runtime, to, known)) {
-        const ended = { id, memoryId: known.memoryId };
-        const told = await peer.call(MessageType.NodeEnded, ended, CALL_MS);
-        if (told.status === Status.Ok) return;
-      }
+    if (known.status === Status.Ok && known.memoryId === memoryId) {
+      cleared();
+      return;
     }
+    if (await isClear(runtime, to, peer, known)) cleared();
     await sleep(runtime.timers, Math.min(LOOK_MS_MAX, LOOK_MS_MIN * 2 ** Math.min(look, 10)));
   }
+}
+
+/** Whether nobody stands in our place, or whoever does has just been told to be gone. */
+async function isClear(
+  runtime: Runtime,
+  to: Successor,
+  peer: Peer,
+  known: Reply<typeof MessageType.DescribeNode>,
+): Promise<boolean> {
+  if (known.status === Status.NotFound) return true;
+  if (known.status !== Status.Ok) return false;
+  if (known.state === NodeState.ENDED) return true;
+  if (!isGone(runtime, to, known)) return false;
+  const ended = { id: to.id, memoryId: known.memoryId };
+  const told = await peer.call(MessageType.NodeEnded, ended, CALL_MS);
+  return told.status === Status.Ok;
 }
 
 function isGone({ processes }: Runtime, to: Successor, known: Known): boolean {

@@ -123,7 +123,10 @@ class Supervisor implements RunningRole {
 
   /** Until `stop`; rejects when starting again has become pointless. */
   async #keepRunning(serves: () => void): Promise<void> {
-    await Promise.race([this.#succeed(), sleep(this.#runtime.timers, SUCCEED_MS)]);
+    const cleared = new Promise<void>((resolve, reject) => {
+      this.#succeed(resolve).catch(reject);
+    });
+    await Promise.race([cleared, sleep(this.#runtime.timers, SUCCEED_MS)]);
     while (this.#stopped === undefined) {
       const startedMs = this.#runtime.clock.now();
       const child = this.#spawn();
@@ -143,15 +146,19 @@ class Supervisor implements RunningRole {
     }
   }
 
-  /** Goes on beside the node when the controller is not there yet. */
-  async #succeed(): Promise<void> {
+  /** Goes on beside the node until it has joined. */
+  async #succeed(cleared: () => void): Promise<void> {
     const { id, machine, join, replace } = this.#config;
-    if (join.length === 0) return;
+    if (join.length === 0) {
+      cleared();
+      return;
+    }
     const endpoint = createEndpoint(this.#runtime, {});
     this.#endSuccession = () => endpoint.close();
     const memoryId = this.#memoryId;
     const isStopped = (): boolean => this.#stopped !== undefined;
-    await succeed(this.#runtime, endpoint, { id, machine, memoryId, join, replace, isStopped });
+    const successor = { id, machine, memoryId, join, replace, isStopped };
+    await succeed(this.#runtime, endpoint, successor, cleared);
     await endpoint.close();
   }
 
