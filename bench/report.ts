@@ -61,8 +61,8 @@ export function resultsPage(page: string, report: Report): string {
   const begin = page.indexOf(BEGIN);
   const end = page.indexOf(END);
   if (begin < 0 || end < begin) throw new Error(`docs/benchmarks.md lacks ${BEGIN} and ${END}`);
-  const machine = Object.entries(report.machine).map(([key, value]) => `${key} ${value}`);
-  const parts = [`\nMachine: ${machine.join(', ')}. Rounds: ${report.rounds}.\n`];
+  const facts = Object.entries({ ...report.machine, rounds: report.rounds });
+  const parts = [`\n${facts.map(([key, value]) => `- ${key}: ${value}`).join('\n')}\n`];
   for (const result of report.results) parts.push(section(result));
   return page.slice(0, begin + BEGIN.length) + parts.join('\n') + page.slice(end);
 }
