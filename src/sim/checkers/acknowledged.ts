@@ -34,8 +34,9 @@ export function judgeKeeping(
   const own = ends.filter((end) => end.node === region.node);
   const certain = own.find((end) => end.at > allocation.returnedAt);
   const mustBeLost = certain !== undefined;
-  // An end between call and answer may have come before the allocation was made, or after it.
-  const end = certain ?? own.find((one) => one.goneAt > allocation.calledAt);
+  // An end between call and answer may have come before the allocation was made, or after it; of
+  // several, the last one that can have been it says longest that the allocation may be served.
+  const end = certain ?? own.filter((one) => one.goneAt > allocation.calledAt).at(-1);
   if (region.isLost && end === undefined) {
     return { kind: 'lost-by-mistake', text: `${name} is called lost, but ${region.node} lived on` };
   }

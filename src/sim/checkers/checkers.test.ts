@@ -104,6 +104,15 @@ describe('what is kept', () => {
     mine.lastServed = 51;
     expect(judge(mine, true, [50], LOST)).toBe('lost-as-zeros');
   });
+
+  it('may have been made between two ends that its call saw', () => {
+    const facts = { id: 1, space: 'a', at: 65_536, bytes: 65_536, client: 1 };
+    const mine = new Allocation({ ...facts, calledAt: 10, returnedAt: 60, counters: new Set() });
+    mine.lastServed = 40;
+    expect(judge(mine, true, [20, 50], LOST)).toBeUndefined();
+    mine.lastServed = 51;
+    expect(judge(mine, true, [20, 50], LOST)).toBe('lost-as-zeros');
+  });
 });
 
 describe('refused writes', () => {
