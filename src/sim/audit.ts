@@ -6,6 +6,7 @@
 
 import { Control, type Member } from '../client/control.js';
 import { connectRack, type Rack } from '../client/rack.js';
+import { OVERCOMMIT } from '../controller/limits.js';
 import { createEndpoint } from '../fabric/endpoint.js';
 import { Status } from '../base/status.js';
 import { sleep } from '../runtime/clock.js';
@@ -188,13 +189,14 @@ export class Audit {
     const space = this.#observed('capacity', raw);
     const perPage = this.#rack.shape.pageBytes / 8;
     const taken: Allocation[] = [];
-    for (let refusals = 0; refusals < REFUSALS_BELIEVED; ) {
+    for (let refusals = 0; taken.length < this.#chunksOfRack() && refusals < REFUSALS_BELIEVED; ) {
       const given = await space.alloc(CHUNK_PAGES * this.#rack.shape.pageBytes);
       if (isGiven(given)) {
         taken.push(given);
         refusals = 0;
       } else if (given.code === 'NoSpace') {
-        // Of a node whose heartbeat is late nobody can be given anything: it may come.
+        // A heartbeat may be late; and an allocation whose caller had given up may have reached
+        // its node after the last heartbeat that said that nothing is held. It will expire.
         refusals += 1;
         await sleep(this.#process.runtime.timers, REFUSAL_PAUSE_MS);
       } else return this.#journal.complain('capacity', `alloc ended with ${given.code}`);
@@ -220,6 +222,12 @@ export class Audit {
       const ended = await space.free(allocation);
       if (ended.code !== 'Ok') this.#journal.complain('not-freed', `capacity: ${ended.code}`);
     }
+  }
+
+  /** Allocations that all nodes can give together: each commits twice the pages that it has. */
+  #chunksOfRack(): number {
+    const { frames, nodes } = this.#rack.shape;
+    return nodes * Math.floor((OVERCOMMIT * frames) / CHUNK_PAGES);
   }
 
   /** Touches each of the pages; returns those for which there was no frame. */
@@ -275,8 +283,9 @@ export class Audit {
   }
 }
 
-const REFUSALS_BELIEVED = 3;
 const REFUSAL_PAUSE_MS = 2_000;
+/** Together longer than an allocation that nobody confirmed is kept. */
+const REFUSALS_BELIEVED = 20;
 
 /** A word of a page, by which the page is touched. */
 interface PagePlace {
