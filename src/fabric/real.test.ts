@@ -129,8 +129,11 @@ test('operations cost no memory of their own, on either side', async () => {
   const { link, window } = await pair('tcp://127.0.0.1:0');
   expect(await pipeline(link, window, 512, 100_000, () => undefined)).toBe(0);
   const total = 100_000;
-  const rounds: number[] = [];
-  for (let round = 0; round < 4; round++) {
+  let least = Infinity;
+  // One object per operation on one side alone would be 16 bytes at the very least, in every round.
+  // What there is comes with each batch, and batches are small while others use the machine or the
+  // code is not yet compiled: so the best of many rounds.
+  for (let round = 0; round < 40 && least >= 12; round++) {
     let grown = 0;
     let before = getHeapStatistics().used_heap_size;
     const sample = (ended: number): void => {
@@ -141,9 +144,7 @@ test('operations cost no memory of their own, on either side', async () => {
       before = now;
     };
     expect(await pipeline(link, window, 512, total, sample)).toBe(0);
-    rounds.push(grown / total);
+    least = Math.min(least, grown / total);
   }
-  // One object per operation on one side alone would be 16 bytes at the very least. What there is
-  // comes with each batch, and batches are small while others use the machine: so the best round.
-  expect(Math.min(...rounds)).toBeLessThan(12);
-});
+  expect(least).toBeLessThan(12);
+}, 60_000);
