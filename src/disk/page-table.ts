@@ -49,6 +49,8 @@ export const EntryFlag = {
   CONTINUES: 32,
   /** On the first page: to be dropped unless its client confirms it in time. */
   PROVISIONAL: 64,
+  /** Wait: the page is about to get another frame. The sign bit. */
+  PAUSED: -(2 ** 31),
 } as const;
 /** Bits 7 to 30, on the first page: the nonce that the client gave to its allocation. */
 export const NONCE_SHIFT = 7;

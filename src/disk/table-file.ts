@@ -6,6 +6,8 @@
  *   byte 0        static part: written once, under a checksum
  *   byte 256      moving part: incarnation and intent
  *   byte 4,096    region table: one entry of 16 bytes per region that the node may hold
+ *   then, each at a multiple of 4,096:
+ *                 owners of slots (slots.ts), windows (window-table.ts), leases (lease-table.ts)
  *   tableOffset   page table (page-table.ts)
  *
  * The static part stands first and tells the offsets of the rest, so that a reader can check it
@@ -20,11 +22,14 @@ import { Intent } from './intent.js';
 import { layout, readU32, readU53, type StoreWord, storeU53, storeWord } from './layout.js';
 import { ENTRIES_PER_BUCKET, ENTRY_BYTES, ENTRY_WORDS, PageTable } from './page-table.js';
 import { REGION_ENTRY_BYTES, RegionTable } from './region-table.js';
+import { LEASE_TABLE_BYTES, LeaseTable } from './lease-table.js';
+import { nextGeneration, OWNER_TABLE_BYTES, SlotOwners } from './slots.js';
+import { WINDOW_RECORD_BYTES, WindowTable } from './window-table.js';
 
 /** `MRKT` in little-endian order. */
 const MAGIC = 0x544b524d;
-/** 1: the first. */
-const VERSION = 1;
+/** 1: the first. 2: with what clients need that map the file themselves. */
+const VERSION = 2;
 const NODE_ID_BYTES_MAX = 64;
 
 const STATIC = layout('TableFileStatic', 64, {
@@ -40,11 +45,12 @@ const STATIC = layout('TableFileStatic', 64, {
   tableEntries: 'u32',
   regionEntries: 'u32',
   regionBytes: 'u32',
+  windowEntries: 'u32',
   tableOffset: 'u32',
   nodeIdBytes: 'u32',
   /** ASCII. */
   nodeId: NODE_ID_BYTES_MAX / 4,
-  padding: 64 - 13 - NODE_ID_BYTES_MAX / 4,
+  padding: 64 - 14 - NODE_ID_BYTES_MAX / 4,
 });
 
 const MOVING = layout('TableFileMoving', 64, {
@@ -53,12 +59,24 @@ const MOVING = layout('TableFileMoving', 64, {
   padding: 1,
   /** See intent.ts. */
   intent: 16,
-  rest: 46,
+  padding2: 14,
+  /** The incarnation of the process that serves; 0 while none does. */
+  alive: 'u32',
+  /** Raised after entries were emptied, paused or given fewer rights: see slots.ts. */
+  generation: 'u32',
+  /** Raised by every change that did not wait for all slots. */
+  forced: 'u32',
+  rest: 29,
 });
 
 const HEADER_BYTES = 4096;
 const MOVING_FIRST = STATIC.words;
 const TABLE_ALIGNMENT = 4096;
+
+/** Words of the file that clients look at in every step. */
+export const ALIVE_WORD = MOVING_FIRST + MOVING.at.alive;
+export const GENERATION_WORD = MOVING_FIRST + MOVING.at.generation;
+export const FORCED_WORD = MOVING_FIRST + MOVING.at.forced;
 
 export interface TableFacts {
   readonly nodeId: string;
@@ -70,11 +88,30 @@ export interface TableFacts {
   readonly regionEntries: number;
   /** Bytes of address space per region: the unit in which spaces are granted. */
   readonly regionBytes: number;
+  readonly windowEntries: number;
+}
+
+interface Places {
+  readonly owners: number;
+  readonly windows: number;
+  readonly leases: number;
+  readonly pages: number;
+}
+
+/** In bytes. */
+function placesOf(facts: TableFacts): Places {
+  const owners = aligned(HEADER_BYTES + facts.regionEntries * REGION_ENTRY_BYTES);
+  const windows = aligned(owners + OWNER_TABLE_BYTES);
+  const leases = aligned(windows + facts.windowEntries * WINDOW_RECORD_BYTES);
+  return { owners, windows, leases, pages: aligned(leases + LEASE_TABLE_BYTES) };
+}
+
+function aligned(bytes: number): number {
+  return Math.ceil(bytes / TABLE_ALIGNMENT) * TABLE_ALIGNMENT;
 }
 
 function tableOffset(facts: TableFacts): number {
-  const end = HEADER_BYTES + facts.regionEntries * REGION_ENTRY_BYTES;
-  return Math.ceil(end / TABLE_ALIGNMENT) * TABLE_ALIGNMENT;
+  return placesOf(facts).pages;
 }
 
 /** Length of the file; a multiple of 4,096. */
@@ -104,6 +141,7 @@ export function formatTableFile(mapping: Mapping, facts: TableFacts): void {
   storeWord(words, at.tableEntries, facts.tableEntries);
   storeWord(words, at.regionEntries, facts.regionEntries);
   storeWord(words, at.regionBytes, facts.regionBytes);
+  storeWord(words, at.windowEntries, facts.windowEntries);
   storeWord(words, at.tableOffset, tableOffset(facts));
   storeWord(words, at.nodeIdBytes, facts.nodeId.length);
   for (let i = 0; i < facts.nodeId.length; i++) {
@@ -122,13 +160,20 @@ export class TableFile {
   readonly pages: PageTable;
   readonly regions: RegionTable;
   readonly intent: Intent;
+  readonly owners: SlotOwners;
+  readonly windows: WindowTable;
+  readonly leases: LeaseTable;
   readonly #words: Int32Array;
   readonly #store: StoreWord;
 
   private constructor(mapping: Mapping, facts: TableFacts, store: StoreWord) {
     const { words } = mapping;
     this.facts = facts;
-    this.pages = new PageTable(words, tableOffset(facts) / 4, facts.tableEntries, store);
+    const places = placesOf(facts);
+    this.pages = new PageTable(words, places.pages / 4, facts.tableEntries, store);
+    this.owners = new SlotOwners(words, places.owners / 4, store);
+    this.windows = new WindowTable(words, places.windows / 4, facts.windowEntries, store);
+    this.leases = new LeaseTable(words, places.leases / 4, store);
     this.regions = new RegionTable(words, HEADER_BYTES / 4, facts.regionEntries, store);
     this.intent = new Intent(words, MOVING_FIRST + MOVING.at.intent, store);
     this.#words = words;
@@ -149,6 +194,30 @@ export class TableFile {
   /** The first change of a new node process: from then on every epoch given before is old. */
   raiseIncarnation(): void {
     this.#store(this.#words, MOVING_FIRST + MOVING.at.incarnation, this.incarnation + 1);
+  }
+
+  /** The incarnation of the process that serves; 0 while none does. */
+  get alive(): number {
+    return readU32(this.#words, ALIVE_WORD);
+  }
+
+  set alive(incarnation: number) {
+    this.#store(this.#words, ALIVE_WORD, incarnation);
+  }
+
+  get generation(): number {
+    return Atomics.load(this.#words, GENERATION_WORD);
+  }
+
+  /** Returns the new one. */
+  raiseGeneration(): number {
+    const next = nextGeneration(this.generation);
+    this.#store(this.#words, GENERATION_WORD, next);
+    return next;
+  }
+
+  raiseForced(): void {
+    this.#store(this.#words, FORCED_WORD, Atomics.load(this.#words, FORCED_WORD) + 1);
   }
 
   get pagesPerRegion(): number {
@@ -197,5 +266,6 @@ function readFacts(mapping: Mapping): TableFacts {
     tableEntries: readU32(words, at.tableEntries),
     regionEntries: readU32(words, at.regionEntries),
     regionBytes: readU32(words, at.regionBytes),
+    windowEntries: readU32(words, at.windowEntries),
   };
 }

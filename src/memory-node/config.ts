@@ -12,6 +12,7 @@ import {
   PAGE_BYTES_MAX,
   PAGE_BYTES_MIN,
   REGION_BYTES,
+  WINDOWS_END,
   REGIONS_PER_MESSAGE_MAX,
 } from '../wire/limits.js';
 
@@ -181,6 +182,7 @@ const NO_FACTS: TableFacts = {
   tableEntries: 16,
   regionEntries: REGION_ENTRIES,
   regionBytes: REGION_BYTES,
+  windowEntries: WINDOWS_END,
 };
 
 /** About 128 MiB, so that a burst of first writes finds frames; at most an eighth of all. */

@@ -11,7 +11,7 @@ import type { MemoryHandle } from '../runtime/memory.js';
 import type { Child, Exit } from '../runtime/processes.js';
 import { sleep } from '../runtime/clock.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
-import { REGION_BYTES } from '../wire/limits.js';
+import { REGION_BYTES, WINDOWS_END } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import {
   type CheckedSupervisorConfig,
@@ -103,6 +103,7 @@ class Supervisor implements RunningRole {
       tableEntries,
       regionEntries: REGION_ENTRIES,
       regionBytes: REGION_BYTES,
+      windowEntries: WINDOWS_END,
     };
     const tableBytes = tableFileBytes(facts);
     const needed = memoryBytes + tableBytes + MACHINE_RESERVE_BYTES;

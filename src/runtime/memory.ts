@@ -28,6 +28,25 @@ export interface MemoryFile {
   map(offset: number, bytes: number): Mapping;
   /** Gives the physical memory of the range back to the machine; it reads as zeros after. */
   discard(offset: number, bytes: number): void;
+  /**
+   * Gives up this process' hold on the file. Its mappings must not be used any more; on a real
+   * machine a late access meets memory of its own, not the file's.
+   */
+  release(): void;
+}
+
+/**
+ * Work on memory that other processes change at the same time, cut into its single accesses: each
+ * `next` makes one access of a shared word, or one copy. Stores of a copy may reach the others as
+ * late as the next access that is a fence.
+ */
+export interface Steps {
+  /** Makes the next access; false when there is none after it. */
+  next(): boolean;
+  /** Whether the next access is a fence: an `Atomics` store, or an atomic. */
+  readonly fencesNext: boolean;
+  /** Called once, after the last. Never when the process was killed in between. */
+  ended(): void;
 }
 
 export class MemoryError extends Error {
@@ -39,6 +58,27 @@ export interface Memory {
   create(name: string, bytes: number): MemoryFile;
   /** Opens what the parent process handed over (or, in a thread, what the process holds). */
   adopt(handle: MemoryHandle): MemoryFile;
+  /** Names a file of this process to other processes of this machine, for their `open`. */
+  nameOf(handle: MemoryHandle): string;
+  /**
+   * Opens the file of another process of this machine and user by its name; with `read`, a store to
+   * a mapping of it ends the process. Throws `MemoryError` when that process has ended or does not
+   * hold the file. The file lives as long as anybody holds it.
+   */
+  open(name: string, access: 'read' | 'write'): MemoryFile;
+  /**
+   * Makes all accesses of `steps`, and calls `ended`, before it returns. In the simulator others
+   * may run between any two of them.
+   */
+  runNow(steps: Steps): void;
+  /**
+   * The same, for who can wait: the simulator may return before the first access, and may stop the
+   * process between any two of them for as long as it likes, or for ever. Nothing else of this
+   * thread runs from the first access to `ended`. One at a time: not called again before `ended`.
+   */
+  run(steps: Steps): void;
+  /** Others may look in here (a switching point in the simulator, nothing on a real machine). */
+  meanwhile(): void;
   /** Bytes of physical memory that this machine could give without swapping (MemAvailable). */
   available(): number;
   /**

@@ -43,9 +43,9 @@ function simulatedText(part: PartState): string[] {
     'audit through a client. A seed counts when it did at least 1,000 client operations and at',
     'least 5 of its faults changed an outcome.',
     '',
-    `${sum('seeds')} seeds, ${part.done} of them count; ${sum('operations')} client operations; ` +
-      `${sum('events')} events; ${hours} simulated hours; ${sum('run twice')} seeds were run ` +
-      'twice and took the same course.',
+    `${sum('seeds')} seeds, ${part.done} of them count; ${sum('operations')} client operations;`,
+    `${sum('events')} events; ${hours} simulated hours; ${sum('run twice')} seeds were run twice and ` +
+      'took the same course.',
     '',
     '| fault | injected | changed an outcome |',
     '|---|--:|--:|',

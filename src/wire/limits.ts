@@ -100,6 +100,8 @@ export const JSON_BYTES_MAX = 96 * KiB;
 export const REGIONS_PER_MESSAGE_MAX = 4096;
 /** Nodes and hosts of a rack, all named in one message. */
 export const NODES_MAX = 128;
+/** Nodes of one lease: the copies of what it is about. */
+export const LEASE_NODES_MAX = 16;
 /** Regions granted by one call: the largest single allocation is 1 TiB. */
 export const GRANT_REGIONS_MAX = 1024;
 /** Directory entries in one message; a sender also stops at `BODY_BYTES_MAX`. */

@@ -39,8 +39,18 @@ export const MessageType = {
   Protect: 38,
   Counters: 39,
   NodeRegions: 40,
+  Attach: 41,
+  Detach: 42,
+  OpenRange: 43,
+  RevokeWindow: 44,
+  Relocate: 45,
   GrantRegion: 48,
   RemoveSpace: 49,
+  RaiseLease: 50,
+  GrantLease: 51,
+  RenewLease: 52,
+  EndLease: 53,
+  InspectLease: 54,
 
   // Calls to the controller.
   JoinNode: 64,
@@ -62,6 +72,8 @@ export const MessageType = {
   ForgetGarbage: 85,
   ListNodes: 88,
   RackStatus: 89,
+  AcquireLease: 90,
+  ReleaseLease: 91,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -253,6 +265,107 @@ export const OpenWindowReply = struct('OpenWindowReply', 16, {
 export const CloseWindowRequest = struct('CloseWindowRequest', 8, {
   window: u32,
   reserved: pad(4),
+});
+
+/**
+ * A slot of this node's memory files for one thread of the caller, and their names. Unsupported
+ * where the caller is not on this machine, in this boot and pid namespace, so that the node could
+ * prove that it has ended; Busy when all slots are taken. See docs/internals/one-sided.md.
+ */
+export const AttachRequest = struct('AttachRequest', 0, {
+  identity: name, // Of the process that will use the slot (`Processes.identity`).
+});
+export const AttachReply = struct('AttachReply', 8, {
+  slot: u32,
+  incarnation: u32, // Of the process that serves: what `alive` in the table file must be.
+  table: name, // Names for `Memory.open`.
+  frames: name,
+  slots: name,
+});
+
+/** The slot's thread has ended, or is not in a step and will begin none. NotFound: not its slot. */
+export const DetachRequest = struct('DetachRequest', 8, { slot: u32, reserved: pad(4) });
+
+/**
+ * A window over a part of a space. NotFound as OpenWindow; Stale where the lease has another epoch
+ * here by now. Closed when its parent is, when the lease's epoch is raised, or by RevokeWindow.
+ */
+export const OpenRangeRequest = struct(
+  'OpenRangeRequest',
+  56,
+  {
+    space: u32,
+    rights: u32, // At most those of the parent.
+    base: u53,
+    bytes: u53, // Within one region, and within the parent.
+    parent: u32, // The window that it is cut from, plus 1; 0: none.
+    parentEpoch: u32,
+    lease: u53, // The lease it is good as long as; 0: none.
+    leaseEpoch: u32,
+    isShared: u32, // 1: for whoever names it and its epoch; the epoch is drawn at random.
+    reserved: pad(8),
+  },
+  (value) => spaceRule(value) ?? rightsRule(value),
+);
+
+/**
+ * Closes the window and all that were cut from it. Done when no thread can still be in a step that
+ * began before. Stale: there is no such window, or of another epoch.
+ */
+export const RevokeWindowRequest = struct('RevokeWindowRequest', 8, { window: u32, epoch: u32 });
+
+/** Moves every page of the range that has a frame to another frame of this node. */
+export const RelocateRequest = struct(
+  'RelocateRequest',
+  24,
+  { space: u32, reserved: pad(4), address: u53, bytes: u53 },
+  spaceRule,
+);
+export const RelocateReply = struct('RelocateReply', 8, {
+  moved: u32, // Pages that were moved.
+  cancelled: u32, // Pages that a stopped thread held back, or for which there was no frame.
+});
+
+const leaseRule = (value: { readonly lease: number }): string | null =>
+  value.lease > 0 ? null : 'it is the number of no lease';
+
+/**
+ * From the controller: the epoch of the lease is at least this one from now on, nobody holds it in
+ * an older one, and all windows of older ones are revoked. Idempotent. Stale: it is higher already.
+ */
+export const RaiseLeaseRequest = struct(
+  'RaiseLeaseRequest',
+  16,
+  { lease: u53, epoch: u32, reserved: pad(4) },
+  leaseRule,
+);
+
+/** From the controller: who holds the lease in this epoch, which is the highest here. */
+export const GrantLeaseRequest = struct(
+  'GrantLeaseRequest',
+  24,
+  {
+    lease: u53,
+    holder: u53, // The client id of the holder's hello.
+    epoch: u32,
+    durationMs: u32,
+  },
+  leaseRule,
+);
+
+/** From the holder: it is there. EndLease: it gives the lease up. Stale: it is not its any more. */
+export const LeaseEpochRequest = struct(
+  'LeaseEpochRequest',
+  16,
+  { lease: u53, epoch: u32, reserved: pad(4) },
+  leaseRule,
+);
+export const InspectLeaseRequest = struct('InspectLeaseRequest', 8, { lease: u53 }, leaseRule);
+/** NotFound: the lease was never granted here. */
+export const InspectLeaseReply = struct('InspectLeaseReply', 16, {
+  holder: u53, // 0: nobody.
+  epoch: u32,
+  leftMs: u32, // Until it runs out unless it is renewed; 0: it has.
 });
 
 export const AllocFlag = {
@@ -596,6 +709,29 @@ export const ListNodesReply = struct('ListNodesReply', 0, {
   members: list(MemberFacts, 2 * limits.NODES_MAX),
 });
 
+/**
+ * To the controller: the lease of this name over a set of nodes, for the caller. Conflict: somebody
+ * holds it, for `reason` says how long; Unavailable: a node of the set cannot be reached, so that
+ * its epoch cannot be raised.
+ */
+export const AcquireLeaseRequest = struct('AcquireLeaseRequest', 16, {
+  holder: u53, // The client id by which the holder talks to the nodes.
+  durationMs: u32,
+  reserved: pad(4),
+  name,
+  nodes: list(struct('LeaseNode', 0, { id: name }), limits.LEASE_NODES_MAX),
+});
+export const AcquireLeaseReply = struct('AcquireLeaseReply', 16, {
+  lease: u53,
+  epoch: u32,
+  reserved: pad(4),
+});
+export const ReleaseLeaseRequest = struct('ReleaseLeaseRequest', 16, {
+  lease: u53,
+  epoch: u32,
+  reserved: pad(4),
+});
+
 // -------------------------------------------------------------------------------- the tables
 
 interface CallFacts {
@@ -620,6 +756,16 @@ export const CALLS = {
   [M.Counters]: { request: Empty, reply: JsonReply, repeatable: true },
   [M.NodeRegions]: { request: NodeRegionsRequest, reply: NodeRegionsReply, repeatable: true },
   [M.GrantRegion]: { request: GrantRegionRequest, reply: Empty, repeatable: true },
+  [M.Attach]: { request: AttachRequest, reply: AttachReply, repeatable: false },
+  [M.Detach]: { request: DetachRequest, reply: Empty, repeatable: true },
+  [M.OpenRange]: { request: OpenRangeRequest, reply: OpenWindowReply, repeatable: false },
+  [M.RevokeWindow]: { request: RevokeWindowRequest, reply: Empty, repeatable: true },
+  [M.Relocate]: { request: RelocateRequest, reply: RelocateReply, repeatable: true },
+  [M.RaiseLease]: { request: RaiseLeaseRequest, reply: Empty, repeatable: true },
+  [M.GrantLease]: { request: GrantLeaseRequest, reply: Empty, repeatable: true },
+  [M.RenewLease]: { request: LeaseEpochRequest, reply: Empty, repeatable: true },
+  [M.EndLease]: { request: LeaseEpochRequest, reply: Empty, repeatable: true },
+  [M.InspectLease]: { request: InspectLeaseRequest, reply: InspectLeaseReply, repeatable: true },
   [M.RemoveSpace]: { request: RemoveSpaceRequest, reply: Empty, repeatable: true },
   [M.JoinNode]: { request: JoinNodeRequest, reply: JoinReply, repeatable: true },
   [M.Heartbeat]: { request: HeartbeatRequest, reply: HeartbeatReply, repeatable: true },
@@ -640,6 +786,8 @@ export const CALLS = {
   [M.ForgetGarbage]: { request: ForgetGarbageRequest, reply: Empty, repeatable: true },
   [M.ListNodes]: { request: Empty, reply: ListNodesReply, repeatable: true },
   [M.RackStatus]: { request: Empty, reply: JsonReply, repeatable: true },
+  [M.AcquireLease]: { request: AcquireLeaseRequest, reply: AcquireLeaseReply, repeatable: false },
+  [M.ReleaseLease]: { request: ReleaseLeaseRequest, reply: Empty, repeatable: true },
 } as const satisfies Partial<Record<MessageType, CallFacts>>;
 
 export type CallType = keyof typeof CALLS;

@@ -20,6 +20,7 @@ export const FACTS: TableFacts = {
   frames: 8,
   tableEntries: 64,
   regionEntries: 16,
+  windowEntries: 64,
   regionBytes: 2 ** 30,
 };
 

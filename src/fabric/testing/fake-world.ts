@@ -136,6 +136,11 @@ export class FakeWorld {
       memory: {
         create: refuse,
         adopt: refuse,
+        nameOf: refuse,
+        open: refuse,
+        runNow: refuse,
+        run: refuse,
+        meanwhile: () => undefined,
         available: () => 0,
         copy: (target, targetStart, source, sourceStart, bytes) =>
           target.set(source.subarray(sourceStart, sourceStart + bytes), targetStart),

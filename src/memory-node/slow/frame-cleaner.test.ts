@@ -34,6 +34,7 @@ function make(areFresh: boolean, target: number) {
     bytes: buffer.byteLength,
     handle: 1,
     map: () => mapping,
+    release: () => undefined,
     discard: (offset, bytes) => {
       discarded.push([offset, bytes]);
       mapping.bytes.fill(0, offset, offset + bytes);

@@ -174,6 +174,7 @@ export class Harness {
       frames: this.frames,
       tableEntries,
       regionEntries: 64,
+      windowEntries: 64,
       regionBytes: REGION_BYTES,
     };
     const { memory } = this.world.supervisor;

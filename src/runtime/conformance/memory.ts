@@ -1,5 +1,6 @@
 /** Conformance: memory files. */
 
+import type { Steps } from '../memory.js';
 import { type Case, expectEqual, expectError, expectThat } from './check.js';
 
 const PAGE = 4096;
@@ -44,6 +45,53 @@ export const MEMORY_CASES: readonly Case[] = [
       expectEqual(edges, [0xaa, 0, 0, 0xaa], 'bytes at the edges');
       bytes[2 * PAGE] = 1;
       expectEqual(bytes[2 * PAGE], 1, 'a byte written after');
+    },
+  },
+  {
+    name: 'a file is opened by the name that its holder gives, and shows the same memory',
+    async run({ runtime }) {
+      const { memory } = runtime;
+      const file = memory.create('memrack-test', 2 * PAGE);
+      const ours = file.map(0, 2 * PAGE);
+      const name = memory.nameOf(file.handle);
+      const reader = memory.open(name, 'read');
+      const writer = memory.open(name, 'write');
+      expectEqual([reader.bytes, writer.bytes], [2 * PAGE, 2 * PAGE], 'sizes');
+      const read = reader.map(0, 2 * PAGE);
+      const written = writer.map(PAGE, PAGE);
+      written.bytes[8] = 77;
+      expectEqual([ours.bytes[PAGE + 8], read.bytes[PAGE + 8]], [77, 77], 'a byte of the writer');
+      for (const wrong of ['', `${name}0`, name.replace(/\d+$/, '999999'), '/1/2/3']) {
+        await expectError(() => memory.open(wrong, 'read'), 'MemoryError', undefined, wrong);
+      }
+    },
+  },
+  {
+    name: 'steps are made in their order, to the last, and then told as ended',
+    async run({ runtime }) {
+      const { memory } = runtime;
+      const { words, bytes } = memory.create('memrack-test', PAGE).map(0, PAGE);
+      const from = Uint8Array.of(1, 2, 3, 4);
+      const seen: number[] = [];
+      let isDone = false;
+      const steps = (ended: () => void): Steps => {
+        let at = 0;
+        return {
+          fencesNext: false,
+          next(): boolean {
+            if (at === 0) memory.copy(bytes, 64, from, 0, 4);
+            if (at === 1) seen.push(Atomics.add(words, 0, 1));
+            at += 1;
+            return at < 3;
+          },
+          ended,
+        };
+      };
+      memory.runNow(steps(() => void (isDone = true)));
+      expectThat(isDone, 'it ended before the call returned');
+      await new Promise<void>((resolve) => memory.run(steps(resolve)));
+      expectEqual([seen[0], seen[1], words[0]], [0, 1, 2], 'values');
+      expectEqual([...bytes.subarray(64, 68)], [1, 2, 3, 4], 'the copy, after its end');
     },
   },
   {

@@ -44,3 +44,16 @@ test('copy moves bytes between buffers and within one', () => {
 test('the machine has some memory left', () => {
   expect(memory.available()).toBeGreaterThan(1024 * 1024);
 });
+
+test('what was mapped of a file that is given up is memory of its own, not of the file', () => {
+  const file = memory.create('memrack given up', 8192);
+  const ours = file.map(0, 8192);
+  const other = memory.open(memory.nameOf(file.handle), 'write');
+  const theirs = other.map(0, 8192);
+  theirs.bytes[5] = 1;
+  expect(ours.bytes[5]).toBe(1);
+  other.release();
+  expect(theirs.bytes[5]).toBe(0);
+  theirs.bytes[6] = 2;
+  expect([ours.bytes[5], ours.bytes[6]]).toEqual([1, 0]);
+});

@@ -6,7 +6,7 @@
  * Descriptors are closed on exec: only children that are given a file keep it alive.
  */
 
-import { fstatSync, ftruncateSync, readlinkSync } from 'node:fs';
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readlinkSync } from 'node:fs';
 import { assert } from '../../base/assert.js';
 import {
   MAPPING_BYTES_MAX,
@@ -15,8 +15,10 @@ import {
   MemoryError,
   type MemoryFile,
   type MemoryHandle,
+  type Steps,
 } from '../memory.js';
 import { availableBytes } from './available-memory.js';
+import { identityOf } from './process-identity.js';
 import {
   errnoName,
   FALLOC_PUNCH_HOLE_KEEP_SIZE,
@@ -25,12 +27,15 @@ import {
   MFD_CLOEXEC,
   mapShared,
   memfdCreate,
+  unshare,
 } from './system.js';
 
 /** Names, in a child's environment, the descriptor of each handed handle: `HANDLE:FD,...`. */
 export const MEMORY_VARIABLE = 'MEMRACK_MEMORY';
 
 const PAGE_BYTES = 4096;
+/** What `nameOf` gives: identity of a process (its number and start at the end), descriptor. */
+const FILE_NAME = /^(.+\/(\d+)\/\d+)\/(\d+)$/;
 /** Descriptors stay below the limit of open files, which stays below this. */
 const DESCRIPTORS_MAX = 2 ** 24;
 
@@ -63,6 +68,32 @@ export const nodeMemory: Memory = {
     }
   },
 
+  nameOf(handle) {
+    return `${identityOf(process.pid) ?? ''}/${descriptorOf(handle)}`;
+  },
+
+  open(name, access) {
+    const [, identity = '', pid = '', descriptor = ''] = FILE_NAME.exec(name) ?? [];
+    const fd = openDescriptor(`/proc/${pid}/fd/${descriptor}`, access);
+    try {
+      // Looked at after the opening, so that it was that process whose descriptor was opened.
+      if (identityOf(Number(pid)) !== identity) throw new Error('the process has ended');
+      const link = readlinkSync(`/proc/self/fd/${fd}`);
+      if (!link.includes('memrack')) throw new Error(`it is ${link}`);
+      return new NodeMemoryFile(handleOf(fd), fd, memoryName(link), fstatSync(fd).size, access);
+    } catch (error) {
+      closeSync(fd);
+      throw new MemoryError(`no memory file ${name}: ${(error as Error).message}`);
+    }
+  },
+
+  runNow: runAll,
+  run: runAll,
+
+  meanwhile() {
+    // Other processors need no leave to look in.
+  },
+
   available: availableBytes,
 
   copy(target, targetStart, source, sourceStart, bytes) {
@@ -73,17 +104,41 @@ export const nodeMemory: Memory = {
   },
 };
 
+function runAll(steps: Steps): void {
+  while (steps.next());
+  steps.ended();
+}
+
+function openDescriptor(path: string, access: 'read' | 'write'): number {
+  try {
+    const flags = access === 'read' ? constants.O_RDONLY : constants.O_RDWR;
+    return openSync(path, flags);
+  } catch (error) {
+    throw new MemoryError(`cannot open a memory file: ${(error as Error).message}`);
+  }
+}
+
 class NodeMemoryFile implements MemoryFile {
   readonly handle: MemoryHandle;
   readonly name: string;
   readonly bytes: number;
   readonly #fd: number;
+  readonly #access: 'read' | 'write';
+  /** Kept until they are given up, because their memory must not be undone under a view. */
+  readonly #mapped: ArrayBuffer[] = [];
 
-  constructor(handle: MemoryHandle, fd: number, name: string, bytes: number) {
+  constructor(
+    handle: MemoryHandle,
+    fd: number,
+    name: string,
+    bytes: number,
+    access: 'read' | 'write' = 'write',
+  ) {
     this.handle = handle;
     this.name = name;
     this.bytes = bytes;
     this.#fd = fd;
+    this.#access = access;
   }
 
   map(offset: number, bytes: number): Mapping {
@@ -91,7 +146,8 @@ class NodeMemoryFile implements MemoryFile {
     if (bytes > MAPPING_BYTES_MAX) throw new MemoryError('a mapping is at most 1 GiB long');
     let buffer: ArrayBuffer;
     try {
-      buffer = mapShared(this.#fd, offset, bytes);
+      buffer = mapShared(this.#fd, offset, bytes, this.#access);
+      this.#mapped.push(buffer);
     } catch (error) {
       throw new MemoryError(`cannot map ${this.name}: ${(error as Error).message}`);
     }
@@ -108,6 +164,11 @@ class NodeMemoryFile implements MemoryFile {
     if (fallocate(this.#fd, FALLOC_PUNCH_HOLE_KEEP_SIZE, offset, bytes) !== 0) {
       throw new MemoryError(`cannot discard in ${this.name}: ${errnoName(lastErrno())}`);
     }
+  }
+
+  release(): void {
+    for (const buffer of this.#mapped.splice(0)) unshare(buffer);
+    closeSync(this.#fd);
   }
 
   #check(offset: number, bytes: number): void {

@@ -36,14 +36,14 @@ export const flock: (fd: number, operation: number) => number = libc.func(
   'int flock(int fd, int operation)',
 );
 const mmap: (
-  address: null,
+  address: number,
   bytes: number,
   protection: number,
   flags: number,
   fd: number,
   offset: number,
 ) => bigint = libc.func(
-  'void *mmap(void *address, unsigned long bytes, int protection, int flags, int fd, int64 offset)',
+  'void *mmap(unsigned long at, unsigned long bytes, int prot, int flags, int fd, int64 offset)',
 );
 
 export const prctl: (option: number, a: number, b: number, c: number, d: number) => number =
@@ -63,8 +63,13 @@ export const LOCK_EXCLUSIVE_NOW = 2 | 4;
 export const PR_SET_PDEATHSIG = 1;
 export const SIGKILL = 9;
 export const EAGAIN = 11;
+const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
+const MAP_PRIVATE = 2;
+const MAP_FIXED = 0x10;
+const MAP_ANONYMOUS = 0x20;
+const MAP_NORESERVE = 0x4000;
 /** Longer views end the whole process instead of throwing. */
 const VIEW_BYTES_MAX = 2 ** 30;
 
@@ -97,11 +102,25 @@ export function addressOf(bytes: Uint8Array): number {
 }
 
 /** Maps part of a file, shared, for reading and writing. It is never unmapped. */
-export function mapShared(fd: number, offset: number, bytes: number): ArrayBuffer {
+export function mapShared(
+  fd: number,
+  offset: number,
+  bytes: number,
+  access: 'read' | 'write' = 'write',
+): ArrayBuffer {
   assert(bytes > 0 && bytes <= VIEW_BYTES_MAX, 'a view longer than 4 GiB ends the process');
-  const address = mmap(null, bytes, PROT_READ_WRITE, MAP_SHARED, fd, offset);
+  const protection = access === 'read' ? PROT_READ : PROT_READ_WRITE;
+  const address = mmap(0, bytes, protection, MAP_SHARED, fd, offset);
   if (address === 0n || BigInt.asIntN(64, BigInt(address)) === -1n) {
     throw new Error(`mmap of ${bytes} bytes failed: ${errnoName(lastErrno())}`);
   }
   return koffi.view(address, bytes);
+}
+
+/** Puts memory of this process alone, all zeros, in the place of what `mapShared` mapped. */
+export function unshare(buffer: ArrayBuffer): void {
+  const place = addressOf(new Uint8Array(buffer));
+  const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+  const address = mmap(place, buffer.byteLength, PROT_READ_WRITE, flags, -1, 0);
+  assert(Number(address) === place, 'a mapping cannot be replaced');
 }

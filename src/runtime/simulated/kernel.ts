@@ -119,6 +119,10 @@ export class Kernel {
         task.process.held.push(event);
         return false;
       }
+      if (task.isBusy && event.kind !== EventKind.Part) {
+        task.held.push(event);
+        return false;
+      }
     }
     this.turns += 1;
     this.trace.record(this.nowNs, event.kind, task?.id ?? 0, event.size);
@@ -157,8 +161,8 @@ export class Kernel {
       this.#soonAt = 0;
     }
     if (!task.alive) return;
-    if (task.process.paused) {
-      // Paused from outside between two runs: held like any event.
+    if (task.process.paused || task.isBusy) {
+      // Paused from outside between two runs, or in the middle of a step: held like any event.
       this.schedule(0, task, EventKind.Soon, callback);
       return;
     }
@@ -167,7 +171,7 @@ export class Kernel {
     callback();
   }
 
-  /** Puts what a paused process missed back, in its order. */
+  /** Puts what a paused process or a busy task missed back, in its order. */
   release(held: readonly SimulatedEvent[]): void {
     for (const event of held) {
       // The same object, because whoever may cancel it holds that.

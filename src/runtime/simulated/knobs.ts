@@ -39,6 +39,11 @@ export interface Knobs {
    * of timers, rings and reads run there; code behind an `await` waits for the end of the step.
    */
   splitCopiesPerMillion: number;
+  /**
+   * How often the steps of a thread over shared memory (`Memory.run`) are made in parts, between
+   * which time passes, others run, and the process may be paused or killed.
+   */
+  stepsApartPerMillion: number;
 }
 
 /** One ordinary rack: what `shake: false` gives. */
@@ -61,6 +66,7 @@ export const PLAIN_KNOBS: Readonly<Knobs> = {
   commitUs: 600,
   driftPpm: 50,
   splitCopiesPerMillion: 0,
+  stepsApartPerMillion: 0,
 };
 
 /** What each knob may be; the plain value stands among them, so that ordinary racks come too. */
@@ -83,6 +89,7 @@ const CHOICES: { readonly [Name in keyof Knobs]: readonly number[] } = {
   commitUs: [20, 600, 30_000],
   driftPpm: [0, 50, 500],
   splitCopiesPerMillion: [0],
+  stepsApartPerMillion: [0],
 };
 
 export function shakenKnobs(prng: Prng): Knobs {

@@ -11,9 +11,11 @@ import {
   MemoryError,
   type MemoryFile,
   type MemoryHandle,
+  type Steps,
 } from '../memory.js';
 import type { Kernel } from './kernel.js';
-import type { Process, Task } from './task.js';
+import { SharedSteps } from './shared-steps.js';
+import type { Machine, Process, Task } from './task.js';
 
 const PAGE_BYTES = 4096;
 const WORD_BYTES = 8;
@@ -44,6 +46,8 @@ class BufferPool {
 
 /** Shared by all worlds of this program: nothing of one can be seen in the next. */
 const pool = new BufferPool();
+/** The buffers that are pieces of memory files. */
+const pieces = new WeakSet<ArrayBufferLike>();
 
 /** What the kernel knows of one memory file. */
 class MemoryObject {
@@ -64,6 +68,7 @@ class MemoryObject {
       const start = index * MAPPING_BYTES_MAX;
       piece = pool.take(Math.min(MAPPING_BYTES_MAX, this.bytes - start));
       this.#pieces.set(index, piece);
+      pieces.add(piece);
     }
     return piece;
   }
@@ -72,6 +77,7 @@ class MemoryObject {
     return this.#pieces.has(index);
   }
 
+  /** One holder less. */
   release(): void {
     this.holders -= 1;
     if (this.holders > 0) return;
@@ -83,10 +89,12 @@ class MemoryObject {
 class SimulatedMemoryFile implements MemoryFile {
   readonly handle: MemoryHandle;
   readonly #object: MemoryObject;
+  readonly #held: HeldMemory;
 
-  constructor(handle: MemoryHandle, object: MemoryObject) {
+  constructor(handle: MemoryHandle, object: MemoryObject, held: HeldMemory) {
     this.handle = handle;
     this.#object = object;
+    this.#held = held;
   }
 
   get name(): string {
@@ -126,6 +134,10 @@ class SimulatedMemoryFile implements MemoryFile {
     }
   }
 
+  release(): void {
+    this.#held.drop(this.handle);
+  }
+
   #check(offset: number, bytes: number): void {
     const aligned = offset % PAGE_BYTES === 0 && bytes % PAGE_BYTES === 0;
     if (!aligned || offset < 0 || bytes <= 0 || offset + bytes > this.bytes) {
@@ -155,6 +167,11 @@ export class HeldMemory {
     return this.#objects.get(handle);
   }
 
+  drop(handle: MemoryHandle): void {
+    this.#objects.get(handle)?.release();
+    this.#objects.delete(handle);
+  }
+
   /** Hands files over to a child, under the same handles. */
   handTo(child: HeldMemory, handles: readonly MemoryHandle[]): void {
     for (const handle of handles) {
@@ -165,17 +182,33 @@ export class HeldMemory {
   }
 }
 
+export interface SimulatedMemoryParts {
+  readonly kernel: Kernel;
+  readonly task: Task;
+  readonly held: HeldMemory;
+  readonly nextHandle: () => MemoryHandle;
+  /** What a living process holds. */
+  readonly holder: (pid: number) => HeldMemory | undefined;
+}
+
+/** Names a machine between two crashes. */
+function placeOf(machine: Machine): string {
+  return `${machine.name}/${machine.stops}`;
+}
+
 export class SimulatedMemory implements Memory {
   readonly #kernel: Kernel;
   readonly #task: Task;
   readonly #held: HeldMemory;
-  readonly #nextHandle: () => MemoryHandle;
+  readonly #parts: SimulatedMemoryParts;
+  readonly #steps: SharedSteps;
 
-  constructor(kernel: Kernel, task: Task, held: HeldMemory, nextHandle: () => MemoryHandle) {
-    this.#kernel = kernel;
-    this.#task = task;
-    this.#held = held;
-    this.#nextHandle = nextHandle;
+  constructor(parts: SimulatedMemoryParts) {
+    this.#parts = parts;
+    this.#kernel = parts.kernel;
+    this.#task = parts.task;
+    this.#held = parts.held;
+    this.#steps = new SharedSteps(parts.kernel, parts.task);
   }
 
   create(name: string, bytes: number): MemoryFile {
@@ -183,16 +216,45 @@ export class SimulatedMemory implements Memory {
     if (bytes <= 0 || bytes % PAGE_BYTES !== 0) {
       throw new MemoryError(`a memory file has whole pages of ${PAGE_BYTES} bytes, not ${bytes}`);
     }
-    const handle = this.#nextHandle();
+    const handle = this.#parts.nextHandle();
     const object = new MemoryObject(name, bytes);
     this.#held.add(handle, object);
-    return new SimulatedMemoryFile(handle, object);
+    return new SimulatedMemoryFile(handle, object, this.#held);
   }
 
   adopt(handle: MemoryHandle): MemoryFile {
     const object = this.#held.get(handle);
     if (object === undefined) throw new MemoryError(`no memory file of handle ${handle}`);
-    return new SimulatedMemoryFile(handle, object);
+    return new SimulatedMemoryFile(handle, object, this.#held);
+  }
+
+  nameOf(handle: MemoryHandle): string {
+    const { machine, pid } = this.#task.process;
+    return `${placeOf(machine)}/${pid}/${handle}`;
+  }
+
+  open(name: string, _access: 'read' | 'write'): MemoryFile {
+    const [, place = '', pid = '', of = ''] = /^(.+)\/(\d+)\/(\d+)$/.exec(name) ?? [];
+    const holder = this.#parts.holder(Number(pid));
+    const object = holder?.get(Number(of));
+    if (object === undefined || place !== placeOf(this.#task.process.machine)) {
+      throw new MemoryError(`no memory file ${name}: the process has ended, or is elsewhere`);
+    }
+    const handle = this.#parts.nextHandle();
+    this.#held.add(handle, object);
+    return new SimulatedMemoryFile(handle, object, this.#held);
+  }
+
+  runNow(steps: Steps): void {
+    this.#steps.runNow(steps);
+  }
+
+  run(steps: Steps): void {
+    this.#steps.run(steps);
+  }
+
+  meanwhile(): void {
+    this.#kernel.meanwhile(this.#task);
   }
 
   available(): number {
@@ -204,6 +266,12 @@ export class SimulatedMemory implements Memory {
     const sourceEnd = sourceStart + bytes;
     assert(bytes >= 0 && sourceStart >= 0 && sourceEnd <= source.length, 'copy out of bounds');
     assert(targetStart >= 0 && targetStart + bytes <= target.length, 'copy out of bounds');
+    const isStore = pieces.has(target.buffer);
+    if (pieces.has(source.buffer)) this.#steps.beforeReading();
+    else if (isStore) {
+      const given = source.subarray(sourceStart, sourceEnd);
+      if (this.#steps.holdBack(target, targetStart, given)) return;
+    }
     if (target.buffer === source.buffer || bytes < 2 * WORD_BYTES) {
       target.set(source.subarray(sourceStart, sourceEnd), targetStart);
       return;

@@ -77,6 +77,8 @@ export interface RuntimeNeeds {
   readonly task: Task;
   readonly held: HeldMemory;
   readonly processes: Processes;
+  /** What a living process holds. */
+  readonly holder: (pid: number) => HeldMemory | undefined;
   readonly spawnTask: (name: string) => Task;
   readonly runThread: (task: Task, main: ThreadMain, start: ThreadStart) => void;
 }
@@ -147,6 +149,7 @@ export class ProcessTable {
       task,
       held: started.held,
       processes: new TaskProcesses(this, started, task),
+      holder: (pid) => this.#all.get(pid)?.held,
       spawnTask: (name) => this.#newTask(started.core, `/${name}`),
       runThread: (thread, main, start) => this.#runThread(started, thread, main, start),
     });

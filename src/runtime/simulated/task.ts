@@ -35,6 +35,10 @@ export class Task {
   readonly name: string;
   readonly process: Process;
   alive = true;
+  /** In the middle of a step that is run in parts: nothing else of it runs. */
+  isBusy = false;
+  /** What came due meanwhile, in order. */
+  readonly held: SimulatedEvent[] = [];
   readonly #endings: Set<(status: ExitStatus) => void> = new Set();
 
   constructor(id: number, name: string, process: Process) {

@@ -24,6 +24,7 @@ export const EventKind = {
   Fault: 16,
   Log: 17,
   Listen: 18,
+  Part: 19,
 } as const;
 
 const KIND_NAMES = Object.keys(EventKind);

@@ -208,7 +208,7 @@ export class SimulatedWorld {
 
   #makeRuntime(needs: RuntimeNeeds): Runtime {
     const kernel = this.#kernel;
-    const { task, held, processes, spawnTask, runThread } = needs;
+    const { task, held, holder, processes, spawnTask, runThread } = needs;
     const { machine } = task.process;
     const entropy = new Prng(kernel.prng.u53());
     return {
@@ -217,7 +217,13 @@ export class SimulatedWorld {
       network: new SimulatedNetwork(this.#fabric, task),
       disk: new SimulatedDisk(this.#disk(machine), task),
       databases: new SimulatedDatabases(this.#database(machine), task),
-      memory: new SimulatedMemory(kernel, task, held, () => this.#nextHandle++),
+      memory: new SimulatedMemory({
+        kernel,
+        task,
+        held,
+        holder,
+        nextHandle: () => this.#nextHandle++,
+      }),
       threads: new SimulatedThreads({
         kernel,
         task,

@@ -30,6 +30,7 @@ const RULES: Readonly<Record<string, (value: Record<string, unknown>) => void>> 
     value['client'] = 5;
   },
   OpenWindowRequest: (value) => void (value['rights'] = 3),
+  OpenRangeRequest: (value) => void (value['rights'] = 3),
   ProtectRequest: (value) => void (value['rights'] = 1),
   AllocRequest: (value) => void Object.assign(value, { flags: 2, nonce: 77 }),
 };

@@ -1,0 +1,116 @@
+/**
+ * Slots: one per thread that reads and writes a node's memory without the node. The thread says in
+ * its line of the slot file in which generation its step began; the node looks there before it
+ * uses a frame, or a place in the page table, again (docs/internals/one-sided.md).
+ *
+ *   slot file     slot 0 | slot 1 | ...            64 bytes each, a cache line of its own
+ *     word 0      generation in which the step began; 0: idle          written by the thread
+ *     word 1      number of the page-table entry it works on, plus 1   written by the thread
+ *
+ *   owner table   in the table file: whose each slot is                 written by the node
+ *     word 0      1: taken; 0: free, and the rest means nothing
+ *     word 1      bytes of the identity
+ *     word 2, 3   client, low and high
+ *     word 4 ...  identity of the process, ASCII (`Processes.identity`)
+ *
+ * All words are accessed through `Atomics` alone. Generations are compared modulo 2^32, and 0 is
+ * skipped.
+ */
+
+import { assert } from '../base/assert.js';
+import { readU32, readU53, type StoreWord, storeU53, storeWord } from './layout.js';
+
+export const SLOTS_MAX = 1024;
+const SLOT_WORDS = 16;
+export const SLOT_FILE_BYTES = SLOTS_MAX * SLOT_WORDS * 4;
+export const SLOT_IDLE = 0;
+
+const OWNER_WORDS = 64;
+export const OWNER_TABLE_BYTES = SLOTS_MAX * OWNER_WORDS * 4;
+const TAKEN = 0;
+const LENGTH = 1;
+const CLIENT = 2;
+const IDENTITY = 4;
+export const IDENTITY_BYTES_MAX = (OWNER_WORDS - IDENTITY) * 4;
+
+/** Where the slot's generation stands in the words of the slot file; its entry is the next word. */
+export function slotWord(slot: number): number {
+  return slot * SLOT_WORDS;
+}
+
+/** Whether a slot's generation is idle or not older than `generation`. */
+export function hasPassed(seen: number, generation: number): boolean {
+  return seen === SLOT_IDLE || ((seen - generation) | 0) >= 0;
+}
+
+export function nextGeneration(generation: number): number {
+  const next = (generation + 1) | 0;
+  return next === SLOT_IDLE ? 1 : next;
+}
+
+export interface SlotOwner {
+  readonly client: number;
+  readonly identity: string;
+}
+
+/** The owner table, in `words[first, first + OWNER_TABLE_BYTES / 4)`. */
+export class SlotOwners {
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #first: number;
+  readonly #store: StoreWord;
+
+  constructor(words: Int32Array, first: number, store: StoreWord = storeWord) {
+    this.#words = words;
+    this.#bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+    this.#first = first;
+    this.#store = store;
+  }
+
+  #at(slot: number): number {
+    return this.#first + slot * OWNER_WORDS;
+  }
+
+  /** Undefined: the slot is free. */
+  owner(slot: number): SlotOwner | undefined {
+    const at = this.#at(slot);
+    if (readU32(this.#words, at + TAKEN) === 0) return undefined;
+    const length = Math.min(readU32(this.#words, at + LENGTH), IDENTITY_BYTES_MAX);
+    let identity = '';
+    for (let i = 0; i < length; i++) {
+      identity += String.fromCharCode(this.#bytes[(at + IDENTITY) * 4 + i] as number);
+    }
+    return { client: readU53(this.#words, at + CLIENT), identity };
+  }
+
+  /** The lowest free slot, given to the process; -1 when all are taken. */
+  take(owner: SlotOwner): number {
+    const { identity } = owner;
+    assert(identity.length > 0 && identity.length <= IDENTITY_BYTES_MAX, 'no identity to keep');
+    for (let slot = 0; slot < SLOTS_MAX; slot++) {
+      const at = this.#at(slot);
+      if (this.#words[at + TAKEN] !== 0) continue;
+      this.#store(this.#words, at + LENGTH, identity.length);
+      storeU53(this.#store, this.#words, at + CLIENT, owner.client);
+      for (let i = 0; i < identity.length; i++) {
+        this.#bytes[(at + IDENTITY) * 4 + i] = identity.charCodeAt(i);
+      }
+      this.#store(this.#words, at + TAKEN, 1);
+      return slot;
+    }
+    return -1;
+  }
+
+  free(slot: number): void {
+    this.#store(this.#words, this.#at(slot) + TAKEN, 0);
+  }
+
+  /** The slots that are taken, in order. */
+  taken(): number[] {
+    const slots: number[] = [];
+    for (let slot = 0; slot < SLOTS_MAX; slot++) {
+      if (this.#words[this.#at(slot) + TAKEN] !== 0) slots.push(slot);
+    }
+    return slots;
+  }
+}
