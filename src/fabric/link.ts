@@ -29,6 +29,9 @@ export interface CompletionSink {
   completed(token: number, status: Status, outcome: Outcome, low: number, high: number): void;
 }
 
+/** From a verb that is done at once or not at all: it was not, and has no effect. */
+export const NOT_NOW = -1;
+
 export interface Peer {
   /**
    * A call of any kind. Resolves with the reply, whose `status` may be any; never rejects. When
@@ -112,4 +115,37 @@ export interface Link extends Peer {
   unreserve(sink: CompletionSink, token: number, deadline: number, reservation?: number): void;
   /** Completes when everything started before it has taken effect at the node. */
   fence(sink: CompletionSink, token: number, deadline: number): void;
+
+  // The same at once, for memory that can be reached without the node: done when they return, with
+  // a `Status`; or `NOT_NOW`, when nothing was done and the verb above is to be used instead.
+  // `OutcomeUnknown` of a write or an atomic: it may or may not have taken effect. They never
+  // overtake an operation of this link that was started before.
+
+  /** At most `PIECE_BYTES_MAX` bytes, within one page. */
+  readNow(
+    window: Window,
+    address: number,
+    into: Uint8Array,
+    intoStart: number,
+    bytes: number,
+  ): number;
+  writeNow(
+    window: Window,
+    address: number,
+    from: Uint8Array,
+    fromStart: number,
+    bytes: number,
+  ): number;
+  compareAndSwapNow(
+    window: Window,
+    address: number,
+    expectedLow: number,
+    expectedHigh: number,
+    desiredLow: number,
+    desiredHigh: number,
+  ): number;
+  fetchAndAddNow(window: Window, address: number, deltaLow: number, deltaHigh: number): number;
+  /** What the last atomic that was done at once found, in unsigned halves. */
+  readonly resultLow: number;
+  readonly resultHigh: number;
 }

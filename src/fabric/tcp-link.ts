@@ -10,10 +10,12 @@ import { type CallType, isCallType, MessageType, Right } from '../wire/messages.
 import type { Reply, Request } from '../wire/messages.js';
 import { encodeRequest } from './call-codec.js';
 import { CallSink } from './call-sink.js';
-import type { CompletionSink, Link, Window } from './link.js';
+import { type CompletionSink, type Link, NOT_NOW, type Window } from './link.js';
 import { type Asking, Transport } from './transport.js';
 
 export class TcpLink implements Link {
+  readonly resultLow = 0;
+  readonly resultHigh = 0;
   readonly #asking: Asking;
   readonly #transport: Transport;
 
@@ -115,6 +117,23 @@ export class TcpLink implements Link {
 
   fence(sink: CompletionSink, token: number, deadline: number): void {
     this.#transport.add(MessageType.Fence, sink, token, deadline);
+  }
+
+  /** Every operation is a message. */
+  readNow(): number {
+    return NOT_NOW;
+  }
+
+  writeNow(): number {
+    return NOT_NOW;
+  }
+
+  compareAndSwapNow(): number {
+    return NOT_NOW;
+  }
+
+  fetchAndAddNow(): number {
+    return NOT_NOW;
   }
 
   call<T extends MessageType>(type: T, request: Request<T>, timeoutMs: number): Promise<Reply<T>> {

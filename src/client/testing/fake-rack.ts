@@ -5,7 +5,13 @@
 
 import { assert } from '../../base/assert.js';
 import { type Outcome, Status } from '../../base/status.js';
-import type { CompletionSink, Link, Peer, Window } from '../../fabric/link.js';
+import {
+  type CompletionSink,
+  type Link,
+  NOT_NOW,
+  type Peer,
+  type Window,
+} from '../../fabric/link.js';
 import type { Timer } from '../../runtime/clock.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { REGION_BYTES } from '../../wire/limits.js';
@@ -155,6 +161,25 @@ export class FakeNode implements Link {
       const old = apply();
       sink.completed(token, Status.Ok, 'applied', Number(old & 0xffffffffn), Number(old >> 32n));
     });
+  }
+
+  readonly resultLow = 0;
+  readonly resultHigh = 0;
+
+  readNow(): number {
+    return NOT_NOW;
+  }
+
+  writeNow(): number {
+    return NOT_NOW;
+  }
+
+  compareAndSwapNow(): number {
+    return NOT_NOW;
+  }
+
+  fetchAndAddNow(): number {
+    return NOT_NOW;
   }
 
   openWindow(space: number): Promise<Window | Status> {
