@@ -1,11 +1,12 @@
 /**
  * Slots: one per thread that reads and writes a node's memory without the node. The thread says in
- * its line of the slot file in which generation its step began; the node looks there before it
- * uses a frame, or a place in the page table, again (docs/internals/one-sided.md).
+ * its line of the slot file in which generation its step began and which frame it works on; the
+ * node looks there before it uses a frame again (docs/internals/one-sided.md).
  *
  *   slot file     slot 0 | slot 1 | ...            64 bytes each, a cache line of its own
  *     word 0      generation in which the step began; 0: idle          written by the thread
  *     word 1      number of the page-table entry it works on, plus 1   written by the thread
+ *     word 2      number of the frame it works on, plus 1              written by the thread
  *
  *   owner table   in the table file: whose each slot is                 written by the node
  *     word 0      1: taken; 0: free, and the rest means nothing
@@ -23,6 +24,10 @@ import { readU32, readU53, type StoreWord, storeU53, storeWord } from './layout.
 export const SLOTS_MAX = 1024;
 const SLOT_WORDS = 16;
 export const SLOT_FILE_BYTES = SLOTS_MAX * SLOT_WORDS * 4;
+/** Words of a slot. */
+export const SLOT_GENERATION = 0;
+export const SLOT_ENTRY = 1;
+export const SLOT_FRAME = 2;
 export const SLOT_IDLE = 0;
 
 const OWNER_WORDS = 64;
@@ -33,14 +38,18 @@ const CLIENT = 2;
 const IDENTITY = 4;
 export const IDENTITY_BYTES_MAX = (OWNER_WORDS - IDENTITY) * 4;
 
-/** Where the slot's generation stands in the words of the slot file; its entry is the next word. */
+/** Where the words of a slot begin in the words of the slot file. */
 export function slotWord(slot: number): number {
   return slot * SLOT_WORDS;
 }
 
-/** Whether a slot's generation is idle or not older than `generation`. */
-export function hasPassed(seen: number, generation: number): boolean {
-  return seen === SLOT_IDLE || ((seen - generation) | 0) >= 0;
+/**
+ * Whether a slot is idle, or began its step in a generation from `generation` to `current`. Anything
+ * else is older, by however much.
+ */
+export function hasPassed(seen: number, generation: number, current: number): boolean {
+  if (seen === SLOT_IDLE) return true;
+  return ((seen - generation) | 0) >= 0 && ((current - seen) | 0) >= 0;
 }
 
 export function nextGeneration(generation: number): number {
