@@ -12,4 +12,14 @@ export const memoryNodeFaults = {
   reservationNotUndone: false,
   /** A restarted node goes on with the incarnation of the one before it. */
   epochNotRaisedAtReadoption: false,
+  /** What is taken away is told as done without a look at the slots. */
+  revokeBeforeSlots: false,
+  /** A thread that is stopped in a step is not waited for, and its page stays where it is. */
+  noCopyOnRevoke: false,
+  /** A page is copied away from under a step that is never told. */
+  forcedNotRaised: false,
+  /** A page is moved while clients may be at work on it. */
+  moveWithoutPause: false,
+  /** The epoch of a lease is raised, and windows of the epochs before stay open. */
+  leaseWindowNotRevoked: false,
 };
