@@ -11,7 +11,7 @@ import { SESSIONS_MAX } from '../wire/limits.js';
 import type { CallType } from '../wire/messages.js';
 import { ClientTable } from './clients.js';
 import { createCounters, type FabricCounters } from './counters.js';
-import type { Link, Peer } from './link.js';
+import type { Peer } from './link.js';
 import type { CallHandler, DataHandler } from './serve.js';
 import { LOOK_MS, type Serving, Session } from './session.js';
 import { TcpLink } from './tcp-link.js';
@@ -51,7 +51,7 @@ export interface Endpoint {
    * are used again by others, so who means a memory names it: another one refuses the connection,
    * which then counts as one that could not be made.
    */
-  link(address: Address, memoryId?: number): Link;
+  link(address: Address, memoryId?: number): TcpLink;
   peer(address: Address, memoryId?: number): Peer;
   /** Ends all links, sessions and listeners. */
   close(): Promise<void>;
@@ -139,7 +139,7 @@ class StreamEndpoint implements Endpoint {
     });
   }
 
-  link(address: Address, memoryId = 0): Link {
+  link(address: Address, memoryId = 0): TcpLink {
     const key = `${address} ${memoryId}`;
     const known = this.#links.get(key);
     if (known !== undefined) return known;

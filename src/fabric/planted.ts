@@ -20,4 +20,16 @@ export const fabricFaults = {
    * the node's epoch refuses them: planted together with a node that does not raise its epoch.
    */
   windowsNotRenewed: false,
+
+  // Of what is done at once, without the node (docs/internals/one-sided.md).
+  /** What a step has checked before its copy is not looked at again after it. */
+  epochCheckedBeforeOnly: false,
+  /** A step looks again before it says that it is idle, so before its bytes must be there. */
+  verifiedBeforeIdle: false,
+  /** A slot says that it is idle before the copy. */
+  slotNotIdle: false,
+  /** A step looks at the entry first and publishes its frame afterwards. */
+  checkedBeforePublished: false,
+  /** Operations are done at once while others of this client may still be executed by the node. */
+  shmBesideTcp: false,
 };

@@ -17,12 +17,13 @@ export class TcpLink implements Link {
   readonly resultLow = 0;
   readonly resultHigh = 0;
   readonly #asking: Asking;
-  readonly #transport: Transport;
+  /** How things stand with the node: for who goes another way as well. */
+  readonly transport: Transport;
 
   /** `onClose` is told once, when the link is closed on this side. */
   constructor(asking: Asking, address: string, memoryId: number, onClose: () => void) {
     this.#asking = asking;
-    this.#transport = new Transport(asking, address, memoryId, onClose);
+    this.transport = new Transport(asking, address, memoryId, onClose);
   }
 
   read(
@@ -36,7 +37,7 @@ export class TcpLink implements Link {
     deadline: number,
   ): void {
     assert(bytes <= PIECE_BYTES_MAX && intoStart + bytes <= into.length, 'a read out of bounds');
-    const place = this.#transport.add(MessageType.Read, sink, token, deadline);
+    const place = this.transport.add(MessageType.Read, sink, token, deadline);
     if (place >= 0) this.#aim(place, window, address, bytes, into, intoStart);
   }
 
@@ -52,10 +53,10 @@ export class TcpLink implements Link {
     reservation = 0,
   ): void {
     assert(bytes <= PIECE_BYTES_MAX && fromStart + bytes <= from.length, 'a write out of bounds');
-    const place = this.#transport.add(MessageType.Write, sink, token, deadline);
+    const place = this.transport.add(MessageType.Write, sink, token, deadline);
     if (place < 0) return;
     this.#aim(place, window, address, bytes, from, fromStart);
-    this.#transport.ring.operands[place * 4] = reservation;
+    this.transport.ring.operands[place * 4] = reservation;
   }
 
   compareAndSwap(
@@ -69,10 +70,10 @@ export class TcpLink implements Link {
     token: number,
     deadline: number,
   ): void {
-    const place = this.#transport.add(MessageType.CompareAndSwap, sink, token, deadline);
+    const place = this.transport.add(MessageType.CompareAndSwap, sink, token, deadline);
     if (place < 0) return;
     this.#aim(place, window, address, 8, undefined, 0);
-    const { operands } = this.#transport.ring;
+    const { operands } = this.transport.ring;
     operands[place * 4] = expectedLow;
     operands[place * 4 + 1] = expectedHigh;
     operands[place * 4 + 2] = desiredLow;
@@ -88,11 +89,11 @@ export class TcpLink implements Link {
     token: number,
     deadline: number,
   ): void {
-    const place = this.#transport.add(MessageType.FetchAndAdd, sink, token, deadline);
+    const place = this.transport.add(MessageType.FetchAndAdd, sink, token, deadline);
     if (place < 0) return;
     this.#aim(place, window, address, 8, undefined, 0);
-    this.#transport.ring.operands[place * 4] = deltaLow;
-    this.#transport.ring.operands[place * 4 + 1] = deltaHigh;
+    this.transport.ring.operands[place * 4] = deltaLow;
+    this.transport.ring.operands[place * 4 + 1] = deltaHigh;
   }
 
   reserve(
@@ -104,19 +105,19 @@ export class TcpLink implements Link {
     deadline: number,
     reservation = 0,
   ): void {
-    const place = this.#transport.add(MessageType.Reserve, sink, token, deadline);
+    const place = this.transport.add(MessageType.Reserve, sink, token, deadline);
     if (place < 0) return;
     this.#aim(place, window, address, bytes, undefined, 0);
-    this.#transport.ring.operands[place * 4] = reservation;
+    this.transport.ring.operands[place * 4] = reservation;
   }
 
   unreserve(sink: CompletionSink, token: number, deadline: number, reservation = 0): void {
-    const place = this.#transport.add(MessageType.Unreserve, sink, token, deadline);
-    if (place >= 0) this.#transport.ring.operands[place * 4] = reservation;
+    const place = this.transport.add(MessageType.Unreserve, sink, token, deadline);
+    if (place >= 0) this.transport.ring.operands[place * 4] = reservation;
   }
 
   fence(sink: CompletionSink, token: number, deadline: number): void {
-    this.#transport.add(MessageType.Fence, sink, token, deadline);
+    this.transport.add(MessageType.Fence, sink, token, deadline);
   }
 
   /** Every operation is a message. */
@@ -140,16 +141,16 @@ export class TcpLink implements Link {
     assert(isCallType(type), 'data messages are verbs, not calls');
     const body = encodeRequest(type, request as Request<CallType>);
     return new Promise((resolve) => {
-      const sink = new CallSink(type, this.#transport, resolve as (reply: Reply<CallType>) => void);
+      const sink = new CallSink(type, this.transport, resolve as (reply: Reply<CallType>) => void);
       if (typeof body === 'string') {
         sink.refused(Status.Invalid, body);
         return;
       }
       const deadline = this.#asking.runtime.clock.now() + timeoutMs;
-      const place = this.#transport.add(type, sink, 0, deadline);
+      const place = this.transport.add(type, sink, 0, deadline);
       if (place < 0) return;
-      this.#transport.ring.buffer[place] = body;
-      this.#transport.ring.bytes[place] = body.length;
+      this.transport.ring.buffer[place] = body;
+      this.transport.ring.bytes[place] = body.length;
     });
   }
 
@@ -157,17 +158,17 @@ export class TcpLink implements Link {
     const rights = Right.READ | Right.WRITE;
     const reply = await this.call(MessageType.OpenWindow, { space, rights }, timeoutMs);
     if (reply.status !== Status.Ok) return reply.status;
-    const known = this.#transport.windows.get(space);
+    const known = this.transport.windows.get(space);
     const window: Window = known ?? { space, id: reply.window, epoch: reply.epoch };
     window.id = reply.window;
     window.epoch = reply.epoch;
-    this.#transport.windows.set(space, window);
+    this.transport.windows.set(space, window);
     return window;
   }
 
   /** Ends everything: what waits is told `Closed`, soon. */
   close(): void {
-    this.#transport.close();
+    this.transport.close();
   }
 
   #aim(
@@ -178,7 +179,7 @@ export class TcpLink implements Link {
     buffer: Uint8Array | undefined,
     start: number,
   ): void {
-    const { ring } = this.#transport;
+    const { ring } = this.transport;
     ring.window[place] = window;
     ring.address[place] = address;
     ring.bytes[place] = bytes;

@@ -32,7 +32,7 @@ import {
   RECONNECT_MS_MIN,
   SILENCE_MS,
 } from '../wire/limits.js';
-import { isCallType, MessageType } from '../wire/messages.js';
+import { type CallType, isCallType, MessageType } from '../wire/messages.js';
 import { CallSink, type Remote } from './call-sink.js';
 import { Connection, type ConnectionUser, type HelloAnswer } from './connection.js';
 import type { FabricCounters } from './counters.js';
@@ -41,7 +41,13 @@ import { DROPPED, OperationRing, SENT, WAITING } from './operation-ring.js';
 import { fabricFaults } from './planted.js';
 import { reconcile, type Settled } from './reconcile.js';
 import { copyFromStream, SHORT_COPY_BYTES_MAX } from './short-copy.js';
-import { appendRequest, outcomeOf, requestBodyBytes, statusUnanswered } from './verbs.js';
+import {
+  appendRequest,
+  isUnordered,
+  outcomeOf,
+  requestBodyBytes,
+  statusUnanswered,
+} from './verbs.js';
 import { WINDOW_GONE, WindowRenewal } from './window-renewal.js';
 
 /** What all links of one endpoint share. */
@@ -67,12 +73,26 @@ interface Refusal {
   readonly status: Status;
 }
 
+/** A call that is sent as the last thing before the goodbye; nobody waits for its reply. */
+export interface LastCall {
+  readonly type: CallType;
+  readonly body: Uint8Array;
+}
+
+/** Who goes another way to the same node, and must know how things stand on this one. */
+export interface TransportWatcher {
+  /** The state, or what is outstanding, may have changed. */
+  changed(): void;
+  /** The link is being closed, over a connection that is open. */
+  lastCall(): LastCall | undefined;
+}
+
 /** Of a ping only the connection is of interest. */
 const UNHEARD: CompletionSink = { completed: () => undefined };
 
 export class Transport implements ConnectionUser, Remote {
   readonly address: string;
-  readonly #memoryId: number;
+  readonly memoryId: number;
   lastLoss = '';
   readonly #asking: Asking;
   readonly #runtime: Runtime;
@@ -105,11 +125,14 @@ export class Transport implements ConnectionUser, Remote {
   #previous = 0;
   #acknowledged = 0;
   #instance = 0;
+  /** The position behind the last operation with an order (see `verbs.ts`). */
+  #orderedEnd = 0;
+  watcher: TransportWatcher | undefined;
 
   /** `memoryId`: whose memory is meant, so that no other is reached at the address; 0: anybody. */
   constructor(asking: Asking, address: string, memoryId: number, onClose: () => void) {
     this.address = address;
-    this.#memoryId = memoryId;
+    this.memoryId = memoryId;
     this.#asking = asking;
     this.#runtime = asking.runtime;
     this.#counters = asking.counters;
@@ -120,10 +143,7 @@ export class Transport implements ConnectionUser, Remote {
   close(): void {
     if (this.#state === 'closed') return;
     const connection = this.#state === 'open' ? this.#connection : undefined;
-    if (connection?.writer?.room(0) === true) {
-      connection.writer.append(MessageType.Goodbye, 0, this.#nextSequence, 0, 0);
-      connection.flush();
-    }
+    if (connection !== undefined) this.#sayGoodbye(connection);
     this.#state = 'closed';
     this.#tick?.cancel();
     this.#retry?.cancel();
@@ -133,6 +153,45 @@ export class Transport implements ConnectionUser, Remote {
     last?.close('the link was closed');
     this.#schedule();
     this.#onClose();
+    this.watcher?.changed();
+  }
+
+  #sayGoodbye(connection: Connection): void {
+    const { writer } = connection;
+    const last = this.watcher?.lastCall();
+    if (writer !== undefined && last !== undefined && writer.room(last.body.length)) {
+      this.#runtime.memory.copy(writer.output.bytes, writer.bodyAt, last.body, 0, last.body.length);
+      writer.append(last.type, 0, this.#nextSequence, 0, last.body.length);
+      this.#nextSequence = (this.#nextSequence + 1) >>> 0;
+    }
+    if (writer?.room(0) !== true) return;
+    writer.append(MessageType.Goodbye, 0, this.#nextSequence, 0, 0);
+    connection.flush();
+  }
+
+  // ------------------------------------------------------------------------- another way
+
+  /** Number of the connection over which everything goes at the moment; 0: there is none. */
+  get connection(): number {
+    return this.#state === 'open' ? this.#previous : 0;
+  }
+
+  get isClosed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  /** Nothing is unanswered, or waits to be sent. */
+  get isEmpty(): boolean {
+    return this.ring.head === this.ring.tail;
+  }
+
+  /**
+   * Whether nothing of this client that has an order can be executed at the node from here on: the
+   * hello of the open connection has ended all earlier ones, and all that was sent over this one
+   * was answered. Replies come in order; so what was told at its deadline is waited for too.
+   */
+  get isSettled(): boolean {
+    return this.#state === 'open' && this.ring.head >= this.#orderedEnd;
   }
 
   // -------------------------------------------------------------------------------- starting
@@ -150,6 +209,7 @@ export class Transport implements ConnectionUser, Remote {
       return -1;
     }
     const place = ring.push();
+    if (!isUnordered(type)) this.#orderedEnd = ring.tail;
     ring.type[place] = type;
     ring.sink[place] = sink;
     ring.token[place] = token;
@@ -174,6 +234,7 @@ export class Transport implements ConnectionUser, Remote {
     else if (this.#state === 'open') this.#send();
     else if (this.#state === 'idle' && this.#live > 0) this.#connect();
     if (this.#live > 0) this.#keepTicking();
+    this.watcher?.changed();
   }
 
   #send(): void {
@@ -316,6 +377,7 @@ export class Transport implements ConnectionUser, Remote {
     this.#heardAt = this.#runtime.clock.now();
     if (this.#inFlight === 0 && this.#renewal === undefined) connection.expect(false);
     if (this.ring.waiting > 0) this.#schedule();
+    this.watcher?.changed();
   }
 
   drained(connection: Connection): void {
@@ -333,7 +395,7 @@ export class Transport implements ConnectionUser, Remote {
       previous: this.#previous,
       acknowledged: this.#acknowledged,
       instance: this.#instance,
-      memoryId: this.#memoryId,
+      memoryId: this.memoryId,
       sequence: this.#asking.firstSequence,
     };
     const connection = new Connection(this.#runtime, this.#counters, this, introduction);
@@ -443,8 +505,13 @@ export class Transport implements ConnectionUser, Remote {
     if (this.#live === 0) {
       this.#forgetTold();
       this.#state = 'idle';
-      return;
+    } else {
+      this.#backOff(reason);
     }
+    this.watcher?.changed();
+  }
+
+  #backOff(reason: string): void {
     this.#state = 'backing off';
     const ceiling = Math.min(RECONNECT_MS_MAX, RECONNECT_MS_MIN * 2 ** this.#failures);
     this.#failures++;
@@ -500,6 +567,7 @@ export class Transport implements ConnectionUser, Remote {
       this.#connection?.close('nothing was answered for too long');
     }
     if (this.#live > 0 || isWaiting) this.#keepTicking();
+    this.watcher?.changed();
   }
 
   /** As a method, because a sink that was told may have closed the link. */

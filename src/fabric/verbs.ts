@@ -40,6 +40,31 @@ export function changesBytes(type: number): boolean {
   return type > MessageType.Read && type < MessageType.Reserve;
 }
 
+/**
+ * Calls whose effect no operation on memory can meet before they are answered: those may go another
+ * way meanwhile. Everything else has its order among the operations of a link.
+ */
+const UNORDERED: ReadonlySet<number> = new Set([
+  MessageType.Ping,
+  MessageType.OpenWindow,
+  MessageType.OpenRange,
+  MessageType.CloseWindow,
+  MessageType.Attach,
+  MessageType.Detach,
+  MessageType.Alloc,
+  MessageType.ConfirmAlloc,
+  MessageType.Inspect,
+  MessageType.Counters,
+  MessageType.NodeRegions,
+  MessageType.RenewLease,
+  MessageType.EndLease,
+  MessageType.InspectLease,
+]);
+
+export function isUnordered(type: number): boolean {
+  return type >= MessageType.Ping && UNORDERED.has(type);
+}
+
 /** How an operation ends that was sent and not answered in time, or never will be. */
 export function statusUnanswered(type: number): Status {
   return isRepeatable(type) ? Status.Timeout : Status.OutcomeUnknown;
