@@ -20,6 +20,4 @@ export const memoryNodeFaults = {
   forcedNotRaised: false,
   /** A page is moved while clients may be at work on it. */
   moveWithoutPause: false,
-  /** The epoch of a lease is raised, and windows of the epochs before stay open. */
-  leaseWindowNotRevoked: false,
 };
