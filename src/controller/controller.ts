@@ -10,6 +10,8 @@ import type { Entropy } from '../runtime/runtime.js';
 import { Files } from './files.js';
 import { Garbage } from './garbage.js';
 import { Hosts } from './hosts.js';
+import type { LeaseCalls } from './lease-calls.js';
+import { Leases } from './leases.js';
 import { AWAY_MS_DEFAULT, CHANGES_WAITING_MAX } from './limits.js';
 import type { Member } from './member.js';
 import { Membership } from './membership.js';
@@ -25,6 +27,7 @@ export interface ControllerOptions {
   readonly entropy: Entropy;
   readonly metadata: Metadata;
   readonly calls: NodeCalls;
+  readonly leaseCalls: LeaseCalls;
   readonly policy: PlacementPolicy;
   readonly awayMs?: number;
 }
@@ -38,6 +41,7 @@ export class Controller {
   readonly files: Files;
   readonly garbage: Garbage;
   readonly hosts: Hosts;
+  readonly leases: Leases;
   readonly startedMs: number;
 
   constructor(options: ControllerOptions) {
@@ -56,6 +60,8 @@ export class Controller {
     this.files = new Files(metadata, changes, clock);
     this.garbage = new Garbage(metadata, changes);
     this.hosts = new Hosts(clock, awayMs);
+    const { membership } = this;
+    this.leases = new Leases({ metadata, changes, membership, clock, calls: options.leaseCalls });
   }
 
   /** Goes on with what an earlier life had begun. To be called once, before anything is served. */

@@ -39,6 +39,7 @@ export function serveController(serve: Serve, options: HandlerOptions): void {
   serveSpaces(serve, options);
   serveFiles(serve, options);
   serveGarbage(serve, options);
+  serveLeases(serve, options);
   const { api, controller } = options;
   serve(M.ListNodes, () => {
     return { status: Status.Ok, members: memberFacts(controller).map(memberMessage) };
@@ -176,6 +177,20 @@ function serveGarbage(serve: Serve, { controller }: HandlerOptions): void {
     if (busy !== undefined) return busy;
     await garbage.forget(taker, places.map(placeOf), isFreed !== 0);
     return { status: Status.Ok };
+  });
+}
+
+function serveLeases(serve: Serve, { controller }: HandlerOptions): void {
+  const { leases } = controller;
+  serve(M.AcquireLease, async ({ nodes, ...wish }) => {
+    const busy = refuseBusy(controller);
+    if (busy !== undefined) return busy;
+    const result = await leases.acquire({ ...wish, nodes: nodes.map(({ id }) => id) });
+    return isRefusal(result) ? refused(result) : result;
+  });
+  serve(M.ReleaseLease, async ({ lease, epoch }) => {
+    const result = await leases.release(lease, epoch);
+    return isRefusal(result) ? refused(result) : { status: Status.Ok };
   });
 }
 

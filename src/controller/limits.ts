@@ -50,6 +50,11 @@ export const NEARLY_FULL_SHARE = 0.9;
 export const REFUSAL_SHOWN_MS = 60_000;
 export const REFUSALS_SHOWN_MAX = 32;
 
+/** Attempts that may wait for one lease; others are told to try again. */
+export const LEASE_WAITING_MAX = 64;
+/** For how long status names a lease that could not pass on because a node was silent. */
+export const LEASE_BLOCKED_SHOWN_MS = 60_000;
+
 assert(SPACE_ID_END * REGIONS_PER_SPACE_MAX <= Number.MAX_SAFE_INTEGER, 'region keys are exact');
 assert(FIRST_SPACE_ID_END < SPACE_ID_END && FIRST_EPOCH_END < EPOCH_END);
 assert(AWAY_MS_DEFAULT >= 2 * HEARTBEAT_MS_DEFAULT, 'one lost heartbeat is no absence');

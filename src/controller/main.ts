@@ -9,6 +9,7 @@ import { Controller } from './controller.js';
 import { serveController } from './handlers.js';
 import { localApi } from './local-api.js';
 import { openMetadata } from './metadata/open.js';
+import { PeerLeaseCalls } from './lease-calls.js';
 import { PeerCalls } from './peer-calls.js';
 import { isLocalAddress } from './report.js';
 
@@ -45,7 +46,16 @@ export async function startController(
   const calls = new PeerCalls((address, memoryId) => endpoint.peer(address, memoryId));
   const policy = placementPolicy(checked.placement);
   const { awayMs } = checked;
-  const controller = new Controller({ clock, timers, entropy, metadata, calls, policy, awayMs });
+  const controller = new Controller({
+    clock,
+    timers,
+    entropy,
+    metadata,
+    calls,
+    leaseCalls: new PeerLeaseCalls((node) => calls.at(node)),
+    policy,
+    awayMs,
+  });
   await controller.resume();
   const place = { address: '' };
   const api = localApi(controller, {

@@ -17,18 +17,18 @@ export class PeerCalls implements NodeCalls {
   }
 
   async grantRegion(node: NodeAt, grant: RegionGrant): Promise<Status> {
-    const reply = await this.#at(node).call(MessageType.GrantRegion, grant, TELL_MS);
+    const reply = await this.at(node).call(MessageType.GrantRegion, grant, TELL_MS);
     return reply.status;
   }
 
   async removeSpace(node: NodeAt, space: SpaceId): Promise<Status> {
-    const reply = await this.#at(node).call(MessageType.RemoveSpace, { space }, TELL_MS);
+    const reply = await this.at(node).call(MessageType.RemoveSpace, { space }, TELL_MS);
     return reply.status === Status.NotFound ? Status.Ok : reply.status;
   }
 
   async heldRegions(node: NodeAt): Promise<readonly HeldRegion[] | undefined> {
     const request = { after: 0 };
-    const reply = await this.#at(node).call(MessageType.NodeRegions, request, TELL_MS);
+    const reply = await this.at(node).call(MessageType.NodeRegions, request, TELL_MS);
     // A node holds no more regions than one message names.
     return reply.status === Status.Ok && reply.more === 0
       ? (reply.regions as readonly HeldRegion[])
@@ -45,7 +45,8 @@ export class PeerCalls implements NodeCalls {
     this.#peers.clear();
   }
 
-  #at(node: NodeAt): Peer {
+  /** The connection to a node, one for all that is asked of it. */
+  at(node: NodeAt): Peer {
     const key = keyOf(node);
     let peer = this.#peers.get(key);
     if (peer === undefined) {

@@ -10,4 +10,6 @@ export const controllerFaults = {
   regionGrantedTwiceAtRestart: false,
   /** What the directory of files was told to keep is acknowledged before it is durable. */
   filesToldBeforeDurable: false,
+  /** A lease is taken over although the epoch was not raised at a node that did not answer. */
+  takeOverSkipsNode: false,
 };

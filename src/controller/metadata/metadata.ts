@@ -21,6 +21,7 @@ import {
   type Numbers,
   type FileRow,
   type GarbageRow,
+  type LeaseRow,
   type NodeRow,
   type RegionRow,
   type SpaceRow,
@@ -40,7 +41,9 @@ export type MetadataChange =
   | { readonly table: 'files'; readonly put: FileRow }
   | { readonly table: 'files'; readonly remove: string }
   | { readonly table: 'garbage'; readonly put: GarbageRow }
-  | { readonly table: 'garbage'; readonly remove: Place };
+  | { readonly table: 'garbage'; readonly remove: Place }
+  | { readonly table: 'leases'; readonly put: LeaseRow }
+  | { readonly table: 'leases'; readonly remove: string };
 
 export interface Place {
   readonly space: SpaceId;
@@ -69,6 +72,8 @@ export class Metadata {
   fileKeys = new SortedKeys();
   /** By `placeKey`. */
   readonly garbage = new Map<string, GarbageRow>();
+  /** By name. */
+  readonly leases = new Map<string, LeaseRow>();
   readonly #counters: Record<CounterName, number>;
   readonly #database: Database;
   readonly #failed: (reason: unknown) => void;
@@ -159,6 +164,7 @@ export class Metadata {
     }
     this.fileKeys = new SortedKeys(this.files.keys());
     for (const row of this.#database.select('garbage')) this.#putGarbage(row as GarbageRow);
+    for (const row of this.#database.select('leases')) this.#putLease(row as LeaseRow);
   }
 
   #apply(change: MetadataChange): void {
@@ -185,6 +191,10 @@ export class Metadata {
       case 'garbage':
         if ('put' in change) this.#putGarbage(change.put);
         else this.garbage.delete(placeKey(change.remove));
+        return;
+      case 'leases':
+        if ('put' in change) this.#putLease(change.put);
+        else this.leases.delete(change.remove);
         return;
       default:
         assertNever(change);
@@ -230,6 +240,10 @@ export class Metadata {
 
   #putGarbage(row: GarbageRow): void {
     this.garbage.set(placeKey(row), row);
+  }
+
+  #putLease(row: LeaseRow): void {
+    this.leases.set(row.name, row);
   }
 
   #removeFile(key: string): void {
@@ -286,6 +300,8 @@ function removedKey(change: Extract<MetadataChange, { readonly remove: unknown }
       return { key: change.remove };
     case 'garbage':
       return { space: change.remove.space, address: change.remove.address };
+    case 'leases':
+      return { name: change.remove };
     default:
       return assertNever(change);
   }

@@ -49,6 +49,7 @@ function firstNumbers(entropy: Entropy): Record<CounterName, number> {
     epoch: 1 + (entropy.u32() % (FIRST_EPOCH_END - 1)),
     client: entropy.u53(),
     life: 0,
+    leaseEpoch: 1,
   };
 }
 

@@ -68,6 +68,10 @@ export const SCHEMA = {
     },
     key: ['space', 'address'],
   },
+  leases: {
+    columns: { name: 'text', lease: 'integer', epoch: 'integer', nodes: 'text' },
+    key: ['name'],
+  },
 } as const satisfies Schema;
 
 /** `member`: it may come back with its memory. `ended`: its memory is proved to be gone. */
@@ -134,18 +138,35 @@ export interface GarbageRow extends Row {
   readonly taker: number;
 }
 
+/** The highest epoch that may have been raised anywhere, and every node where that may be so. */
+export interface LeaseRow extends Row {
+  readonly name: string;
+  /** By which nodes know it. */
+  readonly lease: number;
+  readonly epoch: number;
+  /** As JSON: pairs of a node's id and the id of its memory. */
+  readonly nodes: string;
+}
+
 /**
  * `space`, `epoch`: the next number to give out. `client`: what the controller calls itself towards
  * nodes, the same in all its lives. `life`: how often it was started on this database, the run of
- * now included.
+ * now included. `leaseEpoch`: of leases that have no row; every one that had has had a lower epoch.
  */
 export interface Numbers {
   readonly space: SpaceId;
   readonly epoch: Epoch;
   readonly client: number;
   readonly life: number;
+  readonly leaseEpoch: number;
 }
 
 export type CounterName = keyof Numbers;
 
-export const COUNTER_NAMES: readonly CounterName[] = ['space', 'epoch', 'client', 'life'];
+export const COUNTER_NAMES: readonly CounterName[] = [
+  'space',
+  'epoch',
+  'client',
+  'life',
+  'leaseEpoch',
+];

@@ -6,6 +6,7 @@ import { placementPolicy } from '../../policies/placement/placement-policies.js'
 import type { Change, Database, Databases, Row, Schema } from '../../runtime/database.js';
 import { DiskError } from '../../runtime/disk.js';
 import { Controller } from '../controller.js';
+import type { LeaseCalls } from '../lease-calls.js';
 import type { NodeJoin } from '../join-rules.js';
 import type { NodeCalls, RegionGrant } from '../node-calls.js';
 import { regionKey } from '../metadata/metadata.js';
@@ -130,6 +131,7 @@ export class FakeRack {
       entropy,
       metadata,
       calls: this.#callsOf(isDead),
+      leaseCalls: NO_LEASES,
       policy: placementPolicy('best-free-of-two'),
       awayMs: this.awayMs,
     });
@@ -173,6 +175,14 @@ export class FakeRack {
     };
   }
 }
+
+/** Nodes that never answer about leases. */
+const NO_LEASES: LeaseCalls = {
+  inspect: () => Promise.resolve({ failed: Status.Unavailable, reason: '' }),
+  raise: () => Promise.resolve(Status.Unavailable),
+  grant: () => Promise.resolve(Status.Unavailable),
+  end: () => Promise.resolve(Status.Unavailable),
+};
 
 /** Lets everything that needs no time to pass come to its end. */
 export async function settled(): Promise<void> {

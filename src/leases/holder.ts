@@ -1,0 +1,129 @@
+/**
+ * The holder's side of a lease: says to each node of the set, again and again, that it is there, and
+ * notices when the lease is lost.
+ *
+ * It is lost as soon as a node answers that it is another's by now, or when no node has confirmed
+ * it for its whole duration, counted on this process' own clock from when the confirmed renewal was
+ * sent. The controller is not needed for any of this. Nothing that is written depends on noticing
+ * in time: the nodes refuse an old epoch.
+ */
+
+import { newAbort } from '../base/abort.js';
+import { Status } from '../base/status.js';
+import type { Clock, Timer, Timers } from '../runtime/clock.js';
+import { RENEWALS_PER_LEASE } from './limits.js';
+
+/** One node of the set, as the holder reaches it. Each call ends within its time. */
+export interface HolderNode {
+  renew(timeoutMs: number): Promise<Status>;
+  end(timeoutMs: number): Promise<Status>;
+}
+
+export interface HolderParts {
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly durationMs: number;
+  readonly nodes: readonly HolderNode[];
+  /** What the signal gives as its reason. */
+  readonly lostReason: (why: string) => unknown;
+}
+
+/** Answers that say nothing about whose the lease is. */
+const NO_ANSWER: ReadonlySet<Status> = new Set([
+  Status.Unavailable,
+  Status.Timeout,
+  Status.OutcomeUnknown,
+  Status.Busy,
+  Status.Closed,
+]);
+
+export class Holder {
+  readonly #parts: HolderParts;
+  readonly #lost = newAbort();
+  readonly #isAsking: boolean[];
+  /** When the last renewal that some node has confirmed was sent. */
+  #renewedMs = -Infinity;
+  #isOver = false;
+  #round: Timer | undefined;
+  #expiry: Timer | undefined;
+
+  constructor(parts: HolderParts) {
+    this.#parts = parts;
+    this.#isAsking = parts.nodes.map(() => false);
+  }
+
+  /** Aborted when the lease is lost; never by `release`. */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** By this process' clock; a node may know better. */
+  get isHeld(): boolean {
+    return !this.#isOver && this.#parts.clock.now() < this.#endsMs;
+  }
+
+  get #endsMs(): number {
+    return this.#renewedMs + this.#parts.durationMs;
+  }
+
+  get #everyMs(): number {
+    return this.#parts.durationMs / RENEWALS_PER_LEASE;
+  }
+
+  /** The first renewal at every node; from then on by itself. False: it is not held. */
+  async begin(): Promise<boolean> {
+    await Promise.all(this.#parts.nodes.map((node, i) => this.#renew(node, i)));
+    if (!this.isHeld) {
+      this.stop();
+      return false;
+    }
+    this.#nextRound();
+    this.#watch();
+    return true;
+  }
+
+  /** Gives it up at every node; those that do not answer give it up when it runs out there. */
+  async release(timeoutMs: number): Promise<void> {
+    this.stop();
+    await Promise.all(this.#parts.nodes.map((node) => node.end(timeoutMs)));
+  }
+
+  /** No more renewals. */
+  stop(): void {
+    this.#isOver = true;
+    this.#round?.cancel();
+    this.#expiry?.cancel();
+  }
+
+  /** Somebody else has learnt from a node that it is another's. */
+  lose(why: string): void {
+    if (this.#isOver) return;
+    this.stop();
+    this.#lost.abort(this.#parts.lostReason(why));
+  }
+
+  #nextRound(): void {
+    this.#round = this.#parts.timers.after(this.#everyMs, () => {
+      this.#parts.nodes.forEach((node, i) => void this.#renew(node, i));
+      this.#nextRound();
+    });
+  }
+
+  async #renew(node: HolderNode, index: number): Promise<void> {
+    if (this.#isOver || this.#isAsking[index] === true) return;
+    this.#isAsking[index] = true;
+    const sentMs = this.#parts.clock.now();
+    const status = await node.renew(this.#everyMs);
+    this.#isAsking[index] = false;
+    if (status === Status.Ok) this.#renewedMs = Math.max(this.#renewedMs, sentMs);
+    else if (!NO_ANSWER.has(status)) this.lose('a node says that it has passed to another holder');
+  }
+
+  #watch(): void {
+    const { clock, timers } = this.#parts;
+    this.#expiry = timers.after(Math.max(1, this.#endsMs - clock.now()), () => {
+      if (clock.now() < this.#endsMs) this.#watch();
+      else this.lose('no node has confirmed it for as long as it lasts');
+    });
+  }
+}
