@@ -18,6 +18,8 @@ export const memoryNodeFaults = {
   noCopyOnRevoke: false,
   /** A page is copied away from under a step that is never told. */
   forcedNotRaised: false,
+  /** Windows of a former holder stay good when the epoch of the lease is raised. */
+  leaseWindowNotRevoked: false,
   /** A page is moved while clients may be at work on it. */
   moveWithoutPause: false,
 };

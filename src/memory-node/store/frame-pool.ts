@@ -35,6 +35,8 @@ export class FramePool {
   mapped: number;
   /** Frames that are promised, the sum over all reservations. */
   promised = 0;
+  /** Free ones that no page takes for itself: for pages that are copied away from a thread. */
+  kept = 0;
   /** For the counters. */
   firstTouches = 0;
   waits = 0;
@@ -64,18 +66,30 @@ export class FramePool {
   /** A zeroed frame for the client `slot`, from its reservation if something of it is left. */
   take(slot: number, reservation: number): FrameIndex | typeof FRAME_LATER | typeof FRAME_NONE {
     const isPromised = reservation !== 0 && this.#left(slot, reservation) > 0;
-    if (!isPromised && this.free <= this.promised) {
+    if (!isPromised && this.free - this.kept <= this.promised) {
       this.refusals += 1;
       return FRAME_NONE;
     }
+    const frame = this.#takeZeroed();
+    if (frame === FRAME_LATER) return FRAME_LATER;
+    if (isPromised) this.#change(slot, reservation, -1);
+    this.firstTouches += 1;
+    assert(this.promised <= this.free, 'more frames are promised than are free');
+    return frame;
+  }
+
+  /** One that takes the place of another frame of a page: also of those that are kept for this. */
+  takeForCopy(): FrameIndex | typeof FRAME_LATER | typeof FRAME_NONE {
+    if (this.free <= this.promised) return FRAME_NONE;
+    return this.#takeZeroed();
+  }
+
+  #takeZeroed(): FrameIndex | typeof FRAME_LATER {
     if (!this.#zeroed.take(this.#record)) {
       this.waits += 1;
       return FRAME_LATER;
     }
-    if (isPromised) this.#change(slot, reservation, -1);
     this.mapped += 1;
-    this.firstTouches += 1;
-    assert(this.promised <= this.free, 'more frames are promised than are free');
     // Only this thread takes, so the level is seen at every step down.
     if (this.#zeroed.waiting() === this.#refillBelow - 1) this.#refill();
     return this.#record[0] as FrameIndex;
@@ -83,7 +97,7 @@ export class FramePool {
 
   /** Promises `count` frames more to the reservation; false, with nothing changed, if it cannot. */
   promise(slot: number, reservation: number, count: number): boolean {
-    if (this.free - this.promised < count) {
+    if (count > 0 && this.free - this.kept - this.promised < count) {
       this.refusals += 1;
       return false;
     }
