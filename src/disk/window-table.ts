@@ -25,6 +25,8 @@ export const WINDOW_RIGHTS = 2;
 export const WINDOW_BASE = 4;
 export const WINDOW_END = 6;
 
+const TWO_TO_32 = 2 ** 32;
+
 export interface WindowRecord {
   readonly spaceWord: number;
   /** Bits of the flags word. */
@@ -74,7 +76,9 @@ export class WindowTable {
     this.#store(this.words, at + WINDOW_SPACE, record.spaceWord);
     this.#store(this.words, at + WINDOW_RIGHTS, record.rights);
     storeU53(this.#store, this.words, at + WINDOW_BASE, record.base);
-    storeU53(this.#store, this.words, at + WINDOW_END, record.end);
+    // The end of all addresses is 2^53, one more than a u53 holds.
+    this.#store(this.words, at + WINDOW_END, (record.end % TWO_TO_32) | 0);
+    this.#store(this.words, at + WINDOW_END + 1, Math.floor(record.end / TWO_TO_32));
     this.#store(this.words, at + WINDOW_EPOCH, epoch);
   }
 

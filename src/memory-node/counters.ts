@@ -19,6 +19,8 @@ export class NodeCounters {
   allocationRetries = 0;
   provisionalExpired = 0;
   windowsRefused = 0;
+  /** Messages that found their page about to get another frame. */
+  waitsForPausedPage = 0;
 
   /** Names of types are the caller's. */
   toJson(typeName: (type: number) => string): Record<string, unknown> {

@@ -82,7 +82,7 @@ export class MemoryNode {
       facts.frames,
       start,
       [options.tableMemory, options.frameMemory],
-      () => this.dataHandler.framesReady(),
+      () => this.dataHandler.goOn(),
     );
     const pool = new FramePool({
       frames: facts.frames,
@@ -93,7 +93,8 @@ export class MemoryNode {
       refill: () => slow.nudge(),
     });
     const counters = this.counters;
-    const windows = new Windows(table.incarnation);
+    const { incarnation } = table;
+    const windows = new Windows({ table: table.windows, incarnation, entropy: runtime.entropy });
     const parts = { table, pool, source: slow, timers, counters };
     const allocations = new Allocations(parts, adopted.committed);
     this.table = table;

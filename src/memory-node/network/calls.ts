@@ -6,7 +6,6 @@ import {
   RIGHTS_MASK,
   RIGHTS_SHIFT,
   SPACE_ID_END as SPACES_OF_TABLE,
-  spaceWord,
 } from '../../disk/page-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 import type { CallHandler } from '../../fabric/serve.js';
@@ -58,9 +57,8 @@ function serveWindows(server: CallServer, parts: CallParts): void {
     if (!regions.serves(space)) {
       return { status: Status.NotFound, reason: `no region of space ${space} is held here` };
     }
-    const word = spaceWord(space, 0);
     const bits = (rights << RIGHTS_SHIFT) & RIGHTS_MASK;
-    const window = windows.openFor(session.client, space, word, bits);
+    const window = windows.openFor(session.client, space, bits);
     if (window < 0) {
       counters.windowsRefused += 1;
       return { status: Status.Busy, reason: 'too many windows are open' };

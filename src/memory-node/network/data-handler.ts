@@ -30,7 +30,7 @@ import type { NodeCounters } from '../counters.js';
 import type { PageTable } from '../../disk/page-table.js';
 import { memoryNodeFaults } from '../planted.js';
 import type { FramePool } from '../store/frame-pool.js';
-import type { Translator } from '../translate/translator.js';
+import { ENTRY_PAUSED, type Translator } from '../translate/translator.js';
 import type { Windows } from '../translate/windows.js';
 
 const READ = EntryFlag.READ;
@@ -55,7 +55,7 @@ export interface DataHandlerParts {
   readonly access: Access;
   readonly pool: FramePool;
   readonly counters: NodeCounters;
-  /** Asks for `framesReady`. */
+  /** Asks for `goOn`. */
   readonly awaitFrames: () => void;
 }
 
@@ -64,7 +64,7 @@ export class NodeDataHandler implements DataHandler {
   readonly #translator: Translator;
   readonly #access: Access;
   readonly #counters: NodeCounters;
-  /** Sessions whose first touch waits for a zeroed frame, longest first. */
+  /** Sessions that wait for a zeroed frame, or for a page that is paused, longest first. */
   readonly #waiting: Set<DataSession> = new Set();
 
   constructor(parts: DataHandlerParts) {
@@ -113,7 +113,7 @@ export class NodeDataHandler implements DataHandler {
       bytes,
       READ,
     );
-    if (entry < 0) return this.#refuse(session, MessageType.Read, -entry as Status);
+    if (entry < 0) return this.#refuseOrWait(session, MessageType.Read, entry);
     const offset = this.#translator.offsetInPage(low);
     this.#access.read(entry, offset, bytes, session.output, session.replyAt);
     this.#count(MessageType.Read);
@@ -142,12 +142,12 @@ export class NodeDataHandler implements DataHandler {
       bytes,
       WRITE,
     );
-    if (entry < 0) return this.#refuse(session, MessageType.Write, -entry as Status);
+    if (entry < 0) return this.#refuseOrWait(session, MessageType.Write, entry);
     const offset = this.#translator.offsetInPage(low);
     const { slot } = session;
     const from = at + WRITTEN;
     const end = this.#access.write(entry, slot, reservation, offset, bytes, input, from);
-    if (end === ACCESS_LATER) return this.#wait(session);
+    if (end === ACCESS_LATER) return this.#waitForFrame(session);
     if (end === ACCESS_NO_SPACE) return this.#refuse(session, MessageType.Write, Status.NoSpace);
     this.#count(MessageType.Write);
     this.#counters.bytesWritten += bytes;
@@ -169,7 +169,7 @@ export class NodeDataHandler implements DataHandler {
       BOTH,
     );
     if ((low & (ATOMIC_BYTES - 1)) !== 0) return this.#refuse(session, type, Status.Invalid);
-    if (entry < 0) return this.#refuse(session, type, -entry as Status);
+    if (entry < 0) return this.#refuseOrWait(session, type, entry);
     const end = this.#change(
       entry,
       session.slot,
@@ -178,7 +178,7 @@ export class NodeDataHandler implements DataHandler {
       at,
       type,
     );
-    if (end === ACCESS_LATER) return this.#wait(session);
+    if (end === ACCESS_LATER) return this.#waitForFrame(session);
     if (end === ACCESS_NO_SPACE) return this.#refuse(session, type, Status.NoSpace);
     this.#count(type);
     session.finishValue(Status.Ok, this.#access.oldLow, this.#access.oldHigh);
@@ -236,7 +236,7 @@ export class NodeDataHandler implements DataHandler {
           ),
       },
     );
-    if (count < 0) return this.#refuse(session, MessageType.Reserve, -count as Status);
+    if (count < 0) return this.#refuseOrWait(session, MessageType.Reserve, count);
     this.#count(MessageType.Reserve);
     session.finishValue(Status.Ok, count, 0);
     return DONE;
@@ -262,7 +262,15 @@ export class NodeDataHandler implements DataHandler {
     return DONE;
   }
 
-  #wait(session: DataSession): Progress {
+  /** `entry` is what the translator gives in place of one. */
+  #refuseOrWait(session: DataSession, type: number, entry: number): Progress {
+    if (entry !== ENTRY_PAUSED) return this.#refuse(session, type, -entry as Status);
+    this.#counters.waitsForPausedPage += 1;
+    this.#waiting.add(session);
+    return WAIT;
+  }
+
+  #waitForFrame(session: DataSession): Progress {
     this.#waiting.add(session);
     this.#parts.awaitFrames();
     return WAIT;
@@ -273,8 +281,8 @@ export class NodeDataHandler implements DataHandler {
     operations[type] = (operations[type] as number) + 1;
   }
 
-  /** Zeroed frames are there: everybody who waited for one tries again, in order. */
-  framesReady(): void {
+  /** There are zeroed frames, or a paused page goes on: everybody tries again, in order. */
+  goOn(): void {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const session of waiting) session.resume();

@@ -1,20 +1,33 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../base/prng.js';
 import { Status } from '../../base/status.js';
-import { EntryFlag, PageTable, spaceWord } from '../../disk/page-table.js';
+import { EntryFlag, PageTable } from '../../disk/page-table.js';
 import { RegionTable } from '../../disk/region-table.js';
+import { WINDOW_RECORD_WORDS, WindowTable } from '../../disk/window-table.js';
 import { ADDRESS_END, REGION_BYTES } from '../../wire/limits.js';
-import { Translator } from './translator.js';
+import { ENTRY_PAUSED, Translator } from './translator.js';
+import { NO_PARENT } from './window-tree.js';
 import { Windows } from './windows.js';
 
 const CLIENT = 2 ** 53 - 1;
 const RW = EntryFlag.READ | EntryFlag.WRITE;
 
+function windowsOf(incarnation: number, entries = 64, random = new Prng(incarnation)) {
+  const words = new Int32Array(entries * WINDOW_RECORD_WORDS);
+  const table = new WindowTable(words, 0, entries);
+  const entropy = {
+    u32: () => random.u32(),
+    u53: () => random.u53(),
+    fraction: () => random.u32() / 2 ** 32,
+  };
+  return new Windows({ table, incarnation, entropy });
+}
+
 function make(pageBytes: number, space: number) {
   const pages = new PageTable(new Int32Array(4096 * 4), 0, 4096);
   const regions = new RegionTable(new Int32Array(4096 * 4), 0, 4096);
-  const windows = new Windows(3);
-  const window = windows.openFor(CLIENT, space, spaceWord(space, 0), RW);
+  const windows = windowsOf(3);
+  const window = windows.openFor(CLIENT, space, RW);
   const epoch = windows.epochOf(window);
   const translator = new Translator(pages, windows, regions, pageBytes);
   const look = (address: number, bytes = 1, needed: number = EntryFlag.READ) =>
@@ -61,7 +74,7 @@ test('what a window and a page both allow is allowed', () => {
   const page = 16384;
   const entry = pages.insert(1, page, 0);
   for (const ofWindow of [0, 2, 4, 6]) {
-    const window = windows.openFor(5, 1, spaceWord(1, 0), ofWindow);
+    const window = windows.openFor(5, 1, ofWindow);
     for (const ofPage of [0, 2, 4, 6]) {
       pages.setFlags(entry, ofPage | EntryFlag.VALID);
       for (const needed of [2, 4, 6]) {
@@ -82,9 +95,9 @@ test('what a window and a page both allow is allowed', () => {
 });
 
 test('windows: one per space and rights, limited, closed with their client or space', () => {
-  const windows = new Windows(1, 3);
+  const windows = windowsOf(1, 3);
   const open = (client: number, space: number, rights = RW): number =>
-    windows.openFor(client, space, spaceWord(space, 0), rights);
+    windows.openFor(client, space, rights);
   expect([open(1, 1), open(1, 1), open(1, 1, 2), open(2, 1)]).toEqual([0, 0, 1, 2]);
   expect(open(2, 2)).toBe(-1);
   expect(windows.close(2, 0)).toBe(false);
@@ -104,14 +117,14 @@ test('no opening of a number is taken for another one', () => {
   const page = 16384;
   pages.insert(1, page, RW);
   const second = pages.insert(2, page, RW);
-  const small = new Windows(3, 1);
+  const small = windowsOf(3, 1);
   const look = (window: number, epoch: number) =>
     new Translator(pages, small, regions, 65536).entryOf(window, 5, epoch, 2 ** 30, 0, 8, RW);
-  const first = small.openFor(5, 1, spaceWord(1, 0), RW);
+  const first = small.openFor(5, 1, RW);
   const before = small.epochOf(first);
   // The client was forgotten, and came back with another space first.
   small.closeClient(5);
-  expect(small.openFor(5, 2, spaceWord(2, 0), RW)).toBe(first);
+  expect(small.openFor(5, 2, RW)).toBe(first);
   expect(look(first, before)).toBe(-Status.Stale);
   expect(look(first, small.epochOf(first))).toBe(second);
   expect([translator.checkWindow(0, CLIENT, windows.epochOf(0)), windows.open]).toEqual([0, 1]);
@@ -119,9 +132,93 @@ test('no opening of a number is taken for another one', () => {
 
 test('a thousand lives of a node have no epoch in common for a million openings each', () => {
   const first = Array.from({ length: 1000 }, (_, life) => {
-    const windows = new Windows(life + 1, 1);
-    return windows.epochOf(windows.openFor(1, 1, spaceWord(1, 0), RW));
+    const windows = windowsOf(life + 1, 1);
+    return windows.epochOf(windows.openFor(1, 1, RW));
   }).sort((a, b) => a - b);
   const gaps = first.map((epoch, i) => (first[i + 1] ?? (first[0] ?? 0) + 2 ** 32) - epoch);
   expect(Math.min(...gaps)).toBeGreaterThan(1e6);
+});
+
+const whole = { opener: 5, space: 1, isShared: false, parent: NO_PARENT, lease: 0, leaseEpoch: 0 };
+const part = { space: 1, rights: RW, base: 2 ** 30 + 100, end: 2 ** 30 + 200 };
+
+test('a window over a part of a space allows that part and nothing beside it', () => {
+  const { pages, regions, windows, translator } = make(65536, 1);
+  regions.put({ space: 1, region: 1, epoch: 1 });
+  const entry = pages.insert(1, 16384, RW);
+  const window = windows.openRange(part, whole);
+  const look = (at: number, bytes: number, client = 5) =>
+    translator.entryOf(window, client, windows.epochOf(window), 2 ** 30 + at, 0, bytes, RW);
+  expect([look(100, 100), look(150, 8), look(199, 1)]).toEqual([entry, entry, entry]);
+  for (const [at, bytes] of [
+    [99, 8],
+    [100, 101],
+    [200, 1],
+    [0, 8],
+    [0, 65536],
+  ] as const) {
+    expect(look(at, bytes)).toBe(-Status.Denied);
+  }
+  expect(look(150, 8, 6)).toBe(-Status.Stale);
+  pages.setFlags(entry, pages.flagsOf(entry) | EntryFlag.PAUSED);
+  expect([look(150, 8), look(99, 8)]).toEqual([ENTRY_PAUSED, -Status.Denied]);
+});
+
+test('a shared window is good for whoever names it and its epoch, and outlives its client', () => {
+  const { pages, regions, windows, translator } = make(65536, 1);
+  regions.put({ space: 1, region: 1, epoch: 1 });
+  const entry = pages.insert(1, 16384, RW);
+  const window = windows.openRange(part, { ...whole, isShared: true });
+  const epoch = windows.epochOf(window);
+  const look = (named: number) => translator.entryOf(window, 77, named, 2 ** 30 + 100, 0, 8, RW);
+  expect([look(epoch), look(epoch + 1), look(0)]).toEqual([entry, -Status.Stale, -Status.Stale]);
+  windows.closeClient(5);
+  expect([look(epoch), windows.close(5, window)]).toEqual([entry, false]);
+  windows.closeFamily(window);
+  expect([look(epoch), look(0)]).toEqual([-Status.Stale, -Status.Stale]);
+});
+
+test('what was cut from a window ends with it, but not where its client is only gone', () => {
+  const windows = windowsOf(1);
+  const root = windows.openFor(1, 1, RW);
+  const middle = windows.openRange(part, { ...whole, opener: 2, parent: root });
+  const leaf = windows.openRange(part, { ...whole, opener: 3, parent: middle, isShared: true });
+  const other = windows.openRange(part, { ...whole, opener: 3, isShared: true });
+  const may = (client: number) => windows.mayRevoke(leaf, client);
+  expect([may(1), may(2), may(3), may(4)]).toEqual([true, true, true, false]);
+  windows.closeClient(2);
+  windows.closeClient(3);
+  expect([windows.open, windows.shared]).toEqual([3, 2]);
+  // Also one whose own parent is no more.
+  expect([may(1), may(2)]).toEqual([true, true]);
+  expect(windows.close(1, root)).toBe(true);
+  expect([windows.open, windows.epochOf(leaf)]).toEqual([1, 0]);
+  expect(windows.epochOf(other)).not.toBe(0);
+});
+
+test('windows of a lease end when its epoch is raised, with all that was cut from them', () => {
+  const windows = windowsOf(1);
+  const ofLease = (leaseEpoch: number) =>
+    windows.openRange(part, { ...whole, lease: 9, leaseEpoch });
+  const old = [ofLease(3), ofLease(4)];
+  const cut = windows.openRange(part, { ...whole, parent: old[0] as number, isShared: true });
+  const now = ofLease(5);
+  const none = windows.openRange(part, whole);
+  windows.closeLease(8, 100);
+  expect(windows.open).toBe(5);
+  windows.closeLease(9, 5);
+  expect([...old, cut].map((window) => windows.epochOf(window))).toEqual([0, 0, 0]);
+  expect([now, none].map((window) => windows.epochOf(window) > 0)).toEqual([true, true]);
+});
+
+test('shared windows leave room for the others; no number has an epoch twice in a row', () => {
+  const drawn = [0, 0, 7, 3, 7, 9];
+  const random = Object.assign(new Prng(1), { u32: () => drawn.shift() ?? 5 });
+  const windows = windowsOf(1, 4, random);
+  const open = (isShared: boolean) => windows.openRange(part, { ...whole, isShared });
+  expect([open(true), windows.epochOf(0)]).toEqual([0, 7]);
+  windows.closeFamily(0);
+  expect([open(true), windows.epochOf(0)]).toEqual([0, 9]);
+  expect([open(true) > 0, open(true), windows.shared]).toEqual([true, -1, 2]);
+  expect([open(false) > 0, open(false) > 0, open(false)]).toEqual([true, true, -1]);
 });

@@ -4,12 +4,24 @@
  */
 
 import { Status } from '../../base/status.js';
-import { ENTRY_FLAGS, type PageTable } from '../../disk/page-table.js';
+import { ENTRY_FLAGS, PAGE_HIGH_BITS, type PageTable } from '../../disk/page-table.js';
 import type { RegionTable } from '../../disk/region-table.js';
+import {
+  WINDOW_EPOCH,
+  WINDOW_RECORD_WORDS,
+  WINDOW_RIGHTS,
+  WINDOW_SPACE,
+} from '../../disk/window-table.js';
 import { REGION_BYTES } from '../../wire/limits.js';
-import type { Windows } from './windows.js';
+import { ANYONE, type Windows } from './windows.js';
 
 const TWO_TO_32 = 2 ** 32;
+
+/**
+ * In place of an entry, and of no status: the page is about to get another frame. To be asked for
+ * again when it has.
+ */
+export const ENTRY_PAUSED = -(2 ** 20);
 
 export class Translator {
   readonly #pages: PageTable;
@@ -34,14 +46,13 @@ export class Translator {
 
   /** Status Ok if the client has the window and it is of this epoch. */
   checkWindow(window: number, client: number, epoch: number): Status {
-    const windows = this.#windows;
-    if (windows.clients[window] !== client || windows.epochs[window] !== epoch) return Status.Stale;
-    return Status.Ok;
+    return this.#windows.isGood(window, client, epoch) ? Status.Ok : Status.Stale;
   }
 
   /**
    * The page-table entry of `bytes` bytes at an address given in halves (`high` below 2^21), for
-   * what `needed` (bits of the flags word) asks. Below 0: a status, negated, for the refusal.
+   * what `needed` (bits of the flags word) asks. Below 0: `ENTRY_PAUSED`, or a status, negated, for
+   * the refusal.
    */
   entryOf(
     window: number,
@@ -53,29 +64,42 @@ export class Translator {
     needed: number,
   ): number {
     const windows = this.#windows;
-    if (windows.clients[window] !== client || windows.epochs[window] !== epoch) {
-      return -Status.Stale;
-    }
+    const { words } = windows;
+    const owner = windows.clients[window];
+    const record = window * WINDOW_RECORD_WORDS;
+    // A window that is not open has owner 0, which is no client.
+    if (owner !== client && owner !== ANYONE) return -Status.Stale;
+    if (words[record + WINDOW_EPOCH] !== (epoch | 0)) return -Status.Stale;
     if (bytes < 1 || (low & (this.#pageBytes - 1)) + bytes > this.#pageBytes) {
       return -Status.Invalid;
     }
+    const address = high * TWO_TO_32 + (low >>> 0);
+    const isWithin =
+      address >= (windows.bases[window] as number) &&
+      address + bytes <= (windows.ends[window] as number);
+    if (!isWithin) return -Status.Denied;
     const shift = this.#shift;
     const pageWord = (low >>> shift) | (high << (32 - shift));
-    const spaceWord = (windows.spaceWords[window] as number) | (high >>> shift);
+    const spaceWord = (words[record + WINDOW_SPACE] as number) | (high >>> shift);
     const entry = this.#pages.lookup(pageWord, spaceWord);
-    if (entry < 0) return -this.#missing(window, low, high);
+    if (entry < 0) return -this.#missing(window, address);
     const flags = this.#pages.words[entry + ENTRY_FLAGS] as number;
-    if ((flags & (windows.rights[window] as number) & needed) !== needed) return -Status.Denied;
-    return entry;
+    if ((flags & (words[record + WINDOW_RIGHTS] as number) & needed) !== needed) {
+      return -Status.Denied;
+    }
+    // The sign bit is PAUSED.
+    return flags < 0 ? ENTRY_PAUSED : entry;
   }
 
   /**
    * There is no entry. Of a region that is held here that says something; of another one, which may
    * have been lost with a memory before this one, only the controller knows.
    */
-  #missing(window: number, low: number, high: number): Status {
-    const region = Math.floor((high * TWO_TO_32 + (low >>> 0)) / REGION_BYTES);
-    const isHeld = this.#regions.holds(this.#windows.spaceOf(window), region);
+  #missing(window: number, address: number): Status {
+    const region = Math.floor(address / REGION_BYTES);
+    const { words } = this.#windows;
+    const word = words[window * WINDOW_RECORD_WORDS + WINDOW_SPACE] as number;
+    const isHeld = this.#regions.holds(word >>> PAGE_HIGH_BITS, region);
     return isHeld ? Status.NotAllocated : Status.NotFound;
   }
 }

@@ -1,19 +1,25 @@
 /**
- * The windows of a memory node: who may do what with which space. A data request names its window
- * by a number; the arrays here are what the path of a request looks at.
+ * The windows of a memory node: who may do what with which addresses of a space. A data request
+ * names its window by a number and an epoch, and so does a thread that reads and writes without the
+ * node: the records stand in the table file (`WindowTable`). The arrays here are what the path of a
+ * request looks at beside them.
  *
- * A window belongs to one client process and has an epoch of its own: openings are counted over the
- * whole node. So a number from before a restart, one that is now another client's, and one that now
- * stands for another space of the same client open nothing.
+ * Epochs of ordinary windows are counted over all openings of the node, those of shared ones are
+ * drawn at random. So a number from before a restart, one that is now another client's, and one
+ * that now stands for something else of the same client open nothing.
  */
 
 import { assert } from '../../base/assert.js';
-import { WINDOWS_END } from '../../wire/limits.js';
+import { RIGHTS_MASK, spaceWord } from '../../disk/page-table.js';
+import { WINDOW_EPOCH, WINDOW_RECORD_WORDS, type WindowTable } from '../../disk/window-table.js';
+import type { Entropy } from '../../runtime/runtime.js';
+import { ADDRESS_END } from '../../wire/limits.js';
+import { NO_PARENT, type WindowFacts, WindowTree } from './window-tree.js';
 
-/** All windows of a node; each costs 32 bytes. */
-const WINDOWS_MAX = WINDOWS_END;
 /** So that one client cannot take them all. */
 const WINDOWS_PER_CLIENT_MAX = 4096;
+/** In place of a client: the window is good for whoever names it and its epoch. */
+export const ANYONE = -1;
 
 /**
  * Spreads the incarnations over all epochs (2^32 divided by the golden ratio): between the first
@@ -21,89 +27,189 @@ const WINDOWS_PER_CLIENT_MAX = 4096;
  */
 const INCARNATION_STRIDE = 0x9e37_79b1;
 
-export class Windows {
-  /** Indexed by window; a window that is not open has client 0, which no client has. */
-  readonly clients: Float64Array;
-  /** Of the last opening of each window. */
-  readonly epochs: Uint32Array;
-  /** The space's part of word 1 of its page-table entries. */
-  readonly spaceWords: Int32Array;
-  /** Bits of the flags word: what this client may do with pages that allow it too. */
-  readonly rights: Int32Array;
-  readonly #spaces: Float64Array;
-  /** Numbers that were closed are used again last, so that a late request rather finds nothing. */
-  readonly #closed: number[] = [];
-  #next = 0;
-  #nextEpoch: number;
-  /** Every window of every client: `space/rights` to number. */
-  readonly #ofClient = new Map<number, Map<string, number>>();
-  open = 0;
+export interface WindowsParts {
+  readonly table: WindowTable;
+  readonly incarnation: number;
+  readonly entropy: Entropy;
+}
 
-  constructor(incarnation: number, windowsMax = WINDOWS_MAX) {
-    this.#nextEpoch = Math.imul(incarnation, INCARNATION_STRIDE) >>> 0;
-    this.epochs = new Uint32Array(windowsMax);
-    this.clients = new Float64Array(windowsMax);
-    this.spaceWords = new Int32Array(windowsMax);
-    this.rights = new Int32Array(windowsMax);
-    this.#spaces = new Float64Array(windowsMax);
+export interface WindowRange {
+  readonly space: number;
+  /** Bits of the flags word. */
+  readonly rights: number;
+  readonly base: number;
+  readonly end: number;
+}
+
+export class Windows {
+  /** Indexed by window: its client, or `ANYONE`; 0, which no client has, where it is not open. */
+  readonly clients: Float64Array;
+  readonly bases: Float64Array;
+  readonly ends: Float64Array;
+  /** Words of the records, as `WindowTable` lays them out. */
+  readonly words: Int32Array;
+  open = 0;
+  readonly #table: WindowTable;
+  readonly #entropy: Entropy;
+  readonly #tree = new WindowTree();
+  /** Windows over whole spaces, by client, space and rights: each is opened once. */
+  readonly #whole = new Map<string, number>();
+  /** A circle of the numbers that are not open, the one closed last at its end. */
+  readonly #unused: Uint32Array;
+  #firstUnused = 0;
+  #nextEpoch: number;
+  /** Of the last opening of each number: the next one has another. */
+  readonly #lastEpochs: Uint32Array;
+
+  /** What the process before had opened is good no more. */
+  constructor(parts: WindowsParts) {
+    const { table } = parts;
+    table.closeAll();
+    this.#table = table;
+    this.#entropy = parts.entropy;
+    this.#nextEpoch = Math.imul(parts.incarnation, INCARNATION_STRIDE) >>> 0;
+    this.#lastEpochs = new Uint32Array(table.entries);
+    this.#unused = Uint32Array.from({ length: table.entries }, (_, window) => window);
+    this.words = table.words;
+    this.clients = new Float64Array(table.entries);
+    this.bases = new Float64Array(table.entries);
+    this.ends = new Float64Array(table.entries);
+  }
+
+  /** Shared windows outlive their clients, so all together leave room for the others. */
+  get sharedMax(): number {
+    return this.#table.entries >> 1;
+  }
+
+  get shared(): number {
+    return this.#tree.shared;
   }
 
   /** The window of this client for the space, made if there is none; -1 when there are too many. */
-  openFor(client: number, space: number, spaceWord: number, rightsBits: number): number {
-    assert(client > 0, 'client numbers begin at 1');
-    const own = this.#ofClient.get(client) ?? new Map<string, number>();
-    const key = `${space}/${rightsBits}`;
-    const known = own.get(key);
+  openFor(client: number, space: number, rights: number): number {
+    const key = wholeKey(client, space, rights);
+    const known = this.#whole.get(key);
     if (known !== undefined) return known;
-    if (own.size >= WINDOWS_PER_CLIENT_MAX) return -1;
-    const window = this.#unusedNumber();
-    if (window < 0) return -1;
-    this.#ofClient.set(client, own.set(key, window));
-    this.clients[window] = client;
-    this.epochs[window] = this.#nextEpoch;
-    this.#nextEpoch = (this.#nextEpoch + 1) >>> 0;
-    this.spaceWords[window] = spaceWord;
-    this.rights[window] = rightsBits;
-    this.#spaces[window] = space;
+    const range = { space, rights, base: 0, end: ADDRESS_END };
+    const facts = { opener: client, space, isShared: false, parent: NO_PARENT };
+    const window = this.openRange(range, { ...facts, lease: 0, leaseEpoch: 0 });
+    if (window >= 0) this.#whole.set(key, window);
+    return window;
+  }
+
+  /** -1 when there are too many. What it is cut from, and its lease, the caller has checked. */
+  openRange(range: WindowRange, facts: WindowFacts): number {
+    assert(facts.opener > 0, 'client numbers begin at 1');
+    if (this.#tree.countOf(facts.opener) >= WINDOWS_PER_CLIENT_MAX) return -1;
+    if (facts.isShared && this.#tree.shared >= this.sharedMax) return -1;
+    if (this.open === this.#unused.length) return -1;
+    const window = this.#takeNumber(facts.isShared);
+    this.#tree.add(window, facts);
+    this.clients[window] = facts.isShared ? ANYONE : facts.opener;
+    this.bases[window] = range.base;
+    this.ends[window] = range.end;
+    const { rights, base, end } = range;
+    const epoch = this.#epochFor(window, facts.isShared);
+    const record = { spaceWord: spaceWord(range.space, 0), rights, base, end };
+    this.#table.open(window, epoch, record);
     this.open += 1;
     return window;
   }
 
+  #epochFor(window: number, isRandom: boolean): number {
+    const last = this.#lastEpochs[window] as number;
+    let epoch = 0;
+    while (epoch === 0 || epoch === last) {
+      epoch = isRandom ? this.#entropy.u32() : this.#nextEpoch;
+      if (!isRandom) this.#nextEpoch = (this.#nextEpoch + 1) >>> 0;
+    }
+    this.#lastEpochs[window] = epoch;
+    return epoch;
+  }
+
+  /** A shared one is any of them, so that nobody can guess where it stands. */
+  #takeNumber(isRandom: boolean): number {
+    const unused = this.#unused;
+    const first = this.#firstUnused;
+    const count = unused.length - this.open;
+    const picked = isRandom ? (first + (this.#entropy.u32() % count)) % unused.length : first;
+    const window = unused[picked] as number;
+    unused[picked] = unused[first] as number;
+    this.#firstUnused = (first + 1) % unused.length;
+    return window;
+  }
+
   epochOf(window: number): number {
-    return this.epochs[window] as number;
+    return (this.words[window * WINDOW_RECORD_WORDS + WINDOW_EPOCH] as number) >>> 0;
   }
 
-  spaceOf(window: number): number {
-    return this.#spaces[window] as number;
+  rightsOf(window: number): number {
+    return this.#table.rightsOf(window) & RIGHTS_MASK;
   }
 
-  #unusedNumber(): number {
-    if (this.#next < this.clients.length) return this.#next++;
-    return this.#closed.shift() ?? -1;
+  /** Of a window that is open. */
+  factsOf(window: number): WindowFacts | undefined {
+    return this.#tree.facts(window);
   }
 
-  /** False if the client has no such window. */
+  /** Whether the client may use the number with this epoch. */
+  isGood(window: number, client: number, epoch: number): boolean {
+    const owner = this.clients[window];
+    const isHis = owner === client || owner === ANYONE;
+    return isHis && epoch !== 0 && this.epochOf(window) === epoch;
+  }
+
+  /** With all that were cut from it. False if the client has no such window. */
   close(client: number, window: number): boolean {
     if (client === 0 || this.clients[window] !== client) return false;
-    const own = this.#ofClient.get(client);
-    own?.delete(`${this.#spaces[window]}/${this.rights[window]}`);
-    if (own?.size === 0) this.#ofClient.delete(client);
-    this.clients[window] = 0;
-    this.#closed.push(window);
-    this.open -= 1;
+    this.closeFamily(window);
     return true;
   }
 
+  /** Whether the client opened it, or a window that it was cut from. */
+  mayRevoke(window: number, client: number): boolean {
+    return this.#tree.isUnder(window, client);
+  }
+
+  /** A window that is open, and all that were cut from it. */
+  closeFamily(window: number): void {
+    this.#closeAll(this.#tree.family(window));
+  }
+
+  /** The client is gone: what others share stays. */
   closeClient(client: number): void {
-    for (const window of [...(this.#ofClient.get(client)?.values() ?? [])]) {
-      this.close(client, window);
-    }
+    const { clients } = this;
+    this.#closeAll(this.#tree.openedBy(client).filter((window) => clients[window] === client));
   }
 
   closeSpace(space: number): void {
-    for (let window = 0; window < this.#next; window++) {
-      const client = this.clients[window] as number;
-      if (client !== 0 && this.#spaces[window] === space) this.close(client, window);
-    }
+    this.#closeAll(this.#tree.ofSpace(space));
   }
+
+  /** Those of the lease that were opened in an epoch before this one, and what was cut from them. */
+  closeLease(lease: number, belowEpoch: number): void {
+    const all = this.#tree.ofLease(lease, belowEpoch);
+    this.#closeAll([...new Set(all.flatMap((window) => this.#tree.family(window)))]);
+  }
+
+  #closeAll(windows: readonly number[]): void {
+    for (const window of windows) this.#close(window);
+  }
+
+  #close(window: number): void {
+    const facts = this.#tree.facts(window);
+    assert(facts !== undefined, 'a window that is not open is closed');
+    const key = wholeKey(facts.opener, facts.space, this.rightsOf(window));
+    if (this.#whole.get(key) === window) this.#whole.delete(key);
+    this.#tree.remove(window);
+    this.clients[window] = 0;
+    this.#table.close(window);
+    this.#unused[(this.#firstUnused + this.#unused.length - this.open) % this.#unused.length] =
+      window;
+    this.open -= 1;
+  }
+}
+
+function wholeKey(client: number, space: number, rights: number): string {
+  return `${client}/${space}/${rights}`;
 }
