@@ -12,7 +12,8 @@
  *     word 0      1: taken; 0: free, and the rest means nothing
  *     word 1      bytes of the identity
  *     word 2, 3   client, low and high
- *     word 4 ...  identity of the process, ASCII (`Processes.identity`)
+ *     word 4, 5   token that the thread made, low and high
+ *     word 6 ...  identity of the process, ASCII (`Processes.identity`)
  *
  * All words are accessed through `Atomics` alone. Generations are compared modulo 2^32, and 0 is
  * skipped.
@@ -35,7 +36,8 @@ export const OWNER_TABLE_BYTES = SLOTS_MAX * OWNER_WORDS * 4;
 const TAKEN = 0;
 const LENGTH = 1;
 const CLIENT = 2;
-const IDENTITY = 4;
+const TOKEN = 4;
+const IDENTITY = 6;
 export const IDENTITY_BYTES_MAX = (OWNER_WORDS - IDENTITY) * 4;
 
 /** Where the words of a slot begin in the words of the slot file. */
@@ -59,6 +61,8 @@ export function nextGeneration(generation: number): number {
 
 export interface SlotOwner {
   readonly client: number;
+  /** Random: tells one thread of a process from another, and one taking of a slot from the next. */
+  readonly token: number;
   readonly identity: string;
 }
 
@@ -89,25 +93,31 @@ export class SlotOwners {
     for (let i = 0; i < length; i++) {
       identity += String.fromCharCode(this.#bytes[(at + IDENTITY) * 4 + i] as number);
     }
-    return { client: readU53(this.#words, at + CLIENT), identity };
+    const client = readU53(this.#words, at + CLIENT);
+    return { client, token: readU53(this.#words, at + TOKEN), identity };
   }
 
-  /** The lowest free slot, given to the process; -1 when all are taken. */
-  take(owner: SlotOwner): number {
-    const { identity } = owner;
-    assert(identity.length > 0 && identity.length <= IDENTITY_BYTES_MAX, 'no identity to keep');
+  /** The lowest free slot; -1 when all are taken. */
+  firstFree(): number {
     for (let slot = 0; slot < SLOTS_MAX; slot++) {
-      const at = this.#at(slot);
-      if (this.#words[at + TAKEN] !== 0) continue;
-      this.#store(this.#words, at + LENGTH, identity.length);
-      storeU53(this.#store, this.#words, at + CLIENT, owner.client);
-      for (let i = 0; i < identity.length; i++) {
-        this.#bytes[(at + IDENTITY) * 4 + i] = identity.charCodeAt(i);
-      }
-      this.#store(this.#words, at + TAKEN, 1);
-      return slot;
+      if (this.#words[this.#at(slot) + TAKEN] === 0) return slot;
     }
     return -1;
+  }
+
+  /** Gives a free slot to the thread. */
+  take(slot: number, owner: SlotOwner): void {
+    const { identity } = owner;
+    const at = this.#at(slot);
+    assert(identity.length > 0 && identity.length <= IDENTITY_BYTES_MAX, 'no identity to keep');
+    assert(this.#words[at + TAKEN] === 0, 'a slot is given to two threads');
+    this.#store(this.#words, at + LENGTH, identity.length);
+    storeU53(this.#store, this.#words, at + CLIENT, owner.client);
+    storeU53(this.#store, this.#words, at + TOKEN, owner.token);
+    for (let i = 0; i < identity.length; i++) {
+      this.#bytes[(at + IDENTITY) * 4 + i] = identity.charCodeAt(i);
+    }
+    this.#store(this.#words, at + TAKEN, 1);
   }
 
   free(slot: number): void {

@@ -22,4 +22,12 @@ export const memoryNodeFaults = {
   leaseWindowNotRevoked: false,
   /** A page is moved while clients may be at work on it. */
   moveWithoutPause: false,
+  /** A frame that a page let go of is given on although a thread is at work on it. */
+  noQuarantine: false,
+  /** A thread that is stopped in a step is taken for one that has ended. */
+  stoppedSlotCleared: false,
+  /** It is looked who works on a frame, and then the page lets go of it. */
+  slotsReadBeforeUnmapping: false,
+  /** A restarted node does not look what the slots hold. */
+  adoptionDoesNotWait: false,
 };

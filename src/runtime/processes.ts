@@ -38,6 +38,8 @@ export interface Processes {
    * stopped, and whenever it cannot be known from here: of another machine, or an earlier boot.
    */
   hasEnded(identity: string): boolean;
+  /** Whether `hasEnded` will be able to tell: it is of this boot of this machine, and so on. */
+  canTell(identity: string): boolean;
   /** The child is killed by the operating system when this process ends, by `kill -9` too. */
   spawn(options: SpawnOptions): Child;
   /** Tells the parent (if it is one of ours) that this process serves. */

@@ -79,12 +79,15 @@ export const PROCESS_CASES: readonly Case[] = [
       const { identity } = (await child.ready) as Ready;
       expectThat(identity !== '' && identity !== processes.identity, 'an identity of its own');
       expectThat(!processes.hasEnded(identity), 'it runs');
+      expectThat(processes.canTell(identity), 'its end will be known');
       child.end('kill');
       await child.exited;
       expectThat(processes.hasEnded(identity), 'it has ended');
+      expectThat(processes.canTell(identity), 'its end is known');
       expectThat(!processes.hasEnded(processes.identity), 'this one runs');
       for (const unknown of ['', 'elsewhere/1/2', `x${identity}`]) {
         expectThat(!processes.hasEnded(unknown), 'nothing is known of others');
+        expectThat(!processes.canTell(unknown), 'nothing will be known of others');
       }
     },
   },

@@ -15,7 +15,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { assert } from '../../base/assert.js';
 import type { MemoryHandle } from '../memory.js';
 import type { Child, Exit, Processes, SpawnOptions } from '../processes.js';
-import { hasEnded, identityOf } from './process-identity.js';
+import { canTell, hasEnded, identityOf } from './process-identity.js';
 import { descriptorOf, MEMORY_VARIABLE } from './node-memory.js';
 
 /** Names, in a child's environment, the process that must be its parent. */
@@ -63,6 +63,10 @@ export class NodeProcesses implements Processes {
 
   hasEnded(identity: string): boolean {
     return hasEnded(identity);
+  }
+
+  canTell(identity: string): boolean {
+    return canTell(identity);
   }
 
   ready(message: unknown): void {

@@ -28,18 +28,30 @@ export function identityOf(pid: number): string | undefined {
 
 /** True only if it is certain. */
 export function hasEnded(identity: string): boolean {
-  const place = placeOfPids();
-  if (place === undefined || !identity.startsWith(`${place}/`)) return false;
-  const [, pid, startTime] = /^(\d+)\/(\d+)$/.exec(identity.slice(place.length + 1)) ?? [];
-  if (pid === undefined || Number(pid) < 1) return false;
+  const named = processOf(identity);
+  if (named === undefined) return false;
+  const { pid, startTime } = named;
   // Asked of the kernel first: /proc may be mounted so that it hides what is there.
-  if (isNobody(Number(pid))) return true;
-  const facts = factsOf(Number(pid));
+  if (isNobody(pid)) return true;
+  const facts = factsOf(pid);
   if (facts === undefined) return false;
   const isOther = facts.startTime !== startTime;
   // Of a process that has ended only the exit code is left; it has no other threads any more.
   const isZombie = facts.state === 'Z' && facts.threads <= 1;
   return isOther || isZombie;
+}
+
+/** Whether it is the name of a process of this boot and pid namespace. */
+export function canTell(identity: string): boolean {
+  return processOf(identity) !== undefined;
+}
+
+function processOf(identity: string): { pid: number; startTime: string } | undefined {
+  const place = placeOfPids();
+  if (place === undefined || !identity.startsWith(`${place}/`)) return undefined;
+  const [, pid, startTime] = /^(\d+)\/(\d+)$/.exec(identity.slice(place.length + 1)) ?? [];
+  if (pid === undefined || startTime === undefined || Number(pid) < 1) return undefined;
+  return { pid: Number(pid), startTime };
 }
 
 /** What pids mean something in: this boot of this machine, this namespace. */

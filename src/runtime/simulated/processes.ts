@@ -235,6 +235,11 @@ export class ProcessTable {
     });
   }
 
+  isInStep(target: SimulatedProcess): boolean {
+    const core = this.#all.get(target.pid)?.core;
+    return core?.tasks.some((task) => task.isBusy) ?? false;
+  }
+
   pause(target: SimulatedProcess): void {
     const started = this.#all.get(target.pid);
     if (started !== undefined) started.core.paused = true;
@@ -312,9 +317,11 @@ class TaskProcesses implements Processes {
   }
 
   hasEnded(identity: string): boolean {
-    const place = placeOfPids(this.#started.machine);
-    if (!identity.startsWith(place)) return false;
-    return !this.#table.isLiving(Number(identity.slice(place.length)));
+    return this.canTell(identity) && !this.#table.isLiving(pidOf(identity));
+  }
+
+  canTell(identity: string): boolean {
+    return identity === `${placeOfPids(this.#started.machine)}${pidOf(identity)}`;
   }
 
   spawn(options: SpawnOptions): Child {
@@ -333,6 +340,10 @@ class TaskProcesses implements Processes {
     if (started.alive) started.core.end({ code, signal: undefined, reason: `exit ${code}` });
     throw new SimulatedExit(`process ${started.pid} has ended`);
   }
+}
+
+function pidOf(identity: string): number {
+  return Number(/\d+$/.exec(identity)?.[0]);
 }
 
 /** An earlier boot of the machine is another place. */

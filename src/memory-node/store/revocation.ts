@@ -1,0 +1,142 @@
+/**
+ * Ends access that was taken away: when `settled` says so, no thread that reads and writes without
+ * the node can change under it what others read. What is taken away (a window, rights, the epoch of
+ * a lease) is stored by the caller before.
+ *
+ * A thread that is stopped in the middle of a step may go on at any time. It can touch the one frame
+ * that it has published and no other; after `revokeMs` the page is copied away from under it (*copy
+ * on revoke*, docs/internals/one-sided.md).
+ */
+
+import { ENTRY_WORDS } from '../../disk/page-table.js';
+import type { TableFile } from '../../disk/table-file.js';
+import { type Clock, sleep, type Timers } from '../../runtime/clock.js';
+import { memoryNodeFaults } from '../planted.js';
+import type { Windows } from '../translate/windows.js';
+import { FRAME_LATER, FRAME_NONE } from './frame-pool.js';
+import type { PageMover } from './page-mover.js';
+import type { Quiescence } from './quiescence.js';
+
+/** How long a thread may take for its step before its page is copied. */
+export const REVOKE_MS_DEFAULT = 100;
+/** How often that time is spent waiting for a frame before the answer is Busy. */
+const WAITS_FOR_FRAME = 10;
+const RETRY_MS = 2;
+const NOTHING = { entry: -1, frame: -1 };
+/** Copied in one turn, so that others are served in between. */
+const TURN_BYTES = 4 * 1024 * 1024;
+
+export interface RevocationParts {
+  readonly table: TableFile;
+  readonly windows: Windows;
+  readonly quiescence: Quiescence;
+  readonly mover: PageMover;
+  readonly clock: Clock;
+  readonly timers: Timers;
+  readonly revokeMs: number;
+  /** Asks for zeroed frames. */
+  readonly awaitFrames: () => void;
+}
+
+export class Revocation {
+  /** Pages that were copied away from under stopped threads. */
+  pagesCopied = 0;
+  /** Answers that could not be given because there was no frame for such a page. */
+  unsettled = 0;
+  /** Requests that wait just now. */
+  waiting = 0;
+  readonly #parts: RevocationParts;
+
+  constructor(parts: RevocationParts) {
+    this.#parts = parts;
+  }
+
+  /** Closes the lease's windows of epochs below this one; true when that is settled. */
+  revokeLease(lease: number, belowEpoch: number): Promise<boolean> {
+    this.#parts.windows.closeLease(lease, belowEpoch);
+    return this.settled();
+  }
+
+  /**
+   * True when whatever was taken away before this call is so for everybody. False when a stopped
+   * thread still has a page and there is no frame to copy it to: to be asked for again.
+   */
+  async settled(): Promise<boolean> {
+    if (memoryNodeFaults.revokeBeforeSlots) return true;
+    const { quiescence } = this.#parts;
+    const generation = quiescence.raise();
+    if (quiescence.hasPassed(generation)) return true;
+    this.waiting += 1;
+    try {
+      if (await this.#passed(generation)) return true;
+      return await this.#copyAway(generation);
+    } finally {
+      this.waiting -= 1;
+    }
+  }
+
+  #passed(generation: number): Promise<boolean> {
+    const { quiescence, revokeMs } = this.#parts;
+    return new Promise((resolve) => quiescence.whenPassed(generation, revokeMs, resolve));
+  }
+
+  /**
+   * Until no stuck slot publishes a frame that a page uses. What a slot publishes after that is
+   * looked at by its thread again, which then sees what was taken away.
+   */
+  async #copyAway(generation: number): Promise<boolean> {
+    if (memoryNodeFaults.noCopyOnRevoke) return true;
+    const { clock, timers, revokeMs, awaitFrames } = this.#parts;
+    const giveUpMs = clock.now() + WAITS_FOR_FRAME * revokeMs;
+    for (;;) {
+      const left = this.#copySome(this.#entriesHeld(generation));
+      if (left === 'none') return true;
+      if (left === 'frames are missing') {
+        if (clock.now() >= giveUpMs) {
+          this.unsettled += 1;
+          return false;
+        }
+        awaitFrames();
+      }
+      await sleep(timers, left === 'some' ? 0 : RETRY_MS);
+    }
+  }
+
+  /** Entries of the pages whose frames are published by slots that are stuck. */
+  #entriesHeld(generation: number): number[] {
+    const { quiescence, table, mover } = this.#parts;
+    const held = new Set<number>();
+    const elsewhere = new Set<number>();
+    for (const slot of quiescence.stuck(generation)) {
+      const { entry, frame } = quiescence.published(slot) ?? NOTHING;
+      if (frame < 0) continue;
+      const at = entry * ENTRY_WORDS;
+      if (entry >= 0 && table.pages.flagsOf(at) !== 0 && table.pages.frameOf(at) === frame) {
+        held.add(at);
+      } else {
+        // It has no page any more, or the thread was stopped between its two stores.
+        elsewhere.add(frame);
+      }
+    }
+    if (elsewhere.size > 0) for (const at of mover.entriesOf(elsewhere)) held.add(at);
+    return [...held];
+  }
+
+  #copySome(entries: readonly number[]): 'none' | 'some' | 'frames are missing' {
+    const { mover } = this.#parts;
+    let left = TURN_BYTES;
+    for (const entry of entries) {
+      if (left <= 0) return 'some';
+      const fresh = mover.take();
+      if (fresh === FRAME_LATER || fresh === FRAME_NONE) return 'frames are missing';
+      mover.pause(entry);
+      // Before the copy: whoever is verified before it has his bytes in the copy.
+      if (!memoryNodeFaults.forcedNotRaised) this.#parts.table.raiseForced();
+      mover.move(entry, fresh, true);
+      this.pagesCopied += 1;
+      left -= mover.pageBytes;
+    }
+    // Published meanwhile: looked at again.
+    return entries.length > 0 ? 'some' : 'none';
+  }
+}
