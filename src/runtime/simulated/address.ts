@@ -2,13 +2,16 @@
 
 import type { Address } from '../network.js';
 
+/** Streams between processes of one machine: through its kernel, or through shared rings. */
+export type LocalProtocol = 'unix' | 'ring';
+
 export interface ParsedAddress {
-  readonly protocol: 'tcp' | 'udp' | 'unix';
-  /** Empty for unix. */
+  readonly protocol: 'tcp' | 'udp' | LocalProtocol;
+  /** Empty for a path. */
   readonly host: string;
-  /** 0 for unix and for any free one. */
+  /** 0 for a path and for any free one. */
   readonly port: number;
-  /** Of a unix socket. */
+  /** Of a socket of this machine; otherwise empty. */
   readonly path: string;
 }
 
@@ -16,8 +19,10 @@ const PORT_MAX = 65_535;
 
 /** Undefined where the text is no address. */
 export function parseAddress(address: Address): ParsedAddress | undefined {
-  const unix = /^unix:\/\/(\/.+)$/.exec(address);
-  if (unix !== null) return { protocol: 'unix', host: '', port: 0, path: unix[1] ?? '' };
+  const local = /^(unix|ring):\/\/(\/.+)$/.exec(address);
+  if (local !== null) {
+    return { protocol: local[1] as LocalProtocol, host: '', port: 0, path: local[2] ?? '' };
+  }
   const match = /^(tcp|udp):\/\/(\[[0-9a-fA-F:]+\]|[^:/[\]]+):(\d+)$/.exec(address);
   if (match === null) return undefined;
   const port = Number(match[3]);
@@ -35,4 +40,9 @@ export function isOwnHost(host: string): boolean {
 
 export function isAnyHost(host: string): boolean {
   return ALL_HOSTS.includes(host);
+}
+
+/** Whether it is reached by a path, and so from its own machine only. */
+export function isLocal(address: ParsedAddress): boolean {
+  return address.path !== '';
 }

@@ -34,6 +34,7 @@ async function makeWorld(style: Style): Promise<ConformanceWorld> {
   const other = style.sameMachine ? machine : world.machine('two');
   const { runtime } = world.program(machine, 'test');
   const peer = world.program(other, 'peer').runtime;
+  const neighbour = style.sameMachine ? peer : world.program(machine, 'neighbour').runtime;
   const folder = '/tmp/conformance';
   const drive = <T>(body: Promise<T>): Promise<T> => world.drive(body, { turns: 20_000_000 });
   await drive(runtime.disk.makeFolder(folder));
@@ -43,6 +44,7 @@ async function makeWorld(style: Style): Promise<ConformanceWorld> {
   return {
     runtime,
     peer,
+    neighbour,
     address: (protocol, of = 'peer') => `${protocol}://${hosts[of]}:0`,
     folder,
     drive,

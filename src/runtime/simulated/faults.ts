@@ -45,6 +45,8 @@ export const FaultKind = {
   /** A thread that was woken runs much later than usual. */
   SlowWake: 'slow-wake',
   ClockJump: 'clock-jump',
+  /** A thread is stopped in the middle of its accesses of shared memory (`Memory.run`). */
+  StepStopped: 'step-stopped',
 } as const;
 export type FaultKind = (typeof FaultKind)[keyof typeof FaultKind];
 
@@ -104,6 +106,7 @@ const TOLD_BY_OUTCOME: { readonly [Kind in FaultKind]?: 'machine' | 'neighbour' 
   [FaultKind.Kill]: 'neighbour',
   [FaultKind.Pause]: 'neighbour',
   [FaultKind.MachineCrash]: 'neighbour',
+  [FaultKind.StepStopped]: 'neighbour',
 };
 
 export class Faults {

@@ -9,7 +9,7 @@
 
 import { assert } from '../../base/assert.js';
 import type { Prng } from '../../base/prng.js';
-import type { Faults } from './faults.js';
+import { FaultKind, type Faults } from './faults.js';
 import { drawLatency, type Knobs } from './knobs.js';
 import { EventQueue } from './queue.js';
 import type { SimulatedEvent, Task } from './task.js';
@@ -33,6 +33,8 @@ const CLOCK_LOOKS_MAX = 1_000_000;
 
 /** How far ahead another task's event may be taken into the middle of a step. */
 const MEANWHILE_NS = 100_000;
+/** What may arrive on the wires until then. */
+const MEANWHILE_EVENTS_MAX = 8;
 
 interface Soon {
   readonly task: Task;
@@ -60,6 +62,10 @@ export class Kernel {
   #soon: Soon[] = [];
   #soonAt = 0;
   #clockLooks = 0;
+  /** Of those that are seen from outside: with no events of others in them. */
+  #turn = 0;
+  /** How threads go on that are stopped in the middle of a step. */
+  readonly #stopped: Set<SimulatedEvent> = new Set();
   /** The task that runs in the middle of another one's step, and what it threw. */
   #meanwhile: Task | undefined;
   #meanwhileError: unknown;
@@ -92,6 +98,7 @@ export class Kernel {
   /** One turn of what is due until `limitNs`; time stops there. */
   turn(limitNs: number): Turn {
     this.#clockLooks = 0;
+    this.#turn += 1;
     if (this.#meanwhileError !== undefined) throw this.#meanwhileError;
     if (this.#soonAt < this.#soon.length) {
       this.#runSoon();
@@ -132,25 +139,69 @@ export class Kernel {
 
   /**
    * Called in the middle of a step of `task`: at times the next event runs now, if it is another
-   * task's. At most one, so that what it promised or asked for soon is done before its next.
+   * task's. At most one of each task within a turn, so that what it promised, or asked for soon, is
+   * done before its next.
    */
   meanwhile(task: Task): void {
     if (!this.prng.chance(this.knobs.splitCopiesPerMillion)) return;
-    const event = this.#queue.peek();
-    if (event === undefined || event.atNs > this.nowNs + MEANWHILE_NS) return;
-    const other = event.task;
-    if (other === undefined || other === task || this.#meanwhile !== undefined) return;
-    if (this.#soonAt < this.#soon.length) return;
-    this.#queue.pop();
-    this.nowNs = event.atNs;
+    if (this.#meanwhile !== undefined) return;
+    for (let count = 0; count < MEANWHILE_EVENTS_MAX; count++) {
+      const event = this.#queue.peek();
+      if (event === undefined || event.atNs > this.nowNs + MEANWHILE_NS) return;
+      const other = event.task;
+      const isArrival = other === undefined && event.kind === EventKind.Segment;
+      if (!isArrival && !this.#mayAct(task, other)) return;
+      this.#queue.pop();
+      this.nowNs = event.atNs;
+      if (other === undefined) this.#run(event);
+      else if (this.#runMeanwhile(event, other)) break;
+    }
+    if (!task.alive) throw new SimulatedExit('ended in the middle of a step');
+  }
+
+  #mayAct(task: Task, other: Task | undefined): other is Task {
+    if (other === undefined || other === task) return false;
+    return other.actedIn !== this.#turn && this.#soonAt >= this.#soon.length;
+  }
+
+  #runMeanwhile(event: SimulatedEvent, other: Task): boolean {
     this.#meanwhile = other;
+    let hasRun = true;
     try {
-      this.#run(event);
+      hasRun = this.#run(event);
+      if (hasRun) other.actedIn = this.#turn;
     } catch (error) {
       if (!(error instanceof SimulatedExit)) this.#meanwhileError ??= error;
     }
     this.#meanwhile = undefined;
-    if (!task.alive) throw new SimulatedExit('ended in the middle of a step');
+    return hasRun;
+  }
+
+  /** A thread is stopped in the middle of a step, and goes on with `run` after so long. */
+  stop(task: Task, stoppedNs: number, run: () => void): void {
+    const fault = this.faults.inject(FaultKind.StepStopped, [task.process.machine.id], true);
+    const isOver = (): void => this.faults.end(fault);
+    const forget = task.atEnd(isOver);
+    const goOn = (): void => {
+      isOver();
+      forget();
+      this.#stopped.delete(event);
+      run();
+    };
+    const event = this.schedule(stoppedNs, task, EventKind.Part, goOn);
+    this.#stopped.add(event);
+  }
+
+  /** All that are stopped go on. */
+  endStops(): void {
+    for (const event of this.#stopped) {
+      const { run } = event;
+      if (run === undefined) continue;
+      // What still lies in the queue, or is held for a paused process, does nothing any more.
+      event.run = undefined;
+      this.schedule(0, event.task, event.kind, run);
+    }
+    this.#stopped.clear();
   }
 
   #runSoon(): void {

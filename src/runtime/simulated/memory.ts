@@ -266,20 +266,21 @@ export class SimulatedMemory implements Memory {
     const sourceEnd = sourceStart + bytes;
     assert(bytes >= 0 && sourceStart >= 0 && sourceEnd <= source.length, 'copy out of bounds');
     assert(targetStart >= 0 && targetStart + bytes <= target.length, 'copy out of bounds');
-    const isStore = pieces.has(target.buffer);
+    let now = bytes;
     if (pieces.has(source.buffer)) this.#steps.beforeReading();
-    else if (isStore) {
+    else if (pieces.has(target.buffer)) {
       const given = source.subarray(sourceStart, sourceEnd);
-      if (this.#steps.holdBack(target, targetStart, given)) return;
+      now = this.#steps.holdBack(target, targetStart, given);
     }
-    if (target.buffer === source.buffer || bytes < 2 * WORD_BYTES) {
-      target.set(source.subarray(sourceStart, sourceEnd), targetStart);
+    const end = sourceStart + now;
+    if (target.buffer === source.buffer || now < 2 * WORD_BYTES) {
+      target.set(source.subarray(sourceStart, end), targetStart);
       return;
     }
     // Where another processor could look in: between two whole words.
-    const half = (bytes >> 1) & -WORD_BYTES;
+    const half = (now >> 1) & -WORD_BYTES;
     target.set(source.subarray(sourceStart, sourceStart + half), targetStart);
     this.#kernel.meanwhile(this.#task);
-    target.set(source.subarray(sourceStart + half, sourceEnd), targetStart + half);
+    target.set(source.subarray(sourceStart + half, end), targetStart + half);
   };
 }

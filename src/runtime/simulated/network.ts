@@ -15,7 +15,7 @@ import {
   type Stream,
   type StreamHandler,
 } from '../network.js';
-import { isAnyHost, isOwnHost, type ParsedAddress, parseAddress } from './address.js';
+import { isAnyHost, isLocal, isOwnHost, type ParsedAddress, parseAddress } from './address.js';
 import { type DatagramParts, SimulatedDatagramSocket } from './datagram.js';
 import { FaultKind } from './faults.js';
 import { type Kernel, NS_PER_MS, NS_PER_US } from './kernel.js';
@@ -106,7 +106,7 @@ export class Fabric {
 
   #machineOf(from: Machine, address: ParsedAddress | undefined): Machine | undefined {
     if (address === undefined) return undefined;
-    if (address.protocol === 'unix' || isOwnHost(address.host)) return from;
+    if (isLocal(address) || isOwnHost(address.host)) return from;
     return this.#machines.get(address.host);
   }
 
@@ -117,7 +117,7 @@ export class Fabric {
     if (address === undefined || (address.protocol === 'udp') !== udp) {
       throw new NetworkError('invalid', `not an address to listen at: ${text}`);
     }
-    if (address.protocol === 'unix') {
+    if (isLocal(address)) {
       if (!taken.has(key(machine, address))) return text;
       throw new NetworkError('in-use', `${text} is in use`);
     }
@@ -191,7 +191,7 @@ export class Fabric {
     });
   }
 
-  newConnection(a: Machine, b: Machine): Connection {
+  newConnection(a: Machine, b: Machine, isRing: boolean): Connection {
     const { kernel, links, prng } = this;
     const slow = kernel.faults.roll(FaultKind.SlowPeer);
     const faults = slow ? [kernel.faults.inject(FaultKind.SlowPeer, [a.id, b.id])] : [];
@@ -200,6 +200,7 @@ export class Fabric {
       kernel,
       links,
       prng,
+      isRing,
       windowBytes: slow ? SLOW_WINDOW_BYTES : kernel.knobs.windowBytes,
       slowReadNs: slow ? 1 + prng.below(SLOW_READ_US_MAX * NS_PER_US) : 0,
       faults,
@@ -211,20 +212,22 @@ export class Fabric {
   }
 
   clientAddress(machine: Machine, address: ParsedAddress): Address {
-    if (address.protocol === 'unix') return `unix://${address.path}`;
+    if (isLocal(address)) return `${address.protocol}://${address.path}`;
     const host = isOwnHost(address.host) ? address.host : machine.host;
     const port = this.#freePort(machine, { ...address, host }, this.#listeners);
     return `tcp://${host}:${port}`;
   }
 }
 
+/** A path names one socket, whatever is spoken there. */
 function key(machine: Machine, address: ParsedAddress): string {
-  return `${machine.id} ${address.protocol} ${address.port}${address.path}`;
+  const protocol = isLocal(address) ? 'path' : address.protocol;
+  return `${machine.id} ${protocol} ${address.port}${address.path}`;
 }
 
 /** A listener on loopback is out of other machines' reach. */
 function reachableAt(address: ParsedAddress): string {
-  return address.protocol === 'unix' || isOwnHost(address.host) ? 'own' : '';
+  return isLocal(address) || isOwnHost(address.host) ? 'own' : '';
 }
 
 function reach<T>(bound: Bound<T> | undefined, from: Machine): T | undefined {
@@ -311,7 +314,13 @@ class Attempt {
       });
       return;
     }
-    const connection = this.#fabric.newConnection(from, to);
+    if (parseAddress(listener.address)?.protocol !== address.protocol) {
+      kernel.schedule(backNs, task, EventKind.Connect, () => {
+        this.#fail(new NetworkError('failed', `${text} answers as ${listener.address}`));
+      });
+      return;
+    }
+    const connection = this.#fabric.newConnection(from, to, address.protocol === 'ring');
     const near = new SimulatedStream(connection, task, text);
     const clientAddress = this.#fabric.clientAddress(from, address);
     const far = new SimulatedStream(connection, listener.task, clientAddress);

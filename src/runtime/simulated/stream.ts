@@ -26,6 +26,8 @@ export interface Connection {
   readonly kernel: Kernel;
   readonly links: Links;
   readonly prng: Prng;
+  /** Over memory that both ends share: the kernel always tells both when it ends. */
+  readonly isRing: boolean;
   readonly windowBytes: number;
   /** Until a slow reader looks again; 0 for a reader that is not slow. */
   readonly slowReadNs: number;
@@ -220,8 +222,8 @@ export class SimulatedStream implements Stream {
 
   /** Where the connection breaks within these bytes, if it does: when those before arrived. */
   #resetAt(bytes: Uint8Array, delayNs: number): number | undefined {
-    const { kernel, prng } = this.#connection;
-    const halfOpen = kernel.faults.roll(FaultKind.HalfOpen);
+    const { kernel, prng, isRing } = this.#connection;
+    const halfOpen = !isRing && kernel.faults.roll(FaultKind.HalfOpen);
     if (!halfOpen && !kernel.faults.roll(FaultKind.StreamReset)) return undefined;
     const fault = this.#inject(halfOpen ? FaultKind.HalfOpen : FaultKind.StreamReset);
     kernel.schedule(delayNs, undefined, EventKind.Fault, () => this.reset(fault));

@@ -37,6 +37,8 @@ export class Task {
   alive = true;
   /** In the middle of a step that is run in parts: nothing else of it runs. */
   isBusy = false;
+  /** The last turn of another task in the middle of which it acted. */
+  actedIn = 0;
   /** What came due meanwhile, in order. */
   readonly held: SimulatedEvent[] = [];
   readonly #endings: Set<(status: ExitStatus) => void> = new Set();

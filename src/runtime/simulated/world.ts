@@ -374,6 +374,11 @@ export class SimulatedWorld {
     this.after(1, () => this.faults.end(fault));
   }
 
+  /** Whether a thread of the process is in the middle of accesses of shared memory. */
+  isInStep(target: SimulatedProcess): boolean {
+    return this.#table.isInStep(target);
+  }
+
   /** SIGTERM: stops in order. Not a fault. */
   terminate(target: SimulatedProcess): void {
     this.#table.terminate(target);
@@ -472,6 +477,7 @@ export class SimulatedWorld {
       if (!machine.up) this.restart(machine);
     }
     for (const target of this.processes) if (target.paused) this.resume(target);
+    this.#kernel.endStops();
   }
 
   /**

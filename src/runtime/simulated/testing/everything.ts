@@ -1,7 +1,8 @@
 /**
  * A small rack with everything in it and everything going wrong: what the tests of replay and of
  * the faults run. Servers answer, log what they did to disk and database, and count in threads;
- * clients ask over streams and datagrams, connect again when they lost a stream, and give up.
+ * clients ask over streams and datagrams, note in shared memory what they ask, connect again when
+ * they lost a stream, and give up.
  */
 
 import type { Bytes, Stream, StreamHandler } from '../../network.js';
@@ -35,6 +36,7 @@ export const EVERY_FAULT: FaultRates = {
   [FaultKind.DiskFlushError]: 10_000,
   [FaultKind.DatabaseError]: 10_000,
   [FaultKind.SlowWake]: 50_000,
+  [FaultKind.StepStopped]: 2_000,
 };
 
 function whole(bytes: number): number {
@@ -155,16 +157,27 @@ class Client {
       received: (_socket, _from, bytes) => this.#answer(bytes[0]),
     });
     const udp = `udp://${this.#config.host}:${PORT}`;
+    const { words } = this.#runtime.memory.create('memrack-client', 4096).map(0, 4096);
     for (let i = 1; i <= this.#config.messages; i++) {
       const word = i & 127;
       const startedMs = this.#nowMs();
       const overUdp = i % 3 === 0;
       const answer = this.#waitForAnswer();
+      await this.#noteInMemory(words, word);
       if (overUdp) socket.send(udp, new Uint8Array(16).fill(word));
       else await this.#ask(word);
       this.#note(startedMs, (await answer) === word);
       this.done = i;
     }
+  }
+
+  #noteInMemory(words: Int32Array, word: number): Promise<void> {
+    let at = 0;
+    const next = (): boolean => {
+      Atomics.store(words, at, word);
+      return ++at < 8;
+    };
+    return new Promise((ended) => this.#runtime.memory.run({ fencesNext: true, next, ended }));
   }
 
   async #ask(word: number): Promise<void> {
@@ -237,6 +250,7 @@ export async function runEverything(
     faults,
     roles: { server, client: client as RoleMain<never> },
     threads: { counter },
+    knobs: { stepsApartPerMillion: 300_000 },
   });
   const home = world.machine('home');
   world.start(home, 'server', {});
