@@ -272,7 +272,8 @@ export const CloseWindowRequest = struct('CloseWindowRequest', 8, {
  * where the caller is not on this machine, in this boot and pid namespace, so that the node could
  * prove that it has ended; Busy when all slots are taken. See docs/internals/one-sided.md.
  */
-export const AttachRequest = struct('AttachRequest', 0, {
+export const AttachRequest = struct('AttachRequest', 8, {
+  token: u53, // Random, made by the thread: the same one means the same slot again.
   identity: name, // Of the process that will use the slot (`Processes.identity`).
 });
 export const AttachReply = struct('AttachReply', 8, {
@@ -284,7 +285,11 @@ export const AttachReply = struct('AttachReply', 8, {
 });
 
 /** The slot's thread has ended, or is not in a step and will begin none. NotFound: not its slot. */
-export const DetachRequest = struct('DetachRequest', 8, { slot: u32, reserved: pad(4) });
+export const DetachRequest = struct('DetachRequest', 16, {
+  token: u53, // That of the attachment.
+  slot: u32,
+  reserved: pad(4),
+});
 
 /**
  * A window over a part of a space. NotFound as OpenWindow; Stale where the lease has another epoch
@@ -756,7 +761,7 @@ export const CALLS = {
   [M.Counters]: { request: Empty, reply: JsonReply, repeatable: true },
   [M.NodeRegions]: { request: NodeRegionsRequest, reply: NodeRegionsReply, repeatable: true },
   [M.GrantRegion]: { request: GrantRegionRequest, reply: Empty, repeatable: true },
-  [M.Attach]: { request: AttachRequest, reply: AttachReply, repeatable: false },
+  [M.Attach]: { request: AttachRequest, reply: AttachReply, repeatable: true },
   [M.Detach]: { request: DetachRequest, reply: Empty, repeatable: true },
   [M.OpenRange]: { request: OpenRangeRequest, reply: OpenWindowReply, repeatable: false },
   [M.RevokeWindow]: { request: RevokeWindowRequest, reply: Empty, repeatable: true },
