@@ -13,7 +13,7 @@ import { GRANT_REGIONS_MAX, REGION_BYTES } from '../wire/limits.js';
 import { AllocFlag } from '../wire/messages.js';
 import type { Control } from './control.js';
 import { failed, MemrackError, spaceRemoved } from './error.js';
-import { HeldMemory, type Rights } from './held-memory.js';
+import { HeldMemory, type Relocated, type Rights } from './held-memory.js';
 import { type Allocated, isElsewhere, type Part, PieceCalls } from './piece-calls.js';
 import { Placement } from './placement.js';
 import type { RegionMap } from './region-map.js';
@@ -231,6 +231,10 @@ export class Allocation {
   /** See `HeldMemory`. */
   free(at: number, deadline: number, reaches: (bytes: number) => void): Promise<void> {
     return this.#held.free(at, deadline, reaches);
+  }
+
+  relocate(at: number, bytes: number, deadline: number): Promise<Relocated> {
+    return this.#held.relocate(at, bytes, deadline);
   }
 
   protect(at: number, bytes: number, rights: Rights, deadline: number): Promise<void> {

@@ -7,7 +7,7 @@
  */
 
 import { assert } from '../base/assert.js';
-import { FAILURES_MAX, type MemrackError } from './error.js';
+import { FAILURES_MAX, type MemrackError, unawaited } from './error.js';
 
 export interface Generation {
   open: number;
@@ -59,6 +59,12 @@ export class Barriers {
       if (generation.failures.length < FAILURES_MAX) generation.failures.push(failure);
     }
     if (generation.open === 0 && generation.passed !== undefined) this.#pass();
+  }
+
+  /** A failure before anything was sent counts like any other. */
+  refuse<T>(error: MemrackError): Promise<T> {
+    this.ended(this.started(), error);
+    return unawaited(Promise.reject<T>(error));
   }
 
   /** Resolves with the first failure since the last barrier, or with nothing. */

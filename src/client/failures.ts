@@ -9,7 +9,7 @@ import type { Runtime } from '../runtime/runtime.js';
 import { REGION_BYTES } from '../wire/limits.js';
 import { codeOf, MemrackError, spaceRemoved } from './error.js';
 import type { Failed } from './operations.js';
-import type { RegionMap } from './region-map.js';
+import type { Routes } from './routes.js';
 
 export const VERBS = ['read', 'write', 'compareAndSwap', 'fetchAndAdd'] as const;
 
@@ -33,10 +33,10 @@ export class Failures {
   /** The space is closed: nothing is asked any more. */
   isFinal = false;
   readonly #runtime: Runtime;
-  readonly #regions: RegionMap;
+  readonly #regions: Routes;
   readonly #space: string;
 
-  constructor(runtime: Runtime, regions: RegionMap, space: string) {
+  constructor(runtime: Runtime, regions: Routes, space: string) {
     this.#runtime = runtime;
     this.#regions = regions;
     this.#space = space;

@@ -20,6 +20,12 @@ const RIGHTS: Readonly<Record<Rights, number>> = {
   rw: Right.READ | Right.WRITE,
 };
 
+/** In pages. Cancelled: a stopped thread held it back, or there was no frame to move it to. */
+export interface Relocated {
+  readonly moved: number;
+  readonly cancelled: number;
+}
+
 export interface HeldParts {
   readonly runtime: Runtime;
   readonly regions: RegionMap;
@@ -183,11 +189,23 @@ export class HeldMemory {
     }
   }
 
+  /** Moves what is there to other frames of its nodes; nobody that uses it sees a difference. */
+  async relocate(at: number, bytes: number, deadline: number): Promise<Relocated> {
+    const total = { moved: 0, cancelled: 0 };
+    for (const { region, address, bytes: inRegion } of partsOf(at, bytes)) {
+      const connection = await this.#reach(region, deadline);
+      const request = { space: this.#parts.space, address, bytes: inRegion };
+      const timeoutMs = this.#parts.pieces.left(deadline);
+      const reply = await connection.link.call(MessageType.Relocate, request, timeoutMs);
+      if (reply.status !== Status.Ok) throw await this.#explain(`at ${address}`, region, reply);
+      total.moved += reply.moved;
+      total.cancelled += reply.cancelled;
+    }
+    return total;
+  }
+
   async protect(at: number, bytes: number, rights: Rights, deadline: number): Promise<void> {
-    for (let done = 0; done < bytes; ) {
-      const address = at + done;
-      const region = Math.floor(address / REGION_BYTES);
-      const inRegion = Math.min(bytes - done, REGION_BYTES - (address % REGION_BYTES));
+    for (const { region, address, bytes: inRegion } of partsOf(at, bytes)) {
       const connection = await this.#reach(region, deadline);
       const request = {
         space: this.#parts.space,
@@ -199,14 +217,23 @@ export class HeldMemory {
       const reply = await connection.link.call(MessageType.Protect, request, timeoutMs);
       if (reply.status !== Status.Ok) {
         const error = await this.#explain(`at ${address}`, region, reply);
-        if (done === 0) throw error;
+        if (address === at) throw error;
         throw new MemrackError(error.code, 'only a part was changed', {
           outcome: 'unknown',
           cause: error,
         });
       }
-      done += inRegion;
     }
+  }
+}
+
+/** The range, cut where regions meet. */
+export function* partsOf(at: number, bytes: number): Generator<Part> {
+  for (let done = 0; done < bytes; ) {
+    const address = at + done;
+    const inRegion = Math.min(bytes - done, REGION_BYTES - (address % REGION_BYTES));
+    yield { region: Math.floor(address / REGION_BYTES), address, bytes: inRegion };
+    done += inRegion;
   }
 }
 

@@ -10,14 +10,15 @@ import { assert } from '../base/assert.js';
 import { type Outcome, Status } from '../base/status.js';
 import type { CompletionSink } from '../fabric/link.js';
 import type { Barriers, Generation } from './barriers.js';
-import { ignore, type MemrackError } from './error.js';
+import { ignore, type MemrackError, unawaited } from './error.js';
 
 export const Kind = { Read: 0, Write: 1, CompareAndSwap: 2, FetchAndAdd: 3 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
 /** Unfinished operations of one space; one more is refused as `Busy`. */
 export const OPERATIONS_MAX = 65_536;
-const FIRST_ROWS = 1024;
+/** Few: every window has a table too. */
+const FIRST_ROWS = 64;
 
 export interface Range {
   readonly address: number;
@@ -138,6 +139,22 @@ export class OperationTable implements CompletionSink {
   fail(row: number, status: Status, outcome: Outcome): void {
     if (this.#statuses[row] === Status.Ok) this.#statuses[row] = status;
     if (outcome === 'unknown') this.#isUnknown[row] = 1;
+  }
+
+  /** A part of it was done before it became a row. */
+  applied(row: number): void {
+    this.#isApplied[row] = 1;
+  }
+
+  /** One that was done at once and failed: told as any other. */
+  failedAtOnce(failed: Failed): Promise<never> {
+    const generation = this.#barriers.started();
+    const judged = Promise.resolve(this.#judge(failed));
+    const promise = judged.then((error): never => {
+      this.#barriers.ended(generation, error);
+      throw error;
+    });
+    return unawaited(promise);
   }
 
   hasFailed(row: number): boolean {

@@ -106,6 +106,8 @@ async function run(seed: number): Promise<string[]> {
     verb(rig, space, step);
     if (prng.below(3) === 0) await settle();
     if (prng.below(3) === 0) for (const node of rack.nodes) node.execute(prng.below(6));
+    // Some nodes can be reached without a message, now and then.
+    if (prng.below(8) === 0) for (const node of rack.nodes) node.isAtOnce = prng.below(2) === 0;
   }
   for (const node of rack.nodes) node.isPrompt = true;
   for (let i = 0; i < 1000 && space.isBusy; i++) {

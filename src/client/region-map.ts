@@ -7,17 +7,11 @@
  */
 
 import { Status } from '../base/status.js';
-import type { Window } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Connection, Connections } from './connections.js';
 import type { Control, RegionFacts, RegionState } from './control.js';
-
-/** One node, as this space sees it. */
-export interface Route {
-  readonly connection: Connection;
-  window: Window | undefined;
-}
+import type { Route, Routes } from './routes.js';
 
 interface Region {
   readonly state: RegionState;
@@ -31,7 +25,7 @@ const RETRY_MS_MAX = 250;
 /** A node is asked for a window this long, then the controller whether it is still the owner. */
 const OPEN_MS_MAX = 1000;
 
-export class RegionMap {
+export class RegionMap implements Routes {
   readonly #runtime: Runtime;
   readonly #control: Control;
   readonly #connections: Connections;

@@ -16,7 +16,7 @@ import { IN_FLIGHT_MAX, REGION_BYTES } from '../wire/limits.js';
 import type { Connection } from './connections.js';
 import { type Issuer, Kind, type OperationTable, type Range } from './operations.js';
 import { isOnePiece, pieceBytes } from './pieces.js';
-import type { RegionMap } from './region-map.js';
+import type { Routes } from './routes.js';
 import type { PageRange, Submission, Waiting } from './submission.js';
 
 /** Pieces of one operation under way at the same time: as many as a link has in flight. */
@@ -44,7 +44,7 @@ export interface TransferParts {
   readonly runtime: Runtime;
   readonly table: OperationTable;
   readonly submission: Submission;
-  readonly regions: RegionMap;
+  readonly regions: Routes;
   readonly pageBytes: number;
   readonly timeoutMs: number;
 }

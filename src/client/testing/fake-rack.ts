@@ -71,6 +71,8 @@ export class FakeWorld {
 
 const CHUNK_BYTES = 64 * 1024;
 
+const wide = (low: number, high: number): bigint => (BigInt(high) << 32n) | BigInt(low);
+
 interface Sent {
   readonly what: string;
   readonly address: number;
@@ -163,23 +165,50 @@ export class FakeNode implements Link {
     });
   }
 
-  readonly resultLow = 0;
-  readonly resultHigh = 0;
+  /** Does at once what nothing that was sent before it keeps waiting. */
+  isAtOnce = false;
+  resultLow = 0;
+  resultHigh = 0;
 
-  readNow(): number {
-    return NOT_NOW;
+  #now(what: string, address: number, apply: () => bigint): number {
+    if (!this.isAtOnce || this.#sent.length > 0) return NOT_NOW;
+    this.log.push(`${what} ${address}`);
+    const order = this.orders.get(what)?.shift();
+    if (order !== undefined) return order.status;
+    const old = apply();
+    this.resultLow = Number(old & 0xffffffffn);
+    this.resultHigh = Number(old >> 32n);
+    return Status.Ok;
   }
 
-  writeNow(): number {
-    return NOT_NOW;
+  readNow(_window: Window, address: number, into: Uint8Array, start: number, bytes: number) {
+    return this.#now('readNow', address, () => this.#load(address, into, start, bytes));
   }
 
-  compareAndSwapNow(): number {
-    return NOT_NOW;
+  writeNow(_window: Window, address: number, from: Uint8Array, start: number, bytes: number) {
+    return this.#now('writeNow', address, () => {
+      this.#touch(address).set(from.subarray(start, start + bytes), address % CHUNK_BYTES);
+      return 0n;
+    });
   }
 
-  fetchAndAddNow(): number {
-    return NOT_NOW;
+  compareAndSwapNow(
+    _window: Window,
+    address: number,
+    expectedLow: number,
+    expectedHigh: number,
+    desiredLow: number,
+    desiredHigh: number,
+  ): number {
+    return this.#now('compareAndSwapNow', address, () =>
+      this.#swap(address, wide(expectedLow, expectedHigh), wide(desiredLow, desiredHigh)),
+    );
+  }
+
+  fetchAndAddNow(_window: Window, address: number, deltaLow: number, deltaHigh: number): number {
+    return this.#now('fetchAndAddNow', address, () =>
+      this.#add(address, wide(deltaLow, deltaHigh)),
+    );
   }
 
   openWindow(space: number): Promise<Window | Status> {
@@ -197,13 +226,15 @@ export class FakeNode implements Link {
     sink: CompletionSink,
     token: number,
   ): void {
-    this.#operate('read', address, sink, token, () => {
-      const found = this.memory.get(Math.floor(address / CHUNK_BYTES));
-      const offset = address % CHUNK_BYTES;
-      into.fill(0, intoStart, intoStart + bytes);
-      if (found !== undefined) into.set(found.subarray(offset, offset + bytes), intoStart);
-      return 0n;
-    });
+    this.#operate('read', address, sink, token, () => this.#load(address, into, intoStart, bytes));
+  }
+
+  #load(address: number, into: Uint8Array, start: number, bytes: number): bigint {
+    const found = this.memory.get(Math.floor(address / CHUNK_BYTES));
+    const offset = address % CHUNK_BYTES;
+    into.fill(0, start, start + bytes);
+    if (found !== undefined) into.set(found.subarray(offset, offset + bytes), start);
+    return 0n;
   }
 
   write(
@@ -254,12 +285,15 @@ export class FakeNode implements Link {
     sink: CompletionSink,
     token: number,
   ): void {
-    this.#operate('compareAndSwap', address, sink, token, () => {
-      const old = this.#word(address);
-      const expected = (BigInt(expectedHigh) << 32n) | BigInt(expectedLow);
-      if (old === expected) this.#store(address, (BigInt(desiredHigh) << 32n) | BigInt(desiredLow));
-      return old;
-    });
+    this.#operate('compareAndSwap', address, sink, token, () =>
+      this.#swap(address, wide(expectedLow, expectedHigh), wide(desiredLow, desiredHigh)),
+    );
+  }
+
+  #swap(address: number, expected: bigint, desired: bigint): bigint {
+    const old = this.#word(address);
+    if (old === expected) this.#store(address, desired);
+    return old;
   }
 
   fetchAndAdd(
@@ -270,12 +304,15 @@ export class FakeNode implements Link {
     sink: CompletionSink,
     token: number,
   ): void {
-    this.#operate('fetchAndAdd', address, sink, token, () => {
-      const old = this.#word(address);
-      const delta = (BigInt(deltaHigh) << 32n) | BigInt(deltaLow);
-      this.#store(address, BigInt.asUintN(64, old + delta));
-      return old;
-    });
+    this.#operate('fetchAndAdd', address, sink, token, () =>
+      this.#add(address, wide(deltaLow, deltaHigh)),
+    );
+  }
+
+  #add(address: number, delta: bigint): bigint {
+    const old = this.#word(address);
+    this.#store(address, BigInt.asUintN(64, old + delta));
+    return old;
   }
 
   reserve(
