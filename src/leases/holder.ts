@@ -12,6 +12,7 @@ import { newAbort } from '../base/abort.js';
 import { Status } from '../base/status.js';
 import type { Clock, Timer, Timers } from '../runtime/clock.js';
 import { RENEWALS_PER_LEASE } from './limits.js';
+import { leaseFaults } from './planted.js';
 
 /** One node of the set, as the holder reaches it. Each call ends within its time. */
 export interface HolderNode {
@@ -24,6 +25,8 @@ export interface HolderParts {
   readonly timers: Timers;
   readonly durationMs: number;
   readonly nodes: readonly HolderNode[];
+  /** Asked only by a planted bug: no renewal needs the controller. */
+  readonly controllerAnswers: () => Promise<boolean>;
   /** What the signal gives as its reason. */
   readonly lostReason: (why: string) => unknown;
 }
@@ -113,7 +116,9 @@ export class Holder {
     if (this.#isOver || this.#isAsking[index] === true) return;
     this.#isAsking[index] = true;
     const sentMs = this.#parts.clock.now();
-    const status = await node.renew(this.#everyMs);
+    const isAllowed =
+      !leaseFaults.leaseRenewedByController || (await this.#parts.controllerAnswers());
+    const status = isAllowed ? await node.renew(this.#everyMs) : Status.Unavailable;
     this.#isAsking[index] = false;
     if (status === Status.Ok) this.#renewedMs = Math.max(this.#renewedMs, sentMs);
     else if (!NO_ANSWER.has(status)) this.lose('a node says that it has passed to another holder');
