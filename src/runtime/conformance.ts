@@ -14,7 +14,7 @@ import { DATAGRAM_CASES } from './conformance/datagrams.js';
 import { MEMORY_CASES } from './conformance/memory.js';
 import { PROCESS_CASES } from './conformance/processes.js';
 import { STORAGE_CASES } from './conformance/storage.js';
-import { STREAM_CASES } from './conformance/streams.js';
+import { localStreamCases, STREAM_CASES } from './conformance/streams.js';
 import { THREADS_CASES } from './conformance/threads.js';
 import { TIME_CASES } from './conformance/time.js';
 
@@ -38,6 +38,8 @@ export interface Subject {
 const CHAPTERS: { readonly [name: string]: readonly Case[] } = {
   time: TIME_CASES,
   streams: STREAM_CASES,
+  'streams over unix': localStreamCases('unix'),
+  'streams over rings': localStreamCases('ring'),
   datagrams: DATAGRAM_CASES,
   memory: MEMORY_CASES,
   storage: STORAGE_CASES,

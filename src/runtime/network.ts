@@ -7,7 +7,12 @@
  * the stream (`flush` or `close` never call back; what they cause is told later).
  */
 
-/** `tcp://127.0.0.1:7070` (port 0 when listening: any free one), or `unix:///path/of/socket`. */
+/**
+ * `tcp://127.0.0.1:7070` (port 0 when listening: any free one); between processes of one machine
+ * also `unix:///path/of/socket`; and if they are of one user and see each other's process numbers
+ * `ring:///path/of/socket`, where the bytes go through shared memory and the socket only wakes.
+ * Both sides name the same scheme.
+ */
 export type Address = string;
 
 /** One stretch of bytes seen three ways; all views start at byte 0 of the same buffer. */

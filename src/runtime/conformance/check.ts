@@ -8,6 +8,8 @@ export interface ConformanceWorld {
   readonly runtime: Runtime;
   /** Of another process, where that is possible; streams and datagrams go between the two. */
   readonly peer: Runtime;
+  /** Like `peer`, on the machine of `runtime`. */
+  readonly neighbour: Runtime;
   /** An address of `peer` with port 0 that `runtime` can reach; of `runtime` if it says so. */
   address(protocol: 'tcp' | 'udp', of?: 'peer' | 'runtime'): string;
   /** An existing, empty folder of the machine that both share or that `runtime` has. */

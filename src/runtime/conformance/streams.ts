@@ -1,4 +1,7 @@
-/** Conformance: streams, and who may listen and connect where. */
+/**
+ * Conformance: streams, and who may listen and connect where. Every case runs over each kind of
+ * stream: tcp, and what joins processes of one machine.
+ */
 
 import { Prng } from '../../base/prng.js';
 import {
@@ -465,28 +468,46 @@ const PLACE_CASES: readonly Case[] = [
       pair.stream.close('done');
     },
   },
+];
+
+type LocalKind = 'unix' | 'ring';
+
+/** The world in which streams go to a neighbour by a path. */
+function local(world: ConformanceWorld, kind: LocalKind): ConformanceWorld {
+  const address = `${kind}://${world.folder}/stream.sock`;
+  const { neighbour: peer } = world;
+  const addressOf: ConformanceWorld['address'] = (protocol, of) =>
+    protocol === 'tcp' ? address : world.address(protocol, of);
+  return { ...world, peer, address: addressOf };
+}
+
+const BOTH_CASES = [...FLOW_CASES, ...PRESSURE_CASES, ...CLOSE_CASES, ...PLACE_CASES];
+
+const RING_CASES: readonly Case[] = [
   {
-    name: 'Unix sockets',
+    name: 'who does not listen with ring:// is no side of a ring: failed',
     async run(world) {
-      const sink = new Sink((available) => available & ~7);
-      const far = handler({
-        received: (_stream, input, start, end) => sink.received(input, start, end),
+      const address = `${world.folder}/other.sock`;
+      const closing = handler({
+        received(stream, _input, start, end) {
+          stream.close('not understood');
+          return end - start;
+        },
       });
-      const same = { ...world, peer: world.runtime };
-      const pair = await connected(same, handler({}), far, `unix://${world.folder}/a.sock`);
-      new Source(64 * 1024, () => 4_096).push(pair.stream);
-      await until(world.runtime, () => sink.position === 64 * 1024, 'bytes over a Unix socket');
-      pair.stream.close('done');
-      const path = `unix://${world.folder}/nobody.sock`;
-      const connect = () => world.runtime.network.connect(path, handler({}), CONNECT_MS);
-      await expectError(connect, 'NetworkError', 'refused', 'connecting to a missing socket');
+      const listener = await world.peer.network.listen(`unix://${address}`, () => closing);
+      const { network } = world.runtime;
+      const connect = () => network.connect(`ring://${address}`, handler({}), CONNECT_MS);
+      await expectError(connect, 'NetworkError', 'failed', 'connecting to a Unix socket');
+      const listen = () => world.peer.network.listen(`ring://${address}`, () => closing);
+      await expectError(listen, 'NetworkError', 'in-use', 'listening where another listens');
+      await listener.close();
     },
   },
 ];
 
-export const STREAM_CASES: readonly Case[] = [
-  ...FLOW_CASES,
-  ...PRESSURE_CASES,
-  ...CLOSE_CASES,
-  ...PLACE_CASES,
-];
+export const STREAM_CASES: readonly Case[] = BOTH_CASES;
+
+export function localStreamCases(kind: LocalKind): readonly Case[] {
+  const cases = kind === 'ring' ? [...BOTH_CASES, ...RING_CASES] : BOTH_CASES;
+  return cases.map((one) => ({ ...one, run: (world) => one.run(local(world, kind)) }));
+}

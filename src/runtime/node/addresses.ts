@@ -4,34 +4,34 @@ import { type Address, NetworkError } from '../network.js';
 
 export type Place =
   | { readonly kind: 'tcp' | 'udp'; readonly host: string; readonly port: number }
-  | { readonly kind: 'unix'; readonly path: string };
+  | { readonly kind: 'unix' | 'ring'; readonly path: string };
 
 const PORT_MAX = 65535;
 /** What a `sockaddr_un` holds, less the final zero. */
 const UNIX_PATH_BYTES_MAX = 107;
 
 export function parseAddress(address: Address): Place {
-  const unix = /^unix:\/\/(\/.+)$/.exec(address);
-  if (unix?.[1] !== undefined) return unixPlace(unix[1]);
+  const local = /^(unix|ring):\/\/(\/.+)$/.exec(address);
+  if (local?.[2] !== undefined) return localPlace(local[1] as 'unix' | 'ring', local[2]);
   const inet = /^(tcp|udp):\/\/(\[[0-9a-fA-F:.%\w]+\]|[^:/[\]]+):(\d{1,5})$/.exec(address);
   const port = Number(inet?.[3]);
   if (inet?.[1] === undefined || inet[2] === undefined || port > PORT_MAX) {
     throw new NetworkError(
       'invalid',
-      `"${address}" is no address; write tcp://HOST:PORT, udp://HOST:PORT or unix:///PATH`,
+      `"${address}" is no address; write tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or ring:///PATH`,
     );
   }
   return { kind: inet[1] as 'tcp' | 'udp', host: inet[2].replace(/^\[|\]$/g, ''), port };
 }
 
-function unixPlace(path: string): Place {
+function localPlace(kind: 'unix' | 'ring', path: string): Place {
   if (Buffer.byteLength(path) > UNIX_PATH_BYTES_MAX) {
     throw new NetworkError(
       'invalid',
       `the socket path ${path} is longer than ${UNIX_PATH_BYTES_MAX} bytes; use a shorter folder`,
     );
   }
-  return { kind: 'unix', path };
+  return { kind, path };
 }
 
 export function formatAddress(kind: 'tcp' | 'udp', host: string, port: number): Address {

@@ -19,9 +19,11 @@ async function makeWorld(poll: boolean): Promise<ConformanceWorld> {
     rolesEntry: compiled.path('runtime/node/testing/roles.js'),
     threadsEntry: compiled.path('runtime/node/testing/threads.js'),
   };
+  const peer = createRuntime(options);
   return {
     runtime: createRuntime(options),
-    peer: createRuntime(options),
+    peer,
+    neighbour: peer,
     address: (protocol) => `${protocol}://127.0.0.1:0`,
     folder,
     drive: (body) => body,

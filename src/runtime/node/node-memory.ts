@@ -24,6 +24,7 @@ import {
   FALLOC_PUNCH_HOLE_KEEP_SIZE,
   fallocate,
   lastErrno,
+  MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   mapShared,
   memfdCreate,
@@ -47,7 +48,7 @@ export const nodeMemory: Memory = {
     if (bytes <= 0 || bytes % PAGE_BYTES !== 0) {
       throw new MemoryError(`a memory file has whole pages of ${PAGE_BYTES} bytes, not ${bytes}`);
     }
-    const fd = memfdCreate(name, MFD_CLOEXEC);
+    const fd = memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) throw new MemoryError(`cannot make a memory file: ${errnoName(lastErrno())}`);
     try {
       ftruncateSync(fd, bytes);

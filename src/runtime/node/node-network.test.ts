@@ -82,8 +82,8 @@ describe.each([
     await listener.close();
   }
 
-  test.each(['tcp', 'unix'])('bytes arrive in order, both ways, over %s', async (kind) => {
-    const address = kind === 'tcp' ? undefined : `unix://${folder}/echo-${options.poll}`;
+  test.each(['tcp', 'unix', 'ring'])('bytes arrive in order, both ways, over %s', async (kind) => {
+    const address = kind === 'tcp' ? undefined : `${kind}://${folder}/echo-${kind}-${options.poll}`;
     const { client, handler, server, accepted, listener } = await pair(address);
     const sent = { client: 0, server: 0 };
     for (let round = 0; round < 300; round++) {

@@ -22,7 +22,10 @@ import {
 } from '../network.js';
 import type { Log } from '../runtime.js';
 import { formatAddress, networkError, type Place, parseAddress } from './addresses.js';
+import { HotRings } from './hot-rings.js';
 import { NodeStream, type StreamWorld } from './node-stream.js';
+import { acceptRings, connectRings } from './ring-handshake.js';
+import type { RingStream, RingWorld } from './ring-stream.js';
 
 /** The first bytes of a stream of ours, where its port is shared: "MRK1". */
 export const STREAM_MAGIC = Uint8Array.of(0x4d, 0x52, 0x4b, 0x31);
@@ -43,6 +46,7 @@ export interface NetworkWorld extends StreamWorld {
 export class NodeNetwork implements Network {
   readonly #world: NetworkWorld;
   #http: HttpServer | undefined;
+  #ringWorld: RingWorld | undefined;
 
   constructor(world: NetworkWorld) {
     this.#world = world;
@@ -60,7 +64,8 @@ export class NodeNetwork implements Network {
     const place = streamPlace(address);
     const http = this.#http;
     const server = net.createServer({ noDelay: true, ...KEEP_ALIVE }, (socket) => {
-      if (http === undefined) this.#accepted(socket, accept, undefined);
+      if (place.kind === 'ring') this.#greet(socket, address, accept);
+      else if (http === undefined) this.#accepted(socket, accept, undefined);
       else this.#sort(socket, accept, http);
     });
     await bindServer(server, place, address);
@@ -74,23 +79,27 @@ export class NodeNetwork implements Network {
   async connect(address: Address, handler: StreamHandler, timeoutMs: number): Promise<Stream> {
     const place = streamPlace(address);
     return new Promise((resolve, reject) => {
-      const target = place.kind === 'unix' ? { path: place.path } : place;
+      const target = 'path' in place ? { path: place.path } : place;
       const socket = net.connect({ ...target, noDelay: true, ...KEEP_ALIVE });
       const fail = (error: Error): void => {
         clearTimeout(timer);
         socket.destroy();
-        reject(networkError(`cannot connect to ${address}`, error));
+        const isTold = error instanceof NetworkError;
+        reject(isTold ? error : networkError(`cannot connect to ${address}`, error));
       };
       const timer = setTimeout(() => {
         fail(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' }));
       }, timeoutMs);
       socket.once('error', fail);
-      socket.once('connect', () => {
+      const open = (stream: NodeStream | RingStream): void => {
         clearTimeout(timer);
         socket.off('error', fail);
-        const stream = new NodeStream(socket, address, this.#world);
         stream.open(handler);
         resolve(stream);
+      };
+      socket.once('connect', () => {
+        if (place.kind !== 'ring') open(new NodeStream(socket, address, this.#world));
+        else connectRings(socket, address, this.#rings, open, fail);
       });
     });
   }
@@ -117,6 +126,25 @@ export class NodeNetwork implements Network {
   #accepted(socket: net.Socket, accept: Accept, first: Uint8Array | undefined): void {
     const stream = new NodeStream(socket, remoteOf(socket), this.#world);
     stream.open(accept(stream), first);
+  }
+
+  /** What all streams over rings share; made for the first. */
+  get #rings(): RingWorld {
+    this.#ringWorld ??= { soon: this.#world.soon, rings: new HotRings(this.#world.poller) };
+    return this.#ringWorld;
+  }
+
+  /** Waits for the hello of a stream over rings. */
+  #greet(socket: net.Socket, address: Address, accept: Accept): void {
+    const timer = setTimeout(() => socket.destroy(), FIRST_BYTES_MS_MAX);
+    // Its close tells the same.
+    socket.on('error', () => {});
+    acceptRings(socket, address, this.#rings, (stream, reason) => {
+      clearTimeout(timer);
+      if (stream !== undefined) stream.open(accept(stream));
+      if (reason === '') return;
+      this.#world.log.write('warn', 'a connection was not accepted', { address, reason });
+    });
   }
 
   /** Waits for the first bytes of a socket on a shared port. */
@@ -151,7 +179,7 @@ class NodeListener implements Listener {
     this.address =
       bound !== null && typeof bound === 'object'
         ? formatAddress('tcp', bound.address, bound.port)
-        : `unix://${place.kind === 'unix' ? place.path : ''}`;
+        : `${place.kind}://${'path' in place ? place.path : ''}`;
   }
 
   /** Does not wait for the accepted streams, as `server.close` with a callback would. */
@@ -193,7 +221,7 @@ class NodeDatagramSocket implements DatagramSocket {
       this.#place = parseAddress(to);
       this.#to = to;
     }
-    if (this.#place.kind === 'unix') throw wrongKind(to, 'udp://HOST:PORT');
+    if ('path' in this.#place) throw wrongKind(to, 'udp://HOST:PORT');
     // A copy, since the bytes are the caller's again when this returns.
     this.#socket.send(Buffer.from(bytes), this.#place.port, this.#place.host, () => {});
   }
@@ -210,7 +238,7 @@ async function bindServer(server: net.Server, place: Place, address: Address): P
     await listening(server, place);
   } catch (error) {
     const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-    if (!taken || place.kind !== 'unix' || !(await isAbandoned(place.path))) {
+    if (!taken || !('path' in place) || !(await isAbandoned(place.path))) {
       throw networkError(`cannot listen on ${address}`, error);
     }
     // The file of a process that was killed: nobody answers there any more.
@@ -222,7 +250,7 @@ async function bindServer(server: net.Server, place: Place, address: Address): P
 }
 
 function listening(server: net.Server, place: Place): Promise<void> {
-  const where = place.kind === 'unix' ? { path: place.path } : place;
+  const where = 'path' in place ? { path: place.path } : place;
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen({ ...where, backlog: BACKLOG, exclusive: true }, () => {
@@ -270,7 +298,9 @@ function remoteOf(socket: net.Socket): Address {
 
 function streamPlace(address: Address): Place {
   const place = parseAddress(address);
-  if (place.kind === 'udp') throw wrongKind(address, 'tcp://HOST:PORT or unix:///PATH');
+  if (place.kind === 'udp') {
+    throw wrongKind(address, 'tcp://HOST:PORT, unix:///PATH or ring:///PATH');
+  }
   return place;
 }
 

@@ -132,12 +132,14 @@ async function settle({ client, server }: { client: End; server: End }): Promise
 test.each([
   ['polling', true, 'tcp'],
   ['polling', true, 'unix'],
+  ['polling', true, 'ring'],
   ['libuv alone', false, 'tcp'],
   ['libuv alone', false, 'unix'],
+  ['libuv alone', false, 'ring'],
 ])('%s over %s %s', async (_name, poll, kind) => {
   const prng = new Prng(SEED);
   const folder = mkdtempSync(join(tmpdir(), 'memrack-fuzz-'));
-  const address = kind === 'tcp' ? 'tcp://127.0.0.1:0' : `unix://${folder}/socket`;
+  const address = kind === 'tcp' ? 'tcp://127.0.0.1:0' : `${kind}://${folder}/socket`;
   const { made, listener } = await pairs(poll, address, prng);
   for (let i = 0; i < ACTIONS; i++) {
     const pair = made[prng.below(made.length)] as { client: End; server: End };

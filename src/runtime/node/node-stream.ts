@@ -29,7 +29,7 @@ import type { SoonQueue } from './soon.js';
 import { addressOf, EAGAIN, lastErrno, MSG_DONTWAIT, MSG_NOSIGNAL, recv, send } from './system.js';
 
 /** What of a socket's handle is used. Not documented, so each use is checked. */
-interface Handle {
+export interface Handle {
   readonly fd: number;
   readStart(): number;
   readStop(): number;
@@ -45,7 +45,7 @@ const RECV_BYTES_MAX = 256 * 1024;
 const WAIT_PIECE_BYTES = 16 * 1024;
 
 const FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL;
-const NO_BYTES = viewsOf(new ArrayBuffer(0));
+export const NO_BYTES = viewsOf(new ArrayBuffer(0));
 
 export interface StreamWorld {
   readonly poller: Poller;
@@ -389,7 +389,7 @@ export class NodeStream implements Stream, Polled {
   }
 }
 
-function viewsOf(buffer: ArrayBufferLike): Bytes {
+export function viewsOf(buffer: ArrayBufferLike): Bytes {
   return {
     bytes: Buffer.from(buffer),
     view: new DataView(buffer),
@@ -398,7 +398,7 @@ function viewsOf(buffer: ArrayBufferLike): Bytes {
 }
 
 /** The socket's handle, where it has what we use; otherwise node:net does all the work. */
-function handleOf(socket: Socket): Handle | undefined {
+export function handleOf(socket: Socket): Handle | undefined {
   const handle = (socket as unknown as { _handle?: Partial<Handle> | null })._handle;
   const usable =
     typeof handle?.fd === 'number' &&

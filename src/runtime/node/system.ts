@@ -46,6 +46,14 @@ const mmap: (
   'void *mmap(unsigned long at, unsigned long bytes, int prot, int flags, int fd, int64 offset)',
 );
 
+const munmap: (address: number, bytes: number) => number = libc.func(
+  'int munmap(unsigned long at, unsigned long bytes)',
+);
+/** The third argument is an int, or not looked at. */
+export const fcntl: (fd: number, command: number, argument: number) => number = libc.func(
+  'int fcntl(int fd, int command, int argument)',
+);
+
 export const prctl: (option: number, a: number, b: number, c: number, d: number) => number =
   libc.func(
     'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
@@ -58,11 +66,18 @@ export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLLIN = 1;
 export const MFD_CLOEXEC = 1;
+export const MFD_ALLOW_SEALING = 2;
+export const F_ADD_SEALS = 1033;
+export const F_GET_SEALS = 1034;
+/** Whoever maps the file need not fear that it becomes shorter under the mapping. */
+export const F_SEAL_SHRINK = 2;
+export const F_SEAL_GROW = 4;
 export const FALLOC_PUNCH_HOLE_KEEP_SIZE = 0x3;
 export const LOCK_EXCLUSIVE_NOW = 2 | 4;
 export const PR_SET_PDEATHSIG = 1;
 export const SIGKILL = 9;
 export const EAGAIN = 11;
+const PROT_NONE = 0;
 const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
@@ -110,11 +125,42 @@ export function mapShared(
 ): ArrayBuffer {
   assert(bytes > 0 && bytes <= VIEW_BYTES_MAX, 'a view longer than 4 GiB ends the process');
   const protection = access === 'read' ? PROT_READ : PROT_READ_WRITE;
-  const address = mmap(0, bytes, protection, MAP_SHARED, fd, offset);
+  return koffi.view(mapped(0, bytes, protection, MAP_SHARED, fd, offset), bytes);
+}
+
+/**
+ * Maps part of a file twice in a row, so that what wraps around its end can be seen in one piece:
+ * byte `i` and byte `bytes + i` of the result are the same.
+ */
+export function mapTwice(fd: number, offset: number, bytes: number): ArrayBuffer {
+  assert(bytes > 0 && 2 * bytes <= VIEW_BYTES_MAX);
+  const nothing = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  const address = mapped(0, 2 * bytes, PROT_NONE, nothing, -1, 0);
+  const place = Number(address);
+  try {
+    const flags = MAP_SHARED | MAP_FIXED;
+    mapped(place, bytes, PROT_READ_WRITE, flags, fd, offset);
+    mapped(place + bytes, bytes, PROT_READ_WRITE, flags, fd, offset);
+  } catch (error) {
+    munmap(place, 2 * bytes);
+    throw error;
+  }
+  return koffi.view(address, 2 * bytes);
+}
+
+function mapped(
+  at: number,
+  bytes: number,
+  protection: number,
+  flags: number,
+  fd: number,
+  offset: number,
+): bigint {
+  const address = mmap(at, bytes, protection, flags, fd, offset);
   if (address === 0n || BigInt.asIntN(64, BigInt(address)) === -1n) {
     throw new Error(`mmap of ${bytes} bytes failed: ${errnoName(lastErrno())}`);
   }
-  return koffi.view(address, bytes);
+  return address;
 }
 
 /** Puts memory of this process alone, all zeros, in the place of what `mapShared` mapped. */
@@ -123,4 +169,18 @@ export function unshare(buffer: ArrayBuffer): void {
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
   const address = mmap(place, buffer.byteLength, PROT_READ_WRITE, flags, -1, 0);
   assert(Number(address) === place, 'a mapping cannot be replaced');
+}
+
+const collected = new FinalizationRegistry<{ place: number; bytes: number }>((mapping) => {
+  munmap(mapping.place, mapping.bytes);
+});
+
+/**
+ * The same for mappings that come and go by the thousand: the file is let go of at once, the place
+ * when no view of `buffer` can be reached any more.
+ */
+export function unmapLater(buffer: ArrayBuffer): void {
+  unshare(buffer);
+  const place = addressOf(new Uint8Array(buffer));
+  collected.register(buffer, { place, bytes: buffer.byteLength });
 }
