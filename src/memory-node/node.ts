@@ -10,8 +10,10 @@ import { messageName } from '../wire/messages.js';
 import { Access } from './access/access.js';
 import { type AdoptedTable, adoptTable } from './adoption.js';
 import { NodeCounters } from './counters.js';
+import { NodeLeases } from './leases.js';
 import { type CallServer, serveCalls } from './network/calls.js';
 import { NodeDataHandler } from './network/data-handler.js';
+import { serveLeases } from './network/lease-calls.js';
 import { Allocations } from './slow/allocations.js';
 import type { Neighbours } from './slow/provisional.js';
 import { Regions } from './slow/regions.js';
@@ -47,6 +49,7 @@ export class MemoryNode {
   readonly #windows: Windows;
   readonly #allocations: Allocations;
   readonly #regions: Regions;
+  readonly #leases: NodeLeases;
 
   /**
    * Resolves when the node can serve; a string says why this memory can never be taken over.
@@ -104,6 +107,13 @@ export class MemoryNode {
     this.#windows = windows;
     this.#allocations = allocations;
     this.#regions = new Regions({ table, windows, allocations, slow, timers });
+    this.#leases = new NodeLeases(table.leases, runtime.clock, {
+      // Without threads that reach the memory themselves, what is closed is closed.
+      revokeLease: (lease, epoch) => {
+        windows.closeLease(lease, epoch);
+        return Promise.resolve(true);
+      },
+    });
     this.dataHandler = new NodeDataHandler({
       pages,
       pageBytes: facts.pageBytes,
@@ -122,6 +132,7 @@ export class MemoryNode {
   }
 
   serveCalls(server: CallServer, moreCounters: () => Record<string, unknown>): void {
+    serveLeases(server, this.#leases);
     serveCalls(server, {
       table: this.table,
       windows: this.#windows,
@@ -160,6 +171,7 @@ export class MemoryNode {
       pagesCommitted: this.#allocations.committed,
       regions: this.table.regions.size,
       windows: this.#windows.open,
+      leases: this.#leases.counts(),
     };
   }
 
