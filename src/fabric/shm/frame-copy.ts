@@ -1,0 +1,68 @@
+/**
+ * Copies between an array of the caller's and a frame that others use at the same time, without an
+ * object for short ones.
+ *
+ * Aligned ranges of whole words of 8 bytes, up to `COPY_WORDS_BYTES_MAX`, are copied word by word,
+ * each with one load and one store, through a few words of our own. So is what lies within one
+ * aligned word. Anything else goes through the native copy, which may show part of a word.
+ */
+
+import { COPY_WORDS_BYTES_MAX, copyWords } from '../../base/copy-words.js';
+import type { Mapping, Memory } from '../../runtime/memory.js';
+import { copyFromStream, copyToStream, SHORT_COPY_BYTES_MAX } from '../short-copy.js';
+
+const WORD_BYTES = 8;
+
+function whole(bytes: number): boolean {
+  return bytes <= COPY_WORDS_BYTES_MAX;
+}
+
+export class FrameCopy {
+  readonly #copy: Memory['copy'];
+  /** Words of our own, on the way between both. */
+  readonly #own: Mapping = ownWords(COPY_WORDS_BYTES_MAX);
+
+  constructor(memory: Memory) {
+    this.#copy = memory.copy;
+  }
+
+  /** From the frame's piece at `at`. */
+  read(piece: Mapping, at: number, bytes: number, into: Uint8Array, start: number): void {
+    const own = this.#own;
+    if (((at | bytes) & 7) === 0 && whole(bytes)) {
+      copyWords(own.wide, 0, piece.wide, at >>> 3, bytes >>> 3);
+      if (bytes <= SHORT_COPY_BYTES_MAX) copyFromStream(into, start, own, 0, bytes);
+      else this.#copy(into, start, own.bytes, 0, bytes);
+    } else if ((at & 7) + bytes <= WORD_BYTES) {
+      copyWords(own.wide, 0, piece.wide, at >>> 3, 1);
+      this.#copy(into, start, own.bytes, at & 7, bytes);
+    } else {
+      this.#copy(into, start, piece.bytes, at, bytes);
+    }
+  }
+
+  /** To the frame's piece at `at`. */
+  write(piece: Mapping, at: number, bytes: number, from: Uint8Array, start: number): void {
+    const own = this.#own;
+    if (((at | bytes) & 7) === 0 && whole(bytes)) {
+      if (bytes <= SHORT_COPY_BYTES_MAX) copyToStream(own, 0, from, start, bytes);
+      else this.#copy(own.bytes, 0, from, start, bytes);
+      copyWords(piece.wide, at >>> 3, own.wide, 0, bytes >>> 3);
+    } else if (bytes === 4 && (at & 3) === 0) {
+      copyToStream(own, 0, from, start, 4);
+      Atomics.store(piece.words, at >>> 2, own.words[0] as number);
+    } else {
+      this.#copy(piece.bytes, at, from, start, bytes);
+    }
+  }
+}
+
+function ownWords(bytes: number): Mapping {
+  const buffer = new ArrayBuffer(bytes);
+  return {
+    bytes: new Uint8Array(buffer),
+    view: new DataView(buffer),
+    words: new Int32Array(buffer),
+    wide: new BigUint64Array(buffer),
+  };
+}
