@@ -15,7 +15,7 @@
  * One thread, the main thread of the node, writes the table; others may map it and only read. An
  * entry is filled before its flags are stored and emptied by storing its flags, so a process that
  * is killed between two stores leaves an entry that is there or is not. A page gets its frame by
- * one store.
+ * one store, and an entry loses its frame before it is empty.
  */
 
 import { assert } from '../base/assert.js';
@@ -168,7 +168,15 @@ export class PageTable {
     return empty;
   }
 
+  /**
+   * Who reads the table meanwhile sees the page with its frame, or paused, or not at all, and never
+   * the frame in an entry that is another page's.
+   */
   remove(entry: number): void {
+    if (this.words[entry + ENTRY_FRAME] !== 0) {
+      this.#store(this.words, entry + ENTRY_FLAGS, this.flagsOf(entry) | EntryFlag.PAUSED);
+      this.#store(this.words, entry + ENTRY_FRAME, 0);
+    }
     this.#store(this.words, entry + ENTRY_FLAGS, 0);
   }
 

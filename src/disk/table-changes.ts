@@ -95,14 +95,15 @@ export function allocationPages(table: TableFile, entry: number): number {
 
 /**
  * What a new process does before it believes the tables: undoes or finishes the change that was
- * under way, drops what lies in no region that is held (all who ask for it are told so), and what
- * no client had confirmed. A provisional continuation stays: the piece before it decides. May
+ * under way, drops what lies in no region that is held (all who ask for it are told so), ends
+ * pauses, and drops what no client had confirmed. A provisional continuation stays: the piece before it decides. May
  * itself die anywhere and be run again. A string says why the tables cannot be adopted, for people.
  */
 export function recover(table: TableFile): string | undefined {
   const reason = recoverIntent(table);
   if (reason !== undefined) return reason;
   dropWhatIsNotHeld(table);
+  endPauses(table);
   const ignored: FrameRetired = () => {};
   for (let at = table.pages.next(0); at >= 0; at = table.pages.next(at + ENTRY_WORDS)) {
     const flags = table.pages.flagsOf(at);
@@ -115,7 +116,15 @@ export function recover(table: TableFile): string | undefined {
   return undefined;
 }
 
-/** One store each; the rest of the table means the same without them. */
+/** Nobody moves these pages any more: each has its frame, be it the old one or the new one. */
+function endPauses({ pages }: TableFile): void {
+  for (let at = pages.next(0); at >= 0; at = pages.next(at + ENTRY_WORDS)) {
+    const flags = pages.flagsOf(at);
+    if ((flags & EntryFlag.PAUSED) !== 0) pages.setFlags(at, flags & ~EntryFlag.PAUSED);
+  }
+}
+
+/** The rest of the table means the same without them. */
 function dropWhatIsNotHeld(table: TableFile): void {
   const { pages, regions } = table;
   for (let at = pages.next(0); at >= 0; at = pages.next(at + ENTRY_WORDS)) {

@@ -1,13 +1,17 @@
 /**
  * Takes over the memory that the supervisor hands to a new process: fresh, or as the process before
- * it left it. The incarnation is raised before anything else is changed.
+ * it left it. Before anything else is changed, `alive` says that nobody serves, so that threads which
+ * read and write without the node believe nothing that they see from now on; then the incarnation
+ * is raised. Frames that such threads are still at work on are neither zeroed nor given out.
  */
 
 import { ENTRY_WORDS } from '../disk/page-table.js';
 import { recover, verify } from '../disk/table-changes.js';
 import { TableFile } from '../disk/table-file.js';
+import type { FrameIndex } from '../base/brands.js';
 import { memoryNodeFaults } from './planted.js';
 import type { Mapping } from '../runtime/memory.js';
+import type { Quiescence } from './store/quiescence.js';
 
 export interface AdoptedTable {
   readonly table: TableFile;
@@ -16,19 +20,33 @@ export interface AdoptedTable {
   /** Frames that pages use, and pages that are allocated. */
   readonly mapped: number;
   readonly committed: number;
+  /** For each frame whether a page uses it. */
+  readonly used: Uint8Array;
 }
 
 /** A string says why the memory cannot be taken over, for people. */
 export function adoptTable(mapping: Mapping): AdoptedTable | string {
   const table = TableFile.open(mapping);
   if (typeof table === 'string') return table;
+  table.alive = 0;
   const isUsed = table.incarnation > 0;
   if (!isUsed || !memoryNodeFaults.epochNotRaisedAtReadoption) table.raiseIncarnation();
   const reason = recover(table);
   if (reason !== undefined) return reason;
   const used = verify(table);
   if (typeof used === 'string') return used;
-  return { table, isUsed, mapped: countUsed(used), committed: countPages(table) };
+  // Never 0, which would say that a thread is idle.
+  table.raiseGeneration();
+  return { table, isUsed, mapped: countUsed(used), committed: countPages(table), used };
+}
+
+/**
+ * The frames that no page uses and that a thread may be at work on: it began while the process
+ * before this one served. Whoever publishes a frame later sees that nobody serves.
+ */
+export function framesAtWork({ used }: AdoptedTable, quiescence: Quiescence): FrameIndex[] {
+  if (memoryNodeFaults.adoptionDoesNotWait) return [];
+  return [...quiescence.heldFrames()].filter((frame) => used[frame] === 0);
 }
 
 function countUsed(used: Uint8Array): number {

@@ -63,6 +63,7 @@ export interface MemoryNodeConfig {
   readonly keeper: string;
   readonly tableMemory: MemoryHandle;
   readonly frameMemory: MemoryHandle;
+  readonly slotMemory: MemoryHandle;
   readonly commitPages: number;
   readonly zeroedFrames: number;
 }

@@ -1,5 +1,5 @@
 /**
- * The process of a memory node that serves. Its supervisor starts it with the two memory files, and
+ * The process of a memory node that serves. Its supervisor starts it with its memory files, and
  * starts it again when it has died.
  */
 
@@ -114,6 +114,7 @@ class RunningNode implements RunningRole {
   }
 
   async #stop(): Promise<void> {
+    this.#node.endSharing();
     this.#membership?.stop();
     await this.#endpoint.close();
     await this.#node.stop();

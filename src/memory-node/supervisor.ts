@@ -1,13 +1,15 @@
 /**
- * The supervisor of a memory node: creates the two memory files, starts the process that serves,
+ * The supervisor of a memory node: creates the memory files, starts the process that serves,
  * and starts it again with the same memory when it dies. It does nothing else, so that it has no
  * reason to die itself: with it the memory is gone.
  */
 
+import { defined } from '../base/assert.js';
 import { formatBytes } from '../base/units.js';
+import { memoryFileName } from '../disk/memory-names.js';
+import { SLOT_FILE_BYTES } from '../disk/slots.js';
 import { formatTableFile, tableFileBytes, type TableFacts } from '../disk/table-file.js';
 import { createEndpoint } from '../fabric/endpoint.js';
-import type { MemoryHandle } from '../runtime/memory.js';
 import type { Child, Exit } from '../runtime/processes.js';
 import { sleep } from '../runtime/clock.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
@@ -38,6 +40,8 @@ const SUCCEED_MS = 1_000;
 const FAREWELL_MS = 1_000;
 const EXIT_GAVE_UP = 1;
 
+type NodeMemory = Pick<MemoryNodeConfig, 'tableMemory' | 'frameMemory' | 'slotMemory'>;
+
 /** What a supervisor tells whoever started it. */
 export interface SupervisorReady extends MemoryNodeReady {
   readonly supervisor: number;
@@ -58,7 +62,7 @@ class Supervisor implements RunningRole {
   readonly #runtime: Runtime;
   readonly #config: CheckedSupervisorConfig;
   readonly #memoryId: number;
-  #memory: readonly [table: MemoryHandle, frames: MemoryHandle] | undefined;
+  #memory: NodeMemory | undefined;
   #child: Child | undefined;
   /** Of the process that serves, or served last. */
   #address: string;
@@ -93,7 +97,7 @@ class Supervisor implements RunningRole {
     });
   }
 
-  #createMemory(): readonly [MemoryHandle, MemoryHandle] {
+  #createMemory(): NodeMemory {
     const { id, memoryBytes, pageBytes, frames, tableEntries } = this.#config;
     const facts: TableFacts = {
       nodeId: id,
@@ -106,7 +110,7 @@ class Supervisor implements RunningRole {
       windowEntries: WINDOWS_END,
     };
     const tableBytes = tableFileBytes(facts);
-    const needed = memoryBytes + tableBytes + MACHINE_RESERVE_BYTES;
+    const needed = memoryBytes + tableBytes + SLOT_FILE_BYTES + MACHINE_RESERVE_BYTES;
     const { memory } = this.#runtime;
     const available = memory.available();
     if (available < needed) {
@@ -116,10 +120,15 @@ class Supervisor implements RunningRole {
           'lend less (--memory), or end programs that use memory on this machine',
       );
     }
-    const table = memory.create(`memrack-table-${id}`, tableBytes);
+    const table = memory.create(memoryFileName('table', facts), tableBytes);
     formatTableFile(table.map(0, tableBytes), facts);
-    const frameMemory = memory.create(`memrack-memory-${id}`, memoryBytes);
-    return [table.handle, frameMemory.handle];
+    const frameFile = memory.create(memoryFileName('frames', facts), memoryBytes);
+    const slots = memory.create(memoryFileName('slots', facts), SLOT_FILE_BYTES);
+    return {
+      tableMemory: table.handle,
+      frameMemory: frameFile.handle,
+      slotMemory: slots.handle,
+    };
   }
 
   /** Until `stop`; rejects when starting again has become pointless. */
@@ -165,7 +174,7 @@ class Supervisor implements RunningRole {
 
   #spawn(): Child {
     const { id, join, listen, machine, commitPages, zeroedFrames } = this.#config;
-    const [tableMemory, frameMemory] = this.#memory ?? [-1, -1];
+    const files = defined(this.#memory);
     const config: MemoryNodeConfig = {
       id,
       join,
@@ -173,12 +182,11 @@ class Supervisor implements RunningRole {
       listenElse: listen,
       machine,
       keeper: this.#runtime.processes.identity,
-      tableMemory,
-      frameMemory,
+      ...files,
       commitPages,
       zeroedFrames,
     };
-    const memory = [tableMemory, frameMemory];
+    const memory = [files.tableMemory, files.frameMemory, files.slotMemory];
     this.#child = this.#runtime.processes.spawn({ role: MEMORY_NODE_ROLE, config, memory });
     return this.#child;
   }

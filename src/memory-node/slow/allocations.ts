@@ -20,8 +20,6 @@ import {
 import {
   allocatePages,
   allocationPages,
-  type FrameRetired,
-  freePages,
   type PageRange,
   protectPages,
 } from '../../disk/table-changes.js';
@@ -30,6 +28,7 @@ import type { Timers } from '../../runtime/clock.js';
 import { AllocFlag } from '../../wire/messages.js';
 import type { NodeCounters } from '../counters.js';
 import type { FramePool } from '../store/frame-pool.js';
+import { unmapPages } from '../store/unmap.js';
 import { type Fate, fateOf, type Neighbours, Provisional } from './provisional.js';
 import type { RangeWish, ChosenRange } from './slow-path.js';
 
@@ -221,7 +220,7 @@ export class Allocations {
 
   #free(range: PageRange): void {
     this.#provisional.end(this.#table.pages.find(range.space, range.firstPage));
-    this.committed -= freePages(this.#table, range, (frame) => this.#pool.retire(frame));
+    this.committed -= unmapPages(this.#table, range, this.#pool);
     this.#counters.frees += 1;
     this.#source.release(range.space, range.firstPage, range.pages);
     this.#source.nudge();
@@ -232,8 +231,7 @@ export class Allocations {
     const pages = this.#table.pagesPerRegion;
     const firstPage = region * pages;
     this.#provisional.endWithin(space, firstPage, pages);
-    const retired: FrameRetired = (frame) => this.#pool.retire(frame);
-    this.committed -= freePages(this.#table, { space, firstPage, pages }, retired);
+    this.committed -= unmapPages(this.#table, { space, firstPage, pages }, this.#pool);
   }
 
   /** Of the allocation that the address lies in. */

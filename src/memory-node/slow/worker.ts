@@ -33,6 +33,8 @@ export interface SlowPathStart {
   readonly commitLimit: number;
   /** False for memory that was never used: then it needs no zeroing. */
   readonly isUsed: boolean;
+  /** Frames without a page that threads may still be touching: they come when that has ended. */
+  readonly resting: readonly number[];
 }
 
 /** Only a safeguard: the thread is woken for everything that it must see. */
@@ -117,8 +119,9 @@ class Worker {
       areFresh: !this.#options.isUsed,
     });
     if (this.#options.isUsed) {
+      const resting = new Set(this.#options.resting);
       for (let frame = 0; frame < used.length; frame++) {
-        if (used[frame] === 0) cleaner.retire(frame as FrameIndex);
+        if (used[frame] === 0 && !resting.has(frame)) cleaner.retire(frame as FrameIndex);
       }
     }
     this.#cleaner = cleaner;

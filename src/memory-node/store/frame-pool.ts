@@ -2,7 +2,8 @@
  * Which frames may be taken, as the main thread counts it.
  *
  * Every frame that no page uses is free, wherever it is just now: in the ring of zeroed frames, or
- * with the slow path. A reservation is a promise of a number of free frames to one operation of one
+ * with the slow path; unless a thread of another process may still be at work on it: then it rests,
+ * and is neither used nor free. A reservation is a promise of a number of free frames to one operation of one
  * client; what is promised is refused to everybody else, its client's other operations included.
  * So there are three answers to a first touch: a frame, "wait" (there is one, but it is not zeroed
  * yet), and "none", with nothing changed.
@@ -21,6 +22,10 @@ export interface FramePoolOptions {
   readonly frames: number;
   /** How many of them pages use already. */
   readonly mapped: number;
+  /** Frames that neither pages nor the slow path have: they rest. */
+  readonly resting: readonly FrameIndex[];
+  /** Calls `done` for each frame when no thread is at work on it, at once where none is. */
+  readonly rest: (frames: readonly FrameIndex[], done: (frame: FrameIndex) => void) => void;
   readonly zeroed: RingConsumer;
   /** Never full: it has room for every frame. */
   readonly retired: RingProducer;
@@ -33,6 +38,8 @@ export class FramePool {
   readonly frames: number;
   /** Frames that pages use. */
   mapped: number;
+  /** Frames that no page uses, and that threads may still be touching. */
+  resting = 0;
   /** Frames that are promised, the sum over all reservations. */
   promised = 0;
   /** Free ones that no page takes for itself: for pages that are copied away from a thread. */
@@ -47,6 +54,8 @@ export class FramePool {
   readonly #retired: RingProducer;
   readonly #refillBelow: number;
   readonly #refill: () => void;
+  readonly #rest: FramePoolOptions['rest'];
+  #isRetiring = false;
   readonly #record = new Int32Array(1);
 
   constructor(options: FramePoolOptions) {
@@ -56,11 +65,14 @@ export class FramePool {
     this.#retired = options.retired;
     this.#refillBelow = options.refillBelow;
     this.#refill = options.refill;
+    this.#rest = options.rest;
+    this.resting = options.resting.length;
+    this.#rest(options.resting, this.#rested);
   }
 
   /** Frames that pages could still take, promised ones included. */
   get free(): number {
-    return this.frames - this.mapped;
+    return this.frames - this.mapped - this.resting;
   }
 
   /** A zeroed frame for the client `slot`, from its reservation if something of it is left. */
@@ -131,11 +143,26 @@ export class FramePool {
     this.promised += change;
   }
 
-  /** A page has let go of the frame: to quarantine, zeroing, and then the ring. */
+  /** A page has let go of the frame, in the table, too. */
   retire(frame: FrameIndex): void {
+    this.retireAll([frame]);
+  }
+
+  /** Pages have let go of the frames: to rest, then to quarantine, zeroing, and the ring. */
+  retireAll(frames: readonly FrameIndex[]): void {
+    this.mapped -= frames.length;
+    this.resting += frames.length;
+    this.#isRetiring = true;
+    this.#rest(frames, this.#rested);
+    this.#isRetiring = false;
+  }
+
+  readonly #rested = (frame: FrameIndex): void => {
+    this.resting -= 1;
     this.#record[0] = frame;
     const done = this.#retired.submit(this.#record);
     assert(done, 'a frame was retired twice');
-    this.mapped -= 1;
-  }
+    // Who retires frames tells the slow path so; of those that rested first nobody else does.
+    if (!this.#isRetiring) this.#refill();
+  };
 }

@@ -5,10 +5,11 @@
  */
 
 import { Status } from '../../base/status.js';
+import { memoryFileName } from '../../disk/memory-names.js';
+import { SLOT_FILE_BYTES } from '../../disk/slots.js';
 import { formatTableFile, tableEntriesFor, tableFileBytes } from '../../disk/table-file.js';
 import type { CallHandler, ClientSession, DataSession } from '../../fabric/serve.js';
 import { DONE } from '../../fabric/serve.js';
-import type { MemoryHandle } from '../../runtime/memory.js';
 import type { Bytes } from '../../runtime/network.js';
 import type { Child } from '../../runtime/processes.js';
 import type { RoleMain, RunningRole, Runtime } from '../../runtime/runtime.js';
@@ -53,6 +54,8 @@ export interface HarnessOptions {
   readonly zeroedFrames?: number;
   readonly tableEntries?: number;
 }
+
+type HarnessMemory = Pick<NodeOptions, 'tableMemory' | 'frameMemory' | 'slotMemory'>;
 
 /** The nonce of allocations whose test gives them none. */
 export const NONCE = 5;
@@ -160,13 +163,13 @@ export class Harness {
       roles: { node: main },
       threads: { [SLOW_PATH_THREAD]: slowPathThread },
     });
-    const [tableMemory, frameMemory] = this.#createMemory(options.tableEntries);
+    const memory = this.#createMemory(options.tableEntries);
     const commitPages = options.commitPages ?? 2 * this.frames;
     const zeroedFrames = options.zeroedFrames ?? Math.ceil(this.frames / 4);
-    this.#options = { tableMemory, frameMemory, commitPages, zeroedFrames };
+    this.#options = { ...memory, commitPages, zeroedFrames };
   }
 
-  #createMemory(tableEntries = tableEntriesFor(this.frames)): [MemoryHandle, MemoryHandle] {
+  #createMemory(tableEntries = tableEntriesFor(this.frames)): HarnessMemory {
     const facts = {
       nodeId: 'node-1',
       memoryId: 99,
@@ -178,9 +181,15 @@ export class Harness {
       regionBytes: REGION_BYTES,
     };
     const { memory } = this.world.supervisor;
-    const table = memory.create('memrack-table', tableFileBytes(facts));
+    const table = memory.create(memoryFileName('table', facts), tableFileBytes(facts));
     formatTableFile(table.map(0, table.bytes), facts);
-    return [table.handle, memory.create('memrack-memory', this.frames * PAGE).handle];
+    const frames = memory.create(memoryFileName('frames', facts), this.frames * PAGE);
+    const slots = memory.create(memoryFileName('slots', facts), SLOT_FILE_BYTES);
+    return {
+      tableMemory: table.handle,
+      frameMemory: frames.handle,
+      slotMemory: slots.handle,
+    };
   }
 
   get node(): MemoryNode {
@@ -193,8 +202,8 @@ export class Harness {
   /** Starts the process, with a region of `SPACE` from the first time on. */
   async start(): Promise<this> {
     this.#node = undefined;
-    const { tableMemory, frameMemory } = this.#options;
-    const memory = [tableMemory, frameMemory];
+    const { tableMemory, frameMemory, slotMemory } = this.#options;
+    const memory = [tableMemory, frameMemory, slotMemory];
     const config = this.#options;
     this.#child = this.world.supervisor.processes.spawn({ role: 'node', config, memory });
     await this.until(() => this.#node !== undefined);

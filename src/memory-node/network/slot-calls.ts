@@ -1,0 +1,36 @@
+/**
+ * Attach and detach: a thread of another process of this machine gets a slot and the names of the
+ * node's memory files, with which it can read and write without the node.
+ */
+
+import { Status } from '../../base/status.js';
+import type { TableFile } from '../../disk/table-file.js';
+import { MessageType } from '../../wire/messages.js';
+import type { Slots } from '../store/slots.js';
+import type { CallServer } from './calls.js';
+
+/** For `Memory.open`. */
+export interface MemoryNames {
+  readonly table: string;
+  readonly frames: string;
+  readonly slots: string;
+}
+
+export interface SlotCallParts {
+  readonly table: TableFile;
+  readonly slots: Slots;
+  readonly memoryNames: MemoryNames;
+}
+
+export function serveSlots(server: CallServer, parts: SlotCallParts): void {
+  const { slots, memoryNames, table } = parts;
+  server.serve(MessageType.Attach, ({ token, identity }, { client }) => {
+    const slot = slots.give({ client, token, identity });
+    if (typeof slot !== 'number') return slot;
+    return { status: Status.Ok, slot, incarnation: table.incarnation, ...memoryNames };
+  });
+  server.serve(MessageType.Detach, ({ token, slot }) => {
+    if (slots.takeBack(slot, token)) return { status: Status.Ok };
+    return { status: Status.NotFound, reason: 'the slot is not of the thread with this token' };
+  });
+}
