@@ -11,7 +11,13 @@ beforeAll(() => {
 });
 afterAll(() => compiled.remove());
 
-test.each(['tcp://127.0.0.1:0', 'unix:///tmp/memrack-bench-PID.sock'])('%s', async (address) => {
+const ADDRESSES = [
+  'tcp://127.0.0.1:0',
+  'unix:///tmp/memrack-bench-PID.sock',
+  'ring:///tmp/memrack-bench-PID.ring',
+];
+
+test.each(ADDRESSES)('%s', async (address) => {
   const runtime = createRuntime({ rolesEntry: compiled.path('runtime/node/testing/roles.js') });
   const config = { address: address.replace('PID', String(process.pid)) };
   const server = runtime.processes.spawn({ role: 'server', config });

@@ -236,9 +236,10 @@ export class RingStream implements Stream, HotRing {
   }
 
   #arrived(): true {
-    this.#patience.arrived(performance.now(), this.hot);
+    const now = performance.now();
+    this.#patience.arrived(now, this.hot);
     this.#deliver();
-    if (this.#answerDue !== false) this.#heat(performance.now());
+    if (this.#answerDue !== false) this.#heat(now);
     return true;
   }
 

@@ -3,6 +3,7 @@
 import { CONFORMANCE_ROLES } from '../../conformance.js';
 import type { RoleMain } from '../../runtime.js';
 import { runRole } from '../run-role.js';
+import { RING_ROLES } from './ring-roles.js';
 
 const idle = { address: '', stop: () => Promise.resolve() };
 
@@ -61,6 +62,6 @@ const server: RoleMain<{ address: string }> = async (runtime, config) => {
 };
 
 await runRole(
-  { ...CONFORMANCE_ROLES, sleeper, parent, adder, failing, server },
+  { ...CONFORMANCE_ROLES, ...RING_ROLES, sleeper, parent, adder, failing, server },
   { rolesEntry: process.argv[1] ?? '', logLevel: 'error' },
 );
