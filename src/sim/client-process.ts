@@ -7,7 +7,7 @@
 import type { Prng } from '../base/prng.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { sleep } from '../runtime/clock.js';
-import type { SimulatedProcess } from '../runtime/simulated/world.js';
+import type { Machine, SimulatedProcess } from '../runtime/simulated/world.js';
 import type { Journal } from './journal.js';
 import { ObservedFiles } from './observed-files.js';
 import { endedBy, type NoteOutcome, ObservedSpace } from './observed-space.js';
@@ -16,11 +16,19 @@ import { Board, type ClientProgram, type Workload } from './workloads/workload.j
 
 interface Running {
   readonly number: number;
+  /** The place that it takes among the clients. */
+  readonly place: number;
   readonly process: SimulatedProcess;
   isDone: boolean;
+  /** Another one was, or will be, started where it was. */
+  isReplaced: boolean;
+  rack?: Promise<Rack>;
 }
 
 const REPLACED_AFTER_MS = 30;
+/** Of clients that may end with the machine of a node. */
+const LOOK_MS = 20;
+const LINKS = ['auto', 'auto', 'auto', 'tcp'] as const;
 
 export class ClientProcesses {
   readonly board = new Board();
@@ -44,7 +52,15 @@ export class ClientProcesses {
   }
 
   startAll(): void {
+    this.#toStart = this.#rack.shape.clients;
     for (let i = 0; i < this.#rack.shape.clients; i++) this.#start(i + 1);
+    if (this.#workload.isOneSided === true) this.#look();
+  }
+
+  /** Some end with the machine that they share with a node. */
+  #look(): void {
+    for (const one of this.#running) if (!one.isDone && !one.process.alive) this.#replace(one);
+    this.#rack.world.after(LOOK_MS, () => this.#look());
   }
 
   /** All that were started and not killed have finished their programs. */
@@ -64,11 +80,16 @@ export class ClientProcesses {
   }
 
   #start(place: number): void {
+    const machine = this.#machine(place);
+    if (!machine.up) {
+      this.#rack.world.after(REPLACED_AFTER_MS, () => this.#start(place));
+      return;
+    }
+    this.#toStart -= 1;
     const number = this.#nextNumber++;
     this.#journal.clients = number;
-    const machine = this.#rack.world.machine(`client-${place}`);
     const process = this.#rack.world.program(machine, `client-${number}`);
-    const running: Running = { number, process, isDone: false };
+    const running: Running = { number, place, process, isDone: false, isReplaced: false };
     this.#running.push(running);
     const program = this.#program(running);
     const whole = this.#workload.run(program).then(() => {
@@ -78,24 +99,34 @@ export class ClientProcesses {
     whole.catch((error: unknown) => this.#rack.world.fail(error));
   }
 
-  #program({ number, process }: Running): ClientProgram {
+  /** Where memory is to be reached without its node, the last client alone is somewhere else. */
+  #machine(place: number): Machine {
+    const { world, supervisors, shape } = this.#rack;
+    const isAtNode = this.#workload.isOneSided === true && place < shape.clients;
+    const post = supervisors[(place - 1) % supervisors.length];
+    return isAtNode && post !== undefined ? post.machine : world.machine(`client-${place}`);
+  }
+
+  #program(running: Running): ClientProgram {
+    const { number, process } = running;
     const { runtime } = process;
     const { shape, frames, world } = this.#rack;
-    let rack: Promise<Rack> | undefined;
+    const prng = this.#prng.fork(`client ${number}`);
+    const link = this.#workload.isOneSided === true ? prng.pick(LINKS) : undefined;
+    const rack = (): Promise<Rack> => (running.rack ??= this.#connect(process, link));
     const noteOutcome: NoteOutcome = (startedMs, outcome) => {
       world.noteOutcome(process, startedMs, outcome);
     };
     const noting = { nowMs: () => world.nowMs, noteOutcome };
     return {
       number,
-      prng: this.#prng.fork(`client ${number}`),
+      prng,
       journal: this.#journal,
       board: this.board,
       pageBytes: shape.pageBytes,
       frames,
       open: async (name) => {
-        rack ??= this.#connect(process);
-        const space = await this.#openSpace(await rack, name, runtime.timers);
+        const space = await this.#openSpace(await rack(), name, runtime.timers);
         return new ObservedSpace({
           name,
           client: number,
@@ -106,8 +137,7 @@ export class ClientProcesses {
         });
       },
       files: async () => {
-        rack ??= this.#connect(process);
-        const { files } = await rack;
+        const { files } = await rack();
         return new ObservedFiles({ client: number, files, journal: this.#journal, ...noting });
       },
       sleep: (ms) => sleep(runtime.timers, ms),
@@ -118,11 +148,12 @@ export class ClientProcesses {
     };
   }
 
-  async #connect(process: SimulatedProcess): Promise<Rack> {
+  async #connect(process: SimulatedProcess, link: Link | undefined): Promise<Rack> {
     const { runtime } = process;
+    const options = { timeoutMs: this.#timeoutMs, ...(link === undefined ? {} : { link }) };
     for (;;) {
       try {
-        return await connectRack(runtime, this.#rack.url, { timeoutMs: this.#timeoutMs });
+        return await connectRack(runtime, this.#rack.url, options);
       } catch (error) {
         endedBy(error);
         await sleep(runtime.timers, 20);
@@ -146,25 +177,48 @@ export class ClientProcesses {
     }
   }
 
+  get #atWork(): Running[] {
+    return this.#running.filter((one) => !one.isDone && one.process.alive);
+  }
+
   /** One that is still at work. */
   pick(prng: Prng): SimulatedProcess | undefined {
-    const open = this.#running.filter((one) => !one.isDone && one.process.alive);
+    const open = this.#atWork;
+    return open.length === 0 ? undefined : prng.pick(open).process;
+  }
+
+  /** One that is in the middle of a step over shared memory. */
+  pickInStep(prng: Prng): SimulatedProcess | undefined {
+    const open = this.#atWork.filter(({ process }) => this.#rack.world.isInStep(process));
     return open.length === 0 ? undefined : prng.pick(open).process;
   }
 
   killOne(prng: Prng): void {
     const process = this.pick(prng);
-    if (process === undefined) return;
+    if (process !== undefined) this.kill(process);
+  }
+
+  kill(process: SimulatedProcess): void {
     this.#rack.world.kill(process);
+    const one = this.#running.find((running) => running.process === process);
+    if (one !== undefined) this.#replace(one);
+  }
+
+  #replace(one: Running): void {
+    if (one.isReplaced) return;
+    one.isReplaced = true;
     this.#journal.wasClientKilled = true;
-    this.#journal.note(`${process.role} killed`);
-    const place = Number(process.machine.name.slice('client-'.length));
+    this.#journal.note(`${one.process.role} killed`);
     this.#toStart += 1;
-    this.#rack.world.after(REPLACED_AFTER_MS, () => {
-      this.#toStart -= 1;
-      this.#start(place);
-    });
+    this.#rack.world.after(REPLACED_AFTER_MS, () => this.#start(one.place));
+  }
+
+  /** All that have finished give up what they hold of the rack. */
+  async closeAll(): Promise<void> {
+    const living = this.#running.filter(({ process }) => process.alive);
+    await Promise.all(living.map(async ({ rack }) => (await rack)?.close()));
   }
 }
 
+type Link = (typeof LINKS)[number];
 const PASSING: ReadonlySet<string> = new Set(['Unavailable', 'Timeout', 'OutcomeUnknown', 'Busy']);

@@ -98,6 +98,11 @@ export class SimulatedRack {
     return this.world.processes.find((one) => one.alive && one.parent === supervisor);
   }
 
+  /** The one that serves from this machine. */
+  nodeProcessAt(machine: Machine): SimulatedProcess | undefined {
+    return this.nodeProcess(this.supervisors.findIndex((post) => post.machine === machine));
+  }
+
   /** The memory of the node ends with its supervisor. */
   killSupervisor(index: number): void {
     const post = this.supervisors[index];

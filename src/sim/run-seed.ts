@@ -9,6 +9,7 @@ import { Prng } from '../base/prng.js';
 import {
   FaultKind,
   type FaultRates,
+  type Knobs,
   type LogEntry,
   SimulatedCrash,
   SimulatedExit,
@@ -40,6 +41,9 @@ const START_MS_MAX = 30_000;
 const SAFETY_MS_MAX = 60_000;
 const LIVENESS_MS_MAX = 60_000;
 const AUDIT_MS_MAX = 300_000;
+/** How often steps over shared memory are made in parts, and copies seen by halves. */
+const STEPS_APART = [0, 50_000, 500_000];
+const SPLIT_COPIES = [0, 50_000, 500_000];
 /** Blows per seed. */
 const BLOWS = [7, 16] as const;
 const BULKY_SEGMENTS = [8_960, 65_536, 65_536];
@@ -83,11 +87,10 @@ class SeedRun {
     this.#options = options;
     this.#workload = workloadOf(options.seed, options.workload);
     const prng = new Prng(options.seed).fork('rates');
-    this.#rates = options.calm === true ? {} : drawRates(prng, this.#workload.isBulky);
+    this.#rates = options.calm === true ? {} : drawRates(prng, this.#workload);
     this.world = new SimulatedWorld({
       seed: options.seed,
-      // Large transfers in tiny pieces cost more time than they show; small ones have them all.
-      ...(this.#workload.isBulky ? { knobs: { segmentBytes: prng.pick(BULKY_SEGMENTS) } } : {}),
+      knobs: drawKnobs(prng, this.#workload),
       immediate: setImmediate,
       roles: ROLES,
       threads: THREADS,
@@ -150,7 +153,18 @@ class SeedRun {
       () => clients.areDone && rack.isComplete,
       () => clients.unfinished,
     );
+    if (this.#workload.isOneSided === true) await this.#close(clients);
     await this.#audit(rack);
+  }
+
+  /** Nobody is attached to a node's memory any more. */
+  async #close(clients: ClientProcesses): Promise<void> {
+    let isOver = false;
+    const over = (): void => {
+      isOver = true;
+    };
+    clients.closeAll().then(over, (error: unknown) => this.world.fail(error));
+    await this.#until('the closing of the clients', LIVENESS_MS_MAX, () => isOver);
   }
 
   async #audit(rack: SimulatedRack): Promise<void> {
@@ -228,8 +242,22 @@ class SeedRun {
   }
 }
 
+function drawKnobs(prng: Prng, { isBulky, isOneSided }: Workload): Partial<Knobs> {
+  // Large transfers in tiny pieces cost more time than they show; small ones have them all.
+  const ofBytes = isBulky ? { segmentBytes: prng.pick(BULKY_SEGMENTS) } : {};
+  if (isOneSided !== true) return ofBytes;
+  const stepsApartPerMillion = prng.pick(STEPS_APART);
+  return { ...ofBytes, stepsApartPerMillion, splitCopiesPerMillion: prng.pick(SPLIT_COPIES) };
+}
+
 /** Faults that come by themselves, some seeds with many, some with none. */
-function drawRates(prng: Prng, isBulky: boolean): FaultRates {
+function drawRates(prng: Prng, { isBulky, isOneSided }: Workload): FaultRates {
+  const rates = drawRatesOfAll(prng, isBulky);
+  if (isOneSided === true) rates[FaultKind.StepStopped] = prng.pick([0, 1_000, 5_000]);
+  return rates;
+}
+
+function drawRatesOfAll(prng: Prng, isBulky: boolean): FaultRates {
   return {
     [FaultKind.StreamSplit]: prng.pick(isBulky ? [0, 1_000, 10_000] : [0, 30_000, 300_000]),
     [FaultKind.SlowPeer]: prng.pick([0, 0, 20_000]),

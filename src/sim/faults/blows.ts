@@ -17,6 +17,10 @@ import { BLOW_NAMES, type BlowName } from '../workloads/workload.js';
 /** Sure to hit the next segments. */
 const RATE_OF_A_BLOW = 300_000;
 const RATE_LASTS_MS_MAX = 50;
+const LOOK_MS = 0.05;
+const PAUSES_MS: readonly number[] = [1, 20, 500, 2_500, 5_000];
+/** Around the time after which a thread counts as stuck, and minutes. */
+const IN_STEP_PAUSES_MS: readonly number[] = [20, 90, 130, 200, 400, 1_500, 100_000];
 
 export class Blows {
   readonly #rack: SimulatedRack;
@@ -40,11 +44,11 @@ export class Blows {
     this.#usualRate = parts.usualRate;
   }
 
-  choose(weights: Readonly<Record<BlowName, number>>): BlowName {
-    const total = BLOW_NAMES.reduce((sum, name) => sum + weights[name], 0);
+  choose(weights: Readonly<Partial<Record<BlowName, number>>>): BlowName {
+    const total = BLOW_NAMES.reduce((sum, name) => sum + (weights[name] ?? 0), 0);
     let at = this.#prng.below(total);
     for (const name of BLOW_NAMES) {
-      at -= weights[name];
+      at -= weights[name] ?? 0;
       if (at < 0) return name;
     }
     return 'cut';
@@ -83,6 +87,14 @@ export class Blows {
         return this.#rack.stopNode(node);
       case 'stop-controller':
         return this.#rack.world.terminate(this.#rack.controller.process);
+      case 'stop-in-step':
+        return this.#burst(FaultKind.StepStopped);
+      case 'pause-in-step':
+        return this.#whenInStep((client) => this.#pause(client, IN_STEP_PAUSES_MS));
+      case 'kill-in-step':
+        return this.#whenInStep((client) => this.#clients.kill(client));
+      case 'kill-node-in-step':
+        return this.#whenInStep((client) => this.#kill(this.#rack.nodeProcessAt(client.machine)));
     }
   }
 
@@ -116,11 +128,24 @@ export class Blows {
     world.after(prng.pick([5, 100, 1_000, 3_000, 8_000]), () => world.heal(cut));
   }
 
-  #pause(process: SimulatedProcess | undefined): void {
+  /** Looks until a client is in the middle of a step, or the moment is over. */
+  #whenInStep(strike: (client: SimulatedProcess) => void): void {
+    const { world } = this.#rack;
+    const startedMs = world.nowMs;
+    const look = (): void => {
+      if (!world.faults.enabled || world.nowMs - startedMs > RATE_LASTS_MS_MAX) return;
+      const client = this.#clients.pickInStep(this.#prng);
+      if (client === undefined) world.after(this.#prng.fraction() * LOOK_MS, look);
+      else strike(client);
+    };
+    look();
+  }
+
+  #pause(process: SimulatedProcess | undefined, pausesMs = PAUSES_MS): void {
     if (process === undefined || !process.alive) return;
     const { world } = this.#rack;
     world.pause(process);
-    const ms = this.#prng.pick([1, 20, 500, 2_500, 5_000]);
+    const ms = this.#prng.pick(pausesMs);
     world.after(ms, () => {
       if (process.alive) world.resume(process);
     });

@@ -43,10 +43,15 @@ export interface Workload {
   readonly frames: readonly [number, number];
   /** Most of its bytes travel in large transfers. */
   readonly isBulky: boolean;
+  /**
+   * Most clients run on machines of memory nodes and reach their memory without them; their steps
+   * are made in parts, and what they copy is seen by halves.
+   */
+  readonly isOneSided?: boolean;
   /** Steps of all clients together; each is one to some operations. */
   readonly steps: number;
   /** How often each kind of blow falls, relative to the others. */
-  readonly blows: Readonly<Record<BlowName, number>>;
+  readonly blows: Readonly<Partial<Record<BlowName, number>>>;
   run(client: ClientProgram): Promise<void>;
 }
 
@@ -66,6 +71,11 @@ export const BLOW_NAMES = [
   'crash-controller',
   'stop-node',
   'stop-controller',
+  // Of clients in the middle of a step over shared memory, where there is one.
+  'stop-in-step',
+  'pause-in-step',
+  'kill-in-step',
+  'kill-node-in-step',
 ] as const;
 export type BlowName = (typeof BLOW_NAMES)[number];
 
