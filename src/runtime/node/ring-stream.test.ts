@@ -315,6 +315,8 @@ describe('a side that is not as it should be', () => {
 
     test('whose memory may not be opened is denied by the listener', async () => {
       const listener = await network.listen(place(), () => quiet);
+      chmodSync(folder, 0o755);
+      chmodSync(listener.address.slice('ring://'.length), 0o777);
       const other = spawn('sleep', ['5']);
       const name = `${identityOf(other.pid ?? 0)}/0`;
       const { code, text } = await asNobody(() => greet(listener, hello(1, name)));
