@@ -1,7 +1,7 @@
 /**
- * Names of a node's memory files, for people who look at a machine's memory, and for processes that
- * open them: whoever opened one by the number of a process and a descriptor sees by the name whether
- * it is the one that was meant.
+ * Names of a node's memory files, for people who look at a machine's memory, and for processes
+ * that open them: whoever opened one by the numbers of a process and a descriptor sees by the name
+ * whether it is the one that was meant.
  */
 
 import type { TableFacts } from './table-file.js';

@@ -46,8 +46,8 @@ export function slotWord(slot: number): number {
 }
 
 /**
- * Whether a slot is idle, or began its step in a generation from `generation` to `current`. Anything
- * else is older, by however much.
+ * Whether a slot is idle, or began its step in a generation from `generation` to `current`.
+ * Anything else is older, by however much.
  */
 export function hasPassed(seen: number, generation: number, current: number): boolean {
   if (seen === SLOT_IDLE) return true;

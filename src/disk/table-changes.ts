@@ -96,8 +96,9 @@ export function allocationPages(table: TableFile, entry: number): number {
 /**
  * What a new process does before it believes the tables: undoes or finishes the change that was
  * under way, drops what lies in no region that is held (all who ask for it are told so), ends
- * pauses, and drops what no client had confirmed. A provisional continuation stays: the piece before it decides. May
- * itself die anywhere and be run again. A string says why the tables cannot be adopted, for people.
+ * pauses, and drops what no client had confirmed. A provisional continuation stays: the piece
+ * before it decides. May itself die anywhere and be run again. A string says why the tables cannot
+ * be adopted, for people.
  */
 export function recover(table: TableFile): string | undefined {
   const reason = recoverIntent(table);

@@ -1,8 +1,9 @@
 /**
  * Takes over the memory that the supervisor hands to a new process: fresh, or as the process before
- * it left it. Before anything else is changed, `alive` says that nobody serves, so that threads which
- * read and write without the node believe nothing that they see from now on; then the incarnation
- * is raised. Frames that such threads are still at work on are neither zeroed nor given out.
+ * it left it. Before anything else is changed, `alive` says that nobody serves, so that threads
+ * which read and write without the node believe nothing that they see from now on; then the
+ * incarnation is raised. Frames that such threads are still at work on are neither zeroed nor given
+ * out.
  */
 
 import { ENTRY_WORDS } from '../disk/page-table.js';

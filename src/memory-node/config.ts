@@ -6,7 +6,7 @@
 import { ConfigError } from '../base/config-error.js';
 import { formatBytes } from '../base/units.js';
 import { tableEntriesFor, tableFileBytes, type TableFacts } from '../disk/table-file.js';
-import { MAPPING_BYTES_MAX, type MemoryHandle } from '../runtime/memory.js';
+import { MAPPING_BYTES_MAX } from '../runtime/memory.js';
 import {
   PAGE_BYTES_DEFAULT,
   PAGE_BYTES_MAX,
@@ -15,6 +15,7 @@ import {
   WINDOWS_END,
   REGIONS_PER_MESSAGE_MAX,
 } from '../wire/limits.js';
+import type { NodeFiles } from './sharing.js';
 
 /** Lent memory may be allocated twice over, because much of it is never written (Clio, 4.4.7). */
 const OVERCOMMIT = 2;
@@ -52,7 +53,7 @@ export interface CheckedSupervisorConfig extends Required<SupervisorConfig> {
 }
 
 /** What a supervisor gives to the process that serves. */
-export interface MemoryNodeConfig {
+export interface MemoryNodeConfig extends NodeFiles {
   readonly id: string;
   readonly join: readonly string[];
   readonly listen: string;
@@ -61,9 +62,6 @@ export interface MemoryNodeConfig {
   readonly machine: string;
   /** Identity of the supervisor. */
   readonly keeper: string;
-  readonly tableMemory: MemoryHandle;
-  readonly frameMemory: MemoryHandle;
-  readonly slotMemory: MemoryHandle;
   readonly commitPages: number;
   readonly zeroedFrames: number;
 }

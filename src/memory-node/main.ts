@@ -114,7 +114,7 @@ class RunningNode implements RunningRole {
   }
 
   async #stop(): Promise<void> {
-    this.#node.endSharing();
+    this.#node.sharing.end();
     this.#membership?.stop();
     await this.#endpoint.close();
     await this.#node.stop();

@@ -4,8 +4,7 @@
  */
 
 import type { TableFile } from '../disk/table-file.js';
-import { SLOT_FILE_BYTES } from '../disk/slots.js';
-import { MAPPING_BYTES_MAX, type MemoryFile, type MemoryHandle } from '../runtime/memory.js';
+import { MAPPING_BYTES_MAX, type MemoryFile } from '../runtime/memory.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { messageName } from '../wire/messages.js';
 import { Access } from './access/access.js';
@@ -13,24 +12,19 @@ import { type AdoptedTable, adoptTable, framesAtWork } from './adoption.js';
 import { NodeCounters } from './counters.js';
 import { NodeLeases } from './leases.js';
 import { type CallServer, serveCalls } from './network/calls.js';
-import type { MemoryNames } from './network/slot-calls.js';
 import { NodeDataHandler } from './network/data-handler.js';
 import { serveLeases } from './network/lease-calls.js';
+import { type NodeFiles, Sharing } from './sharing.js';
 import { Allocations } from './slow/allocations.js';
 import type { Neighbours } from './slow/provisional.js';
 import { Regions } from './slow/regions.js';
 import { SlowPath } from './slow/slow-path.js';
 import { FramePool } from './store/frame-pool.js';
 import { Frames } from './store/frames.js';
-import { Quiescence } from './store/quiescence.js';
-import { Slots } from './store/slots.js';
 import { Translator } from './translate/translator.js';
 import { Windows } from './translate/windows.js';
 
-export interface NodeOptions {
-  readonly tableMemory: MemoryHandle;
-  readonly frameMemory: MemoryHandle;
-  readonly slotMemory: MemoryHandle;
+export interface NodeOptions extends NodeFiles {
   /** Pages that may be allocated in all. */
   readonly commitPages: number;
   /** Zeroed frames that are kept ready. */
@@ -49,10 +43,7 @@ export class MemoryNode {
   readonly counters = new NodeCounters();
   /** Resolves with the reason when the slow path has ended: then the process must end. */
   readonly slowPathEnded: Promise<string>;
-  /** What threads of other processes are doing with the memory just now. */
-  readonly quiescence: Quiescence;
-  readonly #slots: Slots;
-  readonly #memoryNames: MemoryNames;
+  readonly sharing: Sharing;
   readonly #slow: SlowPath;
   readonly #pool: FramePool;
   readonly #windows: Windows;
@@ -72,9 +63,7 @@ export class MemoryNode {
     const frameMemory = runtime.memory.adopt(options.frameMemory);
     const { frames, pageBytes } = adopted.table.facts;
     if (frameMemory.bytes < frames * pageBytes) return 'the memory file is shorter than its table';
-    const slotMemory = runtime.memory.adopt(options.slotMemory);
-    if (slotMemory.bytes < SLOT_FILE_BYTES) return 'the slot file is too short';
-    const node = new MemoryNode(runtime, options, adopted, frameMemory, slotMemory);
+    const node = new MemoryNode(runtime, options, adopted, frameMemory);
     const end = await Promise.race([node.#slow.ready, node.slowPathEnded]);
     if (typeof end === 'string') throw new Error(`the slow path has ended: ${end}`);
     return node;
@@ -85,19 +74,12 @@ export class MemoryNode {
     options: NodeOptions,
     adopted: AdoptedTable,
     frameMemory: MemoryFile,
-    slotMemory: MemoryFile,
   ) {
     const { table, isUsed } = adopted;
-    const { timers, clock, memory } = runtime;
+    const { timers } = runtime;
     const { facts, pages } = table;
-    const slots = new Slots({
-      owners: table.owners,
-      words: slotMemory.map(0, SLOT_FILE_BYTES).words,
-      processes: runtime.processes,
-      clock,
-      timers,
-    });
-    const quiescence = new Quiescence({ table, slots, clock, timers, memory });
+    const sharing = new Sharing(runtime, table, options);
+    const { quiescence } = sharing;
     const resting = framesAtWork(adopted, quiescence);
     const { zeroedFrames, commitPages } = options;
     const start = { zeroedTarget: zeroedFrames, commitLimit: commitPages, isUsed, resting };
@@ -124,13 +106,7 @@ export class MemoryNode {
     const parts = { table, pool, source: slow, timers, counters };
     const allocations = new Allocations(parts, adopted.committed);
     this.table = table;
-    this.quiescence = quiescence;
-    this.#slots = slots;
-    this.#memoryNames = {
-      table: memory.nameOf(options.tableMemory),
-      frames: memory.nameOf(options.frameMemory),
-      slots: memory.nameOf(options.slotMemory),
-    };
+    this.sharing = sharing;
     this.slowPathEnded = slow.ended;
     this.#slow = slow;
     this.#pool = pool;
@@ -163,15 +139,14 @@ export class MemoryNode {
 
   /** From now on threads that have a slot may read and write, too. */
   serveCalls(server: CallServer, moreCounters: () => Record<string, unknown>): void {
-    this.table.alive = this.table.incarnation;
+    this.sharing.begin();
     serveLeases(server, this.#leases);
     serveCalls(server, {
       table: this.table,
       windows: this.#windows,
       allocations: this.#allocations,
       regions: this.#regions,
-      slots: this.#slots,
-      memoryNames: this.#memoryNames,
+      sharing: this.sharing,
       counters: this.counters,
       countersJson: () => JSON.stringify({ ...this.#countersNow(), ...moreCounters() }),
     });
@@ -199,8 +174,7 @@ export class MemoryNode {
       frames: pool.frames,
       framesUsed: pool.mapped,
       framesResting: pool.resting,
-      slotsAttached: this.quiescence.slotsAttached,
-      slotsHeldBack: this.quiescence.slotsHeldBack,
+      ...this.sharing.counts(),
       framesPromised: pool.promised,
       firstTouches: pool.firstTouches,
       waitsForZeroedFrame: pool.waits,
@@ -212,16 +186,9 @@ export class MemoryNode {
     };
   }
 
-  /** Threads that have a slot do nothing more without the node. */
-  endSharing(): void {
-    this.table.alive = 0;
-  }
-
   /** Ends the slow path; the memory stays as it is. */
   async stop(): Promise<void> {
-    this.endSharing();
-    this.quiescence.stop();
-    this.#slots.stop();
+    this.sharing.stop();
     this.#allocations.stop();
     await this.#slow.stop();
   }

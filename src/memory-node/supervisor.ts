@@ -22,6 +22,7 @@ import {
   REGION_ENTRIES,
   type SupervisorConfig,
 } from './config.js';
+import type { NodeFiles } from './sharing.js';
 import { succeed } from './succession.js';
 import { EXIT_CANNOT_ADOPT, MEMORY_NODE_ROLE, type MemoryNodeReady } from './main.js';
 
@@ -39,8 +40,6 @@ const STOP_MS = 5_000;
 const SUCCEED_MS = 1_000;
 const FAREWELL_MS = 1_000;
 const EXIT_GAVE_UP = 1;
-
-type NodeMemory = Pick<MemoryNodeConfig, 'tableMemory' | 'frameMemory' | 'slotMemory'>;
 
 /** What a supervisor tells whoever started it. */
 export interface SupervisorReady extends MemoryNodeReady {
@@ -62,7 +61,7 @@ class Supervisor implements RunningRole {
   readonly #runtime: Runtime;
   readonly #config: CheckedSupervisorConfig;
   readonly #memoryId: number;
-  #memory: NodeMemory | undefined;
+  #memory: NodeFiles | undefined;
   #child: Child | undefined;
   /** Of the process that serves, or served last. */
   #address: string;
@@ -97,7 +96,7 @@ class Supervisor implements RunningRole {
     });
   }
 
-  #createMemory(): NodeMemory {
+  #createMemory(): NodeFiles {
     const { id, memoryBytes, pageBytes, frames, tableEntries } = this.#config;
     const facts: TableFacts = {
       nodeId: id,

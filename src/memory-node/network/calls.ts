@@ -14,10 +14,10 @@ import { type CallType, MessageType, type Refused, Right } from '../../wire/mess
 import type { NodeCounters } from '../counters.js';
 import type { Allocations, Refusal } from '../slow/allocations.js';
 import type { Regions } from '../slow/regions.js';
-import type { Slots } from '../store/slots.js';
+import type { Sharing } from '../sharing.js';
 import type { Windows } from '../translate/windows.js';
 import { assert } from '../../base/assert.js';
-import { type MemoryNames, serveSlots } from './slot-calls.js';
+import { serveSlots } from './slot-calls.js';
 
 // A right of the protocol becomes a bit of the page table by a shift.
 assert(
@@ -30,8 +30,7 @@ export interface CallParts {
   readonly windows: Windows;
   readonly allocations: Allocations;
   readonly regions: Regions;
-  readonly slots: Slots;
-  readonly memoryNames: MemoryNames;
+  readonly sharing: Sharing;
   readonly counters: NodeCounters;
   /** All that the node counts, as JSON. */
   readonly countersJson: () => string;
@@ -52,7 +51,7 @@ export function serveCalls(server: CallServer, parts: CallParts): void {
   serveWindows(server, parts);
   serveAllocations(server, parts);
   serveRegions(server, parts);
-  serveSlots(server, parts);
+  serveSlots(server, parts.table, parts.sharing);
   server.serve(MessageType.Counters, () => ({ status: Status.Ok, json: parts.countersJson() }));
 }
 

@@ -16,14 +16,14 @@ export interface MemoryNames {
   readonly slots: string;
 }
 
-export interface SlotCallParts {
-  readonly table: TableFile;
+/** What threads that attach are given. */
+export interface Given {
   readonly slots: Slots;
   readonly memoryNames: MemoryNames;
 }
 
-export function serveSlots(server: CallServer, parts: SlotCallParts): void {
-  const { slots, memoryNames, table } = parts;
+export function serveSlots(server: CallServer, table: TableFile, given: Given): void {
+  const { slots, memoryNames } = given;
   server.serve(MessageType.Attach, ({ token, identity }, { client }) => {
     const slot = slots.give({ client, token, identity });
     if (typeof slot !== 'number') return slot;

@@ -3,10 +3,12 @@
  *
  * Every frame that no page uses is free, wherever it is just now: in the ring of zeroed frames, or
  * with the slow path; unless a thread of another process may still be at work on it: then it rests,
- * and is neither used nor free. A reservation is a promise of a number of free frames to one operation of one
- * client; what is promised is refused to everybody else, its client's other operations included.
- * So there are three answers to a first touch: a frame, "wait" (there is one, but it is not zeroed
- * yet), and "none", with nothing changed.
+ * and is neither used nor free.
+ *
+ * A reservation is a promise of a number of free frames to one operation of one client; what is
+ * promised is refused to everybody else, its client's other operations included. So there are three
+ * answers to a first touch: a frame, "wait" (there is one, but it is not zeroed yet), and "none",
+ * with nothing changed.
  */
 
 import { assert } from '../../base/assert.js';

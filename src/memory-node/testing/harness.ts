@@ -24,6 +24,7 @@ import {
 } from '../../wire/messages.js';
 import type { CallServer } from '../network/calls.js';
 import { MemoryNode, type NodeOptions } from '../node.js';
+import type { NodeFiles } from '../sharing.js';
 import { SLOW_PATH_THREAD } from '../slow/records.js';
 import { slowPathThread } from '../slow/worker.js';
 
@@ -54,8 +55,6 @@ export interface HarnessOptions {
   readonly zeroedFrames?: number;
   readonly tableEntries?: number;
 }
-
-type HarnessMemory = Pick<NodeOptions, 'tableMemory' | 'frameMemory' | 'slotMemory'>;
 
 /** The nonce of allocations whose test gives them none. */
 export const NONCE = 5;
@@ -169,7 +168,7 @@ export class Harness {
     this.#options = { ...memory, commitPages, zeroedFrames };
   }
 
-  #createMemory(tableEntries = tableEntriesFor(this.frames)): HarnessMemory {
+  #createMemory(tableEntries = tableEntriesFor(this.frames)): NodeFiles {
     const facts = {
       nodeId: 'node-1',
       memoryId: 99,

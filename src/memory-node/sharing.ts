@@ -1,0 +1,61 @@
+/**
+ * What of a memory node is for threads of other processes, which read and write without the node:
+ * their slots, what those say, and the names under which the memory files are opened.
+ */
+
+import { SLOT_FILE_BYTES } from '../disk/slots.js';
+import type { TableFile } from '../disk/table-file.js';
+import type { MemoryHandle } from '../runtime/memory.js';
+import type { Runtime } from '../runtime/runtime.js';
+import type { MemoryNames } from './network/slot-calls.js';
+import { Quiescence } from './store/quiescence.js';
+import { Slots } from './store/slots.js';
+
+/** The files that a supervisor makes, and hands from each process to the next. */
+export interface NodeFiles {
+  readonly tableMemory: MemoryHandle;
+  readonly frameMemory: MemoryHandle;
+  readonly slotMemory: MemoryHandle;
+}
+
+export class Sharing {
+  readonly slots: Slots;
+  readonly quiescence: Quiescence;
+  readonly memoryNames: MemoryNames;
+  readonly #table: TableFile;
+
+  constructor(runtime: Runtime, table: TableFile, files: NodeFiles) {
+    const { timers, clock, memory, processes } = runtime;
+    const { words } = memory.adopt(files.slotMemory).map(0, SLOT_FILE_BYTES);
+    this.#table = table;
+    this.slots = new Slots({ owners: table.owners, words, processes, clock, timers });
+    this.quiescence = new Quiescence({ table, slots: this.slots, clock, timers, memory });
+    this.memoryNames = {
+      table: memory.nameOf(files.tableMemory),
+      frames: memory.nameOf(files.frameMemory),
+      slots: memory.nameOf(files.slotMemory),
+    };
+  }
+
+  /** From now on threads that have a slot may read and write. */
+  begin(): void {
+    this.#table.alive = this.#table.incarnation;
+  }
+
+  /** They begin nothing more; what is under way is done for them by the next process. */
+  end(): void {
+    this.#table.alive = 0;
+  }
+
+  counts(): Record<string, number> {
+    const { slotsAttached, slotsHeldBack } = this.quiescence;
+    return { slotsAttached, slotsHeldBack };
+  }
+
+  /** Lets go of all timers: the node ends. */
+  stop(): void {
+    this.end();
+    this.quiescence.stop();
+    this.slots.stop();
+  }
+}
