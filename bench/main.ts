@@ -15,6 +15,7 @@ import { heapGrowth, idleRack } from './cases/idle.js';
 import { largeRead } from './cases/large-read.js';
 import { loneRead } from './cases/lone-read.js';
 import { pipelinedRead } from './cases/pipelined-read.js';
+import { streamChunks, streamPipelined, streamTrips } from './cases/streams.js';
 import { has, machine, type Result } from './harness.js';
 import { projectRoot } from './rack.js';
 import { resultTable, resultsPage } from './report.js';
@@ -26,6 +27,9 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'pages-flat': pagesFlat,
   'clients-flat': clientsFlat,
   'first-touch': firstTouch,
+  'stream-trips': streamTrips,
+  'stream-pipelined': streamPipelined,
+  'stream-chunks': streamChunks,
   idle: (rounds) => idleRack(Math.min(rounds, 3)),
   heap: () => heapGrowth(),
 };

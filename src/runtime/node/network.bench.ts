@@ -8,9 +8,9 @@
 import type { Stream } from '../network.js';
 import type { Runtime } from '../runtime.js';
 
-const REQUEST_BYTES = 48;
-const REPLY_BYTES = 96;
-const CHUNK_BYTES = 64 * 1024;
+export const REQUEST_BYTES = 48;
+export const REPLY_BYTES = 96;
+export const CHUNK_BYTES = 64 * 1024;
 
 export interface NetworkFigures {
   readonly loneUsMedian: number;
@@ -21,8 +21,8 @@ export interface NetworkFigures {
   readonly chunkGbPerSecond: number;
 }
 
-/** Sends requests to the role `server` of `testing/roles.ts` and counts the replies. */
-class Requester {
+/** Sends requests to what `testing/requests.ts` serves and counts the replies. */
+export class Requester {
   readonly #runtime: Runtime;
   #stream: Stream | undefined;
   #inFlight = 0;
@@ -111,7 +111,8 @@ export async function measureNetwork(
   };
 }
 
-async function loneLatencies(
+/** In microseconds, sorted. */
+export async function loneLatencies(
   runtime: Runtime,
   requester: Requester,
   { ms, restMs }: { ms: number; restMs: number },
@@ -132,7 +133,7 @@ async function loneLatencies(
   return latencies.slice(latencies.length >> 2).sort((a, b) => a - b);
 }
 
-interface Load {
+export interface Load {
   readonly window: number;
   readonly bytes: number;
   readonly replyBytes: number;
@@ -140,7 +141,7 @@ interface Load {
 }
 
 /** Replies per second with `window` requests in flight. */
-async function rate(runtime: Runtime, requester: Requester, load: Load): Promise<number> {
+export async function rate(runtime: Runtime, requester: Requester, load: Load): Promise<number> {
   const { clock } = runtime;
   const before = requester.replies;
   const start = clock.now();
@@ -158,6 +159,6 @@ async function rate(runtime: Runtime, requester: Requester, load: Load): Promise
   return ((requester.replies - before) / (clock.now() - start)) * 1000;
 }
 
-function quantile(sorted: readonly number[], part: number): number {
+export function quantile(sorted: readonly number[], part: number): number {
   return sorted[Math.floor(sorted.length * part)] ?? Number.NaN;
 }

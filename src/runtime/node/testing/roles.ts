@@ -3,6 +3,7 @@
 import { CONFORMANCE_ROLES } from '../../conformance.js';
 import type { RoleMain } from '../../runtime.js';
 import { runRole } from '../run-role.js';
+import { serveRequests } from './requests.js';
 import { RING_ROLES } from './ring-roles.js';
 
 const idle = { address: '', stop: () => Promise.resolve() };
@@ -35,28 +36,7 @@ const failing: RoleMain<unknown> = async (runtime) => runtime.processes.exit(7);
 
 /** Answers each request of 48 bytes, or of 64 KiB, with as many bytes as it asks for. */
 const server: RoleMain<{ address: string }> = async (runtime, config) => {
-  const listener = await runtime.network.listen(config.address, () => ({
-    received(stream, input, start, end) {
-      let at = start;
-      while (end - at >= 8) {
-        const bytes = input.words[at >> 2] as number;
-        const reply = input.words[(at >> 2) + 1] as number;
-        if (end - at < bytes) break;
-        const to = stream.reserve(reply);
-        if (to < 0) {
-          stream.pause();
-          break;
-        }
-        stream.output.words[to >> 2] = reply;
-        stream.commit(reply);
-        at += bytes;
-      }
-      stream.flush();
-      return at - start;
-    },
-    drained: (stream) => stream.resume(),
-    closed() {},
-  }));
+  const listener = await serveRequests(runtime, config.address);
   runtime.processes.ready(listener.address);
   return { address: listener.address, stop: () => listener.close() };
 };
