@@ -27,7 +27,8 @@ export function reserve(
   const first = address - (address % pageBytes);
   let untouched = 0;
   for (let at = first; at < address + bytes; at += pageBytes) {
-    const entry = target.entryOf(at);
+    // A window may begin within the first page.
+    const entry = target.entryOf(Math.max(at, address));
     if (entry < 0) return entry;
     if (pages.words[entry + ENTRY_FRAME] === 0) untouched += 1;
   }

@@ -23,9 +23,7 @@ export interface PageMoverParts {
   readonly pages: PageTable;
   readonly frames: Frames;
   readonly pool: FramePool;
-  readonly memory: Memory;
-  /** Takes a frame that no page uses any more. */
-  readonly retire: (frame: FrameIndex) => void;
+  readonly memory: Pick<Memory, 'copy' | 'meanwhile'>;
 }
 
 export class PageMover {
@@ -47,7 +45,7 @@ export class PageMover {
   }
 
   giveBack(fresh: FrameIndex): void {
-    this.#parts.retire(fresh);
+    this.#parts.pool.retire(fresh);
   }
 
   pause(entry: number): void {
@@ -66,7 +64,7 @@ export class PageMover {
     this.#copy(old as FrameIndex, fresh, inWholeWords);
     pages.setFrame(entry, fresh);
     this.resume(entry);
-    this.#parts.retire(old as FrameIndex);
+    this.#parts.pool.retire(old as FrameIndex);
   }
 
   #copy(from: FrameIndex, to: FrameIndex, inWholeWords: boolean): void {

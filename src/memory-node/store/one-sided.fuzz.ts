@@ -1,0 +1,605 @@
+/**
+ * Taking away, moving, freeing and dying, while threads without the node read and write, each of
+ * which may stop between any two of its accesses, for ever or for a while. What is checked:
+ *
+ *   - what was acknowledged stays; a value that was seen is not taken back; words are whole
+ *   - when it is told that access has ended, nothing that was under it changes any more
+ *   - no store reaches a frame that is another page's, or is free
+ *   - moves alone make no outcome unknown
+ */
+import { afterEach, expect, test } from 'vitest';
+import { Prng } from '../../base/prng.js';
+import { EntryFlag, NO_FRAME, RIGHTS_MASK } from '../../disk/page-table.js';
+import { memoryNodeFaults } from '../planted.js';
+import { NodeMemory, OneSidedNode } from '../testing/one-sided-node.js';
+import { type Access, runStep, type Step } from '../testing/one-sided-thread.js';
+import { NO_PARENT } from '../translate/window-tree.js';
+
+const SPACE = 7;
+const FIRST_PAGE = 16384;
+const PAGES = 3;
+const FRAMES = 9;
+const THREADS = 4;
+/** In each of these chunks of a page every thread has one word of its own. */
+const CHUNKS = [0, 7, 15].map((chunk) => chunk * 512);
+const CLIENT = 5;
+
+const SEEDS = 60;
+
+class Death extends Error {}
+
+interface Written {
+  readonly serial: number;
+  readonly key: string;
+  readonly allocation: number;
+  readonly opening: number;
+}
+
+/** One word of one thread in one page. */
+interface Word {
+  acknowledged: number;
+  seen: number;
+  /** What it stays at until the thread may write again. */
+  fixedBy: Set<string>;
+  fixed: number;
+}
+
+interface Thread {
+  readonly number: number;
+  slot: number;
+  incarnation: number;
+  window: number;
+  epoch: number;
+  opening: number;
+  isStopped: boolean;
+  step: Step | undefined;
+  run: Generator<void, void> | undefined;
+  seenBefore: Map<string, number>;
+  fixedBefore: Map<string, number>;
+  written: Written[];
+}
+
+interface Options {
+  readonly seed: number;
+  readonly steps: number;
+  readonly actions: readonly Action[];
+}
+
+type Action = 'revoke' | 'protect' | 'move' | 'free' | 'die' | 'end thread';
+
+const keyOf = (page: number, at: number): string => `${page}/${at}`;
+const valueOf = (serial: number): bigint =>
+  (BigInt(serial) << 32n) | BigInt((serial ^ 0x5a5a5a5a) >>> 0);
+
+class Fuzz {
+  readonly random: Prng;
+  readonly memory = new NodeMemory(FRAMES);
+  node: OneSidedNode;
+  readonly threads: Thread[] = [];
+  readonly words = new Map<string, Word>();
+  readonly allocations = new Map<number, number>();
+  readonly problems: string[] = [];
+  readonly unknown: Written[] = [];
+  unknowns = 0;
+  verified = 0;
+  busy = 0;
+  copied = 0;
+  moved = 0;
+  cancelled = 0;
+  #serial = 0;
+  #bySerial = new Map<number, Written>();
+  #life = 0;
+  #pending = 0;
+  #diesIn = Number.POSITIVE_INFINITY;
+  #isInside = false;
+
+  constructor(readonly options: Options) {
+    this.random = new Prng(options.seed);
+    this.node = this.#open();
+    for (let number = 0; number < THREADS; number++) this.#attach(number);
+    for (let i = 0; i < PAGES; i++) this.#allocate(FIRST_PAGE + i);
+  }
+
+  below(end: number): number {
+    return this.random.u32() % end;
+  }
+
+  #open(): OneSidedNode {
+    const life = this.#life;
+    const hooks = {
+      meanwhile: () => {
+        if (life !== this.#life) throw new Death();
+        this.#inside();
+      },
+      beforeStore: () => {
+        this.#diesIn -= 1;
+        if (this.#diesIn < 0) throw new Death();
+      },
+    };
+    return new OneSidedNode(this.memory, hooks, this.random);
+  }
+
+  /** Threads go on between two accesses of the node. */
+  #inside(): void {
+    if (this.#isInside || this.threads.length < THREADS || this.below(3) > 0) return;
+    this.#isInside = true;
+    this.#runThreads(this.below(6));
+    this.#isInside = false;
+  }
+
+  #attach(number: number): void {
+    const identity = `here/thread-${number}-${this.random.u32()}`;
+    const slot = this.node.slots.give({ client: CLIENT, token: number + 1, identity });
+    if (typeof slot !== 'number') throw new Error(slot.reason);
+    const thread: Thread = {
+      number,
+      slot,
+      incarnation: this.node.table.incarnation,
+      window: -1,
+      epoch: 0,
+      opening: 0,
+      isStopped: false,
+      step: undefined,
+      run: undefined,
+      seenBefore: new Map(),
+      fixedBefore: new Map(),
+      written: [],
+    };
+    this.#openWindow(thread);
+    this.threads[number] = thread;
+    this.#identities[number] = identity;
+  }
+
+  readonly #identities: string[] = [];
+
+  #openWindow(thread: Thread): void {
+    const range = { space: SPACE, rights: RIGHTS_MASK, base: 0, end: 2 ** 53 };
+    const facts = { opener: CLIENT, space: SPACE, isShared: false, parent: NO_PARENT };
+    thread.window = this.node.windows.openRange(range, { ...facts, lease: 0, leaseEpoch: 0 });
+    thread.epoch = this.node.windows.epochOf(thread.window);
+    thread.incarnation = this.node.table.incarnation;
+    thread.opening += 1;
+    for (const [key, word] of this.words) {
+      if (this.#threadOf(key) === thread.number) word.fixedBy.delete('revoked');
+    }
+  }
+
+  #threadOf(key: string): number {
+    return Number(key.split('/')[1]) % 512;
+  }
+
+  #wordsOfPage(page: number): string[] {
+    const keys: string[] = [];
+    for (const chunk of CHUNKS) {
+      for (let t = 0; t < THREADS; t++) keys.push(keyOf(page, chunk + t));
+    }
+    return keys;
+  }
+
+  #allocate(page: number): void {
+    this.allocations.set(page, ++this.#serial);
+    for (const key of this.#wordsOfPage(page)) {
+      const fixedBy = new Set(this.words.get(key)?.fixedBy);
+      // A new page has all rights again.
+      fixedBy.delete('protected');
+      this.words.set(key, { acknowledged: 0, seen: 0, fixedBy, fixed: 0 });
+    }
+    this.node.allocate(page);
+  }
+
+  problem(text: string): void {
+    this.problems.push(text);
+  }
+
+  // ------------------------------------------------------------------------------- threads
+
+  #runThreads(accesses: number): void {
+    for (let i = 0; i < accesses; i++) {
+      const thread = this.threads[this.below(THREADS)] as Thread;
+      if (thread.isStopped) continue;
+      if (thread.run === undefined) this.#begin(thread);
+      if (thread.run?.next().done === true) this.#end(thread);
+      // Half of those that stop are in the middle of a step.
+      if (this.below(150) === 0) thread.isStopped = true;
+    }
+  }
+
+  #begin(thread: Thread): void {
+    const accesses = Array.from({ length: 1 + this.below(3) }, () => this.#access(thread));
+    const step: Step = { accesses, made: 0, isVerified: undefined };
+    thread.step = step;
+    thread.written = [];
+    thread.seenBefore = new Map([...this.words].map(([key, word]) => [key, word.seen]));
+    thread.run = runStep(
+      {
+        files: this.node.files,
+        slot: thread.slot,
+        incarnation: thread.incarnation,
+        window: { window: thread.window, epoch: thread.epoch, space: SPACE, rights: RIGHTS_MASK },
+        stores: (frame, access) => this.#checkFrame(frame, access.page),
+      },
+      step,
+    );
+  }
+
+  #access(thread: Thread): Access {
+    const page = FIRST_PAGE + this.below(PAGES);
+    const found: bigint[] = [];
+    if (this.below(3) === 0) {
+      return { page, kind: 'read', at: CHUNKS.map((c) => c + this.below(THREADS)), found };
+    }
+    let allocation = 0;
+    const at = CHUNKS.filter(() => this.below(2) === 0).map((chunk) => chunk + thread.number);
+    let next = 0;
+    return {
+      page,
+      kind: 'write',
+      at,
+      found,
+      begins: () => {
+        allocation = this.allocations.get(page) ?? 0;
+      },
+      value: () => {
+        const written = this.#write(keyOf(page, at[next++] ?? 0), allocation, thread.opening);
+        thread.written.push(written);
+        return valueOf(written.serial);
+      },
+    };
+  }
+
+  #write(key: string, allocation: number, opening: number): Written {
+    const written = { serial: ++this.#serial, key, allocation, opening };
+    this.#bySerial.set(written.serial, written);
+    return written;
+  }
+
+  /** A frame that a thread stores to is its page's, or nobody's. */
+  #checkFrame(frame: number, page: number): void {
+    for (let other = FIRST_PAGE; other < FIRST_PAGE + PAGES; other++) {
+      if (other !== page && this.node.frameOf(other) === frame) {
+        this.problem(`a store for page ${page} reached page ${other}`);
+      }
+    }
+  }
+
+  #end(thread: Thread): void {
+    const { step, written } = thread;
+    thread.run = undefined;
+    thread.step = undefined;
+    if (step?.isVerified === undefined) return this.problem('a step ended without an end');
+    if (!step.isVerified) {
+      if (written.length > 0) this.unknowns += 1;
+      return this.#renew(thread);
+    }
+    this.verified += 1;
+    for (const one of written) this.#acknowledge(one);
+    for (const access of step.accesses.slice(0, step.made)) {
+      if (access.kind === 'read') this.#hasRead(thread, access);
+    }
+    if (step.made < step.accesses.length) {
+      this.#elsewhere(thread, step.accesses[step.made] as Access);
+    }
+  }
+
+  #acknowledge({ serial, key, allocation }: Written): void {
+    const word = this.words.get(key) as Word;
+    if (this.#allocationOf(key) !== allocation) return;
+    word.acknowledged = Math.max(word.acknowledged, serial);
+    word.seen = Math.max(word.seen, serial);
+  }
+
+  #allocationOf(key: string): number {
+    return this.allocations.get(Number(key.split('/')[0])) ?? 0;
+  }
+
+  #hasRead(thread: Thread, access: Access): void {
+    access.found.forEach((value, i) => {
+      const key = keyOf(access.page, access.at[i] as number);
+      const serial = this.#serialOf(value, key);
+      const before = thread.seenBefore.get(key) ?? 0;
+      const isSame =
+        serial === 0 || this.#bySerial.get(serial)?.allocation === this.#allocationOf(key);
+      // A page that was freed meanwhile is another one now.
+      const wasSame =
+        before === 0 || this.#bySerial.get(before)?.allocation === this.#allocationOf(key);
+      if (wasSame && isSame && serial < before) this.problem(`${key}: ${serial} after ${before}`);
+      const word = this.words.get(key) as Word;
+      if (isSame) word.seen = Math.max(word.seen, serial);
+    });
+  }
+
+  #serialOf(value: bigint, key: string): number {
+    if (value === 0n) return 0;
+    const serial = Number(value >> 32n);
+    if (value !== valueOf(serial)) this.problem(`${key}: a word is torn: ${value.toString(16)}`);
+    else if (this.#bySerial.get(serial)?.key !== key) this.problem(`${key}: ${serial} is not its`);
+    return serial;
+  }
+
+  /** The node lives on, or another one does; who was revoked opens a window some time later. */
+  #renew(thread: Thread): void {
+    if (this.#isInside) return;
+    if (this.node.windows.epochOf(thread.window) === thread.epoch && this.#isOfNow(thread)) return;
+    if (this.#isQuiet(thread)) this.#openWindow(thread);
+  }
+
+  #isOfNow(thread: Thread): boolean {
+    return thread.incarnation === this.node.table.incarnation;
+  }
+
+  /** Not while the revocation of its window before is being waited for. */
+  #isQuiet(thread: Thread): boolean {
+    return !this.#revoking.has(thread.number);
+  }
+
+  readonly #revoking = new Set<number>();
+
+  /** The operation goes to the node as a message, if that has the time just now. */
+  #elsewhere(thread: Thread, access: Access): void {
+    if (this.#isInside) return;
+    this.#renew(thread);
+    if (this.node.windows.epochOf(thread.window) !== thread.epoch || !this.#isOfNow(thread)) return;
+    if (access.kind === 'read') return;
+    const flags = this.node.flagsOf(access.page);
+    if (flags < 0 || (flags & EntryFlag.WRITE) === 0) return;
+    if (this.node.frameOf(access.page) === NO_FRAME) {
+      this.node.clean();
+      if (!this.node.touch(access.page)) return;
+    }
+    const words = this.node.page(access.page) as BigUint64Array;
+    for (const at of access.at) {
+      const allocation = this.allocations.get(access.page) ?? 0;
+      const written = this.#write(keyOf(access.page, at), allocation, thread.opening);
+      words[at] = valueOf(written.serial);
+      this.#acknowledge(written);
+    }
+  }
+
+  // ---------------------------------------------------------------------------------- checks
+
+  /** Everything as messages would read it now. */
+  check(): void {
+    for (let page = FIRST_PAGE; page < FIRST_PAGE + PAGES; page++) {
+      const words = this.node.page(page);
+      for (const key of this.#wordsOfPage(page)) {
+        const value = words?.[Number(key.split('/')[1])] ?? 0n;
+        const serial = this.#serialOf(value, key);
+        const word = this.words.get(key) as Word;
+        if (serial !== 0 && this.#bySerial.get(serial)?.allocation !== this.#allocationOf(key)) {
+          this.problem(`${key}: ${serial} is of the page that was freed`);
+        }
+        if (serial < word.acknowledged) this.problem(`${key}: ${word.acknowledged} is lost`);
+        if (serial < word.seen) this.problem(`${key}: ${word.seen} was seen, now ${serial}`);
+        if (word.fixedBy.size > 0 && serial !== word.fixed) {
+          this.problem(`${key}: ${serial} instead of ${word.fixed}, told as ${[...word.fixedBy]}`);
+        }
+        word.seen = Math.max(word.seen, serial);
+      }
+    }
+  }
+
+  #fix(keys: readonly string[], by: string): void {
+    for (const key of keys) {
+      const [page, at] = key.split('/').map(Number) as [number, number];
+      const word = this.words.get(key) as Word;
+      word.fixed = this.#serialOf(this.node.page(page)?.[at] ?? 0n, key);
+      word.fixedBy.add(by);
+    }
+  }
+
+  // --------------------------------------------------------------------------------- actions
+
+  /** Starts a call of the node; `then` runs in the turn in which it is answered. */
+  #call<T>(call: () => Promise<T>, then: (result: T) => void): void {
+    const life = this.#life;
+    this.#pending += 1;
+    void (async () => {
+      try {
+        const result = await call();
+        if (life === this.#life) then(result);
+      } catch (error) {
+        if (!(error instanceof Death)) this.problem(String((error as Error).stack));
+      } finally {
+        if (life === this.#life) this.#pending -= 1;
+      }
+    })();
+  }
+
+  act(action: Action): void {
+    const page = FIRST_PAGE + this.below(PAGES);
+    const thread = this.threads[this.below(THREADS)] as Thread;
+    if (action === 'revoke') this.#revoke(thread);
+    else if (action === 'protect') this.#protect(page);
+    else if (action === 'move')
+      this.#call(
+        () => this.node.relocation.move(SPACE, FIRST_PAGE, PAGES),
+        () => {},
+      );
+    else if (action === 'free') this.#free(page);
+    else if (action === 'end thread') this.#endThread(thread);
+    else if (this.#diesIn === Number.POSITIVE_INFINITY) this.#diesIn = this.below(40);
+  }
+
+  #revoke(thread: Thread): void {
+    if (this.#revoking.has(thread.number) || !this.#isOfNow(thread)) return;
+    if (this.node.windows.epochOf(thread.window) !== thread.epoch) return;
+    this.#revoking.add(thread.number);
+    const { window } = thread;
+    this.#call(
+      () => {
+        this.node.windows.closeFamily(window);
+        return this.node.revocation.settled();
+      },
+      (isSettled) => {
+        this.#revoking.delete(thread.number);
+        if (!isSettled) this.busy += 1;
+        else
+          this.#fix(
+            [...this.words.keys()].filter((key) => this.#threadOf(key) === thread.number),
+            'revoked',
+          );
+      },
+    );
+  }
+
+  readonly #protecting = new Set<number>();
+
+  #protect(page: number): void {
+    if (this.#protecting.has(page)) return;
+    const keys = this.#wordsOfPage(page);
+    if ((this.node.flagsOf(page) & EntryFlag.WRITE) === 0) {
+      for (const key of keys) this.words.get(key)?.fixedBy.delete('protected');
+      void this.node.protect(page, RIGHTS_MASK).catch(() => {});
+      return;
+    }
+    this.#protecting.add(page);
+    const allocation = this.allocations.get(page);
+    this.#call(
+      () => this.node.protect(page, EntryFlag.READ),
+      (isSettled) => {
+        this.#protecting.delete(page);
+        if (!isSettled) this.busy += 1;
+        else if (this.allocations.get(page) === allocation) this.#fix(keys, 'protected');
+      },
+    );
+  }
+
+  #free(page: number): void {
+    this.node.free(page);
+    this.#protecting.delete(page);
+    this.#allocate(page);
+  }
+
+  /** Its process is killed in the middle of whatever it does, and another one comes. */
+  #endThread(thread: Thread): void {
+    if (this.#revoking.has(thread.number)) return;
+    this.memory.processes.ended.add(this.#identities[thread.number] as string);
+    const diesIn = this.#diesIn;
+    this.#diesIn = Number.POSITIVE_INFINITY;
+    this.#attach(thread.number);
+    this.#diesIn = diesIn;
+  }
+
+  #reopen(): void {
+    this.#life += 1;
+    this.#pending = 0;
+    this.#diesIn = Number.POSITIVE_INFINITY;
+    this.#revoking.clear();
+    this.#protecting.clear();
+    this.end();
+    this.node = this.#open();
+    // What was half done is done or not; what pages there are, the table says.
+    for (let page = FIRST_PAGE; page < FIRST_PAGE + PAGES; page++) {
+      if (this.node.flagsOf(page) === 0) this.#allocate(page);
+      const isWritable = (this.node.flagsOf(page) & EntryFlag.WRITE) !== 0;
+      if (!isWritable) continue;
+      for (const key of this.#wordsOfPage(page)) this.words.get(key)?.fixedBy.delete('protected');
+    }
+    for (const thread of this.threads) if (thread.run === undefined) this.#openWindow(thread);
+  }
+
+  end(): void {
+    this.copied += this.node.revocation.pagesCopied;
+    this.moved += this.node.relocation.pagesMoved;
+    this.cancelled += this.node.relocation.movesCancelled;
+    this.node.stop();
+  }
+
+  async drain(): Promise<void> {
+    for (let i = 0; i < 40; i++) await Promise.resolve();
+  }
+
+  async run(): Promise<void> {
+    const { steps, actions } = this.options;
+    for (let i = 0; i < steps && this.problems.length === 0; i++) {
+      try {
+        await this.#turn(actions);
+      } catch (error) {
+        if (!(error instanceof Death)) throw error;
+      }
+      if (this.#diesIn < 0) this.#reopen();
+      this.node.clean();
+      this.check();
+    }
+  }
+
+  async #turn(actions: readonly Action[]): Promise<void> {
+    this.#runThreads(this.below(40));
+    if (this.below(4) === 0 && this.#pending < 3) {
+      this.act(actions[this.below(actions.length)] as Action);
+    }
+    if (this.below(3) === 0) this.memory.time.pass(1 + this.below(this.below(2) * 120 + 3));
+    await this.drain();
+    for (const thread of this.threads) {
+      if (thread.isStopped && this.below(25) === 0) thread.isStopped = false;
+      if (thread.run === undefined) this.#renew(thread);
+    }
+  }
+}
+
+async function play(seed: number, actions: readonly Action[], steps = 400): Promise<Fuzz> {
+  const fuzz = new Fuzz({ seed, steps, actions });
+  await fuzz.run();
+  fuzz.end();
+  return fuzz;
+}
+
+const ALL: readonly Action[] = ['revoke', 'protect', 'move', 'free', 'die', 'end thread'];
+
+type FaultName = 'revokeBeforeSlots' | 'noCopyOnRevoke' | 'forcedNotRaised' | 'moveWithoutPause';
+const FAULTS: Readonly<Record<FaultName, readonly Action[]>> = {
+  revokeBeforeSlots: ['revoke', 'protect'],
+  noCopyOnRevoke: ['revoke', 'protect'],
+  forcedNotRaised: ['revoke', 'protect'],
+  moveWithoutPause: ['move'],
+};
+
+afterEach(() => {
+  for (const name of Object.keys(FAULTS)) memoryNodeFaults[name as FaultName] = false;
+});
+
+test('taking away, moving, freeing and dying while threads are stopped anywhere', async () => {
+  const sum = { verified: 0, unknowns: 0, busy: 0, copied: 0, moved: 0, cancelled: 0 };
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const fuzz = await play(seed, ALL);
+    expect([seed, fuzz.problems]).toEqual([seed, []]);
+    sum.verified += fuzz.verified;
+    sum.unknowns += fuzz.unknowns;
+    sum.busy += fuzz.busy;
+    sum.copied += fuzz.copied;
+    sum.moved += fuzz.moved;
+    sum.cancelled += fuzz.cancelled;
+  }
+  expect(Math.min(sum.verified, sum.unknowns, sum.copied, sum.moved)).toBeGreaterThan(10);
+});
+
+test('moves alone make no outcome unknown, and lose nothing', async () => {
+  let moved = 0;
+  let cancelled = 0;
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const fuzz = await play(seed, ['move']);
+    expect([seed, fuzz.problems, fuzz.unknowns]).toEqual([seed, [], 0]);
+    moved += fuzz.moved;
+    cancelled += fuzz.cancelled;
+  }
+  expect(Math.min(moved, cancelled)).toBeGreaterThan(10);
+});
+
+/** The first seed with which the checks find something. */
+async function foundBy(actions: readonly Action[], seeds: number): Promise<number> {
+  for (let seed = 1; seed <= seeds; seed++) {
+    const fuzz = await play(seed, actions);
+    if (fuzz.problems.length > 0) return seed;
+  }
+  return -1;
+}
+
+for (const [name, actions] of Object.entries(FAULTS)) {
+  test(`a node with ${name} is found out`, async () => {
+    expect(await foundBy(actions, SEEDS)).toBe(-1);
+    memoryNodeFaults[name as FaultName] = true;
+    const seed = await foundBy(actions, 10 * SEEDS);
+    expect(seed).toBeGreaterThan(0);
+    console.log(name, seed);
+  });
+}
