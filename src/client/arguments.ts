@@ -72,6 +72,30 @@ export function badDelta(value: unknown): MemrackError | undefined {
   return invalid(`delta is ${show(value)}, not a 64-bit value`, remedy);
 }
 
+/** Of `readMany` and `writeMany`; all items, because nothing is done when one is wrong. */
+export function badMoves<T extends { readonly at: number }>(
+  verb: string,
+  field: string,
+  moves: readonly T[],
+  bufferOf: (move: T) => Uint8Array,
+): MemrackError | undefined {
+  if (!Array.isArray(moves)) {
+    const remedy = `pass an array of { at, ${field} }`;
+    return invalid(`${verb}Many takes a list`, remedy);
+  }
+  for (let i = 0; i < moves.length; i++) {
+    const move = (moves[i] ?? {}) as T;
+    const buffer = bufferOf(move);
+    // Names are made only where something is wrong: a text per item would cost more than its copy.
+    const isWrong = badAddress('at', move.at) !== undefined || badBytes('', buffer) !== undefined;
+    const wrong = isWrong
+      ? (badAddress(`[${i}].at`, move.at) ?? badBytes(`[${i}].${field}`, buffer))
+      : badRange(move.at, buffer.length);
+    if (wrong !== undefined) return wrong;
+  }
+  return undefined;
+}
+
 /** Bytes of the text as UTF-8; lone surrogates count as three, as when they are replaced. */
 function utf8Length(text: string): number {
   let bytes = 0;

@@ -67,6 +67,16 @@ export class Barriers {
     return unawaited(Promise.reject<T>(error));
   }
 
+  /** Counts a call until it has ended. */
+  follow<T>(call: Promise<T>): Promise<T> {
+    const generation = this.started();
+    call.then(
+      () => this.ended(generation, undefined),
+      (error: MemrackError) => this.ended(generation, error),
+    );
+    return call;
+  }
+
   /** Resolves with the first failure since the last barrier, or with nothing. */
   wait(): Promise<MemrackError | undefined> {
     const ending = this.#current;

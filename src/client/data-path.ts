@@ -18,13 +18,14 @@ import {
   badBytes,
   badDelta,
   badLength,
+  badMoves,
   badRange,
   badWord,
   badWordAddress,
 } from './arguments.js';
 import type { Barriers } from './barriers.js';
-import { closed, invalid, MemrackError } from './error.js';
-import { type Failures, VERBS } from './failures.js';
+import { closed, MemrackError } from './error.js';
+import { type Failures, type Life, VERBS } from './failures.js';
 import { Kind, OperationTable } from './operations.js';
 import { isOnePiece } from './pieces.js';
 import type { Route, Routes } from './routes.js';
@@ -48,6 +49,7 @@ export interface SharedParts {
   readonly barriers: Barriers;
   readonly submission: Submission;
   readonly turns: Turns;
+  readonly life: Life;
   readonly name: string;
   readonly pageBytes: number;
   readonly timeoutMs: number;
@@ -63,25 +65,24 @@ export class DataPath {
   readonly #shared: SharedParts;
   readonly #submission: Submission;
   readonly #turns: Turns;
+  readonly #life: Life;
   readonly #pageBytes: number;
   readonly #routes: Routes;
-  readonly #failures: Failures;
   readonly #table: OperationTable;
   readonly #parts: TransferParts;
   readonly #word = new BigUint64Array(2);
   readonly #halves = new Uint32Array(this.#word.buffer);
   #deadline = 0;
   #isWatching = false;
-  #isClosed = false;
 
   constructor(shared: SharedParts, routes: Routes, failures: Failures) {
     const { runtime, submission, pageBytes, timeoutMs } = shared;
     this.#shared = shared;
     this.#submission = submission;
     this.#turns = shared.turns;
+    this.#life = shared.life;
     this.#pageBytes = pageBytes;
     this.#routes = routes;
-    this.#failures = failures;
     this.#table = new OperationTable(shared.barriers, (failed) => failures.judge(failed));
     const table = this.#table;
     this.#parts = { runtime, table, submission, regions: routes, pageBytes, timeoutMs };
@@ -90,12 +91,6 @@ export class DataPath {
   /** Whether an operation is under way. */
   get isBusy(): boolean {
     return this.#table.open > 0;
-  }
-
-  /** Nothing is begun any more; what is under way ends with its links. */
-  close(): void {
-    this.#isClosed = true;
-    this.#failures.isFinal = true;
   }
 
   read(at: number, lengthOrTarget: number | Uint8Array): Promise<Uint8Array> {
@@ -174,7 +169,7 @@ export class DataPath {
 
   /** The route of an operation that may be started now as it is. */
   #direct(at: number, bytes: number, changes: boolean): Route | undefined {
-    if (this.#isClosed || !isOnePiece(at, bytes, this.#pageBytes)) return undefined;
+    if (this.#life.isClosed || !isOnePiece(at, bytes, this.#pageBytes)) return undefined;
     if (this.#submission.length > 0) {
       const page = Math.floor(at / this.#pageBytes);
       if (this.#submission.conflicts(page, page + 1, changes)) return undefined;
@@ -269,9 +264,10 @@ export class DataPath {
     moves: readonly T[],
     bufferOf: (move: T) => Uint8Array,
   ): Promise<void> {
-    const wrong = badMoves(kind, moves, bufferOf);
+    const isRead = kind === Kind.Read;
+    const wrong = badMoves(VERBS[kind], isRead ? 'into' : 'from', moves, bufferOf);
     if (wrong !== undefined) return this.#refuse(wrong);
-    const changes = kind !== Kind.Read;
+    const changes = !isRead;
     const rest: Item[] = [];
     let done = 0;
     let total = 0;
@@ -333,7 +329,7 @@ export class DataPath {
     isBegun = false,
   ): Promise<unknown> {
     const { name } = this.#shared;
-    if (this.#isClosed) return this.#refuse(closed(`the space ${name} is closed`));
+    if (this.#life.isClosed) return this.#refuse(closed(`the space ${name} is closed`));
     const first = items[0] as Item;
     const row = this.#table.begin(kind, first.address, totalBytes(items), 1, result);
     if (row === -1) return this.#refuse(tooMany(isBegun && kind === Kind.Write));
@@ -369,7 +365,7 @@ export class DataPath {
     const before = this.#table.ended;
     timers.after(WATCH_MS, () => {
       this.#isWatching = false;
-      if (this.#isClosed || this.#table.open === 0) return;
+      if (this.#life.isClosed || this.#table.open === 0) return;
       if (this.#table.ended === before) void this.#routes.refresh(clock.now() + WATCH_MS);
       this.#watch();
     });
@@ -384,30 +380,6 @@ type Quarters = readonly [number, number, number, number];
 
 const intoOf = (item: ReadItem): Uint8Array => item.into;
 const fromOf = (item: WriteItem): Uint8Array => item.from;
-
-/** Everything is looked at before anything is done. */
-function badMoves<T extends { readonly at: number }>(
-  kind: Kind,
-  moves: readonly T[],
-  bufferOf: (move: T) => Uint8Array,
-): MemrackError | undefined {
-  const field = kind === Kind.Read ? 'into' : 'from';
-  if (!Array.isArray(moves)) {
-    const remedy = `pass an array of { at, ${field} }`;
-    return invalid(`${VERBS[kind]}Many takes a list`, remedy);
-  }
-  for (let i = 0; i < moves.length; i++) {
-    const move = (moves[i] ?? {}) as T;
-    const buffer = bufferOf(move);
-    // Names are made only where something is wrong: a text per item would cost more than its copy.
-    const isWrong = badAddress('at', move.at) !== undefined || badBytes('', buffer) !== undefined;
-    const wrong = isWrong
-      ? (badAddress(`[${i}].at`, move.at) ?? badBytes(`[${i}].${field}`, buffer))
-      : badRange(move.at, buffer.length);
-    if (wrong !== undefined) return wrong;
-  }
-  return undefined;
-}
 
 function bigintOf(low: number, high: number): bigint {
   return high === 0 ? BigInt(low) : (BigInt(high) << 32n) | BigInt(low);

@@ -16,6 +16,8 @@ export const VERBS = ['read', 'write', 'compareAndSwap', 'fetchAndAdd'] as const
 /** Not for long: the controller may be away as well. */
 const LOOK_AGAIN_MS = 1000;
 const REGIONS_LOOKED_MAX = 4096;
+const MIXED_REMEDY = 'write the range again, or read it to see what is there';
+const WINDOW_REMEDY = 'the window was revoked, or its node has restarted: ask for another one';
 
 /** After these it is asked what has become of the region. */
 function mayHaveMoved(status: Status): boolean {
@@ -29,21 +31,35 @@ function mayHaveMoved(status: Status): boolean {
   );
 }
 
+/** Whether a space is closed, for all that belongs to it. */
+export interface Life {
+  isClosed: boolean;
+}
+
 export class Failures {
-  /** The space is closed: nothing is asked any more. */
-  isFinal = false;
   readonly #runtime: Runtime;
   readonly #regions: Routes;
   readonly #space: string;
+  readonly #life: Life;
+  readonly #mayReopen: boolean;
 
-  constructor(runtime: Runtime, regions: Routes, space: string) {
+  /** `mayReopen`: a window that is not good any more is opened anew by the next operation. */
+  constructor(
+    runtime: Runtime,
+    regions: Routes,
+    space: { readonly name: string; readonly life: Life },
+    mayReopen: boolean,
+  ) {
     this.#runtime = runtime;
     this.#regions = regions;
-    this.#space = space;
+    this.#space = space.name;
+    this.#life = space.life;
+    this.#mayReopen = mayReopen;
   }
 
   judge(failed: Failed): MemrackError | Promise<MemrackError> {
-    if (this.isFinal || !mayHaveMoved(failed.status)) return this.#error(failed);
+    // Of a closed space nothing is asked any more.
+    if (this.#life.isClosed || !mayHaveMoved(failed.status)) return this.#error(failed);
     return this.#lookAgain(failed);
   }
 
@@ -58,7 +74,11 @@ export class Failures {
       if (this.#regions.state(region) !== 'lost') continue;
       return this.#error({ ...failed, status: Status.DataLost });
     }
-    const isItself = this.isFinal || status === Status.OutcomeUnknown || status === Status.Timeout;
+    const isItself =
+      this.#life.isClosed ||
+      status === Status.OutcomeUnknown ||
+      status === Status.Timeout ||
+      (status === Status.Stale && !this.#mayReopen);
     // What has become of the region is not known yet, or its node has a new connection by now.
     return this.#error(isItself ? failed : { ...failed, status: Status.Unavailable });
   }
@@ -69,13 +89,13 @@ export class Failures {
     const what = `${VERBS[kind]} of ${bytes} bytes at ${address} in space ${this.#space} failed`;
     if (code === 'NotFound') return spaceRemoved(what, failed.outcome);
     const isFinal = code === 'DataLost' || code === 'NotAllocated' || code === 'Denied';
+    const remedy = code === 'Stale' ? WINDOW_REMEDY : undefined;
     if (!failed.isPartial || isFinal || code === 'OutcomeUnknown') {
-      return new MemrackError(code, what, { outcome: failed.outcome });
+      return new MemrackError(code, what, { outcome: failed.outcome, remedy });
     }
     const cause = new MemrackError(code, what);
-    const remedy = 'write the range again, or read it to see what is there';
     const mixed = `${what} with ${code} after a part of it was written`;
-    return new MemrackError('OutcomeUnknown', mixed, { remedy, cause });
+    return new MemrackError('OutcomeUnknown', mixed, { remedy: MIXED_REMEDY, cause });
   }
 }
 

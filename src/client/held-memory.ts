@@ -7,9 +7,9 @@ import { Status } from '../base/status.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { REGION_BYTES } from '../wire/limits.js';
 import { AllocFlag, MessageType, Right } from '../wire/messages.js';
-import type { Connection } from './connections.js';
-import { failed, MemrackError, spaceRemoved } from './error.js';
-import { isElsewhere, type Part, type PieceCalls } from './piece-calls.js';
+import { failed, MemrackError } from './error.js';
+import { Owners, partsOf } from './owners.js';
+import type { Part, PieceCalls } from './piece-calls.js';
 import type { Placement } from './placement.js';
 import type { RegionMap } from './region-map.js';
 
@@ -41,56 +41,23 @@ interface FoundPart extends Part {
 
 export class HeldMemory {
   readonly #parts: HeldParts;
+  readonly #owners: Owners;
 
   constructor(parts: HeldParts) {
     this.#parts = parts;
+    this.#owners = new Owners(parts.runtime, parts.regions);
   }
 
   /** False: it is gone with the memory that it was in. */
   async #freePart(part: Part, deadline: number): Promise<boolean> {
-    const connection = await this.#reach(part.region, deadline);
+    const connection = await this.#owners.reach(part.region, deadline);
     const request = { space: this.#parts.space, nonce: 0, address: part.address };
     const timeoutMs = this.#parts.pieces.left(deadline);
     const reply = await connection.link.call(MessageType.Free, request, timeoutMs);
     if (reply.status === Status.Ok) return true;
-    const error = await this.#explain(`freeing at ${part.address}`, part.region, reply);
+    const error = await this.#owners.explain(`freeing at ${part.address}`, part.region, reply);
     if (error.code === 'DataLost') return false;
     throw error;
-  }
-
-  /** The connection to the owner of a region, or the reason why there is none. */
-  async #reach(region: number, deadline: number): Promise<Connection> {
-    const { regions } = this.#parts;
-    if (regions.connection(region) === undefined) {
-      const status = await regions.refresh(deadline);
-      if (status === Status.NotFound) throw spaceRemoved(`no owner of region ${region}`);
-      if (status !== Status.Ok) throw failed('the owner of the region is not known', status);
-    }
-    if (regions.state(region) === 'lost') {
-      throw failed(`the memory of region ${region} is gone`, Status.DataLost);
-    }
-    const connection = regions.connection(region);
-    if (connection === undefined) {
-      throw failed('nothing is allocated there', Status.NotAllocated);
-    }
-    return connection;
-  }
-
-  /** A refusal, after a look whether the region still exists. */
-  async #explain(
-    what: string,
-    region: number,
-    reply: { readonly status: Status; readonly reason?: string },
-  ): Promise<MemrackError> {
-    const { regions, runtime } = this.#parts;
-    const { status } = reply;
-    if (isElsewhere(status) || status === Status.Timeout) {
-      const answer = await regions.refresh(runtime.clock.now() + LOOK_AGAIN_MS);
-      if (answer === Status.NotFound) return spaceRemoved(what);
-      if (regions.state(region) === 'lost') return failed(what, Status.DataLost);
-      if (status !== Status.Timeout) return failed(what, Status.Unavailable, reply.reason);
-    }
-    return failed(what, status, reply.reason);
   }
 
   /**
@@ -174,12 +141,12 @@ export class HeldMemory {
   ): Promise<{ base: number; bytes: number; flags: number } | 'lost' | 'nothing'> {
     const region = Math.floor(address / REGION_BYTES);
     try {
-      const connection = await this.#reach(region, deadline);
+      const connection = await this.#owners.reach(region, deadline);
       const request = { space: this.#parts.space, nonce: 0, address };
       const timeoutMs = this.#parts.pieces.left(deadline);
       const reply = await connection.link.call(MessageType.Inspect, request, timeoutMs);
       if (reply.status === Status.Ok) return reply;
-      throw await this.#explain(`no allocation begins at ${address}`, region, reply);
+      throw await this.#owners.explain(`no allocation begins at ${address}`, region, reply);
     } catch (error) {
       const code = error instanceof MemrackError ? error.code : undefined;
       if (code === 'DataLost') return 'lost';
@@ -193,11 +160,12 @@ export class HeldMemory {
   async relocate(at: number, bytes: number, deadline: number): Promise<Relocated> {
     const total = { moved: 0, cancelled: 0 };
     for (const { region, address, bytes: inRegion } of partsOf(at, bytes)) {
-      const connection = await this.#reach(region, deadline);
+      const connection = await this.#owners.reach(region, deadline);
       const request = { space: this.#parts.space, address, bytes: inRegion };
       const timeoutMs = this.#parts.pieces.left(deadline);
       const reply = await connection.link.call(MessageType.Relocate, request, timeoutMs);
-      if (reply.status !== Status.Ok) throw await this.#explain(`at ${address}`, region, reply);
+      if (reply.status !== Status.Ok)
+        throw await this.#owners.explain(`at ${address}`, region, reply);
       total.moved += reply.moved;
       total.cancelled += reply.cancelled;
     }
@@ -206,7 +174,7 @@ export class HeldMemory {
 
   async protect(at: number, bytes: number, rights: Rights, deadline: number): Promise<void> {
     for (const { region, address, bytes: inRegion } of partsOf(at, bytes)) {
-      const connection = await this.#reach(region, deadline);
+      const connection = await this.#owners.reach(region, deadline);
       const request = {
         space: this.#parts.space,
         rights: RIGHTS[rights],
@@ -216,7 +184,7 @@ export class HeldMemory {
       const timeoutMs = this.#parts.pieces.left(deadline);
       const reply = await connection.link.call(MessageType.Protect, request, timeoutMs);
       if (reply.status !== Status.Ok) {
-        const error = await this.#explain(`at ${address}`, region, reply);
+        const error = await this.#owners.explain(`at ${address}`, region, reply);
         if (address === at) throw error;
         throw new MemrackError(error.code, 'only a part was changed', {
           outcome: 'unknown',
@@ -226,18 +194,6 @@ export class HeldMemory {
     }
   }
 }
-
-/** The range, cut where regions meet. */
-export function* partsOf(at: number, bytes: number): Generator<Part> {
-  for (let done = 0; done < bytes; ) {
-    const address = at + done;
-    const inRegion = Math.min(bytes - done, REGION_BYTES - (address % REGION_BYTES));
-    yield { region: Math.floor(address / REGION_BYTES), address, bytes: inRegion };
-    done += inRegion;
-  }
-}
-
-const LOOK_AGAIN_MS = 1000;
 
 function notTheStart(at: number, base: number): MemrackError {
   const remedy = `pass the start of the allocation, ${base}, as alloc gave it`;

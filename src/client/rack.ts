@@ -16,6 +16,8 @@ import { closed, MemrackError, unawaited, unsupported } from './error.js';
 import { FileDirectory } from './files.js';
 import { badOptions, type ConnectOptions, parseRackUrl, TIMEOUT_MS_DEFAULT } from './options.js';
 import { RemoteSpace } from './space.js';
+import type { RangeWindow } from './window.js';
+import { decodeToken } from './window-token.js';
 
 export interface SpaceOptions {
   /** Make it if there is none. Otherwise `NotFound`. */
@@ -126,6 +128,22 @@ export class Rack {
     }
     const remedy = 'it was removed: put the data again';
     throw new MemrackError('NotFound', `there is no space number ${id}`, { remedy });
+  }
+
+  /**
+   * A window that another process has opened and handed over as its `token`. `Invalid` when the
+   * text is no token; `NotFound` when its space was removed.
+   */
+  window(token: string): Promise<RangeWindow> {
+    return unawaited(this.#window(token));
+  }
+
+  async #window(token: string): Promise<RangeWindow> {
+    this.#checkOpen();
+    const facts = decodeToken(token);
+    if (facts instanceof MemrackError) throw facts;
+    const space = await this.spaceOf(facts.space);
+    return space.windowOf(facts);
   }
 
   #opened(name: string, id: number, pageBytes: number): RemoteSpace {

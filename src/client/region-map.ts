@@ -146,6 +146,14 @@ export class RegionMap implements Routes {
   }
 
   async #attempt(region: number, deadline: number): Promise<Status> {
+    const status = await this.reach(region, deadline);
+    if (status !== Status.Ok) return status;
+    const route = this.#regions.get(region)?.route;
+    return route === undefined ? Status.DataLost : this.#open(route, deadline);
+  }
+
+  /** The first step of `prepare`: the owner is known, whether or not a window is open there. */
+  async reach(region: number, deadline: number): Promise<Status> {
     let known = this.#regions.get(region);
     if (known === undefined || known.route?.connection.isClosed === true) {
       const status = await this.refresh(deadline);
@@ -153,8 +161,7 @@ export class RegionMap implements Routes {
       known = this.#regions.get(region);
       if (known === undefined) return Status.NotAllocated;
     }
-    if (known.route === undefined) return Status.DataLost;
-    return this.#open(known.route, deadline);
+    return known.route === undefined ? Status.DataLost : Status.Ok;
   }
 
   #open(route: Route, deadline: number): Promise<Status> {

@@ -608,7 +608,6 @@ describe('failures', () => {
   test('what does not exist yet says so', async () => {
     const { space } = openSpace();
     expect(await code(space.flush(PAGE, 8))).toBe('Unsupported');
-    expect(() => space.lock(PAGE)).toThrow(/not in this version/);
   });
 });
 

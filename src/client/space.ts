@@ -24,6 +24,9 @@ import { OrderedCall } from './ordered-call.js';
 import { RegionMap } from './region-map.js';
 import { Submission } from './submission.js';
 import { Turns } from './turns.js';
+import { badWindow, RangeWindow } from './window.js';
+import { WindowCalls } from './window-calls.js';
+import type { WindowFacts, WindowRights } from './window-token.js';
 
 export type { ReadItem, WriteItem } from './data-path.js';
 
@@ -58,7 +61,8 @@ export class RemoteSpace {
   readonly #shared: SharedParts;
   readonly #path: DataPath;
   readonly #allocation: Allocation;
-  #isClosed = false;
+  readonly #windows: WindowCalls;
+  readonly #life = { isClosed: false };
 
   constructor(parts: SpaceParts) {
     const { runtime, control, connections, name, id, pageBytes, timeoutMs } = parts;
@@ -71,9 +75,12 @@ export class RemoteSpace {
     const barriers = this.#barriers;
     const submission = this.#submission;
     const turns = new Turns(runtime);
-    this.#shared = { runtime, barriers, submission, turns, name, pageBytes, timeoutMs };
-    this.#path = new DataPath(this.#shared, regions, new Failures(runtime, regions, name));
+    const life = this.#life;
+    const facts = { life, name, pageBytes, timeoutMs };
+    this.#shared = { runtime, barriers, submission, turns, ...facts };
+    this.#path = new DataPath(this.#shared, regions, new Failures(runtime, regions, facts, true));
     this.#allocation = new Allocation({ runtime, control, regions, space: id, pageBytes });
+    this.#windows = new WindowCalls(runtime, regions, id);
   }
 
   /**
@@ -101,7 +108,7 @@ export class RemoteSpace {
    * meant, is left alone, and this ends as `NotAllocated`. No barrier hears of it.
    */
   freeGarbage(at: number, bytes: number, timeoutMs: number): Promise<void> {
-    const wrong = this.#isClosed ? closed(`the space ${this.name} is closed`) : undefined;
+    const wrong = this.#life.isClosed ? closed(`the space ${this.name} is closed`) : undefined;
     if (wrong !== undefined) return Promise.reject(wrong);
     return this.#free(at, bytes, timeoutMs);
   }
@@ -147,7 +154,7 @@ export class RemoteSpace {
       badAddress('at', at) ??
       badLength('bytes', bytes) ??
       badRange(at, bytes) ??
-      (this.#isClosed ? closed(`the space ${this.name} is closed`) : undefined);
+      (this.#life.isClosed ? closed(`the space ${this.name} is closed`) : undefined);
     if (wrong !== undefined) return Promise.reject(wrong);
     const deadline = this.#runtime.clock.now() + this.#timeoutMs;
     return this.#allocation.relocate(at, bytes, deadline);
@@ -221,6 +228,24 @@ export class RemoteSpace {
     throw unsupported('lock', 'build one from compareAndSwap meanwhile');
   }
 
+  /**
+   * Opens a window: the right to read, or to read and write, these bytes, which can be handed to
+   * another process (`token`), narrowed, and revoked. It stays when this process ends.
+   */
+  window(at: number, bytes: number, rights: WindowRights): Promise<RangeWindow> {
+    const wrong = badWindow(at, bytes, rights);
+    if (wrong !== undefined) return this.#barriers.refuse(wrong);
+    return this.#call(`window over ${bytes} bytes at ${at}`, async (deadline) => {
+      const facts = await this.#windows.open(at, bytes, rights, deadline);
+      return new RangeWindow(facts, this.#shared, this.#windows);
+    });
+  }
+
+  /** For `rack.window`: one that was opened elsewhere. */
+  windowOf(facts: WindowFacts): RangeWindow {
+    return new RangeWindow(facts, this.#shared, this.#windows);
+  }
+
   /** Whether a read, write or atomic is under way. */
   get isBusy(): boolean {
     return this.#path.isBusy;
@@ -228,8 +253,7 @@ export class RemoteSpace {
 
   /** For `rack.close`: ends everything that waits; what is under way ends with its links. */
   close(): void {
-    this.#isClosed = true;
-    this.#path.close();
+    this.#life.isClosed = true;
     this.#submission.abandon();
   }
 
@@ -277,17 +301,12 @@ export class RemoteSpace {
 
   /** Counts a call for the barriers, and keeps its failure from ending the process. */
   #call<T>(what: string, run: (deadline: number) => Promise<T>): Promise<T> {
-    if (this.#isClosed)
+    if (this.#life.isClosed)
       return this.#barriers.refuse(closed(`${what}: the space ${this.name} is closed`));
-    const generation = this.#barriers.started();
     const promise = run(this.#runtime.clock.now() + this.#timeoutMs).catch((cause: unknown) => {
       throw cause instanceof MemrackError ? named(cause, what, this.name) : cause;
     });
-    promise.then(
-      () => this.#barriers.ended(generation, undefined),
-      (error: MemrackError) => this.#barriers.ended(generation, error),
-    );
-    return promise;
+    return this.#barriers.follow(promise);
   }
 }
 

@@ -17,6 +17,7 @@ import type { Runtime } from '../../runtime/runtime.js';
 import { REGION_BYTES } from '../../wire/limits.js';
 import { AllocFlag, MessageType, NodeState } from '../../wire/messages.js';
 import type { Fabric } from '../connections.js';
+import { FakeWindows } from './fake-windows.js';
 
 type Reply = Record<string, unknown> & { readonly status: Status };
 type AnyCall = (type: number, request: never) => Reply;
@@ -94,6 +95,8 @@ interface AllocRequest {
   readonly nonce: number;
 }
 
+const ANY: Window = { space: 0, id: 0, epoch: 0 };
+
 /** One memory node. Nothing sent takes effect before `execute` (or with `isPrompt`, soon). */
 export class FakeNode implements Link {
   readonly id: string;
@@ -149,6 +152,7 @@ export class FakeNode implements Link {
   /** Sends an operation whose effect is `apply`, which returns the old value of an atomic. */
   #operate(
     what: string,
+    window: Window,
     address: number,
     sink: CompletionSink,
     token: number,
@@ -160,18 +164,26 @@ export class FakeNode implements Link {
         sink.completed(token, order.status, order.outcome, 0, 0);
         return;
       }
+      const status = this.windows.statusOf(window, address);
+      if (status !== Status.Ok) {
+        sink.completed(token, status, 'notApplied', 0, 0);
+        return;
+      }
       const old = apply();
       sink.completed(token, Status.Ok, 'applied', Number(old & 0xffffffffn), Number(old >> 32n));
     });
   }
+
+  readonly windows = new FakeWindows();
 
   /** Does at once what nothing that was sent before it keeps waiting. */
   isAtOnce = false;
   resultLow = 0;
   resultHigh = 0;
 
-  #now(what: string, address: number, apply: () => bigint): number {
+  #now(what: string, window: Window, address: number, apply: () => bigint): number {
     if (!this.isAtOnce || this.#sent.length > 0) return NOT_NOW;
+    if (this.windows.statusOf(window, address) !== Status.Ok) return NOT_NOW;
     this.log.push(`${what} ${address}`);
     const order = this.orders.get(what)?.shift();
     if (order !== undefined) return order.status;
@@ -181,32 +193,32 @@ export class FakeNode implements Link {
     return Status.Ok;
   }
 
-  readNow(_window: Window, address: number, into: Uint8Array, start: number, bytes: number) {
-    return this.#now('readNow', address, () => this.#load(address, into, start, bytes));
+  readNow(window: Window, address: number, into: Uint8Array, start: number, bytes: number) {
+    return this.#now('readNow', window, address, () => this.#load(address, into, start, bytes));
   }
 
-  writeNow(_window: Window, address: number, from: Uint8Array, start: number, bytes: number) {
-    return this.#now('writeNow', address, () => {
+  writeNow(window: Window, address: number, from: Uint8Array, start: number, bytes: number) {
+    return this.#now('writeNow', window, address, () => {
       this.#touch(address).set(from.subarray(start, start + bytes), address % CHUNK_BYTES);
       return 0n;
     });
   }
 
   compareAndSwapNow(
-    _window: Window,
+    window: Window,
     address: number,
     expectedLow: number,
     expectedHigh: number,
     desiredLow: number,
     desiredHigh: number,
   ): number {
-    return this.#now('compareAndSwapNow', address, () =>
+    return this.#now('compareAndSwapNow', window, address, () =>
       this.#swap(address, wide(expectedLow, expectedHigh), wide(desiredLow, desiredHigh)),
     );
   }
 
-  fetchAndAddNow(_window: Window, address: number, deltaLow: number, deltaHigh: number): number {
-    return this.#now('fetchAndAddNow', address, () =>
+  fetchAndAddNow(window: Window, address: number, deltaLow: number, deltaHigh: number): number {
+    return this.#now('fetchAndAddNow', window, address, () =>
       this.#add(address, wide(deltaLow, deltaHigh)),
     );
   }
@@ -218,7 +230,7 @@ export class FakeNode implements Link {
   }
 
   read(
-    _window: Window,
+    window: Window,
     address: number,
     into: Uint8Array,
     intoStart: number,
@@ -226,7 +238,9 @@ export class FakeNode implements Link {
     sink: CompletionSink,
     token: number,
   ): void {
-    this.#operate('read', address, sink, token, () => this.#load(address, into, intoStart, bytes));
+    this.#operate('read', window, address, sink, token, () =>
+      this.#load(address, into, intoStart, bytes),
+    );
   }
 
   #load(address: number, into: Uint8Array, start: number, bytes: number): bigint {
@@ -238,7 +252,7 @@ export class FakeNode implements Link {
   }
 
   write(
-    _window: Window,
+    window: Window,
     address: number,
     from: Uint8Array,
     fromStart: number,
@@ -248,7 +262,7 @@ export class FakeNode implements Link {
     _deadline: number,
     reservation = 0,
   ): void {
-    this.#operate('write', address, sink, token, () => {
+    this.#operate('write', window, address, sink, token, () => {
       this.paid.push(reservation);
       const piece = from.subarray(fromStart, fromStart + bytes);
       this.#touch(address).set(piece, address % CHUNK_BYTES);
@@ -276,7 +290,7 @@ export class FakeNode implements Link {
   }
 
   compareAndSwap(
-    _window: Window,
+    window: Window,
     address: number,
     expectedLow: number,
     expectedHigh: number,
@@ -285,7 +299,7 @@ export class FakeNode implements Link {
     sink: CompletionSink,
     token: number,
   ): void {
-    this.#operate('compareAndSwap', address, sink, token, () =>
+    this.#operate('compareAndSwap', window, address, sink, token, () =>
       this.#swap(address, wide(expectedLow, expectedHigh), wide(desiredLow, desiredHigh)),
     );
   }
@@ -297,14 +311,14 @@ export class FakeNode implements Link {
   }
 
   fetchAndAdd(
-    _window: Window,
+    window: Window,
     address: number,
     deltaLow: number,
     deltaHigh: number,
     sink: CompletionSink,
     token: number,
   ): void {
-    this.#operate('fetchAndAdd', address, sink, token, () =>
+    this.#operate('fetchAndAdd', window, address, sink, token, () =>
       this.#add(address, wide(deltaLow, deltaHigh)),
     );
   }
@@ -316,7 +330,7 @@ export class FakeNode implements Link {
   }
 
   reserve(
-    _window: Window,
+    window: Window,
     address: number,
     _bytes: number,
     sink: CompletionSink,
@@ -324,21 +338,21 @@ export class FakeNode implements Link {
     _deadline: number,
     reservation = 0,
   ): void {
-    this.#operate('reserve', address, sink, token, () => {
+    this.#operate('reserve', window, address, sink, token, () => {
       this.reservations.add(reservation);
       return 0n;
     });
   }
 
   unreserve(sink: CompletionSink, token: number, _deadline: number, reservation = 0): void {
-    this.#operate('unreserve', 0, sink, token, () => {
+    this.#operate('unreserve', ANY, 0, sink, token, () => {
       this.reservations.delete(reservation);
       return 0n;
     });
   }
 
   fence(sink: CompletionSink, token: number): void {
-    this.#operate('fence', 0, sink, token, () => 0n);
+    this.#operate('fence', ANY, 0, sink, token, () => 0n);
   }
 
   call(type: number, request: unknown): Promise<never> {
@@ -356,6 +370,11 @@ export class FakeNode implements Link {
   }
 
   #answer(type: number, request: unknown): Reply {
+    if (type === MessageType.OpenRange) return this.windows.open(request as never);
+    if (type === MessageType.RevokeWindow) {
+      const { window, epoch } = request as { window: number; epoch: number };
+      return this.windows.revoke(window, epoch);
+    }
     const { address, nonce } = request as { address: number; nonce: number };
     if (this.lostRegions.has(Math.floor(address / REGION_BYTES))) {
       return { status: Status.NotFound, reason: '' };
