@@ -155,7 +155,7 @@ export function checkHostConfig(config: unknown): Required<HostConfig> {
     'a name of 1 to 100 letters',
   );
   check('join', join, isList && join.every(isAddress), 'a list of addresses: tcp://HOST:PORT');
-  check('listen', listen, isAddress(listen), 'tcp://HOST:PORT or unix://PATH');
+  check('listen', listen, isAddress(listen), 'tcp://HOST:PORT, unix://PATH or ring://PATH');
   check('machine', machine, isMatching(machine, /^[ -~]{1,100}$/), '1 to 100 printable characters');
   if (problems.length > 0) throw new ConfigError('host', problems);
   return { id, join, listen, machine } as Required<HostConfig>;
@@ -166,5 +166,5 @@ function isMatching(value: unknown, pattern: RegExp): boolean {
 }
 
 function isAddress(value: unknown): boolean {
-  return isMatching(value, /^(tcp:\/\/[!-~]+:\d{1,5}|unix:\/\/[!-~]+)$/);
+  return isMatching(value, /^(tcp:\/\/[!-~]+:\d{1,5}|(unix|ring):\/\/[!-~]+)$/);
 }

@@ -51,7 +51,7 @@ export function checkConfig(config: unknown): CheckedConfig {
   const check = (key: string, value: unknown, isGood: boolean, allowed: string): void => {
     if (!isGood) problems.push(`${key}: ${JSON.stringify(value)} is not ${allowed}`);
   };
-  check('listen', listen, isListenable(listen), 'tcp://HOST:PORT or unix://PATH');
+  check('listen', listen, isListenable(listen), 'tcp://HOST:PORT, unix://PATH or ring://PATH');
   check('data', data, data === undefined || isText(data), 'the path of a folder');
   const names = PLACEMENT_POLICY_NAMES.join(', ');
   check('placement', placement, isText(placement) && isPlacementPolicyName(placement), names);
@@ -70,7 +70,7 @@ function isText(value: unknown): value is string {
 function isListenable(value: unknown): boolean {
   if (!isText(value)) return false;
   const port = /^tcp:\/\/[!-~]+:(\d{1,5})$/.exec(value)?.[1];
-  return port === undefined ? /^unix:\/\/[!-~]+$/.test(value) : Number(port) < 65536;
+  return port === undefined ? /^(unix|ring):\/\/[!-~]+$/.test(value) : Number(port) < 65536;
 }
 
 function isMachine(value: unknown): boolean {

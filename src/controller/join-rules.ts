@@ -31,10 +31,9 @@ export function refuseJoin(request: NodeJoin): Refusal | undefined {
   if (wrongName !== undefined) return wrongName;
   if (request.memoryId < 1) return refuse(Status.Invalid, 'the memory id is missing');
   if (!isReachable(address)) {
-    return refuse(
-      Status.Invalid,
-      `address ${quote(address)} cannot be reached by others: tcp://HOST:PORT or unix://PATH`,
-    );
+    const allowed = 'tcp://HOST:PORT, unix://PATH or ring://PATH';
+    const message = `address ${quote(address)} cannot be reached by others: ${allowed}`;
+    return refuse(Status.Invalid, message);
   }
   if (!isShownName(request.machine)) {
     return refuse(Status.Invalid, `machine name ${quote(request.machine)} is not 1 to 100 letters`);
@@ -63,7 +62,7 @@ const ADDRESS_CHARACTERS_MAX = 128;
 /** Printable and without blanks, so that it can be shown anywhere. */
 export function isReachable(address: string): boolean {
   if (address.length > ADDRESS_CHARACTERS_MAX) return false;
-  return /^tcp:\/\/[!-~]+:[1-9]\d*$/.test(address) || /^unix:\/\/[!-~]+$/.test(address);
+  return /^tcp:\/\/[!-~]+:[1-9]\d*$/.test(address) || /^(unix|ring):\/\/[!-~]+$/.test(address);
 }
 
 export function isShownName(name: string): boolean {

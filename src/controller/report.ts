@@ -162,7 +162,7 @@ function ownFindings({ address, isDurable }: ReportContext): Finding[] {
 /** Whether only this machine can reach it. */
 export function isLocalAddress(address: string): boolean {
   return (
-    address.startsWith('unix://') ||
+    /^(unix|ring):/.test(address) ||
     /^tcp:\/\/(127(\.\d{1,3}){3}|localhost|\[::1\]|\[?::ffff:127(\.\d{1,3}){3}\]?):\d+$/.test(
       address,
     )

@@ -103,7 +103,8 @@ function pipeline(
   });
 }
 
-for (const address of ['tcp://127.0.0.1:0', `unix://${join(folder, 'memrack.sock')}`]) {
+const local = ['unix', 'ring'].map((kind) => `${kind}://${join(folder, `memrack.${kind}`)}`);
+for (const address of ['tcp://127.0.0.1:0', ...local]) {
   test(`bytes go there and come back over ${address.slice(0, 4)}`, async () => {
     const { link, window } = await pair(address);
     const from = Uint8Array.from({ length: 65536 }, (_, i) => (i * 7) & 0xff);

@@ -42,6 +42,10 @@ test.each([
   expect(check).toThrow(problem);
 });
 
+test.each(['tcp://[::1]:0', 'unix:///run/n1', 'ring:///run/n1'])('may listen at %s', (listen) => {
+  expect(checkSupervisorConfig({ ...GOOD, listen })).toMatchObject({ listen });
+});
+
 test('all problems are told at once', () => {
   try {
     checkSupervisorConfig({ id: '', listen: 5, pageBytes: 1 });

@@ -111,9 +111,9 @@ function checkPlaces(given: Record<string, unknown>, check: Check): void {
   const { id, listen, join = [], machine = 'localhost', replace = false } = given;
   const isId = typeof id === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(id);
   check('id', isId, 'a name of 1 to 63 letters, digits, dots, dashes and underscores');
-  check('listen', isAddress(listen), 'tcp://HOST:PORT or unix://PATH');
+  check('listen', isAddress(listen), 'tcp://HOST:PORT, unix://PATH or ring://PATH');
   const isJoin = Array.isArray(join) && join.every(isAddress);
-  check('join', isJoin, 'a list of tcp://HOST:PORT or unix://PATH');
+  check('join', isJoin, 'a list of tcp://HOST:PORT, unix://PATH or ring://PATH');
   const isMachine = typeof machine === 'string' && /^[ -~]{1,255}$/.test(machine);
   check('machine', isMachine, 'a name of 1 to 255 printable characters');
   check('replace', typeof replace === 'boolean', 'true or false');
@@ -122,7 +122,7 @@ function checkPlaces(given: Record<string, unknown>, check: Check): void {
 function isAddress(value: unknown): boolean {
   if (typeof value !== 'string') return false;
   const port = /^tcp:\/\/[!-~]+:(\d{1,5})$/.exec(value)?.[1];
-  return port === undefined ? /^unix:\/\/[!-~]+$/.test(value) : Number(port) < 65536;
+  return port === undefined ? /^(unix|ring):\/\/[!-~]+$/.test(value) : Number(port) < 65536;
 }
 
 type Sizes = Pick<

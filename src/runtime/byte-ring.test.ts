@@ -63,7 +63,7 @@ test('bytes of all sizes come through, over the edge of the ring and of the coun
   expect(writer.broken || reader.broken).toBe(false);
 });
 
-test('a full ring refuses until enough was taken, and nothing is shown before it is published', () => {
+test('a full ring refuses until enough was taken; nothing is shown before it is published', () => {
   const { writer, reader, write } = ring(16);
   const input = bytesOf(new ArrayBuffer(BYTE_RING_BYTES));
   const quarter = new Uint8Array(BYTE_RING_BYTES / 4);

@@ -16,10 +16,8 @@ export function parseAddress(address: Address): Place {
   const inet = /^(tcp|udp):\/\/(\[[0-9a-fA-F:.%\w]+\]|[^:/[\]]+):(\d{1,5})$/.exec(address);
   const port = Number(inet?.[3]);
   if (inet?.[1] === undefined || inet[2] === undefined || port > PORT_MAX) {
-    throw new NetworkError(
-      'invalid',
-      `"${address}" is no address; write tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or ring:///PATH`,
-    );
+    const allowed = 'tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH or ring:///PATH';
+    throw new NetworkError('invalid', `"${address}" is no address; write ${allowed}`);
   }
   return { kind: inet[1] as 'tcp' | 'udp', host: inet[2].replace(/^\[|\]$/g, ''), port };
 }
