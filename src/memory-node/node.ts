@@ -23,12 +23,22 @@ import { FramePool } from './store/frame-pool.js';
 import { Frames } from './store/frames.js';
 import { Translator } from './translate/translator.js';
 import { Windows } from './translate/windows.js';
+import { Withdrawal } from './withdrawal.js';
 
 export interface NodeOptions extends NodeFiles {
   /** Pages that may be allocated in all. */
   readonly commitPages: number;
   /** Zeroed frames that are kept ready. */
   readonly zeroedFrames: number;
+  /** How long a thread without the node may take for a step before its page is copied. */
+  readonly revokeMs?: number;
+}
+
+/** For copies on revoke: one frame per thread, as far as that does not hurt. */
+const FRAMES_KEPT_MAX = 16;
+
+function framesKept(frames: number, threads: number): number {
+  return Math.min(FRAMES_KEPT_MAX, frames >>> 4, threads);
 }
 
 export interface MemoryNodeLoad {
@@ -49,6 +59,7 @@ export class MemoryNode {
   readonly #windows: Windows;
   readonly #allocations: Allocations;
   readonly #regions: Regions;
+  readonly #withdrawal: Withdrawal;
   readonly #leases: NodeLeases;
 
   /**
@@ -100,6 +111,7 @@ export class MemoryNode {
       refillBelow: Math.ceil(zeroedFrames / 2),
       refill: () => slow.nudge(),
     });
+    sharing.keepFramesOf(pool);
     const counters = this.counters;
     const { incarnation } = table;
     const windows = new Windows({ table: table.windows, incarnation, entropy: runtime.entropy });
@@ -113,27 +125,23 @@ export class MemoryNode {
     this.#windows = windows;
     this.#allocations = allocations;
     this.#regions = new Regions({ table, windows, allocations, slow, timers });
-    this.#leases = new NodeLeases(table.leases, runtime.clock, {
-      // Without threads that reach the memory themselves, what is closed is closed.
-      revokeLease: (lease, epoch) => {
-        windows.closeLease(lease, epoch);
-        return Promise.resolve(true);
-      },
+    const frames = new Frames(frameMemory, facts.pageBytes, facts.frames);
+    const awaitFrames = (): void => slow.awaitFrames();
+    this.#withdrawal = new Withdrawal(runtime, {
+      ...{ table, windows, quiescence, frames, pool, awaitFrames },
+      revokeMs: options.revokeMs ?? 0,
+      resumed: () => this.dataHandler.goOn(),
     });
+    this.#leases = new NodeLeases(table.leases, runtime.clock, this.#withdrawal.revocation);
     this.dataHandler = new NodeDataHandler({
       pages,
       pageBytes: facts.pageBytes,
       windows,
       translator: new Translator(pages, windows, table.regions, facts.pageBytes),
-      access: new Access(
-        pages,
-        new Frames(frameMemory, facts.pageBytes, facts.frames),
-        pool,
-        runtime.memory,
-      ),
+      access: new Access(pages, frames, pool, runtime.memory),
       pool,
       counters,
-      awaitFrames: () => slow.awaitFrames(),
+      awaitFrames,
     });
   }
 
@@ -147,6 +155,8 @@ export class MemoryNode {
       allocations: this.#allocations,
       regions: this.#regions,
       sharing: this.sharing,
+      revocation: this.#withdrawal.revocation,
+      relocation: this.#withdrawal.relocation,
       counters: this.counters,
       countersJson: () => JSON.stringify({ ...this.#countersNow(), ...moreCounters() }),
     });
@@ -174,7 +184,9 @@ export class MemoryNode {
       frames: pool.frames,
       framesUsed: pool.mapped,
       framesResting: pool.resting,
+      framesKept: pool.kept,
       ...this.sharing.counts(),
+      ...this.#withdrawal.counts(),
       framesPromised: pool.promised,
       firstTouches: pool.firstTouches,
       waitsForZeroedFrame: pool.waits,
@@ -182,6 +194,7 @@ export class MemoryNode {
       pagesCommitted: this.#allocations.committed,
       regions: this.table.regions.size,
       windows: this.#windows.open,
+      windowsShared: this.#windows.shared,
       leases: this.#leases.counts(),
     };
   }

@@ -8,8 +8,13 @@ import type { TableFile } from '../disk/table-file.js';
 import type { MemoryHandle } from '../runtime/memory.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { MemoryNames } from './network/slot-calls.js';
+import type { FramePool } from './store/frame-pool.js';
 import { Quiescence } from './store/quiescence.js';
 import { Slots } from './store/slots.js';
+
+/** Frames that are kept: so many at most, and of the node's this part. */
+const KEPT_MAX = 16;
+const KEPT_SHARE = 32;
 
 /** The files that a supervisor makes, and hands from each process to the next. */
 export interface NodeFiles {
@@ -23,18 +28,33 @@ export class Sharing {
   readonly quiescence: Quiescence;
   readonly memoryNames: MemoryNames;
   readonly #table: TableFile;
+  #pool: FramePool | undefined;
 
   constructor(runtime: Runtime, table: TableFile, files: NodeFiles) {
     const { timers, clock, memory, processes } = runtime;
     const { words } = memory.adopt(files.slotMemory).map(0, SLOT_FILE_BYTES);
     this.#table = table;
-    this.slots = new Slots({ owners: table.owners, words, processes, clock, timers });
+    const changed = (): void => this.#keep();
+    this.slots = new Slots({ owners: table.owners, words, processes, clock, timers, changed });
     this.quiescence = new Quiescence({ table, slots: this.slots, clock, timers, memory });
     this.memoryNames = {
       table: memory.nameOf(files.tableMemory),
       frames: memory.nameOf(files.frameMemory),
       slots: memory.nameOf(files.slotMemory),
     };
+  }
+
+  /** The pool then keeps frames for pages that are copied away from threads that are stopped. */
+  keepFramesOf(pool: FramePool): void {
+    this.#pool = pool;
+    this.#keep();
+  }
+
+  /** Each slot holds one frame at most. A small node is not made smaller for it. */
+  #keep(): void {
+    if (this.#pool === undefined) return;
+    const most = Math.floor(this.#pool.frames / KEPT_SHARE);
+    this.#pool.kept = Math.min(this.slots.taken.length, KEPT_MAX, most);
   }
 
   /** From now on threads that have a slot may read and write. */

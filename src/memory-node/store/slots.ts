@@ -33,6 +33,8 @@ export interface SlotsParts {
   readonly processes: Pick<Processes, 'canTell' | 'hasEnded'>;
   readonly clock: Pick<Clock, 'now'>;
   readonly timers: Timers;
+  /** Another number of slots is taken. */
+  readonly changed?: (taken: number) => void;
 }
 
 export interface SlotRefusal {
@@ -47,6 +49,7 @@ export class Slots {
   readonly #processes: SlotsParts['processes'];
   readonly #clock: SlotsParts['clock'];
   readonly #timers: Timers;
+  readonly #tell: ((taken: number) => void) | undefined;
   /** Taken ones, in order; remade when it changes. */
   #taken: readonly number[];
   #sweep: Timer | undefined;
@@ -60,6 +63,7 @@ export class Slots {
     this.#processes = parts.processes;
     this.#clock = parts.clock;
     this.#timers = parts.timers;
+    this.#tell = parts.changed;
     this.#taken = parts.owners.taken();
     this.#sweepLater();
   }
@@ -121,6 +125,7 @@ export class Slots {
   #changed(): void {
     this.#taken = this.#owners.taken();
     this.#sweepLater();
+    this.#tell?.(this.#taken.length);
   }
 
   /**

@@ -82,8 +82,8 @@ export class FakeSlots {
   quiescence: Quiescence;
   #nextToken = 1;
 
-  constructor(facts: Partial<TableFacts> = {}) {
-    this.table = freshTable({ ...FACTS, ...facts }).table;
+  constructor(facts: Partial<TableFacts> = {}, table?: TableFile) {
+    this.table = table ?? freshTable({ ...FACTS, ...facts }).table;
     [this.slots, this.quiescence] = this.#read();
   }
 

@@ -7,7 +7,12 @@
 import { Status } from '../../base/status.js';
 import { memoryFileName } from '../../disk/memory-names.js';
 import { SLOT_FILE_BYTES } from '../../disk/slots.js';
-import { formatTableFile, tableEntriesFor, tableFileBytes } from '../../disk/table-file.js';
+import {
+  formatTableFile,
+  TableFile,
+  tableEntriesFor,
+  tableFileBytes,
+} from '../../disk/table-file.js';
 import type { CallHandler, ClientSession, DataSession } from '../../fabric/serve.js';
 import { DONE } from '../../fabric/serve.js';
 import type { Bytes } from '../../runtime/network.js';
@@ -27,6 +32,7 @@ import { MemoryNode, type NodeOptions } from '../node.js';
 import type { NodeFiles } from '../sharing.js';
 import { SLOW_PATH_THREAD } from '../slow/records.js';
 import { slowPathThread } from '../slow/worker.js';
+import type { NodeFiles as OpenFiles } from './one-sided-thread.js';
 
 export const PAGE = 65536;
 export const SPACE = 7;
@@ -102,6 +108,16 @@ class FakeSession implements DataSession {
   }
 }
 
+export interface ClientProcess {
+  readonly identity: string;
+  kill(): Promise<void>;
+}
+
+const client = (runtime: Runtime): Promise<RunningRole> => {
+  runtime.processes.ready(runtime.processes.identity);
+  return Promise.resolve({ address: '', stop: () => Promise.resolve() });
+};
+
 function bytesOf(buffer: ArrayBuffer): Bytes {
   return {
     bytes: new Uint8Array(buffer),
@@ -159,7 +175,7 @@ export class Harness {
     };
     this.world = options.makeWorld({
       seed: options.seed ?? 1,
-      roles: { node: main },
+      roles: { node: main, client },
       threads: { [SLOW_PATH_THREAD]: slowPathThread },
     });
     const memory = this.#createMemory(options.tableEntries);
@@ -227,6 +243,46 @@ export class Harness {
     });
     this.#child?.end('kill');
     await this.until(() => hasEnded);
+  }
+
+  /** Starts a process that does nothing, for threads that attach. */
+  async startClient(): Promise<ClientProcess> {
+    const child = this.world.supervisor.processes.spawn({ role: 'client', config: {} });
+    let identity = '';
+    let hasEnded = false;
+    void child.ready.then((message) => {
+      identity = message as string;
+    });
+    void child.exited.then(() => {
+      hasEnded = true;
+    });
+    await this.until(() => identity !== '');
+    const kill = async (): Promise<void> => {
+      child.end('kill');
+      await this.until(() => hasEnded);
+    };
+    return { identity, kill };
+  }
+
+  /** The memory files, as another process of this machine sees them. */
+  openFiles(): OpenFiles {
+    const { memory } = this.world.supervisor;
+    const map = (handle: number) => {
+      const file = memory.adopt(handle);
+      return file.map(0, file.bytes);
+    };
+    const mapping = map(this.#options.tableMemory);
+    const table = TableFile.open(mapping);
+    if (typeof table === 'string') throw new Error(table);
+    const frames = map(this.#options.frameMemory).wide;
+    const words = PAGE / 8;
+    return {
+      words: mapping.words,
+      pages: table.pages,
+      windows: table.windows,
+      slots: map(this.#options.slotMemory).words,
+      frame: (frame) => frames.subarray(frame * words, (frame + 1) * words),
+    };
   }
 
   async until(condition: () => boolean, forMs = 60_000): Promise<void> {
