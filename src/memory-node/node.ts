@@ -34,13 +34,6 @@ export interface NodeOptions extends NodeFiles {
   readonly revokeMs?: number;
 }
 
-/** For copies on revoke: one frame per thread, as far as that does not hurt. */
-const FRAMES_KEPT_MAX = 16;
-
-function framesKept(frames: number, threads: number): number {
-  return Math.min(FRAMES_KEPT_MAX, frames >>> 4, threads);
-}
-
 export interface MemoryNodeLoad {
   readonly bytesLent: number;
   readonly bytesUsed: number;

@@ -1,21 +1,15 @@
 /** The calls that a memory node answers: everything that is not a byte of data. */
 
 import { Status } from '../../base/status.js';
-import {
-  EntryFlag,
-  RIGHTS_MASK,
-  RIGHTS_SHIFT,
-  SPACE_ID_END as SPACES_OF_TABLE,
-} from '../../disk/page-table.js';
-import type { TableFile } from '../../disk/table-file.js';
+import { EntryFlag, RIGHTS_SHIFT, SPACE_ID_END as SPACES_OF_TABLE } from '../../disk/page-table.js';
 import type { CallHandler } from '../../fabric/serve.js';
 import { REGIONS_PER_MESSAGE_MAX, SPACE_ID_END } from '../../wire/limits.js';
 import { type CallType, MessageType, type Refused, Right } from '../../wire/messages.js';
-import type { NodeCounters } from '../counters.js';
 import type { Allocations, Refusal } from '../slow/allocations.js';
-import type { Regions } from '../slow/regions.js';
 import type { Sharing } from '../sharing.js';
-import type { Windows } from '../translate/windows.js';
+import type { Relocation } from '../store/relocation.js';
+import { serveRelocation } from './relocation-calls.js';
+import { NOT_SETTLED, serveWindows, type WindowCallParts } from './window-calls.js';
 import { assert } from '../../base/assert.js';
 import { serveSlots } from './slot-calls.js';
 
@@ -25,13 +19,10 @@ assert(
 );
 assert(SPACE_ID_END <= SPACES_OF_TABLE, 'every space of a message has its own word');
 
-export interface CallParts {
-  readonly table: TableFile;
-  readonly windows: Windows;
+export interface CallParts extends WindowCallParts {
   readonly allocations: Allocations;
-  readonly regions: Regions;
   readonly sharing: Sharing;
-  readonly counters: NodeCounters;
+  readonly relocation: Relocation;
   /** All that the node counts, as JSON. */
   readonly countersJson: () => string;
 }
@@ -51,33 +42,13 @@ export function serveCalls(server: CallServer, parts: CallParts): void {
   serveWindows(server, parts);
   serveAllocations(server, parts);
   serveRegions(server, parts);
+  serveRelocation(server, parts);
   serveSlots(server, parts.table, parts.sharing);
   server.serve(MessageType.Counters, () => ({ status: Status.Ok, json: parts.countersJson() }));
 }
 
-function serveWindows(server: CallServer, parts: CallParts): void {
-  const { windows, regions, table, counters } = parts;
-  server.serve(MessageType.OpenWindow, ({ space, rights }, session) => {
-    if (!regions.serves(space)) {
-      return { status: Status.NotFound, reason: `no region of space ${space} is held here` };
-    }
-    const bits = (rights << RIGHTS_SHIFT) & RIGHTS_MASK;
-    const window = windows.openFor(session.client, space, bits);
-    if (window < 0) {
-      counters.windowsRefused += 1;
-      return { status: Status.Busy, reason: 'too many windows are open' };
-    }
-    const { pageBytes } = table.facts;
-    return { status: Status.Ok, window, epoch: windows.epochOf(window), pageBytes };
-  });
-  server.serve(MessageType.CloseWindow, ({ window }, session) => {
-    if (windows.close(session.client, window)) return done;
-    return { status: Status.NotFound, reason: 'the window is not open' };
-  });
-}
-
 function serveAllocations(server: CallServer, parts: CallParts): void {
-  const { allocations } = parts;
+  const { allocations, revocation } = parts;
   server.serve(MessageType.Alloc, async (request) => {
     const address = await allocations.allocate(request);
     return typeof address === 'number' ? { status: Status.Ok, address } : refused(address);
@@ -94,8 +65,9 @@ function serveAllocations(server: CallServer, parts: CallParts): void {
     const found = allocations.inspect(space, address);
     return 'status' in found ? refused(found) : { status: Status.Ok, ...found };
   });
-  server.serve(MessageType.Protect, ({ space, rights, address, bytes }) => {
+  server.serve(MessageType.Protect, async ({ space, rights, address, bytes }) => {
     const refusal = allocations.protect(space, { address, bytes }, rights);
+    if (!(await revocation.settled())) return NOT_SETTLED;
     return refusal === undefined ? done : refused(refusal);
   });
 }

@@ -93,7 +93,10 @@ class Fuzz {
   #diesIn = Number.POSITIVE_INFINITY;
   #isInside = false;
 
-  constructor(readonly options: Options) {
+  readonly options: Options;
+
+  constructor(options: Options) {
+    this.options = options;
     this.random = new Prng(options.seed);
     this.node = this.#open();
     for (let number = 0; number < THREADS; number++) this.#attach(number);
@@ -123,7 +126,7 @@ class Fuzz {
   #inside(): void {
     if (this.#isInside || this.threads.length < THREADS || this.below(3) > 0) return;
     this.#isInside = true;
-    this.#runThreads(this.below(6));
+    this.#runThreads(this.below(this.below(6) === 0 ? 100 : 6));
     this.#isInside = false;
   }
 
@@ -600,6 +603,5 @@ for (const [name, actions] of Object.entries(FAULTS)) {
     memoryNodeFaults[name as FaultName] = true;
     const seed = await foundBy(actions, 10 * SEEDS);
     expect(seed).toBeGreaterThan(0);
-    console.log(name, seed);
   });
 }

@@ -30,7 +30,7 @@ export interface RelocationParts {
   readonly table: TableFile;
   readonly quiescence: Quiescence;
   readonly mover: PageMover;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, 'now'>;
   readonly timers: Timers;
   /** How long a thread may take for its step before the move is cancelled. */
   readonly stuckMs: number;

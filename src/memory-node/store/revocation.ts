@@ -31,7 +31,7 @@ export interface RevocationParts {
   readonly windows: Windows;
   readonly quiescence: Quiescence;
   readonly mover: PageMover;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, 'now'>;
   readonly timers: Timers;
   readonly revokeMs: number;
   /** Asks for zeroed frames. */
