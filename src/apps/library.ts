@@ -12,6 +12,8 @@ export { type ErrorCode, MemrackError } from '../client/error.js';
 export type { Rights } from '../client/held-memory.js';
 export type { Member } from '../client/control.js';
 export type { FileFacts, FileDirectory } from '../client/files.js';
+export type { Lease, LeaseWindow } from '../client/lease.js';
+export type { LeaseOptions } from '../client/leases.js';
 export type { ConnectOptions } from '../client/options.js';
 export type { Rack, SpaceOptions, SpaceSummary } from '../client/rack.js';
 export type {

@@ -50,6 +50,11 @@ export class Connections {
     return made;
   }
 
+  /** The connection that there is to a node, wherever it listens and whatever it lends. */
+  known(nodeId: string): Connection | undefined {
+    return this.#byNode.get(nodeId);
+  }
+
   /** Ends what is under way over a connection to memory that is gone. */
   drop(connection: Connection): void {
     if (this.#byNode.get(connection.nodeId) === connection) {

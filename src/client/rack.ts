@@ -14,6 +14,8 @@ import { Connections, type Fabric } from './connections.js';
 import { Control, type Member } from './control.js';
 import { closed, MemrackError, unawaited, unsupported } from './error.js';
 import { FileDirectory } from './files.js';
+import type { Lease } from './lease.js';
+import { type LeaseOptions, Leases } from './leases.js';
 import { badOptions, type ConnectOptions, parseRackUrl, TIMEOUT_MS_DEFAULT } from './options.js';
 import { RemoteSpace } from './space.js';
 import type { RangeWindow } from './window.js';
@@ -49,6 +51,8 @@ interface RackParts {
   readonly control: Control;
   readonly timeoutMs: number;
   readonly url: string;
+  /** By which nodes know this client. */
+  readonly clientId?: number;
 }
 
 export class Rack {
@@ -61,6 +65,7 @@ export class Rack {
   readonly #connections: Connections;
   readonly #timeoutMs: number;
   readonly #spaces = new Map<number, RemoteSpace>();
+  readonly #leases: Leases;
   #isClosed = false;
 
   constructor(parts: RackParts) {
@@ -70,7 +75,9 @@ export class Rack {
     this.#control = parts.control;
     this.#timeoutMs = parts.timeoutMs;
     this.#connections = new Connections(parts.fabric);
-    const { runtime, control, timeoutMs } = parts;
+    const { runtime, control, timeoutMs, clientId = 0 } = parts;
+    const connections = this.#connections;
+    this.#leases = new Leases({ runtime, control, connections, clientId, timeoutMs });
     this.files = new FileDirectory(runtime, control, timeoutMs, async (place) => {
       const space = await this.spaceOf(place.space);
       await space.freeGarbage(place.address, place.length, Math.min(timeoutMs, FREE_GARBAGE_MS));
@@ -162,6 +169,16 @@ export class Rack {
     return space;
   }
 
+  /**
+   * Holds the lease of this name over a set of memory nodes: until it is released or lost nobody
+   * else does, and what others had under way through its windows counts no more. `Conflict` while
+   * somebody holds it, `Unavailable` while a node of the set cannot be reached.
+   */
+  lease(name: string, options: LeaseOptions = {}): Promise<Lease> {
+    if (this.#isClosed) return unawaited(Promise.reject(closed('the rack was closed')));
+    return this.#leases.acquire(name, options);
+  }
+
   spaces(): Promise<SpaceSummary[]> {
     return unawaited(this.#listSpaces());
   }
@@ -234,6 +251,7 @@ export class Rack {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#leases.close();
     for (const space of this.#spaces.values()) space.close();
     this.#connections.close();
     await this.#fabric.close();
@@ -264,7 +282,8 @@ export async function connectRack(
   const fabric = createEndpoint(runtime, {});
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
   const control = new Control(runtime, fabric.peer(address), url);
-  const rack = new Rack({ runtime, fabric, control, timeoutMs, url });
+  const { clientId } = fabric;
+  const rack = new Rack({ runtime, fabric, control, timeoutMs, url, clientId });
   try {
     const deadline = runtime.clock.now() + Math.min(timeoutMs, CONNECT_MS_MAX);
     await control.members(deadline, 'connecting');

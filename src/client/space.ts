@@ -22,6 +22,7 @@ import { Failures } from './failures.js';
 import type { Relocated, Rights } from './held-memory.js';
 import { OrderedCall } from './ordered-call.js';
 import { RegionMap } from './region-map.js';
+import type { Routes } from './routes.js';
 import { Submission } from './submission.js';
 import { Turns } from './turns.js';
 import { badWindow, RangeWindow } from './window.js';
@@ -62,6 +63,8 @@ export class RemoteSpace {
   readonly #path: DataPath;
   readonly #allocation: Allocation;
   readonly #windows: WindowCalls;
+  /** The same verbs by other windows; counted for the same barriers, in one order with the rest. */
+  readonly pathBy: (routesOf: (regions: RegionMap) => Routes) => DataPath;
   readonly #life = { isClosed: false };
 
   constructor(parts: SpaceParts) {
@@ -81,6 +84,10 @@ export class RemoteSpace {
     this.#path = new DataPath(this.#shared, regions, new Failures(runtime, regions, facts, true));
     this.#allocation = new Allocation({ runtime, control, regions, space: id, pageBytes });
     this.#windows = new WindowCalls(runtime, regions, id);
+    this.pathBy = (routesOf) => {
+      const routes = routesOf(regions);
+      return new DataPath(this.#shared, routes, new Failures(runtime, routes, facts, false));
+    };
   }
 
   /**

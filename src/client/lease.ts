@@ -1,0 +1,186 @@
+/** A lease that is held, and the windows that are good as long as it is. */
+
+import { Status } from '../base/status.js';
+import type { Holder } from '../leases/holder.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { Right } from '../wire/messages.js';
+import { badAddress, badLength, badRange } from './arguments.js';
+import type { DataPath, ReadItem, WriteItem } from './data-path.js';
+import { closed, failed, invalid, MemrackError, unawaited } from './error.js';
+import { LeaseRoutes } from './lease-routes.js';
+import type { RemoteSpace } from './space.js';
+
+export interface LeaseFacts {
+  readonly name: string;
+  /** By which nodes know it. */
+  readonly number: number;
+  readonly epoch: number;
+  readonly nodes: ReadonlySet<string>;
+  readonly timeoutMs: number;
+  /** It is not held any more. */
+  readonly ended: () => void;
+}
+
+export class Lease {
+  readonly name: string;
+  /** Higher than that of every holder before. */
+  readonly epoch: number;
+  readonly #runtime: Runtime;
+  readonly #holder: Holder;
+  readonly #facts: LeaseFacts;
+  readonly #life = { isOver: false };
+
+  constructor(runtime: Runtime, holder: Holder, facts: LeaseFacts) {
+    this.name = facts.name;
+    this.epoch = facts.epoch;
+    this.#runtime = runtime;
+    this.#holder = holder;
+    this.#facts = facts;
+    holder.lost.addEventListener('abort', facts.ended, { once: true });
+  }
+
+  /** Aborted when it is lost, with the reason; never by `release`. */
+  get lost(): AbortSignal {
+    return this.#holder.lost;
+  }
+
+  /**
+   * A window over a range of a space, whose nodes belong to the lease. What is changed through it
+   * counts only until somebody else is given the lease: `Stale` then, whenever it was started.
+   * `Stale` is also met once by what comes after the restart of a node; see `lost`.
+   */
+  window(
+    space: RemoteSpace,
+    at: number,
+    bytes: number,
+    rights: 'r' | 'rw' = 'rw',
+  ): Promise<LeaseWindow> {
+    return unawaited(this.#window(space, at, bytes, rights));
+  }
+
+  async #window(
+    space: RemoteSpace,
+    at: number,
+    bytes: number,
+    rights: 'r' | 'rw',
+  ): Promise<LeaseWindow> {
+    const wrong = badAddress('at', at) ?? badLength('bytes', bytes) ?? badRange(at, bytes);
+    if (wrong !== undefined) throw wrong;
+    if (rights !== 'r' && rights !== 'rw') throw invalid('rights', "pass 'r' or 'rw'");
+    if (this.#life.isOver) throw released(this.name);
+    const { number: lease, epoch, nodes, timeoutMs } = this.#facts;
+    const isStale = (): void => this.#holder.lose('a node says that it is held by another client');
+    const binding = { lease, epoch, nodes, isStale };
+    const bits = rights === 'r' ? Right.READ : Right.READ | Right.WRITE;
+    const range = { space: space.id, at, bytes, rights: bits };
+    const made: { routes?: LeaseRoutes } = {};
+    const path = space.pathBy((regions) => {
+      made.routes = new LeaseRoutes(this.#runtime, regions, binding, range);
+      return made.routes;
+    });
+    const deadline = this.#runtime.clock.now() + timeoutMs;
+    const status = (await made.routes?.prepareAll(deadline)) ?? Status.Ok;
+    if (status !== Status.Ok) {
+      throw failed(`a window of the lease ${this.name} at ${at}`, status, REASONS[status]);
+    }
+    return new LeaseWindow(path, this.#life, this.name, at, bytes);
+  }
+
+  /**
+   * Gives it up: others need not wait until it runs out. Await what was started under it before.
+   * Rejects with `Stale` when it was lost before.
+   */
+  release(): Promise<void> {
+    return unawaited(this.#release());
+  }
+
+  async #release(): Promise<void> {
+    if (this.#holder.lost.aborted) {
+      throw new MemrackError('Stale', `the lease ${this.name} was lost before it was released`);
+    }
+    if (this.#life.isOver) return;
+    this.#life.isOver = true;
+    await this.#holder.release(this.#facts.timeoutMs);
+    this.#facts.ended();
+  }
+
+  /** For `rack.close`: it is renewed no more. */
+  stop(): void {
+    this.#life.isOver = true;
+    this.#holder.stop();
+  }
+}
+
+const REASONS: Partial<Record<Status, string>> = {
+  [Status.Stale]: 'it has passed to another holder',
+  [Status.Invalid]: 'the range lies at a node that the lease is not over',
+};
+
+function released(name: string): MemrackError {
+  return closed(`the lease ${name} was released`);
+}
+
+/** The verbs of a space, by address, within the range. */
+export class LeaseWindow {
+  readonly at: number;
+  readonly bytes: number;
+  readonly #path: DataPath;
+  readonly #life: { readonly isOver: boolean };
+  readonly #name: string;
+
+  constructor(
+    path: DataPath,
+    life: { readonly isOver: boolean },
+    name: string,
+    at: number,
+    bytes: number,
+  ) {
+    this.at = at;
+    this.bytes = bytes;
+    this.#path = path;
+    this.#life = life;
+    this.#name = name;
+  }
+
+  read(at: number, lengthOrTarget: number | Uint8Array): Promise<Uint8Array> {
+    const bytes = typeof lengthOrTarget === 'number' ? lengthOrTarget : lengthOrTarget.length;
+    const wrong = this.#refusal(at, bytes);
+    return wrong ?? this.#path.read(at, lengthOrTarget);
+  }
+
+  write(at: number, bytes: Uint8Array): Promise<void> {
+    return this.#refusal(at, bytes.length) ?? this.#path.write(at, bytes);
+  }
+
+  readMany(reads: readonly ReadItem[]): Promise<void> {
+    for (const { at, into } of reads) {
+      const wrong = this.#refusal(at, into.length);
+      if (wrong !== undefined) return wrong;
+    }
+    return this.#path.readMany(reads);
+  }
+
+  writeMany(writes: readonly WriteItem[]): Promise<void> {
+    for (const { at, from } of writes) {
+      const wrong = this.#refusal(at, from.length);
+      if (wrong !== undefined) return wrong;
+    }
+    return this.#path.writeMany(writes);
+  }
+
+  compareAndSwap(at: number, expected: bigint, desired: bigint): Promise<bigint> {
+    return this.#refusal(at, 8) ?? this.#path.compareAndSwap(at, expected, desired);
+  }
+
+  fetchAndAdd(at: number, delta: bigint): Promise<bigint> {
+    return this.#refusal(at, 8) ?? this.#path.fetchAndAdd(at, delta);
+  }
+
+  #refusal(at: number, bytes: number): Promise<never> | undefined {
+    if (this.#life.isOver) return unawaited(Promise.reject(released(this.#name)));
+    if (!(at < this.at || at + bytes > this.at + this.bytes)) return undefined;
+    const remedy = 'stay within it, or ask for a larger one';
+    const what = `the window covers ${this.bytes} bytes at ${this.at}`;
+    return unawaited(Promise.reject(invalid(what, remedy)));
+  }
+}

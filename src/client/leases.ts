@@ -1,0 +1,284 @@
+/**
+ * Leases as a program uses them: who may change the data of a set of memory nodes, one holder at a
+ * time. The controller is asked when a lease is acquired and for nothing else; see
+ * docs/internals/leases.md.
+ */
+
+import { Status } from '../base/status.js';
+import { LEASE_MS_DEFAULT, LEASE_MS_MAX, LEASE_MS_MIN } from '../leases/limits.js';
+import { Holder, type HolderNode } from '../leases/holder.js';
+import { sleep } from '../runtime/clock.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { LEASE_NODES_MAX } from '../wire/limits.js';
+import { MessageType } from '../wire/messages.js';
+import { badName } from './arguments.js';
+import type { Connections } from './connections.js';
+import type { Control } from './control.js';
+import { closed, failed, invalid, MemrackError, unawaited } from './error.js';
+import { Lease } from './lease.js';
+import type { RemoteSpace } from './space.js';
+
+export interface LeaseOptions {
+  /** Ids of memory nodes. Missing: those that hold `space`, or, without one, all of the rack. */
+  readonly nodes?: readonly string[];
+  readonly space?: RemoteSpace;
+  /** How long others wait for a holder that has vanished. Default 10,000. */
+  readonly durationMs?: number;
+  /** How long to wait while somebody holds it. Default 0: `Conflict` at once. */
+  readonly waitMs?: number;
+  /** Ends the waiting: rejects with `Timeout`. */
+  readonly signal?: AbortSignal;
+}
+
+/** Where one node of a set is. */
+interface Place {
+  readonly id: string;
+  readonly memoryId: number;
+  address: string;
+}
+
+export interface LeasesParts {
+  readonly runtime: Runtime;
+  readonly control: Control;
+  readonly connections: Connections;
+  /** By which nodes know this client. */
+  readonly clientId: number;
+  readonly timeoutMs: number;
+}
+
+const AGAIN_MS_MIN = 20;
+const AGAIN_MS_MAX = 250;
+const LOOK_AGAIN_MS = 1000;
+
+export class Leases {
+  readonly #parts: LeasesParts;
+  /** By name; undefined while it is being acquired. A name is held once in a client. */
+  readonly #held = new Map<string, Lease | undefined>();
+  #isClosed = false;
+
+  constructor(parts: LeasesParts) {
+    this.#parts = parts;
+  }
+
+  acquire(name: string, options: LeaseOptions): Promise<Lease> {
+    const wrong = badName('lease', name) ?? badOptions(options);
+    if (wrong !== undefined) return unawaited(Promise.reject(wrong));
+    const { signal } = options;
+    if (signal?.aborted === true) return unawaited(Promise.reject(aborted(name, signal)));
+    const whole = this.#acquire(name, options);
+    if (signal === undefined) return unawaited(whole);
+    return unawaited(untilAborted(name, whole, signal));
+  }
+
+  /** The lease itself ends with its nodes' patience: a client that closes may give it up before. */
+  close(): void {
+    this.#isClosed = true;
+    for (const lease of this.#held.values()) lease?.stop();
+    this.#held.clear();
+  }
+
+  async #acquire(name: string, options: LeaseOptions): Promise<Lease> {
+    const { clock, timers } = this.#parts.runtime;
+    const durationMs = options.durationMs ?? LEASE_MS_DEFAULT;
+    const endMs = clock.now() + (options.waitMs ?? 0);
+    const againMs = Math.min(AGAIN_MS_MAX, Math.max(AGAIN_MS_MIN, durationMs / 10));
+    for (;;) {
+      const lease = await this.#attempt(name, durationMs, options);
+      if (lease instanceof Lease) return lease;
+      const isOver = options.signal?.aborted === true || clock.now() + againMs >= endMs;
+      if (isOver || lease.code !== 'Conflict') throw lease;
+      await sleep(timers, againMs);
+    }
+  }
+
+  async #attempt(
+    name: string,
+    durationMs: number,
+    options: LeaseOptions,
+  ): Promise<Lease | MemrackError> {
+    if (this.#isClosed) return closed('the rack was closed');
+    if (this.#held.has(name)) return heldHere(name);
+    this.#held.set(name, undefined);
+    try {
+      const lease = await this.#take(name, durationMs, options);
+      this.#held.set(name, lease);
+      if (this.#isClosed) lease.stop();
+      return lease;
+    } catch (error) {
+      this.#held.delete(name);
+      if (error instanceof MemrackError) return error;
+      throw error;
+    }
+  }
+
+  async #take(name: string, durationMs: number, options: LeaseOptions): Promise<Lease> {
+    const { runtime, control, clientId, timeoutMs } = this.#parts;
+    const deadline = runtime.clock.now() + timeoutMs;
+    const places = await this.#places(options, deadline);
+    const nodes = places.map(({ id }) => ({ id }));
+    const request = { name, holder: clientId, durationMs, nodes };
+    const type = MessageType.AcquireLease;
+    const reply = await control.call(type, request, deadline);
+    if (reply.status === Status.Conflict) throw failed('acquiring', reply.status, reply.reason);
+    if (reply.status !== Status.Ok) {
+      throw control.failure(`acquiring the lease ${name}`, reply.status, reply.reason);
+    }
+    const { lease: number, epoch } = reply;
+    const holder = new Holder({
+      clock: runtime.clock,
+      timers: runtime.timers,
+      durationMs,
+      nodes: places.map((place) => this.#holderNode(place, number, epoch)),
+      controllerAnswers: () => this.#controllerAnswers(),
+      lostReason: (why) => lost(name, why),
+    });
+    const ended = (): void => {
+      if (this.#held.get(name)?.epoch === epoch) this.#held.delete(name);
+    };
+    const ids = new Set(places.map(({ id }) => id));
+    const facts = { name, number, epoch, nodes: ids, timeoutMs, ended };
+    if (await holder.begin()) return new Lease(runtime, holder, facts);
+    const why = 'it was lost before it could be used';
+    if (holder.lost.aborted) throw new MemrackError('Conflict', `lease ${name}: ${why}`);
+    await holder.release(1);
+    throw failed(`lease ${name}: none of its nodes can be reached from here`, Status.Unavailable);
+  }
+
+  async #controllerAnswers(): Promise<boolean> {
+    const { runtime, control } = this.#parts;
+    const deadline = runtime.clock.now() + LEASE_MS_MIN;
+    const reply = await control.call(MessageType.RackStatus, {}, deadline);
+    return reply.status === Status.Ok;
+  }
+
+  #holderNode(place: Place, lease: number, epoch: number): HolderNode {
+    const request = { lease, epoch };
+    return {
+      renew: async (timeoutMs) => {
+        const link = this.#linkTo(place);
+        if (link === undefined) return Status.Unavailable;
+        const { status } = await link.call(MessageType.RenewLease, request, timeoutMs);
+        if (status !== Status.Ok && status !== Status.Stale) void this.#lookWhere(place);
+        return status;
+      },
+      end: async (timeoutMs) => {
+        const link = this.#linkTo(place);
+        if (link === undefined) return Status.Unavailable;
+        return (await link.call(MessageType.EndLease, request, timeoutMs)).status;
+      },
+    };
+  }
+
+  /** The one connection that this client has to the node. None when that lends other memory. */
+  #linkTo({ id, address, memoryId }: Place) {
+    if (this.#isClosed) return undefined;
+    const { connections } = this.#parts;
+    const known = connections.known(id) ?? connections.to(id, address, memoryId);
+    return known.memoryId === memoryId ? known.link : undefined;
+  }
+
+  /** It does not answer: perhaps it listens elsewhere by now. */
+  async #lookWhere(place: Place): Promise<void> {
+    const { runtime, control, connections } = this.#parts;
+    const deadline = runtime.clock.now() + LOOK_AGAIN_MS;
+    try {
+      const members = await control.members(deadline);
+      const now = members.find(({ id, state }) => id === place.id && state === 'serving');
+      if (this.#isClosed || now === undefined || now.address === place.address) return;
+      const known = await this.#memoryOf(place.id, deadline);
+      if (known !== place.memoryId || this.#isClosed) return;
+      place.address = now.address;
+      connections.to(place.id, place.address, place.memoryId);
+    } catch {
+      // The controller is away as well: the next renewal asks again.
+    }
+  }
+
+  async #places(options: LeaseOptions, deadline: number): Promise<Place[]> {
+    const { space, nodes } = options;
+    const places =
+      nodes === undefined && space !== undefined
+        ? await this.#placesOfSpace(space, deadline)
+        : await this.#placesOfNodes(nodes, deadline);
+    if (places.length > 0 && places.length <= LEASE_NODES_MAX) return places;
+    const remedy = `name 1 to ${LEASE_NODES_MAX} of them as \`nodes\``;
+    throw invalid(`a lease over ${places.length} memory nodes`, remedy);
+  }
+
+  async #placesOfSpace(space: RemoteSpace, deadline: number): Promise<Place[]> {
+    const { control } = this.#parts;
+    const answer = await control.regions(space.id, deadline);
+    if (answer.status !== Status.Ok) {
+      throw control.failure(`the nodes of ${space.name}`, answer.status, answer.reason);
+    }
+    const places = new Map<string, Place>();
+    for (const { nodeId, address, memoryId, state } of answer.regions) {
+      if (state !== 'lost') places.set(nodeId, { id: nodeId, address, memoryId });
+    }
+    return [...places.values()];
+  }
+
+  async #placesOfNodes(ids: readonly string[] | undefined, deadline: number): Promise<Place[]> {
+    const members = await this.#parts.control.members(deadline);
+    const there = members.filter(({ kind, state }) => kind === 'memory-node' && state !== 'ended');
+    const wanted = ids ?? there.map(({ id }) => id);
+    return Promise.all(
+      [...new Set(wanted)].map(async (id) => {
+        const address = there.find((member) => member.id === id)?.address;
+        if (address === undefined) {
+          const remedy = '`memrack nodes` lists them';
+          throw new MemrackError('NotFound', `there is no memory node ${id}`, { remedy });
+        }
+        return { id, address, memoryId: await this.#memoryOf(id, deadline) };
+      }),
+    );
+  }
+
+  async #memoryOf(id: string, deadline: number): Promise<number> {
+    const type = MessageType.DescribeNode;
+    const what = `describing ${id}`;
+    return (await this.#parts.control.demand(what, type, { id }, deadline)).memoryId;
+  }
+}
+
+function badOptions(options: LeaseOptions): MemrackError | undefined {
+  const { durationMs = LEASE_MS_DEFAULT, waitMs = 0, nodes } = options;
+  if (!(durationMs >= LEASE_MS_MIN && durationMs <= LEASE_MS_MAX) || durationMs % 1 !== 0) {
+    const remedy = `pass a whole number of milliseconds from ${LEASE_MS_MIN} to ${LEASE_MS_MAX}`;
+    return invalid(`durationMs is ${String(durationMs)}`, remedy);
+  }
+  if (!(waitMs >= 0)) return invalid(`waitMs is ${String(waitMs)}`, 'pass 0 or more milliseconds');
+  if (nodes === undefined || (Array.isArray(nodes) && nodes.length > 0)) return undefined;
+  return invalid('nodes names no memory node', 'pass a list of ids, or leave it out');
+}
+
+function heldHere(name: string): MemrackError {
+  const remedy = 'release it before, or share the one that is held';
+  return new MemrackError('Conflict', `this client itself holds the lease ${name}`, { remedy });
+}
+
+function lost(name: string, why: string): MemrackError {
+  return new MemrackError('Stale', `the lease ${name} is lost: ${why}`);
+}
+
+function aborted(name: string, signal: AbortSignal): MemrackError {
+  const { reason } = signal as { reason?: unknown };
+  const details = { remedy: 'acquire it again when it is wanted', cause: reason };
+  return new MemrackError('Timeout', `acquiring the lease ${name} was aborted`, details);
+}
+
+/** Whoever has given up waiting does not hold it: then it is given back. */
+function untilAborted(name: string, whole: Promise<Lease>, signal: AbortSignal): Promise<Lease> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      reject(aborted(name, signal));
+      whole.then(
+        (lease) => void lease.release().catch(() => undefined),
+        () => undefined,
+      );
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    const over = (): void => signal.removeEventListener('abort', stop);
+    whole.then(resolve, reject).finally(over);
+  });
+}
