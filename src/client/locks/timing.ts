@@ -20,7 +20,6 @@ const POLL_MS_MIN = 1;
 export const QUICK_LOOKS = 3;
 /** Changes of the word that are tried at one look: others change it too. */
 export const TRIES_PER_LOOK = 8;
-const GAP_MS_MIN = 50;
 
 export function renewAfterMs(leaseMs: number): number {
   return leaseMs / RENEWALS;
@@ -37,10 +36,10 @@ export function takeOverMs(leaseMs: number): number {
 
 /**
  * Two looks further apart than this do not show that nothing changed between: the beat might have
- * come around. It comes around after more than a hundred leases.
+ * come around. That takes it 512 renewals, so 170 leases.
  */
 export function gapMsMax(leaseMs: number): number {
-  return Math.max(leaseMs / 4, GAP_MS_MIN);
+  return 16 * leaseMs;
 }
 
 /**
