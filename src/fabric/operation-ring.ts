@@ -71,6 +71,16 @@ export class OperationRing {
     return place;
   }
 
+  /** Copies what an operation on memory is about to a place of another ring. */
+  copyTo(from: number, ring: OperationRing, to: number): void {
+    ring.window[to] = this.window[from];
+    ring.address[to] = this.address[from] as number;
+    ring.bytes[to] = this.bytes[from] as number;
+    ring.buffer[to] = this.buffer[from];
+    ring.start[to] = this.start[from] as number;
+    for (let i = 0; i < 4; i++) ring.operands[to * 4 + i] = this.operands[from * 4 + i] as number;
+  }
+
   /** Lets go of what the place refers to. */
   clear(place: number): void {
     this.sink[place] = undefined;

@@ -5,15 +5,16 @@
 
 import { assert } from '../base/assert.js';
 import { Status } from '../base/status.js';
-import { PIECE_BYTES_MAX } from '../wire/limits.js';
 import { type CallType, isCallType, MessageType, Right } from '../wire/messages.js';
 import type { Reply, Request } from '../wire/messages.js';
 import { encodeRequest } from './call-codec.js';
 import { CallSink } from './call-sink.js';
 import { type CompletionSink, type Link, NOT_NOW, type Window } from './link.js';
+import type { OperationRing } from './operation-ring.js';
+import { RingVerbs } from './ring-verbs.js';
 import { type Asking, Transport } from './transport.js';
 
-export class TcpLink implements Link {
+export class TcpLink extends RingVerbs implements Link {
   readonly resultLow = 0;
   readonly resultHigh = 0;
   readonly #asking: Asking;
@@ -22,102 +23,17 @@ export class TcpLink implements Link {
 
   /** `onClose` is told once, when the link is closed on this side. */
   constructor(asking: Asking, address: string, memoryId: number, onClose: () => void) {
+    super();
     this.#asking = asking;
     this.transport = new Transport(asking, address, memoryId, onClose);
   }
 
-  read(
-    window: Window,
-    address: number,
-    into: Uint8Array,
-    intoStart: number,
-    bytes: number,
-    sink: CompletionSink,
-    token: number,
-    deadline: number,
-  ): void {
-    assert(bytes <= PIECE_BYTES_MAX && intoStart + bytes <= into.length, 'a read out of bounds');
-    const place = this.transport.add(MessageType.Read, sink, token, deadline);
-    if (place >= 0) this.#aim(place, window, address, bytes, into, intoStart);
+  protected get ring(): OperationRing {
+    return this.transport.ring;
   }
 
-  write(
-    window: Window,
-    address: number,
-    from: Uint8Array,
-    fromStart: number,
-    bytes: number,
-    sink: CompletionSink,
-    token: number,
-    deadline: number,
-    reservation = 0,
-  ): void {
-    assert(bytes <= PIECE_BYTES_MAX && fromStart + bytes <= from.length, 'a write out of bounds');
-    const place = this.transport.add(MessageType.Write, sink, token, deadline);
-    if (place < 0) return;
-    this.#aim(place, window, address, bytes, from, fromStart);
-    this.transport.ring.operands[place * 4] = reservation;
-  }
-
-  compareAndSwap(
-    window: Window,
-    address: number,
-    expectedLow: number,
-    expectedHigh: number,
-    desiredLow: number,
-    desiredHigh: number,
-    sink: CompletionSink,
-    token: number,
-    deadline: number,
-  ): void {
-    const place = this.transport.add(MessageType.CompareAndSwap, sink, token, deadline);
-    if (place < 0) return;
-    this.#aim(place, window, address, 8, undefined, 0);
-    const { operands } = this.transport.ring;
-    operands[place * 4] = expectedLow;
-    operands[place * 4 + 1] = expectedHigh;
-    operands[place * 4 + 2] = desiredLow;
-    operands[place * 4 + 3] = desiredHigh;
-  }
-
-  fetchAndAdd(
-    window: Window,
-    address: number,
-    deltaLow: number,
-    deltaHigh: number,
-    sink: CompletionSink,
-    token: number,
-    deadline: number,
-  ): void {
-    const place = this.transport.add(MessageType.FetchAndAdd, sink, token, deadline);
-    if (place < 0) return;
-    this.#aim(place, window, address, 8, undefined, 0);
-    this.transport.ring.operands[place * 4] = deltaLow;
-    this.transport.ring.operands[place * 4 + 1] = deltaHigh;
-  }
-
-  reserve(
-    window: Window,
-    address: number,
-    bytes: number,
-    sink: CompletionSink,
-    token: number,
-    deadline: number,
-    reservation = 0,
-  ): void {
-    const place = this.transport.add(MessageType.Reserve, sink, token, deadline);
-    if (place < 0) return;
-    this.#aim(place, window, address, bytes, undefined, 0);
-    this.transport.ring.operands[place * 4] = reservation;
-  }
-
-  unreserve(sink: CompletionSink, token: number, deadline: number, reservation = 0): void {
-    const place = this.transport.add(MessageType.Unreserve, sink, token, deadline);
-    if (place >= 0) this.transport.ring.operands[place * 4] = reservation;
-  }
-
-  fence(sink: CompletionSink, token: number, deadline: number): void {
-    this.transport.add(MessageType.Fence, sink, token, deadline);
+  protected start(type: number, sink: CompletionSink, token: number, deadline: number): number {
+    return this.transport.add(type, sink, token, deadline);
   }
 
   /** Every operation is a message. */
@@ -166,24 +82,13 @@ export class TcpLink implements Link {
     return window;
   }
 
+  /** The number of the client that this link is of. */
+  get client(): number {
+    return this.#asking.client;
+  }
+
   /** Ends everything: what waits is told `Closed`, soon. */
   close(): void {
     this.transport.close();
-  }
-
-  #aim(
-    place: number,
-    window: Window,
-    address: number,
-    bytes: number,
-    buffer: Uint8Array | undefined,
-    start: number,
-  ): void {
-    const { ring } = this.transport;
-    ring.window[place] = window;
-    ring.address[place] = address;
-    ring.bytes[place] = bytes;
-    ring.buffer[place] = buffer;
-    ring.start[place] = start;
   }
 }

@@ -203,9 +203,7 @@ export class Transport implements ConnectionUser, Remote {
   add(type: number, sink: CompletionSink, token: number, deadline: number): number {
     const ring = this.ring;
     if (this.#state === 'closed' || ring.waiting >= QUEUE_MAX || ring.isFull) {
-      const status = this.#state === 'closed' ? Status.Closed : Status.Busy;
-      this.#refused.push({ sink, token, status });
-      this.#schedule();
+      this.refuse(sink, token, this.#state === 'closed' ? Status.Closed : Status.Busy);
       return -1;
     }
     const place = ring.push();
@@ -218,6 +216,12 @@ export class Transport implements ConnectionUser, Remote {
     this.#live++;
     this.#schedule();
     return place;
+  }
+
+  /** Ends an operation that was never started; its sink is told soon. */
+  refuse(sink: CompletionSink, token: number, status: Status): void {
+    this.#refused.push({ sink, token, status });
+    this.#schedule();
   }
 
   #schedule(): void {

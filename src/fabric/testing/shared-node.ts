@@ -198,7 +198,9 @@ export class SharedNode implements DataHandler {
     }
     const { identity, token } = request;
     this.attached++;
-    const slot = this.table.owners.firstFree();
+    const { owners } = this.table;
+    const known = owners.taken().find((slot) => owners.owner(slot)?.token === token);
+    const slot = known ?? owners.firstFree();
     return { status: Status.Ok, ...this.attach(session.client, identity, token, slot) };
   }
 

@@ -1,0 +1,227 @@
+/**
+ * A link to a memory node of this machine: reads, writes and atomics are done in the node's memory
+ * by this thread itself where that is possible, and are messages where it is not.
+ *
+ *   verb -- at once --> a step of one
+ *        `- queued ---> shm-queue.ts: steps of up to 64, or messages
+ *
+ * Operations take effect in the order in which they were started. A step is made only while no
+ * ordered message of this client can be executed any more (`Transport.isSettled`), and everything
+ * that is started goes behind the queue, except calls that no operation on memory can meet.
+ */
+
+import { assert } from '../../base/assert.js';
+import { Status } from '../../base/status.js';
+import type { Memory } from '../../runtime/memory.js';
+import type { Runtime } from '../../runtime/runtime.js';
+import { PIECE_BYTES_MAX } from '../../wire/limits.js';
+import { messageName, MessageType, type Reply, type Request } from '../../wire/messages.js';
+import { type CompletionSink, type Link, NOT_NOW, type Window } from '../link.js';
+import type { OperationRing } from '../operation-ring.js';
+import { RingVerbs } from '../ring-verbs.js';
+import type { TcpLink } from '../tcp-link.js';
+import type { LastCall, TransportWatcher } from '../transport.js';
+import { isUnordered } from '../verbs.js';
+import { Attaching } from './attaching.js';
+import { OneSided } from './one-sided.js';
+import { createShmCounters, type ShmCounters } from './shm-counters.js';
+import { ShmQueue } from './shm-queue.js';
+import { SURE } from './step.js';
+
+export interface ShmLinkOptions {
+  readonly runtime: Runtime;
+  /** To the same node; nobody else uses it from here on, and it is closed with this link. */
+  readonly link: TcpLink;
+  /** Shared by several links, for metrics. */
+  readonly counters?: ShmCounters;
+}
+
+export class ShmLink extends RingVerbs implements Link, TransportWatcher {
+  resultLow = 0;
+  resultHigh = 0;
+  readonly counters: ShmCounters;
+  readonly #link: TcpLink;
+  readonly #runtime: Runtime;
+  readonly #memory: Memory;
+  readonly #attaching: Attaching;
+  readonly #queue: ShmQueue;
+  /** For steps of one; undefined while not attached. */
+  #alone: OneSided | undefined;
+  /** The transport changed in the middle of a step. */
+  #hasChanged = false;
+
+  /**
+   * For `client/connections.ts`: `ShmLink.open({ runtime, link: endpoint.link(address, memoryId) })`
+   * in place of the link itself. It attaches by itself as soon as there is a connection, which the
+   * first operation makes, and until then, or where the node refuses, it is as good as its link.
+   * Who insists on memory without the node calls `attach`.
+   */
+  static open(options: ShmLinkOptions): ShmLink {
+    return new ShmLink(options);
+  }
+
+  private constructor({ runtime, link, counters }: ShmLinkOptions) {
+    super();
+    const { transport } = link;
+    this.#runtime = runtime;
+    this.#memory = runtime.memory;
+    this.#link = link;
+    this.counters = counters ?? createShmCounters();
+    const changed = (): void => this.#attachmentChanged();
+    this.#attaching = new Attaching({ runtime, link, counters: this.counters, changed });
+    this.#queue = new ShmQueue({
+      runtime,
+      transport,
+      counters: this.counters,
+      doubted: () => this.#attaching.lookAlive(),
+      stepped: () => {
+        if (this.#hasChanged) this.changed();
+      },
+    });
+    assert(transport.watcher === undefined, 'a link is wrapped twice');
+    transport.watcher = this;
+    this.changed();
+  }
+
+  /** Connects and attaches; undefined when that is done, else why it cannot be, for people. */
+  attach(timeoutMs: number): Promise<string | undefined> {
+    return this.#attaching.now(timeoutMs);
+  }
+
+  get isAttached(): boolean {
+    return this.#alone !== undefined;
+  }
+
+  #attachmentChanged(): void {
+    const { attachment } = this.#attaching;
+    this.#alone = undefined;
+    this.#queue.steps = undefined;
+    if (attachment !== undefined) {
+      const batch = new OneSided(attachment, this.#memory, () => this.#queue.ended(batch));
+      this.#alone = new OneSided(attachment, this.#memory, () => undefined);
+      this.#queue.steps = batch;
+    }
+    this.#queue.wake();
+  }
+
+  /** From the transport. The files of a step that is under way cannot be given up. */
+  changed(): void {
+    this.#hasChanged = this.#queue.isUnderWay;
+    if (this.#hasChanged) return;
+    this.#attaching.upkeep();
+    this.#queue.wake();
+  }
+
+  /** From the transport. */
+  lastCall(): LastCall | undefined {
+    return this.#queue.isUnderWay ? undefined : this.#attaching.lastCall();
+  }
+
+  // --------------------------------------------------------------------------------- at once
+
+  readNow(window: Window, address: number, into: Uint8Array, start: number, bytes: number): number {
+    assert(bytes <= PIECE_BYTES_MAX && start + bytes <= into.length, 'a read out of bounds');
+    const steps = this.#alone;
+    if (steps === undefined || !this.#queue.mayStep) return NOT_NOW;
+    steps.one(MessageType.Read, window, address, bytes, into, start);
+    this.#memory.runNow(steps);
+    if (steps.done === 1 && steps.certainty[0] === SURE) return this.#doneAlone();
+    this.#attaching.lookAlive();
+    return NOT_NOW;
+  }
+
+  writeNow(
+    window: Window,
+    address: number,
+    from: Uint8Array,
+    start: number,
+    bytes: number,
+  ): number {
+    assert(bytes <= PIECE_BYTES_MAX && start + bytes <= from.length, 'a write out of bounds');
+    const steps = this.#alone;
+    if (steps === undefined || !this.#queue.mayStep) return NOT_NOW;
+    steps.one(MessageType.Write, window, address, bytes, from, start);
+    this.#memory.runNow(steps);
+    if (steps.done === 1 && steps.certainty[0] === SURE) return this.#doneAlone();
+    return this.#notDone(steps);
+  }
+
+  compareAndSwapNow(
+    window: Window,
+    address: number,
+    expectedLow: number,
+    expectedHigh: number,
+    desiredLow: number,
+    desiredHigh: number,
+  ): number {
+    const steps = this.#alone;
+    if (steps === undefined || !this.#queue.mayStep) return NOT_NOW;
+    const type = MessageType.CompareAndSwap;
+    steps.oneAtomic(type, window, address, expectedLow, expectedHigh, desiredLow, desiredHigh);
+    return this.#atomicNow(steps);
+  }
+
+  fetchAndAddNow(window: Window, address: number, deltaLow: number, deltaHigh: number): number {
+    const steps = this.#alone;
+    if (steps === undefined || !this.#queue.mayStep) return NOT_NOW;
+    steps.oneAtomic(MessageType.FetchAndAdd, window, address, deltaLow, deltaHigh, 0, 0);
+    return this.#atomicNow(steps);
+  }
+
+  #atomicNow(steps: OneSided): number {
+    this.#memory.runNow(steps);
+    if (steps.done === 0 || steps.certainty[0] !== SURE) return this.#notDone(steps);
+    this.resultLow = steps.oldLow[0] as number;
+    this.resultHigh = steps.oldHigh[0] as number;
+    return this.#doneAlone();
+  }
+
+  #doneAlone(): number {
+    this.counters.operationsAlone++;
+    return Status.Ok;
+  }
+
+  /** Of a write or an atomic. */
+  #notDone(steps: OneSided): number {
+    this.#attaching.lookAlive();
+    if (steps.done === 0) return NOT_NOW;
+    this.counters.outcomesUnknown++;
+    return Status.OutcomeUnknown;
+  }
+
+  // ---------------------------------------------------------------------------------- queued
+
+  protected get ring(): OperationRing {
+    return this.#queue.target;
+  }
+
+  protected start(type: number, sink: CompletionSink, token: number, deadline: number): number {
+    return this.#queue.start(type, sink, token, deadline);
+  }
+
+  call<T extends MessageType>(type: T, request: Request<T>, timeoutMs: number): Promise<Reply<T>> {
+    const isNext = isUnordered(type) || this.#queue.isEmpty;
+    if (isNext) return this.#link.call(type, request, timeoutMs);
+    const deadline = this.#runtime.clock.now() + timeoutMs;
+    return new Promise((resolve) => {
+      const send = (): void => {
+        const leftMs = Math.max(0, deadline - this.#runtime.clock.now());
+        resolve(this.#link.call(type, request, leftMs));
+      };
+      if (!this.#queue.startCall(type, send)) this.#refuse(type, resolve);
+    });
+  }
+
+  #refuse<T extends MessageType>(type: T, resolve: (reply: Reply<T>) => void): void {
+    const reason = `${messageName(type)}: too much is waiting for this process already`;
+    resolve({ status: Status.Busy, reason } as Reply<T>);
+  }
+
+  openWindow(space: number, timeoutMs: number): Promise<Window | Status> {
+    return this.#link.openWindow(space, timeoutMs);
+  }
+
+  close(): void {
+    this.#link.close();
+  }
+}
