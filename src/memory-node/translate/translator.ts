@@ -73,16 +73,14 @@ export class Translator {
     if (bytes < 1 || (low & (this.#pageBytes - 1)) + bytes > this.#pageBytes) {
       return -Status.Invalid;
     }
-    const address = high * TWO_TO_32 + (low >>> 0);
-    const isWithin =
-      address >= (windows.bases[window] as number) &&
-      address + bytes <= (windows.ends[window] as number);
-    if (!isWithin) return -Status.Denied;
+    if (windows.areParts[window] !== 0 && !isWithin(windows, window, low, high, bytes)) {
+      return -Status.Denied;
+    }
     const shift = this.#shift;
     const pageWord = (low >>> shift) | (high << (32 - shift));
     const spaceWord = (words[record + WINDOW_SPACE] as number) | (high >>> shift);
     const entry = this.#pages.lookup(pageWord, spaceWord);
-    if (entry < 0) return -this.#missing(window, address);
+    if (entry < 0) return -this.#missing(window, low, high);
     const flags = this.#pages.words[entry + ENTRY_FLAGS] as number;
     if ((flags & (words[record + WINDOW_RIGHTS] as number) & needed) !== needed) {
       return -Status.Denied;
@@ -95,11 +93,24 @@ export class Translator {
    * There is no entry. Of a region that is held here that says something; of another one, which may
    * have been lost with a memory before this one, only the controller knows.
    */
-  #missing(window: number, address: number): Status {
-    const region = Math.floor(address / REGION_BYTES);
+  #missing(window: number, low: number, high: number): Status {
+    const region = Math.floor((high * TWO_TO_32 + (low >>> 0)) / REGION_BYTES);
     const { words } = this.#windows;
     const word = words[window * WINDOW_RECORD_WORDS + WINDOW_SPACE] as number;
     const isHeld = this.#regions.holds(word >>> PAGE_HIGH_BITS, region);
     return isHeld ? Status.NotAllocated : Status.NotFound;
   }
+}
+
+/** Whether the window covers the bytes. */
+function isWithin(
+  windows: Windows,
+  window: number,
+  low: number,
+  high: number,
+  bytes: number,
+): boolean {
+  const address = high * TWO_TO_32 + (low >>> 0);
+  const end = address + bytes;
+  return address >= (windows.bases[window] as number) && end <= (windows.ends[window] as number);
 }

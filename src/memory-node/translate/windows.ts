@@ -44,6 +44,8 @@ export interface WindowRange {
 export class Windows {
   /** Indexed by window: its client, or `ANYONE`; 0, which no client has, where it is not open. */
   readonly clients: Float64Array;
+  /** 1: it covers `[bases, ends)` alone; 0: the whole space. */
+  readonly areParts: Uint8Array;
   readonly bases: Float64Array;
   readonly ends: Float64Array;
   /** Words of the records, as `WindowTable` lays them out. */
@@ -72,6 +74,7 @@ export class Windows {
     this.#unused = Uint32Array.from({ length: table.entries }, (_, window) => window);
     this.words = table.words;
     this.clients = new Float64Array(table.entries);
+    this.areParts = new Uint8Array(table.entries);
     this.bases = new Float64Array(table.entries);
     this.ends = new Float64Array(table.entries);
   }
@@ -106,6 +109,7 @@ export class Windows {
     const window = this.#takeNumber(facts.isShared);
     this.#tree.add(window, facts);
     this.clients[window] = facts.isShared ? ANYONE : facts.opener;
+    this.areParts[window] = range.base > 0 || range.end < ADDRESS_END ? 1 : 0;
     this.bases[window] = range.base;
     this.ends[window] = range.end;
     const { rights, base, end } = range;
