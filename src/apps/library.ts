@@ -15,6 +15,7 @@ export type { FileFacts, FileDirectory } from '../client/files.js';
 export type { Lease, LeaseWindow } from '../client/lease.js';
 export type { LeaseOptions } from '../client/leases.js';
 export type { ConnectOptions } from '../client/options.js';
+export type { AcquireOptions, HeldLock, Lock } from '../client/locks/lock.js';
 export type { Rack, SpaceOptions, SpaceSummary } from '../client/rack.js';
 export type {
   AllocOptions,

@@ -40,6 +40,8 @@ export class Barriers {
   /** Oldest first; the last one is where operations are counted now. */
   readonly #generations: Generation[] = [newGeneration()];
   #current = this.#generations[0] as Generation;
+  /** How many have ended that may or may not have taken effect, or may still do so. */
+  unknowns = 0;
 
   /** The generation that an operation which starts now belongs to. */
   get current(): Generation {
@@ -56,6 +58,7 @@ export class Barriers {
     generation.open -= 1;
     if (failure !== undefined) {
       generation.failureCount += 1;
+      if (failure.outcome === 'unknown') this.unknowns += 1;
       if (generation.failures.length < FAILURES_MAX) generation.failures.push(failure);
     }
     if (generation.open === 0 && generation.passed !== undefined) this.#pass();
@@ -75,6 +78,25 @@ export class Barriers {
       (error: MemrackError) => this.ended(generation, error),
     );
     return call;
+  }
+
+  /**
+   * As `wait`, but nobody is told of failures here: the next barrier tells them. Undefined when
+   * there is nothing to wait for.
+   */
+  quiet(): Promise<void> | undefined {
+    if (this.#generations.every(({ open }) => open === 0)) return undefined;
+    const ending = this.#current;
+    return new Promise((resolve) => {
+      void this.wait();
+      const next = this.#current;
+      ending.passed = () => {
+        next.failures.unshift(...ending.failures);
+        next.failures.splice(FAILURES_MAX);
+        next.failureCount += ending.failureCount;
+        resolve();
+      };
+    });
   }
 
   /** Resolves with the first failure since the last barrier, or with nothing. */

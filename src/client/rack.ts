@@ -16,6 +16,7 @@ import { closed, MemrackError, unawaited, unsupported } from './error.js';
 import { FileDirectory } from './files.js';
 import type { Lease } from './lease.js';
 import { type LeaseOptions, Leases } from './leases.js';
+import { Agenda } from './locks/agenda.js';
 import { badOptions, type ConnectOptions, parseRackUrl, TIMEOUT_MS_DEFAULT } from './options.js';
 import { RemoteSpace } from './space.js';
 import type { RangeWindow } from './window.js';
@@ -64,6 +65,7 @@ export class Rack {
   readonly #control: Control;
   readonly #connections: Connections;
   readonly #timeoutMs: number;
+  readonly #agenda: Agenda;
   readonly #spaces = new Map<number, RemoteSpace>();
   readonly #leases: Leases;
   #isClosed = false;
@@ -75,6 +77,7 @@ export class Rack {
     this.#control = parts.control;
     this.#timeoutMs = parts.timeoutMs;
     this.#connections = new Connections(parts.fabric);
+    this.#agenda = new Agenda(parts.runtime.clock, parts.runtime.timers);
     const { runtime, control, timeoutMs, clientId = 0 } = parts;
     const connections = this.#connections;
     this.#leases = new Leases({ runtime, control, connections, clientId, timeoutMs });
@@ -164,6 +167,7 @@ export class Rack {
       id,
       pageBytes,
       timeoutMs: this.#timeoutMs,
+      agenda: this.#agenda,
     });
     this.#spaces.set(id, space);
     return space;
@@ -252,6 +256,7 @@ export class Rack {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#leases.close();
+    this.#agenda.close();
     for (const space of this.#spaces.values()) space.close();
     this.#connections.close();
     await this.#fabric.close();

@@ -63,6 +63,11 @@ export class RegionMap implements Routes {
     return this.#regions.get(region)?.nodeId;
   }
 
+  /** To all nodes of the space that are known, each once. */
+  *connections(): Generator<Connection> {
+    for (const { connection } of this.#routes.values()) if (!connection.isClosed) yield connection;
+  }
+
   /** All regions of the space that are known, with their owners. */
   *entries(): Generator<{ region: number; state: RegionState; nodeId: string }> {
     for (const [region, { state, nodeId }] of this.#regions) yield { region, state, nodeId };

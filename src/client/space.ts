@@ -12,7 +12,7 @@
 import type { Runtime } from '../runtime/runtime.js';
 import { ADDRESS_END } from '../wire/limits.js';
 import { Allocation } from './allocation.js';
-import { badAddress, badLength, badRange } from './arguments.js';
+import { badAddress, badLength, badRange, badWordAddress } from './arguments.js';
 import { Barriers } from './barriers.js';
 import type { Connections } from './connections.js';
 import type { Control } from './control.js';
@@ -20,6 +20,10 @@ import { DataPath, type ReadItem, type SharedParts, type WriteItem } from './dat
 import { closed, invalid, MemrackError, unawaited, unsupported } from './error.js';
 import { Failures } from './failures.js';
 import type { Relocated, Rights } from './held-memory.js';
+import { lockMemoryOf } from './lock-memory.js';
+import type { Agenda } from './locks/agenda.js';
+import type { Lock } from './locks/lock.js';
+import { Locks } from './locks/locks.js';
 import { OrderedCall } from './ordered-call.js';
 import { RegionMap } from './region-map.js';
 import type { Routes } from './routes.js';
@@ -47,6 +51,8 @@ export interface SpaceParts {
   readonly id: number;
   readonly pageBytes: number;
   readonly timeoutMs: number;
+  /** Of the whole client, for its locks. */
+  readonly agenda?: Agenda;
 }
 
 export class RemoteSpace {
@@ -62,6 +68,7 @@ export class RemoteSpace {
   readonly #shared: SharedParts;
   readonly #path: DataPath;
   readonly #allocation: Allocation;
+  readonly #locks: Locks;
   readonly #windows: WindowCalls;
   /** The same verbs by other windows; counted for the same barriers, in one order with the rest. */
   readonly pathBy: (routesOf: (regions: RegionMap) => Routes) => DataPath;
@@ -82,6 +89,7 @@ export class RemoteSpace {
     const facts = { life, name, pageBytes, timeoutMs };
     this.#shared = { runtime, barriers, submission, turns, ...facts };
     this.#path = new DataPath(this.#shared, regions, new Failures(runtime, regions, facts, true));
+    this.#locks = new Locks(runtime, () => lockMemoryOf(this.#shared, regions), parts.agenda);
     this.#allocation = new Allocation({ runtime, control, regions, space: id, pageBytes });
     this.#windows = new WindowCalls(runtime, regions, id);
     this.pathBy = (routesOf) => {
@@ -230,9 +238,15 @@ export class RemoteSpace {
     return this.#barriers.refuse(unsupported('flush', 'the kind "persistent" is not there yet'));
   }
 
-  /** Not in this version. `compareAndSwap` on a word of your own works meanwhile. */
-  lock(_at: number): never {
-    throw unsupported('lock', 'build one from compareAndSwap meanwhile');
+  /**
+   * The lock at `at`, 8 aligned bytes that start as zeros and that nothing but locks writes: the
+   * same for everybody who names that address. Advisory: it keeps nobody from reading or writing.
+   * Throws `Invalid` for an address that cannot be one.
+   */
+  lock(at: number): Lock {
+    const wrong = badWordAddress(at);
+    if (wrong !== undefined) throw wrong;
+    return this.#locks.at(at);
   }
 
   /**
@@ -261,6 +275,7 @@ export class RemoteSpace {
   /** For `rack.close`: ends everything that waits; what is under way ends with its links. */
   close(): void {
     this.#life.isClosed = true;
+    this.#locks.close();
     this.#submission.abandon();
   }
 
