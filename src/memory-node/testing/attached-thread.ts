@@ -50,6 +50,11 @@ export class AttachedThread {
     this.#window = { ...open, space: SPACE, rights: RIGHTS_BITS };
   }
 
+  /** Another window than the first one of client 0. */
+  use(window: ThreadWindow): void {
+    this.#window = window;
+  }
+
   async detach() {
     const { slot, token } = this;
     return this.#harness.call(MessageType.Detach, { slot, token });
