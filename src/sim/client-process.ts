@@ -10,6 +10,7 @@ import { sleep } from '../runtime/clock.js';
 import type { Machine, SimulatedProcess } from '../runtime/simulated/world.js';
 import type { Journal } from './journal.js';
 import { ObservedFiles } from './observed-files.js';
+import { ObservedLeases } from './observed-leases.js';
 import { endedBy, type NoteOutcome, ObservedSpace } from './observed-space.js';
 import type { SimulatedRack } from './rack.js';
 import { Board, type ClientProgram, type Workload } from './workloads/workload.js';
@@ -139,6 +140,10 @@ export class ClientProcesses {
       files: async () => {
         const { files } = await rack();
         return new ObservedFiles({ client: number, files, journal: this.#journal, ...noting });
+      },
+      leases: async () => {
+        const facts = { client: number, rack: await rack(), pageBytes: shape.pageBytes };
+        return new ObservedLeases({ ...facts, journal: this.#journal, ...noting });
       },
       sleep: (ms) => sleep(runtime.timers, ms),
       step: () => {

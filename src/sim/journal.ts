@@ -10,6 +10,7 @@
 
 import { assert } from '../base/assert.js';
 import type { Outcome, StatusName } from '../base/status.js';
+import type { LeaseTold, LeaseWrite } from './observed-leases.js';
 import type { WordHistory, WordOperation, WordValue } from './checkers/history.js';
 
 /** The number of the client that looks at everything in the end. */
@@ -150,6 +151,10 @@ const VIOLATIONS_MAX = 20;
 export class Journal {
   readonly allocations: Allocation[] = [];
   readonly keys: Map<string, WordHistory> = new Map();
+  /** Holders in the order in which they were told. */
+  readonly leases: LeaseTold[] = [];
+  /** By allocation and number of the write. */
+  readonly leaseWrites: Map<string, LeaseWrite> = new Map();
   readonly violations: Violation[] = [];
   /** How operations ended, by verb and code. */
   readonly endings: Map<string, number> = new Map();

@@ -84,6 +84,10 @@ export const PLANTED: readonly Planted[] = [
     'directory',
     'an entry of the directory is acknowledged before it is durable',
   ]),
+  planted('lease-window-not-revoked', memoryNodeFaults, 'leaseWindowNotRevoked', [
+    'leases',
+    'windows of a former holder stay good when the lease is taken over',
+  ]),
 ];
 
 export function plantedNamed(name: string): Planted | undefined {

@@ -1,6 +1,7 @@
 /** Runs every checker that judges a whole run, and hands what they say to the journal. */
 
 import type { Journal } from '../journal.js';
+import { findLeaseFaults } from './leases.js';
 import { checkWord } from './linearizability.js';
 import { findRefusedWritesSeen } from './no-effect.js';
 import { findWrongSums } from './once.js';
@@ -12,6 +13,7 @@ export function checkAll(journal: Journal, regionsSeen: readonly RegionSeen[]): 
     ...findRegionsOwnedTwice(regionsSeen),
     ...findRefusedWritesSeen(journal),
     ...findWrongSums(journal),
+    ...findLeaseFaults(journal),
   ];
   for (const { kind, text } of complaints) journal.complain(kind, text);
   for (const history of journal.histories()) {

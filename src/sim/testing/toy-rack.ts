@@ -94,6 +94,7 @@ export class ToyRack {
       frames: this.#frames,
       open: (name) => Promise.resolve(this.observed(name, number)),
       files: () => Promise.reject(new Error('the toy rack has no files')),
+      leases: () => Promise.reject(new Error('the toy rack has no leases')),
       sleep: (ms) => this.after(ms),
       step: () => this.#stepsLeft-- > 0,
     };

@@ -3,6 +3,7 @@
 import { allocFree } from './alloc-free.js';
 import { directory } from './directory.js';
 import { large } from './large.js';
+import { leases } from './leases.js';
 import { mixed } from './mixed.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
@@ -15,6 +16,7 @@ export const WORKLOADS: readonly Workload[] = [
   large,
   mixed,
   directory,
+  leases,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

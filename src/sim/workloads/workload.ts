@@ -5,6 +5,7 @@
 
 import type { Prng } from '../../base/prng.js';
 import type { Allocation, Ended, Journal } from '../journal.js';
+import type { ObservedLeases } from '../observed-leases.js';
 import type { ObservedFiles } from '../observed-files.js';
 import type { ObservedSpace } from '../observed-space.js';
 
@@ -22,6 +23,7 @@ export interface ClientProgram {
   /** Opens, or creates; again and again while the controller is away. */
   open(name: string): Promise<ObservedSpace>;
   files(): Promise<ObservedFiles>;
+  leases(): Promise<ObservedLeases>;
   sleep(ms: number): Promise<void>;
   /** Counts one step of the client's share; false when it is used up. */
   step(): boolean;

@@ -1,0 +1,132 @@
+/**
+ * Several clients take the same lease over from each other, give it up or are stopped with it, and
+ * write through its windows; others look on. Whatever a former holder still has under way must
+ * count for nothing.
+ */
+
+import type { Allocation } from '../journal.js';
+import type { HeldLease, LeasedSpace, ObservedLeases } from '../observed-leases.js';
+import type { ObservedSpace } from '../observed-space.js';
+import { type ClientProgram, inLanes, share, type Workload } from './workload.js';
+
+const LEASE = 'the-lease';
+const PLACES = [0, 1, 4096, 8191];
+/** Shorter than most pauses, so that the lease runs out under a holder that writes. */
+const DURATIONS_MS = [100, 200, 600];
+
+/** What one client does while it holds the lease. */
+class Reign {
+  readonly #client: ClientProgram;
+  readonly #held: HeldLease;
+  readonly #windows = new Map<Allocation, LeasedSpace>();
+
+  constructor(client: ClientProgram, held: HeldLease) {
+    this.#client = client;
+    this.#held = held;
+  }
+
+  /** False: nothing can be done here at present. */
+  async step(): Promise<boolean> {
+    const { prng, board } = this.#client;
+    const allocation = prng.pick(board.shared);
+    const window = this.#windows.get(allocation) ?? (await this.#open(allocation));
+    if (window === undefined) return false;
+    const places = prng.pick([1, 1, 2, 4]);
+    // Several at once: some are under way when the lease is lost.
+    const all = Array.from({ length: places }, () => {
+      const place = prng.pick(PLACES);
+      return prng.chance(650_000)
+        ? window.writeWord(allocation, place)
+        : window.readWord(allocation, place);
+    });
+    const ended = await Promise.all(all);
+    if (ended.some(({ code }) => code === 'DataLost')) return this.#replace(allocation);
+    return ended.some(({ code }) => code === 'Ok');
+  }
+
+  async #open(allocation: Allocation): Promise<LeasedSpace | undefined> {
+    const window = await this.#held.through(allocation.space, allocation);
+    if (window !== undefined) this.#windows.set(allocation, window);
+    return window;
+  }
+
+  #replace(allocation: Allocation): false {
+    const { shared } = this.#client.board;
+    const at = shared.indexOf(allocation);
+    if (at >= 0) shared.splice(at, 1);
+    return false;
+  }
+}
+
+class Candidate {
+  readonly #client: ClientProgram;
+  readonly #leases: ObservedLeases;
+  readonly #spaces: readonly ObservedSpace[];
+
+  constructor(client: ClientProgram, leases: ObservedLeases, spaces: readonly ObservedSpace[]) {
+    this.#client = client;
+    this.#leases = leases;
+    this.#spaces = spaces;
+  }
+
+  async step(): Promise<void> {
+    const { prng } = this.#client;
+    const durationMs = prng.pick(DURATIONS_MS);
+    const waitMs = prng.pick([0, 2 * durationMs, 10 * durationMs]);
+    const held = await this.#leases.acquire(LEASE, { durationMs, waitMs });
+    if (held === undefined) {
+      await this.#client.sleep(prng.between(1, 100));
+      return;
+    }
+    const reign = new Reign(this.#client, held);
+    const steps = prng.between(5, 80);
+    for (let i = 0; i < steps && !held.isLost; i++) {
+      if (this.#client.board.shared.length === 0) break;
+      if (!(await reign.step())) await this.#client.sleep(prng.between(1, 50));
+      else if (prng.chance(300_000)) await this.#client.sleep(prng.between(1, 20));
+    }
+    await held.release();
+    await this.#client.sleep(prng.between(0, 30));
+  }
+
+  async look(): Promise<void> {
+    const { prng, board } = this.#client;
+    if (board.shared.length === 0) await share(this.#client, this.#spaces, 3, () => []);
+    const allocation = prng.pick(board.shared);
+    const space = this.#spaces.find((one) => one.name === allocation.space);
+    if (space === undefined) return;
+    await Promise.all(PLACES.map((place) => space.readWord(allocation, place)));
+    await this.#client.sleep(prng.between(5, 80));
+  }
+}
+
+export const leases: Workload = {
+  name: 'leases',
+  about: 'one lease that is taken over again and again, and writes through its windows',
+  isBulky: false,
+  frames: [12, 24],
+  steps: 420,
+  blows: {
+    cut: 20,
+    corrupt: 5,
+    partition: 20,
+    'pause-node': 10,
+    'pause-client': 80,
+    'kill-node': 15,
+    'kill-supervisor': 3,
+    'kill-client': 10,
+    'kill-controller': 15,
+    'pause-controller': 8,
+    'crash-node': 0,
+    'crash-controller': 4,
+    'stop-node': 0,
+    'stop-controller': 3,
+  },
+  async run(client) {
+    // Spaces of their own, so that the words lie at several nodes.
+    const spaces = [await client.open('leased-1'), await client.open('leased-2')];
+    await share(client, spaces, 3, () => []);
+    const candidate = new Candidate(client, await client.leases(), spaces);
+    await inLanes(client, 2, (lane) => (lane === 0 ? candidate.step() : candidate.look()));
+  },
+};
