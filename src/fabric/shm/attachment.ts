@@ -3,6 +3,7 @@
  * before anything in them is believed, mapped, and given up again.
  */
 
+import { memoryFileName } from '../../disk/memory-names.js';
 import {
   slotWord,
   SLOT_FILE_BYTES,
@@ -108,6 +109,12 @@ function checked(files: Files, facts: AttachFacts, owner: AttachOwner): TableFil
   const table = TableFile.open(files.head);
   if (typeof table === 'string') throw new Error(table);
   const { memoryId, pageBytes, frames } = table.facts;
+  for (const role of ['table', 'frames', 'slots'] as const) {
+    // The process that held the file can have ended, and another have its number.
+    if (files[role].name !== memoryFileName(role, table.facts)) {
+      throw new Error(`the file of the ${role} is that of another memory`);
+    }
+  }
   if (owner.memoryId !== 0 && memoryId !== owner.memoryId) throw new Error('it is other memory');
   const isPage = Number.isInteger(Math.log2(pageBytes));
   if (!isPage || pageBytes < PAGE_BYTES_MIN || pageBytes > PAGE_BYTES_MAX) {

@@ -6,6 +6,7 @@
 import { assert } from '../../base/assert.js';
 import type { FrameIndex } from '../../base/brands.js';
 import { Status } from '../../base/status.js';
+import { memoryFileName } from '../../disk/memory-names.js';
 import {
   ENTRIES_PER_BUCKET,
   EntryFlag,
@@ -72,9 +73,9 @@ export class SharedNode implements DataHandler {
       regionBytes: 2 ** 30,
       windowEntries: WINDOWS,
     };
-    const table = memory.create('memrack-table-node-1', tableFileBytes(facts));
-    const frameFile = memory.create('memrack-memory-node-1', frames * PAGE);
-    const slots = memory.create('memrack-slots-node-1', SLOT_FILE_BYTES);
+    const table = memory.create(memoryFileName('table', facts), tableFileBytes(facts));
+    const frameFile = memory.create(memoryFileName('frames', facts), frames * PAGE);
+    const slots = memory.create(memoryFileName('slots', facts), SLOT_FILE_BYTES);
     this.files = [table, frameFile, slots];
     const mapping = table.map(0, table.bytes);
     formatTableFile(mapping, facts);
