@@ -24,6 +24,8 @@ export type {
   RemoteSpace as Space,
   WriteItem,
 } from '../client/space.js';
+export type { RangeWindow } from '../client/window.js';
+export type { WindowRights } from '../client/window-token.js';
 export type { Outcome } from '../base/status.js';
 
 const runtimes = new Map<boolean, NodeRuntime>();

@@ -12,6 +12,11 @@ export interface Fabric {
   /** The hello names the memory that is meant: another one at the address refuses it. */
   link(address: string, memoryId: number): Link;
   close(): Promise<void> | void;
+  /**
+   * Only where memory has to be reached without its node: resolves when this link does so, else
+   * with the reason, for people, why it cannot.
+   */
+  attach?(link: Link, timeoutMs: number): Promise<string | undefined>;
 }
 
 export interface Connection {
@@ -20,6 +25,8 @@ export interface Connection {
   readonly memoryId: number;
   readonly link: Link;
   readonly reservations: Reservations;
+  /** Why it may not be used, where that is demanded (`Fabric.attach`). */
+  refusal: string | undefined;
   /** Closed before the client itself was: whoever still has it asks for another. */
   isClosed: boolean;
 }
@@ -44,6 +51,7 @@ export class Connections {
       memoryId,
       link,
       reservations: new Reservations(link),
+      refusal: undefined,
       isClosed: false,
     };
     this.#byNode.set(nodeId, made);
@@ -53,6 +61,13 @@ export class Connections {
   /** The connection that there is to a node, wherever it listens and whatever it lends. */
   known(nodeId: string): Connection | undefined {
     return this.#byNode.get(nodeId);
+  }
+
+  /** Whether the connection is as it was demanded; if not, `refusal` says why. */
+  async isGood(connection: Connection, timeoutMs: number): Promise<boolean> {
+    if (this.#fabric.attach === undefined) return true;
+    connection.refusal = await this.#fabric.attach(connection.link, timeoutMs);
+    return connection.refusal === undefined;
   }
 
   /** Ends what is under way over a connection to memory that is gone. */

@@ -17,6 +17,8 @@ export const VERBS = ['read', 'write', 'compareAndSwap', 'fetchAndAdd'] as const
 const LOOK_AGAIN_MS = 1000;
 const REGIONS_LOOKED_MAX = 4096;
 const MIXED_REMEDY = 'write the range again, or read it to see what is there';
+const SHM_REMEDY =
+  "connect with the link 'auto', or run the program beside the memory node, as the same user";
 const WINDOW_REMEDY = 'the window was revoked, or its node has restarted: ask for another one';
 
 /** After these it is asked what has become of the region. */
@@ -88,6 +90,7 @@ export class Failures {
     const { kind, address, bytes } = failed;
     const what = `${VERBS[kind]} of ${bytes} bytes at ${address} in space ${this.#space} failed`;
     if (code === 'NotFound') return spaceRemoved(what, failed.outcome);
+    if (code === 'Unsupported') return this.#unsupported(failed, what);
     const isFinal = code === 'DataLost' || code === 'NotAllocated' || code === 'Denied';
     const remedy = code === 'Stale' ? WINDOW_REMEDY : undefined;
     if (!failed.isPartial || isFinal || code === 'OutcomeUnknown') {
@@ -96,6 +99,14 @@ export class Failures {
     const cause = new MemrackError(code, what);
     const mixed = `${what} with ${code} after a part of it was written`;
     return new MemrackError('OutcomeUnknown', mixed, { remedy: MIXED_REMEDY, cause });
+  }
+
+  /** The memory cannot be reached without its node, which `connect` was told to insist on. */
+  #unsupported(failed: Failed, what: string): MemrackError {
+    const whys = [...regionsOf(failed)].map((region) => this.#regions.refusal?.(region));
+    const why = whys.find((reason) => reason !== undefined);
+    const told = why === undefined ? what : `${what}: ${why}`;
+    return new MemrackError('Unsupported', told, { remedy: SHM_REMEDY, outcome: failed.outcome });
   }
 }
 

@@ -3,7 +3,11 @@
 import { invalid, MemrackError } from './error.js';
 
 export interface ConnectOptions {
-  /** How the memory nodes are reached. `auto` takes the best that is there: in this version tcp. */
+  /**
+   * How the memory nodes are reached. `auto` (default): those on this machine by their memory, the
+   * others by messages. `shm`: by their memory alone; where that cannot be opened (another machine,
+   * another user, another container) operations are `Unsupported`. `tcp`: by messages alone.
+   */
   readonly link?: 'auto' | 'shm' | 'tcp' | 'udp';
   /** How long one operation may go without progress, in milliseconds. Default 10,000. */
   readonly timeoutMs?: number;
@@ -33,12 +37,12 @@ export function parseRackUrl(url: unknown): string | MemrackError {
 /** What is wrong with the options, or undefined. */
 export function badOptions(options: ConnectOptions): MemrackError | undefined {
   const { link, timeoutMs, token } = options;
-  if (link === 'shm' || link === 'udp') {
-    const remedy = "use 'tcp', or 'auto', which will take the better ones when they exist";
+  if (link === 'udp') {
+    const remedy = "use 'auto', which will take it when it exists";
     return new MemrackError('Unsupported', `the link '${link}' is not in this version`, { remedy });
   }
-  if (link !== undefined && link !== 'auto' && link !== 'tcp') {
-    return invalid(`'${String(link)}' is no link`, "choose 'auto' or 'tcp'");
+  if (link !== undefined && link !== 'auto' && link !== 'shm' && link !== 'tcp') {
+    return invalid(`'${String(link)}' is no link`, "choose 'auto', 'shm' or 'tcp'");
   }
   if (token !== undefined) {
     const remedy = 'leave the token out: this version has no authentication';

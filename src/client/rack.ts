@@ -10,6 +10,7 @@ import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { MessageType, SpaceKind } from '../wire/messages.js';
 import { badName } from './arguments.js';
+import { clientFabric } from './client-fabric.js';
 import { Connections, type Fabric } from './connections.js';
 import { Control, type Member } from './control.js';
 import { closed, MemrackError, unawaited, unsupported } from './error.js';
@@ -284,10 +285,12 @@ export async function connectRack(
   if (address instanceof MemrackError) throw address;
   const wrong = badOptions(options);
   if (wrong !== undefined) throw wrong;
-  const fabric = createEndpoint(runtime, {});
+  const endpoint = createEndpoint(runtime, {});
+  const link = options.link === 'shm' || options.link === 'tcp' ? options.link : 'auto';
+  const fabric = clientFabric(runtime, endpoint, link);
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
   const control = new Control(runtime, fabric.peer(address), url);
-  const { clientId } = fabric;
+  const { clientId } = endpoint;
   const rack = new Rack({ runtime, fabric, control, timeoutMs, url, clientId });
   try {
     const deadline = runtime.clock.now() + Math.min(timeoutMs, CONNECT_MS_MAX);

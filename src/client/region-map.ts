@@ -59,6 +59,10 @@ export class RegionMap implements Routes {
     return connection?.isClosed === true ? undefined : connection;
   }
 
+  refusal(region: number): string | undefined {
+    return this.#regions.get(region)?.route?.connection.refusal;
+  }
+
   nodeId(region: number): string | undefined {
     return this.#regions.get(region)?.nodeId;
   }
@@ -128,7 +132,7 @@ export class RegionMap implements Routes {
   /**
    * Makes the regions `[first, last]` ready, or says why not: `NotAllocated` (never granted),
    * `DataLost`, `NotFound` (the space was removed), `Unavailable` (controller or node away until
-   * the deadline), `Closed`.
+   * the deadline), `Unsupported` (its memory cannot be reached as it was demanded), `Closed`.
    */
   async prepare(first: number, last: number, deadline: number): Promise<Status> {
     for (let region = first; region <= last; region++) {
@@ -151,14 +155,6 @@ export class RegionMap implements Routes {
   }
 
   async #attempt(region: number, deadline: number): Promise<Status> {
-    const status = await this.reach(region, deadline);
-    if (status !== Status.Ok) return status;
-    const route = this.#regions.get(region)?.route;
-    return route === undefined ? Status.DataLost : this.#open(route, deadline);
-  }
-
-  /** The first step of `prepare`: the owner is known, whether or not a window is open there. */
-  async reach(region: number, deadline: number): Promise<Status> {
     let known = this.#regions.get(region);
     if (known === undefined || known.route?.connection.isClosed === true) {
       const status = await this.refresh(deadline);
@@ -166,7 +162,8 @@ export class RegionMap implements Routes {
       known = this.#regions.get(region);
       if (known === undefined) return Status.NotAllocated;
     }
-    return known.route === undefined ? Status.DataLost : Status.Ok;
+    if (known.route === undefined) return Status.DataLost;
+    return this.#open(known.route, deadline);
   }
 
   #open(route: Route, deadline: number): Promise<Status> {
@@ -182,11 +179,14 @@ export class RegionMap implements Routes {
     const leftMs = deadline - this.#runtime.clock.now();
     const timeoutMs = Math.max(1, Math.min(leftMs, OPEN_MS_MAX));
     const answer = await route.connection.link.openWindow(this.#space, timeoutMs);
-    if (typeof answer !== 'number') {
+    if (typeof answer === 'number') return isPassing(answer) ? Status.Unavailable : answer;
+    if (await this.#connections.isGood(route.connection, timeoutMs)) {
       route.window = answer;
       return Status.Ok;
     }
-    return isPassing(answer) ? Status.Unavailable : answer;
+    // A node that is away refuses nothing: it must have been there before and after.
+    const after = await route.connection.link.openWindow(this.#space, timeoutMs);
+    return typeof after === 'number' ? Status.Unavailable : Status.Unsupported;
   }
 
   /** After a refusal that a restart of the node explains: the next operation opens a new one. */

@@ -22,6 +22,8 @@ export interface Routes {
   prepare(first: number, last: number, deadline: number): Promise<Status>;
   /** Asks the controller who owns what. */
   refresh(deadline: number): Promise<Status>;
+  /** After `Unsupported`: why, for people. */
+  refusal?(region: number): string | undefined;
   /** After a refusal that says that the window is not good any more. */
   dropWindow(region: number): void;
 }

@@ -41,7 +41,9 @@ export class WindowRoutes implements Routes {
 
   async #prepareOne(region: number, deadline: number): Promise<Status> {
     if (this.ready(region) !== undefined) return Status.Ok;
-    const status = await this.#regions.reach(region, deadline);
+    // The space's own window there is not needed; but who may open it has found the node, as it
+    // was demanded.
+    const status = await this.#regions.prepare(region, region, deadline);
     if (status !== Status.Ok) return status;
     const connection = this.#regions.connection(region);
     const window = this.#windows[region - this.#first];
@@ -49,6 +51,10 @@ export class WindowRoutes implements Routes {
     if (connection === undefined || window === undefined) return Status.Unavailable;
     this.#routes[region - this.#first] = { connection, window };
     return Status.Ok;
+  }
+
+  refusal(region: number): string | undefined {
+    return this.#regions.refusal(region);
   }
 
   refresh(deadline: number): Promise<Status> {

@@ -1,6 +1,11 @@
-// The library's contract on a rack of real processes, from several client processes.
+// The library's contract on a rack of real processes, from several client processes, over every link.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connect, type MemrackError, type Rack } from '../../src/apps/library.js';
+import {
+  connect,
+  type ConnectOptions,
+  type MemrackError,
+  type Rack,
+} from '../../src/apps/library.js';
 import { runNode } from '../support/cli.js';
 import { startRack, type TestRack } from '../support/rack.js';
 
@@ -8,16 +13,17 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 const PAGE = 64 * KiB;
 
+type Link = NonNullable<ConnectOptions['link']>;
+const LINKS: readonly Link[] = ['tcp', 'shm'];
+
 let rack: TestRack;
 let client: Rack;
 
 beforeAll(async () => {
   rack = await startRack({ nodes: 3 });
-  client = await connect(rack.url);
 });
 
 afterAll(async () => {
-  await client?.close();
   await rack?.stop();
 });
 
@@ -31,10 +37,10 @@ const pattern = (length: number, seed: number) =>
   Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) + seed) & 0xff);
 
 /** Runs a program against the rack in a process of its own; it prints its result as JSON. */
-async function elsewhere(program: string): Promise<unknown> {
+async function elsewhere(link: Link, program: string): Promise<unknown> {
   const text = `
     import { connect } from 'memrack';
-    const rack = await connect(${JSON.stringify(rack.url)});
+    const rack = await connect(${JSON.stringify(rack.url)}, { link: ${JSON.stringify(link)} });
     const result = await (async () => {${program}})();
     await rack.close();
     console.log(JSON.stringify(result ?? null));
@@ -45,7 +51,19 @@ async function elsewhere(program: string): Promise<unknown> {
   return JSON.parse(stdout);
 }
 
-describe('one client', () => {
+/** Connects before the tests of a group. */
+function withClient(link: Link): void {
+  beforeAll(async () => {
+    client = await connect(rack.url, { link });
+  });
+  afterAll(async () => {
+    await client?.close();
+  });
+}
+
+describe.each(LINKS)('one client over %s', (link) => {
+  withClient(link);
+
   test('reads what it wrote, at any address and length', async () => {
     const space = await client.space('contract', { create: true });
     const at = await space.alloc(8 * MiB);
@@ -94,6 +112,86 @@ describe('one client', () => {
     expect((failure as MemrackError).failures?.map(({ code }) => code)).toEqual(['Denied']);
   });
 
+  test('moves many at once, in the order in which they were named', async () => {
+    const space = await client.space('contract', { create: true });
+    const at = await space.alloc(8 * PAGE);
+    const writes = Array.from({ length: 500 }, (_, i) => {
+      return { at: at + ((i * 4093) % (7 * PAGE)), from: pattern(1 + (i % 200), i) };
+    });
+    writes.push(
+      { at: at + 100, from: pattern(3 * PAGE, 1) },
+      { at: at + 90, from: pattern(20, 2) },
+    );
+    await space.writeMany(writes);
+    const model = new Uint8Array(8 * PAGE);
+    for (const write of writes) model.set(write.from, write.at - at);
+    const reads = writes.map((write) => {
+      return { at: write.at, into: new Uint8Array(write.from.length) };
+    });
+    await space.readMany(reads);
+    for (const read of reads) {
+      const expected = model.subarray(read.at - at, read.at - at + read.into.length);
+      expect(Buffer.compare(read.into, expected)).toBe(0);
+    }
+    await space.free(at);
+  });
+
+  test('changes words in full width', async () => {
+    const space = await client.space('contract', { create: true });
+    const at = await space.alloc(PAGE);
+    const huge = 2n ** 64n - 1n;
+    expect(await space.compareAndSwap(at + 8, 0n, huge)).toBe(0n);
+    expect(await space.compareAndSwap(at + 8, 0n, 7n)).toBe(huge);
+    expect(await space.fetchAndAdd(at + 8, 2n)).toBe(huge);
+    expect(await space.fetchAndAdd(at + 8, -2n)).toBe(1n);
+    expect(await space.read(at + 8, 8)).toEqual(new Uint8Array(8).fill(255));
+    expect(await codeOf(space.fetchAndAdd(at + 4, 1n))).toBe('Invalid');
+    await space.free(at);
+  });
+
+  test('sees at once what was freed and protected, and zeros in what comes next', async () => {
+    const space = await client.space('contract', { create: true });
+    for (let round = 0; round < 20; round++) {
+      const at = await space.alloc(2 * PAGE);
+      await space.write(at, pattern(2 * PAGE, round));
+      await space.protect(at, PAGE, 'r');
+      expect(await codeOf(space.write(at, pattern(8, 1)))).toBe('Denied');
+      expect(Buffer.compare(await space.read(at, 8), pattern(8, round))).toBe(0);
+      await space.free(at);
+      expect(await codeOf(space.read(at, 8))).toBe('NotAllocated');
+      const next = await space.alloc(2 * PAGE);
+      expect((await space.read(next, 2 * PAGE)).every((byte) => byte === 0)).toBe(true);
+      await space.free(next);
+    }
+  });
+
+  test('settles everything before its release does, one failure or none', async () => {
+    const space = await client.space('settling', { create: true });
+    const at = await space.alloc(4 * PAGE);
+    let settled = 0;
+    const settle = () => (settled += 1);
+    for (let i = 0; i < 3000; i++) {
+      const where = at + ((i * 777) % (3 * PAGE));
+      void space.write(where, pattern(64, i)).then(settle);
+      void space.read(where, 64).then(settle);
+    }
+    await space.release();
+    expect(settled).toBe(6000);
+    void space.read(at + 50 * MiB, 8);
+    expect(await codeOf(space.fence())).toBe('NotAllocated');
+    await space.fence();
+    await space.free(at);
+  });
+
+  test('has the world go on while it waits for another', async () => {
+    const space = await client.space('contract', { create: true });
+    const at = await space.alloc(PAGE);
+    setTimeout(() => void space.fetchAndAdd(at, 1n), 20);
+    const target = new Uint8Array(8);
+    while ((await space.read(at, target))[0] === 0);
+    await space.free(at);
+  });
+
   test('is refused with a code where it must be', async () => {
     const space = await client.space('contract', { create: true });
     const at = await space.alloc(2 * PAGE);
@@ -113,7 +211,8 @@ describe('one client', () => {
     expect(await codeOf(client.space('x', { create: true, kind: 'persistent' }))).toBe(
       'Unsupported',
     );
-    expect(await codeOf(connect(rack.url, { link: 'shm' }))).toBe('Unsupported');
+    expect(await codeOf(connect(rack.url, { link: 'udp' }))).toBe('Unsupported');
+    expect(await codeOf(connect(rack.url, { link: 'rdma' as Link }))).toBe('Invalid');
     expect(await codeOf(connect('http://x'))).toBe('Invalid');
   });
 
@@ -143,23 +242,31 @@ describe('one client', () => {
   });
 });
 
-describe('several processes', () => {
+describe.each(LINKS)('several processes, one of them over %s', (link) => {
+  withClient(link);
+
   test('share a space by its name, and memory outlives its client', async () => {
-    const at = (await elsewhere(`
+    const at = (await elsewhere(
+      link,
+      `
       const space = await rack.space('shared', { create: true });
       const at = await space.alloc(${MiB});
       await space.write(at + 5, new TextEncoder().encode('from another process'));
       return at;
-    `)) as number;
+    `,
+    )) as number;
     const space = await client.space('shared');
     const back = await space.read(at + 5, 20);
     expect(new TextDecoder().decode(back)).toBe('from another process');
     await space.write(at, pattern(MiB, 9));
-    const sum = await elsewhere(`
+    const sum = await elsewhere(
+      link,
+      `
       const space = await rack.space('shared');
       const back = await space.read(${at}, ${MiB});
       return back.reduce((sum, byte) => sum + byte, 0);
-    `);
+    `,
+    );
     expect(sum).toBe(pattern(MiB, 9).reduce((total, byte) => total + byte, 0));
     await space.free(at);
   });
@@ -181,7 +288,7 @@ describe('several processes', () => {
       }
       return won;
     `;
-    const won = await Promise.all([elsewhere(program), elsewhere(program), elsewhere(program)]);
+    const won = await Promise.all([link, ...LINKS].map((each) => elsewhere(each, program)));
     expect(await space.fetchAndAdd(at, 0n)).toBe(6000n);
     const total = (won as number[]).reduce((sum, each) => sum + each, 0);
     expect(await space.fetchAndAdd(at + 8, 0n)).toBe(BigInt(total));
@@ -192,7 +299,7 @@ describe('several processes', () => {
     const space = await client.space('gone', { create: true });
     const at = await space.alloc(PAGE);
     await space.write(at, pattern(8, 1));
-    await elsewhere(`await rack.removeSpace('gone');`);
+    await elsewhere(link, `await rack.removeSpace('gone');`);
     expect(await codeOf(client.space('gone'))).toBe('NotFound');
     expect(await codeOf(space.read(at, 8))).toMatch(/^(NotFound|NotAllocated|Unavailable)$/);
   });
@@ -219,4 +326,87 @@ test('an allocation may span regions and nodes', async () => {
     await other.close();
     await large.stop();
   }
+});
+
+describe.each(LINKS)('a window, opened over %s', (link) => {
+  withClient(link);
+
+  test('is used, narrowed and taken back over every link', async () => {
+    const space = await client.space('windows', { create: true });
+    const at = await space.alloc(4 * PAGE);
+    const window = await space.window(at + 100, 2 * PAGE, 'rw');
+    await window.write(at + PAGE - 4, pattern(8, 1));
+    for (const other of LINKS) {
+      const found = await elsewhere(
+        other,
+        `
+        const codeOf = (promise) => promise.then(() => 'none', ({ code }) => code);
+        const window = await rack.window(${JSON.stringify(window.token)});
+        const back = [...(await window.read(${at + PAGE - 4}, 8))];
+        await window.write(${at + 200}, Uint8Array.of(5));
+        const narrow = await window.narrow(${at + 104}, 8, 'r');
+        await narrow.read(${at + 104}, 8);
+        const codes = [
+          await codeOf(window.read(${at}, 8)),
+          await codeOf(narrow.write(${at + 104}, new Uint8Array(8))),
+          await codeOf(narrow.read(${at + 112}, 1)),
+          await codeOf(window.revoke()),
+          await codeOf(rack.window('mw1-00')),
+        ];
+        await narrow.revoke();
+        codes.push(await codeOf(narrow.read(${at + 104}, 8)));
+        return { back, codes, added: String(await window.fetchAndAdd(${at + 104}, 1n)) };
+      `,
+      );
+      expect(found).toEqual({
+        back: [...pattern(8, 1)],
+        codes: ['Invalid', 'Denied', 'Invalid', 'Denied', 'Invalid', 'Stale'],
+        added: String(LINKS.indexOf(other)),
+      });
+    }
+    expect((await space.read(at + 200, 1))[0]).toBe(5);
+    await window.revoke();
+    expect(await codeOf(window.read(at + 104, 8))).toBe('Stale');
+    for (const other of LINKS) {
+      const code = await elsewhere(
+        other,
+        `
+        const window = await rack.window(${JSON.stringify(window.token)});
+        return window.write(${at + 104}, new Uint8Array(8)).then(() => 'none', ({ code }) => code);
+      `,
+      );
+      expect(code).toBe('Stale');
+    }
+    await space.free(at);
+  });
+
+  test('ends nobody by being taken back from who works through it', async () => {
+    const space = await client.space('windows', { create: true });
+    const at = await space.alloc(PAGE);
+    const window = await space.window(at, PAGE, 'rw');
+    const program = `
+      const window = await rack.window(${JSON.stringify(window.token)});
+      let done = 0;
+      for (;;) {
+        try {
+          await window.fetchAndAdd(${at}, 1n);
+          done += 1;
+        } catch ({ code, outcome }) {
+          return { done, code, outcome };
+        }
+      }
+    `;
+    const working = LINKS.map((other) => elsewhere(other, program));
+    const target = new Uint8Array(8);
+    const view = new DataView(target.buffer);
+    while ((await space.read(at, target)) && view.getBigUint64(0, true) < 5000n);
+    await window.revoke();
+    const counted = await space.fetchAndAdd(at, 0n);
+    const ended = (await Promise.all(working)) as { done: number; code: string }[];
+    expect(ended.map(({ code }) => code)).toEqual(LINKS.map(() => 'Stale'));
+    // Nothing came after the revocation was told, and nothing that was acknowledged is missing.
+    expect(await space.fetchAndAdd(at, 0n)).toBe(counted);
+    expect(counted).toBe(BigInt(ended.reduce((sum, { done }) => sum + done, 0)));
+    await space.free(at);
+  });
 });

@@ -225,7 +225,7 @@ export class FakeNode implements Link {
 
   openWindow(space: number): Promise<Window | Status> {
     const order = this.orders.get('openWindow')?.shift();
-    if (order !== undefined) return Promise.resolve(order.status);
+    if (order !== undefined && order.status !== Status.Ok) return Promise.resolve(order.status);
     return Promise.resolve({ space, id: 1, epoch: 1 });
   }
 
