@@ -84,18 +84,18 @@ export class Lock {
     return unawaited(promise);
   }
 
-  #wish({ waitMs = WAIT_MS_DEFAULT, leaseMs, signal }: AcquireOptions): Wish | MemrackError {
+  #wish(options: AcquireOptions): Wish | MemrackError {
+    const { waitMs = WAIT_MS_DEFAULT, leaseMs = LEASE_MS_DEFAULT, signal } = options;
     if (!(typeof waitMs === 'number' && waitMs >= 0)) {
       return invalid(`waitMs is ${String(waitMs)}`, 'pass milliseconds: at least 0');
     }
-    const wanted = leaseMs ?? LEASE_MS_DEFAULT;
-    if (wanted !== this.#leaseMs) {
-      if (!(typeof wanted === 'number' && wanted >= LEASE_MS_MIN && wanted <= LEASE_MS_MAX)) {
+    if (leaseMs !== this.#leaseMs) {
+      if (!(typeof leaseMs === 'number' && leaseMs >= LEASE_MS_MIN && leaseMs <= LEASE_MS_MAX)) {
         const remedy = `pass milliseconds from ${LEASE_MS_MIN} to ${LEASE_MS_MAX}`;
-        return invalid(`leaseMs is ${String(wanted)}`, remedy);
+        return invalid(`leaseMs is ${String(leaseMs)}`, remedy);
       }
-      this.#leaseMs = wanted;
-      this.#code = codeOfMs(wanted);
+      this.#leaseMs = leaseMs;
+      this.#code = codeOfMs(leaseMs);
     }
     if (signal !== undefined && typeof signal.addEventListener !== 'function') {
       return invalid('signal is not an AbortSignal', 'pass the signal of an AbortController');

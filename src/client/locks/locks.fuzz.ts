@@ -1,4 +1,4 @@
-// Locks against a memory that loses, delays and forgets, in virtual time: see testing/lock-world.ts.
+// Locks against a memory that loses, delays and forgets, in virtual time: testing/lock-world.ts.
 import { afterEach, describe, expect, test } from 'vitest';
 import type { MemrackError } from '../error.js';
 import type { HeldLock } from './lock.js';

@@ -29,6 +29,11 @@ export interface Faults {
 export const NO_FAULTS: Faults = { refused: 0, requestLost: 0, replyLost: 0, late: 0 };
 const LATE_MS_MAX = 2_000;
 
+/** Lets promises and what they cause run. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 40; i++) await Promise.resolve();
+}
+
 export class LockWorld {
   readonly prng: Prng;
   readonly words = new Map<number, bigint>();
@@ -56,10 +61,14 @@ export class LockWorld {
   async run(isDone: () => boolean, forMs: number): Promise<boolean> {
     const end = this.now + forMs;
     for (;;) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await settle();
       if (isDone()) return true;
-      const next = this.#events.pop();
-      if (next === undefined || next.at > end) return false;
+      const next = this.#events.at(-1);
+      if (next === undefined || next.at > end) {
+        this.now = end;
+        return false;
+      }
+      this.#events.pop();
       this.now = next.at;
       next.run?.();
     }
