@@ -31,6 +31,23 @@ test('the largest page, space and frame survive', () => {
   expect(table.find(2 ** 27 - 1, 2 ** 37 - 1)).toBe(entry);
 });
 
+test('no frame is ever seen in an entry of another page, nor zeros in place of it', () => {
+  const seen: string[] = [];
+  const words = new Int32Array(64 * 4);
+  const table: PageTable = new PageTable(words, 0, 64, (of, at, value) => {
+    Atomics.store(of, at, value);
+    const [page, , frame, flags] = words.subarray(entry, entry + 4);
+    const state = flags === 0 ? 'empty' : (flags as number) < 0 ? 'paused' : 'there';
+    seen.push(`${page} ${frame} ${state}`);
+  });
+  let entry = 0;
+  entry = table.insert(1, 77, EntryFlag.READ);
+  table.setFrame(entry, frameOf(4));
+  seen.length = 0;
+  table.remove(entry);
+  expect(seen).toEqual(['77 5 paused', '77 0 paused', '77 0 empty']);
+});
+
 test('a page inserted again starts without the frame of its former life', () => {
   const table = tableOf(16);
   const entry = table.insert(1, 1, 0);

@@ -139,6 +139,20 @@ test('what lies in a region that is not held is dropped, and the rest goes on', 
   expect([table.pages.find(1, 32), table.pages.find(1, 41)]).toEqual([-1, -1]);
 });
 
+test('a page that was being moved goes on, with the frame that it has', () => {
+  const { table } = freshTable();
+  prepare(table);
+  const before = picture(table);
+  for (const page of [16, 17]) {
+    const entry = table.pages.find(1, page);
+    table.pages.setFlags(entry, table.pages.flagsOf(entry) | EntryFlag.PAUSED);
+  }
+  expect(verify(table)).toEqual(Uint8Array.of(1, 0, 1, 1, 0, 0, 0, 0));
+  expect(picture(table)).not.toBe(before);
+  expect(recover(table)).toBeUndefined();
+  expect(picture(table)).toBe(before);
+});
+
 test('of what is not confirmed only continuations stay', () => {
   const { table } = freshTable();
   prepare(table);

@@ -220,7 +220,7 @@ test('slots are given to processes of this machine, and taken back from their th
   );
   expect((await thread.detach()).status).toBe(Status.Ok);
   expect((await thread.detach()).status).toBe(Status.NotFound);
-  expect(node.counters()['slotsAttached']).toBe(1);
+  expect(node.counters()).toMatchObject({ slotsAttached: 1, processesAttached: 1 });
 });
 
 test('a process that is killed needs no node to lose its slots', async () => {

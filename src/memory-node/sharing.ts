@@ -69,7 +69,7 @@ export class Sharing {
 
   counts(): Record<string, number> {
     const { slotsAttached, slotsHeldBack } = this.quiescence;
-    return { slotsAttached, slotsHeldBack };
+    return { slotsAttached, slotsHeldBack, processesAttached: this.slots.processes };
   }
 
   /** Lets go of all timers: the node ends. */

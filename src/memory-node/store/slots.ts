@@ -72,6 +72,11 @@ export class Slots {
     return this.#taken;
   }
 
+  /** How many processes have slots. */
+  get processes(): number {
+    return new Set(this.#taken.map((slot) => this.#owners.owner(slot)?.identity)).size;
+  }
+
   /** The same slot again for a thread that has one. */
   give(owner: SlotOwner): number | SlotRefusal {
     const { identity } = owner;
