@@ -22,6 +22,7 @@ const STATUS = z.looseObject({
   nodes: z.looseObject({ serving: z.number(), away: z.number() }),
   spaces: z.number(),
   files: z.number(),
+  leases: z.number(),
   bytesLent: z.number(),
   bytesUsed: z.number(),
   bytesCommitted: z.number(),
@@ -47,7 +48,7 @@ export function addStatus(program: Command): void {
 }
 
 function show(status: z.infer<typeof STATUS>): void {
-  const { state, nodes, spaces, files, bytesLent, bytesUsed, bytesCommitted } = status;
+  const { state, nodes, spaces, files, leases, bytesLent, bytesUsed, bytesCommitted } = status;
   const colour = state === 'serving' ? 'green' : state === 'down' ? 'red' : 'yellow';
   const rows = [
     ['state', paint(process.stdout, colour, state)],
@@ -57,6 +58,7 @@ function show(status: z.infer<typeof STATUS>): void {
     ['allocated', formatBytes(bytesCommitted)],
     ['spaces', String(spaces)],
     ['files', String(files)],
+    ['leases', String(leases)],
   ];
   process.stdout.write(
     table(rows, [

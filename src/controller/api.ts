@@ -19,6 +19,8 @@ export interface RackStatus {
   readonly spaces: number;
   readonly regions: { readonly granted: number; readonly lost: number };
   readonly files: number;
+  /** Names that somebody has held; who holds which the nodes know. */
+  readonly leases: number;
   readonly bytesLent: number;
   readonly bytesUsed: number;
   readonly bytesCommitted: number;

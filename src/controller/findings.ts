@@ -47,6 +47,12 @@ export const FINDINGS = {
       'put or remove any file: clients free what waits; what a client took and did not finish is ' +
       'freed with its space',
   },
+  LEASE_BLOCKED: {
+    severity: 'warning',
+    remedy:
+      'start the nodes again, or repair the network to them; if their memory is gone for certain, ' +
+      'start them with --replace',
+  },
   SPACE_REMOVAL_PENDING: {
     severity: 'info',
     remedy: 'start the nodes that are away: they are told when they return',

@@ -16,6 +16,7 @@ export function rackMetrics(controller: Controller, context: ReportContext): Met
     gauge('memrack_spaces', 'Address spaces.', one(status.spaces)),
     gauge('memrack_regions', 'Regions by state.', byState(status.regions)),
     gauge('memrack_files', 'Entries of the directory of files.', one(status.files)),
+    gauge('memrack_leases', 'Names of leases that are known.', one(status.leases)),
     gauge(
       'memrack_findings',
       'Findings of status by code.',
@@ -23,6 +24,7 @@ export function rackMetrics(controller: Controller, context: ReportContext): Met
     ),
     ...nodeMetrics(controller),
     counter('memrack_regions_granted_total', 'Regions granted.', controller.regions.granted),
+    counter('memrack_leases_taken_total', 'Leases given to a holder.', controller.leases.taken),
     counter('memrack_metadata_commits_total', 'Durable changes.', controller.metadata.commits),
     gauge(
       'memrack_metadata_changes_waiting',

@@ -39,6 +39,7 @@ export function rackStatus(controller: Controller, context: ReportContext): Rack
     spaces: controller.spaces.list().filter(({ state }) => state === 'active').length,
     regions: regionCounts(controller),
     files: metadata.files.size,
+    leases: controller.leases.known,
     bytesLent: sum((member) => member.bytesLent),
     bytesUsed: sum((member) => member.bytesUsed),
     bytesCommitted: sum((member) => member.bytesCommitted),
@@ -74,7 +75,7 @@ function findingsOf(controller: Controller, context: ReportContext): Finding[] {
     findings.push(finding('NODE_REFUSED', id, message));
   }
   for (const space of controller.spaces.list()) findings.push(...spaceFindings(controller, space));
-  findings.push(...garbageFindings(controller, context.wallMs));
+  findings.push(...garbageFindings(controller, context.wallMs), ...leaseFindings(controller));
   for (const host of controller.hosts.list()) {
     if (host.state === 'away') {
       findings.push(finding('HOST_AWAY', host.id, `host at ${host.address} is silent`));
@@ -144,6 +145,13 @@ function garbageFindings({ metadata }: Controller, wallMs: number): Finding[] {
     `${GARBAGE_SHOWN_MS / 60_000} minutes; ${taken} of them were taken by clients that did not ` +
     'say what became of them';
   return [finding('GARBAGE_NOT_FREED', 'files', message)];
+}
+
+function leaseFindings({ leases }: Controller): Finding[] {
+  return leases.blocked().map(({ name, nodes }) => {
+    const message = `could not pass to another holder without an answer of ${nodes.join(', ')}`;
+    return finding('LEASE_BLOCKED', name, message);
+  });
 }
 
 function ownFindings({ address, isDurable }: ReportContext): Finding[] {

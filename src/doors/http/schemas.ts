@@ -28,6 +28,7 @@ export const statusSchema = z.strictObject({
   spaces: count,
   regions: z.strictObject({ granted: count, lost: count }),
   files: count,
+  leases: count.describe('Names of leases that were ever acquired and are not forgotten.'),
   bytesLent: bytes,
   bytesUsed: bytes,
   bytesCommitted: bytes.describe('Bytes promised by allocations; may exceed what is lent.'),
