@@ -145,6 +145,7 @@ export class ClientProcesses {
         const facts = { client: number, rack: await rack(), pageBytes: shape.pageBytes };
         return new ObservedLeases({ ...facts, journal: this.#journal, ...noting });
       },
+      window: async (token) => (await rack()).window(token),
       sleep: (ms) => sleep(runtime.timers, ms),
       step: () => {
         this.#stepsLeft -= 1;

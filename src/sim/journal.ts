@@ -40,11 +40,19 @@ export interface RangeWrite {
   readonly calledAt: number;
   /** Undefined while it is under way, and for ever when its client was killed. */
   ended: Ended | undefined;
+  /** Infinity: its effect may still come. */
+  endedAt: number;
 }
 
 /** A new object for every change, so that 'unchanged since' is one comparison. */
 export interface Rights {
   readonly text: 'none' | 'r' | 'rw';
+}
+
+/** From the report of a change of rights to the call of the next one. */
+export interface Period {
+  readonly from: number;
+  until: number;
 }
 
 /** Memory that one client was given, from then on used by all. */
@@ -66,6 +74,12 @@ export class Allocation {
   /** When somebody began to free it; from then on its contents mean nothing. */
   freeCalledAt = Infinity;
   freed: Ended | undefined;
+  /** When that was reported. */
+  freedAt = Infinity;
+  /** When nobody could change it, because it was only for reading. */
+  readonly frozen: Period[] = [];
+  /** Places where a write to former memory at the same addresses could rightly land late. */
+  readonly overwritten: Set<number> = new Set();
   /** The last call that succeeded, and the first that was answered `DataLost`. */
   lastServed = 0;
   firstCalledLost = Infinity;
@@ -94,9 +108,27 @@ export class Allocation {
   beginWrite(firstWord: number, words: number, calledAt: number): RangeWrite {
     const number = this.writes.length + 1;
     assert(number < WRITES_MAX, 'too many writes for one allocation');
-    const write: RangeWrite = { number, firstWord, words, calledAt, ended: undefined };
+    const write: RangeWrite = {
+      number,
+      firstWord,
+      words,
+      calledAt,
+      ended: undefined,
+      endedAt: Infinity,
+    };
     this.writes.push(write);
     return write;
+  }
+
+  endWrite(write: RangeWrite, ended: Ended, moment: number): void {
+    write.ended = ended;
+    if (ended.outcome !== 'unknown') write.endedAt = moment;
+  }
+
+  /** The rights are about to be changed. */
+  thaw(moment: number): void {
+    const last = this.frozen.at(-1);
+    if (last !== undefined) last.until = Math.min(last.until, moment);
   }
 
   /** What write `number` puts into the word at `place`. */
@@ -156,10 +188,14 @@ export class Journal {
   /** By allocation and number of the write. */
   readonly leaseWrites: Map<string, LeaseWrite> = new Map();
   readonly violations: Violation[] = [];
+  /** Reads of what had been freed that succeeded. */
+  readonly formerServed: { allocation: Allocation; calledAt: number; returnedAt: number }[] = [];
   /** How operations ended, by verb and code. */
   readonly endings: Map<string, number> = new Map();
   operations = 0;
   wasClientKilled = false;
+  /** An allocation failed in a way that may have left something for a while. */
+  mayHoldUnknown = false;
   /** Client processes that there ever were. */
   clients = 0;
   /** Told after every operation that ended. */
@@ -220,6 +256,11 @@ export class Journal {
   /** All histories of single words, and of keys. */
   *histories(): Generator<WordHistory> {
     yield* this.keys.values();
-    for (const allocation of this.allocations) yield* allocation.words.values();
+    for (const { words, overwritten } of this.allocations) {
+      for (const [place, history] of words) if (!overwritten.has(place)) yield history;
+    }
   }
+
+  /** By the number that its words carry. */
+  readonly allocationOf = (id: number): Allocation | undefined => this.allocations[id - 1];
 }

@@ -109,6 +109,8 @@ export class HeldLease {
       fence: never,
       read: (from, into) => refusals(window.read(from, into)),
       write: (to, from) => refusals(window.write(to, from)),
+      readMany: (reads) => refusals(window.readMany(reads)),
+      writeMany: (writes) => refusals(window.writeMany(writes)),
       compareAndSwap: (word, old, desired) => refusals(window.compareAndSwap(word, old, desired)),
       fetchAndAdd: (word, delta) => refusals(window.fetchAndAdd(word, delta)),
     };

@@ -4,7 +4,7 @@
  * ordinary here.
  */
 
-import { assert } from '../base/assert.js';
+import { assert, defined } from '../base/assert.js';
 import { STATUS_FACTS, type StatusName } from '../base/status.js';
 import { type Call, callOf, judgeAnswer } from './checkers/answers.js';
 import { examine } from './checkers/foreign.js';
@@ -15,6 +15,7 @@ import {
   WordVerb,
   ZERO,
 } from './checkers/history.js';
+import type { Grant, GrantRights } from './grant.js';
 import {
   Allocation,
   type Ended,
@@ -35,6 +36,33 @@ export interface DrivenSpace {
   fetchAndAdd(at: number, delta: bigint): Promise<bigint>;
   protect(at: number, length: number, rights: 'none' | 'r' | 'rw'): Promise<unknown>;
   fence(): Promise<unknown>;
+  readMany(reads: readonly { readonly at: number; readonly into: Uint8Array }[]): Promise<unknown>;
+  writeMany(
+    writes: readonly { readonly at: number; readonly from: Uint8Array }[],
+  ): Promise<unknown>;
+  relocate?(at: number, bytes: number): Promise<unknown>;
+  window?(at: number, bytes: number, rights: GrantRights): Promise<DrivenWindow>;
+}
+
+/** The part of a window of the public library that is driven here. */
+export interface DrivenWindow {
+  readonly token: string;
+  read(at: number, into: Uint8Array): Promise<unknown>;
+  write(at: number, from: Uint8Array): Promise<unknown>;
+  readMany(reads: readonly { readonly at: number; readonly into: Uint8Array }[]): Promise<unknown>;
+  writeMany(
+    writes: readonly { readonly at: number; readonly from: Uint8Array }[],
+  ): Promise<unknown>;
+  compareAndSwap(at: number, expected: bigint, desired: bigint): Promise<bigint>;
+  fetchAndAdd(at: number, delta: bigint): Promise<bigint>;
+  narrow(at: number, bytes: number, rights: GrantRights): Promise<DrivenWindow>;
+  revoke(): Promise<unknown>;
+}
+
+/** A stretch of words of one allocation. */
+export interface Stretch {
+  readonly firstWord: number;
+  readonly words: number;
 }
 
 /** Of the words of large transfers every so many have their history checked in full. */
@@ -73,6 +101,8 @@ export interface ObservedSpaceFacts {
   readonly journal: Journal;
   readonly nowMs: () => number;
   readonly noteOutcome: NoteOutcome;
+  /** The window that everything goes through, if it is one of its own. */
+  readonly grant?: Grant;
 }
 
 /** Answers that come of faults and not of what was asked. */
@@ -93,6 +123,8 @@ export class ObservedSpace {
   readonly #probesOf: Map<number, readonly number[]> = new Map();
   readonly #nowMs: () => number;
   readonly #noteOutcome: NoteOutcome;
+  readonly #grant: Grant | undefined;
+  readonly #facts: ObservedSpaceFacts;
 
   constructor(facts: ObservedSpaceFacts) {
     this.name = facts.name;
@@ -103,13 +135,18 @@ export class ObservedSpace {
     this.#journal = facts.journal;
     this.#nowMs = facts.nowMs;
     this.#noteOutcome = facts.noteOutcome;
+    this.#grant = facts.grant;
+    this.#facts = facts;
   }
 
   /** `counters`: places of words that will only be added to. */
   async alloc(bytes: number, counters: readonly number[] = []): Promise<Allocation | Ended> {
     const calledAt = this.#journal.moment();
-    const at = await this.#ending('alloc', this.#space.alloc(bytes));
-    if (typeof at !== 'number') return at;
+    const at = await this.ending('alloc', this.#space.alloc(bytes));
+    if (typeof at !== 'number') {
+      if (at.code !== 'NoSpace') this.#journal.mayHoldUnknown = true;
+      return at;
+    }
     const allocation = new Allocation({
       id: this.#journal.nextAllocationId(),
       space: this.name,
@@ -126,8 +163,10 @@ export class ObservedSpace {
 
   async free(allocation: Allocation): Promise<Ended> {
     allocation.freeCalledAt = Math.min(allocation.freeCalledAt, this.#journal.moment());
+    allocation.thaw(this.#journal.momentNow);
     const ended = await this.#ended('free', this.#space.free(allocation.at));
     allocation.freed = ended;
+    if (ended.code === 'Ok') allocation.freedAt = this.#journal.moment();
     if (ended.outcome === 'notApplied' && ended.code !== 'NotAllocated') {
       // It is still there, and is freed again later.
       allocation.freeCalledAt = Infinity;
@@ -138,10 +177,13 @@ export class ObservedSpace {
   async protect(allocation: Allocation, rights: 'none' | 'r' | 'rw'): Promise<Ended> {
     const before = allocation.rights;
     allocation.rights = undefined;
+    allocation.thaw(this.#journal.moment());
     const changing = this.#space.protect(allocation.at, allocation.bytes, rights);
     const ended = await this.#ended('protect', changing);
-    if (ended.code === 'Ok') allocation.rights = { text: rights };
-    else if (ended.outcome === 'notApplied') allocation.rights = before;
+    if (ended.code === 'Ok') {
+      allocation.rights = { text: rights };
+      if (rights === 'r') allocation.frozen.push({ from: this.#journal.moment(), until: Infinity });
+    } else if (ended.outcome === 'notApplied') allocation.rights = before;
     return ended;
   }
 
@@ -167,8 +209,8 @@ export class ObservedSpace {
     new DataView(from.buffer).setUint32(0, argument.low, true);
     new DataView(from.buffer).setUint32(4, argument.high, true);
     const writing = this.#space.write(allocation.at + place * WORD_BYTES, from);
-    write.ended = await this.#ended('write', writing);
-    return this.#endWord(allocation, operation, write.ended, ZERO);
+    const ended = this.#endWrite(allocation, write, await this.#ended('write', writing));
+    return this.#endWord(allocation, operation, ended, ZERO);
   }
 
   async swapWord(allocation: Allocation, place: number, expected: WordValue): Promise<Ended> {
@@ -183,56 +225,130 @@ export class ObservedSpace {
     );
     const at = allocation.at + place * WORD_BYTES;
     const swapping = this.#space.compareAndSwap(at, toBigint(expected), toBigint(desired));
-    const old = await this.#ending('swap', swapping);
-    write.ended = typeof old === 'bigint' ? SUCCESS : old;
+    const old = await this.ending('swap', swapping);
+    const ended = this.#endWrite(allocation, write, typeof old === 'bigint' ? SUCCESS : old);
     const value = typeof old === 'bigint' ? fromBigint(old) : ZERO;
-    return this.#endWord(allocation, operation, write.ended, value);
+    return this.#endWord(allocation, operation, ended, value);
   }
 
   async addWord(allocation: Allocation, place: number, delta: number): Promise<Ended> {
     const argument = { low: delta, high: 0 };
     const operation = this.#beginWord(allocation, place, WordVerb.fetchAndAdd, argument, ZERO);
     const adding = this.#space.fetchAndAdd(allocation.at + place * WORD_BYTES, BigInt(delta));
-    const old = await this.#ending('add', adding);
-    const ended = typeof old === 'bigint' ? SUCCESS : old;
+    const old = await this.ending('add', adding);
+    const ended = this.#mayStillCome(operation.word, typeof old === 'bigint' ? SUCCESS : old);
     const value = typeof old === 'bigint' ? fromBigint(old) : ZERO;
     return this.#endWord(allocation, operation, ended, value);
   }
 
   /** Fills `words` words from `firstWord` on with the pattern of a new write. */
-  async writeRange(allocation: Allocation, firstWord: number, words: number): Promise<Ended> {
-    const write = allocation.beginWrite(firstWord, words, this.#journal.moment());
-    const call = callOf(allocation, write.calledAt, true);
-    const from = pattern(allocation, write);
-    const probes = this.#probes(allocation, firstWord, words).map((place) => {
-      const value = allocation.value(write.number, place);
-      return this.#begin(allocation, place, WordVerb.write, value, ZERO);
+  writeRange(allocation: Allocation, firstWord: number, words: number): Promise<Ended> {
+    return this.#writeStretches('write-range', allocation, [{ firstWord, words }], ([item]) => {
+      return this.#space.write(defined(item).at, defined(item).from);
     });
-    const writing = this.#space.write(allocation.at + firstWord * WORD_BYTES, from);
-    const ended = await this.#ended('write-range', writing);
-    write.ended = ended;
-    for (const probe of probes) this.#end(probe, ended);
+  }
+
+  /** The same for several stretches with one completion. */
+  writeMany(allocation: Allocation, stretches: readonly Stretch[]): Promise<Ended> {
+    return this.#writeStretches('write-many', allocation, stretches, (items) => {
+      return this.#space.writeMany(items);
+    });
+  }
+
+  async #writeStretches(
+    verb: string,
+    allocation: Allocation,
+    stretches: readonly Stretch[],
+    start: (items: { at: number; from: Uint8Array }[]) => Promise<unknown>,
+  ): Promise<Ended> {
+    const call = this.#call(allocation, this.#journal.moment(), true);
+    const writes = stretches.map(({ firstWord, words }) => {
+      const write = allocation.beginWrite(firstWord, words, call.calledAt);
+      const probes = this.#probes(allocation, firstWord, words).map((place) => {
+        const value = allocation.value(write.number, place);
+        return this.#begin(allocation, place, WordVerb.write, value, ZERO);
+      });
+      return { write, probes };
+    });
+    const items = writes.map(({ write }) => {
+      return { at: allocation.at + write.firstWord * WORD_BYTES, from: pattern(allocation, write) };
+    });
+    let ended = await this.#ended(verb, start(items));
+    for (const { write, probes } of writes) {
+      ended = this.#endWrite(allocation, write, ended);
+      for (const probe of probes) this.#end(probe, ended);
+    }
     this.#judge(allocation, ended, call);
     return ended;
   }
 
-  async readRange(allocation: Allocation, firstWord: number, words: number): Promise<Ended> {
-    const into = new Uint8Array(words * WORD_BYTES);
-    const call = callOf(allocation, this.#journal.moment(), false);
-    const probes = this.#probes(allocation, firstWord, words);
-    const operations = probes.map((place) =>
-      this.#begin(allocation, place, WordVerb.read, ZERO, ZERO),
-    );
-    const reading = this.#space.read(allocation.at + firstWord * WORD_BYTES, into);
-    const ended = await this.#ended('read-range', reading);
-    for (const [index, operation] of operations.entries()) {
-      const at = ((probes[index] as number) - firstWord) * WORD_BYTES;
+  readRange(allocation: Allocation, firstWord: number, words: number): Promise<Ended> {
+    return this.#readStretches('read-range', allocation, [{ firstWord, words }], ([item]) => {
+      return this.#space.read(defined(item).at, defined(item).into);
+    });
+  }
+
+  readMany(allocation: Allocation, stretches: readonly Stretch[]): Promise<Ended> {
+    return this.#readStretches('read-many', allocation, stretches, (items) => {
+      return this.#space.readMany(items);
+    });
+  }
+
+  async #readStretches(
+    verb: string,
+    allocation: Allocation,
+    stretches: readonly Stretch[],
+    start: (items: { at: number; into: Uint8Array }[]) => Promise<unknown>,
+  ): Promise<Ended> {
+    const call = this.#call(allocation, this.#journal.moment(), false);
+    const reads = stretches.map(({ firstWord, words }) => {
+      const places = this.#probes(allocation, firstWord, words);
+      const probes = places.map((place) =>
+        this.#begin(allocation, place, WordVerb.read, ZERO, ZERO),
+      );
+      const at = allocation.at + firstWord * WORD_BYTES;
+      return { at, into: new Uint8Array(words * WORD_BYTES), firstWord, places, probes };
+    });
+    const ended = await this.#ended(verb, start(reads));
+    for (const { into, firstWord, places, probes } of reads) {
       const view = new DataView(into.buffer);
-      operation.result = { low: view.getUint32(at, true), high: view.getUint32(at + 4, true) };
-      this.#end(operation, ended);
+      for (const [index, operation] of probes.entries()) {
+        const at = ((places[index] as number) - firstWord) * WORD_BYTES;
+        operation.result = { low: view.getUint32(at, true), high: view.getUint32(at + 4, true) };
+        this.#end(operation, ended);
+        if (!isInUse(allocation)) operation.returnedAt = DISCARDED;
+      }
+      if (ended.code === 'Ok' && isInUse(allocation)) this.#scan(allocation, firstWord, into);
     }
     this.#judge(allocation, ended, call);
-    if (ended.code === 'Ok' && isInUse(allocation)) this.#scan(allocation, firstWord, into);
+    return ended;
+  }
+
+  /** What the public library gives for a window over all of it; undefined where it has none. */
+  windowOver(allocation: Allocation, rights: GrantRights): Promise<DrivenWindow> | undefined {
+    return this.#space.window?.(allocation.at, allocation.bytes, rights);
+  }
+
+  /** The same memory, reached through a window. */
+  through(space: DrivenSpace, grant: Grant): ObservedSpace {
+    return new ObservedSpace({ ...this.#facts, space, grant });
+  }
+
+  /** Has the nodes move what is in it to other frames. Nobody's answers change by that. */
+  relocate(allocation: Allocation): Promise<Ended> {
+    const { at, bytes } = allocation;
+    return this.#ended('relocate', this.#space.relocate?.(at, bytes) ?? Promise.resolve());
+  }
+
+  /** Of memory that was freed before: once that was reported there is nothing there. */
+  async readFormer(allocation: Allocation): Promise<Ended> {
+    const calledAt = this.#journal.moment();
+    const ended = await this.#ended(
+      'read-former',
+      this.#space.read(allocation.at, new Uint8Array(8)),
+    );
+    if (ended.code !== 'Ok' || calledAt < allocation.freedAt) return ended;
+    this.#journal.formerServed.push({ allocation, calledAt, returnedAt: this.#journal.moment() });
     return ended;
   }
 
@@ -244,7 +360,7 @@ export class ObservedSpace {
     expected: WordValue,
   ): WordOperation {
     assert(place >= 0 && place < allocation.wordCount, 'a place outside of the allocation');
-    return allocation.record(place, {
+    const operation = allocation.record(place, {
       client: this.client,
       verb,
       argument,
@@ -253,6 +369,24 @@ export class ObservedSpace {
       calledAt: this.#journal.moment(),
       returnedAt: Infinity,
     });
+    this.#grant?.began(operation);
+    return operation;
+  }
+
+  #call(allocation: Allocation, calledAt: number, isChange: boolean): Call {
+    return callOf(allocation, calledAt, isChange, this.#grant);
+  }
+
+  #endWrite(allocation: Allocation, write: RangeWrite, ended: Ended): Ended {
+    const known = this.#mayStillCome(write, ended);
+    allocation.endWrite(write, known, this.#journal.moment());
+    return known;
+  }
+
+  /** What began after its window was reported as revoked has no effect, whatever it is told. */
+  #mayStillCome({ calledAt }: { readonly calledAt: number }, ended: Ended): Ended {
+    const isTooLate = this.#grant !== undefined && this.#grant.revokedAt < calledAt;
+    return isTooLate && ended.outcome === 'unknown' ? { ...ended, outcome: 'notApplied' } : ended;
   }
 
   #beginWord(
@@ -263,7 +397,7 @@ export class ObservedSpace {
     expected: WordValue,
   ): Begun {
     const word = this.#begin(allocation, place, verb, argument, expected);
-    return { word, place, call: callOf(allocation, word.calledAt, verb !== WordVerb.read) };
+    return { word, place, call: this.#call(allocation, word.calledAt, verb !== WordVerb.read) };
   }
 
   /** Open operations stay open; what was refused is taken out of its word's history. */
@@ -282,7 +416,7 @@ export class ObservedSpace {
       word.returnedAt = DISCARDED;
       return ended;
     }
-    const wrong = examine(allocation, place, value, word.returnedAt);
+    const wrong = examine(allocation, place, value, word.returnedAt, this.#journal.allocationOf);
     if (wrong !== undefined) this.#journal.complain(wrong.kind, wrong.text);
     return ended;
   }
@@ -299,7 +433,13 @@ export class ObservedSpace {
       const low = words[i] as number;
       const high = words[i + 1] as number;
       if (low === 0 && high === 0) continue;
-      const wrong = examine(allocation, firstWord + i / 2, { low, high }, readAt);
+      const wrong = examine(
+        allocation,
+        firstWord + i / 2,
+        { low, high },
+        readAt,
+        this.#journal.allocationOf,
+      );
       if (wrong === undefined) continue;
       this.#journal.complain(wrong.kind, wrong.text);
       return;
@@ -329,11 +469,12 @@ export class ObservedSpace {
   }
 
   async #ended(verb: string, promise: Promise<unknown>): Promise<Ended> {
-    const answer = await this.#ending(verb, promise);
+    const answer = await this.ending(verb, promise);
     return isEnded(answer) ? answer : SUCCESS;
   }
 
-  async #ending<T>(verb: string, promise: Promise<T>): Promise<T | Ended> {
+  /** Its value, or how it ended; counted either way. */
+  async ending<T>(verb: string, promise: Promise<T>): Promise<T | Ended> {
     const startedMs = this.#nowMs();
     try {
       const value = await promise;

@@ -1,6 +1,8 @@
 /** Runs every checker that judges a whole run, and hands what they say to the journal. */
 
 import type { Journal } from '../journal.js';
+import { findFormerServed } from './former.js';
+import { findChangesOfFrozen } from './frozen.js';
 import { findLeaseFaults } from './leases.js';
 import { checkWord } from './linearizability.js';
 import { findRefusedWritesSeen } from './no-effect.js';
@@ -14,6 +16,8 @@ export function checkAll(journal: Journal, regionsSeen: readonly RegionSeen[]): 
     ...findRefusedWritesSeen(journal),
     ...findWrongSums(journal),
     ...findLeaseFaults(journal),
+    ...findChangesOfFrozen(journal),
+    ...findFormerServed(journal),
   ];
   for (const { kind, text } of complaints) journal.complain(kind, text);
   for (const history of journal.histories()) {

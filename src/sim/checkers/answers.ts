@@ -3,6 +3,7 @@
  * never denied to exist. Judged answer by answer.
  */
 
+import type { Grant } from '../grant.js';
 import type { Allocation, Ended, Rights } from '../journal.js';
 import type { Complaint } from './foreign.js';
 
@@ -12,11 +13,18 @@ export interface Call {
   readonly isChange: boolean;
   readonly rights: Rights | undefined;
   readonly wasInUse: boolean;
+  /** What it was made through, if that was a window of its own. */
+  readonly grant: Grant | undefined;
 }
 
-export function callOf(allocation: Allocation, calledAt: number, isChange: boolean): Call {
+export function callOf(
+  allocation: Allocation,
+  calledAt: number,
+  isChange: boolean,
+  grant?: Grant,
+): Call {
   const { rights, freeCalledAt } = allocation;
-  return { calledAt, isChange, rights, wasInUse: freeCalledAt === Infinity };
+  return { calledAt, isChange, rights, wasInUse: freeCalledAt === Infinity, grant };
 }
 
 /** Judges one answer, and notes in the allocation what can be judged only later. */
@@ -33,6 +41,7 @@ export function judgeAnswer(
   if (ended.code === 'DataLost') {
     allocation.firstCalledLost = Math.min(allocation.firstCalledLost, call.calledAt);
   }
+  if (call.grant !== undefined) return judgeGranted(call.grant, ended, call);
   if (!EXPECTED.has(ended.code)) {
     const text = `${allocation.name} is allocated, but ${ended.code} came`;
     return { kind: 'unexpected-answer', text };
@@ -51,6 +60,21 @@ const EXPECTED: ReadonlySet<string> = new Set([
   'Timeout',
   'OutcomeUnknown',
 ]);
+
+/** Through a window: nothing that begins after it was reported as taken back is done. */
+function judgeGranted(grant: Grant, ended: Ended, call: Call): Complaint | undefined {
+  if (ended.code !== 'Ok') {
+    if (EXPECTED.has(ended.code) || ended.code === 'Stale') return undefined;
+    const text = `${grant.name} is open or revoked, but ${ended.code} came`;
+    return { kind: 'unexpected-answer', text };
+  }
+  if (grant.revokedAt < call.calledAt) {
+    const text = `${grant.name} was revoked at ${grant.revokedAt}, and used at ${call.calledAt}`;
+    return { kind: 'served-after-revoke', text };
+  }
+  if (grant.rights === 'rw' || !call.isChange) return undefined;
+  return { kind: 'rights-ignored', text: `${grant.name} let a change through` };
+}
 
 function judgeRights(allocation: Allocation, ended: Ended, call: Call): Complaint | undefined {
   // They changed, or were changing, while the operation was under way.

@@ -3,7 +3,7 @@
  * memory. Every written word says whose it is, so one look at one word is enough.
  */
 
-import { type Allocation, isAtPlace, writeNumberOf } from '../journal.js';
+import { type Allocation, isAtPlace, WORD_BYTES, writeNumberOf } from '../journal.js';
 import type { WordValue } from './history.js';
 
 export interface Complaint {
@@ -17,11 +17,17 @@ export function examine(
   place: number,
   value: WordValue,
   readAt: number,
+  allocationOf: (id: number) => Allocation | undefined = () => undefined,
 ): Complaint | undefined {
   const { low, high } = value;
   if (high === 0 && (low === 0 || allocation.counters.has(place))) return undefined;
   const where = `word ${place} of ${allocation.name}`;
   if (high !== allocation.id) {
+    const former = allocationOf(high);
+    if (former !== undefined && isLateWrite(former, allocation, place, value)) {
+      allocation.overwritten.add(place);
+      return undefined;
+    }
     const owner = high === 0 ? 'of nobody' : `of allocation ${high}`;
     return { kind: 'foreign', text: `${where} holds bytes ${owner} (${high}:${low})` };
   }
@@ -38,4 +44,21 @@ export function examine(
   }
   allocation.seenWrites.add(number);
   return undefined;
+}
+
+/**
+ * Whether somebody wrote to memory that was freed meanwhile, and hit what was allocated at the same
+ * addresses since: his fault, if he had begun before that was given out.
+ */
+function isLateWrite(
+  former: Allocation,
+  allocation: Allocation,
+  place: number,
+  { low }: WordValue,
+): boolean {
+  const formerPlace = place + (allocation.at - former.at) / WORD_BYTES;
+  if (former.space !== allocation.space || !isAtPlace(low, formerPlace)) return false;
+  const write = former.writes[writeNumberOf(low) - 1];
+  if (write === undefined || write.endedAt < allocation.calledAt) return false;
+  return formerPlace >= write.firstWord && formerPlace < write.firstWord + write.words;
 }

@@ -33,6 +33,11 @@ export interface WordOperation {
   readonly calledAt: number;
   /** `Infinity`: the outcome is unknown; it may take effect at any later moment, or never. */
   returnedAt: number;
+  /**
+   * What it was made through was reported as taken away at this moment: it has taken effect before,
+   * or never does, whatever its answer is and whenever that comes.
+   */
+  takenAwayAt?: number;
 }
 
 /** All that happened to one word, from the moment it was zero. */

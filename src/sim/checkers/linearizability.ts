@@ -60,7 +60,10 @@ interface Problem {
 }
 
 function prepare(all: readonly WordOperation[]): Problem {
-  const byCall = all.filter((one) => !isUseless(one)).sort((a, b) => a.calledAt - b.calledAt);
+  const byCall = all
+    .filter((one) => !isUseless(one))
+    .map(endedWhenTakenAway)
+    .sort((a, b) => a.calledAt - b.calledAt);
   const isOpen = (one: WordOperation) => one.returnedAt === Infinity;
   const knownOnes = byCall.filter((one) => !isOpen(one));
   const operations = [...knownOnes, ...usefulUnknowns(knownOnes, byCall.filter(isOpen))];
@@ -92,6 +95,15 @@ function prepare(all: readonly WordOperation[]): Problem {
   }
   problem.clients = clients.size;
   return problem;
+}
+
+/** An answer that came after the report says nothing of when it was: that was before the report. */
+function endedWhenTakenAway(operation: WordOperation): WordOperation {
+  const { returnedAt, takenAwayAt = Infinity } = operation;
+  const isKnown = returnedAt !== Infinity && returnedAt !== DISCARDED;
+  return isKnown && takenAwayAt < returnedAt
+    ? { ...operation, returnedAt: takenAwayAt }
+    : operation;
 }
 
 /** A read that never returned says nothing, and what was refused did not happen. */
@@ -135,7 +147,10 @@ class Search {
   readonly #lowBefore: Uint32Array;
   readonly #highBefore: Uint32Array;
   readonly #placeBefore: Int32Array;
+  readonly #calledBefore: Float64Array;
   #depth = 0;
+  /** Of all that are done, the last call: the moment is not before it. */
+  #called = 0;
   #low = 0;
   #high = 0;
   #nextLow = 0;
@@ -157,6 +172,7 @@ class Search {
     this.#lowBefore = new Uint32Array(count);
     this.#highBefore = new Uint32Array(count);
     this.#placeBefore = new Int32Array(count);
+    this.#calledBefore = new Float64Array(count);
     const prng = new Prng(hashSeed);
     this.#markA = Int32Array.from({ length: count }, () => prng.u32());
     this.#markB = Int32Array.from({ length: count }, () => prng.u32());
@@ -204,6 +220,8 @@ class Search {
     for (let i = Math.max(known, from); i < operations.length; i++) {
       const one = operations[i] as WordOperation;
       if (one.calledAt > limit) break;
+      // What was taken away by now does nothing any more.
+      if ((one.takenAwayAt ?? Infinity) < this.#called) continue;
       if (this.#done[i] === 0 && this.#isInTurn(i, one) && this.#fits(i, one)) return i;
     }
     return -1;
@@ -269,7 +287,12 @@ class Search {
     this.#lowBefore[this.#depth] = this.#low;
     this.#highBefore[this.#depth] = this.#high;
     this.#placeBefore[this.#depth] = this.#placeDone[who] as number;
+    this.#calledBefore[this.#depth] = this.#called;
     this.#depth++;
+    this.#called = Math.max(
+      this.#called,
+      (this.#problem.operations[index] as WordOperation).calledAt,
+    );
     this.#done[index] = 1;
     if (index < this.#problem.known) {
       this.#knownTotal++;
@@ -293,6 +316,7 @@ class Search {
       this.#knownDone[who] = (this.#knownDone[who] as number) - 1;
     }
     this.#placeDone[who] = this.#placeBefore[this.#depth] as number;
+    this.#called = this.#calledBefore[this.#depth] as number;
     this.#low = this.#lowBefore[this.#depth] as number;
     this.#high = this.#highBefore[this.#depth] as number;
     this.#hashA ^= this.#markA[index] as number;

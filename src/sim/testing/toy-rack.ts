@@ -208,11 +208,31 @@ class ToySpace implements DrivenSpace {
   }
 
   read(at: number, into: Uint8Array): Promise<unknown> {
+    return this.#do(() => this.#readNow(at, into));
+  }
+
+  readMany(reads: readonly { readonly at: number; readonly into: Uint8Array }[]): Promise<unknown> {
     return this.#do(() => {
-      const rack = this.#rack;
-      rack.touch(this.#name, at, into.length, 'r', (page, offset, done, length) => {
-        into.set(page.subarray(offset, offset + length), done);
-      });
+      for (const { at, into } of reads) this.#readNow(at, into);
+    });
+  }
+
+  #readNow(at: number, into: Uint8Array): void {
+    this.#rack.touch(this.#name, at, into.length, 'r', (page, offset, done, length) => {
+      into.set(page.subarray(offset, offset + length), done);
+    });
+  }
+
+  /** Of one allocation: what refuses one of them refuses the first. */
+  writeMany(
+    writes: readonly { readonly at: number; readonly from: Uint8Array }[],
+  ): Promise<unknown> {
+    return this.#do(() => {
+      for (const { at, from } of writes) {
+        this.#rack.touch(this.#name, at, from.length, 'rw', (page, offset, done, length) => {
+          page.set(from.subarray(done, done + length), offset);
+        });
+      }
     });
   }
 

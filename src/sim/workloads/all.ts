@@ -2,6 +2,7 @@
 
 import { allocFree } from './alloc-free.js';
 import { directory } from './directory.js';
+import { oneSided } from './one-sided.js';
 import { large } from './large.js';
 import { leases } from './leases.js';
 import { mixed } from './mixed.js';
@@ -16,6 +17,7 @@ export const WORKLOADS: readonly Workload[] = [
   large,
   mixed,
   directory,
+  oneSided,
   leases,
 ];
 

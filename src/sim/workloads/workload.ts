@@ -7,7 +7,8 @@ import type { Prng } from '../../base/prng.js';
 import type { Allocation, Ended, Journal } from '../journal.js';
 import type { ObservedLeases } from '../observed-leases.js';
 import type { ObservedFiles } from '../observed-files.js';
-import type { ObservedSpace } from '../observed-space.js';
+import type { Grant } from '../grant.js';
+import type { DrivenWindow, ObservedSpace } from '../observed-space.js';
 
 /** One running client process, as its program sees it. */
 export interface ClientProgram {
@@ -23,6 +24,8 @@ export interface ClientProgram {
   /** Opens, or creates; again and again while the controller is away. */
   open(name: string): Promise<ObservedSpace>;
   files(): Promise<ObservedFiles>;
+  /** The window of this text; only on a whole rack. */
+  window?(token: string): Promise<DrivenWindow>;
   leases(): Promise<ObservedLeases>;
   sleep(ms: number): Promise<void>;
   /** Counts one step of the client's share; false when it is used up. */
@@ -35,6 +38,13 @@ export class Board {
   readonly shared: Allocation[] = [];
   /** Of files, of all clients; each is changed by one of them only. */
   readonly keys: string[] = [];
+  /** Memory that others use too while its owner frees it, and what was freed last. */
+  readonly doomed: Allocation[] = [];
+  readonly former: Allocation[] = [];
+  /** Memory whose owner changes the rights all the time. */
+  readonly guarded: Allocation[] = [];
+  /** Windows that were handed out, some of them taken back. */
+  readonly grants: Grant[] = [];
 }
 
 export interface Workload {
