@@ -23,7 +23,7 @@ test(
       await loop.finish();
       const pids = family(rack.child.pid ?? 0);
       const files = memoryFiles(pids);
-      expect(files.size).toBe(4);
+      expect(files.size).toBe(6);
       rack.child.kill('SIGKILL');
       await until(20_000, () => (pids.some(isAlive) ? undefined : true));
       expect([...memoryFiles(everyPid())].filter((inode) => files.has(inode))).toEqual([]);
