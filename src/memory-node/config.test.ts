@@ -11,6 +11,7 @@ test('what is not given is filled in', () => {
     join: [],
     machine: 'localhost',
     replace: false,
+    revokeMs: 100,
     pageBytes: 2 * MiB,
     frames: 512,
     commitPages: 1024,
@@ -35,6 +36,7 @@ test.each([
   [{ tableEntries: 17 }, 'tableEntries: 17 is not a power of two'],
   [{ commitPages: 4096 }, 'commitPages: 4096 is not an integer from 1 to 2048'],
   [{ zeroedFrames: 0 }, 'zeroedFrames: 0 is not'],
+  [{ revokeMs: 1001 }, 'revokeMs: 1001 is not an integer from 1 to 1000'],
   [{ memory: 5 }, 'memory: there is no such key'],
 ])('%o is refused', (change, problem) => {
   const check = (): unknown => checkSupervisorConfig({ ...GOOD, ...change });

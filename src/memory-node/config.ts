@@ -16,12 +16,15 @@ import {
   REGIONS_PER_MESSAGE_MAX,
 } from '../wire/limits.js';
 import type { NodeFiles } from './sharing.js';
+import { REVOKE_MS_DEFAULT } from './store/revocation.js';
 
 /** Lent memory may be allocated twice over, because much of it is never written (Clio, 4.4.7). */
 const OVERCOMMIT = 2;
 /** All regions of a node are named in one message when it joins. */
 export const REGION_ENTRIES = REGIONS_PER_MESSAGE_MAX;
 const FRAMES_MIN = 2;
+/** Who waits for the answer hears nothing for some ten times as long at most. */
+const REVOKE_MS_MAX = 1_000;
 
 export interface SupervisorConfig {
   /** The node's name in the rack. */
@@ -46,6 +49,11 @@ export interface SupervisorConfig {
   readonly tableEntries?: number;
   /** Zeroed frames that are kept ready. */
   readonly zeroedFrames?: number;
+  /**
+   * How long, in milliseconds, a thread that reads and writes without the node may take for a step
+   * before its page is copied away from under it.
+   */
+  readonly revokeMs?: number;
 }
 
 export interface CheckedSupervisorConfig extends Required<SupervisorConfig> {
@@ -64,6 +72,7 @@ export interface MemoryNodeConfig extends NodeFiles {
   readonly keeper: string;
   readonly commitPages: number;
   readonly zeroedFrames: number;
+  readonly revokeMs: number;
 }
 
 const KEYS: readonly (keyof SupervisorConfig)[] = [
@@ -77,6 +86,7 @@ const KEYS: readonly (keyof SupervisorConfig)[] = [
   'commitPages',
   'tableEntries',
   'zeroedFrames',
+  'revokeMs',
 ];
 
 /** Throws a `ConfigError`. Takes anything: it came from a file or another process. */
@@ -101,6 +111,7 @@ export function checkSupervisorConfig(config: unknown): CheckedSupervisorConfig 
     join: (given['join'] ?? []) as readonly string[],
     machine: (given['machine'] ?? 'localhost') as string,
     replace: (given['replace'] ?? false) as boolean,
+    revokeMs: (given['revokeMs'] ?? REVOKE_MS_DEFAULT) as number,
     ...sizes,
   };
 }
@@ -109,6 +120,7 @@ type Check = (key: string, isGood: boolean, allowed: string) => boolean;
 
 function checkPlaces(given: Record<string, unknown>, check: Check): void {
   const { id, listen, join = [], machine = 'localhost', replace = false } = given;
+  const { revokeMs = REVOKE_MS_DEFAULT } = given;
   const isId = typeof id === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(id);
   check('id', isId, 'a name of 1 to 63 letters, digits, dots, dashes and underscores');
   check('listen', isAddress(listen), 'tcp://HOST:PORT, unix://PATH or ring://PATH');
@@ -117,6 +129,8 @@ function checkPlaces(given: Record<string, unknown>, check: Check): void {
   const isMachine = typeof machine === 'string' && /^[ -~]{1,255}$/.test(machine);
   check('machine', isMachine, 'a name of 1 to 255 printable characters');
   check('replace', typeof replace === 'boolean', 'true or false');
+  const isRevoke = isCount(revokeMs) && revokeMs >= 1 && revokeMs <= REVOKE_MS_MAX;
+  check('revokeMs', isRevoke, `an integer from 1 to ${REVOKE_MS_MAX}`);
 }
 
 function isAddress(value: unknown): boolean {

@@ -21,6 +21,7 @@ import { Regions } from './slow/regions.js';
 import { SlowPath } from './slow/slow-path.js';
 import { FramePool } from './store/frame-pool.js';
 import { Frames } from './store/frames.js';
+import { REVOKE_MS_DEFAULT } from './store/revocation.js';
 import { Translator } from './translate/translator.js';
 import { Windows } from './translate/windows.js';
 import { Withdrawal } from './withdrawal.js';
@@ -122,7 +123,7 @@ export class MemoryNode {
     const awaitFrames = (): void => slow.awaitFrames();
     this.#withdrawal = new Withdrawal(runtime, {
       ...{ table, windows, quiescence, frames, pool, awaitFrames },
-      revokeMs: options.revokeMs ?? 0,
+      revokeMs: options.revokeMs ?? REVOKE_MS_DEFAULT,
       resumed: () => this.dataHandler.goOn(),
     });
     this.#leases = new NodeLeases(table.leases, runtime.clock, this.#withdrawal.revocation);

@@ -172,7 +172,7 @@ class Supervisor implements RunningRole {
   }
 
   #spawn(): Child {
-    const { id, join, listen, machine, commitPages, zeroedFrames } = this.#config;
+    const { id, join, listen, machine, commitPages, zeroedFrames, revokeMs } = this.#config;
     const files = defined(this.#memory);
     const config: MemoryNodeConfig = {
       id,
@@ -184,6 +184,7 @@ class Supervisor implements RunningRole {
       ...files,
       commitPages,
       zeroedFrames,
+      revokeMs,
     };
     const memory = [files.tableMemory, files.frameMemory, files.slotMemory];
     this.#child = this.#runtime.processes.spawn({ role: MEMORY_NODE_ROLE, config, memory });

@@ -10,7 +10,7 @@ import type { Frames } from './store/frames.js';
 import { PageMover } from './store/page-mover.js';
 import type { Quiescence } from './store/quiescence.js';
 import { Relocation } from './store/relocation.js';
-import { Revocation, REVOKE_MS_DEFAULT } from './store/revocation.js';
+import { Revocation } from './store/revocation.js';
 import type { Windows } from './translate/windows.js';
 
 export interface WithdrawalParts {
@@ -19,7 +19,7 @@ export interface WithdrawalParts {
   readonly quiescence: Quiescence;
   readonly frames: Frames;
   readonly pool: FramePool;
-  /** How long a thread may take for its step; 0: as usual. */
+  /** How long a thread may take for its step. */
   readonly revokeMs: number;
   readonly awaitFrames: () => void;
   /** Pages that were paused go on. */
@@ -32,10 +32,9 @@ export class Withdrawal {
 
   constructor(runtime: Runtime, given: WithdrawalParts) {
     const { clock, timers, memory } = runtime;
-    const { table, quiescence, windows, frames, pool, awaitFrames, resumed } = given;
+    const { table, quiescence, windows, frames, pool, awaitFrames, resumed, revokeMs } = given;
     const mover = new PageMover({ pages: table.pages, frames, pool, memory });
     const parts = { table, quiescence, mover, clock, timers, awaitFrames };
-    const revokeMs = given.revokeMs > 0 ? given.revokeMs : REVOKE_MS_DEFAULT;
     this.revocation = new Revocation({ ...parts, windows, revokeMs });
     this.relocation = new Relocation({ ...parts, stuckMs: revokeMs, resumed });
   }

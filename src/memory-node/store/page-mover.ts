@@ -16,8 +16,9 @@ import type { Memory } from '../../runtime/memory.js';
 import { FRAME_LATER, FRAME_NONE, type FramePool } from './frame-pool.js';
 import type { Frames } from './frames.js';
 
-/** Between two of these others may look in (in the simulator). */
-const COPY_BYTES = 4 * KiB;
+/** Between two pieces others may look in (in the simulator). */
+const WORDWISE_BYTES = 4 * KiB;
+const PIECE_BYTES = 64 * KiB;
 
 export interface PageMoverParts {
   readonly pages: PageTable;
@@ -73,13 +74,14 @@ export class PageMover {
     const target = frames.piece(to);
     const sourceAt = frames.offset(from);
     const targetAt = frames.offset(to);
-    for (let done = 0; done < frames.pageBytes; done += COPY_BYTES) {
+    const bytes = inWholeWords ? WORDWISE_BYTES : PIECE_BYTES;
+    for (let done = 0; done < frames.pageBytes; done += bytes) {
       const [to, from] = [targetAt + done, sourceAt + done];
       if (inWholeWords) {
-        copyWords(target.wide, to >>> 3, source.wide, from >>> 3, COPY_BYTES >>> 3);
+        copyWords(target.wide, to >>> 3, source.wide, from >>> 3, bytes >>> 3);
         memory.meanwhile();
       } else {
-        memory.copy(target.bytes, to, source.bytes, from, COPY_BYTES);
+        memory.copy(target.bytes, to, source.bytes, from, bytes);
       }
     }
   }
