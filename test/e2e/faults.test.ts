@@ -236,7 +236,7 @@ test('an up that is killed leaves no process and no memory file behind', async (
   const pids = family(rack.child.pid ?? 0);
   const files = memoryFiles(pids);
   expect(pids.length).toBeGreaterThanOrEqual(9);
-  expect(files.size).toBe(6);
+  expect(files.size).toBe(9);
   rack.child.kill('SIGKILL');
   await until(10_000, () => (pids.some(isAlive) ? undefined : true));
   const left = [...memoryFiles(everyPid())].filter((inode) => files.has(inode));

@@ -54,7 +54,7 @@ test('without --once it stays up with the files in it, until it is asked to end'
     expect(got.code).toBe(0);
     const pids = family(child.pid ?? 0);
     const files = memoryFiles(pids);
-    expect(files.size).toBe(6);
+    expect(files.size).toBe(9);
     child.kill('SIGINT');
     await until(20_000, () => (pids.some(isAlive) ? undefined : true));
     expect([...memoryFiles(everyPid())].filter((inode) => files.has(inode))).toEqual([]);
