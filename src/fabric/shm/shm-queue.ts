@@ -61,6 +61,7 @@ export class ShmQueue {
   readonly #doubted: () => void;
   readonly #stepped: () => void;
   readonly #thread: ThreadSteps;
+  readonly #prefersRun: (() => boolean) | undefined;
   readonly #pump = (): void => this.#pumpNow();
   /** Calls that wait in the ring, by position. */
   readonly #calls = new Map<number, () => void>();
@@ -82,6 +83,7 @@ export class ShmQueue {
     this.#doubted = parts.doubted;
     this.#stepped = parts.stepped;
     this.#thread = ThreadSteps.of(parts.runtime.memory);
+    this.#prefersRun = parts.runtime.memory.prefersRun;
     this.target = this.#ring;
   }
 
@@ -91,6 +93,7 @@ export class ShmQueue {
 
   /** Whether a step may be made for something that is started now. */
   get mayStep(): boolean {
+    if (this.#prefersRun !== undefined && this.#prefersRun()) return false;
     return this.isEmpty && !this.#thread.isBusy && this.#isSettled;
   }
 

@@ -7,7 +7,7 @@ import { ShmLink } from '../shm/shm-link.js';
 import type { TcpLink } from '../tcp-link.js';
 import { FakeWorld } from './fake-world.js';
 import { NODE, Sink } from './rig.js';
-import { SharedNode } from './shared-node.js';
+import { SharedNode, type SharedNodeOptions } from './shared-node.js';
 import { SteppedMemory } from './stepped-memory.js';
 
 export class ShmRig {
@@ -22,14 +22,14 @@ export class ShmRig {
   readonly window: Window;
   server: Endpoint;
 
-  constructor(identity = 'a process') {
+  constructor(identity = 'a process', options: SharedNodeOptions = {}) {
     const processes = { identity };
     this.runtime = {
       ...this.world.runtime(),
       memory: this.memory,
       processes,
     } as unknown as Runtime;
-    this.node = new SharedNode(this.runtime);
+    this.node = new SharedNode(this.runtime, options);
     this.window = this.node.window();
     this.server = this.serve();
     this.client = createEndpoint(this.runtime);
