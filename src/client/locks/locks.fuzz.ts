@@ -158,7 +158,7 @@ afterEach(() => {
 });
 
 describe('locks', () => {
-  test('are held by one at a time, under rising epochs, whatever is lost, late or stopped', async () => {
+  test('are held by one at a time under rising epochs, whatever is lost or stopped', async () => {
     let grants = 0;
     let losses = 0;
     for (let seed = 1; seed <= SEEDS; seed++) {
@@ -172,7 +172,7 @@ describe('locks', () => {
   });
 
   test('come to everybody in time when nothing fails', async () => {
-    for (let seed = 1; seed <= SEEDS / 6; seed++) {
+    for (let seed = 1; seed <= SEEDS / 20; seed++) {
       const judge = await play(seed, NO_FAULTS, 8, 40);
       expect(judge.complaints, `seed ${seed}`).toEqual([]);
       // Eight that hold it for 300 ms at most, and step back for each other.
