@@ -1,10 +1,10 @@
 /**
- * A call that changes pages (`free`, `protect`) and therefore keeps its place among the reads and
+ * A call that changes pages (`free`, `protect`, a window that is revoked) and therefore keeps its place among the reads and
  * writes: it stands in the submission until it is done, and what conflicts with it stands behind.
  */
 
-import type { MemrackError } from './error.js';
-import type { PageRange, Waiting } from './submission.js';
+import { closed, type MemrackError } from './error.js';
+import type { PageRange, Submission, Waiting } from './submission.js';
 
 export interface OrderedCallParts {
   readonly pages: PageRange;
@@ -51,4 +51,24 @@ export class OrderedCall implements Waiting {
   abandon(): void {
     this.#parts.reject(this.#parts.abandoned());
   }
+}
+
+/** Runs the call when nothing ahead conflicts with it. `what` it belongs to may be closed before. */
+export function inOrder(
+  submission: Submission,
+  pages: PageRange,
+  what: string,
+  run: (call: OrderedCall) => Promise<void>,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const call: OrderedCall = new OrderedCall({
+      pages,
+      run: () => run(call),
+      left: () => submission.leave(call),
+      abandoned: () => closed(`${what} is closed`),
+      resolve,
+      reject,
+    });
+    submission.add(call);
+  });
 }

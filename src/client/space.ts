@@ -24,10 +24,10 @@ import { lockMemoryOf } from './lock-memory.js';
 import type { Agenda } from './locks/agenda.js';
 import type { Lock } from './locks/lock.js';
 import { Locks } from './locks/locks.js';
-import { OrderedCall } from './ordered-call.js';
+import { inOrder, type OrderedCall } from './ordered-call.js';
 import { RegionMap } from './region-map.js';
 import type { Routes } from './routes.js';
-import { Submission } from './submission.js';
+import { pageRange, Submission } from './submission.js';
 import { Turns } from './turns.js';
 import { badWindow, RangeWindow } from './window.js';
 import { WindowCalls } from './window-calls.js';
@@ -134,7 +134,7 @@ export class RemoteSpace {
       const deadline = this.#runtime.clock.now() + timeoutMs;
       return this.#allocation.free(at, deadline, (found) => {
         if (found > most) throw notAsLarge(at, found, most);
-        call.narrow(this.#pages(at, found));
+        call.narrow(pageRange(at, found, this.pageBytes));
         this.#submission.narrowed();
       });
     });
@@ -301,24 +301,10 @@ export class RemoteSpace {
     if (failure !== undefined) throw failure;
   }
 
-  #pages(at: number, bytes: number): { first: number; end: number } {
-    const first = Math.floor(at / this.pageBytes);
-    return { first, end: Math.ceil((at + bytes) / this.pageBytes) };
-  }
-
   /** A call that changes pages: `free`, `protect`. */
   #ordered(at: number, bytes: number, run: (call: OrderedCall) => Promise<void>): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const call: OrderedCall = new OrderedCall({
-        pages: this.#pages(at, bytes),
-        run: () => run(call),
-        left: () => this.#submission.leave(call),
-        abandoned: () => closed(`the space ${this.name} is closed`),
-        resolve,
-        reject,
-      });
-      this.#submission.add(call);
-    });
+    const pages = pageRange(at, bytes, this.pageBytes);
+    return inOrder(this.#submission, pages, `the space ${this.name}`, run);
   }
 
   /** Counts a call for the barriers, and keeps its failure from ending the process. */

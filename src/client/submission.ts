@@ -13,6 +13,11 @@ export interface PageRange {
   end: number;
 }
 
+/** The pages that a range touches. */
+export function pageRange(at: number, bytes: number, pageBytes: number): PageRange {
+  return { first: Math.floor(at / pageBytes), end: Math.ceil((at + bytes) / pageBytes) };
+}
+
 export interface Waiting {
   readonly changes: boolean;
   /** May shrink while it waits, and `narrowed` is told; never grows. */

@@ -142,6 +142,17 @@ describe('after it was revoked', () => {
     expect(await space.read(at, 8)).toEqual(bytesOf(8));
   });
 
+  test('what was started through it before is done', async () => {
+    const { space, at } = await openSpace();
+    const window = await space.window(at, 4 * PAGE, 'rw');
+    // Of several pieces, which go after a reservation.
+    const written = window.write(at, bytesOf(3 * PAGE, 3));
+    const revoked = window.revoke();
+    expect(await codeOf(window.read(at, 8))).toBe('Stale');
+    await Promise.all([written, revoked]);
+    expect(await space.read(at, 3 * PAGE)).toEqual(bytesOf(3 * PAGE, 3));
+  });
+
   test('of a narrowed one alone the others stay', async () => {
     const { space, at } = await openSpace();
     const window = await space.window(at, PAGE, 'rw');

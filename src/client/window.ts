@@ -12,6 +12,8 @@ import { badAddress, badLength, badRange } from './arguments.js';
 import { DataPath, type ReadItem, type SharedParts, type WriteItem } from './data-path.js';
 import { closed, invalid, MemrackError } from './error.js';
 import { Failures } from './failures.js';
+import { inOrder } from './ordered-call.js';
+import { pageRange } from './submission.js';
 import { staleWindow, type WindowCalls } from './window-calls.js';
 import { WindowRoutes } from './window-routes.js';
 import {
@@ -106,15 +108,19 @@ export class RangeWindow {
   }
 
   /**
-   * Takes it back from everybody who has it, and all that were narrowed from it. When it resolves no
-   * operation through it takes effect any more. For who opened it, or one that it was narrowed
+   * Takes it back from everybody who has it, and all that were narrowed from it. What this client has
+   * started before is done before; when it resolves no operation through it takes effect any more. For who opened it, or one that it was narrowed
    * from; others are `Denied`. Where it rejects the window may still be open: revoke it again.
    */
   revoke(): Promise<void> {
     if (this.#shared.life.isClosed) return this.#refuse(this.#closed());
     if (this.#revoked !== undefined) return this.#revoked;
-    const revoking = this.#shared.barriers.follow(
-      this.#calls.revoke(this.#facts, this.#deadline()),
+    const { barriers, submission, pageBytes, name } = this.#shared;
+    const pages = pageRange(this.at, this.bytes, pageBytes);
+    const revoking = barriers.follow(
+      inOrder(submission, pages, `the space ${name}`, () =>
+        this.#calls.revoke(this.#facts, this.#deadline()),
+      ),
     );
     this.#revoked = revoking;
     revoking.catch(() => {
