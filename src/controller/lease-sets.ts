@@ -1,6 +1,6 @@
 /**
  * The nodes of a lease, as they stand in its row. A node is meant with the memory that it had: what
- * was said to memory that is gone is gone with it, and other memory of the same name never heard it.
+ * was said to memory that is gone is gone with it, and other memory of that name never heard it.
  */
 import { Status } from '../base/status.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';

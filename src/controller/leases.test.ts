@@ -135,7 +135,7 @@ afterEach(() => {
 });
 
 describe('a lease', () => {
-  it('is in the row before any node hears of it, raised everywhere before it is granted', async () => {
+  it('is in the row before any node hears of it, and raised before it is granted', async () => {
     await rig.hold(A, ['n1', 'n2']);
     expect(rig.log).toEqual(['row 2 n1,n2', 'raise n1', 'raise n2', 'grant n1', 'grant n2']);
     expect(rig.node('n2').records.get(LEASE)).toMatchObject({ holder: A, epoch: 2 });

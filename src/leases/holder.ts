@@ -1,6 +1,6 @@
 /**
- * The holder's side of a lease: says to each node of the set, again and again, that it is there, and
- * notices when the lease is lost.
+ * The holder's side of a lease: says to each node of the set, again and again, that it is there,
+ * and notices when the lease is lost.
  *
  * It is lost as soon as a node answers that it is another's by now, or when no node has confirmed
  * it for its whole duration, counted on this process' own clock from when the confirmed renewal was

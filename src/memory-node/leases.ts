@@ -2,8 +2,8 @@
  * The leases of a memory node: the records in its table file, and, in memory and by its own clock,
  * when each runs out. See docs/internals/leases.md.
  *
- * That a lease has run out changes nothing here: its holder may renew it as long as its epoch is the
- * highest. It is only told to whoever asks whether it may be taken over.
+ * That a lease has run out changes nothing here: its holder may renew it as long as its epoch is
+ * the highest. It is only told to whoever asks whether it may be taken over.
  */
 
 import { Status } from '../base/status.js';

@@ -10,7 +10,7 @@
 
 import { assert } from '../base/assert.js';
 import type { Outcome, StatusName } from '../base/status.js';
-import type { LeaseTold, LeaseWrite } from './observed-leases.js';
+import type { LeaseTold, LeaseWrite } from './lease-facts.js';
 import type { WordHistory, WordOperation, WordValue } from './checkers/history.js';
 
 /** The number of the client that looks at everything in the end. */

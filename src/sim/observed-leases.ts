@@ -8,6 +8,7 @@ import type { LeaseOptions } from '../client/leases.js';
 import type { Rack } from '../client/rack.js';
 import type { RemoteSpace } from '../client/space.js';
 import { type Allocation, type Ended, type Journal, SUCCESS } from './journal.js';
+import type { LeaseTold, LeaseWrite } from './lease-facts.js';
 import { type DrivenSpace, endedBy, type NoteOutcome, ObservedSpace } from './observed-space.js';
 
 export interface ObservedLeasesFacts {
@@ -49,22 +50,6 @@ export class ObservedLeases {
       return undefined;
     }
   }
-}
-
-export interface LeaseTold {
-  readonly name: string;
-  readonly client: number;
-  readonly epoch: number;
-  readonly calledAt: number;
-  readonly toldAt: number;
-}
-
-/** One write under a lease. */
-export interface LeaseWrite {
-  readonly lease: string;
-  readonly epoch: number;
-  readonly calledAt: number;
-  ended: Ended | undefined;
 }
 
 export class HeldLease {
@@ -161,7 +146,8 @@ export class LeasedSpace {
     const write: LeaseWrite = { lease, epoch, calledAt, ended: undefined };
     // The write that was begun just now has the last number of its allocation.
     this.#journal.leaseWrites.set(`${allocation.id}/${allocation.writes.length}`, write);
-    write.ended = await writing;
-    return write.ended;
+    const ended = await writing;
+    write.ended = ended;
+    return ended;
   }
 }

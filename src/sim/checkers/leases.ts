@@ -5,7 +5,7 @@
 
 import type { Allocation, Journal } from '../journal.js';
 import { writeNumberOf } from '../journal.js';
-import type { LeaseTold, LeaseWrite } from '../observed-leases.js';
+import type { LeaseTold, LeaseWrite } from '../lease-facts.js';
 import type { Complaint } from './foreign.js';
 import { type WordOperation, WordVerb } from './history.js';
 
