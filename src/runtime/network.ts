@@ -11,7 +11,7 @@
  * `tcp://127.0.0.1:7070` (port 0 when listening: any free one); between processes of one machine
  * also `unix:///path/of/socket`; and if they are of one user and see each other's process numbers
  * `ring:///path/of/socket`, where the bytes go through shared memory and the socket only wakes.
- * Both sides name the same scheme.
+ * Both sides name the same scheme. See docs/internals/ring-streams.md.
  */
 export type Address = string;
 
