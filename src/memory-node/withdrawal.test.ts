@@ -286,6 +286,18 @@ test('pages are moved with what they hold; others are left alone', async () => {
   expect(await status(relocate(node, 2 ** 31, PAGE))).toBe(Status.NotFound);
 });
 
+test('a range of more pages than there are zeroed frames is moved bit by bit', async () => {
+  const node = await new Harness({ makeWorld, frames: 16, zeroedFrames: 2 }).start();
+  const address = await node.alloc(10);
+  for (let page = 0; page < 10; page++) {
+    await node.data('write', { address: address + page * PAGE, data: word(BigInt(page)) });
+  }
+  expect(await relocate(node, address, 10 * PAGE)).toMatchObject({ moved: 10, cancelled: 0 });
+  for (let page = 0; page < 10; page++) {
+    expect(await read(node, address + page * PAGE)).toBe(BigInt(page));
+  }
+});
+
 test('without a frame, or because of a stopped thread, a page stays where it is', async () => {
   const node = await start();
   const at = await stopped(node);

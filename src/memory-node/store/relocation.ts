@@ -7,13 +7,14 @@
  * becomes unknown by one.
  */
 
+import { assert } from '../../base/assert.js';
 import type { FrameIndex } from '../../base/brands.js';
 import { MiB } from '../../base/units.js';
 import { EntryFlag, NO_FRAME } from '../../disk/page-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 import { type Clock, sleep, type Timers } from '../../runtime/clock.js';
 import { memoryNodeFaults } from '../planted.js';
-import { FRAME_LATER, FRAME_NONE } from './frame-pool.js';
+import { FRAME_LATER } from './frame-pool.js';
 import type { PageMover } from './page-mover.js';
 import type { Quiescence } from './quiescence.js';
 
@@ -81,17 +82,22 @@ export class Relocation {
     const moves = { moved: 0, cancelled: 0 };
     const { pageBytes } = this.#parts.mover;
     const most = Math.max(1, Math.min(BATCH_PAGES_MAX, Math.floor(BATCH_BYTES_MAX / pageBytes)));
+    const pages: number[] = [];
+    for (let page = firstPage; page < end; page++) {
+      if (this.#frameOf(space, page) !== NO_FRAME) pages.push(page);
+    }
     // Who is stopped is found out before anything is paused.
     let isPossible = memoryNodeFaults.moveWithoutPause || (await this.#allPass());
-    for (let page = firstPage; page < end; ) {
-      const batch: number[] = [];
-      for (; page < end && batch.length < most; page++) {
-        if (this.#frameOf(space, page) !== NO_FRAME) batch.push(page);
-      }
-      if (isPossible) isPossible = await this.#moveBatch(space, batch, moves);
-      else moves.cancelled += batch.length;
+    let next = 0;
+    while (isPossible && next < pages.length) {
+      const fresh = await this.#takeFrames(Math.min(most, pages.length - next));
+      if (fresh.length === 0) break;
+      const batch = pages.slice(next, next + fresh.length);
+      isPossible = await this.#moveBatch(space, batch, fresh, moves);
+      next += batch.length;
       await sleep(this.#parts.timers, 0);
     }
+    moves.cancelled += pages.length - next;
     return moves;
   }
 
@@ -107,18 +113,22 @@ export class Relocation {
     return new Promise((resolve) => quiescence.whenPassed(generation, stuckMs, resolve));
   }
 
-  /** False when a thread is stopped in a step, so that the next batch need not be tried. */
-  async #moveBatch(space: number, batch: readonly number[], moves: Moves): Promise<boolean> {
-    const fresh = await this.#takeFrames(batch.length);
+  /** False when a thread is stopped in a step, so that no other batch need be tried. */
+  async #moveBatch(
+    space: number,
+    batch: readonly number[],
+    fresh: FrameIndex[],
+    moves: Moves,
+  ): Promise<boolean> {
     const jobs: Job[] = [];
     for (const page of batch) {
       const from = this.#frameOf(space, page);
-      if (from === NO_FRAME) continue;
       const to = fresh.pop();
-      if (to === undefined) moves.cancelled += 1;
+      assert(to !== undefined, 'a frame for each page of a batch');
+      // It may have been freed since it was looked for.
+      if (from === NO_FRAME) this.#parts.mover.giveBack(to);
       else jobs.push({ page, entry: this.#parts.table.pages.find(space, page), from, to });
     }
-    for (const frame of fresh) this.#parts.mover.giveBack(frame);
     if (jobs.length === 0) return true;
     const { mover } = this.#parts;
     if (!memoryNodeFaults.moveWithoutPause) for (const { entry } of jobs) mover.pause(entry);
@@ -157,20 +167,19 @@ export class Relocation {
     return 0;
   }
 
-  /** As many as there are, up to `count`, in reasonable time. */
+  /** As many as there are in reasonable time, up to `count`: the rest waits for the next batch. */
   async #takeFrames(count: number): Promise<FrameIndex[]> {
     const { mover, clock, timers, stuckMs, awaitFrames } = this.#parts;
     const taken: FrameIndex[] = [];
     const giveUpMs = clock.now() + stuckMs;
     while (taken.length < count) {
       const frame = mover.take();
-      if (frame === FRAME_NONE) break;
-      if (frame !== FRAME_LATER) {
-        taken.push(frame);
+      if (frame >= 0) {
+        taken.push(frame as FrameIndex);
         continue;
       }
-      // What is there is put to use; the rest is for the next batch.
-      if (clock.now() >= giveUpMs) break;
+      const isLater = frame === FRAME_LATER && taken.length === 0 && clock.now() < giveUpMs;
+      if (!isLater) break;
       awaitFrames();
       await sleep(timers, RETRY_MS);
     }

@@ -22,10 +22,12 @@ export interface WindowFacts {
 
 interface Node extends WindowFacts {
   parent: number;
-  readonly children: Set<number>;
+  children: Set<number> | undefined;
   /** Openers of all windows that it was cut from, also of those that are closed. */
   readonly ancestors: ReadonlySet<number>;
 }
+
+const NOBODY: ReadonlySet<number> = new Set();
 
 export class WindowTree {
   shared = 0;
@@ -37,10 +39,9 @@ export class WindowTree {
     assert(!this.#nodes.has(window), 'a window is opened twice');
     const parent = this.#nodes.get(facts.parent);
     assert(facts.parent === NO_PARENT || parent !== undefined, 'a window is cut from none');
-    const ancestors = new Set(parent?.ancestors);
-    if (parent !== undefined) ancestors.add(parent.opener);
-    this.#nodes.set(window, { ...facts, children: new Set(), ancestors });
-    parent?.children.add(window);
+    const ancestors = parent === undefined ? NOBODY : openersOf(parent);
+    this.#nodes.set(window, { ...facts, children: undefined, ancestors });
+    if (parent !== undefined) addChild(parent, window);
     addTo(this.#opened, facts.opener, window);
     if (facts.lease !== 0) addTo(this.#ofLease, facts.lease, window);
     if (facts.isShared) this.shared += 1;
@@ -50,11 +51,11 @@ export class WindowTree {
   remove(window: number): void {
     const node = this.#node(window);
     const parent = this.#nodes.get(node.parent);
-    for (const child of node.children) {
+    for (const child of node.children ?? []) {
       this.#node(child).parent = node.parent;
-      parent?.children.add(child);
+      if (parent !== undefined) addChild(parent, child);
     }
-    parent?.children.delete(window);
+    parent?.children?.delete(window);
     removeFrom(this.#opened, node.opener, window);
     if (node.lease !== 0) removeFrom(this.#ofLease, node.lease, window);
     if (node.isShared) this.shared -= 1;
@@ -74,7 +75,7 @@ export class WindowTree {
   /** The window and all that were cut from it, it first. */
   family(window: number): number[] {
     const found = [window];
-    for (const one of found) found.push(...this.#node(one).children);
+    for (const one of found) found.push(...(this.#node(one).children ?? []));
     return found;
   }
 
@@ -101,6 +102,18 @@ export class WindowTree {
     assert(node !== undefined, 'a window that is not open');
     return node;
   }
+}
+
+/** Mostly one client cuts all of a family: then they share one set. */
+function openersOf(node: Node): ReadonlySet<number> {
+  return node.ancestors.has(node.opener)
+    ? node.ancestors
+    : new Set([...node.ancestors, node.opener]);
+}
+
+function addChild(parent: Node, child: number): void {
+  parent.children ??= new Set();
+  parent.children.add(child);
 }
 
 function addTo(sets: Map<number, Set<number>>, key: number, window: number): void {

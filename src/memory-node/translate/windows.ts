@@ -66,7 +66,7 @@ export class Windows {
   /** What the process before had opened is good no more. */
   constructor(parts: WindowsParts) {
     const { table } = parts;
-    table.closeAll();
+    if (parts.incarnation > 1) table.closeAll();
     this.#table = table;
     this.#entropy = parts.entropy;
     this.#nextEpoch = Math.imul(parts.incarnation, INCARNATION_STRIDE) >>> 0;
