@@ -104,10 +104,11 @@ export class Lease {
     this.#facts.ended();
   }
 
-  /** For `rack.close`: it is renewed no more. */
-  stop(): void {
+  /** For `rack.close`: it is renewed no more, and given up where that takes no longer than this. */
+  async giveUp(timeoutMs: number): Promise<void> {
+    if (this.#life.isOver) return;
     this.#life.isOver = true;
-    this.#holder.stop();
+    await this.#holder.release(timeoutMs);
   }
 }
 

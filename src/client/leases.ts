@@ -49,11 +49,13 @@ export interface LeasesParts {
 const AGAIN_MS_MIN = 20;
 const AGAIN_MS_MAX = 250;
 const LOOK_AGAIN_MS = 1000;
+const GIVE_UP_MS = 300;
 
 export class Leases {
   readonly #parts: LeasesParts;
   /** By name; undefined while it is being acquired. A name is held once in a client. */
   readonly #held = new Map<string, Lease | undefined>();
+  #isClosing = false;
   #isClosed = false;
 
   constructor(parts: LeasesParts) {
@@ -70,11 +72,13 @@ export class Leases {
     return unawaited(untilAborted(name, whole, signal));
   }
 
-  /** The lease itself ends with its nodes' patience: a client that closes may give it up before. */
-  close(): void {
-    this.#isClosed = true;
-    for (const lease of this.#held.values()) lease?.stop();
+  /** Gives up what is held, so that others need not wait; not for long, where nodes are away. */
+  async close(): Promise<void> {
+    const held = [...this.#held.values()];
     this.#held.clear();
+    this.#isClosing = true;
+    await Promise.all(held.map((lease) => lease?.giveUp(GIVE_UP_MS)));
+    this.#isClosed = true;
   }
 
   async #acquire(name: string, options: LeaseOptions): Promise<Lease> {
@@ -96,13 +100,13 @@ export class Leases {
     durationMs: number,
     options: LeaseOptions,
   ): Promise<Lease | MemrackError> {
-    if (this.#isClosed) return closed('the rack was closed');
+    if (this.#isClosing) return closed('the rack was closed');
     if (this.#held.has(name)) return heldHere(name);
     this.#held.set(name, undefined);
     try {
       const lease = await this.#take(name, durationMs, options);
-      this.#held.set(name, lease);
-      if (this.#isClosed) lease.stop();
+      if (this.#isClosing) await lease.giveUp(GIVE_UP_MS);
+      else this.#held.set(name, lease);
       return lease;
     } catch (error) {
       this.#held.delete(name);

@@ -256,7 +256,7 @@ export class Rack {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#leases.close();
+    await this.#leases.close();
     this.#agenda.close();
     for (const space of this.#spaces.values()) space.close();
     this.#connections.close();
