@@ -130,7 +130,8 @@ export class SharedNode implements DataHandler {
   bytes(page: number): Uint8Array {
     const frame = this.table.pages.frameOf(this.entry(page));
     assert(frame >= 0, 'the page has no frame');
-    return this.frames.bytes.subarray(frame * PAGE, (frame + 1) * PAGE);
+    const { buffer, byteOffset } = this.frames.bytes;
+    return new Uint8Array(buffer, byteOffset + frame * PAGE, PAGE);
   }
 
   /** As copy on revoke does it: to a fresh frame, told as forced. */
@@ -229,10 +230,13 @@ export class SharedNode implements DataHandler {
     const bytes = input.view.getUint32(at + 8, true);
     const page = Math.floor(address / PAGE);
     const status = this.#judge(window, input.view.getUint32(at + 12, true), page, type);
+    const { windows } = this.table;
+    const isIn = address >= windows.baseOf(window) && address + bytes <= windows.endOf(window);
     const isForm = bytes > 0 && (address % PAGE) + bytes <= PAGE;
     const isAtomic = type > MessageType.Write;
     const isAligned = !isAtomic || address % 8 === 0;
-    const end = status === Status.Ok && !(isForm && isAligned) ? Status.Invalid : status;
+    const within = status === Status.Ok && !isIn ? Status.Denied : status;
+    const end = status !== Status.Stale && !(isForm && isAligned) ? Status.Invalid : within;
     if (end !== Status.Ok) {
       if (isAtomic) session.finishValue(end, 0, 0);
       else session.finish(end, 0);
