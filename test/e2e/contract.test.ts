@@ -6,6 +6,7 @@ import {
   type MemrackError,
   type Rack,
 } from '../../src/apps/library.js';
+import { Prng } from '../../src/base/prng.js';
 import { runNode } from '../support/cli.js';
 import { startRack, type TestRack } from '../support/rack.js';
 
@@ -189,6 +190,41 @@ describe.each(LINKS)('one client over %s', (link) => {
     setTimeout(() => void space.fetchAndAdd(at, 1n), 20);
     const target = new Uint8Array(8);
     while ((await space.read(at, target))[0] === 0);
+    await space.free(at);
+  });
+
+  test('reads what it would read if each of its calls had been awaited', async () => {
+    const space = await client.space('order', { create: true });
+    const model = new Uint8Array(6 * PAGE);
+    const at = await space.alloc(model.length);
+    const prng = new Prng(link.length);
+    const wrong: string[] = [];
+    for (let step = 1; step <= 4000; step++) {
+      const offset = prng.below(5) * PAGE + 8 * prng.below(4);
+      const bytes = prng.below(20) === 0 ? PAGE + prng.below(4096) : 1 + prng.below(40);
+      const expected = model.slice(offset, offset + bytes);
+      const check = (back: Uint8Array) => {
+        if (Buffer.compare(back, expected) !== 0) wrong.push(`step ${step}: ${bytes} at ${offset}`);
+      };
+      const verb = prng.below(5);
+      if (verb < 2) {
+        void space.read(at + offset, bytes).then(check);
+      } else if (verb < 4) {
+        const from = new Uint8Array(bytes).fill(step);
+        model.set(from, offset);
+        void (verb === 2
+          ? space.write(at + offset, from)
+          : space.writeMany([{ at: at + offset, from }]));
+      } else {
+        const into = new Uint8Array(bytes);
+        void space.readMany([{ at: at + offset, into }]).then(() => check(into));
+      }
+      // Also while nothing is under way, so that what can be done at once is.
+      if (prng.below(50) === 0) await space.fence();
+      else if (prng.below(10) === 0) await space.read(at, 1);
+    }
+    await space.release();
+    expect(wrong).toEqual([]);
     await space.free(at);
   });
 

@@ -47,6 +47,13 @@ test('the first program of the README', async () => {
   expect(await run('first.mjs', program)).toBe('hello, other machine\n0n\n');
 });
 
+test('the window of the README', async () => {
+  const program = [...readme.matchAll(/```js\n([\s\S]*?)```/g)]
+    .map((match) => match[1] ?? '')
+    .find((text) => text.includes('space.window('));
+  expect(await run('window.mjs', program ?? '')).toBe('8\nStale\n');
+});
+
 test.each(readdirSync(join(ROOT, 'examples')).filter((name) => name.endsWith('.ts')))(
   'examples/%s',
   async (name) => {
