@@ -119,6 +119,7 @@ export class OneSidedNode {
   /** A message waits for a paused page. */
   resumed = 0;
   readonly #memory: NodeMemory;
+  #isStopped = false;
   readonly #zeroed = new ArrayRing();
   readonly #retired = new ArrayRing();
 
@@ -192,6 +193,7 @@ export class OneSidedNode {
 
   /** Frames that nobody holds become zeroed ones. */
   clean(): void {
+    if (this.#isStopped) return;
     const record = new Int32Array(1);
     while (this.#retired.take(record)) {
       this.#memory.wordsOf(record[0] as number).fill(0n);
@@ -253,6 +255,7 @@ export class OneSidedNode {
   }
 
   stop(): void {
+    this.#isStopped = true;
     this.quiescence.stop();
     this.slots.stop();
   }
