@@ -11,6 +11,7 @@ import type { Machine, SimulatedProcess } from '../runtime/simulated/world.js';
 import type { Journal } from './journal.js';
 import { ObservedFiles } from './observed-files.js';
 import { ObservedLeases } from './observed-leases.js';
+import { ObservedLocks } from './observed-locks.js';
 import { endedBy, type NoteOutcome, ObservedSpace } from './observed-space.js';
 import type { SimulatedRack } from './rack.js';
 import { Board, type ClientProgram, type Workload } from './workloads/workload.js';
@@ -144,6 +145,10 @@ export class ClientProcesses {
       leases: async () => {
         const facts = { client: number, rack: await rack(), pageBytes: shape.pageBytes };
         return new ObservedLeases({ ...facts, journal: this.#journal, ...noting });
+      },
+      locks: async (name) => {
+        const space = await this.#openSpace(await rack(), name, runtime.timers);
+        return new ObservedLocks({ client: number, space, journal: this.#journal, ...noting });
       },
       window: async (token) => (await rack()).window(token),
       sleep: (ms) => sleep(runtime.timers, ms),

@@ -11,6 +11,7 @@
 import { assert } from '../base/assert.js';
 import type { Outcome, StatusName } from '../base/status.js';
 import type { LeaseTold, LeaseWrite } from './lease-facts.js';
+import type { LockHistory } from './lock-facts.js';
 import type { WordHistory, WordOperation, WordValue } from './checkers/history.js';
 
 /** The number of the client that looks at everything in the end. */
@@ -71,6 +72,8 @@ export class Allocation {
   readonly words: Map<number, WordHistory> = new Map();
   /** Numbers of the writes of which some word was read back. */
   readonly seenWrites: Set<number> = new Set();
+  /** What is in it is not judged word by word: locks, and what they guard. */
+  isOpaque = false;
   /** When somebody began to free it; from then on its contents mean nothing. */
   freeCalledAt = Infinity;
   freed: Ended | undefined;
@@ -185,6 +188,7 @@ export class Journal {
   readonly keys: Map<string, WordHistory> = new Map();
   /** Holders in the order in which they were told. */
   readonly leases: LeaseTold[] = [];
+  readonly locks: Map<string, LockHistory> = new Map();
   /** By allocation and number of the write. */
   readonly leaseWrites: Map<string, LeaseWrite> = new Map();
   readonly violations: Violation[] = [];
@@ -243,6 +247,15 @@ export class Journal {
 
   get recent(): readonly string[] {
     return this.#recent;
+  }
+
+  lockHistory(name: string): LockHistory {
+    let history = this.locks.get(name);
+    if (history === undefined) {
+      history = { name, holdings: [], publications: [] };
+      this.locks.set(name, history);
+    }
+    return history;
   }
 
   /** What happened to a key of the directory, as to a word. */

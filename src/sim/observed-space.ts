@@ -454,6 +454,7 @@ export class ObservedSpace {
 
   /** Both sides of every page border, and some between; the same for every operation. */
   probes(allocation: Allocation): readonly number[] {
+    if (allocation.isOpaque) return [];
     const known = this.#probesOf.get(allocation.id);
     if (known !== undefined) return known;
     const places = new Set<number>();
@@ -498,7 +499,7 @@ function isEnded(answer: unknown): answer is Ended {
 
 /** Once it is being freed, what is found there means nothing. */
 function isInUse(allocation: Allocation): boolean {
-  return allocation.freeCalledAt === Infinity;
+  return allocation.freeCalledAt === Infinity && !allocation.isOpaque;
 }
 
 /** The bytes of one write: every word names allocation, write and place. */

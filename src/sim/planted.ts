@@ -5,6 +5,7 @@
  */
 
 import { setAssertions } from '../base/assert.js';
+import { lockFaults } from '../client/locks/planted.js';
 import { controllerFaults } from '../controller/planted.js';
 import { fabricFaults } from '../fabric/planted.js';
 import { memoryNodeFaults } from '../memory-node/planted.js';
@@ -79,6 +80,10 @@ export const PLANTED: readonly Planted[] = [
   planted('region-granted-twice', controllerFaults, 'regionGrantedTwiceAtRestart', [
     'restarts',
     'a grant is told before it is durable',
+  ]),
+  planted('lock-without-epoch', lockFaults, 'lockWithoutEpoch', [
+    'locks',
+    'who takes a lock over leaves its epoch as it was',
   ]),
   planted('files-told-early', controllerFaults, 'filesToldBeforeDurable', [
     'directory',

@@ -26,8 +26,8 @@ async function readNow(
   await rack.run({ ...idle, run } as never, 1);
 }
 
-/** The toy has no directory and no leases. */
-const NOT_IN_TOY = ['directory', 'leases'];
+/** The toy has no directory, no leases and no locks. */
+const NOT_IN_TOY = ['directory', 'leases', 'locks'];
 const NAMES = WORKLOADS.map((one) => one.name).filter((name) => !NOT_IN_TOY.includes(name));
 
 describe('the workloads on a toy rack', () => {

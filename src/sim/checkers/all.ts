@@ -4,6 +4,7 @@ import type { Journal } from '../journal.js';
 import { findFormerServed } from './former.js';
 import { findChangesOfFrozen } from './frozen.js';
 import { findLeaseFaults } from './leases.js';
+import { findLockFaults } from './locks.js';
 import { checkWord } from './linearizability.js';
 import { findRefusedWritesSeen } from './no-effect.js';
 import { findWrongSums } from './once.js';
@@ -16,6 +17,7 @@ export function checkAll(journal: Journal, regionsSeen: readonly RegionSeen[]): 
     ...findRefusedWritesSeen(journal),
     ...findWrongSums(journal),
     ...findLeaseFaults(journal),
+    ...findLockFaults(journal),
     ...findChangesOfFrozen(journal),
     ...findFormerServed(journal),
   ];

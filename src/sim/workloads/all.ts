@@ -5,6 +5,7 @@ import { directory } from './directory.js';
 import { oneSided } from './one-sided.js';
 import { large } from './large.js';
 import { leases } from './leases.js';
+import { locks } from './locks.js';
 import { mixed } from './mixed.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
@@ -19,6 +20,7 @@ export const WORKLOADS: readonly Workload[] = [
   directory,
   oneSided,
   leases,
+  locks,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

@@ -6,6 +6,7 @@
 import type { Prng } from '../../base/prng.js';
 import type { Allocation, Ended, Journal } from '../journal.js';
 import type { ObservedLeases } from '../observed-leases.js';
+import type { ObservedLocks } from '../observed-locks.js';
 import type { ObservedFiles } from '../observed-files.js';
 import type { Grant } from '../grant.js';
 import type { DrivenWindow, ObservedSpace } from '../observed-space.js';
@@ -27,6 +28,8 @@ export interface ClientProgram {
   /** The window of this text; only on a whole rack. */
   window?(token: string): Promise<DrivenWindow>;
   leases(): Promise<ObservedLeases>;
+  /** Those of the space of this name; only on a whole rack. */
+  locks?(space: string): Promise<ObservedLocks>;
   sleep(ms: number): Promise<void>;
   /** Counts one step of the client's share; false when it is used up. */
   step(): boolean;
