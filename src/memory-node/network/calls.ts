@@ -2,15 +2,15 @@
 
 import { Status } from '../../base/status.js';
 import { EntryFlag, RIGHTS_SHIFT, SPACE_ID_END as SPACES_OF_TABLE } from '../../disk/page-table.js';
-import type { CallHandler } from '../../fabric/serve.js';
 import { REGIONS_PER_MESSAGE_MAX, SPACE_ID_END } from '../../wire/limits.js';
-import { type CallType, MessageType, type Refused, Right } from '../../wire/messages.js';
+import { MessageType, type Refused, Right } from '../../wire/messages.js';
 import type { Allocations, Refusal } from '../slow/allocations.js';
 import type { Sharing } from '../sharing.js';
 import type { Relocation } from '../store/relocation.js';
 import { serveRelocation } from './relocation-calls.js';
 import { NOT_SETTLED, serveWindows, type WindowCallParts } from './window-calls.js';
 import { assert } from '../../base/assert.js';
+import type { CallServer } from './call-server.js';
 import { serveSlots } from './slot-calls.js';
 
 // A right of the protocol becomes a bit of the page table by a shift.
@@ -25,11 +25,6 @@ export interface CallParts extends WindowCallParts {
   readonly relocation: Relocation;
   /** All that the node counts, as JSON. */
   readonly countersJson: () => string;
-}
-
-/** What an endpoint offers to whoever serves calls. */
-export interface CallServer {
-  serve<T extends CallType>(type: T, handler: CallHandler<T>): void;
 }
 
 const done = { status: Status.Ok } as const;

@@ -3,7 +3,7 @@
 import { Status } from '../../base/status.js';
 import { MessageType, type Refused } from '../../wire/messages.js';
 import type { NodeLeases } from '../leases.js';
-import type { CallServer } from './calls.js';
+import type { CallServer } from './call-server.js';
 
 const done = { status: Status.Ok } as const;
 

@@ -7,7 +7,7 @@ import { ADDRESS_END } from '../../wire/limits.js';
 import { MessageType } from '../../wire/messages.js';
 import type { Regions } from '../slow/regions.js';
 import { MOVED_PAGE_BYTES_MAX, type Relocation } from '../store/relocation.js';
-import type { CallServer } from './calls.js';
+import type { CallServer } from './call-server.js';
 
 export interface RelocationCallParts {
   readonly table: TableFile;

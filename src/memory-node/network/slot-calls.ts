@@ -7,7 +7,7 @@ import { Status } from '../../base/status.js';
 import type { TableFile } from '../../disk/table-file.js';
 import { MessageType } from '../../wire/messages.js';
 import type { Slots } from '../store/slots.js';
-import type { CallServer } from './calls.js';
+import type { CallServer } from './call-server.js';
 
 /** For `Memory.open`. */
 export interface MemoryNames {

@@ -14,7 +14,7 @@ import type { Regions } from '../slow/regions.js';
 import type { Revocation } from '../store/revocation.js';
 import { NO_PARENT } from '../translate/window-tree.js';
 import type { Windows } from '../translate/windows.js';
-import type { CallServer } from './calls.js';
+import type { CallServer } from './call-server.js';
 
 export interface WindowCallParts {
   readonly table: TableFile;

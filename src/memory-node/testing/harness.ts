@@ -27,7 +27,7 @@ import {
   type Reply,
   type Request,
 } from '../../wire/messages.js';
-import type { CallServer } from '../network/calls.js';
+import type { CallServer } from '../network/call-server.js';
 import { MemoryNode, type NodeOptions } from '../node.js';
 import type { NodeFiles } from '../sharing.js';
 import { SLOW_PATH_THREAD } from '../slow/records.js';
