@@ -123,7 +123,7 @@ export class Leases {
     const request = { name, holder: clientId, durationMs, nodes };
     const type = MessageType.AcquireLease;
     const reply = await control.call(type, request, deadline);
-    if (reply.status === Status.Conflict) throw failed('acquiring', reply.status, reply.reason);
+    if (reply.status === Status.Conflict) throw heldElsewhere(reply.reason);
     if (reply.status !== Status.Ok) {
       throw control.failure(`acquiring the lease ${name}`, reply.status, reply.reason);
     }
@@ -259,6 +259,11 @@ function badOptions(options: LeaseOptions): MemrackError | undefined {
 function heldHere(name: string): MemrackError {
   const remedy = 'release it before, or share the one that is held';
   return new MemrackError('Conflict', `this client itself holds the lease ${name}`, { remedy });
+}
+
+function heldElsewhere(reason: string): MemrackError {
+  const remedy = 'try again later, or wait for it with waitMs';
+  return new MemrackError('Conflict', reason, { remedy });
 }
 
 function lost(name: string, why: string): MemrackError {
