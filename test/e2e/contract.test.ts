@@ -423,12 +423,14 @@ describe.each(LINKS)('a window, opened over %s', (link) => {
     const program = `
       const window = await rack.window(${JSON.stringify(window.token)});
       let done = 0;
+      let unknown = 0;
       for (;;) {
         try {
           await window.fetchAndAdd(${at}, 1n);
           done += 1;
         } catch ({ code, outcome }) {
-          return { done, code, outcome };
+          if (outcome !== 'unknown') return { done, unknown, code };
+          unknown += 1;
         }
       }
     `;
@@ -438,11 +440,16 @@ describe.each(LINKS)('a window, opened over %s', (link) => {
     while ((await space.read(at, target)) && view.getBigUint64(0, true) < 5000n);
     await window.revoke();
     const counted = await space.fetchAndAdd(at, 0n);
-    const ended = (await Promise.all(working)) as { done: number; code: string }[];
+    const ended = (await Promise.all(working)) as { done: number; unknown: number; code: string }[];
     expect(ended.map(({ code }) => code)).toEqual(LINKS.map(() => 'Stale'));
-    // Nothing came after the revocation was told, and nothing that was acknowledged is missing.
+    // Nothing came after the revocation was told, and nothing that was acknowledged is missing. Who
+    // was in the middle of a change then may not know of that one.
     expect(await space.fetchAndAdd(at, 0n)).toBe(counted);
-    expect(counted).toBe(BigInt(ended.reduce((sum, { done }) => sum + done, 0)));
+    const done = ended.reduce((sum, each) => sum + each.done, 0);
+    const unknown = ended.reduce((sum, each) => sum + each.unknown, 0);
+    expect(unknown).toBeLessThanOrEqual(ended.length);
+    expect(Number(counted)).toBeGreaterThanOrEqual(done);
+    expect(Number(counted)).toBeLessThanOrEqual(done + unknown);
     await space.free(at);
   });
 });
