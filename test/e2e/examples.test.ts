@@ -54,6 +54,13 @@ test('the window of the README', async () => {
   expect(await run('window.mjs', program ?? '')).toBe('8\nStale\n');
 });
 
+test('the lease of the README', async () => {
+  const program = [...readme.matchAll(/```js\n([\s\S]*?)```/g)]
+    .map((match) => match[1] ?? '')
+    .find((text) => text.includes('lease.window('));
+  expect(await run('lease.mjs', program ?? '')).toBe('Closed\n1 2 3\n');
+});
+
 test.each(readdirSync(join(ROOT, 'examples')).filter((name) => name.endsWith('.ts')))(
   'examples/%s',
   async (name) => {
