@@ -54,6 +54,12 @@ test('the window of the README', async () => {
   expect(await run('window.mjs', program ?? '')).toBe('8\nStale\n');
 });
 
+test('the program of the page about locks', async () => {
+  const page = readFileSync(join(ROOT, 'docs/internals/locks.md'), 'utf8');
+  const program = /```js\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+  expect(await run('locks.mjs', program)).toBe('published epoch 1\n');
+});
+
 test('the lease of the README', async () => {
   const program = [...readme.matchAll(/```js\n([\s\S]*?)```/g)]
     .map((match) => match[1] ?? '')

@@ -14,7 +14,14 @@ import { Grant } from './grant.js';
 import { changeOwn, isPassing, type LockParts, memrackError, readAfterUnknown } from './memory.js';
 import { lockFaults } from './planted.js';
 import type { Sight } from './sight.js';
-import { pollMs, QUICK_LOOKS, STARVING_MS, takeOverMs, TRIES_PER_LOOK } from './timing.js';
+import {
+  gapMsMax,
+  pollMs,
+  QUICK_LOOKS,
+  STARVING_MS,
+  takeOverMs,
+  TRIES_PER_LOOK,
+} from './timing.js';
 import {
   BEATS,
   describeWord,
@@ -186,10 +193,11 @@ export class Acquisition implements Due {
    * A take-over whose answer came late may have met another word that looks the same, whose holder
    * lives. It learns that it has lost it within its lease; until then nobody is told to hold it.
    */
-  #probationMs(word: bigint): number {
-    if (!isHeld(word)) return 0;
-    const isSure = this.#lock.sight.isContinuous(word, this.#parts.clock.now());
-    return isSure ? 0 : takeOverMs(leaseMsOf(word));
+  #probationMs({ from, startedAt }: OwnChange): number {
+    if (!isHeld(from)) return 0;
+    const leaseMs = leaseMsOf(from);
+    const isSure = this.#parts.clock.now() - startedAt <= gapMsMax(leaseMs);
+    return isSure ? 0 : takeOverMs(leaseMs);
   }
 
   async #lookAgain(looks: number): Promise<boolean> {
@@ -248,7 +256,7 @@ export class Acquisition implements Due {
     const { clock } = this.#parts;
     const { at } = this.#lock;
     let { own, startedAt } = change;
-    const probationMs = this.#probationMs(change.from);
+    const probationMs = this.#probationMs(change);
     const readyAt = clock.now() + probationMs;
     if (!this.#isTold && clock.now() - startedAt >= leaseMsOf(own) / 2) {
       const renewed = await changeOwn(this.#parts, at, own, nextBeat(own), () => this.#isTold);

@@ -37,21 +37,14 @@ export class Sight {
 
   /** The holder's lease has ended, and it has not renewed: the word may be taken from it. */
   hasEnded(value: bigint, now: number): boolean {
-    if (!this.#isFresh(value, now)) return false;
-    return now - this.#since >= takeOverMs(leaseMsOf(value));
-  }
-
-  /** No look is missing between the last one and one that ended now. */
-  isContinuous(value: bigint, now: number): boolean {
-    return now - this.#lastLook <= gapMsMax(leaseMsOf(value));
+    const leaseMs = leaseMsOf(value);
+    if (withoutFlag(value) !== this.#value || now - this.#lastLook > gapMsMax(leaseMs))
+      return false;
+    return now - this.#since >= takeOverMs(leaseMs);
   }
 
   /** Whoever starves has had the time to take it. */
   hasSteppedBack(now: number): boolean {
     return now - this.#freeSince >= STEP_BACK_MS;
-  }
-
-  #isFresh(value: bigint, now: number): boolean {
-    return withoutFlag(value) === this.#value && this.isContinuous(value, now);
   }
 }
