@@ -465,9 +465,10 @@ class Fuzz {
     this.#call(
       () => this.node.protect(page, EntryFlag.READ),
       (isSettled) => {
+        if (this.allocations.get(page) !== allocation) return;
         this.#protecting.delete(page);
         if (!isSettled) this.busy += 1;
-        else if (this.allocations.get(page) === allocation) this.#fix(keys, 'protected');
+        else this.#fix(keys, 'protected');
       },
     );
   }
