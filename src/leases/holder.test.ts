@@ -34,7 +34,9 @@ class World {
 
 const DURATION_MS = 300;
 
-async function held(...answers: ((asked: number) => Status)[]) {
+type Answer = (asked: number) => Status;
+
+async function held(answers: readonly Answer[], durationMs = DURATION_MS) {
   const world = new World();
   const calls: number[] = answers.map(() => 0);
   const ends: number[] = [];
@@ -48,7 +50,7 @@ async function held(...answers: ((asked: number) => Status)[]) {
   const lostReason = (why: string): string => why;
   const controllerAnswers = (): Promise<boolean> => Promise.resolve(false);
   const clock = world;
-  const parts = { clock, timers: world, durationMs: DURATION_MS, nodes };
+  const parts = { clock, timers: world, durationMs, nodes };
   const holder = new Holder({ ...parts, lostReason, controllerAnswers });
   return { world, holder, calls, ends, isHeld: await holder.begin() };
 }
@@ -57,7 +59,7 @@ const ok = (): Status => Status.Ok;
 const away = (): Status => Status.Unavailable;
 
 it('renews three times per duration, at every node, for ever', async () => {
-  const { world, holder, calls, isHeld } = await held(ok, ok);
+  const { world, holder, calls, isHeld } = await held([ok, ok]);
   expect(isHeld).toBe(true);
   await world.pass(10 * DURATION_MS + 1);
   expect(calls).toEqual([31, 31]);
@@ -66,7 +68,7 @@ it('renews three times per duration, at every node, for ever', async () => {
 });
 
 it('is lost as soon as one node says that it is not its any more', async () => {
-  const { world, holder } = await held(ok, (asked) => (asked < 3 ? Status.Ok : Status.Stale));
+  const { world, holder } = await held([ok, (asked) => (asked < 3 ? Status.Ok : Status.Stale)]);
   await world.pass(DURATION_MS / 3 + 1);
   expect(holder.lost.aborted).toBe(false);
   await world.pass(DURATION_MS / 3);
@@ -75,13 +77,13 @@ it('is lost as soon as one node says that it is not its any more', async () => {
 });
 
 it('goes on while one node can be reached', async () => {
-  const { world, holder } = await held(away, ok, away);
+  const { world, holder } = await held([away, ok, away]);
   await world.pass(20 * DURATION_MS);
   expect(holder.isHeld).toBe(true);
 });
 
 it('is lost when no node has confirmed it for its duration, counted from the sending', async () => {
-  const { world, holder } = await held((asked) => (asked <= 2 ? Status.Ok : Status.Timeout));
+  const { world, holder } = await held([(asked) => (asked <= 2 ? Status.Ok : Status.Timeout)]);
   // The last confirmed one was sent after a third.
   await world.pass(DURATION_MS + DURATION_MS / 3 - 1);
   expect(holder.isHeld).toBe(true);
@@ -91,24 +93,33 @@ it('is lost when no node has confirmed it for its duration, counted from the sen
 });
 
 it('is not held after a long standstill, before any timer has run', async () => {
-  const { world, holder } = await held(ok);
+  const { world, holder } = await held([ok]);
   world.nowMs += 60_000;
   expect(holder.isHeld).toBe(false);
 });
 
 it('does not begin where no node confirms it', async () => {
-  expect((await held(away, away)).isHeld).toBe(false);
-  const { holder, isHeld } = await held(ok, () => Status.Stale);
+  expect((await held([away, away])).isHeld).toBe(false);
+  const { holder, isHeld } = await held([ok, () => Status.Stale]);
   expect(isHeld).toBe(false);
   expect(holder.lost.aborted).toBe(true);
 });
 
 it('ends it everywhere, and renews no more, when it is released', async () => {
-  const { world, holder, calls, ends } = await held(ok, away, ok);
+  const { world, holder, calls, ends } = await held([ok, away, ok]);
   await holder.release(100);
   await world.pass(10 * DURATION_MS);
   expect(ends).toEqual([0, 1, 2]);
   expect(calls).toEqual([1, 1, 1]);
   expect(holder.isHeld).toBe(false);
   expect(holder.lost.aborted).toBe(false);
+});
+
+it('of a long lease asks a node that did not answer every second, and no other', async () => {
+  const longMs = 60_000;
+  const { world, calls } = await held([ok, (asked) => (asked < 5 ? away() : Status.Ok)], longMs);
+  await world.pass(10_000);
+  expect(calls).toEqual([1, 5]);
+  await world.pass(12_000);
+  expect(calls).toEqual([2, 6]);
 });

@@ -31,6 +31,11 @@ export interface HolderParts {
   readonly lostReason: (why: string) => unknown;
 }
 
+/** One renewal may take as long; as long later who did not answer is asked again. */
+const ROUND_MS_MAX = 1_000;
+/** Timers are not exact: what is due a little later is done now. */
+const DUE_SHARE = 0.9;
+
 /** Answers that say nothing about whose the lease is. */
 const NO_ANSWER: ReadonlySet<Status> = new Set([
   Status.Unavailable,
@@ -44,8 +49,8 @@ export class Holder {
   readonly #parts: HolderParts;
   readonly #lost = newAbort();
   readonly #isAsking: boolean[];
-  /** When the last renewal that some node has confirmed was sent. */
-  #renewedMs = -Infinity;
+  /** Of each node: when the last renewal that it has confirmed was sent. */
+  readonly #confirmedMs: number[];
   #isOver = false;
   #round: Timer | undefined;
   #expiry: Timer | undefined;
@@ -53,6 +58,7 @@ export class Holder {
   constructor(parts: HolderParts) {
     this.#parts = parts;
     this.#isAsking = parts.nodes.map(() => false);
+    this.#confirmedMs = parts.nodes.map(() => -Infinity);
   }
 
   /** Aborted when the lease is lost; never by `release`. */
@@ -66,7 +72,7 @@ export class Holder {
   }
 
   get #endsMs(): number {
-    return this.#renewedMs + this.#parts.durationMs;
+    return Math.max(...this.#confirmedMs) + this.#parts.durationMs;
   }
 
   get #everyMs(): number {
@@ -105,9 +111,14 @@ export class Holder {
     this.#lost.abort(this.#parts.lostReason(why));
   }
 
+  /** Of a long lease more often than it is renewed: a node that did not answer is asked again. */
   #nextRound(): void {
-    this.#round = this.#parts.timers.after(this.#everyMs, () => {
-      this.#parts.nodes.forEach((node, i) => void this.#renew(node, i));
+    const { clock, timers, nodes } = this.#parts;
+    this.#round = timers.after(Math.min(this.#everyMs, ROUND_MS_MAX), () => {
+      const dueMs = clock.now() - DUE_SHARE * this.#everyMs;
+      nodes.forEach((node, i) => {
+        if ((this.#confirmedMs[i] as number) <= dueMs) void this.#renew(node, i);
+      });
       this.#nextRound();
     });
   }
@@ -118,9 +129,10 @@ export class Holder {
     const sentMs = this.#parts.clock.now();
     const isAllowed =
       !leaseFaults.leaseRenewedByController || (await this.#parts.controllerAnswers());
-    const status = isAllowed ? await node.renew(this.#everyMs) : Status.Unavailable;
+    const timeoutMs = Math.min(this.#everyMs, ROUND_MS_MAX);
+    const status = isAllowed ? await node.renew(timeoutMs) : Status.Unavailable;
     this.#isAsking[index] = false;
-    if (status === Status.Ok) this.#renewedMs = Math.max(this.#renewedMs, sentMs);
+    if (status === Status.Ok) this.#confirmedMs[index] = sentMs;
     else if (!NO_ANSWER.has(status)) this.lose('a node says that it has passed to another holder');
   }
 

@@ -658,7 +658,7 @@ afterEach(() => {
   controllerFaults.takeOverSkipsNode = false;
 });
 
-const SEEDS = Number(process.env['MEMRACK_LEASE_SEEDS'] ?? 60);
+const SEEDS = Number(process.env['MEMRACK_LEASE_SEEDS'] ?? 25);
 
 describe('leases, whatever is lost, late, killed or paused', () => {
   it('one holder at a time, and nothing late', async () => {
