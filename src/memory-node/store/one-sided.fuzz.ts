@@ -13,6 +13,7 @@ import { afterEach, expect, test } from 'vitest';
 import { Prng } from '../../base/prng.js';
 import { EntryFlag, NO_FRAME, RIGHTS_MASK } from '../../disk/page-table.js';
 import { memoryNodeFaults } from '../planted.js';
+import { keyOf, OneSidedModel, type Written } from '../testing/one-sided-model.js';
 import { NodeMemory, OneSidedNode } from '../testing/one-sided-node.js';
 import { type Access, runStep, type Step } from '../testing/one-sided-thread.js';
 import { NO_PARENT } from '../translate/window-tree.js';
@@ -23,6 +24,8 @@ const PAGES = 3;
 const THREADS = 4;
 /** In each of these chunks of a page every thread has one word of its own. */
 const CHUNKS = [0, 7, 15].map((chunk) => chunk * 512);
+const PLACES = CHUNKS.flatMap((chunk) => Array.from({ length: THREADS }, (_, t) => chunk + t));
+const threadOf = (at: number): number => at % 512;
 const CLIENT = 5;
 
 const SEEDS = Math.ceil(Number(process.env['MEMRACK_FUZZ'] ?? 20_000) / 400);
@@ -31,34 +34,16 @@ const TEST_MS = 600_000;
 
 class Death extends Error {}
 
-interface Written {
-  readonly serial: number;
-  readonly key: string;
-  readonly allocation: number;
-  readonly opening: number;
-}
-
-/** One word of one thread in one page. */
-interface Word {
-  acknowledged: number;
-  seen: number;
-  /** What it stays at until the thread may write again. */
-  fixedBy: Set<string>;
-  fixed: number;
-}
-
 interface Thread {
   readonly number: number;
   slot: number;
   incarnation: number;
   window: number;
   epoch: number;
-  opening: number;
   isStopped: boolean;
   step: Step | undefined;
   run: Generator<void, void> | undefined;
-  seenBefore: Map<string, number>;
-  fixedBefore: Map<string, number>;
+  seenBefore: ReadonlyMap<string, number>;
   written: Written[];
 }
 
@@ -70,32 +55,25 @@ interface Options {
 
 type Action = 'revoke' | 'protect' | 'move' | 'free' | 'die' | 'end thread';
 
-const keyOf = (page: number, at: number): string => `${page}/${at}`;
-const valueOf = (serial: number): bigint =>
-  (BigInt(serial) << 32n) | BigInt((serial ^ 0x5a5a5a5a) >>> 0);
-
 class Fuzz {
   readonly random: Prng;
   readonly memory: NodeMemory;
   node: OneSidedNode;
   readonly threads: Thread[] = [];
-  readonly words = new Map<string, Word>();
-  readonly allocations = new Map<number, number>();
-  readonly problems: string[] = [];
-  readonly unknown: Written[] = [];
+  readonly model = new OneSidedModel();
   unknowns = 0;
   verified = 0;
-  busy = 0;
   copied = 0;
   moved = 0;
   cancelled = 0;
-  #serial = 0;
-  #bySerial = new Map<number, Written>();
   #life = 0;
   #pending = 0;
   #diesIn = Number.POSITIVE_INFINITY;
   #isInside = false;
-
+  readonly #identities: string[] = [];
+  /** Threads and pages of which something is being taken away just now. */
+  readonly #revoking = new Set<number>();
+  readonly #protecting = new Set<number>();
   readonly options: Options;
 
   constructor(options: Options) {
@@ -145,12 +123,10 @@ class Fuzz {
       incarnation: this.node.table.incarnation,
       window: -1,
       epoch: 0,
-      opening: 0,
       isStopped: false,
       step: undefined,
       run: undefined,
       seenBefore: new Map(),
-      fixedBefore: new Map(),
       written: [],
     };
     this.#openWindow(thread);
@@ -158,48 +134,23 @@ class Fuzz {
     this.#identities[number] = identity;
   }
 
-  readonly #identities: string[] = [];
-
   #openWindow(thread: Thread): void {
     const range = { space: SPACE, rights: RIGHTS_MASK, base: 0, end: 2 ** 53 };
     const facts = { opener: CLIENT, space: SPACE, isShared: false, parent: NO_PARENT };
     thread.window = this.node.windows.openRange(range, { ...facts, lease: 0, leaseEpoch: 0 });
     thread.epoch = this.node.windows.epochOf(thread.window);
     thread.incarnation = this.node.table.incarnation;
-    thread.opening += 1;
-    for (const [key, word] of this.words) {
-      if (this.#threadOf(key) === thread.number) word.fixedBy.delete('revoked');
-    }
+    this.model.release(this.#wordsOf(thread), 'revoked');
   }
 
-  #threadOf(key: string): number {
-    return Number(key.split('/')[1]) % 512;
-  }
-
-  #wordsOfPage(page: number): string[] {
-    const keys: string[] = [];
-    for (const chunk of CHUNKS) {
-      for (let t = 0; t < THREADS; t++) keys.push(keyOf(page, chunk + t));
-    }
-    return keys;
+  #wordsOf({ number }: Thread): string[] {
+    return this.model.keys((_, at) => threadOf(at) === number);
   }
 
   #allocate(page: number): void {
-    this.allocations.set(page, ++this.#serial);
-    for (const key of this.#wordsOfPage(page)) {
-      const fixedBy = new Set(this.words.get(key)?.fixedBy);
-      // A new page has all rights again.
-      fixedBy.delete('protected');
-      this.words.set(key, { acknowledged: 0, seen: 0, fixedBy, fixed: 0 });
-    }
+    this.model.allocate(page, PLACES);
     this.node.allocate(page);
   }
-
-  problem(text: string): void {
-    this.problems.push(text);
-  }
-
-  // ------------------------------------------------------------------------------- threads
 
   #runThreads(accesses: number): void {
     for (let i = 0; i < accesses; i++) {
@@ -217,7 +168,7 @@ class Fuzz {
     const step: Step = { accesses, made: 0, isVerified: undefined };
     thread.step = step;
     thread.written = [];
-    thread.seenBefore = new Map([...this.words].map(([key, word]) => [key, word.seen]));
+    thread.seenBefore = this.model.seen();
     thread.run = runStep(
       {
         files: this.node.files,
@@ -245,27 +196,21 @@ class Fuzz {
       at,
       found,
       begins: () => {
-        allocation = this.allocations.get(page) ?? 0;
+        allocation = this.model.allocationOf(page);
       },
       value: () => {
-        const written = this.#write(keyOf(page, at[next++] ?? 0), allocation, thread.opening);
+        const written = this.model.write(keyOf(page, at[next++] as number), allocation);
         thread.written.push(written);
-        return valueOf(written.serial);
+        return written.value;
       },
     };
-  }
-
-  #write(key: string, allocation: number, opening: number): Written {
-    const written = { serial: ++this.#serial, key, allocation, opening };
-    this.#bySerial.set(written.serial, written);
-    return written;
   }
 
   /** A frame that a thread stores to is its page's, or nobody's. */
   #checkFrame(frame: number, page: number): void {
     for (let other = FIRST_PAGE; other < FIRST_PAGE + PAGES; other++) {
       if (other !== page && this.node.frameOf(other) === frame) {
-        this.problem(`a store for page ${page} reached page ${other}`);
+        this.model.problem(`a store for page ${page} reached page ${other}`);
       }
     }
   }
@@ -274,54 +219,22 @@ class Fuzz {
     const { step, written } = thread;
     thread.run = undefined;
     thread.step = undefined;
-    if (step?.isVerified === undefined) return this.problem('a step ended without an end');
+    if (step?.isVerified === undefined) return this.model.problem('a step ended without an end');
     if (!step.isVerified) {
       if (written.length > 0) this.unknowns += 1;
       return this.#renew(thread);
     }
     this.verified += 1;
-    for (const one of written) this.#acknowledge(one);
+    for (const one of written) this.model.acknowledge(one);
     for (const access of step.accesses.slice(0, step.made)) {
-      if (access.kind === 'read') this.#hasRead(thread, access);
+      access.found.forEach((value, i) => {
+        const key = keyOf(access.page, access.at[i] as number);
+        this.model.hasRead(key, value, thread.seenBefore);
+      });
     }
     if (step.made < step.accesses.length) {
       this.#elsewhere(thread, step.accesses[step.made] as Access);
     }
-  }
-
-  #acknowledge({ serial, key, allocation }: Written): void {
-    const word = this.words.get(key) as Word;
-    if (this.#allocationOf(key) !== allocation) return;
-    word.acknowledged = Math.max(word.acknowledged, serial);
-    word.seen = Math.max(word.seen, serial);
-  }
-
-  #allocationOf(key: string): number {
-    return this.allocations.get(Number(key.split('/')[0])) ?? 0;
-  }
-
-  #hasRead(thread: Thread, access: Access): void {
-    access.found.forEach((value, i) => {
-      const key = keyOf(access.page, access.at[i] as number);
-      const serial = this.#serialOf(value, key);
-      const before = thread.seenBefore.get(key) ?? 0;
-      const isSame =
-        serial === 0 || this.#bySerial.get(serial)?.allocation === this.#allocationOf(key);
-      // A page that was freed meanwhile is another one now.
-      const wasSame =
-        before === 0 || this.#bySerial.get(before)?.allocation === this.#allocationOf(key);
-      if (wasSame && isSame && serial < before) this.problem(`${key}: ${serial} after ${before}`);
-      const word = this.words.get(key) as Word;
-      if (isSame) word.seen = Math.max(word.seen, serial);
-    });
-  }
-
-  #serialOf(value: bigint, key: string): number {
-    if (value === 0n) return 0;
-    const serial = Number(value >> 32n);
-    if (value !== valueOf(serial)) this.problem(`${key}: a word is torn: ${value.toString(16)}`);
-    else if (this.#bySerial.get(serial)?.key !== key) this.problem(`${key}: ${serial} is not its`);
-    return serial;
   }
 
   /** The node lives on, or another one does; who was revoked opens a window some time later. */
@@ -340,8 +253,6 @@ class Fuzz {
     return !this.#revoking.has(thread.number);
   }
 
-  readonly #revoking = new Set<number>();
-
   /** The operation goes to the node as a message, if that has the time just now. */
   #elsewhere(thread: Thread, access: Access): void {
     if (this.#isInside) return;
@@ -356,46 +267,15 @@ class Fuzz {
     }
     const words = this.node.page(access.page) as BigUint64Array;
     for (const at of access.at) {
-      const allocation = this.allocations.get(access.page) ?? 0;
-      const written = this.#write(keyOf(access.page, at), allocation, thread.opening);
-      words[at] = valueOf(written.serial);
-      this.#acknowledge(written);
+      const { page } = access;
+      const written = this.model.write(keyOf(page, at), this.model.allocationOf(page));
+      words[at] = written.value;
+      this.model.acknowledge(written);
     }
   }
 
-  // ---------------------------------------------------------------------------------- checks
-
-  /** Everything as messages would read it now. */
-  check(): void {
-    for (let page = FIRST_PAGE; page < FIRST_PAGE + PAGES; page++) {
-      const words = this.node.page(page);
-      for (const key of this.#wordsOfPage(page)) {
-        const value = words?.[Number(key.split('/')[1])] ?? 0n;
-        const serial = this.#serialOf(value, key);
-        const word = this.words.get(key) as Word;
-        if (serial !== 0 && this.#bySerial.get(serial)?.allocation !== this.#allocationOf(key)) {
-          this.problem(`${key}: ${serial} is of the page that was freed`);
-        }
-        if (serial < word.acknowledged) this.problem(`${key}: ${word.acknowledged} is lost`);
-        if (serial < word.seen) this.problem(`${key}: ${word.seen} was seen, now ${serial}`);
-        if (word.fixedBy.size > 0 && serial !== word.fixed) {
-          this.problem(`${key}: ${serial} instead of ${word.fixed}, told as ${[...word.fixedBy]}`);
-        }
-        word.seen = Math.max(word.seen, serial);
-      }
-    }
-  }
-
-  #fix(keys: readonly string[], by: string): void {
-    for (const key of keys) {
-      const [page, at] = key.split('/').map(Number) as [number, number];
-      const word = this.words.get(key) as Word;
-      word.fixed = this.#serialOf(this.node.page(page)?.[at] ?? 0n, key);
-      word.fixedBy.add(by);
-    }
-  }
-
-  // --------------------------------------------------------------------------------- actions
+  /** As a message would find it. */
+  readonly #now = (page: number): BigUint64Array | undefined => this.node.page(page);
 
   /** Starts a call of the node; `then` runs in the turn in which it is answered. */
   #call<T>(call: () => Promise<T>, then: (result: T) => void): void {
@@ -406,7 +286,7 @@ class Fuzz {
         const result = await call();
         if (life === this.#life) then(result);
       } catch (error) {
-        if (!(error instanceof Death)) this.problem(String((error as Error).stack));
+        if (!(error instanceof Death)) this.model.problem(String((error as Error).stack));
       } finally {
         if (life === this.#life) this.#pending -= 1;
       }
@@ -440,35 +320,27 @@ class Fuzz {
       },
       (isSettled) => {
         this.#revoking.delete(thread.number);
-        if (!isSettled) this.busy += 1;
-        else
-          this.#fix(
-            [...this.words.keys()].filter((key) => this.#threadOf(key) === thread.number),
-            'revoked',
-          );
+        if (isSettled) this.model.fix(this.#wordsOf(thread), 'revoked', this.#now);
       },
     );
   }
 
-  readonly #protecting = new Set<number>();
-
   #protect(page: number): void {
     if (this.#protecting.has(page)) return;
-    const keys = this.#wordsOfPage(page);
+    const keys = this.model.keys((of) => of === page);
     if ((this.node.flagsOf(page) & EntryFlag.WRITE) === 0) {
-      for (const key of keys) this.words.get(key)?.fixedBy.delete('protected');
+      this.model.release(keys, 'protected');
       void this.node.protect(page, RIGHTS_MASK).catch(() => {});
       return;
     }
     this.#protecting.add(page);
-    const allocation = this.allocations.get(page);
+    const allocation = this.model.allocationOf(page);
     this.#call(
       () => this.node.protect(page, EntryFlag.READ),
       (isSettled) => {
-        if (this.allocations.get(page) !== allocation) return;
+        if (this.model.allocationOf(page) !== allocation) return;
         this.#protecting.delete(page);
-        if (!isSettled) this.busy += 1;
-        else this.#fix(keys, 'protected');
+        if (isSettled) this.model.fix(keys, 'protected', this.#now);
       },
     );
   }
@@ -501,8 +373,11 @@ class Fuzz {
     for (let page = FIRST_PAGE; page < FIRST_PAGE + PAGES; page++) {
       if (this.node.flagsOf(page) === 0) this.#allocate(page);
       const isWritable = (this.node.flagsOf(page) & EntryFlag.WRITE) !== 0;
-      if (!isWritable) continue;
-      for (const key of this.#wordsOfPage(page)) this.words.get(key)?.fixedBy.delete('protected');
+      if (isWritable)
+        this.model.release(
+          this.model.keys((of) => of === page),
+          'protected',
+        );
     }
     for (const thread of this.threads) if (thread.run === undefined) this.#openWindow(thread);
   }
@@ -520,7 +395,7 @@ class Fuzz {
 
   async run(): Promise<void> {
     const { steps, actions } = this.options;
-    for (let i = 0; i < steps && this.problems.length === 0; i++) {
+    for (let i = 0; i < steps && this.model.problems.length === 0; i++) {
       try {
         await this.#turn(actions);
       } catch (error) {
@@ -528,7 +403,7 @@ class Fuzz {
       }
       if (this.#diesIn < 0) this.#reopen();
       this.node.clean();
-      this.check();
+      this.model.check(this.#now);
     }
   }
 
@@ -573,7 +448,7 @@ test(
     const sum = { verified: 0, unknowns: 0, copied: 0, moved: 0, cancelled: 0 };
     for (let seed = 1; seed <= SEEDS; seed++) {
       const fuzz = await play(seed, ALL);
-      expect([seed, fuzz.problems]).toEqual([seed, []]);
+      expect([seed, fuzz.model.problems]).toEqual([seed, []]);
       sum.verified += fuzz.verified;
       sum.unknowns += fuzz.unknowns;
       sum.copied += fuzz.copied;
@@ -592,7 +467,7 @@ test(
     let cancelled = 0;
     for (let seed = 1; seed <= SEEDS; seed++) {
       const fuzz = await play(seed, ['move']);
-      expect([seed, fuzz.problems, fuzz.unknowns]).toEqual([seed, [], 0]);
+      expect([seed, fuzz.model.problems, fuzz.unknowns]).toEqual([seed, [], 0]);
       moved += fuzz.moved;
       cancelled += fuzz.cancelled;
     }
@@ -605,7 +480,7 @@ test(
 async function foundBy(actions: readonly Action[], seeds: number): Promise<number> {
   for (let seed = 1; seed <= seeds; seed++) {
     const fuzz = await play(seed, actions);
-    if (fuzz.problems.length > 0) return seed;
+    if (fuzz.model.problems.length > 0) return seed;
   }
   return -1;
 }
