@@ -6,9 +6,11 @@
  *            word 1      epoch, only ever raised
  *            word 2, 3   number of the lease, low and high
  *            word 4, 5   client that holds it, low and high; 0: nobody
- *            word 6      for how long it is granted, in milliseconds
+ *            word 6      for how long it is granted, in milliseconds; without a holder not 0: the
+ *                        epoch is used up (src/leases/record.ts)
  *            word 7      reserved
  *
+ * The record of lease 0 is the floor: no lease that has no record has had a higher epoch.
  * A record is filled before word 0 is stored. When it runs out stands in no file: a new process
  * gives every lease its full time again.
  */
