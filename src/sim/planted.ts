@@ -90,7 +90,7 @@ export const PLANTED: readonly Planted[] = [
     'an entry of the directory is acknowledged before it is durable',
   ]),
   planted('lease-window-not-revoked', memoryNodeFaults, 'leaseWindowNotRevoked', [
-    'leases',
+    'one-sided-leases',
     'windows of a former holder stay good when the lease is taken over',
   ]),
 ];

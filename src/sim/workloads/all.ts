@@ -4,7 +4,7 @@ import { allocFree } from './alloc-free.js';
 import { directory } from './directory.js';
 import { oneSided } from './one-sided.js';
 import { large } from './large.js';
-import { leases } from './leases.js';
+import { leases, oneSidedLeases } from './leases.js';
 import { locks } from './locks.js';
 import { mixed } from './mixed.js';
 import { registers } from './registers.js';
@@ -20,6 +20,7 @@ export const WORKLOADS: readonly Workload[] = [
   directory,
   oneSided,
   leases,
+  oneSidedLeases,
   locks,
 ];
 

@@ -100,6 +100,14 @@ class Candidate {
   }
 }
 
+async function run(client: ClientProgram): Promise<void> {
+  // Spaces of their own, so that the words lie at several nodes.
+  const spaces = [await client.open('leased-1'), await client.open('leased-2')];
+  await share(client, spaces, 3, () => []);
+  const candidate = new Candidate(client, await client.leases(), spaces);
+  await inLanes(client, 2, (lane) => (lane === 0 ? candidate.step() : candidate.look()));
+}
+
 export const leases: Workload = {
   name: 'leases',
   about: 'one lease that is taken over again and again, and writes through its windows',
@@ -122,11 +130,30 @@ export const leases: Workload = {
     'stop-node': 0,
     'stop-controller': 3,
   },
-  async run(client) {
-    // Spaces of their own, so that the words lie at several nodes.
-    const spaces = [await client.open('leased-1'), await client.open('leased-2')];
-    await share(client, spaces, 3, () => []);
-    const candidate = new Candidate(client, await client.leases(), spaces);
-    await inLanes(client, 2, (lane) => (lane === 0 ? candidate.step() : candidate.look()));
+  run,
+};
+
+export const oneSidedLeases: Workload = {
+  name: 'one-sided-leases',
+  about: 'the same by threads that reach the memory themselves, and are stopped in the middle',
+  isBulky: false,
+  isOneSided: true,
+  frames: [12, 24],
+  steps: 420,
+  blows: {
+    cut: 10,
+    partition: 5,
+    'pause-node': 5,
+    'pause-client': 30,
+    'kill-node': 10,
+    'kill-client': 5,
+    'kill-controller': 5,
+    'pause-controller': 3,
+    'crash-controller': 2,
+    'stop-in-step': 20,
+    'pause-in-step': 80,
+    'kill-in-step': 10,
+    'kill-node-in-step': 10,
   },
+  run,
 };
