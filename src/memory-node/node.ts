@@ -127,7 +127,7 @@ export class MemoryNode {
       revokeMs: options.revokeMs ?? REVOKE_MS_DEFAULT,
       resumed: () => this.dataHandler.goOn(),
     });
-    this.#leases = new NodeLeases(table.leases, runtime.clock, this.#withdrawal.revocation);
+    this.#leases = new NodeLeases(table.leases, runtime.clock, this.#withdrawal);
     this.dataHandler = new NodeDataHandler({
       pages,
       pageBytes: facts.pageBytes,

@@ -29,14 +29,22 @@ export interface WithdrawalParts {
 export class Withdrawal {
   readonly revocation: Revocation;
   readonly relocation: Relocation;
+  readonly #windows: Windows;
 
   constructor(runtime: Runtime, given: WithdrawalParts) {
     const { clock, timers, memory } = runtime;
     const { table, quiescence, windows, frames, pool, awaitFrames, resumed, revokeMs } = given;
+    this.#windows = windows;
     const mover = new PageMover({ pages: table.pages, frames, pool, memory });
     const parts = { table, quiescence, mover, clock, timers, awaitFrames };
-    this.revocation = new Revocation({ ...parts, windows, revokeMs });
+    this.revocation = new Revocation({ ...parts, revokeMs });
     this.relocation = new Relocation({ ...parts, stuckMs: revokeMs, resumed });
+  }
+
+  /** Closes the lease's windows of epochs below this one; true when that has ended all access. */
+  revokeLease(lease: number, belowEpoch: number): Promise<boolean> {
+    this.#windows.closeLease(lease, belowEpoch);
+    return this.revocation.settled();
   }
 
   counts(): Record<string, number> {

@@ -12,7 +12,6 @@ import { ENTRY_WORDS } from '../../disk/page-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 import { type Clock, sleep, type Timers } from '../../runtime/clock.js';
 import { memoryNodeFaults } from '../planted.js';
-import type { Windows } from '../translate/windows.js';
 import { FRAME_LATER, FRAME_NONE } from './frame-pool.js';
 import type { PageMover } from './page-mover.js';
 import type { Quiescence } from './quiescence.js';
@@ -28,7 +27,6 @@ const TURN_BYTES = 4 * 1024 * 1024;
 
 export interface RevocationParts {
   readonly table: TableFile;
-  readonly windows: Windows;
   readonly quiescence: Quiescence;
   readonly mover: PageMover;
   readonly clock: Pick<Clock, 'now'>;
@@ -49,12 +47,6 @@ export class Revocation {
 
   constructor(parts: RevocationParts) {
     this.#parts = parts;
-  }
-
-  /** Closes the lease's windows of epochs below this one; true when that is settled. */
-  revokeLease(lease: number, belowEpoch: number): Promise<boolean> {
-    this.#parts.windows.closeLease(lease, belowEpoch);
-    return this.settled();
   }
 
   /**

@@ -166,9 +166,9 @@ export class OneSidedNode {
     const { pages } = table;
     this.mover = new PageMover({ pages, frames, pool: this.pool, memory: copying });
     const awaitFrames = (): void => this.clean();
-    const { mover, quiescence, windows } = this;
+    const { mover, quiescence } = this;
     const parts = { table, quiescence, mover, clock, timers, awaitFrames };
-    this.revocation = new Revocation({ ...parts, windows, revokeMs: REVOKE_MS });
+    this.revocation = new Revocation({ ...parts, revokeMs: REVOKE_MS });
     const resumed = (): void => {
       this.resumed += 1;
     };
