@@ -70,6 +70,15 @@ export interface Threads {
   producer(shared: Shared, offset: number, options: RingOptions): RingProducer;
   consumer(shared: Shared, offset: number, options: RingOptions): RingConsumer;
   /**
+   * Stops this thread until `words[index]` is not `value` any more, which is seen at once or told
+   * by `unblock`, or until `timeoutMs` have passed; true: it is not. Looks for a moment before it
+   * sleeps. `words` lie in shared bytes. Nothing else of this thread runs meanwhile, so not for one
+   * that others wait for. In the simulator only for code that no promise has called.
+   */
+  block(words: Int32Array, index: number, value: number, timeoutMs: number): boolean;
+  /** Wakes whoever is stopped at this word; to be called after a store to it. */
+  unblock(words: Int32Array, index: number): void;
+  /**
    * For long work in a thread: lets others run (a switching point in the simulator, nothing on a
    * real machine).
    */

@@ -52,9 +52,44 @@ const writer: ThreadMain = async (runtime, start) => {
   out.ring();
 };
 
+/** What each word of the shared bytes of a blocking thread is for. */
+const ASK = 0;
+const ANSWER = 1;
+const VAIN = 2;
+const END = 3;
+
+/** Asks for a number so many times, blocked until each comes, and once for one that never comes. */
+const blocker: ThreadMain = async ({ threads, clock }, start) => {
+  const words = new Int32Array(start.shared[0] as Shared);
+  const { rounds } = start.arguments as { rounds: number };
+  const { out } = ringsOf(threads, start.shared[1] as Shared, 'thread');
+  const record = new Int32Array(OPTIONS.recordWords);
+  for (let round = 1; round <= rounds; round++) {
+    Atomics.store(words, ASK, round);
+    out.submit(record);
+    out.ring();
+    if (!threads.block(words, ANSWER, round - 1, 60_000)) return;
+    if (Atomics.load(words, ANSWER) !== round) return;
+  }
+  const before = clock.now();
+  const isThere = threads.block(words, VAIN, 0, 20);
+  const waitedMs = Math.round(clock.now() - before);
+  Atomics.store(words, END, isThere || waitedMs < 19 ? -1 : waitedMs);
+};
+
+/** Blocks for longer than anybody waits. */
+const stuck: ThreadMain = async ({ threads }, start) => {
+  const words = new Int32Array(start.shared[0] as Shared);
+  Atomics.store(words, ASK, 1);
+  threads.block(words, VAIN, 0, 3_600_000);
+  Atomics.store(words, END, 1);
+};
+
 export const CONFORMANCE_THREADS: { readonly [name: string]: ThreadMain } = {
   'conformance-echo': echo,
   'conformance-writer': writer,
+  'conformance-blocker': blocker,
+  'conformance-stuck': stuck,
 };
 
 function ringPair(threads: Threads, options: { records: number; recordWords: number }) {
@@ -236,4 +271,64 @@ const THREAD_CASES: readonly Case[] = [
   },
 ];
 
-export const THREADS_CASES: readonly Case[] = [...RING_CASES, ...THREAD_CASES];
+const BLOCKING_CASES: readonly Case[] = [
+  {
+    name: 'a blocked thread goes on when the word has changed, and in time when it has not',
+    needs: 'threads',
+    async run({ runtime }) {
+      const { threads } = runtime;
+      const shared = threads.share(64);
+      const rings = threads.share(2 * threads.ringBytes(OPTIONS));
+      const words = new Int32Array(shared);
+      const { into } = ringsOf(threads, rings, 'main');
+      const record = new Int32Array(OPTIONS.recordWords);
+      const rounds = 200;
+      const thread = threads.spawn({
+        entry: 'conformance-blocker',
+        arguments: { rounds },
+        shared: [shared, rings],
+        memory: [],
+      });
+      let asked = 0;
+      into.listen(() => {
+        while (into.take(record)) {
+          asked += 1;
+          const answer = (): void => {
+            Atomics.store(words, ANSWER, Atomics.load(words, ASK));
+            threads.unblock(words, ANSWER);
+          };
+          // Before it sleeps, and while it does.
+          if (asked % 2 === 0) answer();
+          else runtime.timers.after(asked % 20 === 1 ? 2 : 0, answer);
+        }
+      });
+      await thread.ended;
+      into.close();
+      expectEqual(asked, rounds, 'rounds');
+      const waitedMs = Atomics.load(words, END);
+      expectThat(waitedMs >= 19 && waitedMs < 5_000, `waited ${waitedMs} ms in vain, not 20`);
+    },
+  },
+  {
+    name: 'a blocked thread can be ended',
+    needs: 'threads',
+    async run({ runtime }) {
+      const { threads } = runtime;
+      const shared = threads.share(64);
+      const words = new Int32Array(shared);
+      const start = { entry: 'conformance-stuck', arguments: {}, shared: [shared], memory: [] };
+      const thread = threads.spawn(start);
+      await until(runtime, () => Atomics.load(words, ASK) === 1, 'the thread runs');
+      await sleepOn(runtime, 5);
+      // Told, but nothing has changed.
+      threads.unblock(words, VAIN);
+      await sleepOn(runtime, 5);
+      expectEqual(Atomics.load(words, END), 0, 'the thread is still blocked');
+      thread.terminate();
+      await thread.ended;
+      expectEqual(Atomics.load(words, END), 0, 'the thread has not gone on');
+    },
+  },
+];
+
+export const THREADS_CASES: readonly Case[] = [...RING_CASES, ...THREAD_CASES, ...BLOCKING_CASES];

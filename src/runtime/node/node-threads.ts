@@ -12,6 +12,7 @@ import type {
   Threads,
   ThreadStart,
 } from '../threads.js';
+import { Patience } from './patience.js';
 import type { Poller } from './poller.js';
 import { NodeRingConsumer, wakeConsumer } from './ring-consumer.js';
 
@@ -22,11 +23,14 @@ export interface WorkerData {
 }
 
 const settled = Promise.resolve();
+/** Looks without reading the clock. */
+const LOOKS_PER_CLOCK = 64;
 
 export class NodeThreads implements Threads {
   readonly #poller: Poller;
   readonly #entry: string | undefined;
   readonly #options: unknown;
+  readonly #patience = new Patience();
 
   /** `entry` is the file that calls `runThread`; `options` are those of `createRuntime`. */
   constructor(poller: Poller, entry: string | undefined, options: unknown) {
@@ -57,9 +61,41 @@ export class NodeThreads implements Threads {
     return new NodeRingConsumer(shared, offset, options, this.#poller);
   }
 
+  block(words: Int32Array, index: number, value: number, timeoutMs: number): boolean {
+    const start = performance.now();
+    const patience = this.#patience;
+    patience.begin(start);
+    if (isChanged(words, index, value, start + Math.min(timeoutMs, patience.ms))) {
+      patience.arrived(performance.now(), true);
+      return true;
+    }
+    patience.waitedInVain();
+    for (;;) {
+      const now = performance.now();
+      if (Atomics.load(words, index) !== value) {
+        patience.arrived(now, false);
+        return true;
+      }
+      const leftMs = start + timeoutMs - now;
+      if (leftMs <= 0) return false;
+      Atomics.wait(words, index, value, leftMs);
+    }
+  }
+
+  unblock(words: Int32Array, index: number): void {
+    Atomics.notify(words, index);
+  }
+
   pausePoint(): Promise<void> {
     return settled;
   }
+}
+
+function isChanged(words: Int32Array, index: number, value: number, untilMs: number): boolean {
+  do {
+    for (let i = 0; i < LOOKS_PER_CLOCK; i++) if (Atomics.load(words, index) !== value) return true;
+  } while (performance.now() < untilMs);
+  return false;
 }
 
 class NodeThread implements Thread {

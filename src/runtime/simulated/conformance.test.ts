@@ -1,4 +1,5 @@
 import { test } from 'vitest';
+import { runMicrotasks } from '../../../test/support/microtasks.js';
 import { CONFORMANCE_ROLES, CONFORMANCE_THREADS, conformance } from '../conformance.js';
 import type { ConformanceWorld } from '../conformance/check.js';
 import { FaultKind, type FaultRates, SimulatedWorld } from './world.js';
@@ -28,6 +29,7 @@ async function makeWorld(style: Style): Promise<ConformanceWorld> {
     immediate: setImmediate,
     roles: CONFORMANCE_ROLES,
     threads: CONFORMANCE_THREADS,
+    microtasks: runMicrotasks,
     knobs: { splitCopiesPerMillion: shake ? 300_000 : 0 },
   });
   const machine = world.machine('one');

@@ -44,6 +44,8 @@ interface Soon {
 export type Turn = 'ran' | 'idle' | 'limit';
 
 export interface KernelParts {
+  /** Runs all promises that have settled; needed where threads block. */
+  readonly microtasks?: (() => void) | undefined;
   readonly prng: Prng;
   readonly knobs: Knobs;
   readonly trace: Trace;
@@ -58,6 +60,7 @@ export class Kernel {
   nowNs = 0;
   /** Turns so far. */
   turns = 0;
+  readonly #microtasks: (() => void) | undefined;
   readonly #queue = new EventQueue();
   #soon: Soon[] = [];
   #soonAt = 0;
@@ -75,6 +78,7 @@ export class Kernel {
     this.knobs = parts.knobs;
     this.trace = parts.trace;
     this.faults = parts.faults(() => this.nowNs);
+    this.#microtasks = parts.microtasks;
   }
 
   /** Runs `run` as an event of its own; with a task only while that lives and is not paused. */
@@ -150,7 +154,9 @@ export class Kernel {
       if (event === undefined || event.atNs > this.nowNs + MEANWHILE_NS) return;
       const other = event.task;
       const isArrival = other === undefined && event.kind === EventKind.Segment;
-      if (!isArrival && !this.#mayAct(task, other)) return;
+      // A thread that blocks runs others' turns, which has no place in the middle of a step.
+      const mayBlock = this.#microtasks !== undefined && event.kind === EventKind.Start;
+      if (mayBlock || (!isArrival && !this.#mayAct(task, other))) return;
       this.#queue.pop();
       this.nowNs = event.atNs;
       if (other === undefined) this.#run(event);
@@ -160,7 +166,7 @@ export class Kernel {
   }
 
   #mayAct(task: Task, other: Task | undefined): other is Task {
-    if (other === undefined || other === task) return false;
+    if (other === undefined || other === task || other.blocks) return false;
     return other.actedIn !== this.#turn && this.#soonAt >= this.#soon.length;
   }
 
@@ -175,6 +181,46 @@ export class Kernel {
     }
     this.#meanwhile = undefined;
     return hasRun;
+  }
+
+  /**
+   * `task`, whose turn it is, is blocked: others have their turns within it until `isOver`. Of two
+   * threads that are blocked the later one goes on first, as if the other were slow to wake.
+   */
+  block(task: Task, isOver: () => boolean): void {
+    const microtasks = this.#microtasks;
+    assert(microtasks !== undefined, 'the world was made without `microtasks`');
+    assert(this.#meanwhile === undefined, "a thread blocks in the middle of another's step");
+    task.blocks = true;
+    task.isBusy = true;
+    this.#settle(microtasks);
+    while (!isOver()) {
+      this.#turnWithin();
+      this.#settle(microtasks);
+      if (!task.alive) throw new SimulatedExit('ended while it was blocked');
+    }
+    task.isBusy = false;
+    this.release(task.held.splice(0));
+  }
+
+  /** All promises that have settled, which cannot be done from within one. */
+  #settle(microtasks: () => void): void {
+    let isDone = false;
+    void Promise.resolve().then(() => (isDone = true));
+    microtasks();
+    assert(isDone, 'a thread blocks in code that a promise has called');
+  }
+
+  #turnWithin(): void {
+    try {
+      const turn = this.turn(Number.POSITIVE_INFINITY);
+      assert(turn === 'ran', 'a thread is blocked, and nothing is left that could happen');
+    } catch (error) {
+      if (error instanceof SimulatedExit) return;
+      // Not the blocked thread's: the run ends with it.
+      this.#meanwhileError ??= error;
+      throw new SimulatedExit('the run ends');
+    }
   }
 
   /** A thread is stopped in the middle of a step, and goes on with `run` after so long. */

@@ -25,6 +25,13 @@ const SLOW_WAKE_US_MAX = 100_000;
 /** Sleeping consumers by the place of their ring, so that the producer's end finds them. */
 const sleepers: WeakMap<Shared, Map<number, () => void>> = new WeakMap();
 
+/** Blocked threads by the place of the word that they wait for. */
+const blocked: WeakMap<ArrayBufferLike, Map<number, () => void>> = new WeakMap();
+
+function placeOf(words: Int32Array, index: number): number {
+  return words.byteOffset + index * words.BYTES_PER_ELEMENT;
+}
+
 function sleepersOf(shared: Shared): Map<number, () => void> {
   let found = sleepers.get(shared);
   if (found === undefined) {
@@ -195,12 +202,44 @@ export class SimulatedThreads implements Threads {
     return new SimulatedRingConsumer(kernel, task, shared, offset, options);
   }
 
+  block(words: Int32Array, index: number, value: number, timeoutMs: number): boolean {
+    const { kernel, task } = this.#parts;
+    const isChanged = (): boolean => Atomics.load(words, index) !== value;
+    if (isChanged() || timeoutMs <= 0) return isChanged();
+    const place = placeOf(words, index);
+    const waiting = blocked.get(words.buffer) ?? new Map<number, () => void>();
+    assert(!waiting.has(place), 'two threads wait for one word');
+    blocked.set(words.buffer, waiting);
+    let isOver = false;
+    const over = (): void => void (isOver = isTimeOut || isChanged());
+    let isTimeOut = false;
+    const timeout = kernel.schedule(nsOf(timeoutMs), task, EventKind.Part, () => {
+      isTimeOut = true;
+      over();
+    });
+    waiting.set(place, () => kernel.schedule(wakeNs(kernel, task), task, EventKind.Part, over));
+    const forget = task.atEnd(() => waiting.delete(place));
+    kernel.block(task, () => isOver);
+    forget();
+    waiting.delete(place);
+    timeout.run = undefined;
+    return isChanged();
+  }
+
+  unblock(words: Int32Array, index: number): void {
+    blocked.get(words.buffer)?.get(placeOf(words, index))?.();
+  }
+
   pausePoint(): Promise<void> {
     const { kernel, task } = this.#parts;
     return new Promise((resolve) => {
       kernel.schedule(kernel.withinUs(10), task, EventKind.Wake, resolve);
     });
   }
+}
+
+function nsOf(ms: number): number {
+  return Math.ceil(ms * NS_PER_MS);
 }
 
 /** What crosses a border between processes or threads does so as JSON. */

@@ -69,6 +69,11 @@ export interface SimulatedWorldOptions {
   /** The `main` of each role by its name; a workload's client is a role too. */
   readonly roles?: { readonly [name: string]: RoleMain<never> };
   readonly threads?: { readonly [name: string]: ThreadMain };
+  /**
+   * Runs all promises that have settled, from within a callback. Needed where a thread blocks: then
+   * the rest of the world has its turns within the blocked thread's.
+   */
+  readonly microtasks?: () => void;
   /** Faults that come by themselves, per million operations of their sort; none by default. */
   readonly faults?: FaultRates;
   /** False: the plain knobs instead of such that the seed draws. */
@@ -147,6 +152,7 @@ export class SimulatedWorld {
     this.knobs = { ...shaken, ...options.knobs };
     const faultPrng = prng.fork('faults');
     this.#kernel = new Kernel({
+      microtasks: options.microtasks,
       prng: prng.fork('kernel'),
       knobs: this.knobs,
       trace: new Trace(options.traceEvents ?? 1_000),
