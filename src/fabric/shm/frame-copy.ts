@@ -35,7 +35,8 @@ export class FrameCopy {
       else this.#copy(into, start, own.bytes, 0, bytes);
     } else if ((at & 7) + bytes <= WORD_BYTES) {
       copyWords(own.wide, 0, piece.wide, at >>> 3, 1);
-      this.#copy(into, start, own.bytes, at & 7, bytes);
+      if ((at & 3) === 0) copyFromStream(into, start, own, at & 7, bytes);
+      else this.#copy(into, start, own.bytes, at & 7, bytes);
     } else {
       this.#copy(into, start, piece.bytes, at, bytes);
     }

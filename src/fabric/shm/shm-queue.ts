@@ -200,8 +200,7 @@ export class ShmQueue {
       this.#counters.holds++;
       this.#hold = this.#runtime.timers.after(HOLD_MS, () => {
         this.#hold = undefined;
-        if (this.#isSettled) return;
-        this.#messagesEnd = this.#ring.tail;
+        if (!this.#isSettled) this.#messagesEnd = this.#ring.tail;
         this.wake();
       });
     }
