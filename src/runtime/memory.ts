@@ -77,6 +77,11 @@ export interface Memory {
    * thread runs from the first access to `ended`. One at a time: not called again before `ended`.
    */
   run(steps: Steps): void;
+  /**
+   * Only of the simulator: says, anew each time, whether what could be made by `runNow` should go the
+   * way of what can wait, where it can be stopped in the middle.
+   */
+  readonly prefersRun?: () => boolean;
   /** Others may look in here (a switching point in the simulator, nothing on a real machine). */
   meanwhile(): void;
   /** Bytes of physical memory that this machine could give without swapping (MemAvailable). */

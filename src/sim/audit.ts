@@ -8,6 +8,7 @@ import { Control, type Member } from '../client/control.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { OVERCOMMIT } from '../controller/limits.js';
 import { createEndpoint } from '../fabric/endpoint.js';
+import type { Peer } from '../fabric/link.js';
 import { Status } from '../base/status.js';
 import { sleep } from '../runtime/clock.js';
 import { FaultKind, type SimulatedProcess } from '../runtime/simulated/world.js';
@@ -27,6 +28,8 @@ const WATCHERS = 2;
 const PAUSE_MS = 50;
 /** Longer than an allocation that nobody confirmed is kept, with a question or two after that. */
 const UNUSED_WITHIN_MS = 60_000;
+/** Longer than a node takes to look whether the owners of its slots live. */
+const SLOTS_WITHIN_MS = 15_000;
 /** Pages per allocation when all memory is taken. */
 const CHUNK_PAGES = 4;
 
@@ -255,16 +258,26 @@ export class Audit {
     };
     for (const { id, address, kind } of await client.nodes()) {
       if (kind !== 'memory-node') continue;
-      const reply = await endpoint.peer(address).call(MessageType.Counters, {}, 10_000);
-      if (reply.status !== Status.Ok) {
-        this.#journal.complain('counters', `${id} does not tell its counters: ${reply.status}`);
-        continue;
-      }
-      const counters = JSON.parse(reply.json) as NodeCounts & { fabric: NodeCounts };
+      const counters = await this.#countersOf(endpoint.peer(address), id);
+      if (counters === undefined) continue;
       const counts = { ...counters, node: id, malformed: counters.fabric.malformed };
       for (const { kind, text } of judgeCounts(counts, limits)) this.#journal.complain(kind, text);
     }
     await endpoint.close();
+  }
+
+  /** Those who left without a word are noticed after a while. */
+  async #countersOf(peer: Peer, id: string): Promise<Counters | undefined> {
+    for (let ms = 0; ; ms += PAUSE_MS) {
+      const reply = await peer.call(MessageType.Counters, {}, 10_000);
+      if (reply.status !== Status.Ok) {
+        this.#journal.complain('counters', `${id} does not tell its counters: ${reply.status}`);
+        return undefined;
+      }
+      const counters = JSON.parse(reply.json) as Counters;
+      if (counters.slotsAttached === 0 || ms > SLOTS_WITHIN_MS) return counters;
+      await this.#pause();
+    }
   }
 
   /** What the nodes report about themselves comes back to nothing. */
@@ -282,6 +295,8 @@ export class Audit {
     this.#journal.complain('bytes-leaked', `everything was freed, yet ${text.join('; ')}`);
   }
 }
+
+type Counters = NodeCounts & { readonly fabric: NodeCounts };
 
 const REFUSAL_PAUSE_MS = 2_000;
 /** Together longer than an allocation that nobody confirmed is kept. */

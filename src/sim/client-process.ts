@@ -228,6 +228,7 @@ export class ClientProcesses {
   async closeAll(): Promise<void> {
     const living = this.#running.filter(({ process }) => process.alive);
     await Promise.all(living.map(async ({ rack }) => (await rack)?.close()));
+    for (const { process } of living) this.#rack.world.terminate(process);
   }
 }
 

@@ -93,6 +93,58 @@ export const PLANTED: readonly Planted[] = [
     'one-sided-leases',
     'windows of a former holder stay good when the lease is taken over',
   ]),
+  planted('no-quarantine', memoryNodeFaults, 'noQuarantine', [
+    'one-sided',
+    'a frame is given on although a thread is at work on it',
+  ]),
+  planted('stopped-slot-cleared', memoryNodeFaults, 'stoppedSlotCleared', [
+    'one-sided',
+    'a thread that is stopped in a step is taken for one that has ended',
+  ]),
+  planted('slots-read-before-unmapping', memoryNodeFaults, 'slotsReadBeforeUnmapping', [
+    'one-sided',
+    'it is looked who works on a frame, and then the page lets go of it',
+  ]),
+  planted('adoption-does-not-wait', memoryNodeFaults, 'adoptionDoesNotWait', [
+    'one-sided',
+    'a restarted node does not look which frames threads are at work on',
+  ]),
+  planted('revoke-before-slots', memoryNodeFaults, 'revokeBeforeSlots', [
+    'one-sided',
+    'what is taken away is told as done while steps are under way',
+  ]),
+  planted('no-copy-on-revoke', memoryNodeFaults, 'noCopyOnRevoke', [
+    'one-sided',
+    'the page of a thread that is stopped in a step stays where it is',
+  ]),
+  planted('forced-not-raised', memoryNodeFaults, 'forcedNotRaised', [
+    'one-sided',
+    'a page is copied away from under a step that is never told',
+  ]),
+  planted('move-without-pause', memoryNodeFaults, 'moveWithoutPause', [
+    'one-sided',
+    'a page is moved while threads may be at work on it',
+  ]),
+  planted('epoch-checked-before-only', fabricFaults, 'epochCheckedBeforeOnly', [
+    'one-sided',
+    'a step does not look after its copy whether all is as it was before',
+  ]),
+  planted('verified-before-idle', fabricFaults, 'verifiedBeforeIdle', [
+    'one-sided',
+    'a step looks again before its bytes must have arrived',
+  ]),
+  planted('slot-not-idle', fabricFaults, 'slotNotIdle', [
+    'one-sided',
+    'a slot says that it is idle before the copy',
+  ]),
+  planted('checked-before-published', fabricFaults, 'checkedBeforePublished', [
+    'one-sided',
+    'a step looks at the entry and then says which frame it works on',
+  ]),
+  planted('shm-beside-tcp', fabricFaults, 'shmBesideTcp', [
+    'one-sided',
+    'operations are done at once beside messages that are under way',
+  ]),
 ];
 
 export function plantedNamed(name: string): Planted | undefined {

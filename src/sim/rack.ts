@@ -16,6 +16,8 @@ export interface RackShape {
   readonly frames: number;
   readonly pageBytes: number;
   readonly heartbeatMs: number;
+  /** Clients run on the machines of nodes. */
+  readonly isOneSided: boolean;
 }
 
 export const CONTROLLER_PORT = 7070;
@@ -157,7 +159,10 @@ export class SimulatedRack {
     const children = this.world.processes.filter((one) => one.parent === supervisor);
     const look = (): void => {
       if (children.some((child) => child.alive)) this.world.after(CHILD_LOOK_MS, look);
-      else this.memoryEnds.push({ node, at, goneAt: this.#journal.moment() });
+      else {
+        const goneAt = this.#journal.moment();
+        this.memoryEnds.push({ node, at, goneAt, isOpened: this.shape.isOneSided });
+      }
     };
     look();
   }

@@ -42,7 +42,7 @@ const SAFETY_MS_MAX = 60_000;
 const LIVENESS_MS_MAX = 60_000;
 const AUDIT_MS_MAX = 300_000;
 /** How often steps over shared memory are made in parts, and copies seen by halves. */
-const STEPS_APART = [0, 50_000, 500_000];
+const STEPS_APART = [0, 200_000, 400_000, 700_000, 900_000];
 const SPLIT_COPIES = [0, 50_000, 500_000];
 /** Blows per seed. */
 const BLOWS = [7, 16] as const;
@@ -194,8 +194,11 @@ class SeedRun {
 
   #shape(): RackShape {
     const prng = this.world.prng.fork('shape');
+    const isOneSided = this.#workload.isOneSided === true;
     return {
-      nodes: prng.between(2, 3),
+      // Most memory shall be on the machine of most clients.
+      isOneSided,
+      nodes: isOneSided ? prng.pick([1, 1, 1, 2]) : prng.between(2, 3),
       clients: prng.between(3, 4),
       frames: prng.between(...this.#workload.frames),
       pageBytes: 64 * 1024,
@@ -244,7 +247,7 @@ class SeedRun {
 
 function drawKnobs(prng: Prng, { isBulky, isOneSided }: Workload): Partial<Knobs> {
   // Large transfers in tiny pieces cost more time than they show; small ones have them all.
-  const ofBytes = isBulky ? { segmentBytes: prng.pick(BULKY_SEGMENTS) } : {};
+  const ofBytes = isBulky || isOneSided === true ? { segmentBytes: prng.pick(BULKY_SEGMENTS) } : {};
   if (isOneSided !== true) return ofBytes;
   const stepsApartPerMillion = prng.pick(STEPS_APART);
   return { ...ofBytes, stepsApartPerMillion, splitCopiesPerMillion: prng.pick(SPLIT_COPIES) };
@@ -252,8 +255,8 @@ function drawKnobs(prng: Prng, { isBulky, isOneSided }: Workload): Partial<Knobs
 
 /** Faults that come by themselves, some seeds with many, some with none. */
 function drawRates(prng: Prng, { isBulky, isOneSided }: Workload): FaultRates {
-  const rates = drawRatesOfAll(prng, isBulky);
-  if (isOneSided === true) rates[FaultKind.StepStopped] = prng.pick([0, 1_000, 5_000]);
+  const rates = drawRatesOfAll(prng, isBulky || isOneSided === true);
+  if (isOneSided === true) rates[FaultKind.StepStopped] = prng.pick([1_000, 20_000, 60_000]);
   return rates;
 }
 

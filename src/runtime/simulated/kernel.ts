@@ -33,8 +33,6 @@ const CLOCK_LOOKS_MAX = 1_000_000;
 
 /** How far ahead another task's event may be taken into the middle of a step. */
 const MEANWHILE_NS = 100_000;
-/** What may arrive on the wires until then. */
-const MEANWHILE_EVENTS_MAX = 8;
 
 interface Soon {
   readonly task: Task;
@@ -149,19 +147,15 @@ export class Kernel {
   meanwhile(task: Task): void {
     if (!this.prng.chance(this.knobs.splitCopiesPerMillion)) return;
     if (this.#meanwhile !== undefined) return;
-    for (let count = 0; count < MEANWHILE_EVENTS_MAX; count++) {
-      const event = this.#queue.peek();
-      if (event === undefined || event.atNs > this.nowNs + MEANWHILE_NS) return;
-      const other = event.task;
-      const isArrival = other === undefined && event.kind === EventKind.Segment;
-      // A thread that blocks runs others' turns, which has no place in the middle of a step.
-      const mayBlock = this.#microtasks !== undefined && event.kind === EventKind.Start;
-      if (mayBlock || (!isArrival && !this.#mayAct(task, other))) return;
-      this.#queue.pop();
-      this.nowNs = event.atNs;
-      if (other === undefined) this.#run(event);
-      else if (this.#runMeanwhile(event, other)) break;
-    }
+    const event = this.#queue.peek();
+    if (event === undefined || event.atNs > this.nowNs + MEANWHILE_NS) return;
+    const other = event.task;
+    // A thread that blocks runs others' turns, which has no place in the middle of a step.
+    const mayBlock = this.#microtasks !== undefined && event.kind === EventKind.Start;
+    if (mayBlock || !this.#mayAct(task, other)) return;
+    this.#queue.pop();
+    this.nowNs = event.atNs;
+    this.#runMeanwhile(event, other);
     if (!task.alive) throw new SimulatedExit('ended in the middle of a step');
   }
 
@@ -170,17 +164,14 @@ export class Kernel {
     return other.actedIn !== this.#turn && this.#soonAt >= this.#soon.length;
   }
 
-  #runMeanwhile(event: SimulatedEvent, other: Task): boolean {
+  #runMeanwhile(event: SimulatedEvent, other: Task): void {
     this.#meanwhile = other;
-    let hasRun = true;
     try {
-      hasRun = this.#run(event);
-      if (hasRun) other.actedIn = this.#turn;
+      if (this.#run(event)) other.actedIn = this.#turn;
     } catch (error) {
       if (!(error instanceof SimulatedExit)) this.#meanwhileError ??= error;
     }
     this.#meanwhile = undefined;
-    return hasRun;
   }
 
   /**

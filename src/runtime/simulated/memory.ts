@@ -253,6 +253,11 @@ export class SimulatedMemory implements Memory {
     this.#steps.run(steps);
   }
 
+  readonly prefersRun = (): boolean => {
+    const { prng, knobs } = this.#kernel;
+    return prng.chance(knobs.stepsApartPerMillion);
+  };
+
   meanwhile(): void {
     this.#kernel.meanwhile(this.#task);
   }

@@ -22,7 +22,7 @@ const WORD_BYTES = 8;
 /** How long a thread that is stopped stays so; once in a while it is minutes. */
 const STOPPED_MS = [1, 20, 120, 150, 250, 400, 1_500] as const;
 const STOPPED_LONG_MS = [30_000, 90_000] as const;
-const LONG_PER_MILLION = 60_000;
+const LONG_PER_MILLION = 10_000;
 
 interface HeldStore {
   readonly target: Uint8Array;

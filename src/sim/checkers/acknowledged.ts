@@ -15,6 +15,11 @@ export interface MemoryEnd {
   readonly at: number;
   /** The process that served it is gone as well; until then it may still have answered. */
   readonly goneAt: number;
+  /**
+   * Processes of its machine may have opened it: to them it is there until they notice that nobody
+   * serves it any more.
+   */
+  readonly isOpened: boolean;
 }
 
 /** What the rack says in the end of the region of an allocation. */
@@ -44,7 +49,7 @@ export function judgeKeeping(
     return { kind: 'loss-not-named', text: `${name} was on ${region.node}, whose memory ended` };
   }
   const lostAt = region.isLost && end !== undefined ? end.goneAt : Infinity;
-  if (lastServed > lostAt) {
+  if (lastServed > lostAt && end?.isOpened === false) {
     return { kind: 'lost-as-zeros', text: `${name} was lost, and yet an operation succeeded` };
   }
   if (firstCalledLost !== Infinity && lostAt === Infinity) {

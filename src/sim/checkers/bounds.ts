@@ -13,6 +13,11 @@ export interface NodeCounts {
   readonly framesPromised: number;
   readonly pagesCommitted: number;
   readonly windows: number;
+  /** Of threads that reach the memory themselves; all of them have ended. */
+  readonly slotsAttached: number;
+  readonly slotsHeldBack: number;
+  /** Frames that a thread might still be touching. */
+  readonly framesResting: number;
   readonly malformed: Readonly<Record<string, number>>;
 }
 
@@ -33,6 +38,10 @@ export function judgeCounts(counts: NodeCounts, limits: Limits): Complaint[] {
   if (framesUsed !== 0) complain('frames-leaked', `${framesUsed} frames are used by nothing`);
   if (framesPromised !== 0) complain('promise-leaked', `${framesPromised} frames stay promised`);
   if (pagesCommitted !== 0) complain('pages-leaked', `${pagesCommitted} pages stay committed`);
+  const { slotsAttached, slotsHeldBack, framesResting } = counts;
+  if (slotsAttached !== 0) complain('slots-leaked', `${slotsAttached} slots belong to nobody`);
+  if (slotsHeldBack !== 0) complain('slots-leaked', `${slotsHeldBack} slots hold something back`);
+  if (framesResting !== 0) complain('frames-leaked', `${framesResting} frames rest for nobody`);
   const windowsMax = limits.clients * limits.spaces;
   if (windows > windowsMax) complain('windows-leaked', `${windows} windows, at most ${windowsMax}`);
   if (limits.isCorrupted) return complaints;

@@ -81,7 +81,7 @@ describe('answers', () => {
 
 describe('what is kept', () => {
   const judge = (mine: Allocation, isLost: boolean, ends: number[], readBack = SUCCESS) => {
-    const memory = ends.map((at) => ({ node: 'n1', at, goneAt: at }));
+    const memory = ends.map((at) => ({ node: 'n1', at, goneAt: at, isOpened: false }));
     return judgeKeeping(mine, { node: 'n1', isLost }, memory, readBack)?.kind;
   };
 

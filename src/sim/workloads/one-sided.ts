@@ -15,6 +15,8 @@ import { type ClientProgram, inLanes, isGiven, share, type Workload } from './wo
 
 const DOOMED_MAX = 2;
 const FORMER_MAX = 4;
+const REST_PER_MILLION = 40_000;
+const REST_MS = [20, 100, 300] as const;
 /** How long the owner of a page that nobody may change looks whether somebody does. */
 const LOOK_AGAIN_MS = [0, 1, 30, 150, 400] as const;
 
@@ -124,6 +126,8 @@ class Using {
 
   async step(): Promise<void> {
     const { prng, board } = this.#client;
+    // So that others are at work for longer than a thread is stopped.
+    if (prng.chance(REST_PER_MILLION)) await this.#client.sleep(prng.pick(REST_MS));
     const choice = prng.below(100);
     if (choice < 25) return this.#registers.step();
     if (choice < 50 && board.doomed.length > 0) return this.#touch(prng.pick(board.doomed));
@@ -185,6 +189,8 @@ export const oneSided: Workload = {
     const owner =
       client.number % 2 === 0 ? new Guarding(client, spaces) : new Granting(client, spaces);
     const using = new Using(client, spaces);
+    // Until the memory is opened, at most nodes.
+    await client.sleep(client.prng.pick([0, 5, 20]));
     await inLanes(client, client.prng.between(3, 7), (lane) => {
       if (lane === 0) return dooming.step();
       return lane === 1 ? owner.step() : using.step();
