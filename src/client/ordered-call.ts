@@ -1,6 +1,7 @@
 /**
- * A call that changes pages (`free`, `protect`, a window that is revoked) and therefore keeps its place among the reads and
- * writes: it stands in the submission until it is done, and what conflicts with it stands behind.
+ * A call that changes pages (`free`, `protect`, a window that is revoked) and therefore keeps its
+ * place among the reads and writes: it stands in the submission until it is done, and what
+ * conflicts with it stands behind.
  */
 
 import { closed, type MemrackError } from './error.js';
@@ -53,7 +54,7 @@ export class OrderedCall implements Waiting {
   }
 }
 
-/** Runs the call when nothing ahead conflicts with it. `what` it belongs to may be closed before. */
+/** Runs the call when nothing ahead conflicts with it, unless `what` it is of is closed before. */
 export function inOrder(
   submission: Submission,
   pages: PageRange,

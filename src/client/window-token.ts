@@ -7,8 +7,8 @@
  *         per region in order: window u32, epoch u32,
  *         CRC-32C of all that u32
  *
- * A token may come from anywhere, so nothing in it is believed before all of it was checked. It is a
- * name that is hard to guess, not a secret of its own: whoever has it may do what it allows.
+ * A token may come from anywhere, so nothing in it is believed before all of it was checked. It is
+ * a name that is hard to guess, not a secret of its own: whoever has it may do what it allows.
  */
 
 import { crc32c } from '../base/crc32c.js';

@@ -57,7 +57,7 @@ export class RangeWindow {
     this.#path = new DataPath(shared, routes, new Failures(runtime, routes, shared, false));
   }
 
-  /** As `read` of a space. `Invalid` outside of the window, `Stale` when it is not open any more. */
+  /** As `read` of a space. `Invalid` outside of the window, `Stale` when it is open no more. */
   read(at: number, lengthOrTarget: number | Uint8Array): Promise<Uint8Array> {
     const length = typeof lengthOrTarget === 'number' ? lengthOrTarget : lengthOrTarget?.length;
     const wrong = this.#wrong(at, length, false);
@@ -108,9 +108,10 @@ export class RangeWindow {
   }
 
   /**
-   * Takes it back from everybody who has it, and all that were narrowed from it. What this client has
-   * started before is done before; when it resolves no operation through it takes effect any more. For who opened it, or one that it was narrowed
-   * from; others are `Denied`. Where it rejects the window may still be open: revoke it again.
+   * Takes it back from everybody who has it, and all that were narrowed from it. What this client
+   * has started before is done before; when it resolves no operation through it takes effect any
+   * more. For who opened it, or one that it was narrowed from; others are `Denied`. Where it
+   * rejects the window may still be open: revoke it again.
    */
   revoke(): Promise<void> {
     if (this.#shared.life.isClosed) return this.#refuse(this.#closed());

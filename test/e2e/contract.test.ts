@@ -1,4 +1,5 @@
-// The library's contract on a rack of real processes, from several client processes, over every link.
+// The library's contract on a rack of real processes, from several client processes, over every
+// link.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   connect,
