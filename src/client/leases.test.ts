@@ -11,7 +11,14 @@ import type { Lease } from './lease.js';
 import { connectRack, type Rack } from './rack.js';
 
 const PAGE = 64 * 1024;
-const SHAPE = { nodes: 2, clients: 0, frames: 16, pageBytes: PAGE, heartbeatMs: 100 };
+const SHAPE = {
+  nodes: 2,
+  clients: 0,
+  frames: 16,
+  pageBytes: PAGE,
+  heartbeatMs: 100,
+  isOneSided: false,
+};
 
 class Rig {
   readonly world: SimulatedWorld;
