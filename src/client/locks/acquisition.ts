@@ -182,7 +182,8 @@ export class Acquisition implements Due {
       const epoch = lockFaults.lockWithoutEpoch ? epochOf(word) : nextEpoch(epochOf(word));
       return this.#ownWord(word, epoch);
     }
-    return !isTry && this.#starves(now) && !isStarving(word) ? word | STARVING : undefined;
+    const asks = !isTry && !isStarving(word) && this.#starves(now) && sight.mayAsk(now);
+    return asks ? word | STARVING : undefined;
   }
 
   #starves(now: number): boolean {

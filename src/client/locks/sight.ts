@@ -5,7 +5,7 @@
  * so it has always less time left than whoever looks believes.
  */
 
-import { gapMsMax, STEP_BACK_MS, takeOverMs } from './timing.js';
+import { gapMsMax, RUN_MS, STEP_BACK_MS, takeOverMs } from './timing.js';
 import { isHeld, isStarving, leaseMsOf, withoutFlag } from './word.js';
 
 export class Sight {
@@ -14,6 +14,8 @@ export class Sight {
   #lastLook = -Infinity;
   /** Since when the lock has been free for those who starve. */
   #freeSince = Infinity;
+  /** Since when nobody is asked to step back. */
+  #unflaggedSince = Infinity;
 
   /** A look that began at `startedAt`, and ended now. */
   saw(value: bigint, startedAt: number, now: number): void {
@@ -27,6 +29,8 @@ export class Sight {
     } else {
       this.#lastLook = Math.max(this.#lastLook, startedAt);
     }
+    if (isStarving(value)) this.#unflaggedSince = Infinity;
+    else if (this.#unflaggedSince === Infinity) this.#unflaggedSince = now;
     if (isHeld(value) || !isStarving(value)) this.#freeSince = Infinity;
     else if (this.#freeSince === Infinity) this.#freeSince = now;
   }
@@ -41,6 +45,11 @@ export class Sight {
     if (withoutFlag(value) !== this.#value || now - this.#lastLook > gapMsMax(leaseMs))
       return false;
     return now - this.#since >= takeOverMs(leaseMs);
+  }
+
+  /** The last one who was let go first has had its time. */
+  mayAsk(now: number): boolean {
+    return now - this.#unflaggedSince >= RUN_MS;
   }
 
   /** Whoever starves has had the time to take it. */

@@ -11,6 +11,8 @@ const RENEWALS = 3;
 const RETRIES = 16;
 /** Who has waited so long asks others to step back. */
 export const STARVING_MS = 50;
+/** After that others are left alone for so long: to change hands takes as long as many uses. */
+export const RUN_MS = 5;
 /** Who comes later steps back so long from a lock that is free for somebody who starves. */
 export const STEP_BACK_MS = 25;
 /** Longer than a poll of somebody who starves, so that each looks once while others step back. */
