@@ -98,9 +98,12 @@ export class WindowCalls {
     const ended = await Promise.allSettled(
       pieces.map((piece, i) => this.#revokePart(piece, facts.parts[i] as WindowPart, deadline)),
     );
-    const failure = ended.find((one) => one.status === 'rejected');
-    if (failure === undefined) return;
-    const cause = failure.reason as MemrackError;
+    const causes: MemrackError[] = [];
+    for (const one of ended) if (one.status === 'rejected') causes.push(one.reason);
+    const cause = causes[0];
+    if (cause === undefined) return;
+    // Not ours to revoke: nothing was done, and nothing will be by asking again.
+    if (causes.length === ended.length && cause.code === 'Denied') throw cause;
     const remedy = 'revoke it again';
     const what = 'the window may still be open';
     throw new MemrackError(cause.code, what, { outcome: 'unknown', remedy, cause });

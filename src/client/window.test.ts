@@ -186,6 +186,16 @@ describe('after it was revoked', () => {
     expect(node.windows.size).toBe(0);
   });
 
+  test('who may not revoke it has changed nothing', async () => {
+    const { rack, space, at, node } = await openSpace();
+    const window = await space.window(at, PAGE, 'rw');
+    const other = handed(rack, window);
+    node.order(`call ${MessageType.RevokeWindow}`, Status.Denied);
+    const error = await failureOf(other.revoke());
+    expect(error).toMatchObject({ code: 'Denied', outcome: 'notApplied' });
+    expect(await codeOf(other.read(at, 8))).toBe(undefined);
+  });
+
   test('one whose node did not answer may be open, and can be revoked again', async () => {
     const { space, at, node } = await openSpace();
     const window = await space.window(at, PAGE, 'rw');
