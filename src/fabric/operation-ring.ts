@@ -78,7 +78,8 @@ export class OperationRing {
     ring.bytes[to] = this.bytes[from] as number;
     ring.buffer[to] = this.buffer[from];
     ring.start[to] = this.start[from] as number;
-    for (let i = 0; i < 4; i++) ring.operands[to * 4 + i] = this.operands[from * 4 + i] as number;
+    const operands = this.operands.subarray(from * 4, from * 4 + 4);
+    ring.operands.set(operands, to * 4);
   }
 
   /** Lets go of what the place refers to. */

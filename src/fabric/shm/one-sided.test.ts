@@ -280,7 +280,32 @@ describe('what the node does in the middle', () => {
     });
   });
 
-  test('a generation that moves all the time sends the operation elsewhere, and holds nothing', () => {
+  test('an entry that another page takes over does not read as zeros', () => {
+    for (let first = 0; first < 20; first++) {
+      for (let second = first; second < 20; second++) {
+        const b = new Bench();
+        const { pages } = b.node.table;
+        const entry = b.node.entry(1);
+        b.node.bytes(1).fill(9);
+        b.memory.before = (access) => {
+          if (access === first) {
+            // The first half of what `remove` does.
+            pages.setFlags(entry, pages.flagsOf(entry) | EntryFlag.PAUSED);
+            Atomics.store(pages.words, entry + 2, 0);
+          }
+          if (access !== second) return;
+          pages.words.set([77, pages.words[entry + 1] ?? 0, 0], entry);
+          Atomics.store(pages.words, entry + 3, EntryFlag.VALID | EntryFlag.READ);
+        };
+        const into = new Uint8Array(8).fill(1);
+        b.go(Read, PAGE, into);
+        const isSure = b.steps.done === 1 && b.steps.certainty[0] === SURE;
+        if (isSure) expect([...into], `${first}, ${second}`).toEqual(new Array(8).fill(9));
+      }
+    }
+  });
+
+  test('a generation that moves all the time sends the operation elsewhere', () => {
     const b = new Bench();
     b.memory.before = () => void b.node.table.raiseGeneration();
     expect(b.go(Write, PAGE, bytes(8))).toBe(Elsewhere.Moved);

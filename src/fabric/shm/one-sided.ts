@@ -277,19 +277,23 @@ export class OneSided implements Steps {
 
   // -------------------------------------------------------------------------------- checking
 
-  /** The frame is seen before and after the rest, so the entry did not change in between. */
+  /**
+   * The frame is seen before and after the rest, so the entry did not change in between. An entry
+   * without a frame can change: but one that lost its frame was paused first, so behind flags that
+   * say nothing of it the page's words are those of a page that had none.
+   */
   #check(): boolean {
     switch (this.#place) {
       case Place.CheckWindow:
         return this.#checkWindow();
       case Place.CheckFrame:
-        return this.#holds(ENTRY_FRAME, this.#frameWord, Place.CheckPage);
+        return this.#holds(ENTRY_FRAME, this.#frameWord, Place.CheckFlags);
+      case Place.CheckFlags:
+        return this.#checkFlags();
       case Place.CheckPage:
         return this.#holds(ENTRY_PAGE, this.#pageWord, Place.CheckSpace);
       case Place.CheckSpace:
-        return this.#holds(ENTRY_SPACE, this.#spaceWord, Place.CheckFlags);
-      case Place.CheckFlags:
-        return this.#checkFlags();
+        return this.#holds(ENTRY_SPACE, this.#spaceWord, Place.CheckFrameAgain);
       case Place.CheckFrameAgain:
         return this.#holds(ENTRY_FRAME, this.#frameWord, Place.CheckAlive);
       default:
@@ -316,7 +320,7 @@ export class OneSided implements Steps {
     if ((flags & EntryFlag.VALID) === 0) return this.#miss(Elsewhere.NoPage);
     if ((flags & EntryFlag.PAUSED) !== 0) return this.#miss(Elsewhere.Paused);
     if ((flags & this.#needed) !== this.#needed) return this.#miss(Elsewhere.Rights);
-    return this.#go(Place.CheckFrameAgain);
+    return this.#go(Place.CheckPage);
   }
 
   /** Last: so all that was loaded before it was loaded while that process served. */

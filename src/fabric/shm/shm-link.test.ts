@@ -66,7 +66,7 @@ test('every verb is done without the node, in its order', async () => {
   expect(link.writeNow(window, PAGE, bytes(1), 0, 1)).toBe(Status.Ok);
 });
 
-test('what a step turns away goes as a message, behind what was done and before what follows', async () => {
+test('what a step turns away goes as a message, in its order', async () => {
   const rig = await attached();
   const { link, window, sink, deadline, node } = rig;
   node.page(2, BOTH, false);
@@ -117,7 +117,7 @@ test('nothing is done at once while a message may still be executed, told or not
   expect(await overtaking()).toBe(1);
 });
 
-test('while messages are under way operations are held back, and no longer than a moment', async () => {
+test('while messages are under way operations are held back for a moment', async () => {
   const rig = await attached();
   const { link, window, sink, node } = rig;
   node.page(2, BOTH, false);
@@ -139,7 +139,7 @@ test('while messages are under way operations are held back, and no longer than 
   expect(node.executed).toEqual([MessageType.Write, MessageType.Write, MessageType.Write]);
 });
 
-test('calls that take pages away have their order; harmless ones stand in nobody’s way', async () => {
+test('calls that take pages away have their order; others do not', async () => {
   const rig = await attached();
   const { link, window, sink, node } = rig;
   const seen: number[] = [];
@@ -186,7 +186,7 @@ test('reservations are messages, and what they pay comes behind them', async () 
   expect(node.executed).toEqual([Reserve, Write, Unreserve, Fence]);
 });
 
-test('a deadline that has passed before the step ends the operation, and it is not done', async () => {
+test('an operation whose deadline passed before the step is not done', async () => {
   const rig = await attached();
   const { link, window, sink } = rig;
   link.write(window, PAGE, bytes(1), 0, 1, sink, 1, rig.world.nowMs);
@@ -196,7 +196,7 @@ test('a deadline that has passed before the step ends the operation, and it is n
   expect([...rig.node.bytes(1).subarray(0, 2)]).toEqual([0, 1]);
 });
 
-test('a step that cannot be sure repeats its reads, and knows of its writes that it does not', async () => {
+test('a step that cannot be sure repeats its reads, and says so of its writes', async () => {
   const rig = await attached();
   const { link, window, sink, deadline, node } = rig;
   rig.memory.before = (access) => {
@@ -220,7 +220,7 @@ test('a step that cannot be sure repeats its reads, and knows of its writes that
   expect(link.fetchAndAddNow(window, PAGE, 1, 0)).toBe(Status.OutcomeUnknown);
 });
 
-test('a lost connection gives the files up; the next one attaches anew, to the same slot', async () => {
+test('a lost connection gives the files up; the next one gets the same slot', async () => {
   const rig = await attached();
   const { link, window, sink, node } = rig;
   expect(rig.memory.opened).toBe(3);
@@ -267,7 +267,7 @@ test('closing ends what waits, gives the slot back and the files up', async () =
   expect(node.bytes(1)[0]).toBe(0);
 });
 
-test('while a step is under way everything else waits behind it, and closing waits for it', async () => {
+test('while a step is under way all else waits behind it, closing too', async () => {
   const rig = await attached();
   const { link, window, sink, memory, node } = rig;
   memory.isSlow = true;

@@ -51,10 +51,10 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
   #hasChanged = false;
 
   /**
-   * For `client/connections.ts`: `ShmLink.open({ runtime, link: endpoint.link(address, memoryId) })`
-   * in place of the link itself. It attaches by itself as soon as there is a connection, which the
-   * first operation makes, and until then, or where the node refuses, it is as good as its link.
-   * Who insists on memory without the node calls `attach`.
+   * In place of the link itself: `open({ runtime, link: endpoint.link(address, memoryId) })`. It
+   * attaches by itself as soon as there is a connection, which the first operation makes, and until
+   * then, or where the node refuses, it is as good as its link. Who insists on memory without the
+   * node calls `attach`.
    */
   static open(options: ShmLinkOptions): ShmLink {
     return new ShmLink(options);
