@@ -100,7 +100,8 @@ export class Owner {
       wall: () => 0,
     };
     const timers = {
-      after: (ms: number, run: () => void): Timer => this.after(ms / this.#rate, run),
+      // A little more, because the clock rounds down, and a timer never comes too early.
+      after: (ms: number, run: () => void): Timer => this.after(ms / this.#rate + 0.002, run),
       soon: (run: () => void) => void Promise.resolve().then(run),
     };
     const agenda = new Agenda(clock, timers);
