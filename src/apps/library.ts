@@ -4,10 +4,17 @@
  * One real runtime per process and polling choice, made at the first `connect`.
  */
 
+import type { BlockingSpace } from '../client/blocking/blocking-space.js';
+import { joinBlockingSpace } from '../client/blocking/join.js';
+import type { BlockingStart } from '../client/blocking/port.js';
 import type { ConnectOptions } from '../client/options.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { createRuntime, type NodeRuntime } from '../runtime/node/create-runtime.js';
 
+export type { BlockingSpace } from '../client/blocking/blocking-space.js';
+export type { BlockingOptions } from '../client/blocking/options.js';
+export type { BlockingStart } from '../client/blocking/port.js';
+export type { BlockingService } from '../client/blocking/service.js';
 export { type ErrorCode, MemrackError } from '../client/error.js';
 export type { Rights } from '../client/held-memory.js';
 export type { Member } from '../client/control.js';
@@ -45,4 +52,12 @@ function runtimeFor(poll: boolean): NodeRuntime {
  */
 export function connect(url: string, options: ConnectOptions = {}): Promise<Rack> {
   return connectRack(runtimeFor(options.poll ?? true), url, options);
+}
+
+/**
+ * In a worker thread that was handed the `start` of `space.blocking()`: the space, with verbs that
+ * are done when they return. One thread to a start.
+ */
+export function joinBlocking(start: BlockingStart): BlockingSpace {
+  return joinBlockingSpace(runtimeFor(true), start);
 }

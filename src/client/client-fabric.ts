@@ -18,6 +18,11 @@ export function clientFabric(runtime: Runtime, endpoint: Endpoint, choice: LinkC
     peer: (address) => endpoint.peer(address),
     link: (address, memoryId) => ShmLink.open({ runtime, link: endpoint.link(address, memoryId) }),
     close: () => endpoint.close(),
+    sharing: {
+      client: endpoint.clientId,
+      isAttached: (link) => (link as ShmLink).isAttached,
+      watch: (link, changed) => (link as ShmLink).watch(changed),
+    },
   };
   if (choice === 'auto') return fabric;
   const attach = (link: Link, timeoutMs: number): Promise<string | undefined> =>

@@ -6,12 +6,24 @@
 import type { Link, Peer } from '../fabric/link.js';
 import { Reservations } from './reservations.js';
 
+/** Memory that is reached without its node: for further threads of this process. */
+export interface MemorySharing {
+  /** By which nodes know this client. */
+  readonly client: number;
+  /** Whether this link reaches its node's memory so at the moment. */
+  isAttached(link: Link): boolean;
+  /** Calls back whenever that has changed, or may have. Returns how to stop it. */
+  watch(link: Link, changed: () => void): () => void;
+}
+
 /** Where peers and links come from: the endpoint of `fabric`, or a fake. */
 export interface Fabric {
   peer(address: string): Peer;
   /** The hello names the memory that is meant: another one at the address refuses it. */
   link(address: string, memoryId: number): Link;
   close(): Promise<void> | void;
+  /** Where links may reach memory without its node. */
+  readonly sharing?: MemorySharing;
   /**
    * Only where memory has to be reached without its node: resolves when this link does so, else
    * with the reason, for people, why it cannot.
@@ -37,6 +49,10 @@ export class Connections {
 
   constructor(fabric: Fabric) {
     this.#fabric = fabric;
+  }
+
+  get sharing(): MemorySharing | undefined {
+    return this.#fabric.sharing;
   }
 
   /** The connection to a node; a new one when it now listens elsewhere, or lends other memory. */

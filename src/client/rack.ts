@@ -257,6 +257,7 @@ export class Rack {
     if (this.#isClosed) return;
     this.#isClosed = true;
     await this.#leases.close();
+    await Promise.all([...this.#spaces.values()].map((space) => space.closeBlocking()));
     this.#agenda.close();
     for (const space of this.#spaces.values()) space.close();
     this.#connections.close();

@@ -14,7 +14,9 @@ import { ADDRESS_END } from '../wire/limits.js';
 import { Allocation } from './allocation.js';
 import { badAddress, badLength, badRange, badWordAddress } from './arguments.js';
 import { Barriers } from './barriers.js';
-import type { Connections } from './connections.js';
+import { type BlockingOptions, bytesOfPort } from './blocking/options.js';
+import { BlockingService } from './blocking/service.js';
+import type { Connections, MemorySharing } from './connections.js';
 import type { Control } from './control.js';
 import { DataPath, type ReadItem, type SharedParts, type WriteItem } from './data-path.js';
 import { closed, invalid, MemrackError, unawaited, unsupported } from './error.js';
@@ -70,6 +72,10 @@ export class RemoteSpace {
   readonly #allocation: Allocation;
   readonly #locks: Locks;
   readonly #windows: WindowCalls;
+  readonly #regions: RegionMap;
+  readonly #sharing: MemorySharing | undefined;
+  /** Threads that block. */
+  readonly #blocking = new Set<BlockingService>();
   /** The same verbs by other windows; counted for the same barriers, in one order with the rest. */
   readonly pathBy: (routesOf: (regions: RegionMap) => Routes) => DataPath;
   readonly #life = { isClosed: false };
@@ -82,6 +88,8 @@ export class RemoteSpace {
     this.#runtime = runtime;
     this.#timeoutMs = timeoutMs;
     const regions = new RegionMap(runtime, control, connections, id);
+    this.#regions = regions;
+    this.#sharing = connections.sharing;
     const barriers = this.#barriers;
     const submission = this.#submission;
     const turns = new Turns(runtime);
@@ -265,6 +273,38 @@ export class RemoteSpace {
   /** For `rack.window`: one that was opened elsewhere. */
   windowOf(facts: WindowFacts): RangeWindow {
     return new RangeWindow(facts, this.#shared, this.#windows);
+  }
+
+  /**
+   * Lets one other thread of this process use this space without an event loop, by
+   * `joinBlocking(start)` there. This thread serves it, and must itself not block for long. Tell
+   * `ended` of what is returned when the thread has ended.
+   */
+  blocking(options: BlockingOptions = {}): BlockingService {
+    const bytes = bytesOfPort(options);
+    if (bytes instanceof MemrackError) throw bytes;
+    if (this.#life.isClosed) throw closed(`the space ${this.name} is closed`);
+    const { name, id, pageBytes } = this;
+    const runtime = this.#runtime;
+    const regions = this.#regions;
+    const timeoutMs = this.#timeoutMs;
+    const shared = { ...this.#shared, barriers: new Barriers() };
+    const path = new DataPath(shared, regions, new Failures(runtime, regions, shared, true));
+    const service: BlockingService = new BlockingService({
+      runtime,
+      path,
+      regions,
+      sharing: this.#sharing,
+      ...{ name, id, pageBytes, timeoutMs, bytes },
+      left: () => this.#blocking.delete(service),
+    });
+    this.#blocking.add(service);
+    return service;
+  }
+
+  /** For `rack.close`: threads that block are served no more, and their slots are given back. */
+  async closeBlocking(): Promise<void> {
+    await Promise.all([...this.#blocking].map((service) => service.close()));
   }
 
   /** Whether a read, write or atomic is under way. */

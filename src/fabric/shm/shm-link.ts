@@ -49,6 +49,7 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
   #alone: OneSided | undefined;
   /** The transport changed in the middle of a step. */
   #hasChanged = false;
+  readonly #watchers = new Set<() => void>();
 
   /**
    * In place of the link itself: `open({ runtime, link: endpoint.link(address, memoryId) })`. It
@@ -92,6 +93,12 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
     return this.#alone !== undefined;
   }
 
+  /** Calls back whenever `isAttached`, or to what, has changed. Returns how to stop it. */
+  watch(changed: () => void): () => void {
+    this.#watchers.add(changed);
+    return () => this.#watchers.delete(changed);
+  }
+
   #attachmentChanged(): void {
     const { attachment } = this.#attaching;
     this.#alone = undefined;
@@ -102,6 +109,7 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
       this.#queue.steps = batch;
     }
     this.#queue.wake();
+    for (const watcher of this.#watchers) watcher();
   }
 
   /** From the transport. The files of a step that is under way cannot be given up. */
