@@ -1,6 +1,6 @@
 // Threads that block, against a whole rack in the simulator.
 import { expect, test } from 'vitest';
-import { BlockingRig, PAGE } from './testing/blocking-rig.js';
+import { BlockingRig, PAGE } from '../../sim/testing/blocking-rig.js';
 
 const bytesOf = (length: number, seed = 1): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (i * 7 + seed) & 0xff);

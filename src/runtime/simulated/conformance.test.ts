@@ -1,5 +1,5 @@
 import { test } from 'vitest';
-import { runMicrotasks } from '../../../test/support/microtasks.js';
+import { runMicrotasks } from '../../sim/microtasks.js';
 import { CONFORMANCE_ROLES, CONFORMANCE_THREADS, conformance } from '../conformance.js';
 import type { ConformanceWorld } from '../conformance/check.js';
 import { FaultKind, type FaultRates, SimulatedWorld } from './world.js';

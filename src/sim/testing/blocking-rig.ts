@@ -1,24 +1,24 @@
 // A whole rack in the simulator, and threads that block in processes on the machine of its first
 // node: what each does is a function that runs in the thread's turn.
 import { setImmediate } from 'node:timers';
-import { runMicrotasks } from '../../../../test/support/microtasks.js';
-import type { Runtime } from '../../../runtime/runtime.js';
+import { runMicrotasks } from '../microtasks.js';
+import type { Runtime } from '../../runtime/runtime.js';
 import {
   type FaultRates,
   type SimulatedProcess,
   SimulatedWorld,
-} from '../../../runtime/simulated/world.js';
-import type { ThreadMain } from '../../../runtime/thread-main.js';
-import type { Thread } from '../../../runtime/threads.js';
-import { Journal } from '../../../sim/journal.js';
-import { SimulatedRack } from '../../../sim/rack.js';
-import { ROLES, THREADS } from '../../../sim/roles.js';
-import type { LinkChoice } from '../../client-fabric.js';
-import { connectRack, type Rack } from '../../rack.js';
-import type { RemoteSpace } from '../../space.js';
-import type { BlockingSpace } from '../blocking-space.js';
-import { joinBlockingSpace } from '../join.js';
-import type { BlockingService } from '../service.js';
+} from '../../runtime/simulated/world.js';
+import type { ThreadMain } from '../../runtime/thread-main.js';
+import type { Thread } from '../../runtime/threads.js';
+import { Journal } from '../journal.js';
+import { SimulatedRack } from '../rack.js';
+import { ROLES, THREADS } from '../roles.js';
+import type { LinkChoice } from '../../client/client-fabric.js';
+import { connectRack, type Rack } from '../../client/rack.js';
+import type { RemoteSpace } from '../../client/space.js';
+import type { BlockingSpace } from '../../client/blocking/blocking-space.js';
+import { joinBlockingSpace } from '../../client/blocking/join.js';
+import type { BlockingService } from '../../client/blocking/service.js';
 
 export const PAGE = 64 * 1024;
 const ENTRY = 'blocking-test';

@@ -1,4 +1,4 @@
-// For simulated worlds with threads that block: everything that has settled goes on, now.
+/** For simulated worlds with threads that block: all that has settled goes on, now. */
 
 /** As Node does between two callbacks. Has no effect in code that a promise has called. */
 export function runMicrotasks(): void {
