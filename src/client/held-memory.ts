@@ -4,14 +4,18 @@
  */
 
 import { Status } from '../base/status.js';
+import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { REGION_BYTES } from '../wire/limits.js';
-import { AllocFlag, MessageType, Right } from '../wire/messages.js';
+import { AllocFlag, MessageType, type Reply, Right } from '../wire/messages.js';
 import { failed, MemrackError } from './error.js';
 import { Owners, partsOf } from './owners.js';
 import type { Part, PieceCalls } from './piece-calls.js';
 import type { Placement } from './placement.js';
 import type { RegionMap } from './region-map.js';
+
+/** Asks again for what a stopped thread holds back at the node. */
+const BUSY_PAUSE_MS = 50;
 
 export type Rights = 'none' | 'r' | 'rw';
 const RIGHTS: Readonly<Record<Rights, number>> = {
@@ -181,8 +185,11 @@ export class HeldMemory {
         address,
         bytes: inRegion,
       };
-      const timeoutMs = this.#parts.pieces.left(deadline);
-      const reply = await connection.link.call(MessageType.Protect, request, timeoutMs);
+      const call = (): Promise<Reply<typeof MessageType.Protect>> => {
+        const timeoutMs = this.#parts.pieces.left(deadline);
+        return connection.link.call(MessageType.Protect, request, timeoutMs);
+      };
+      const reply = await this.#untilSettled(call, deadline);
       if (reply.status !== Status.Ok) {
         const error = await this.#owners.explain(`at ${address}`, region, reply);
         if (address === at) throw error;
@@ -191,6 +198,23 @@ export class HeldMemory {
           cause: error,
         });
       }
+    }
+  }
+
+  /** Busy: the rights are changed, but a thread that is stopped may still be at work under others. */
+  async #untilSettled<T extends { readonly status: Status }>(
+    call: () => Promise<T>,
+    deadline: number,
+  ): Promise<T> {
+    const { clock, timers } = this.#parts.runtime;
+    for (;;) {
+      const reply = await call();
+      if (reply.status !== Status.Busy) return reply;
+      if (clock.now() + BUSY_PAUSE_MS >= deadline) {
+        const what = 'a stopped process may still use the memory as before';
+        throw new MemrackError('Busy', what, { outcome: 'unknown', remedy: 'protect it again' });
+      }
+      await sleep(timers, BUSY_PAUSE_MS);
     }
   }
 }

@@ -81,7 +81,7 @@ function judgeRights(allocation: Allocation, ended: Ended, call: Call): Complain
   if (call.rights === undefined || call.rights !== allocation.rights) return undefined;
   const { text } = call.rights;
   const isAllowed = text === 'rw' || (text === 'r' && !call.isChange);
-  const what = `${allocation.name} with rights ${text}`;
+  const what = `${allocation.name} with rights ${text}, at ${call.calledAt},`;
   if (ended.code === 'Ok' && !isAllowed) {
     return { kind: 'rights-ignored', text: `${what} let a forbidden operation through` };
   }
