@@ -167,7 +167,9 @@ export class Kernel {
   #runMeanwhile(event: SimulatedEvent, other: Task): void {
     this.#meanwhile = other;
     try {
-      if (this.#run(event)) other.actedIn = this.#turn;
+      const hasRun = this.#run(event);
+      // A part of a step promises nothing before its last.
+      if (hasRun && !(event.kind === EventKind.Part && other.isBusy)) other.actedIn = this.#turn;
     } catch (error) {
       if (!(error instanceof SimulatedExit)) this.#meanwhileError ??= error;
     }
@@ -227,6 +229,11 @@ export class Kernel {
     };
     const event = this.schedule(stoppedNs, task, EventKind.Part, goOn);
     this.#stopped.add(event);
+  }
+
+  isStopped(task: Task): boolean {
+    for (const event of this.#stopped) if (event.task === task) return true;
+    return false;
   }
 
   /** All that are stopped go on. */

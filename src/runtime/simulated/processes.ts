@@ -240,6 +240,13 @@ export class ProcessTable {
     return core?.tasks.some((task) => task.isBusy) ?? false;
   }
 
+  isStoppedInStep(target: SimulatedProcess): boolean {
+    const core = this.#all.get(target.pid)?.core;
+    if (core === undefined) return false;
+    const { kernel } = this.#parts;
+    return core.tasks.some((task) => task.isBusy && (core.paused || kernel.isStopped(task)));
+  }
+
   pause(target: SimulatedProcess): void {
     const started = this.#all.get(target.pid);
     if (started !== undefined) started.core.paused = true;

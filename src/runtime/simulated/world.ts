@@ -385,6 +385,11 @@ export class SimulatedWorld {
     return this.#table.isInStep(target);
   }
 
+  /** Whether one of its threads is, and does not go on for now. */
+  isStoppedInStep(target: SimulatedProcess): boolean {
+    return this.#table.isStoppedInStep(target);
+  }
+
   /** SIGTERM: stops in order. Not a fault. */
   terminate(target: SimulatedProcess): void {
     this.#table.terminate(target);
