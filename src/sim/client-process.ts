@@ -30,6 +30,7 @@ interface Running {
 const REPLACED_AFTER_MS = 30;
 /** Of clients that may end with the machine of a node. */
 const LOOK_MS = 20;
+const STOPPED_LOOK_MS = 1;
 const LINKS = ['auto', 'auto', 'auto', 'tcp'] as const;
 
 export class ClientProcesses {
@@ -152,6 +153,7 @@ export class ClientProcesses {
       },
       window: async (token) => (await rack()).window(token),
       sleep: (ms) => sleep(runtime.timers, ms),
+      untilStopped: (ms) => this.#untilStopped(process, ms),
       step: () => {
         this.#stepsLeft -= 1;
         return this.#stepsLeft >= 0;
@@ -202,6 +204,22 @@ export class ClientProcesses {
   pickInStep(prng: Prng): SimulatedProcess | undefined {
     const open = this.#atWork.filter(({ process }) => this.#rack.world.isInStep(process));
     return open.length === 0 ? undefined : prng.pick(open).process;
+  }
+
+  /** One that was stopped there. */
+  pickStopped(prng: Prng): SimulatedProcess | undefined {
+    const { world } = this.#rack;
+    const open = this.#atWork.filter(({ process }) => world.isStoppedInStep(process));
+    return open.length === 0 ? undefined : prng.pick(open).process;
+  }
+
+  /** Until somebody is stopped in the middle of a step, or so much time has passed. */
+  async #untilStopped(process: SimulatedProcess, ms: number): Promise<void> {
+    const { world } = this.#rack;
+    const endMs = world.nowMs + ms;
+    const isStopped = (): boolean => this.#atWork.some((one) => world.isStoppedInStep(one.process));
+    while (world.nowMs < endMs && !isStopped())
+      await sleep(process.runtime.timers, STOPPED_LOOK_MS);
   }
 
   killOne(prng: Prng): void {

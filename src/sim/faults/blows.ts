@@ -18,6 +18,7 @@ import { BLOW_NAMES, type BlowName } from '../workloads/workload.js';
 const RATE_OF_A_BLOW = 300_000;
 const RATE_LASTS_MS_MAX = 50;
 const LOOK_MS = 0.05;
+const STOP_WITHIN_MS = 300;
 const PAUSES_MS: readonly number[] = [1, 20, 500, 2_500, 5_000];
 /** Around the time after which a thread counts as stuck, and minutes. */
 const IN_STEP_PAUSES_MS: readonly number[] = [20, 90, 130, 200, 400, 1_500, 100_000];
@@ -94,7 +95,7 @@ export class Blows {
       case 'kill-in-step':
         return this.#whenInStep((client) => this.#clients.kill(client));
       case 'kill-node-in-step':
-        return this.#whenInStep((client) => this.#kill(this.#rack.nodeProcessAt(client.machine)));
+        return this.#whenStopped((client) => this.#kill(this.#rack.nodeProcessAt(client.machine)));
     }
   }
 
@@ -137,6 +138,24 @@ export class Blows {
       const client = this.#clients.pickInStep(this.#prng);
       if (client === undefined) world.after(this.#prng.fraction() * LOOK_MS, look);
       else strike(client);
+    };
+    look();
+  }
+
+  /** A moment after a client was stopped in the middle of a step, when it still is. */
+  #whenStopped(strike: (client: SimulatedProcess) => void): void {
+    const { world } = this.#rack;
+    const startedMs = world.nowMs;
+    const look = (): void => {
+      if (!world.faults.enabled || world.nowMs - startedMs > STOP_WITHIN_MS) return;
+      const client = this.#clients.pickStopped(this.#prng);
+      if (client === undefined) {
+        world.after(1, look);
+        return;
+      }
+      world.after(this.#prng.pick([0, 3, 20]), () => {
+        if (world.faults.enabled && world.isStoppedInStep(client)) strike(client);
+      });
     };
     look();
   }

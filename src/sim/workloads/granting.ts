@@ -11,6 +11,7 @@ import { type ClientProgram, isGiven } from './workload.js';
 
 /** Windows that were taken back, and are used all the same. */
 const REVOKED_MAX = 3;
+const AT_A_STOP_PER_MILLION = 700_000;
 const LOOK_AGAIN_MS = [0, 1, 30, 150, 400] as const;
 
 /** Owns one allocation at a time, and the windows over it. */
@@ -67,6 +68,7 @@ export class Granting {
 
   async #revoke(space: ObservedSpace, window: ObservedWindow): Promise<void> {
     const { prng, board } = this.#client;
+    if (prng.chance(AT_A_STOP_PER_MILLION)) await this.#client.untilStopped(100);
     const failed = await window.revoke();
     if (failed !== undefined) return this.#client.sleep(prng.between(1, 20));
     const { allocation } = window.grant;

@@ -15,6 +15,8 @@ import { type ClientProgram, inLanes, isGiven, share, type Workload } from './wo
 
 const DOOMED_MAX = 2;
 const FORMER_MAX = 4;
+/** How often what takes pages away comes when somebody is in the middle of a step. */
+const AT_A_STOP_PER_MILLION = 400_000;
 const REST_PER_MILLION = 40_000;
 const REST_MS = [20, 100, 300] as const;
 /** How long the owner of a page that nobody may change looks whether somebody does. */
@@ -63,6 +65,7 @@ class Dooming {
   }
 
   async #take(space: ObservedSpace, one: Allocation): Promise<void> {
+    if (this.#client.prng.chance(AT_A_STOP_PER_MILLION)) await this.#client.untilStopped(20);
     this.#forget(one);
     const { former } = this.#client.board;
     if ((await space.free(one)).code !== 'Ok') return;
@@ -93,6 +96,8 @@ class Guarding {
     }
     const one = this.#own;
     const space = spaceOf(this.#spaces, one);
+    await this.#client.sleep(prng.pick([0, 1, 10]));
+    if (prng.chance(2 * AT_A_STOP_PER_MILLION)) await this.#client.untilStopped(100);
     const ended = await space.protect(one, prng.pick(['r', 'r', 'r', 'none'] as const));
     if (ended.code === 'Ok') await this.#look(space, one);
     if (ended.code === 'DataLost' || (await space.protect(one, 'rw')).code === 'DataLost') {
@@ -100,7 +105,6 @@ class Guarding {
       this.#own = undefined;
       return;
     }
-    await this.#client.sleep(prng.pick([0, 1, 5]));
   }
 
   async #look(space: ObservedSpace, one: Allocation): Promise<void> {
@@ -143,6 +147,7 @@ class Using {
     const movable = [...board.shared, ...board.guarded, ...board.doomed];
     if (choice < 97 && movable.length > 0) {
       const one = prng.pick(movable);
+      if (prng.chance(AT_A_STOP_PER_MILLION)) await this.#client.untilStopped(20);
       await spaceOf(this.#spaces, one).relocate(one);
       return;
     }

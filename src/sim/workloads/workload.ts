@@ -31,6 +31,8 @@ export interface ClientProgram {
   /** Those of the space of this name; only on a whole rack. */
   locks?(space: string): Promise<ObservedLocks>;
   sleep(ms: number): Promise<void>;
+  /** Until a client is stopped in the middle of a step, or so much time has passed. */
+  untilStopped(ms: number): Promise<void>;
   /** Counts one step of the client's share; false when it is used up. */
   step(): boolean;
 }
