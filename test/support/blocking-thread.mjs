@@ -2,7 +2,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { joinBlocking } from 'memrack';
 
-const { start, job, at, count } = workerData;
+const { start, job, at, count, stop } = workerData;
+const isStopped = () => Atomics.load(new Int32Array(stop), 0) !== 0;
 const space = joinBlocking(start);
 const tell = (message) => parentPort.postMessage(message);
 
@@ -19,7 +20,7 @@ function isDirect(forMs = 10_000) {
 }
 
 const jobs = {
-  /** Adds to one word, and swaps another one up. */
+  /** Adds to one word, and swaps another one up, so many times, or until it is stopped. */
   count() {
     let unknown = 0;
     let failures = 0;
@@ -34,7 +35,8 @@ const jobs = {
         }
       }
     };
-    for (let i = 0; i < count; i++) {
+    let rounds = 0;
+    for (; rounds < count && !isStopped(); rounds++) {
       attempt(() => space.fetchAndAdd(at, 1n));
       let expected = attempt(() => space.fetchAndAdd(at + 8, 0n));
       while (expected !== undefined) {
@@ -42,10 +44,10 @@ const jobs = {
         if (seen === expected) break;
         expected = seen;
       }
-      if (i % 100 === 0) tell({ done: i });
+      if (rounds % 100 === 0) tell({ done: rounds });
     }
     const { doneAlone, asked } = space;
-    tell({ done: count, doneAlone, asked, unknown, failures });
+    tell({ done: rounds, doneAlone, asked, unknown, failures });
   },
 
   /** Writes for ever; the first word of what it writes counts. */

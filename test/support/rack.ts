@@ -77,13 +77,14 @@ async function listNodes(url: string): Promise<NodeRow[]> {
 export async function until<T>(
   timeoutMs: number,
   ask: () => T | undefined | Promise<T | undefined>,
+  everyMs = 50,
 ): Promise<T> {
   const end = performance.now() + timeoutMs;
   for (;;) {
     const answer = await ask();
     if (answer !== undefined) return answer;
     if (performance.now() > end) throw new Error(`nothing came of it within ${timeoutMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
 }
 

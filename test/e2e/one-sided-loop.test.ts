@@ -1,0 +1,101 @@
+// Stopped, let go on and killed, in the middle of reading and writing memory without its node.
+// MEMRACK_STOP_ROUNDS and MEMRACK_STOP_SEED choose how long and which; 5 rounds by default.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { everyPid, family, isAlive, memoryFiles, startRack, until } from '../support/rack.js';
+import { StopLoop } from '../support/stop/stop-loop.js';
+import { namesOfOpen, whatIsOpen } from '../support/stop/what-is-open.js';
+
+const ROUNDS = Number(process.env['MEMRACK_STOP_ROUNDS'] ?? 5);
+const SEED = Number(process.env['MEMRACK_STOP_SEED'] ?? 1);
+const ROUND_MS_MAX = 60_000;
+const BACK_WITHIN_MS = 30_000;
+const NODES = 3;
+
+test(
+  `${ROUNDS} rounds of stopped and killed processes change nothing that is not theirs`,
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'memrack-stop-'));
+    const extra = ['--data', join(folder, 'data')];
+    const rack = await startRack({ nodes: NODES, memory: '5MiB', extra });
+    const rows = (await rack.nodes()).filter(({ kind }) => kind !== 'host');
+    const openBefore = await settled(() => whatIsOpen(rack));
+    const loop = new StopLoop(
+      rack,
+      rows.map(({ address }) => address),
+      SEED,
+      folder,
+    );
+    const story: string[] = [];
+    try {
+      await loop.start();
+      const startMs = performance.now();
+      for (let round = 0; round < ROUNDS; round++) story.push(await loop.round());
+      const seconds = (performance.now() - startMs) / 1000;
+      const { touches, operations } = await loop.finish();
+      await until(BACK_WITHIN_MS, async () => ((await isGivenBack(loop)) ? true : undefined));
+      await loop.counters.close();
+      await until(BACK_WITHIN_MS, () => {
+        return whatIsOpen(rack).join() === openBefore.join() ? true : undefined;
+      }).catch(() => expect(whatIsOpen(rack), namesOfOpen(rack)).toEqual(openBefore));
+      await endsWithAll(rack);
+      const { blows, met, metTaken, heldBack, rested } = loop.totals;
+      const copied = loop.counters.total('pagesCopiedOnRevoke');
+      const moved = loop.counters.total('pagesMoved');
+      process.stderr.write(
+        `stop loop: seed ${SEED}, ${ROUNDS} rounds in ${seconds.toFixed(0)} s, ` +
+          `${JSON.stringify(blows)}: ${met} met a step, ${metTaken} of what was taken, ` +
+          `${heldBack} slots held back, ${rested} frames rested, ${copied} pages copied, ` +
+          `${moved} moved, ${touches} touches, ` +
+          `${operations} counted operations, ${loop.checked} checked\n`,
+      );
+      expect(met).toBeGreaterThan(0);
+      expect(touches).toBeGreaterThan(ROUNDS * 10);
+    } catch (error) {
+      const again = `MEMRACK_STOP_SEED=${SEED} MEMRACK_STOP_ROUNDS=${ROUNDS}`;
+      const command = `${again} npx vitest run test/e2e/one-sided-loop`;
+      const words = `after ${story.join(' ')}; again with: ${command}\n${rack.output()}`;
+      throw new Error(`${(error as Error).message}: ${words}`, { cause: error });
+    } finally {
+      await loop.abandon();
+      await rack.stop();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+  120_000 + ROUNDS * ROUND_MS_MAX,
+);
+
+/** No frame is used, or rests; no slot is taken. */
+async function isGivenBack(loop: StopLoop): Promise<boolean> {
+  const all = await loop.counters.now();
+  return (
+    all.length === NODES &&
+    all.every(({ framesUsed, framesResting, framesPromised, slotsAttached, slotsHeldBack }) => {
+      return framesUsed + framesResting + framesPromised + slotsAttached + slotsHeldBack === 0;
+    })
+  );
+}
+
+/** What it says when it has said the same for a while. */
+async function settled(ask: () => string[]): Promise<string[]> {
+  let last = '';
+  let since = performance.now();
+  return until(BACK_WITHIN_MS, () => {
+    const now = ask();
+    if (now.join() !== last) since = performance.now();
+    last = now.join();
+    return performance.now() - since > 1_500 ? now : undefined;
+  });
+}
+
+/** With the rack's process everything of it ends, and its memory is the machine's again. */
+async function endsWithAll(rack: Awaited<ReturnType<typeof startRack>>): Promise<void> {
+  const pids = family(rack.child.pid ?? 0);
+  const files = memoryFiles(pids);
+  expect(files.size).toBe(3 * NODES);
+  rack.child.kill('SIGKILL');
+  await until(20_000, () => (pids.some(isAlive) ? undefined : true));
+  expect([...memoryFiles(everyPid())].filter((inode) => files.has(inode))).toEqual([]);
+}

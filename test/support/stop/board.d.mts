@@ -1,0 +1,1 @@
+export function boardBytes(doomed: number, token: string): Uint8Array;
