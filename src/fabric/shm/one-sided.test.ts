@@ -280,6 +280,34 @@ describe('what the node does in the middle', () => {
     });
   });
 
+  test('a page that comes back with its frame is no way around a closed window', () => {
+    for (let first = 0; first < 20; first++) {
+      for (let second = first; second < 20; second++) {
+        const b = new Bench();
+        const { node } = b;
+        const { pages, windows } = node.table;
+        const frame = pages.frameOf(node.entry(1));
+        let rests = false;
+        let isBack = false;
+        b.memory.before = (access) => {
+          if (access === first) {
+            pages.remove(node.entry(1));
+            rests = node.generationOf() !== 0 && node.publishedFrame() === frame;
+          }
+          if (access !== second) return;
+          // No page has the frame that the slot publishes, so there is nothing to wait for.
+          windows.close(b.window.id);
+          if (rests) return;
+          pages.setFrame(node.page(1, undefined, false), frame as never);
+          node.bytes(1).fill(3);
+          isBack = true;
+        };
+        b.go(Write, PAGE + 64, bytes(8, 100));
+        if (isBack) expect([first, second, node.bytes(1)[64]]).toEqual([first, second, 3]);
+      }
+    }
+  });
+
   test('an entry that another page takes over does not read as zeros', () => {
     for (let first = 0; first < 20; first++) {
       for (let second = first; second < 20; second++) {

@@ -191,7 +191,7 @@ export class OneSided implements Steps {
         return this.#go(Place.PublishFrame);
       case Place.PublishFrame:
         Atomics.store(this.#slots, this.#slotAt + SLOT_FRAME, this.#frameWord);
-        return this.#go(fabricFaults.checkedBeforePublished ? Place.Copy : Place.CheckWindow);
+        return this.#go(fabricFaults.checkedBeforePublished ? Place.Copy : Place.CheckFrame);
       case Place.Copy:
         return this.#copy();
       case Place.Idle:
@@ -272,7 +272,7 @@ export class OneSided implements Steps {
     if (frameWord === 0 && this.#operation.type !== MessageType.Read) {
       return this.#miss(Elsewhere.NoFrame);
     }
-    return this.#go(fabricFaults.checkedBeforePublished ? Place.CheckWindow : Place.PublishEntry);
+    return this.#go(fabricFaults.checkedBeforePublished ? Place.CheckFrame : Place.PublishEntry);
   }
 
   // -------------------------------------------------------------------------------- checking
@@ -280,12 +280,12 @@ export class OneSided implements Steps {
   /**
    * The frame is seen before and after the rest, so the entry did not change in between. An entry
    * without a frame can change: but one that lost its frame was paused first, so behind flags that
-   * say nothing of it the page's words are those of a page that had none.
+   * say nothing of it the page's words are those of a page that had none. The window comes behind
+   * the frame: whoever closes it looks for pages whose frames are published, and only one that was
+   * seen in its page stays there, or with nobody.
    */
   #check(): boolean {
     switch (this.#place) {
-      case Place.CheckWindow:
-        return this.#checkWindow();
       case Place.CheckFrame:
         return this.#holds(ENTRY_FRAME, this.#frameWord, Place.CheckFlags);
       case Place.CheckFlags:
@@ -295,7 +295,9 @@ export class OneSided implements Steps {
       case Place.CheckSpace:
         return this.#holds(ENTRY_SPACE, this.#spaceWord, Place.CheckFrameAgain);
       case Place.CheckFrameAgain:
-        return this.#holds(ENTRY_FRAME, this.#frameWord, Place.CheckAlive);
+        return this.#holds(ENTRY_FRAME, this.#frameWord, Place.CheckWindow);
+      case Place.CheckWindow:
+        return this.#checkWindow();
       default:
         return this.#checkAlive();
     }
@@ -303,7 +305,7 @@ export class OneSided implements Steps {
 
   #checkWindow(): boolean {
     const { id, epoch } = this.#operation;
-    return this.#epochOf(id) === epoch ? this.#go(Place.CheckFrame) : this.#miss(Elsewhere.Window);
+    return this.#epochOf(id) === epoch ? this.#go(Place.CheckAlive) : this.#miss(Elsewhere.Window);
   }
 
   #epochOf(window: number): number {

@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../base/prng.js';
-import { ENTRY_WORDS } from '../../disk/page-table.js';
+import { ENTRY_WORDS, RIGHTS_MASK } from '../../disk/page-table.js';
 import { SLOT_ENTRY, SLOT_FRAME, SLOT_GENERATION, slotWord } from '../../disk/slots.js';
 import { NodeMemory, OneSidedNode, REVOKE_MS } from '../testing/one-sided-node.js';
+import { type Access, runStep, type Step } from '../testing/one-sided-thread.js';
+import { NO_PARENT } from '../translate/window-tree.js';
 
 const SPACE = 7;
 const A = 16384;
@@ -37,7 +39,7 @@ function start() {
     return settled;
   };
   const entryOf = (page: number): number => node.table.pages.find(SPACE, page) / ENTRY_WORDS;
-  return { node, publish, settle, entryOf };
+  return { memory, node, slot, publish, settle, entryOf };
 }
 
 test('the page is found by its frame, where the entry that is named is another one', async () => {
@@ -64,4 +66,42 @@ test('nonsense in a slot, and frames of no page, cost nothing', async () => {
     expect(await settle()).toBe(true);
   }
   expect(node.revocation).toMatchObject({ pagesCopied: 0, unsettled: 0, waiting: 0 });
+});
+
+test('a frame that was published too late is no way around a closed window', async () => {
+  const stops = 20;
+  for (let found = 0; found < stops; found++) {
+    for (let looked = found; looked < stops; looked++) {
+      const { node, memory, slot, settle } = start();
+      const range = { space: SPACE, rights: RIGHTS_MASK, base: 0, end: 2 ** 53 };
+      const facts = { opener: 1, space: SPACE, isShared: false, parent: NO_PARENT };
+      const window = node.windows.openRange(range, { ...facts, lease: 0, leaseEpoch: 0 });
+      const epoch = node.windows.epochOf(window);
+      const access: Access = { page: A, kind: 'write', at: [0], value: () => 7n, found: [] };
+      const step: Step = { accesses: [access], made: 0, isVerified: undefined };
+      const incarnation = node.table.incarnation;
+      const of = { window, epoch, space: SPACE, rights: RIGHTS_MASK };
+      const stores = (): void => {};
+      const thread = runStep({ files: node.files, slot, incarnation, window: of, stores }, step);
+      for (let i = 0; i < found; i++) thread.next();
+      // Its frame is not published yet, or is: then it rests.
+      const frame = node.frameOf(A);
+      node.free(A);
+      node.clean();
+      for (let i = found; i < looked; i++) thread.next();
+      node.windows.closeFamily(window);
+      expect(await settle()).toBe(true);
+      // The same page again, with the same frame, if there is a way.
+      node.allocate(A);
+      for (let i = 0; i < 6 && node.frameOf(A) !== frame; i++) {
+        node.free(A);
+        node.allocate(A);
+        node.clean();
+        node.touch(A);
+      }
+      while (thread.next().done !== true);
+      const word = node.frameOf(A) < 0 ? 0n : memory.wordsOf(node.frameOf(A))[0];
+      expect([found, looked, word]).toEqual([found, looked, 0n]);
+    }
+  }
 });

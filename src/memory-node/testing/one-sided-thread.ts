@@ -32,7 +32,7 @@ export interface Access {
   readonly kind: 'read' | 'write';
   /** Which words of 8 bytes of the page. */
   readonly at: readonly number[];
-  /** Told at the moment that the access belongs to, once it is certain to be made. */
+  /** Told at the moment that the access belongs to, if it is made. */
   begins?(): void;
   /** The next word to be written. */
   value?(): bigint;
@@ -114,8 +114,6 @@ function* pin(options: ThreadOptions, access: Access): Generator<void, number> {
   yield;
   Atomics.store(files.slots, own + SLOT_FRAME, frame + 1);
   yield;
-  if (epochNow(files, window) !== window.epoch) return -1;
-  yield;
   if (Atomics.load(table, at + ENTRY_FRAME) !== frame + 1) return -1;
   yield;
   if (Atomics.load(table, at) !== word0 || Atomics.load(table, at + 1) !== word1) return -1;
@@ -126,6 +124,8 @@ function* pin(options: ThreadOptions, access: Access): Generator<void, number> {
   yield;
   if (Atomics.load(table, at + ENTRY_FRAME) !== frame + 1) return -1;
   access.begins?.();
+  yield;
+  if (epochNow(files, window) !== window.epoch) return -1;
   yield;
   return Atomics.load(files.words, ALIVE_WORD) === incarnation ? frame : -1;
 }
