@@ -7,7 +7,7 @@
 import { Status } from '../base/status.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { REGION_BYTES } from '../wire/limits.js';
-import { codeOf, MemrackError, spaceRemoved } from './error.js';
+import { codeOf, type ErrorCode, MemrackError, spaceRemoved } from './error.js';
 import type { Failed } from './operations.js';
 import type { Routes } from './routes.js';
 
@@ -19,7 +19,14 @@ const REGIONS_LOOKED_MAX = 4096;
 const MIXED_REMEDY = 'write the range again, or read it to see what is there';
 const SHM_REMEDY =
   "connect with the link 'auto', or run the program beside the memory node, as the same user";
+const BUFFER_REMEDY =
+  'leave the array alone until the promise settles: it was shrunk, or given to another thread';
 const WINDOW_REMEDY = 'the window was revoked, or its node has restarted: ask for another one';
+
+const REMEDIES: Partial<Record<ErrorCode, string>> = {
+  Stale: WINDOW_REMEDY,
+  Invalid: BUFFER_REMEDY,
+};
 
 /** After these it is asked what has become of the region. */
 function mayHaveMoved(status: Status): boolean {
@@ -92,7 +99,7 @@ export class Failures {
     if (code === 'NotFound') return spaceRemoved(what, failed.outcome);
     if (code === 'Unsupported') return this.#unsupported(failed, what);
     const isFinal = code === 'DataLost' || code === 'NotAllocated' || code === 'Denied';
-    const remedy = code === 'Stale' ? WINDOW_REMEDY : undefined;
+    const remedy = REMEDIES[code];
     if (!failed.isPartial || isFinal || code === 'OutcomeUnknown') {
       return new MemrackError(code, what, { outcome: failed.outcome, remedy });
     }

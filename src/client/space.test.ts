@@ -15,8 +15,7 @@ const FREE = `call ${MessageType.Free}`;
 const INSPECT = `call ${MessageType.Inspect}`;
 const PROTECT = `call ${MessageType.Protect}`;
 
-function openSpace(nodes = 1) {
-  const rack = new FakeRack(nodes);
+function openSpace(nodes = 1, rack = new FakeRack(nodes)) {
   const { runtime } = rack.world;
   const space = new RemoteSpace({
     runtime,
@@ -102,6 +101,24 @@ describe('reading and writing', () => {
     expect(await space.fetchAndAdd(at, -3n)).toBe(1n);
     expect(await space.fetchAndAdd(at, 0n)).toBe(most - 1n);
   });
+});
+
+test('an array that its owner gave away fails its own operation alone', async () => {
+  const { space: first, rack, node } = openSpace();
+  const at = await first.alloc(4 * PAGE);
+  // This one does not know the region yet, so everything waits.
+  const { space } = openSpace(1, rack);
+  const given = bytesOf(2 * PAGE);
+  const target = new Uint8Array(8);
+  const results = [
+    code(space.write(at, given)),
+    code(space.read(at + 3 * PAGE, target)),
+    code(space.write(at + 3 * PAGE, bytesOf(8))),
+  ];
+  structuredClone(0, { transfer: [given.buffer, target.buffer] });
+  expect(await Promise.all(results)).toEqual(['Invalid', 'Invalid', undefined]);
+  expect(node.reservations.size).toBe(0);
+  await expect(space.fence()).rejects.toThrow('until the promise settles');
 });
 
 describe('arguments', () => {

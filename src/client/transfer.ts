@@ -222,6 +222,13 @@ export class Transfer implements Waiting, Issuer {
 
   #sendPiece(item: Item, address: number, bytes: number, deadline: number): void {
     const { table, regions } = this.#parts;
+    const o = this.#operands;
+    const { buffer } = item;
+    // Its owner, who should have left it alone, may have shrunk it or given it to another thread.
+    if (o === undefined && this.#offset + bytes > buffer.length) {
+      table.fail(this.#row, Status.Invalid, 'notApplied');
+      return;
+    }
     const region = Math.floor(address / REGION_BYTES);
     const route = regions.ready(region);
     if (route?.window === undefined) {
@@ -234,8 +241,6 @@ export class Transfer implements Waiting, Issuer {
     const { link } = route.connection;
     const row = this.#row;
     const { window } = route;
-    const { buffer } = item;
-    const o = this.#operands;
     if (this.#kind === Kind.Read) {
       link.read(window, address, buffer, this.#offset, bytes, table, row, deadline);
     } else if (this.#kind === Kind.Write) {

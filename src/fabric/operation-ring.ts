@@ -82,6 +82,16 @@ export class OperationRing {
     ring.operands.set(operands, to * 4);
   }
 
+  /**
+   * Whether the buffer of a read or write is as long as it was: its owner, who should have left it
+   * alone, may have shrunk it or given it to another thread.
+   */
+  hasBuffer(place: number): boolean {
+    const buffer = this.buffer[place];
+    const end = (this.start[place] as number) + (this.bytes[place] as number);
+    return buffer === undefined || end <= buffer.length;
+  }
+
   /** Lets go of what the place refers to. */
   clear(place: number): void {
     this.sink[place] = undefined;

@@ -546,3 +546,24 @@ test('a node that is paused loses nothing and does nothing twice', async () => {
   expect(rig.memory.view.getBigUint64(8, true)).toBe(0x0101010101010102n);
   expect(sink.told.get(3)).toMatchObject({ status: Status.Ok, low: 0x01010101, high: 0x01010101 });
 });
+
+test('a buffer that its owner gave away ends its own operation alone', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { link, sink, deadline } = rig;
+  const given = new Uint8Array(128);
+  const target = new Uint8Array(128);
+  const short = new Uint8Array(8);
+  link.write(window, 0, given, 0, 128, sink, 1, deadline);
+  link.read(window, 0, target, 0, 128, sink, 2, deadline);
+  link.read(window, 0, short, 0, 8, sink, 3, deadline);
+  link.write(window, 0, Uint8Array.of(5), 0, 1, sink, 4, deadline);
+  structuredClone(0, { transfer: [given.buffer, target.buffer, short.buffer] });
+  await rig.told(4);
+  expect(sink.told.get(1)).toMatchObject({ status: Status.Invalid, outcome: 'notApplied' });
+  expect([sink.status(2), sink.status(3), sink.status(4)]).toEqual([
+    Status.Invalid,
+    Status.Invalid,
+    Status.Ok,
+  ]);
+});

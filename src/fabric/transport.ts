@@ -255,9 +255,10 @@ export class Transport implements ConnectionUser, Remote {
         ring.sent++;
         continue;
       }
-      if (ring.window[place]?.id === WINDOW_GONE) {
+      const refusal = refusalOf(ring, place);
+      if (refusal !== Status.Ok) {
         ring.state[place] = DROPPED;
-        this.#tell(place, Status.Stale, 0, 0);
+        this.#tell(place, refusal, 0, 0);
         continue;
       }
       if (!writer.room(requestBodyBytes(ring, place))) break;
@@ -360,6 +361,10 @@ export class Transport implements ConnectionUser, Remote {
     let low = 0;
     let high = 0;
     if (status === Status.Ok) {
+      if (type === MessageType.Read && !ring.hasBuffer(place)) {
+        this.#tell(place, Status.Invalid, 0, 0);
+        return;
+      }
       if (type === MessageType.Read && buffer !== undefined) {
         const bytes = ring.bytes[place] as number;
         const start = ring.start[place] as number;
@@ -628,6 +633,13 @@ export class Transport implements ConnectionUser, Remote {
     ring.sent = ring.tail;
     this.#inFlight = 0;
   }
+}
+
+/** Why an operation cannot be sent; `Ok`: it can. */
+function refusalOf(ring: OperationRing, place: number): Status {
+  if (ring.window[place]?.id === WINDOW_GONE) return Status.Stale;
+  const moves = (ring.type[place] as number) <= MessageType.Write;
+  return moves && !ring.hasBuffer(place) ? Status.Invalid : Status.Ok;
 }
 
 /** Whether the reply to a data operation is as long as its status and type say. */

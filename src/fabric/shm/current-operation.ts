@@ -82,6 +82,11 @@ export class CurrentOperation {
     return this.type > MessageType.Write;
   }
 
+  /** False where its owner has shrunk the buffer, or given it away, while it waited here. */
+  get hasBuffer(): boolean {
+    return this.start + this.bytes <= this.buffer.length;
+  }
+
   /** Bits of the flags word. */
   get rightsNeeded(): number {
     if (this.type === MessageType.Read) return EntryFlag.READ;

@@ -257,7 +257,8 @@ export class OneSided implements Steps {
     this.#needed = needed;
     if ((facts.rights & needed) !== needed) return this.#miss(Elsewhere.Rights);
     const isWithin = bytes >= 1 && (low & this.#pageMask) + bytes <= this.#pageMask + 1;
-    if (!isWithin || (operation.isAtomic && (low & 7) !== 0)) return this.#miss(Elsewhere.Form);
+    const isGood = operation.isAtomic ? (low & 7) === 0 : operation.hasBuffer;
+    if (!isWithin || !isGood) return this.#miss(Elsewhere.Form);
     const shift = this.#pageShift;
     this.#pageWord = (low >>> shift) | (operation.high << (32 - shift));
     this.#spaceWord = facts.spaceWord | (operation.high >>> shift);

@@ -326,3 +326,20 @@ test('files that do not fit are not used, and their slot is given back', async (
   node.table.alive = 1;
   expect(await rig.world.run(() => rig.link.isAttached, 5000)).toBe(true);
 });
+
+test('a buffer that its owner gave away ends its own operation alone', async () => {
+  const rig = await attached();
+  const { link, window, sink, deadline, node } = rig;
+  const given = new Uint8Array(128);
+  const target = new Uint8Array(128);
+  link.write(window, PAGE, given, 0, 128, sink, 1, deadline);
+  link.read(window, PAGE, target, 0, 128, sink, 2, deadline);
+  link.write(window, PAGE, bytes(5), 0, 1, sink, 3, deadline);
+  structuredClone(0, { transfer: [given.buffer, target.buffer] });
+  await rig.told(3);
+  expect(sink.told.get(1)).toMatchObject({ status: Status.Invalid, outcome: 'notApplied' });
+  expect(sink.status(2)).toBe(Status.Invalid);
+  expect(sink.status(3)).toBe(Status.Ok);
+  expect(node.bytes(1)[0]).toBe(5);
+  expect(link.writeNow(window, PAGE, bytes(6), 0, 1)).toBe(Status.Ok);
+});

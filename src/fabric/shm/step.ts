@@ -40,7 +40,7 @@ export const Elsewhere = {
   /** The window is old, or does not cover the range. */
   Window: 4,
   Rights: 5,
-  /** Not within one page, or an atomic that is not aligned. */
+  /** Not within one page, an atomic that is not aligned, or a buffer that is gone. */
   Form: 6,
   /** The node's process is another one, or none serves. */
   NotAlive: 7,
