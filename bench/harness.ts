@@ -44,7 +44,8 @@ export interface Comparison {
   readonly peer: string;
   readonly ratio: Spread;
   readonly goal: string;
-  readonly met: boolean;
+  /** Undefined: there is no goal, the ratio is shown. */
+  readonly met: boolean | undefined;
 }
 
 export interface Result {
@@ -89,24 +90,47 @@ export function rowOf(side: Side, turns: readonly Turn[]): Row {
   };
 }
 
+/** Neither: the ratio is shown, and nothing is asked of it. */
 export interface Goal {
   readonly atMost?: number;
   readonly atLeast?: number;
 }
 
-export function compare(
-  ours: { side: Side; turns: readonly Turn[] },
-  peer: { side: Side; turns: readonly Turn[] },
+export interface Measured {
+  readonly side: Side;
+  readonly turns: readonly Turn[];
+}
+
+export function compare(ours: Measured, peer: Measured, goal: Goal): Comparison {
+  const ratios = ours.turns.map((turn, i) => turn.value / (peer.turns[i]?.value ?? Number.NaN));
+  return { ours: ours.side.name, peer: peer.side.name, ...judged(ratios, goal) };
+}
+
+/** Against a figure that was asked for. */
+export function compareTo(
+  ours: Measured,
+  asked: { readonly name: string; readonly value: number },
   goal: Goal,
 ): Comparison {
-  const ratios = ours.turns.map((turn, i) => turn.value / (peer.turns[i]?.value ?? Number.NaN));
+  const ratios = ours.turns.map((turn) => turn.value / asked.value);
+  return { ours: ours.side.name, peer: asked.name, ...judged(ratios, goal) };
+}
+
+function judged(
+  ratios: readonly number[],
+  { atMost, atLeast }: Goal,
+): Pick<Comparison, 'ratio' | 'goal' | 'met'> {
   const ratio = spread(ratios);
-  const { atMost, atLeast } = goal;
-  const met =
-    (atMost === undefined || ratio.median <= atMost) &&
-    (atLeast === undefined || ratio.median >= atLeast);
-  const text = atMost !== undefined ? `at most ${atMost} x` : `at least ${atLeast ?? 0} x`;
-  return { ours: ours.side.name, peer: peer.side.name, ratio, goal: text, met };
+  if (atMost !== undefined) {
+    return { ratio, goal: `at most ${atMost} x`, met: ratio.median <= atMost };
+  }
+  if (atLeast === undefined) return { ratio, goal: 'none', met: undefined };
+  return { ratio, goal: `at least ${atLeast} x`, met: ratio.median >= atLeast };
+}
+
+/** The quantile of values that are sorted. */
+export function quantileOf(sorted: Float64Array, part: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
 }
 
 /** User and system time of a living process and all its threads, in microseconds. */

@@ -13,8 +13,14 @@ import { join } from 'node:path';
 import { clientsFlat, firstTouch, pagesFlat } from './cases/flat-latency.js';
 import { heapGrowth, idleRack } from './cases/idle.js';
 import { largeRead } from './cases/large-read.js';
+import { lockContended, lockLone } from './cases/locks.js';
 import { loneRead } from './cases/lone-read.js';
 import { pipelinedRead } from './cases/pipelined-read.js';
+import { shmBlocking } from './cases/shm-blocking.js';
+import { shmLarge } from './cases/shm-large.js';
+import { shmLone } from './cases/shm-lone.js';
+import { shmPing } from './cases/shm-ping.js';
+import { shmRate } from './cases/shm-rate.js';
 import { streamChunks, streamPipelined, streamTrips } from './cases/streams.js';
 import { has, machine, type Result } from './harness.js';
 import { projectRoot } from './rack.js';
@@ -24,6 +30,13 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'lone-read': loneRead,
   'pipelined-read': pipelinedRead,
   'large-read': largeRead,
+  'shm-lone': shmLone,
+  'shm-rate': shmRate,
+  'shm-blocking': shmBlocking,
+  'shm-large': shmLarge,
+  'shm-ping': shmPing,
+  'lock-lone': lockLone,
+  'lock-contended': lockContended,
   'pages-flat': pagesFlat,
   'clients-flat': clientsFlat,
   'first-touch': firstTouch,

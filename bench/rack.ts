@@ -42,13 +42,13 @@ export async function startRack(options: {
   });
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const base = `http://127.0.0.1:${port}`;
+  let nodes: ListedNode[];
   try {
-    await untilServing(base, options.nodes, 30_000);
+    nodes = await untilServing(base, options.nodes, 30_000);
   } catch (error) {
     child.kill('SIGKILL');
     throw new Error(`the rack did not start: ${errors}`, { cause: error });
   }
-  const nodes = await listNodes(base);
   const pids = new Map<string, number>([['up', child.pid ?? 0]]);
   for (const node of nodes) if (node.pid !== undefined) pids.set(node.id, node.pid);
   return {
@@ -62,23 +62,28 @@ export async function startRack(options: {
   };
 }
 
-/** Wall time of `work`, and the processor time that it took here and in the node, per operation. */
+/**
+ * Wall time of `work`, and the processor time that it took here and in the other processes, per
+ * operation.
+ */
 export async function measured(
-  rack: BenchRack,
+  others: { readonly nodePid: number } | readonly number[],
   operations: number,
   work: () => Promise<void>,
 ): Promise<{ wallMs: number; cpuPerOperation: number }> {
+  const pids = 'nodePid' in others ? [others.nodePid] : others;
+  const cpuOfOthers = (): number => pids.reduce((sum, pid) => sum + cpuMicroseconds(pid), 0);
   const cpu = process.cpuUsage();
-  const node = cpuMicroseconds(rack.nodePid);
+  const before = cpuOfOthers();
   const start = performance.now();
   await work();
   const wallMs = performance.now() - start;
   const { user, system } = process.cpuUsage(cpu);
-  const all = user + system + cpuMicroseconds(rack.nodePid) - node;
+  const all = user + system + cpuOfOthers() - before;
   return { wallMs, cpuPerOperation: all / operations };
 }
 
-interface ListedNode {
+export interface ListedNode {
   readonly id: string;
   readonly state: string;
   readonly bytesLent: number;
@@ -90,13 +95,14 @@ async function listNodes(base: string): Promise<ListedNode[]> {
   return (await response.json()) as ListedNode[];
 }
 
-async function untilServing(base: string, nodes: number, ms: number): Promise<void> {
+/** The nodes of the rack, as soon as so many of them serve. */
+export async function untilServing(base: string, nodes: number, ms: number): Promise<ListedNode[]> {
   const end = performance.now() + ms;
   for (;;) {
     try {
       const listed = await listNodes(base);
       const serving = listed.filter((node) => node.bytesLent > 0 && node.state === 'serving');
-      if (serving.length >= nodes) return;
+      if (serving.length >= nodes) return listed;
     } catch {
       // Not listening yet.
     }

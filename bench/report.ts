@@ -28,7 +28,7 @@ function rowCells(row: Row): string[] {
 }
 
 function ratioCells(one: Comparison): string[] {
-  const verdict = one.met ? 'met' : 'MISSED';
+  const verdict = one.met === undefined ? '' : one.met ? 'met' : 'MISSED';
   return [`${one.ours} / ${one.peer}`, spreadText(one.ratio), one.goal, verdict];
 }
 
