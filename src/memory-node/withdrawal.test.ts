@@ -198,7 +198,7 @@ for (const [name, takeAway] of Object.entries(WAYS)) {
   });
 }
 
-test('who asks again, also a process that knows nothing of it, waits as the first one', async () => {
+test('who asks again, also a process that knows nothing of it, waits as the first', async () => {
   const node = await start();
   const at = await stopped(node);
   node.begin(MessageType.RevokeWindow, at.window);

@@ -45,6 +45,8 @@ export interface Steps {
   next(): boolean;
   /** Whether the next access is a fence: an `Atomics` store, or an atomic. */
   readonly fencesNext: boolean;
+  /** Whether the next access is of what the words around it guard. */
+  readonly touchesNext?: boolean;
   /** Called once, after the last. Never when the process was killed in between. */
   ended(): void;
 }
@@ -78,8 +80,8 @@ export interface Memory {
    */
   run(steps: Steps): void;
   /**
-   * Only of the simulator: says, anew each time, whether what could be made by `runNow` should go the
-   * way of what can wait, where it can be stopped in the middle.
+   * Only of the simulator: says, anew each time, whether what could be made by `runNow` should go
+   * the way of what can wait, where it can be stopped in the middle.
    */
   readonly prefersRun?: () => boolean;
   /** Others may look in here (a switching point in the simulator, nothing on a real machine). */

@@ -1,8 +1,9 @@
 /** `npm run sim`: runs seeds and says what they showed. See `options.ts` for the words. */
 
+import { runCi } from './ci.js';
 import { hunt, huntText } from './hunt.js';
 import { parseSimOptions, type SimOptions } from './options.js';
-import { PLANTED, type Planted, plantedNamed, withPlanted } from './planted.js';
+import { type Planted, plantedNamed, withPlanted } from './planted.js';
 import { runMany } from './run-many.js';
 import { failCurrent, runSeed } from './run-seed.js';
 import type { Totals } from './totals.js';
@@ -10,9 +11,6 @@ import { FAILURE_EXIT, repeatCommand, type SeedVerdict } from './verdict.js';
 import { WORKLOADS } from './workloads/all.js';
 
 const MINUTE_MS = 60_000;
-/** Of the five minutes that CI may take; the rest is for the planted bugs and the start. */
-const CI_SEEDS_MS = 2.5 * MINUTE_MS;
-const CI_HUNT_MS = 1.2 * MINUTE_MS;
 
 function say(text: string): void {
   console.log(text);
@@ -90,22 +88,6 @@ async function many(options: SimOptions, forMs: number): Promise<number> {
   return 1;
 }
 
-/** Every planted bug is found, as far as the time goes. */
-async function huntAll(forMs: number): Promise<number> {
-  const startMs = now();
-  let missed = 0;
-  for (const bug of PLANTED) {
-    if (now() - startMs > forMs) {
-      say(`${bug.name.padEnd(30)} not looked for: the time is up`);
-      continue;
-    }
-    const result = await hunt(bug);
-    say(huntText(result));
-    if (result.found === undefined) missed += 1;
-  }
-  return missed === 0 ? 0 : 1;
-}
-
 async function run(options: SimOptions): Promise<number> {
   const bug = options.plant === undefined ? undefined : plantedNamed(options.plant);
   if (options.seed !== undefined) return one(options.seed, options, bug);
@@ -115,7 +97,7 @@ async function run(options: SimOptions): Promise<number> {
     if (result.found !== undefined) say(`repeat it with: ${repeatCommand(result.found, bug.name)}`);
     return result.found === undefined ? 1 : 0;
   }
-  if (options.ci) return (await many(options, CI_SEEDS_MS)) || (await huntAll(CI_HUNT_MS));
+  if (options.ci) return runCi(say);
   const minutes = options.minutes ?? (options.seeds === undefined ? 1 : Infinity);
   return many(options, minutes * MINUTE_MS);
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { addTo, loadState, partOf, saveState } from './proof-state.js';
-import { proofText } from './proof-text.js';
+import { ONE_SIDED_PART, PLANTED_PART, proofText, SEEDS_PART } from './proof-text.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'memrack-proof-'));
 const path = join(folder, 'cache/state.json');
@@ -34,13 +34,15 @@ describe('the state of the proof', () => {
 
   it('is written as a page', () => {
     const state = loadState(join(folder, 'none.json'), 'abc', false);
-    const simulated = partOf(state, 'simulated seeds that count');
+    const simulated = partOf(state, SEEDS_PART);
     addTo(simulated, 'fault kill injected', 9);
     addTo(simulated, 'fault kill mattered', 8);
-    partOf(state, 'planted bugs').lines.push('some-bug found in 3 seeds: foreign');
+    partOf(state, PLANTED_PART).lines.push('some-bug found in 3 seeds: foreign');
+    addTo(partOf(state, ONE_SIDED_PART), 'workload locks', 4);
     const text = proofText(state, '2 processors');
     expect(text).toContain('- Commit: abc');
     expect(text).toContain('| kill | 9 | 8 |');
+    expect(text).toContain('by workload: locks 4.');
     expect(text).toContain('some-bug found in 3 seeds');
   });
 });

@@ -2,10 +2,15 @@
 
 import type { PartState, ProofState } from './proof-state.js';
 
+export const SEEDS_PART = 'simulated seeds that count';
+export const ONE_SIDED_PART = 'simulated seeds of one-sided memory that count';
+export const PLANTED_PART = 'planted bugs';
+
 export function proofText(state: ProofState, machine: string): string {
   const parts = Object.entries(state.parts);
-  const simulated = state.parts['simulated seeds that count'];
-  const planted = state.parts['planted bugs'];
+  const simulated = state.parts[SEEDS_PART];
+  const oneSided = state.parts[ONE_SIDED_PART];
+  const planted = state.parts[PLANTED_PART];
   const rows = parts.map(([name, { done, ms }]) => `| ${name} | ${done} | ${seconds(ms)} |`);
   return [
     '# What was proved, when, and how to do it again',
@@ -19,12 +24,25 @@ export function proofText(state: ProofState, machine: string): string {
     '|---|--:|--:|',
     ...rows,
     '',
-    ...(simulated === undefined ? [] : simulatedText(simulated)),
+    ...(simulated === undefined && oneSided === undefined ? [] : SIMULATION),
+    ...(simulated === undefined ? [] : simulatedText('Every workload', simulated)),
+    ...(oneSided === undefined ? [] : simulatedText('One-sided memory', oneSided)),
     ...(planted === undefined ? [] : plantedText(planted)),
   ].join('\n');
 }
 
-function simulatedText(part: PartState): string[] {
+const SIMULATION = [
+  '## Simulation',
+  '',
+  'Each seed is a whole rack in one process (a controller, memory nodes with their supervisors,',
+  'three or more clients with the real library), with faults, then calm, then an audit through a',
+  'client. A seed counts when it did at least 1,000 client operations and at least 5 of its faults',
+  'changed an outcome. Of one-sided memory, threads are interleaved, and stopped, between the',
+  'single loads and stores of their steps (`step-stopped`).',
+  '',
+];
+
+function simulatedText(title: string, part: PartState): string[] {
   const sum = (name: string): number => part.sums[name] ?? 0;
   const kinds = Object.keys(part.sums)
     .filter((name) => name.endsWith(' mattered'))
@@ -34,18 +52,19 @@ function simulatedText(part: PartState): string[] {
     const injected = sum(`fault ${kind} injected`);
     return `| ${kind} | ${injected} | ${sum(`fault ${kind} mattered`)} |`;
   });
+  const workloads = Object.keys(part.sums)
+    .filter((name) => name.startsWith('workload '))
+    .sort()
+    .map((name) => `${name.slice('workload '.length)} ${sum(name)}`);
   const hours = (sum('simulated ms') / 3_600_000).toFixed(1);
   return [
-    '## Simulation',
-    '',
-    'Each seed is a whole rack in one process (a controller, two or three memory nodes with their',
-    'supervisors, three or more clients with the real library), with faults, then calm, then an',
-    'audit through a client. A seed counts when it did at least 1,000 client operations and at',
-    'least 5 of its faults changed an outcome.',
+    `### ${title}`,
     '',
     `${sum('seeds')} seeds, ${part.done} of them count; ${sum('operations')} client operations;`,
-    `${sum('events')} events; ${hours} simulated hours; ${sum('run twice')} seeds were run twice and ` +
-      'took the same course.',
+    `${sum('events')} events; ${hours} simulated hours; ${sum('run twice')} seeds were run twice ` +
+      'and took the same course.',
+    '',
+    `Seeds that count, by workload: ${workloads.join(', ')}.`,
     '',
     '| fault | injected | changed an outcome |',
     '|---|--:|--:|',

@@ -12,6 +12,8 @@ export interface ManyOptions {
   readonly seeds: number;
   readonly forMs: number;
   readonly workload?: string | undefined;
+  /** In turn, where no single one is wished. */
+  readonly workloads?: readonly string[];
   readonly keepGoing?: boolean;
   readonly onVerdict?: (verdict: SeedVerdict, totals: Totals) => void;
   readonly now: () => number;
@@ -41,7 +43,8 @@ export async function runMany(options: ManyOptions): Promise<ManyResult> {
   let seed = options.from;
   for (; seed < options.from + options.seeds; seed++) {
     if (options.now() - startMs >= options.forMs) break;
-    const verdict = await runSeedChecked(seed, options.workload, totals);
+    const workload = options.workload ?? options.workloads?.[seed % options.workloads.length];
+    const verdict = await runSeedChecked(seed, workload, totals);
     totals.add(verdict);
     if (totals.seeds % SEEDS_PER_COLLECTION === 0) collectGarbage();
     options.onVerdict?.(verdict, totals);

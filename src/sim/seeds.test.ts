@@ -11,7 +11,7 @@ import { isCounted, repeatCommand, sum } from './verdict.js';
 import { WORKLOADS } from './workloads/all.js';
 
 const NAMES = WORKLOADS.map((workload) => workload.name);
-/** Where memory and windows are taken away under those who use them, in halves of many writes too. */
+/** Where memory and windows are taken away under those who use them, also amid many writes. */
 const TAKEN_AWAY = ['NotAllocated', 'Stale', 'OutcomeUnknown'];
 
 describe('a seed', () => {

@@ -46,6 +46,24 @@ export class Totals {
     return [...this.faults.values()].reduce((total, one) => total + one.mattered, 0);
   }
 
+  /** Sums by name, as plain numbers that add up. */
+  sums(): Record<string, number> {
+    const sums: Record<string, number> = {
+      seeds: this.seeds,
+      counted: this.counted,
+      operations: this.operations,
+      events: this.turns,
+      'simulated ms': this.simulatedMs,
+      'run twice': this.repeated,
+    };
+    for (const [name, count] of this.byWorkload) sums[`workload ${name}`] = count;
+    for (const [kind, { injected, mattered }] of this.faults) {
+      sums[`fault ${kind} injected`] = injected;
+      sums[`fault ${kind} mattered`] = mattered;
+    }
+    return sums;
+  }
+
   text(wallMs: number): string {
     const perSeed = this.seeds === 0 ? 0 : wallMs / this.seeds;
     const seconds = (wallMs / 1000).toFixed(1);
