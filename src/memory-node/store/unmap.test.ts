@@ -77,7 +77,8 @@ function isTouchedAt(store: number): boolean {
     left -= 1;
     if (left !== 0) return;
     while (!isCertain && run.next().done !== true);
-    // `alive`, and the frame is looked up.
+    // The window, `alive`, and the frame is looked up.
+    run.next();
     run.next();
   };
   unmapPages(table, range, pool);

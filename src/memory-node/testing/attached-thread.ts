@@ -96,7 +96,8 @@ export class AttachedThread {
   /** To where only the copy is left. False: the step did not come so far, and is over. */
   toTheCopy(): boolean {
     while (!this.#isCertain) if (!this.next()) return false;
-    return this.next() && this.#step?.made === 0;
+    // The window, and `alive`.
+    return this.next() && this.next() && this.#step?.made === 0;
   }
 
   end(): void {
