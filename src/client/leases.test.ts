@@ -233,3 +233,59 @@ it('is not waited for when that was aborted, and given up by a rack that closes'
   const taken = await rig.of(b.lease('l', { durationMs: 400, waitMs: 2_000 }));
   expect(taken.epoch).toBeGreaterThan(0);
 });
+
+it('stays with whoever has it when the signal of its acquiring is aborted later', async () => {
+  const rig = await new Rig(9).start();
+  const a = (await rig.client('a')).rack;
+  const b = (await rig.client('b')).rack;
+  const controller = new AbortController();
+  const taking = async (): Promise<Lease> => {
+    const lease = await a.lease('l', { durationMs: 400, signal: controller.signal });
+    controller.abort();
+    return lease;
+  };
+  const lease = await rig.of(taking());
+  await rig.pass(1_000);
+  expect((await rig.failure(b.lease('l', { durationMs: 400 }))).code).toBe('Conflict');
+  const waiting = new AbortController();
+  const other = b.lease('l', { durationMs: 400, waitMs: 60_000, signal: waiting.signal });
+  await rig.pass(100);
+  waiting.abort();
+  expect((await rig.failure(other)).code).toBe('Timeout');
+  await rig.of(lease.release());
+});
+
+it('is not told to who closes the rack while acquiring it', async () => {
+  const rig = await new Rig(10).start();
+  const codes: string[] = [];
+  for (const ms of [0.2, 0.8, 1.2, 1.5]) {
+    const { rack } = await rig.client(`client-${ms}`);
+    // What is held already is given up first, which takes a while.
+    await rig.of(rack.lease(`held-${ms}`, { durationMs: 400 }));
+    let isTold = false;
+    const taking = rack.lease(`l-${ms}`, { durationMs: 400 }).finally(() => (isTold = true));
+    taking.catch(() => undefined);
+    await rig.pass(ms);
+    if (isTold) continue;
+    const closing = rack.close();
+    codes.push((await rig.failure(taking)).code);
+    await rig.of(closing);
+  }
+  expect(codes.length).toBeGreaterThan(2);
+  expect(new Set(codes)).toEqual(new Set(['Closed']));
+});
+
+it('refuses what it cannot use before it asks anybody', async () => {
+  const rig = await new Rig(11).start();
+  const { rack } = await rig.client('a');
+  const wrong = [
+    { signal: {} },
+    { signal: null },
+    { waitMs: '5' },
+    { durationMs: '1000' },
+    { nodes: [] },
+  ];
+  for (const options of wrong) {
+    expect((await rig.failure(rack.lease('l', options as never))).code).toBe('Invalid');
+  }
+});

@@ -92,6 +92,7 @@ export class Leases {
       const isOver = options.signal?.aborted === true || clock.now() + againMs >= endMs;
       if (isOver || lease.code !== 'Conflict') throw lease;
       await sleep(timers, againMs);
+      if (options.signal?.aborted === true) throw aborted(name, options.signal);
     }
   }
 
@@ -105,13 +106,16 @@ export class Leases {
     this.#held.set(name, undefined);
     try {
       const lease = await this.#take(name, durationMs, options);
-      if (this.#isClosing) await lease.giveUp(GIVE_UP_MS);
-      else this.#held.set(name, lease);
+      if (this.#isClosing) {
+        await lease.giveUp(GIVE_UP_MS);
+        return closed('the rack was closed');
+      }
+      this.#held.set(name, lease);
       return lease;
     } catch (error) {
       this.#held.delete(name);
-      if (error instanceof MemrackError) return error;
-      throw error;
+      if (!(error instanceof MemrackError)) throw error;
+      return this.#isClosing ? closed('the rack was closed') : error;
     }
   }
 
@@ -246,12 +250,18 @@ export class Leases {
 }
 
 function badOptions(options: LeaseOptions): MemrackError | undefined {
-  const { durationMs = LEASE_MS_DEFAULT, waitMs = 0, nodes } = options;
-  if (!(durationMs >= LEASE_MS_MIN && durationMs <= LEASE_MS_MAX) || durationMs % 1 !== 0) {
+  const { durationMs = LEASE_MS_DEFAULT, waitMs = 0, nodes, signal } = options;
+  const isDuration = durationMs >= LEASE_MS_MIN && durationMs <= LEASE_MS_MAX;
+  if (!isDuration || !Number.isInteger(durationMs)) {
     const remedy = `pass a whole number of milliseconds from ${LEASE_MS_MIN} to ${LEASE_MS_MAX}`;
     return invalid(`durationMs is ${String(durationMs)}`, remedy);
   }
-  if (!(waitMs >= 0)) return invalid(`waitMs is ${String(waitMs)}`, 'pass 0 or more milliseconds');
+  if (typeof waitMs !== 'number' || !(waitMs >= 0)) {
+    return invalid(`waitMs is ${String(waitMs)}`, 'pass 0 or more milliseconds');
+  }
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+    return invalid('signal is not an AbortSignal', 'pass the signal of an AbortController');
+  }
   if (nodes === undefined || (Array.isArray(nodes) && nodes.length > 0)) return undefined;
   return invalid('nodes names no memory node', 'pass a list of ids, or leave it out');
 }
@@ -287,7 +297,17 @@ function untilAborted(name: string, whole: Promise<Lease>, signal: AbortSignal):
       );
     };
     signal.addEventListener('abort', stop, { once: true });
+    // Before anybody hears of it: what is aborted from then on is not this acquiring.
     const over = (): void => signal.removeEventListener('abort', stop);
-    whole.then(resolve, reject).finally(over);
+    whole.then(
+      (lease) => {
+        over();
+        resolve(lease);
+      },
+      (error: unknown) => {
+        over();
+        reject(error);
+      },
+    );
   });
 }

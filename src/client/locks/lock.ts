@@ -97,7 +97,7 @@ export class Lock {
       this.#leaseMs = leaseMs;
       this.#code = codeOfMs(leaseMs);
     }
-    if (signal !== undefined && typeof signal.addEventListener !== 'function') {
+    if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
       return invalid('signal is not an AbortSignal', 'pass the signal of an AbortController');
     }
     return { waitMs, code: this.#code, signal };
