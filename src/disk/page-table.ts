@@ -184,6 +184,11 @@ export class PageTable {
     return ((this.words[entry + ENTRY_FRAME] as number) - 1) as FrameIndex | typeof NO_FRAME;
   }
 
+  /** Whether the entry is that of a page which has this frame. */
+  holds(entry: number, frame: FrameIndex): boolean {
+    return this.flagsOf(entry) !== 0 && this.frameOf(entry) === frame;
+  }
+
   setFrame(entry: number, frame: FrameIndex): void {
     this.#store(this.words, entry + ENTRY_FRAME, frame + 1);
   }

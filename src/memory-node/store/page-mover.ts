@@ -11,7 +11,7 @@ import { assert } from '../../base/assert.js';
 import type { FrameIndex } from '../../base/brands.js';
 import { copyWords } from '../../base/copy-words.js';
 import { KiB } from '../../base/units.js';
-import { ENTRY_WORDS, EntryFlag, type PageTable } from '../../disk/page-table.js';
+import { ENTRY_WORDS, EntryFlag, NO_FRAME, type PageTable } from '../../disk/page-table.js';
 import type { Memory } from '../../runtime/memory.js';
 import { FRAME_LATER, FRAME_NONE, type FramePool } from './frame-pool.js';
 import type { Frames } from './frames.js';
@@ -86,12 +86,13 @@ export class PageMover {
     }
   }
 
-  /** The entries of the pages that have these frames. */
-  entriesOf(frames: ReadonlySet<number>): number[] {
-    const found: number[] = [];
+  /** Those of the frames that pages have, and the entries of these. Looks at the whole table. */
+  entriesOf(frames: ReadonlySet<FrameIndex>): Map<FrameIndex, number> {
+    const found = new Map<FrameIndex, number>();
     const pages = this.#pages;
     for (let at = pages.next(0); at >= 0; at = pages.next(at + ENTRY_WORDS)) {
-      if (frames.has(pages.frameOf(at))) found.push(at);
+      const frame = pages.frameOf(at);
+      if (frame !== NO_FRAME && frames.has(frame)) found.set(frame, at);
     }
     return found;
   }

@@ -105,7 +105,7 @@ export class Quiescence {
     return this.#wanted;
   }
 
-  /** A generation that is wanted and not reached has passed only where every slot is idle. */
+  /** A generation that is wanted and not reached has passed only where no slot can change a page. */
   #catchUp(): void {
     while (this.#table.generation !== this.#wanted && this.#oldestAge() < GENERATIONS_AHEAD_MAX) {
       this.#table.raiseGeneration();
@@ -127,7 +127,7 @@ export class Quiescence {
     return Atomics.load(this.#slots.words, slotWord(slot) + SLOT_GENERATION);
   }
 
-  /** Whether all steps that began before this generation was raised are over. */
+  /** Whether no step that began before this generation was raised can change a page any more. */
   hasPassed(generation: number): boolean {
     for (const slot of this.#slots.taken) {
       if (!this.#slotHasPassed(slot, generation)) return false;
@@ -136,10 +136,19 @@ export class Quiescence {
   }
 
   #slotHasPassed(slot: number, generation: number): boolean {
-    return hasPassed(this.#generationOf(slot), generation, this.#table.generation);
+    const seen = this.#generationOf(slot);
+    return hasPassed(seen, generation, this.#table.generation) || this.#isCutOff(slot);
   }
 
-  /** The slots whose steps are not over. */
+  /**
+   * It works on a frame that rests: nobody's, until it publishes another one. That one it looks at
+   * again, and sees every change that was made before this was asked.
+   */
+  #isCutOff(slot: number): boolean {
+    return this.#resting.has(this.#frameOf(slot) as FrameIndex);
+  }
+
+  /** The slots that have not passed. */
   stuck(generation: number): readonly number[] {
     return this.#slots.taken.filter((slot) => !this.#slotHasPassed(slot, generation));
   }
@@ -156,11 +165,6 @@ export class Quiescence {
     const frame = Atomics.load(this.#slots.words, at + SLOT_FRAME) - 1;
     const isFrame = frame >= 0 && frame < facts.frames;
     return { generation, entry: isEntry ? entry : -1, frame: isFrame ? frame : -1 };
-  }
-
-  /** Whether a thread that is in a step says that it works on the frame. */
-  isHeld(frame: FrameIndex): boolean {
-    return this.#slots.taken.some((slot) => this.#frameOf(slot) === frame);
   }
 
   /** What the slot says, in range or not; -1: it is idle, or says none. */
@@ -180,8 +184,8 @@ export class Quiescence {
   }
 
   /**
-   * Calls `done` once: with true when all steps that began before are over, at once if they are;
-   * with false when `timeoutMs` has passed before.
+   * Calls `done` once: with true when the generation has passed, at once if it has; with false when
+   * `timeoutMs` has passed before.
    */
   whenPassed(generation: number, timeoutMs: number, done: (passed: boolean) => void): void {
     this.#memory.meanwhile();
@@ -276,7 +280,7 @@ export class Quiescence {
     const { taken } = this.#slots;
     if (this.#waiters.size === 0 && this.#resting.size === 0) return [];
     return taken.filter((slot) => {
-      if (this.#resting.has(this.#frameOf(slot) as FrameIndex)) return true;
+      if (this.#isCutOff(slot)) return true;
       for (const { generation } of this.#waiters) {
         if (!this.#slotHasPassed(slot, generation)) return true;
       }

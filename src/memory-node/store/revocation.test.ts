@@ -68,6 +68,41 @@ test('nonsense in a slot, and frames of no page, cost nothing', async () => {
   expect(node.revocation).toMatchObject({ pagesCopied: 0, unsettled: 0, waiting: 0 });
 });
 
+test('a slot that says something else all the time holds nobody up', async () => {
+  const { node, publish, entryOf, memory } = start();
+  let settled: boolean | undefined;
+  const generation = node.table.generation;
+  publish(generation, entryOf(A), node.frameOf(A));
+  void node.revocation.settled().then((is) => {
+    settled = is;
+  });
+  for (let i = 0; i < 200 && settled === undefined; i++) {
+    const page = i % 2 === 0 ? A : B;
+    publish(generation, entryOf(page), node.frameOf(page));
+    memory.time.pass(2);
+    node.clean();
+    for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+  }
+  expect(settled).toBe(true);
+  expect(node.revocation.pagesCopied).toBeLessThanOrEqual(1);
+});
+
+test('a thread that was cut off once holds up nobody again', async () => {
+  const { node, publish, settle, entryOf } = start();
+  publish(node.table.generation, entryOf(A), node.frameOf(A));
+  expect(await settle()).toBe(true);
+  let settled: boolean | undefined;
+  void node.revocation.settled().then((is) => {
+    settled = is;
+  });
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+  expect([settled, node.revocation.pagesCopied]).toEqual([true, 1]);
+  // It goes on, and is stopped again.
+  publish(node.table.generation - 1, entryOf(B), node.frameOf(B));
+  expect(await settle()).toBe(true);
+  expect(node.revocation.pagesCopied).toBe(2);
+});
+
 test('a frame that was published too late is no way around a closed window', async () => {
   const stops = 20;
   for (let found = 0; found < stops; found++) {

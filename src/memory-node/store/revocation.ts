@@ -8,6 +8,7 @@
  * on revoke*, docs/internals/one-sided.md).
  */
 
+import type { FrameIndex } from '../../base/brands.js';
 import { ENTRY_WORDS } from '../../disk/page-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 import { type Clock, sleep, type Timers } from '../../runtime/clock.js';
@@ -73,15 +74,17 @@ export class Revocation {
   }
 
   /**
-   * Until no stuck slot publishes a frame that a page uses. What a slot publishes after that is
-   * looked at by its thread again, which then sees what was taken away.
+   * The pages whose frames stuck slots publish now, each once. What a slot publishes after that is
+   * looked at by its thread again, which then sees what was taken away: so this ends, whatever the
+   * slots say meanwhile.
    */
   async #copyAway(generation: number): Promise<boolean> {
     if (memoryNodeFaults.noCopyOnRevoke) return true;
     const { clock, timers, revokeMs, awaitFrames } = this.#parts;
     const giveUpMs = clock.now() + WAITS_FOR_FRAME * revokeMs;
+    const held = this.#pagesHeld(generation);
     for (;;) {
-      const left = this.#copySome(this.#entriesHeld(generation));
+      const left = this.#copySome(held, generation);
       if (left === 'none') return true;
       if (left === 'frames are missing') {
         if (clock.now() >= giveUpMs) {
@@ -94,41 +97,48 @@ export class Revocation {
     }
   }
 
-  /** Entries of the pages whose frames are published by slots that are stuck. */
-  #entriesHeld(generation: number): number[] {
+  /** Frames that are published by slots that are stuck, and the entries of their pages. */
+  #pagesHeld(generation: number): Map<FrameIndex, number> {
     const { quiescence, table, mover } = this.#parts;
-    const held = new Set<number>();
-    const elsewhere = new Set<number>();
+    const held = new Map<FrameIndex, number>();
+    const elsewhere = new Set<FrameIndex>();
     for (const slot of quiescence.stuck(generation)) {
       const { entry, frame } = quiescence.published(slot) ?? NOTHING;
       if (frame < 0) continue;
       const at = entry * ENTRY_WORDS;
-      if (entry >= 0 && table.pages.flagsOf(at) !== 0 && table.pages.frameOf(at) === frame) {
-        held.add(at);
-      } else {
-        // It has no page any more, or the thread was stopped between its two stores.
-        elsewhere.add(frame);
-      }
+      const isThere = entry >= 0 && table.pages.holds(at, frame as FrameIndex);
+      if (isThere) held.set(frame as FrameIndex, at);
+      // It has no page any more, or the thread was stopped between its two stores.
+      else elsewhere.add(frame as FrameIndex);
     }
-    if (elsewhere.size > 0) for (const at of mover.entriesOf(elsewhere)) held.add(at);
-    return [...held];
+    if (elsewhere.size > 0)
+      for (const [frame, at] of mover.entriesOf(elsewhere)) held.set(frame, at);
+    return held;
   }
 
-  #copySome(entries: readonly number[]): 'none' | 'some' | 'frames are missing' {
-    const { mover } = this.#parts;
+  #copySome(
+    held: Map<FrameIndex, number>,
+    generation: number,
+  ): 'none' | 'some' | 'frames are missing' {
+    const { mover, table, quiescence } = this.#parts;
+    const { pages } = table;
+    const stuck = quiescence.stuck(generation);
+    const published = new Set(stuck.map((slot) => quiescence.published(slot)?.frame));
     let left = TURN_BYTES;
-    for (const entry of entries) {
-      if (left <= 0) return 'some';
-      const fresh = mover.take();
-      if (fresh === FRAME_LATER || fresh === FRAME_NONE) return 'frames are missing';
-      mover.pause(entry);
-      // Before the copy: whoever is verified before it has his bytes in the copy.
-      if (!memoryNodeFaults.forcedNotRaised) this.#parts.table.raiseForced();
-      mover.move(entry, fresh, true);
-      this.pagesCopied += 1;
-      left -= mover.pageBytes;
+    for (const [frame, entry] of held) {
+      if (published.has(frame) && pages.holds(entry, frame)) {
+        if (left <= 0) return 'some';
+        const fresh = mover.take();
+        if (fresh === FRAME_LATER || fresh === FRAME_NONE) return 'frames are missing';
+        mover.pause(entry);
+        // Before the copy: whoever is verified before it has his bytes in the copy.
+        if (!memoryNodeFaults.forcedNotRaised) table.raiseForced();
+        mover.move(entry, fresh, true);
+        this.pagesCopied += 1;
+        left -= mover.pageBytes;
+      }
+      held.delete(frame);
     }
-    // Published meanwhile: looked at again.
-    return entries.length > 0 ? 'some' : 'none';
+    return 'none';
   }
 }
