@@ -89,10 +89,11 @@ export class Leases {
     for (;;) {
       const lease = await this.#attempt(name, durationMs, options);
       if (lease instanceof Lease) return lease;
-      const isOver = options.signal?.aborted === true || clock.now() + againMs >= endMs;
+      const isOver = clock.now() + againMs >= endMs;
       if (isOver || lease.code !== 'Conflict') throw lease;
       await sleep(timers, againMs);
-      if (options.signal?.aborted === true) throw aborted(name, options.signal);
+      // Whoever asked knows it already.
+      if (options.signal?.aborted === true) throw lease;
     }
   }
 
