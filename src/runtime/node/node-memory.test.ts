@@ -1,5 +1,7 @@
+import { truncateSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { nodeMemory as memory } from './node-memory.js';
+import { descriptorOf, nodeMemory as memory } from './node-memory.js';
+import { F_ADD_SEALS, fcntl } from './system.js';
 
 test('mappings of one file show the same bytes, in every width', () => {
   const file = memory.create('memrack views', 65536);
@@ -28,6 +30,19 @@ test('ranges outside of the file and foreign handles are refused', () => {
   expect(() => file.discard(8192, 4096)).toThrow('no range');
   expect(() => memory.create('memrack odd', 100)).toThrow('whole pages');
   expect(() => memory.adopt(12345)).toThrow('no memory file');
+});
+
+test('nobody who opens a file can make it shorter, or keep others from mapping it', () => {
+  const file = memory.create('memrack sealed', 8192);
+  const { bytes } = file.map(0, 8192);
+  bytes[8000] = 1;
+  const path = `/proc/self/fd/${descriptorOf(file.handle)}`;
+  expect(() => truncateSync(path, 4096)).toThrow('EPERM');
+  expect(() => truncateSync(path, 12288)).toThrow('EPERM');
+  expect(fcntl(descriptorOf(file.handle), F_ADD_SEALS, 0)).toBe(-1);
+  expect(bytes[8000]).toBe(1);
+  file.discard(4096, 4096);
+  expect(bytes[8000]).toBe(0);
 });
 
 test('copy moves bytes between buffers and within one', () => {

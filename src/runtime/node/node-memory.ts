@@ -21,13 +21,16 @@ import { availableBytes } from './available-memory.js';
 import { identityOf } from './process-identity.js';
 import {
   errnoName,
+  F_ADD_SEALS,
   FALLOC_PUNCH_HOLE_KEEP_SIZE,
   fallocate,
+  fcntl,
   lastErrno,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   mapShared,
   memfdCreate,
+  SEALS_OF_LENGTH,
   unshare,
 } from './system.js';
 
@@ -53,7 +56,14 @@ export const nodeMemory: Memory = {
     try {
       ftruncateSync(fd, bytes);
     } catch (error) {
+      closeSync(fd);
       throw new MemoryError(`cannot make a memory file of ${bytes} bytes: ${String(error)}`);
+    }
+    // Others open it by its name: who made it shorter would end all that have it mapped.
+    if (fcntl(fd, F_ADD_SEALS, SEALS_OF_LENGTH) !== 0) {
+      const reason = errnoName(lastErrno());
+      closeSync(fd);
+      throw new MemoryError(`cannot seal a memory file: ${reason}`);
     }
     return new NodeMemoryFile(handleOf(fd), fd, name, bytes);
   },

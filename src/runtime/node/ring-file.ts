@@ -3,7 +3,7 @@
  * connects to who accepts, then the one back. Who connects makes it and says its name; who accepts
  * opens it by that name. Once both have mapped it nobody holds a descriptor of it any more.
  *
- * The file is sealed against becoming shorter: else the other side could end this process, which
+ * Memory files are sealed against becoming shorter: else the other side could end this process, which
  * touches pages that are gone, by truncating it. One that is not sealed is not mapped.
  */
 
@@ -11,22 +11,10 @@ import { BYTE_RING_BYTES, BYTE_RING_WORDS, ByteRingReader, ByteRingWriter } from
 import { MemoryError, type MemoryFile } from '../memory.js';
 import { descriptorOf, nodeMemory } from './node-memory.js';
 import { viewsOf } from './node-stream.js';
-import {
-  errnoName,
-  F_ADD_SEALS,
-  F_GET_SEALS,
-  F_SEAL_GROW,
-  F_SEAL_SHRINK,
-  fcntl,
-  lastErrno,
-  mapShared,
-  mapTwice,
-  unmapLater,
-} from './system.js';
+import { F_GET_SEALS, fcntl, mapShared, mapTwice, SEALS_OF_LENGTH, unmapLater } from './system.js';
 
 const WORDS_BYTES = 4096;
 const FILE_BYTES = WORDS_BYTES + 2 * BYTE_RING_BYTES;
-const SEALS = F_SEAL_SHRINK | F_SEAL_GROW;
 /** The words of the first ring begin behind a stretch that is left free. */
 const FIRST_RING_WORD = 64;
 
@@ -40,20 +28,15 @@ export interface MappedRings {
 
 /** A new file with both rings empty; throws `MemoryError`. To be released once both mapped it. */
 export function createRingFile(): MemoryFile {
-  const file = nodeMemory.create('memrack stream', FILE_BYTES);
-  if (fcntl(descriptorOf(file.handle), F_ADD_SEALS, SEALS) !== 0) {
-    const reason = errnoName(lastErrno());
-    file.release();
-    throw new MemoryError(`cannot seal a memory file: ${reason}`);
-  }
-  return file;
+  return nodeMemory.create('memrack stream', FILE_BYTES);
 }
 
 /** The file that somebody else made; throws `MemoryError`. */
 export function openRingFile(name: string): MemoryFile {
   const file = nodeMemory.open(name, 'write');
   const seals = fcntl(descriptorOf(file.handle), F_GET_SEALS, 0);
-  if (file.bytes === FILE_BYTES && seals >= 0 && (seals & SEALS) === SEALS) return file;
+  const isSealed = seals >= 0 && (seals & SEALS_OF_LENGTH) === SEALS_OF_LENGTH;
+  if (file.bytes === FILE_BYTES && isSealed) return file;
   file.release();
   throw new MemoryError(`the memory file ${name} is not one of a stream`);
 }

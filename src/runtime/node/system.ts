@@ -69,9 +69,11 @@ export const MFD_CLOEXEC = 1;
 export const MFD_ALLOW_SEALING = 2;
 export const F_ADD_SEALS = 1033;
 export const F_GET_SEALS = 1034;
+const F_SEAL_SEAL = 1;
+const F_SEAL_SHRINK = 2;
+const F_SEAL_GROW = 4;
 /** Whoever maps the file need not fear that it becomes shorter under the mapping. */
-export const F_SEAL_SHRINK = 2;
-export const F_SEAL_GROW = 4;
+export const SEALS_OF_LENGTH = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW;
 export const FALLOC_PUNCH_HOLE_KEEP_SIZE = 0x3;
 export const LOCK_EXCLUSIVE_NOW = 2 | 4;
 export const PR_SET_PDEATHSIG = 1;
