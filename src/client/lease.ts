@@ -29,6 +29,7 @@ export class Lease {
   readonly #holder: Holder;
   readonly #facts: LeaseFacts;
   readonly #life = { isOver: false };
+  #releasing: Promise<void> | undefined;
 
   constructor(runtime: Runtime, holder: Holder, facts: LeaseFacts) {
     this.name = facts.name;
@@ -39,7 +40,10 @@ export class Lease {
     holder.lost.addEventListener('abort', facts.ended, { once: true });
   }
 
-  /** Aborted when it is lost, with the reason; never by `release`. */
+  /**
+   * Aborted when it is lost, with the reason; never by `release`. Asking looks at the clock too, so
+   * ask after every `await`: `lease.lost.aborted`.
+   */
   get lost(): AbortSignal {
     return this.#holder.lost;
   }
@@ -66,7 +70,9 @@ export class Lease {
   ): Promise<LeaseWindow> {
     const wrong = badAddress('at', at) ?? badLength('bytes', bytes) ?? badRange(at, bytes);
     if (wrong !== undefined) throw wrong;
-    if (rights !== 'r' && rights !== 'rw') throw invalid('rights', "pass 'r' or 'rw'");
+    if (rights !== 'r' && rights !== 'rw') {
+      throw invalid(`${String(rights)} are no rights of a window`, "pass 'r' or 'rw'");
+    }
     if (this.#life.isOver) throw released(this.name);
     const { number: lease, epoch, nodes, timeoutMs } = this.#facts;
     const isStale = (): void => this.#holder.lose('a node says that it is held by another client');
@@ -91,7 +97,8 @@ export class Lease {
    * Rejects with `Stale` when it was lost before.
    */
   release(): Promise<void> {
-    return unawaited(this.#release());
+    this.#releasing ??= unawaited(this.#release());
+    return this.#releasing;
   }
 
   async #release(): Promise<void> {
@@ -144,29 +151,20 @@ export class LeaseWindow {
   }
 
   read(at: number, lengthOrTarget: number | Uint8Array): Promise<Uint8Array> {
-    const bytes = typeof lengthOrTarget === 'number' ? lengthOrTarget : lengthOrTarget.length;
-    const wrong = this.#refusal(at, bytes);
-    return wrong ?? this.#path.read(at, lengthOrTarget);
+    const bytes = typeof lengthOrTarget === 'number' ? lengthOrTarget : lengthOrTarget?.length;
+    return this.#refusal(at, bytes) ?? this.#path.read(at, lengthOrTarget);
   }
 
   write(at: number, bytes: Uint8Array): Promise<void> {
-    return this.#refusal(at, bytes.length) ?? this.#path.write(at, bytes);
+    return this.#refusal(at, bytes?.length) ?? this.#path.write(at, bytes);
   }
 
   readMany(reads: readonly ReadItem[]): Promise<void> {
-    for (const { at, into } of reads) {
-      const wrong = this.#refusal(at, into.length);
-      if (wrong !== undefined) return wrong;
-    }
-    return this.#path.readMany(reads);
+    return this.#refusalOfMany(reads, 'into') ?? this.#path.readMany(reads);
   }
 
   writeMany(writes: readonly WriteItem[]): Promise<void> {
-    for (const { at, from } of writes) {
-      const wrong = this.#refusal(at, from.length);
-      if (wrong !== undefined) return wrong;
-    }
-    return this.#path.writeMany(writes);
+    return this.#refusalOfMany(writes, 'from') ?? this.#path.writeMany(writes);
   }
 
   compareAndSwap(at: number, expected: bigint, desired: bigint): Promise<bigint> {
@@ -177,9 +175,24 @@ export class LeaseWindow {
     return this.#refusal(at, 8) ?? this.#path.fetchAndAdd(at, delta);
   }
 
+  #refusalOfMany(
+    items: readonly { readonly at: number; readonly into?: unknown; readonly from?: unknown }[],
+    field: 'into' | 'from',
+  ): Promise<never> | undefined {
+    if (!Array.isArray(items)) return undefined;
+    for (const item of items) {
+      const buffer = item?.[field] as Uint8Array | undefined;
+      const wrong = this.#refusal(item?.at, buffer?.length ?? 0);
+      if (wrong !== undefined) return wrong;
+    }
+    return undefined;
+  }
+
+  /** What is wrong with the arguments themselves the path tells. */
   #refusal(at: number, bytes: number): Promise<never> | undefined {
     if (this.#life.isOver) return unawaited(Promise.reject(released(this.#name)));
-    if (!(at < this.at || at + bytes > this.at + this.bytes)) return undefined;
+    const isOutside = at < this.at || Number(at) + bytes > this.at + this.bytes;
+    if (!isOutside) return undefined;
     const remedy = 'stay within it, or ask for a larger one';
     const what = `the window covers ${this.bytes} bytes at ${this.at}`;
     return unawaited(Promise.reject(invalid(what, remedy)));

@@ -289,3 +289,23 @@ it('refuses what it cannot use before it asks anybody', async () => {
     expect((await rig.failure(rack.lease('l', options as never))).code).toBe('Invalid');
   }
 });
+
+it('has windows that refuse what makes no sense, and is given up once', async () => {
+  const rig = await new Rig(12).start();
+  const { rack } = await rig.client('a');
+  const { lease, window, page } = await held(rig, rack);
+  const wrong = [
+    () => window.read(page, undefined as never),
+    () => window.read(BigInt(page) as never, 8),
+    () => window.read(page - 1, 1),
+    () => window.write(page, null as never),
+    () => window.readMany(undefined as never),
+    () => window.readMany([undefined as never]),
+    () => window.writeMany([{ at: page, from: undefined as never }]),
+    () => window.writeMany([{ at: page + PAGE, from: word(1) }]),
+  ];
+  for (const call of wrong) expect((await rig.failure(call())).code).toBe('Invalid');
+  const first = lease.release();
+  expect(lease.release()).toBe(first);
+  await rig.of(first);
+});

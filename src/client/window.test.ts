@@ -92,6 +92,7 @@ describe('a window', () => {
     expect(await codeOf(window.read(at + 8, Infinity))).toBe('Invalid');
     expect(await codeOf(window.read(at + 8, 'x' as never))).toBe('Invalid');
     expect(await codeOf(window.read(Number.NaN, 8))).toBe('Invalid');
+    expect(await codeOf(window.read(BigInt(at + 8) as never, 8))).toBe('Invalid');
     expect(await codeOf(window.write(at + 8, bytesOf(8)))).toBe('Denied');
     expect(await codeOf(window.write(at + 8, undefined as never))).toBe('Denied');
     expect(await codeOf(window.fetchAndAdd(at + 8, 1n))).toBe('Denied');

@@ -172,7 +172,7 @@ export class RangeWindow {
 
   #outside(at: number, bytes: number, rights: WindowRights): MemrackError | undefined {
     const end = this.at + this.bytes;
-    if (at < this.at || at + bytes > end) {
+    if (at < this.at || Number(at) + bytes > end) {
       const remedy = `stay within it: from ${this.at} to below ${end}`;
       return invalid(`the window does not cover ${bytes} bytes at ${at}`, remedy);
     }

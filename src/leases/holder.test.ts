@@ -96,6 +96,7 @@ it('is not held after a long standstill, before any timer has run', async () => 
   const { world, holder } = await held([ok]);
   world.nowMs += 60_000;
   expect(holder.isHeld).toBe(false);
+  expect(holder.lost.aborted).toBe(true);
 });
 
 it('does not begin where no node confirms it', async () => {

@@ -61,8 +61,9 @@ export class Holder {
     this.#confirmedMs = parts.nodes.map(() => -Infinity);
   }
 
-  /** Aborted when the lease is lost; never by `release`. */
+  /** Aborted when the lease is lost; never by `release`. A timer may be late where this is asked. */
   get lost(): AbortSignal {
+    if (!this.#isOver && this.#round !== undefined) this.#look();
     return this.#lost.signal;
   }
 
@@ -139,8 +140,13 @@ export class Holder {
   #watch(): void {
     const { clock, timers } = this.#parts;
     this.#expiry = timers.after(Math.max(1, this.#endsMs - clock.now()), () => {
-      if (clock.now() < this.#endsMs) this.#watch();
-      else this.lose('no node has confirmed it for as long as it lasts');
+      this.#look();
+      if (!this.#isOver) this.#watch();
     });
+  }
+
+  #look(): void {
+    if (this.isHeld) return;
+    this.lose('no node has confirmed it for as long as it lasts');
   }
 }
