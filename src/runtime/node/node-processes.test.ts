@@ -82,3 +82,13 @@ test('memory goes to a child under the same handle, and outlives it', async () =
     await child.exited;
   }
 });
+
+test('what cannot be a process is none whose end could be known', () => {
+  const { processes } = runtime;
+  const place = processes.identity.split('/').slice(0, 2).join('/');
+  expect(processes.canTell(`${place}/1/1`)).toBe(true);
+  for (const wrong of ['99999999/1', `${2 ** 40}/1`, '0/1', '-1/1', '1', '1/', '1/x', '1/1/1']) {
+    expect(processes.canTell(`${place}/${wrong}`), wrong).toBe(false);
+  }
+  expect(processes.hasEnded(`${place}/9999999/1`)).toBe(true);
+});

@@ -12,6 +12,9 @@ const STATE = 0;
 const THREADS = 17;
 const START_TIME = 19;
 
+/** A pid is at most 2^22: of a greater one the system says neither that it is there nor that not. */
+const PROCESS = /^([1-9]\d{0,6})\/(\d+)$/;
+
 interface Facts {
   readonly state: string;
   readonly threads: number;
@@ -49,8 +52,8 @@ export function canTell(identity: string): boolean {
 function processOf(identity: string): { pid: number; startTime: string } | undefined {
   const place = placeOfPids();
   if (place === undefined || !identity.startsWith(`${place}/`)) return undefined;
-  const [, pid, startTime] = /^(\d+)\/(\d+)$/.exec(identity.slice(place.length + 1)) ?? [];
-  if (pid === undefined || startTime === undefined || Number(pid) < 1) return undefined;
+  const [, pid, startTime] = PROCESS.exec(identity.slice(place.length + 1)) ?? [];
+  if (pid === undefined || startTime === undefined) return undefined;
   return { pid: Number(pid), startTime };
 }
 
