@@ -4,7 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { everyPid, family, isAlive, memoryFiles, startRack, until } from '../support/rack.js';
+import { everyPid, pidsOfRack, isAlive, memoryFiles, startRack, until } from '../support/rack.js';
+import type { NodeCounts } from '../support/stop/node-counters.js';
 import { StopLoop } from '../support/stop/stop-loop.js';
 import { namesOfOpen, whatIsOpen } from '../support/stop/what-is-open.js';
 
@@ -19,7 +20,10 @@ test(
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'memrack-stop-'));
     const extra = ['--data', join(folder, 'data')];
-    const rack = await startRack({ nodes: NODES, memory: '5MiB', extra });
+    // One node each that is reached by TCP, by a Unix socket, and by rings.
+    const locals = [`unix://${join(folder, 'unix')}`, `ring://${join(folder, 'ring')}`];
+    const nodes = NODES - locals.length;
+    const rack = await startRack({ nodes, memory: '5MiB', extra, locals });
     const rows = (await rack.nodes()).filter(({ kind }) => kind !== 'host');
     const openBefore = await settled(() => whatIsOpen(rack));
     const loop = new StopLoop(
@@ -56,7 +60,8 @@ test(
     } catch (error) {
       const again = `MEMRACK_STOP_SEED=${SEED} MEMRACK_STOP_ROUNDS=${ROUNDS}`;
       const command = `${again} npx vitest run test/e2e/one-sided-loop`;
-      const words = `after ${story.join(' ')}; again with: ${command}\n${rack.output()}`;
+      const counts = JSON.stringify(await loop.counters.now().catch(String));
+      const words = `after ${story.join(' ')}; again with: ${command}\n${counts}\n${rack.output()}`;
       throw new Error(`${(error as Error).message}: ${words}`, { cause: error });
     } finally {
       await loop.abandon();
@@ -67,15 +72,20 @@ test(
   120_000 + ROUNDS * ROUND_MS_MAX,
 );
 
-/** No frame is used, or rests; no slot is taken. */
+/** No frame is used, or rests; no slot is taken; nobody is connected who should not be. */
 async function isGivenBack(loop: StopLoop): Promise<boolean> {
   const all = await loop.counters.now();
-  return (
-    all.length === NODES &&
-    all.every(({ framesUsed, framesResting, framesPromised, slotsAttached, slotsHeldBack }) => {
-      return framesUsed + framesResting + framesPromised + slotsAttached + slotsHeldBack === 0;
-    })
-  );
+  return all.length === NODES && all.every((one) => heldOf(one) === 0 && isLeft(one.fabric));
+}
+
+function heldOf(one: NodeCounts): number {
+  const { framesUsed, framesResting, framesPromised, slotsAttached, slotsHeldBack } = one;
+  return framesUsed + framesResting + framesPromised + slotsAttached + slotsHeldBack;
+}
+
+/** By the controller, the host, and whoever asks for these counts. */
+function isLeft({ sessionsOpened, sessionsClosed }: NodeCounts['fabric']): boolean {
+  return sessionsOpened - sessionsClosed <= 3;
 }
 
 /** What it says when it has said the same for a while. */
@@ -92,10 +102,10 @@ async function settled(ask: () => string[]): Promise<string[]> {
 
 /** With the rack's process everything of it ends, and its memory is the machine's again. */
 async function endsWithAll(rack: Awaited<ReturnType<typeof startRack>>): Promise<void> {
-  const pids = family(rack.child.pid ?? 0);
+  const pids = pidsOfRack(rack);
   const files = memoryFiles(pids);
   expect(files.size).toBe(3 * NODES);
-  rack.child.kill('SIGKILL');
+  for (const child of [rack.child, ...rack.locals]) child.kill('SIGKILL');
   await until(20_000, () => (pids.some(isAlive) ? undefined : true));
   expect([...memoryFiles(everyPid())].filter((inode) => files.has(inode))).toEqual([]);
 }

@@ -1,11 +1,16 @@
 // A whole rack of real processes for one test file, on free ports of the loopback.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { parseBytes } from '../../src/base/units.js';
 import { CLI, ROOT, runCli } from './cli.js';
 
 export interface TestRack {
   readonly url: string;
   readonly child: ChildProcess;
+  /** The nodes that are started beside `child`. */
+  readonly locals: readonly ChildProcess[];
   /** All that `up` has printed on either stream. */
   output(): string;
   nodes(): Promise<NodeRow[]>;
@@ -28,12 +33,14 @@ export interface RackOptions {
   readonly memory?: string;
   readonly pageBytes?: string;
   readonly extra?: readonly string[];
+  /** Of more nodes: where each listens, such as unix:///PATH or ring:///PATH. */
+  readonly locals?: readonly string[];
 }
 
 const START_MS = 60_000;
 
 export async function startRack(options: RackOptions = {}): Promise<TestRack> {
-  const { nodes = 2, memory = '64MiB', pageBytes = '64KiB', extra = [] } = options;
+  const { nodes = 2, memory = '64MiB', pageBytes = '64KiB', extra = [], locals = [] } = options;
   const sizes = ['--nodes', String(nodes), '--memory', memory, '--page-bytes', pageBytes];
   const args = [CLI, 'up', '--port', '0', ...sizes, ...extra];
   const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -41,30 +48,77 @@ export async function startRack(options: RackOptions = {}): Promise<TestRack> {
   const append = (text: Buffer) => (output += text.toString());
   child.stdout.on('data', append);
   child.stderr.on('data', append);
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  const url = await until(START_MS, () => {
-    if (child.exitCode !== null) throw new Error(`the rack did not start:\n${output}`);
-    return /memrack:\/\/\S+/.exec(output)?.[0];
-  });
-  const list = () => listNodes(url);
-  await until(START_MS, async () => {
-    const serving = (await list()).filter(
-      ({ kind, state }) => kind !== 'host' && state === 'serving',
-    );
-    return serving.length >= nodes ? true : undefined;
-  });
-  return {
-    url,
-    child,
-    output: () => output,
-    nodes: list,
-    stop: async () => {
-      child.kill('SIGTERM');
-      const force = setTimeout(() => child.kill('SIGKILL'), 20_000);
-      await ended;
-      clearTimeout(force);
-    },
+  const ended = endOf(child);
+  const children: ChildProcess[] = [];
+  const stop = async (): Promise<void> => {
+    for (const local of children) local.kill('SIGKILL');
+    child.kill('SIGTERM');
+    const force = setTimeout(() => child.kill('SIGKILL'), 20_000);
+    await Promise.all([ended, ...children.map(endOf)]);
+    clearTimeout(force);
   };
+  try {
+    const url = await until(START_MS, () => {
+      if (child.exitCode !== null) throw new Error(`the rack did not start:\n${output}`);
+      return /memrack:\/\/\S+/.exec(output)?.[0];
+    });
+    const own = { memoryBytes: sizeOf(memory), pageBytes: sizeOf(pageBytes) };
+    for (const [i, listen] of locals.entries()) {
+      const local = startLocalNode(url, { id: `local-${i + 1}`, listen, ...own });
+      local.stderr?.on('data', append);
+      children.push(local);
+    }
+    await untilServing(url, nodes + locals.length);
+    return {
+      url,
+      child,
+      locals: children,
+      output: () => output,
+      nodes: () => listNodes(url),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function endOf(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  return new Promise((resolve) => child.once('exit', () => resolve()));
+}
+
+async function untilServing(url: string, count: number): Promise<void> {
+  await until(START_MS, async () => {
+    const rows = await listNodes(url);
+    const serving = rows.filter(({ kind, state }) => kind !== 'host' && state === 'serving');
+    return serving.length >= count ? true : undefined;
+  });
+}
+
+function sizeOf(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes === undefined) throw new Error(`${text} is no size`);
+  return bytes;
+}
+
+interface LocalNode {
+  readonly id: string;
+  readonly listen: string;
+  readonly memoryBytes: number;
+  readonly pageBytes: number;
+}
+
+function startLocalNode(url: string, node: LocalNode): ChildProcess {
+  const controllers = [url.replace('memrack:', 'tcp:')];
+  const config = JSON.stringify({
+    ...node,
+    join: controllers,
+    machine: hostname(),
+    replace: false,
+  });
+  const args = [join(ROOT, 'test/support/local-node.mjs'), 'supervisor', config];
+  return spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
 async function listNodes(url: string): Promise<NodeRow[]> {
@@ -92,6 +146,11 @@ export function parentOf(pid: number): number {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
   // The name stands in brackets and may hold anything: count from its end.
   return Number(text.slice(text.lastIndexOf(')') + 2).split(' ')[1]);
+}
+
+/** All processes of a rack. */
+export function pidsOfRack({ child, locals }: TestRack): number[] {
+  return [child, ...locals].flatMap(({ pid }) => family(pid ?? 0));
 }
 
 /** A process and all that descend from it. */
@@ -131,7 +190,7 @@ export function roleOf(pid: number): string {
 }
 
 export function pidsOf(rack: TestRack, role: string): number[] {
-  return family(rack.child.pid ?? 0).filter((pid) => roleOf(pid) === role);
+  return pidsOfRack(rack).filter((pid) => roleOf(pid) === role);
 }
 
 /** Memory files of ours that a process has open, each by its inode. */

@@ -30,8 +30,13 @@ export class Canaries {
     return this.#spaces[this.#prng.below(this.#spaces.length)] as Space;
   }
 
-  async add(count: number): Promise<void> {
-    for (let i = 0; i < count; i++) {
+  get living(): number {
+    return this.#living.length;
+  }
+
+  /** As many as there are to be; fewer where the nodes that are left have no more frames. */
+  async fill(count: number): Promise<void> {
+    while (this.#living.length < count) {
       const space = this.#space;
       const bytes = space.pageBytes * (1 + this.#prng.below(PAGES_MAX));
       const at = await must('canary', () => space.alloc(bytes));
@@ -39,19 +44,25 @@ export class Canaries {
       const fresh = await must('canary', () => space.read(at, bytes));
       const foreign = fresh.findIndex((byte) => byte !== 0);
       if (foreign >= 0) throw new Error(`fresh memory holds the byte ${fresh[foreign]}`);
-      await must('canary', () => space.write(at, patternOf(canary)));
-      this.#living.push(canary);
+      const write = (): Promise<true> => space.write(at, patternOf(canary)).then(() => true);
+      if (await persist('canary', write, ['NoSpace'])) {
+        this.#living.push(canary);
+        continue;
+      }
+      await persist('canary', () => space.free(at), ['NotAllocated']);
+      return;
     }
   }
 
   /** Frees some, and takes as many anew. */
   async churn(count: number): Promise<void> {
+    const wanted = Math.max(count, this.#living.length);
     for (let i = 0; i < count && this.#living.length > 0; i++) {
       const [canary] = this.#living.splice(this.#prng.below(this.#living.length), 1);
       if (canary === undefined) continue;
       await persist('canary', () => this.#space.free(canary.at), ['NotAllocated']);
     }
-    await this.add(count);
+    await this.fill(wanted);
   }
 
   async check(): Promise<void> {

@@ -16,6 +16,7 @@ export interface NodeCounts {
   readonly revocationsUnsettled: number;
   readonly pagesMoved: number;
   readonly movesCancelled: number;
+  readonly fabric: { readonly sessionsOpened: number; readonly sessionsClosed: number };
 }
 
 export class CountersOfNodes {
@@ -46,7 +47,7 @@ export class CountersOfNodes {
   }
 
   /** Over all processes of all nodes, as far as it was seen. */
-  total(name: keyof NodeCounts): number {
+  total(name: Exclude<keyof NodeCounts, 'fabric'>): number {
     let sum = 0;
     for (const counts of this.#seen.values()) sum += counts[name];
     return sum;

@@ -97,7 +97,7 @@ export class StopLoop {
     this.#arena = space.id;
     const places = await allocate(space);
     this.#canaries = new Canaries(await this.#open('canaries'), new Prng(this.#prng.u32()));
-    await this.#canaries.add(CANARIES);
+    await this.#canaries.fill(CANARIES);
     const plan: Plan = {
       url,
       space: 'arena',
@@ -135,6 +135,7 @@ export class StopLoop {
     const dead = this.#clients.filter(({ pid }) => pid === undefined);
     await Promise.all(dead.map((client) => client.start()));
     await this.#canaries?.churn(CANARIES_CHURNED);
+    await this.#canaries?.fill(CANARIES);
     return blows.join('+');
   }
 

@@ -1,6 +1,6 @@
 // What the processes of a rack hold of the machine: processes, descriptors, threads.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { family, roleOf, type TestRack } from '../rack.js';
+import { pidsOfRack, roleOf, type TestRack } from '../rack.js';
 
 /**
  * For each process its role, how many descriptors and threads it has; sorted. Connections between
@@ -32,7 +32,7 @@ export function namesOfOpen(rack: TestRack): string {
 }
 
 function ownOf(rack: TestRack): { pid: number; open: string[] }[] {
-  const pids = family(rack.child.pid ?? 0).filter((pid) => roleOf(pid) !== '');
+  const pids = pidsOfRack(rack).filter((pid) => roleOf(pid) !== '');
   const among = connectionsAmong(pids);
   return pids.map((pid) => ({ pid, open: openOf(pid).filter((name) => !among.has(name)) }));
 }
@@ -49,8 +49,25 @@ function openOf(pid: number): string[] {
   });
 }
 
-/** Names of sockets whose other end one of the processes has, too. */
+/**
+ * Names of sockets whose other end one of the processes has, too. Of connections of this machine's
+ * own kind the system does not say where they end: all are left out, the nodes count their sessions.
+ */
 function connectionsAmong(pids: readonly number[]): Set<string> {
+  return new Set([...tcpAmong(pids), ...connectedUnix()]);
+}
+
+const CONNECTED = '03';
+
+function connectedUnix(): string[] {
+  const lines = readFileSync('/proc/self/net/unix', 'utf8').split('\n').slice(1);
+  return lines.flatMap((line) => {
+    const [, , , , , state, inode] = line.trim().split(/\s+/);
+    return state === CONNECTED ? [`socket:[${inode}]`] : [];
+  });
+}
+
+function tcpAmong(pids: readonly number[]): Set<string> {
   const theirs = new Set(pids.flatMap(openOf));
   const byEnds = new Map<string, string>();
   for (const line of readFileSync('/proc/self/net/tcp', 'utf8').split('\n').slice(1)) {

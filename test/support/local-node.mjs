@@ -1,0 +1,7 @@
+// A memory node that listens where the commands do not offer it: at a socket of this machine.
+// Started as its supervisor, with the whole configuration as its second argument.
+import { runInForeground } from '../../dist/cli/run-role.js';
+
+await runInForeground('supervisor', JSON.parse(process.argv[3]), (address) => {
+  process.stdout.write(`serves at ${address}\n`);
+});
