@@ -114,7 +114,9 @@ describe('the leases of a node', () => {
     expect((await rig.leases.raise(LEASE, 4))?.status).toBe(Status.Busy);
     expect(rig.leases.renew(LEASE, 3, HOLDER)?.status).toBe(Status.Stale);
     expect(rig.leases.counts().notRevoked).toBe(1);
+    expect((await rig.leases.raise(LEASE, 2))?.status).toBe(Status.Busy);
     rig.settled = Promise.resolve(true);
+    expect((await rig.leases.raise(LEASE, 2))?.status).toBe(Status.Stale);
     expect(await rig.leases.raise(LEASE, 4)).toBeUndefined();
   });
 

@@ -87,10 +87,11 @@ export class NodeLeases {
     const below = isRefused(ruling) ? (known?.epoch ?? this.#floor) : epoch;
     const isRevoked =
       memoryNodeFaults.leaseWindowNotRevoked || (await this.#windows.revokeLease(lease, below));
-    if (isRefused(ruling)) return stale(`its epoch is higher already`);
-    if (isRevoked) return undefined;
-    this.#notRevoked += 1;
-    return NOT_REVOKED;
+    if (!isRevoked) {
+      this.#notRevoked += 1;
+      return NOT_REVOKED;
+    }
+    return isRefused(ruling) ? stale('its epoch is higher already') : undefined;
   }
 
   grant(grant: Grant): Refusal | undefined {
@@ -131,7 +132,7 @@ export class NodeLeases {
   /** Whether a window for this epoch may be opened by this client. */
   refuseWindow(lease: number, epoch: number, client: number): Refusal | undefined {
     if (isHeldBy(this.#table.get(lease), epoch, client)) return undefined;
-    return stale(`lease ${lease} is not held by this client in epoch ${epoch}`);
+    return stale(`this client does not hold lease ${lease} in epoch ${epoch}`);
   }
 
   counts(): LeaseCounts {

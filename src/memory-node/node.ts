@@ -149,6 +149,7 @@ export class MemoryNode {
       windows: this.#windows,
       allocations: this.#allocations,
       regions: this.#regions,
+      leases: this.#leases,
       sharing: this.sharing,
       revocation: this.#withdrawal.revocation,
       relocation: this.#withdrawal.relocation,

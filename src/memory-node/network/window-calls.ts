@@ -10,6 +10,7 @@ import type { TableFile } from '../../disk/table-file.js';
 import { ADDRESS_END } from '../../wire/limits.js';
 import { MessageType, type Refused, type Reply, type Request } from '../../wire/messages.js';
 import type { NodeCounters } from '../counters.js';
+import type { NodeLeases } from '../leases.js';
 import type { Regions } from '../slow/regions.js';
 import type { Revocation } from '../store/revocation.js';
 import { NO_PARENT } from '../translate/window-tree.js';
@@ -22,6 +23,7 @@ export interface WindowCallParts {
   readonly regions: Regions;
   readonly counters: NodeCounters;
   readonly revocation: Revocation;
+  readonly leases: Pick<NodeLeases, 'refuseWindow'>;
 }
 
 const done = { status: Status.Ok } as const;
@@ -135,14 +137,11 @@ function parentProblem(
 
 /** Only for who holds the lease now: nobody's window outlives what he was promised. */
 function leaseProblem(
-  { table }: WindowCallParts,
+  { leases }: WindowCallParts,
   { lease, leaseEpoch }: RangeRequest,
   client: number,
 ): Refused | undefined {
-  if (lease === 0) return undefined;
-  const known = table.leases.get(lease);
-  if (known?.epoch === leaseEpoch && known.holder === client) return undefined;
-  return refused(Status.Stale, `this client does not hold lease ${lease} in epoch ${leaseEpoch}`);
+  return lease === 0 ? undefined : leases.refuseWindow(lease, leaseEpoch, client);
 }
 
 async function revoke(
