@@ -7,6 +7,8 @@
 import type { BlockingSpace } from '../client/blocking/blocking-space.js';
 import { joinBlockingSpace } from '../client/blocking/join.js';
 import type { BlockingStart } from '../client/blocking/port.js';
+import { isServedHere } from '../client/blocking/service.js';
+import { MemrackError } from '../client/error.js';
 import type { ConnectOptions } from '../client/options.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { createRuntime, type NodeRuntime } from '../runtime/node/create-runtime.js';
@@ -56,8 +58,12 @@ export function connect(url: string, options: ConnectOptions = {}): Promise<Rack
 
 /**
  * In a worker thread that was handed the `start` of `space.blocking()`: the space, with verbs that
- * are done when they return. One thread to a start.
+ * are done when they return. One thread to a start, and not the one that made it: that serves it.
  */
 export function joinBlocking(start: BlockingStart): BlockingSpace {
+  if (isServedHere(start)) {
+    const remedy = 'hand the start over to a worker thread, and join there';
+    throw new MemrackError('Invalid', 'this thread itself serves the space', { remedy });
+  }
   return joinBlockingSpace(runtimeFor(true), start);
 }

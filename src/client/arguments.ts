@@ -4,7 +4,7 @@
  */
 
 import { KEY_BYTES_MAX, NAME_BYTES_MAX } from '../wire/limits.js';
-import { invalid, type MemrackError } from './error.js';
+import { invalid, MemrackError } from './error.js';
 
 const WORD_BYTES = 8;
 const WORD_LIMIT = 1n << 64n;
@@ -39,6 +39,19 @@ export function badBytes(name: string, value: unknown): MemrackError | undefined
   }
   if (value.length > 0) return undefined;
   return invalid(`${name} is empty`, 'pass at least one byte');
+}
+
+/** What a read of so many bytes goes into. */
+export function newBytes(length: number): Uint8Array | MemrackError {
+  try {
+    return new Uint8Array(length);
+  } catch (cause) {
+    const remedy = 'read it in parts, into arrays of at most some GiB';
+    return new MemrackError('Invalid', `an array of ${length} bytes cannot be made`, {
+      remedy,
+      cause,
+    });
+  }
 }
 
 /** A range must end below 2^53. */

@@ -22,6 +22,7 @@ import {
   badRange,
   badWord,
   badWordAddress,
+  newBytes,
 } from './arguments.js';
 import type { Barriers } from './barriers.js';
 import { closed, MemrackError } from './error.js';
@@ -389,18 +390,6 @@ function totalBytes(items: readonly { readonly bytes: number }[]): number {
   let bytes = 0;
   for (const item of items) bytes += item.bytes;
   return bytes;
-}
-
-function newBytes(length: number): Uint8Array | MemrackError {
-  try {
-    return new Uint8Array(length);
-  } catch (cause) {
-    const remedy = 'read it in parts, into arrays of at most some GiB';
-    return new MemrackError('Invalid', `an array of ${length} bytes cannot be made`, {
-      remedy,
-      cause,
-    });
-  }
 }
 
 function tooMany(isBegun = false): MemrackError {

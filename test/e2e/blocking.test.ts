@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { Status } from '../../src/base/status.js';
-import { connect, type ConnectOptions, type Space } from '../../src/apps/library.js';
+import { connect, type ConnectOptions, joinBlocking, type Space } from '../../src/apps/library.js';
 import { createEndpoint } from '../../src/fabric/endpoint.js';
 import { createRuntime } from '../../src/runtime/node/create-runtime.js';
 import { MessageType } from '../../src/wire/messages.js';
@@ -114,6 +114,13 @@ test.each(['auto', 'tcp'] as const)(
   },
   60_000,
 );
+
+test('the thread that serves a space does not wait for itself', async () => {
+  const { space } = await open();
+  const port = space.blocking();
+  expect(() => joinBlocking(port.start)).toThrow('to a worker thread');
+  await port.ended();
+});
 
 test('a thread that is ended in the middle holds no slot, and no frame', async () => {
   const { space, at } = await open();

@@ -1,5 +1,7 @@
 // Threads that block, against a whole rack in the simulator.
 import { expect, test } from 'vitest';
+import { MemrackError } from '../error.js';
+import { CLOSED, VERSION } from './port.js';
 import { BlockingRig, PAGE } from '../../sim/testing/blocking-rig.js';
 
 const bytesOf = (length: number, seed = 1): Uint8Array =>
@@ -74,3 +76,42 @@ test('everything goes by the I/O thread where the link is tcp', async () => {
   const seen = await rig.of(client.space.fetchAndAdd(at + 16 * PAGE, 0n));
   expect(seen).toBe(2n ** 63n);
 });
+
+test('a list of writes that is cut short says that a part of it may be written', async () => {
+  const rig = await new BlockingRig().start();
+  const client = await rig.client();
+  const at = await rig.of(client.space.alloc(PAGE));
+  await rig.of(client.space.write(at, new Uint8Array(8)));
+  let words = new Int32Array(new SharedArrayBuffer(4));
+  let failure: unknown;
+  let huge: unknown;
+  const running = rig.thread(client, (space) => {
+    for (let i = 0; i < 200; i++) space.write(at, bytesOf(8, i));
+    huge = caught(() => space.read(at, 2 ** 52));
+    let looks = 0;
+    const second = {
+      at: at + 8,
+      get from(): Uint8Array {
+        // The first looks are those of the checks: the rack is closed after the first write.
+        if (space.read(at, 8)[0] === 77) Atomics.store(words, VERSION, CLOSED);
+        looks += 1;
+        return bytesOf(8);
+      },
+    };
+    failure = caught(() => space.writeMany([{ at, from: bytesOf(8, 77) }, second]));
+    expect(looks).toBeGreaterThan(1);
+  });
+  words = new Int32Array(running.port.start.shared);
+  await rig.of(running.thread.ended);
+  expect(running.error).toBeUndefined();
+  expect(failure).toMatchObject({ code: 'OutcomeUnknown', outcome: 'unknown' });
+  expect(huge).toMatchObject({ code: 'Invalid' });
+});
+
+function caught(call: () => unknown): unknown {
+  try {
+    return call();
+  } catch (error) {
+    return error instanceof MemrackError ? error : String(error);
+  }
+}

@@ -24,6 +24,7 @@ import {
   badRange,
   badWord,
   badWordAddress,
+  newBytes,
 } from '../arguments.js';
 import type { ReadItem, WriteItem } from '../data-path.js';
 import { closed, invalid, MemrackError } from '../error.js';
@@ -91,7 +92,8 @@ export class BlockingSpace {
       badAddress('at', at) ??
       (isLength ? badLength('length', lengthOrTarget) : badBytes('target', lengthOrTarget));
     if (wrong !== undefined) throw wrong;
-    const into = isLength ? new Uint8Array(lengthOrTarget) : lengthOrTarget;
+    const into = isLength ? newBytes(lengthOrTarget) : lengthOrTarget;
+    if (into instanceof MemrackError) throw into;
     const outside = badRange(at, into.length);
     if (outside !== undefined) throw outside;
     this.#readPieces(at, into);
@@ -149,9 +151,14 @@ export class BlockingSpace {
     const wrong = badMoves('write', 'from', writes, fromOf);
     if (wrong !== undefined) throw wrong;
     let next = 0;
-    for (; next < writes.length; next++) {
-      const { at, from } = writes[next] as WriteItem;
-      if (this.#writeNow(at, from) !== Status.Ok) break;
+    try {
+      for (; next < writes.length; next++) {
+        const { at, from } = writes[next] as WriteItem;
+        if (this.#writeNow(at, from) !== Status.Ok) break;
+      }
+    } catch (error) {
+      if (next === 0 || !(error instanceof MemrackError)) throw error;
+      throw partial(error, `write of ${writes.length} items`);
     }
     // None overtakes one that cannot be made at once.
     const rest = writes

@@ -38,6 +38,14 @@ import {
 } from './port.js';
 import { Seats } from './seats.js';
 
+/** The ports that this thread serves. */
+const served = new WeakSet<BlockingStart['shared']>();
+
+/** Whether this thread is the one that would have to answer: it cannot, while it is blocked. */
+export function isServedHere(start: BlockingStart): boolean {
+  return served.has(start?.shared);
+}
+
 /** A step takes microseconds; a thread that is in one for longer is stopped. */
 const STEP_MS_MAX = 100;
 const LOOK_MS = 1;
@@ -75,6 +83,7 @@ export class BlockingService {
     const { threads } = runtime;
     const shared = threads.share(portBytes(bytes));
     this.start = { shared, bytes, space: name, spaceId: id, pageBytes, timeoutMs };
+    served.add(shared);
     this.#parts = parts;
     this.#port = new Port(shared, bytes);
     this.#words = this.#port.words;
