@@ -7,6 +7,7 @@ import { ended, granted, isRefused, raised, type Ruling } from '../leases/record
 import type { LeaseCalls } from './lease-calls.js';
 import { nodesOf, nodesText } from './lease-sets.js';
 import { Leases } from './leases.js';
+import { LEASES_BLOCKED_MAX } from './limits.js';
 import { Member } from './member.js';
 import type { MetadataChange } from './metadata/metadata.js';
 import type { LeaseRow, NodeRow } from './metadata/schema.js';
@@ -175,6 +176,17 @@ describe('a lease', () => {
     rig.node('n2').isSilent = false;
     await rig.hold(B, ['n1', 'n2']);
     expect(rig.api.blocked()).toEqual([]);
+  });
+
+  it('is named among those that are blocked, of which no more than so many are kept', async () => {
+    rig.node('n2').isSilent = true;
+    const names = Array.from({ length: LEASES_BLOCKED_MAX + 10 }, (_, i) => `lease-${i}`);
+    for (const name of names) await rig.acquire(B, ['n2'], name);
+    await rig.acquire(B, ['n2'], names[20]);
+    const blocked = rig.api.blocked().map(({ name }) => name);
+    expect([blocked.length, blocked[0]]).toEqual([LEASES_BLOCKED_MAX, names[10]]);
+    expect(blocked.at(-1)).toBe(names[20]);
+    expect(rig.leases.size).toBe(0);
   });
 
   it('is not granted when one node was not raised; what was raised stays', async () => {

@@ -32,7 +32,7 @@ import {
   stillThere,
   unionOf,
 } from './lease-sets.js';
-import { LEASE_BLOCKED_SHOWN_MS, LEASE_WAITING_MAX } from './limits.js';
+import { LEASE_BLOCKED_SHOWN_MS, LEASE_WAITING_MAX, LEASES_BLOCKED_MAX } from './limits.js';
 import type { Membership } from './membership.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { LeaseRow } from './metadata/schema.js';
@@ -264,13 +264,22 @@ export class Leases {
     statuses: readonly Status[] = [],
   ): Refusal {
     const ids = nodes.map(({ id }) => id);
-    this.#blocked.set(name, { name, nodes: ids, atMs: this.#options.clock.now() });
+    this.#noteBlocked({ name, nodes: ids, atMs: this.#options.clock.now() });
     const why = [...new Set(statuses.filter((one) => one !== Status.Ok))].map(statusName);
     const detail = why.length === 0 ? 'no answer' : why.join(', ');
     return refuse(
       Status.Unavailable,
       `lease ${quote(name)} cannot pass on without ${ids.map(quote).join(', ')} (${detail})`,
     );
+  }
+
+  /** The longest ago goes first: whoever asks can name as many leases as he likes. */
+  #noteBlocked(blocked: BlockedLease): void {
+    this.#blocked.delete(blocked.name);
+    this.#blocked.set(blocked.name, blocked);
+    if (this.#blocked.size <= LEASES_BLOCKED_MAX) return;
+    const [longest] = this.#blocked.keys();
+    if (longest !== undefined) this.#blocked.delete(longest);
   }
 
   async #refuseNew(name: string, lease: number): Promise<Refusal | undefined> {

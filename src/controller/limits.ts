@@ -54,6 +54,8 @@ export const REFUSALS_SHOWN_MAX = 32;
 export const LEASE_WAITING_MAX = 64;
 /** For how long status names a lease that could not pass on because a node was silent. */
 export const LEASE_BLOCKED_SHOWN_MS = 60_000;
+/** More than status names in all, so those that are left out are counted there. */
+export const LEASES_BLOCKED_MAX = 1024;
 
 assert(SPACE_ID_END * REGIONS_PER_SPACE_MAX <= Number.MAX_SAFE_INTEGER, 'region keys are exact');
 assert(FIRST_SPACE_ID_END < SPACE_ID_END && FIRST_EPOCH_END < EPOCH_END);
