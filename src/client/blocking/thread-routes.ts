@@ -17,6 +17,8 @@ const ASK_AGAIN = 64;
 export interface ThreadRoute {
   readonly region: number;
   version: number;
+  /** The seat of its `steps`; -1: none. */
+  seat: number;
   /** Undefined: everything goes by the I/O thread. */
   steps: OneSided | undefined;
   window: Window;
@@ -50,7 +52,7 @@ export class ThreadRoutes {
 
   #none(region: number): ThreadRoute {
     const window = { space: this.#space, id: 0, epoch: 0 };
-    return { region, version: CLOSED, steps: undefined, window, patience: 0 };
+    return { region, version: CLOSED, seat: -1, steps: undefined, window, patience: 0 };
   }
 
   /** Of the address; `last` from now on. */
@@ -86,15 +88,18 @@ export class ThreadRoutes {
 
   #ask(route: ThreadRoute): void {
     const channel = this.#channel;
+    const before = route.seat;
     route.steps = undefined;
+    route.seat = -1;
     // Read before the question, so that no change after the answer goes unseen.
     route.version = channel.version;
     if (!channel.ask(Ask.Route, route.region)) return;
     const { text } = channel;
-    if (text === '' || channel.failure('route') !== undefined) return;
+    if (text === '' || channel.failure('route') !== undefined) return this.#leave(before);
     const facts = JSON.parse(text) as RouteFacts;
     const seat = this.#seatOf(facts, route.version);
     if (seat === undefined) return;
+    route.seat = facts.seat;
     route.window = { space: this.#space, id: facts.window.id, epoch: facts.window.epoch };
     route.steps = seat.steps;
   }
@@ -102,8 +107,7 @@ export class ThreadRoutes {
   #seatOf(facts: RouteFacts, version: number): Seat | undefined {
     const known = this.#seats.get(facts.seat);
     if (known?.number === facts.number) return known;
-    known?.attachment.release();
-    this.#seats.delete(facts.seat);
+    this.#leave(facts.seat);
     const opened = this.#open(facts, version);
     if (opened === undefined) return undefined;
     if (typeof opened === 'string') {
@@ -115,6 +119,20 @@ export class ThreadRoutes {
     const seat: Seat = { number: facts.number, attachment: opened, steps };
     this.#seats.set(facts.seat, seat);
     return seat;
+  }
+
+  /** Gives the node's files up: it may be gone, and nobody has its memory as long as we hold it. */
+  #leave(index: number): void {
+    const seat = this.#seats.get(index);
+    if (seat === undefined) return;
+    this.#seats.delete(index);
+    for (const route of this.#routes.values()) {
+      if (route.seat !== index) continue;
+      route.seat = -1;
+      route.steps = undefined;
+      route.version = CLOSED;
+    }
+    seat.attachment.release();
   }
 
   /** Undefined: the slot may be ours no more. */

@@ -48,6 +48,8 @@ export class Attaching {
   readonly #parts: AttachingParts;
   /** Names this thread to the node: with the same one it gets the same slot. */
   readonly #token: number;
+  /** The slot that the node has given us, also while it is not used; -1: none. */
+  #slot = -1;
   /** The connection over which we attached. */
   #attachedOver = 0;
   /** The connection over which it is not tried again by itself. */
@@ -96,9 +98,8 @@ export class Attaching {
 
   /** What gives the slot back: the last that is sent. Nothing may use the attachment after it. */
   lastCall(): LastCall | undefined {
-    const { attachment } = this;
-    if (attachment === undefined) return undefined;
-    const request = { token: this.#token, slot: attachment.slot };
+    if (this.#slot < 0) return undefined;
+    const request = { token: this.#token, slot: this.#slot };
     const body = encodeRequest(MessageType.Detach, request);
     if (typeof body === 'string') return undefined;
     this.#giveUp('the link was closed');
@@ -126,9 +127,10 @@ export class Attaching {
       this.reason = reply.reason;
       this.#parts.counters.attachesFailed++;
       if (!FINAL.has(reply.status)) this.#tryLater();
-    } else if (connection !== 0) {
-      this.#take(reply, connection);
+      return;
     }
+    this.#slot = reply.slot;
+    if (connection !== 0) this.#take(reply, connection);
   }
 
   #take(reply: Reply<typeof MessageType.Attach> & { readonly status: 0 }, over: number): void {
@@ -141,11 +143,14 @@ export class Attaching {
       counters.attachesFailed++;
       runtime.log.write('debug', 'memory of a node cannot be used', { reason: opened });
       const request = { token: this.#token, slot: reply.slot };
+      this.#slot = -1;
       void link.call(MessageType.Detach, request, ASK_WITHIN_MS);
       this.#tryLater();
       return;
     }
     counters.attachments++;
+    // It is of another connection, and could come in the middle of a step.
+    this.#retry?.cancel();
     this.attachment = opened;
     this.#attachedOver = over;
     this.#retryMs = RETRY_MS_MIN;

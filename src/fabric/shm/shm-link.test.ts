@@ -267,6 +267,20 @@ test('closing ends what waits, gives the slot back and the files up', async () =
   expect(node.bytes(1)[0]).toBe(0);
 });
 
+test('closing gives back the slot also of who is not attached at the moment', async () => {
+  const rig = await attached();
+  const { link, window, node } = rig;
+  node.refusal = Status.Busy;
+  rig.world.cutAll();
+  await rig.world.run(() => !link.isAttached, 100);
+  link.fence(rig.sink, 1, rig.deadline);
+  await rig.told(1);
+  expect([link.isAttached, node.table.owners.taken()]).toEqual([false, [0]]);
+  expect(link.writeNow(window, PAGE, bytes(1), 0, 1)).toBe(NOT_NOW);
+  link.close();
+  expect(await rig.world.run(() => node.table.owners.taken().length === 0, 100)).toBe(true);
+});
+
 test('while a step is under way all else waits behind it, closing too', async () => {
   const rig = await attached();
   const { link, window, sink, memory, node } = rig;
