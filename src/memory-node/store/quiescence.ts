@@ -11,7 +11,6 @@
 import type { FrameIndex } from '../../base/brands.js';
 import {
   hasPassed,
-  nextGeneration,
   SLOT_ENTRY,
   SLOT_FRAME,
   SLOT_GENERATION,
@@ -29,8 +28,8 @@ const LOOK_MS_MIN = 1;
 const LOOK_MS_MAX = 100;
 /** A look that comes so much too late says that this process stood still. */
 const LATE_MS = 20;
-/** The generation goes no further beyond the oldest one that a step began in. */
-const GENERATIONS_AHEAD_MAX = 2 ** 30;
+/** A slot that is so many generations old is old whatever the generation comes round to. */
+const GENERATIONS_MAX = 2 ** 30;
 
 export interface QuiescenceParts {
   readonly table: Pick<TableFile, 'generation' | 'raiseGeneration' | 'pages' | 'facts'>;
@@ -66,8 +65,8 @@ export class Quiescence {
   readonly #clock: QuiescenceParts['clock'];
   readonly #timers: Timers;
   readonly #memory: QuiescenceParts['memory'];
-  /** Raised to this as soon as it may be. */
-  #wanted: number;
+  /** What slots say that are old for good, until they say something else. */
+  readonly #oldForGood = new Map<number, number>();
   readonly #waiters = new Set<Waiter>();
   readonly #resting = new Map<FrameIndex, FrameDone>();
   #timer: Timer | undefined;
@@ -80,7 +79,6 @@ export class Quiescence {
     this.#clock = parts.clock;
     this.#timers = parts.timers;
     this.#memory = parts.memory;
-    this.#wanted = parts.table.generation;
   }
 
   /** Frames without a page that a thread may still be touching. */
@@ -100,27 +98,21 @@ export class Quiescence {
   /** After a change of the table. Steps that do not know of the change began before this one. */
   raise(): number {
     this.#memory.meanwhile();
-    this.#wanted = nextGeneration(this.#wanted);
-    this.#catchUp();
-    return this.#wanted;
-  }
-
-  /** A generation that is wanted and not reached has passed only where no slot can change a page. */
-  #catchUp(): void {
-    while (this.#table.generation !== this.#wanted && this.#oldestAge() < GENERATIONS_AHEAD_MAX) {
-      this.#table.raiseGeneration();
-    }
+    const generation = this.#table.raiseGeneration();
     this.#memory.meanwhile();
+    this.#noteOld(generation);
+    return generation;
   }
 
-  #oldestAge(): number {
-    const current = this.#table.generation;
-    let oldest = 0;
+  /** Nonsense in a slot, too, is of no generation that is still to come. */
+  #noteOld(current: number): void {
     for (const slot of this.#slots.taken) {
       const seen = this.#generationOf(slot);
-      if (seen !== SLOT_IDLE) oldest = Math.max(oldest, (current - seen) | 0);
+      const age = (current - seen) | 0;
+      const isOld = seen !== SLOT_IDLE && (age < 0 || age >= GENERATIONS_MAX);
+      if (isOld) this.#oldForGood.set(slot, seen);
+      else if (this.#oldForGood.get(slot) !== seen) this.#oldForGood.delete(slot);
     }
-    return oldest;
   }
 
   #generationOf(slot: number): number {
@@ -137,7 +129,9 @@ export class Quiescence {
 
   #slotHasPassed(slot: number, generation: number): boolean {
     const seen = this.#generationOf(slot);
-    return hasPassed(seen, generation, this.#table.generation) || this.#isCutOff(slot);
+    const isOld = this.#oldForGood.get(slot) === seen;
+    const isPast = !isOld && hasPassed(seen, generation, this.#table.generation);
+    return isPast || this.#isCutOff(slot);
   }
 
   /**
@@ -231,7 +225,6 @@ export class Quiescence {
 
   #look(): void {
     this.#slots.ask(this.#awaited());
-    if (this.#table.generation !== this.#wanted) this.#catchUp();
     this.#endRests();
     this.#endWaits();
     // Somebody who was called back may have asked for a look already.
