@@ -43,6 +43,13 @@ const failureOf = (promise: Promise<unknown>) =>
     (error: MemrackError) => error,
   );
 
+test('empty lists do not heap up timers', async () => {
+  const { rack, space } = await openSpace();
+  await rack.world.pass(10_000);
+  for (let i = 0; i < 100; i++) await space.writeMany([]);
+  expect(rack.world.timersWaiting).toBe(1);
+});
+
 describe('one operation', () => {
   test('is done when its verb returns, and its promise is settled', async () => {
     const { space, at, node } = await openSpace();

@@ -289,7 +289,8 @@ export class DataPath {
         return this.#manyFailed(kind, moves, bufferOf, status as Status, changes && done > 0);
       }
     }
-    if (rest.length === 0) return this.#settled(undefined, total, done) as Promise<void>;
+    // One more, so that an empty list counts too.
+    if (rest.length === 0) return this.#settled(undefined, total, done + 1) as Promise<void>;
     return this.#slowly(kind, rest, undefined, undefined, done > 0) as Promise<void>;
   }
 

@@ -4,10 +4,10 @@
  */
 
 import { Status } from '../base/status.js';
-import type { CompletionSink } from '../fabric/link.js';
 import { Barriers } from './barriers.js';
 import { DataPath, type SharedParts } from './data-path.js';
 import { Failures } from './failures.js';
+import { fenceOver } from './fence.js';
 import type { LockMemory } from './locks/memory.js';
 import type { RegionMap } from './region-map.js';
 
@@ -50,26 +50,10 @@ class SpaceLockMemory implements LockMemory {
     return this.#barriers.unknowns;
   }
 
-  /**
-   * A fence at every node: requests of one client are executed in order, and what an earlier
-   * connection carried is executed before the next one serves, or never.
-   */
+  /** A fence at every node. */
   async settle(deadline: number): Promise<boolean> {
-    const fenced: Promise<boolean>[] = [];
-    for (const { link } of this.#regions.connections()) {
-      const { sink, isDone } = fenceSink();
-      fenced.push(isDone);
-      link.fence(sink, 0, deadline);
-    }
-    return (await Promise.all(fenced)).every((isOk) => isOk);
+    const links = [...this.#regions.connections()].map(({ link }) => link);
+    const ended = await Promise.all(links.map((link) => fenceOver(link, deadline)));
+    return ended.every((status) => status === Status.Ok);
   }
-}
-
-function fenceSink(): { sink: CompletionSink; isDone: Promise<boolean> } {
-  let tell: (isOk: boolean) => void = () => undefined;
-  const isDone = new Promise<boolean>((resolve) => {
-    tell = resolve;
-  });
-  const completed = (_token: number, status: Status): void => tell(status === Status.Ok);
-  return { sink: { completed }, isDone };
 }

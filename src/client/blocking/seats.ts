@@ -12,11 +12,12 @@
  */
 
 import { Status } from '../../base/status.js';
-import type { CompletionSink, Link } from '../../fabric/link.js';
+import type { Link } from '../../fabric/link.js';
 import type { Timer } from '../../runtime/clock.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { MessageType } from '../../wire/messages.js';
 import type { Connection, MemorySharing } from '../connections.js';
+import { fenceOver } from '../fence.js';
 import type { RouteFacts } from './port.js';
 
 const CALL_MS = 5_000;
@@ -161,15 +162,7 @@ export class Seats {
       seat.taken = { client, memoryId, slot, incarnation, table, frames, slots };
       seat.number += 1;
     }
-    return this.#fence(link);
-  }
-
-  #fence(link: Link): Promise<Status> {
-    const deadline = this.#parts.runtime.clock.now() + CALL_MS;
-    return new Promise((resolve) => {
-      const sink: CompletionSink = { completed: (_token, status) => resolve(status) };
-      link.fence(sink, 0, deadline);
-    });
+    return fenceOver(link, this.#parts.runtime.clock.now() + CALL_MS);
   }
 
   #settled(seat: Seat): void {

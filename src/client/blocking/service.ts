@@ -5,13 +5,13 @@
 
 import { Status } from '../../base/status.js';
 import { utf8Bytes, writeUtf8 } from '../../base/utf8.js';
-import type { CompletionSink, Link } from '../../fabric/link.js';
 import { sleep } from '../../runtime/clock.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { RingConsumer } from '../../runtime/threads.js';
 import type { MemorySharing } from '../connections.js';
 import type { DataPath, ReadItem, WriteItem } from '../data-path.js';
 import { closed, failed, MemrackError } from '../error.js';
+import { fenceOver } from '../fence.js';
 import type { RegionMap } from '../region-map.js';
 import {
   Ask,
@@ -190,7 +190,7 @@ export class BlockingService {
     const { runtime, regions, timeoutMs } = this.#parts;
     const deadline = runtime.clock.now() + timeoutMs;
     const links = [...regions.connections()].map(({ link }) => link);
-    for (const status of await Promise.all(links.map((link) => fenceOf(link, deadline)))) {
+    for (const status of await Promise.all(links.map((link) => fenceOver(link, deadline)))) {
       if (status !== Status.Ok) throw failed('fence of a thread that blocks', status);
     }
   }
@@ -246,13 +246,6 @@ export class BlockingService {
     // It went away while it waited for this, and could not say so.
     if (Atomics.load(words, PRESENCE) === Presence.Left) void this.ended();
   }
-}
-
-function fenceOf(link: Link, deadline: number): Promise<Status> {
-  return new Promise((resolve) => {
-    const sink: CompletionSink = { completed: (_token, status) => resolve(status) };
-    link.fence(sink, 0, deadline);
-  });
 }
 
 function wide(low: number, high: number): bigint {

@@ -31,6 +31,10 @@ export class FakeWorld {
   now = 1000;
   #timers: { at: number; callback: () => void }[] = [];
 
+  get timersWaiting(): number {
+    return this.#timers.length;
+  }
+
   /** Moves time, and runs what is due on the way. */
   async pass(ms: number): Promise<void> {
     const end = this.now + ms;
