@@ -51,7 +51,7 @@ function openOf(pid: number): string[] {
 
 /**
  * Names of sockets whose other end one of the processes has, too. Of connections of this machine's
- * own kind the system does not say where they end: all are left out, the nodes count their sessions.
+ * own kind the system does not say where they end: all are left out, nodes count their sessions.
  */
 function connectionsAmong(pids: readonly number[]): Set<string> {
   return new Set([...tcpAmong(pids), ...connectedUnix()]);
