@@ -67,7 +67,10 @@ function notHeld(space: number): Refused {
 
 function tooMany({ counters }: WindowCallParts): Refused {
   counters.windowsRefused += 1;
-  return refused(Status.Busy, 'too many windows are open');
+  return refused(
+    Status.Busy,
+    'too many windows are open here: close or revoke some, and ask again',
+  );
 }
 
 type RangeRequest = Request<typeof MessageType.OpenRange>;

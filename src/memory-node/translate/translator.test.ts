@@ -222,3 +222,36 @@ test('shared windows leave room for the others; no number has an epoch twice in 
   expect([open(true) > 0, open(true), windows.shared]).toEqual([true, -1, 2]);
   expect([open(false) > 0, open(false) > 0, open(false)]).toEqual([true, true, -1]);
 });
+
+test('shared windows whose openers are gone make room, longest first', () => {
+  const windows = windowsOf(1, 10);
+  const part = { space: 1, rights: RW, base: 0, end: 8 };
+  const share = (opener: number, parent = NO_PARENT) => {
+    const window = windows.openRange(part, { ...whole, opener, parent, isShared: true });
+    return { window, epoch: window < 0 ? 0 : windows.epochOf(window) };
+  };
+  type Shared = ReturnType<typeof share>;
+  const areGood = (...all: Shared[]) =>
+    all.map(({ window, epoch }) => windows.isGood(window, 77, epoch));
+  const [first, second] = [share(6), share(6)];
+  const cut = share(7, first.window);
+  const others = [share(5), share(8)];
+  expect([windows.shared, share(9).window]).toEqual([windows.sharedMax, -1]);
+  windows.closeClient(6);
+  expect(areGood(first, second, cut)).toEqual([true, true, true]);
+  // Not what the new one is cut from.
+  const leaf = share(5, cut.window);
+  expect(areGood(first, second, cut, leaf)).toEqual([true, false, true, true]);
+  expect(share(5, leaf.window).window).toBe(-1);
+  // With all that was cut from it.
+  const next = share(5);
+  expect(areGood(first, cut, leaf, next, ...others)).toEqual([
+    false,
+    false,
+    false,
+    true,
+    true,
+    true,
+  ]);
+  expect(windows.shared).toBe(3);
+});

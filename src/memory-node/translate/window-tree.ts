@@ -72,6 +72,13 @@ export class WindowTree {
     return node !== undefined && (node.opener === client || node.ancestors.has(client));
   }
 
+  /** Whether the window is this one, or was cut from it. */
+  isCutFrom(window: number, from: number): boolean {
+    let at = window;
+    while (at !== NO_PARENT && at !== from) at = this.#node(at).parent;
+    return at === from;
+  }
+
   /** The window and all that were cut from it, it first. */
   family(window: number): number[] {
     const found = [window];

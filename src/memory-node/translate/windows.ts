@@ -59,6 +59,8 @@ export class Windows {
   /** A circle of the numbers that are not open, the one closed last at its end. */
   readonly #unused: Uint32Array;
   #firstUnused = 0;
+  /** Shared ones whose openers are gone, longest first: they make room for others. */
+  readonly #left = new Set<number>();
   #nextEpoch: number;
   /** Of the last opening of each number: the next one has another. */
   readonly #lastEpochs: Uint32Array;
@@ -104,7 +106,7 @@ export class Windows {
   openRange(range: WindowRange, facts: WindowFacts): number {
     assert(facts.opener > 0, 'client numbers begin at 1');
     if (this.#tree.countOf(facts.opener) >= WINDOWS_PER_CLIENT_MAX) return -1;
-    if (facts.isShared && this.#tree.shared >= this.sharedMax) return -1;
+    if (facts.isShared && !this.#hasRoomToShare(facts.parent)) return -1;
     if (this.open === this.#unused.length) return -1;
     const window = this.#takeNumber(facts.isShared);
     this.#tree.add(window, facts);
@@ -118,6 +120,17 @@ export class Windows {
     this.#table.open(window, epoch, record);
     this.open += 1;
     return window;
+  }
+
+  /** Nobody is left who would close those that make room. */
+  #hasRoomToShare(parent: number): boolean {
+    if (this.#tree.shared < this.sharedMax) return true;
+    for (const window of this.#left) {
+      if (this.#tree.isCutFrom(parent, window)) continue;
+      this.closeFamily(window);
+      return true;
+    }
+    return false;
   }
 
   #epochFor(window: number, isRandom: boolean): number {
@@ -180,10 +193,12 @@ export class Windows {
     this.#closeAll(this.#tree.family(window));
   }
 
-  /** The client is gone: what others share stays. */
+  /** The client is gone: what others share stays, as long as there is room. */
   closeClient(client: number): void {
-    const { clients } = this;
-    this.#closeAll(this.#tree.openedBy(client).filter((window) => clients[window] === client));
+    for (const window of this.#tree.openedBy(client)) {
+      if (this.clients[window] === client) this.#close(window);
+      else this.#left.add(window);
+    }
   }
 
   closeSpace(space: number): void {
@@ -206,6 +221,7 @@ export class Windows {
     const key = wholeKey(facts.opener, facts.space, this.rightsOf(window));
     if (this.#whole.get(key) === window) this.#whole.delete(key);
     this.#tree.remove(window);
+    this.#left.delete(window);
     this.clients[window] = 0;
     this.#table.close(window);
     this.#unused[(this.#firstUnused + this.#unused.length - this.open) % this.#unused.length] =
