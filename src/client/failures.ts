@@ -20,7 +20,7 @@ const MIXED_REMEDY = 'write the range again, or read it to see what is there';
 const SHM_REMEDY =
   "connect with the link 'auto', or run the program beside the memory node, as the same user";
 const BUFFER_REMEDY =
-  'leave the array alone until the promise settles: it was shrunk, or given to another thread';
+  'leave the array alone until the promise settles; under a lease, stay with memory of its nodes';
 const WINDOW_REMEDY = 'the window was revoked, or its node has restarted: ask for another one';
 
 const REMEDIES: Partial<Record<ErrorCode, string>> = {

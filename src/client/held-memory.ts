@@ -7,8 +7,8 @@ import { Status } from '../base/status.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { REGION_BYTES } from '../wire/limits.js';
-import { AllocFlag, MessageType, type Reply, Right } from '../wire/messages.js';
-import { failed, MemrackError } from './error.js';
+import { AllocFlag, MessageType, Right } from '../wire/messages.js';
+import { type ErrorCode, failed, MemrackError } from './error.js';
 import { Owners, partsOf } from './owners.js';
 import type { Part, PieceCalls } from './piece-calls.js';
 import type { Placement } from './placement.js';
@@ -177,22 +177,11 @@ export class HeldMemory {
   }
 
   async protect(at: number, bytes: number, rights: Rights, deadline: number): Promise<void> {
-    for (const { region, address, bytes: inRegion } of partsOf(at, bytes)) {
-      const connection = await this.#owners.reach(region, deadline);
-      const request = {
-        space: this.#parts.space,
-        rights: RIGHTS[rights],
-        address,
-        bytes: inRegion,
-      };
-      const call = (): Promise<Reply<typeof MessageType.Protect>> => {
-        const timeoutMs = this.#parts.pieces.left(deadline);
-        return connection.link.call(MessageType.Protect, request, timeoutMs);
-      };
-      const reply = await this.#untilSettled(call, deadline);
-      if (reply.status !== Status.Ok) {
-        const error = await this.#owners.explain(`at ${address}`, region, reply);
-        if (address === at) throw error;
+    for (const part of partsOf(at, bytes)) {
+      try {
+        await this.#protectPart(part, rights, deadline);
+      } catch (error) {
+        if (part.address === at || !(error instanceof MemrackError)) throw error;
         throw new MemrackError(error.code, 'only a part was changed', {
           outcome: 'unknown',
           cause: error,
@@ -202,21 +191,28 @@ export class HeldMemory {
   }
 
   /** Busy: the rights are changed, but a thread that is stopped may still be at work under others. */
-  async #untilSettled<T extends { readonly status: Status }>(
-    call: () => Promise<T>,
-    deadline: number,
-  ): Promise<T> {
-    const { clock, timers } = this.#parts.runtime;
-    for (;;) {
-      const reply = await call();
-      if (reply.status !== Status.Busy) return reply;
-      if (clock.now() + BUSY_PAUSE_MS >= deadline) {
-        const what = 'a stopped process may still use the memory as before';
-        throw new MemrackError('Busy', what, { outcome: 'unknown', remedy: 'protect it again' });
+  async #protectPart(part: Part, rights: Rights, deadline: number): Promise<void> {
+    const { runtime, space, pieces } = this.#parts;
+    const { region, address, bytes } = part;
+    const request = { space, rights: RIGHTS[rights], address, bytes };
+    const connection = await this.#owners.reach(region, deadline);
+    for (let isChanged = false; ; isChanged = true) {
+      const timeoutMs = pieces.left(deadline);
+      const reply = await connection.link.call(MessageType.Protect, request, timeoutMs);
+      if (reply.status === Status.Ok) return;
+      if (reply.status !== Status.Busy) {
+        const error = await this.#owners.explain(`at ${address}`, region, reply);
+        throw isChanged ? stillUsed(error.code, error) : error;
       }
-      await sleep(timers, BUSY_PAUSE_MS);
+      if (runtime.clock.now() + BUSY_PAUSE_MS >= deadline) throw stillUsed('Busy');
+      await sleep(runtime.timers, BUSY_PAUSE_MS);
     }
   }
+}
+
+function stillUsed(code: ErrorCode, cause?: MemrackError): MemrackError {
+  const what = 'a stopped process may still use the memory as before';
+  return new MemrackError(code, what, { outcome: 'unknown', remedy: 'protect it again', cause });
 }
 
 function notTheStart(at: number, base: number): MemrackError {

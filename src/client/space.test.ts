@@ -246,6 +246,29 @@ describe('order', () => {
     ]);
   });
 
+  test('protects again what a stopped process holds up, and says what may be changed', async () => {
+    const { rack, space, node } = openSpace();
+    const at = await space.alloc(PAGE);
+    const failing = (promise: Promise<unknown>) => promise.catch((error: MemrackError) => error);
+    node.order(PROTECT, Status.Busy);
+    const first = watch(space.protect(at, PAGE, 'r'));
+    await rack.world.pass(100);
+    expect([first.isSettled, first.error]).toEqual([true, undefined]);
+    node.order(PROTECT, Status.Busy);
+    node.order(PROTECT, Status.Unavailable);
+    const second = failing(space.protect(at, PAGE, 'r'));
+    await rack.world.pass(100);
+    expect(await second).toMatchObject({ code: 'Unavailable', outcome: 'unknown' });
+    // The region behind it does not exist, but by then the first one is changed.
+    const third = failing(space.protect(at, 2 * GiB, 'r'));
+    await rack.world.pass(100);
+    expect(await third).toMatchObject({ code: 'NotAllocated', outcome: 'unknown' });
+    node.order(PROTECT, Status.Unavailable);
+    const fourth = failing(space.protect(at, PAGE, 'r'));
+    await rack.world.pass(100);
+    expect(await fourth).toMatchObject({ code: 'Unavailable', outcome: 'notApplied' });
+  });
+
   test('keeps order through thousands that wait', async () => {
     const { space, node } = openSpace();
     const at = await space.alloc(64 * PAGE);
