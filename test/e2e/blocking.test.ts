@@ -142,28 +142,44 @@ test('a thread that is ended in the middle holds no slot, and no frame', async (
   expect({ framesResting, slotsHeldBack }).toEqual({ framesResting: 0, slotsHeldBack: 0 });
 }, 60_000);
 
-test('the node is killed and starts again under a thread', async () => {
-  const { space, at } = await open();
-  const { stop, ended, failed, reports } = thread(space, 'count', at, Infinity);
-  const goesOn = async (): Promise<void> => {
-    const before = reports.at(-1)?.done ?? 0;
-    await until(20_000, () => ((reports.at(-1)?.done ?? 0) > before + 1000 ? true : undefined));
-  };
-  await goesOn();
-  for (let kill = 0; kill < 3; kill++) {
-    process.kill((await theNode()).pid, 'SIGKILL');
-    await until(20_000, async () => ((await theNode()).state === 'serving' ? true : undefined));
+test.each(['auto', 'tcp'] as const)(
+  'the node is killed, and stopped, under it: %s',
+  async (link) => {
+    const { space, at } = await open({ link });
+    const { stop, ended, failed, reports } = thread(space, 'count', at, Infinity);
+    const goesOn = async (): Promise<void> => {
+      const before = reports.at(-1)?.done ?? 0;
+      await until(20_000, () => ((reports.at(-1)?.done ?? 0) > before + 1000 ? true : undefined));
+    };
     await goesOn();
-  }
-  Atomics.store(stop, 0, 1);
-  await Promise.race([ended, failed]);
-  const { done: rounds = 0, unknown = 0, doneAlone = 0 } = reports.at(-1) ?? {};
-  // Each attempt of unknown outcome may have counted, or not.
-  const added = Number(await space.fetchAndAdd(at, 0n));
-  expect(added).toBeLessThanOrEqual(rounds);
-  expect(added).toBeGreaterThanOrEqual(rounds - unknown);
-  expect(doneAlone).toBeGreaterThan(rounds);
-}, 60_000);
+    for (let kill = 0; kill < 3; kill++) {
+      process.kill((await theNode()).pid, 'SIGKILL');
+      await until(20_000, async () => ((await theNode()).state === 'serving' ? true : undefined));
+      await goesOn();
+      const { pid } = await theNode();
+      process.kill(pid, 'SIGSTOP');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      const before = reports.at(-1)?.done ?? 0;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      const after = reports.at(-1)?.done ?? 0;
+      process.kill(pid, 'SIGCONT');
+      // By itself it goes on; what has to be asked for is waited for.
+      if (link === 'tcp') expect(after).toBe(before);
+      else expect(after).toBeGreaterThan(before);
+      await goesOn();
+    }
+    Atomics.store(stop, 0, 1);
+    await Promise.race([ended, failed]);
+    const { done: rounds = 0, unknown = 0, doneAlone = 0 } = reports.at(-1) ?? {};
+    // Each attempt of unknown outcome may have counted, or not.
+    const added = Number(await space.fetchAndAdd(at, 0n));
+    expect(added).toBeLessThanOrEqual(rounds);
+    expect(added).toBeGreaterThanOrEqual(rounds - unknown);
+    if (link === 'tcp') expect(doneAlone).toBe(0);
+    else expect(doneAlone).toBeGreaterThan(rounds);
+  },
+  60_000,
+);
 
 test('a closed space wakes the thread that waits, and takes the slots back', async () => {
   const connected = await connect(rack.url, { timeoutMs: 10_000 });

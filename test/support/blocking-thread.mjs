@@ -61,27 +61,6 @@ const jobs = {
       space.write(at, bytes);
     }
   },
-
-  /** Nanoseconds of a lone operation of 64 bytes, the best of some rounds. */
-  measure() {
-    const target = new Uint8Array(64);
-    const direct = isDirect();
-    const best = (act) => {
-      let ns = Infinity;
-      for (let round = 0; round < 8; round++) {
-        const begin = performance.now();
-        for (let i = 0; i < count; i++) act();
-        ns = Math.min(ns, ((performance.now() - begin) * 1e6) / count);
-      }
-      return Math.round(ns);
-    };
-    tell({
-      direct,
-      readNs: best(() => space.read(at, target)),
-      writeNs: best(() => space.write(at, target)),
-      addNs: best(() => space.fetchAndAdd(at, 1n)),
-    });
-  },
 };
 
 jobs[job]();
