@@ -10,8 +10,8 @@ const WORD_BYTES = 8;
 const WORD_LIMIT = 1n << 64n;
 const SIGNED_LIMIT = 1n << 63n;
 
-/** What the value is, short enough for a message. */
-function show(value: unknown): string {
+/** What the value is, short enough for a message: of any value whatever, without a throw. */
+export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 40));
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);

@@ -4,7 +4,7 @@ import { Status } from '../base/status.js';
 import type { Holder } from '../leases/holder.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { Right } from '../wire/messages.js';
-import { badAddress, badLength, badRange } from './arguments.js';
+import { badAddress, badLength, badRange, show } from './arguments.js';
 import type { DataPath, ReadItem, WriteItem } from './data-path.js';
 import { closed, failed, invalid, MemrackError, unawaited } from './error.js';
 import { LeaseRoutes } from './lease-routes.js';
@@ -71,7 +71,7 @@ export class Lease {
     const wrong = badAddress('at', at) ?? badLength('bytes', bytes) ?? badRange(at, bytes);
     if (wrong !== undefined) throw wrong;
     if (rights !== 'r' && rights !== 'rw') {
-      throw invalid(`${String(rights)} are no rights of a window`, "pass 'r' or 'rw'");
+      throw invalid(`${show(rights)} are no rights of a window`, "pass 'r' or 'rw'");
     }
     if (this.#life.isOver) throw released(this.name);
     const { number: lease, epoch, nodes, timeoutMs } = this.#facts;
@@ -191,7 +191,8 @@ export class LeaseWindow {
   /** What is wrong with the arguments themselves the path tells. */
   #refusal(at: number, bytes: number): Promise<never> | undefined {
     if (this.#life.isOver) return unawaited(Promise.reject(released(this.#name)));
-    const isOutside = at < this.at || Number(at) + bytes > this.at + this.bytes;
+    if (typeof at !== 'number') return undefined;
+    const isOutside = at < this.at || at + bytes > this.at + this.bytes;
     if (!isOutside) return undefined;
     const remedy = 'stay within it, or ask for a larger one';
     const what = `the window covers ${this.bytes} bytes at ${this.at}`;

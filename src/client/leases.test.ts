@@ -278,7 +278,9 @@ it('is not told to who closes the rack while acquiring it', async () => {
 it('refuses what it cannot use before it asks anybody', async () => {
   const rig = await new Rig(11).start();
   const { rack } = await rig.client('a');
+  await rig.of((await rig.of(rack.lease('other', null as never))).release());
   const wrong = [
+    { durationMs: Object.create(null) },
     { signal: {} },
     { signal: null },
     { waitMs: '5' },

@@ -11,7 +11,7 @@ import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
-import { badName } from './arguments.js';
+import { badName, show } from './arguments.js';
 import type { Connections } from './connections.js';
 import type { Control } from './control.js';
 import { closed, failed, invalid, MemrackError, unawaited } from './error.js';
@@ -62,7 +62,8 @@ export class Leases {
     this.#parts = parts;
   }
 
-  acquire(name: string, options: LeaseOptions): Promise<Lease> {
+  acquire(name: string, given: LeaseOptions): Promise<Lease> {
+    const options = given ?? {};
     const wrong = badName('lease', name) ?? badOptions(options);
     if (wrong !== undefined) return unawaited(Promise.reject(wrong));
     const { signal } = options;
@@ -252,13 +253,13 @@ export class Leases {
 
 function badOptions(options: LeaseOptions): MemrackError | undefined {
   const { durationMs = LEASE_MS_DEFAULT, waitMs = 0, nodes, signal } = options;
-  const isDuration = durationMs >= LEASE_MS_MIN && durationMs <= LEASE_MS_MAX;
-  if (!isDuration || !Number.isInteger(durationMs)) {
+  const isWhole = Number.isInteger(durationMs);
+  if (!isWhole || durationMs < LEASE_MS_MIN || durationMs > LEASE_MS_MAX) {
     const remedy = `pass a whole number of milliseconds from ${LEASE_MS_MIN} to ${LEASE_MS_MAX}`;
-    return invalid(`durationMs is ${String(durationMs)}`, remedy);
+    return invalid(`durationMs is ${show(durationMs)}`, remedy);
   }
   if (typeof waitMs !== 'number' || !(waitMs >= 0)) {
-    return invalid(`waitMs is ${String(waitMs)}`, 'pass 0 or more milliseconds');
+    return invalid(`waitMs is ${show(waitMs)}`, 'pass 0 or more milliseconds');
   }
   if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
     return invalid('signal is not an AbortSignal', 'pass the signal of an AbortController');

@@ -1,5 +1,6 @@
 /** What `connect` can be told, and the address of a rack as people write it. */
 
+import { show } from './arguments.js';
 import { invalid, MemrackError } from './error.js';
 
 export interface ConnectOptions {
@@ -42,16 +43,17 @@ export function badOptions(options: ConnectOptions): MemrackError | undefined {
     return new MemrackError('Unsupported', `the link '${link}' is not in this version`, { remedy });
   }
   if (link !== undefined && link !== 'auto' && link !== 'shm' && link !== 'tcp') {
-    return invalid(`'${String(link)}' is no link`, "choose 'auto', 'shm' or 'tcp'");
+    return invalid(`${show(link)} is no link`, "choose 'auto', 'shm' or 'tcp'");
   }
   if (token !== undefined) {
     const remedy = 'leave the token out: this version has no authentication';
     return new MemrackError('Unsupported', 'tokens are not in this version', { remedy });
   }
-  const isTime = timeoutMs === undefined || (timeoutMs >= 1 && timeoutMs <= TIMEOUT_MS_MAX);
+  const isTime = timeoutMs === undefined || isTimeout(timeoutMs);
   if (isTime) return undefined;
-  return invalid(
-    `timeoutMs is ${String(timeoutMs)}`,
-    'pass a number of milliseconds of at least 1',
-  );
+  return invalid(`timeoutMs is ${show(timeoutMs)}`, 'pass a number of milliseconds of at least 1');
+}
+
+function isTimeout(ms: unknown): boolean {
+  return typeof ms === 'number' && ms >= 1 && ms <= TIMEOUT_MS_MAX;
 }

@@ -12,7 +12,7 @@
 import type { Runtime } from '../runtime/runtime.js';
 import { ADDRESS_END } from '../wire/limits.js';
 import { Allocation } from './allocation.js';
-import { badAddress, badLength, badRange, badWordAddress } from './arguments.js';
+import { badAddress, badLength, badRange, badWordAddress, show } from './arguments.js';
 import { Barriers } from './barriers.js';
 import { type BlockingOptions, bytesOfPort } from './blocking/options.js';
 import { BlockingService } from './blocking/service.js';
@@ -112,10 +112,11 @@ export class RemoteSpace {
    * Fails with `NoSpace` when the rack cannot promise as much, and nothing was allocated then.
    */
   alloc(bytes: number, options: AllocOptions = {}): Promise<number> {
-    const wrong = badLength('bytes', bytes) ?? this.#badWish(options.at);
+    const wish = options?.at;
+    const wrong = badLength('bytes', bytes) ?? this.#badWish(wish);
     if (wrong !== undefined) return this.#barriers.refuse(wrong);
     return this.#call(`alloc of ${bytes} bytes`, (deadline) =>
-      this.#allocation.alloc(bytes, options.at ?? 0, deadline),
+      this.#allocation.alloc(bytes, wish ?? 0, deadline),
     );
   }
 
@@ -329,7 +330,7 @@ export class RemoteSpace {
 
   #badProtect(at: number, rights: unknown): MemrackError | undefined {
     if (rights !== 'none' && rights !== 'r' && rights !== 'rw') {
-      return invalid(`${String(rights)} is no permission`, "pass 'none', 'r' or 'rw'");
+      return invalid(`${show(rights)} is no permission`, "pass 'none', 'r' or 'rw'");
     }
     if (at % this.pageBytes === 0) return undefined;
     const remedy = `pass a multiple of the page size, ${this.pageBytes}`;

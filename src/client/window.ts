@@ -8,7 +8,7 @@
 
 import type { Window } from '../fabric/link.js';
 import { REGION_BYTES } from '../wire/limits.js';
-import { badAddress, badLength, badRange } from './arguments.js';
+import { badAddress, badLength, badRange, show } from './arguments.js';
 import { DataPath, type ReadItem, type SharedParts, type WriteItem } from './data-path.js';
 import { closed, invalid, MemrackError } from './error.js';
 import { Failures } from './failures.js';
@@ -171,8 +171,10 @@ export class RangeWindow {
   }
 
   #outside(at: number, bytes: number, rights: WindowRights): MemrackError | undefined {
+    // That it is no address is told by the path.
+    if (typeof at !== 'number') return undefined;
     const end = this.at + this.bytes;
-    if (at < this.at || Number(at) + bytes > end) {
+    if (at < this.at || at + bytes > end) {
       const remedy = `stay within it: from ${this.at} to below ${end}`;
       return invalid(`the window does not cover ${bytes} bytes at ${at}`, remedy);
     }
@@ -187,7 +189,7 @@ export function badWindow(at: number, bytes: number, rights: unknown): MemrackEr
   const wrong = badAddress('at', at) ?? badLength('bytes', bytes) ?? badRange(at, bytes);
   if (wrong !== undefined) return wrong;
   if (rights !== 'r' && rights !== 'rw') {
-    return invalid(`${String(rights)} are no rights of a window`, "pass 'r' or 'rw'");
+    return invalid(`${show(rights)} are no rights of a window`, "pass 'r' or 'rw'");
   }
   const problem = badWindowRange(at, bytes);
   if (problem === undefined) return undefined;

@@ -1,5 +1,6 @@
 /** What `space.blocking` is given. */
 
+import { show } from '../arguments.js';
 import { invalid, type MemrackError } from '../error.js';
 import { DATA_BYTES_DEFAULT, DATA_BYTES_MAX, DATA_BYTES_MIN } from './port.js';
 
@@ -14,9 +15,9 @@ export interface BlockingOptions {
 const MULTIPLE = 4096;
 
 export function bytesOfPort(options: BlockingOptions): number | MemrackError {
-  const { bytes = DATA_BYTES_DEFAULT } = options;
+  const { bytes = DATA_BYTES_DEFAULT } = options ?? {};
   const isGood = Number.isInteger(bytes) && bytes >= DATA_BYTES_MIN && bytes <= DATA_BYTES_MAX;
   if (isGood) return Math.ceil(bytes / MULTIPLE) * MULTIPLE;
   const remedy = `pass an integer from ${DATA_BYTES_MIN} to ${DATA_BYTES_MAX}`;
-  return invalid(`${String(bytes)} bytes cannot be shared with a thread`, remedy);
+  return invalid(`${show(bytes)} bytes cannot be shared with a thread`, remedy);
 }

@@ -3,6 +3,7 @@
  * an 8-byte word. docs/internals/locks.md has the rules and why they are safe.
  */
 
+import { show } from '../arguments.js';
 import { invalid, MemrackError, unawaited } from '../error.js';
 import { Acquisition, type LockState, type Wish } from './acquisition.js';
 import type { Grant } from './grant.js';
@@ -85,14 +86,14 @@ export class Lock {
   }
 
   #wish(options: AcquireOptions): Wish | MemrackError {
-    const { waitMs = WAIT_MS_DEFAULT, leaseMs = LEASE_MS_DEFAULT, signal } = options;
+    const { waitMs = WAIT_MS_DEFAULT, leaseMs = LEASE_MS_DEFAULT, signal } = options ?? {};
     if (!(typeof waitMs === 'number' && waitMs >= 0)) {
-      return invalid(`waitMs is ${String(waitMs)}`, 'pass milliseconds: at least 0');
+      return invalid(`waitMs is ${show(waitMs)}`, 'pass milliseconds: at least 0');
     }
     if (leaseMs !== this.#leaseMs) {
       if (!(typeof leaseMs === 'number' && leaseMs >= LEASE_MS_MIN && leaseMs <= LEASE_MS_MAX)) {
         const remedy = `pass milliseconds from ${LEASE_MS_MIN} to ${LEASE_MS_MAX}`;
-        return invalid(`leaseMs is ${String(leaseMs)}`, remedy);
+        return invalid(`leaseMs is ${show(leaseMs)}`, remedy);
       }
       this.#leaseMs = leaseMs;
       this.#code = codeOfMs(leaseMs);
