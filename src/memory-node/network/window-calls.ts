@@ -31,7 +31,9 @@ const done = { status: Status.Ok } as const;
 /** What was stored stays; but nobody may be told that it is the end of all access. */
 export const NOT_SETTLED: Refused = {
   status: Status.Busy,
-  reason: 'a stopped thread still has a page, and there is no frame to copy it to: ask again',
+  reason:
+    'a stopped thread still has a page, and there is no frame to copy it to: free memory here, or ' +
+    'let that process go on or end, and ask again',
 };
 
 const refused = (status: Refused['status'], reason: string): Refused => ({ status, reason });

@@ -41,8 +41,6 @@ export interface QuiescenceParts {
 
 /** What the thread of a slot says, read word by word; whoever is in a step may have moved on. */
 export interface Published {
-  /** Of the beginning of its step. */
-  readonly generation: number;
   /** Number of a page-table entry (its words begin at that times `ENTRY_WORDS`); -1: none. */
   readonly entry: number;
   /** Number of a frame; -1: none. */
@@ -150,15 +148,14 @@ export class Quiescence {
   /** Undefined: the slot is idle, or nobody's. */
   published(slot: number): Published | undefined {
     if (!this.#slots.taken.includes(slot)) return undefined;
-    const generation = this.#generationOf(slot);
-    if (generation === SLOT_IDLE) return undefined;
+    if (this.#generationOf(slot) === SLOT_IDLE) return undefined;
     const { pages, facts } = this.#table;
     const at = slotWord(slot);
     const entry = Atomics.load(this.#slots.words, at + SLOT_ENTRY) - 1;
     const isEntry = entry >= 0 && entry < pages.entries;
     const frame = Atomics.load(this.#slots.words, at + SLOT_FRAME) - 1;
     const isFrame = frame >= 0 && frame < facts.frames;
-    return { generation, entry: isEntry ? entry : -1, frame: isFrame ? frame : -1 };
+    return { entry: isEntry ? entry : -1, frame: isFrame ? frame : -1 };
   }
 
   /** What the slot says, in range or not; -1: it is idle, or says none. */
