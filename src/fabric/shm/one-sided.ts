@@ -165,6 +165,10 @@ export class OneSided implements Steps {
     );
   }
 
+  get touchesNext(): boolean {
+    return this.#place === Place.Copy;
+  }
+
   ended(): void {
     this.#operation.buffer = NOTHING;
     if (this.#ring === undefined) return;

@@ -202,6 +202,7 @@ export class Quiescence {
       else done(frame);
     }
     if (this.#resting.size > 0) this.#lookSoon();
+    this.#memory.meanwhile();
   }
 
   #lookSoon(): void {

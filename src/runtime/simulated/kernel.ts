@@ -34,6 +34,9 @@ const CLOCK_LOOKS_MAX = 1_000_000;
 /** How far ahead another task's event may be taken into the middle of a step. */
 const MEANWHILE_NS = 100_000;
 
+/** How often somebody who is stopped goes on in the middle of another one's work. */
+const GO_ON_PER_MILLION = 150_000;
+
 interface Soon {
   readonly task: Task;
   readonly callback: () => void;
@@ -140,23 +143,25 @@ export class Kernel {
   }
 
   /**
-   * Called in the middle of a step of `task`: at times the next event runs now, if it is another
-   * task's. At most one of each task within a turn, so that what it promised, or asked for soon, is
-   * done before its next.
+   * Called in the middle of a step of `task`: at times the next events run now, if they are other
+   * tasks'. At most one of each task within a turn, so that what it promised, or asked for soon, is
+   * done before its next; but of a step in parts as many as come.
    */
   meanwhile(task: Task): void {
-    if (!this.prng.chance(this.knobs.splitCopiesPerMillion)) return;
-    if (this.#meanwhile !== undefined) return;
-    const event = this.#queue.peek();
-    if (event === undefined || event.atNs > this.nowNs + MEANWHILE_NS) return;
-    const other = event.task;
-    // A thread that blocks runs others' turns, which has no place in the middle of a step.
-    const mayBlock = this.#microtasks !== undefined && event.kind === EventKind.Start;
-    if (mayBlock || !this.#mayAct(task, other)) return;
-    this.#queue.pop();
-    this.nowNs = event.atNs;
-    this.#runMeanwhile(event, other);
-    if (!task.alive) throw new SimulatedExit('ended in the middle of a step');
+    while (this.prng.chance(this.knobs.splitCopiesPerMillion)) {
+      if (this.#meanwhile !== undefined) return;
+      if (this.prng.chance(GO_ON_PER_MILLION)) this.#goOn(task);
+      const event = this.#queue.peek();
+      if (event === undefined || event.atNs > this.nowNs + MEANWHILE_NS) return;
+      const other = event.task;
+      // A thread that blocks runs others' turns, which has no place in the middle of a step.
+      const mayBlock = this.#microtasks !== undefined && event.kind === EventKind.Start;
+      if (mayBlock || !this.#mayAct(task, other)) return;
+      this.#queue.pop();
+      this.nowNs = event.atNs;
+      this.#runMeanwhile(event, other);
+      if (!task.alive) throw new SimulatedExit('ended in the middle of a step');
+    }
   }
 
   #mayAct(task: Task, other: Task | undefined): other is Task {
@@ -231,6 +236,15 @@ export class Kernel {
     this.#stopped.add(event);
   }
 
+  /** A thread of somebody else that is stopped goes on just now. */
+  #goOn(task: Task): void {
+    for (const event of this.#stopped) {
+      if (event.task === task || event.task?.process.paused === true) continue;
+      this.#hasten(event);
+      return;
+    }
+  }
+
   isStopped(task: Task): boolean {
     for (const event of this.#stopped) if (event.task === task) return true;
     return false;
@@ -238,14 +252,16 @@ export class Kernel {
 
   /** All that are stopped go on. */
   endStops(): void {
-    for (const event of this.#stopped) {
-      const { run } = event;
-      if (run === undefined) continue;
-      // What still lies in the queue, or is held for a paused process, does nothing any more.
-      event.run = undefined;
-      this.schedule(0, event.task, event.kind, run);
-    }
-    this.#stopped.clear();
+    for (const event of [...this.#stopped]) this.#hasten(event);
+  }
+
+  #hasten(event: SimulatedEvent): void {
+    const { run } = event;
+    this.#stopped.delete(event);
+    if (run === undefined) return;
+    // What still lies in the queue, or is held for a paused process, does nothing any more.
+    event.run = undefined;
+    this.schedule(0, event.task, event.kind, run);
   }
 
   #runSoon(): void {

@@ -17,6 +17,10 @@ import { EventKind } from './trace.js';
 
 const HOLD_BACK_PER_MILLION = 500_000;
 const PARTS_MAX = 4;
+/** A part ends more often where being stopped matters most, and the thread is stopped there. */
+const ENDS_THERE_PER_MILLION = 500_000;
+const ROLLS_AT_FENCES = 2;
+const ROLLS_AT_TOUCHES = 8;
 const PART_US_MAX = 20;
 const WORD_BYTES = 8;
 /** How long a thread that is stopped stays so; once in a while it is minutes. */
@@ -69,20 +73,31 @@ export class SharedSteps {
   #schedule(): void {
     const kernel = this.#kernel;
     const part = (): void => this.#part();
-    if (this.#hasBegun && kernel.faults.roll(FaultKind.StepStopped)) {
+    if (this.#hasBegun && this.#isStopped()) {
       kernel.stop(this.#task, stoppedMs(kernel) * NS_PER_MS, part);
       return;
     }
     kernel.schedule(kernel.withinUs(PART_US_MAX), this.#task, EventKind.Part, part);
   }
 
+  #isStopped(): boolean {
+    const { faults } = this.#kernel;
+    for (let rolls = rollsBefore(this.#apart[0] as Steps); rolls > 0; rolls--) {
+      if (faults.roll(FaultKind.StepStopped)) return true;
+    }
+    return false;
+  }
+
   #part(): void {
     const steps = this.#apart[0] as Steps;
+    const { prng } = this.#kernel;
     this.#hasBegun = true;
-    for (let left = 1 + this.#kernel.prng.below(PARTS_MAX); left > 0; left--) {
-      if (this.#next(steps)) continue;
-      this.#end(steps);
-      return;
+    for (let left = 1 + prng.below(PARTS_MAX); left > 0; left--) {
+      if (!this.#next(steps)) {
+        this.#end(steps);
+        return;
+      }
+      if (rollsBefore(steps) > 1 && prng.chance(ENDS_THERE_PER_MILLION)) break;
     }
     this.#schedule();
   }
@@ -139,6 +154,12 @@ function isOverlapping(one: HeldStore, target: Uint8Array, start: number, bytes:
   const first = one.target.byteOffset + one.start;
   const other = target.byteOffset + start;
   return first < other + bytes && other < first + one.bytes.length;
+}
+
+/** How often it is tried to stop a thread before its next access. */
+function rollsBefore({ fencesNext, touchesNext }: Steps): number {
+  if (touchesNext === true) return ROLLS_AT_TOUCHES;
+  return fencesNext ? ROLLS_AT_FENCES : 1;
 }
 
 function stoppedMs({ prng }: Kernel): number {
