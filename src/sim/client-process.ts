@@ -8,7 +8,7 @@ import type { Prng } from '../base/prng.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { sleep } from '../runtime/clock.js';
 import type { Machine, SimulatedProcess } from '../runtime/simulated/world.js';
-import type { Journal } from './journal.js';
+import type { Allocation, Journal } from './journal.js';
 import { ObservedFiles } from './observed-files.js';
 import { ObservedLeases } from './observed-leases.js';
 import { ObservedLocks } from './observed-locks.js';
@@ -153,7 +153,8 @@ export class ClientProcesses {
       },
       window: async (token) => (await rack()).window(token),
       sleep: (ms) => sleep(runtime.timers, ms),
-      untilStopped: (ms) => this.#untilStopped(process, ms),
+      untilStopped: (ms, of) => this.#untilStopped(process, ms, of),
+      untilGoneOn: (ms, allocation) => this.#untilGoneOn(process, ms, allocation),
       step: () => {
         this.#stepsLeft -= 1;
         return this.#stepsLeft >= 0;
@@ -206,20 +207,40 @@ export class ClientProcesses {
     return open.length === 0 ? undefined : prng.pick(open).process;
   }
 
-  /** One that was stopped there. */
-  pickStopped(prng: Prng): SimulatedProcess | undefined {
-    const { world } = this.#rack;
-    const open = this.#atWork.filter(({ process }) => world.isStoppedInStep(process));
+  get #stopped(): Running[] {
+    return this.#atWork.filter(({ process }) => this.#rack.world.isStoppedInStep(process));
+  }
+
+  /** One that was stopped there, at work on memory that was freed since. */
+  pickStoppedAtFreed(prng: Prng): SimulatedProcess | undefined {
+    const freed = this.#journal.allocations.filter((one) => one.freedAt !== Infinity);
+    const open = this.#stopped.filter(({ number }) => freed.some((one) => one.isUsedBy(number)));
     return open.length === 0 ? undefined : prng.pick(open).process;
   }
 
-  /** Until somebody is stopped in the middle of a step, or so much time has passed. */
-  async #untilStopped(process: SimulatedProcess, ms: number): Promise<void> {
+  async #untilStopped(
+    { runtime }: SimulatedProcess,
+    ms: number,
+    of: readonly Allocation[],
+  ): Promise<Allocation | undefined> {
     const { world } = this.#rack;
-    const endMs = world.nowMs + ms;
-    const isStopped = (): boolean => this.#atWork.some((one) => world.isStoppedInStep(one.process));
-    while (world.nowMs < endMs && !isStopped())
-      await sleep(process.runtime.timers, STOPPED_LOOK_MS);
+    for (const endMs = world.nowMs + ms; ; await sleep(runtime.timers, STOPPED_LOOK_MS)) {
+      const stopped = this.#stopped;
+      const found = of.find((one) => stopped.some(({ number }) => one.isUsedBy(number)));
+      if (found !== undefined || world.nowMs >= endMs) return found;
+    }
+  }
+
+  async #untilGoneOn(
+    { runtime }: SimulatedProcess,
+    ms: number,
+    allocation: Allocation,
+  ): Promise<void> {
+    const { world } = this.#rack;
+    for (const endMs = world.nowMs + ms; world.nowMs < endMs; ) {
+      await sleep(runtime.timers, STOPPED_LOOK_MS);
+      if (!this.#stopped.some(({ number }) => allocation.isUsedBy(number))) return;
+    }
   }
 
   killOne(prng: Prng): void {

@@ -88,6 +88,8 @@ export class Allocation {
   firstCalledLost = Infinity;
   /** Undefined while they are being changed, or when the outcome of a change is unknown. */
   rights: Rights | undefined = { text: 'rw' };
+  /** By client: operations on it that are under way. */
+  readonly #users: Map<number, number> = new Map();
 
   constructor(facts: AllocationFacts) {
     this.id = facts.id;
@@ -106,6 +108,20 @@ export class Allocation {
 
   get wordCount(): number {
     return this.bytes / WORD_BYTES;
+  }
+
+  isUsedBy(client: number): boolean {
+    return (this.#users.get(client) ?? 0) > 0;
+  }
+
+  /** While `operation` is under way the client is at work on it. */
+  async during<T>(client: number, operation: Promise<T>): Promise<T> {
+    this.#users.set(client, (this.#users.get(client) ?? 0) + 1);
+    try {
+      return await operation;
+    } finally {
+      this.#users.set(client, (this.#users.get(client) ?? 0) - 1);
+    }
   }
 
   beginWrite(firstWord: number, words: number, calledAt: number): RangeWrite {
@@ -200,6 +216,8 @@ export class Journal {
   wasClientKilled = false;
   /** An allocation failed in a way that may have left something for a while. */
   mayHoldUnknown = false;
+  /** Nothing but the controller is struck in this run. */
+  isControllerAlone = false;
   /** Client processes that there ever were. */
   clients = 0;
   /** Told after every operation that ended. */

@@ -8,6 +8,8 @@ export interface LeaseTold {
   readonly epoch: number;
   readonly calledAt: number;
   readonly toldAt: number;
+  /** Infinity: its holder was never told that it is lost. */
+  lostAt: number;
 }
 
 /** One write under a lease. */

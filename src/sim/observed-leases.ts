@@ -34,8 +34,13 @@ export class ObservedLeases {
     const startedMs = nowMs();
     try {
       const lease = await rack.lease(name, options);
-      const told = { name, client, epoch: lease.epoch, calledAt, toldAt: journal.moment() };
+      const { epoch } = lease;
+      const told = { name, client, epoch, calledAt, toldAt: journal.moment(), lostAt: Infinity };
       journal.leases.push(told);
+      lease.lost.addEventListener('abort', () => {
+        told.lostAt = journal.moment();
+        journal.note(`client ${client} has lost ${name}`);
+      });
       journal.count('lease', SUCCESS);
       journal.note(`client ${client} holds ${name} in epoch ${lease.epoch}`);
       return new HeldLease(this.#facts, lease, told);

@@ -7,7 +7,7 @@
 import { assert, defined } from '../base/assert.js';
 import { STATUS_FACTS, type StatusName } from '../base/status.js';
 import { type Call, callOf, judgeAnswer } from './checkers/answers.js';
-import { examine } from './checkers/foreign.js';
+import { examine, examineFormer } from './checkers/foreign.js';
 import {
   DISCARDED,
   type WordOperation,
@@ -195,7 +195,7 @@ export class ObservedSpace {
     const into = new Uint8Array(WORD_BYTES);
     const operation = this.#beginWord(allocation, place, WordVerb.read, ZERO, ZERO);
     const reading = this.#space.read(allocation.at + place * WORD_BYTES, into);
-    const ended = await this.#ended('read', reading);
+    const ended = await this.#use(allocation, 'read', reading);
     const view = new DataView(into.buffer);
     const value = { low: view.getUint32(0, true), high: view.getUint32(4, true) };
     return this.#endWord(allocation, operation, ended, value);
@@ -209,7 +209,7 @@ export class ObservedSpace {
     new DataView(from.buffer).setUint32(0, argument.low, true);
     new DataView(from.buffer).setUint32(4, argument.high, true);
     const writing = this.#space.write(allocation.at + place * WORD_BYTES, from);
-    const ended = this.#endWrite(allocation, write, await this.#ended('write', writing));
+    const ended = this.#endWrite(allocation, write, await this.#use(allocation, 'write', writing));
     return this.#endWord(allocation, operation, ended, ZERO);
   }
 
@@ -225,7 +225,7 @@ export class ObservedSpace {
     );
     const at = allocation.at + place * WORD_BYTES;
     const swapping = this.#space.compareAndSwap(at, toBigint(expected), toBigint(desired));
-    const old = await this.ending('swap', swapping);
+    const old = await this.ending('swap', allocation.during(this.client, swapping));
     const ended = this.#endWrite(allocation, write, typeof old === 'bigint' ? SUCCESS : old);
     const value = typeof old === 'bigint' ? fromBigint(old) : ZERO;
     return this.#endWord(allocation, operation, ended, value);
@@ -235,7 +235,7 @@ export class ObservedSpace {
     const argument = { low: delta, high: 0 };
     const operation = this.#beginWord(allocation, place, WordVerb.fetchAndAdd, argument, ZERO);
     const adding = this.#space.fetchAndAdd(allocation.at + place * WORD_BYTES, BigInt(delta));
-    const old = await this.ending('add', adding);
+    const old = await this.ending('add', allocation.during(this.client, adding));
     const ended = this.#mayStillCome(operation.word, typeof old === 'bigint' ? SUCCESS : old);
     const value = typeof old === 'bigint' ? fromBigint(old) : ZERO;
     return this.#endWord(allocation, operation, ended, value);
@@ -273,7 +273,7 @@ export class ObservedSpace {
     const items = writes.map(({ write }) => {
       return { at: allocation.at + write.firstWord * WORD_BYTES, from: pattern(allocation, write) };
     });
-    let ended = await this.#ended(verb, start(items));
+    let ended = await this.#use(allocation, verb, start(items));
     for (const { write, probes } of writes) {
       ended = this.#endWrite(allocation, write, ended);
       for (const probe of probes) this.#end(probe, ended);
@@ -309,7 +309,7 @@ export class ObservedSpace {
       const at = allocation.at + firstWord * WORD_BYTES;
       return { at, into: new Uint8Array(words * WORD_BYTES), firstWord, places, probes };
     });
-    const ended = await this.#ended(verb, start(reads));
+    const ended = await this.#use(allocation, verb, start(reads));
     for (const { into, firstWord, places, probes } of reads) {
       const view = new DataView(into.buffer);
       for (const [index, operation] of probes.entries()) {
@@ -318,7 +318,7 @@ export class ObservedSpace {
         this.#end(operation, ended);
         if (!isInUse(allocation)) operation.returnedAt = DISCARDED;
       }
-      if (ended.code === 'Ok' && isInUse(allocation)) this.#scan(allocation, firstWord, into);
+      if (ended.code === 'Ok') this.#scan(allocation, firstWord, into);
     }
     this.#judge(allocation, ended, call);
     return ended;
@@ -414,6 +414,7 @@ export class ObservedSpace {
     if (ended.code !== 'Ok' || word.verb === WordVerb.write) return ended;
     if (!isInUse(allocation)) {
       word.returnedAt = DISCARDED;
+      this.#scanFormer(allocation, place, value);
       return ended;
     }
     const wrong = examine(allocation, place, value, word.returnedAt, this.#journal.allocationOf);
@@ -426,20 +427,25 @@ export class ObservedSpace {
     if (wrong !== undefined) this.#journal.complain(wrong.kind, wrong.text);
   }
 
+  #scanFormer(allocation: Allocation, place: number, value: WordValue): void {
+    const wrong = examineFormer(allocation, place, value, this.#journal.allocationOf);
+    if (wrong !== undefined) this.#journal.complain(wrong.kind, wrong.text);
+  }
+
   #scan(allocation: Allocation, firstWord: number, bytes: Uint8Array): void {
     const words = new Uint32Array(bytes.buffer, 0, bytes.length / 4);
+    const isFormer = !isInUse(allocation);
     const readAt = this.#journal.momentNow;
     for (let i = 0; i < words.length; i += 2) {
       const low = words[i] as number;
       const high = words[i + 1] as number;
       if (low === 0 && high === 0) continue;
-      const wrong = examine(
-        allocation,
-        firstWord + i / 2,
-        { low, high },
-        readAt,
-        this.#journal.allocationOf,
-      );
+      const place = firstWord + i / 2;
+      const value = { low, high };
+      const { allocationOf } = this.#journal;
+      const wrong = isFormer
+        ? examineFormer(allocation, place, value, allocationOf)
+        : examine(allocation, place, value, readAt, allocationOf);
       if (wrong === undefined) continue;
       this.#journal.complain(wrong.kind, wrong.text);
       return;
@@ -467,6 +473,10 @@ export class ObservedSpace {
     const probes = [...places].sort((a, b) => a - b);
     this.#probesOf.set(allocation.id, probes);
     return probes;
+  }
+
+  #use(allocation: Allocation, verb: string, operation: Promise<unknown>): Promise<Ended> {
+    return this.#ended(verb, allocation.during(this.client, operation));
   }
 
   async #ended(verb: string, promise: Promise<unknown>): Promise<Ended> {

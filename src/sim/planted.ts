@@ -8,6 +8,7 @@ import { setAssertions } from '../base/assert.js';
 import { lockFaults } from '../client/locks/planted.js';
 import { controllerFaults } from '../controller/planted.js';
 import { fabricFaults } from '../fabric/planted.js';
+import { leaseFaults } from '../leases/planted.js';
 import { memoryNodeFaults } from '../memory-node/planted.js';
 
 export interface Planted {
@@ -92,6 +93,14 @@ export const PLANTED: readonly Planted[] = [
   planted('lease-window-not-revoked', memoryNodeFaults, 'leaseWindowNotRevoked', [
     'one-sided-leases',
     'windows of a former holder stay good when the lease is taken over',
+  ]),
+  planted('lease-renewed-by-controller', leaseFaults, 'leaseRenewedByController', [
+    'kept-leases',
+    'a holder is renewed by the controller, and no more without it',
+  ]),
+  planted('take-over-skips-a-node', controllerFaults, 'takeOverSkipsNode', [
+    'leases',
+    'a lease passes on without a node that does not answer',
   ]),
   planted('no-quarantine', memoryNodeFaults, 'noQuarantine', [
     'one-sided',

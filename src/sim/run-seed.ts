@@ -42,8 +42,10 @@ const SAFETY_MS_MAX = 60_000;
 const LIVENESS_MS_MAX = 60_000;
 const AUDIT_MS_MAX = 300_000;
 /** How often steps over shared memory are made in parts, and copies seen by halves. */
-const STEPS_APART = [0, 200_000, 400_000, 700_000, 900_000];
+const STEPS_APART = [0, 300_000, 700_000, 900_000, 900_000, 950_000];
 const SPLIT_COPIES = [0, 50_000, 500_000];
+/** Of machines where nothing is ever late by more than a lease can bear. */
+const PROMPT: Partial<Knobs> = { latencyNs: 10_000, tailDoublingsMax: 4, timerSlackUs: 200 };
 /** Blows per seed. */
 const BLOWS = [7, 16] as const;
 const BULKY_SEGMENTS = [8_960, 65_536, 65_536];
@@ -86,6 +88,7 @@ class SeedRun {
   constructor(options: SeedOptions) {
     this.#options = options;
     this.#workload = workloadOf(options.seed, options.workload);
+    this.#journal.isControllerAlone = this.#workload.isControllerAlone === true;
     const prng = new Prng(options.seed).fork('rates');
     this.#rates = options.calm === true ? {} : drawRates(prng, this.#workload);
     this.world = new SimulatedWorld({
@@ -245,7 +248,8 @@ class SeedRun {
   }
 }
 
-function drawKnobs(prng: Prng, { isBulky, isOneSided }: Workload): Partial<Knobs> {
+function drawKnobs(prng: Prng, { isBulky, isOneSided, ...is }: Workload): Partial<Knobs> {
+  if (is.isControllerAlone === true) return { ...PROMPT };
   // Large transfers in tiny pieces cost more time than they show; small ones have them all.
   const ofBytes = isBulky || isOneSided === true ? { segmentBytes: prng.pick(BULKY_SEGMENTS) } : {};
   if (isOneSided !== true) return ofBytes;
@@ -254,9 +258,10 @@ function drawKnobs(prng: Prng, { isBulky, isOneSided }: Workload): Partial<Knobs
 }
 
 /** Faults that come by themselves, some seeds with many, some with none. */
-function drawRates(prng: Prng, { isBulky, isOneSided }: Workload): FaultRates {
+function drawRates(prng: Prng, { isBulky, isOneSided, ...is }: Workload): FaultRates {
+  if (is.isControllerAlone === true) return {};
   const rates = drawRatesOfAll(prng, isBulky || isOneSided === true);
-  if (isOneSided === true) rates[FaultKind.StepStopped] = prng.pick([1_000, 20_000, 60_000]);
+  if (isOneSided === true) rates[FaultKind.StepStopped] = prng.pick([10_000, 30_000, 60_000]);
   return rates;
 }
 

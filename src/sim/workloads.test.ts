@@ -27,7 +27,14 @@ async function readNow(
 }
 
 /** The toy has no directory, no leases and no locks. */
-const NOT_IN_TOY = ['directory', 'leases', 'one-sided-leases', 'locks'];
+const NOT_IN_TOY = [
+  'directory',
+  'leases',
+  'one-sided-leases',
+  'kept-leases',
+  'locks',
+  'one-sided-locks',
+];
 const NAMES = WORKLOADS.map((one) => one.name).filter((name) => !NOT_IN_TOY.includes(name));
 
 describe('the workloads on a toy rack', () => {

@@ -47,6 +47,30 @@ export function examine(
 }
 
 /**
+ * The same of memory that is being freed, or was: it may hold anything of its own, or of what was
+ * allocated at the same addresses since, and nothing else.
+ */
+export function examineFormer(
+  allocation: Allocation,
+  place: number,
+  { low, high }: WordValue,
+  allocationOf: (id: number) => Allocation | undefined,
+): Complaint | undefined {
+  if (high === 0 || high === allocation.id || allocation.isOpaque) return undefined;
+  const next = allocationOf(high);
+  const at = allocation.at + place * WORD_BYTES;
+  // Given out, perhaps, by an answer that nobody has read yet.
+  if (next === undefined || (next.space === allocation.space && isWithin(next, at)))
+    return undefined;
+  const where = `word ${place} of ${allocation.name}, which is being freed,`;
+  return { kind: 'foreign', text: `${where} held bytes of ${next.name} (${high}:${low})` };
+}
+
+function isWithin({ at, bytes }: Allocation, address: number): boolean {
+  return address >= at && address < at + bytes;
+}
+
+/**
  * Whether somebody wrote to memory that was freed meanwhile, and hit what was allocated at the same
  * addresses since: his fault, if he had begun before that was given out.
  */

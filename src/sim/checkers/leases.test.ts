@@ -11,7 +11,7 @@ function journal() {
   const allocation = new Allocation({ ...facts, calledAt: 1, returnedAt: 2, counters: new Set() });
   seen.addAllocation(allocation);
   const told = (epoch: number, calledAt: number, toldAt: number): void => {
-    seen.leases.push({ name: 'l', client: epoch, epoch, calledAt, toldAt });
+    seen.leases.push({ name: 'l', client: epoch, epoch, calledAt, toldAt, lostAt: Infinity });
   };
   const operation = (verb: WordVerb, write: number, from: number, to: number): WordOperation => {
     const value = write === 0 ? ZERO : allocation.value(write, PLACE);

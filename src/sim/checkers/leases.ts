@@ -13,6 +13,7 @@ export function findLeaseFaults(journal: Journal): Complaint[] {
   return [
     ...findEpochsThatFall(journal),
     ...findStaleWrites(journal),
+    ...findLostInVain(journal),
     ...journal.allocations.flatMap((allocation) => findLateWrites(journal, allocation)),
   ];
 }
@@ -30,6 +31,16 @@ function findEpochsThatFall({ leases }: Journal): Complaint[] {
     }
   }
   return complaints;
+}
+
+/** While its nodes can be reached a lease lasts, whatever becomes of the controller. */
+function findLostInVain({ leases, isControllerAlone }: Journal): Complaint[] {
+  if (!isControllerAlone) return [];
+  const lost = leases.filter((one) => one.lostAt !== Infinity);
+  return lost.map(({ name, client, epoch }) => {
+    const text = `client ${client} lost ${name} of epoch ${epoch}, and nobody has taken it`;
+    return { kind: 'lease-lost-in-vain', text };
+  });
 }
 
 /** When the first holder with a higher epoch was told. */

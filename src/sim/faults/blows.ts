@@ -18,7 +18,8 @@ import { BLOW_NAMES, type BlowName } from '../workloads/workload.js';
 const RATE_OF_A_BLOW = 300_000;
 const RATE_LASTS_MS_MAX = 50;
 const LOOK_MS = 0.05;
-const STOP_WITHIN_MS = 300;
+const STOP_WITHIN_MS = 2_000;
+const STAYS_STOPPED_MS: readonly number[] = [400, 1_500, 3_000];
 const PAUSES_MS: readonly number[] = [1, 20, 500, 2_500, 5_000];
 /** Around the time after which a thread counts as stuck, and minutes. */
 const IN_STEP_PAUSES_MS: readonly number[] = [20, 90, 130, 200, 400, 1_500, 100_000];
@@ -66,6 +67,8 @@ export class Blows {
         return this.#burst(FaultKind.StreamCorruption);
       case 'partition':
         return this.#partition(node);
+      case 'split':
+        return this.#split(node);
       case 'pause-node':
         return this.#pause(this.#rack.nodeProcess(node));
       case 'pause-client':
@@ -129,6 +132,20 @@ export class Blows {
     world.after(prng.pick([5, 100, 1_000, 3_000, 8_000]), () => world.heal(cut));
   }
 
+  /** A node, and some with it, is without the controller and the others, and goes on. */
+  #split(node: number): void {
+    const { world } = this.#rack;
+    const prng = this.#prng;
+    const away = world.machine(`node-${node + 1}`);
+    const controller = world.machine('controller');
+    const one = world.machines.filter((machine) => {
+      return machine === away || (machine !== controller && prng.chance(400_000));
+    });
+    const other = world.machines.filter((machine) => !one.includes(machine));
+    const cut = world.partition(one, other);
+    world.after(prng.pick([1_500, 5_000, 9_000]), () => world.heal(cut));
+  }
+
   /** Looks until a client is in the middle of a step, or the moment is over. */
   #whenInStep(strike: (client: SimulatedProcess) => void): void {
     const { world } = this.#rack;
@@ -142,20 +159,22 @@ export class Blows {
     look();
   }
 
-  /** A moment after a client was stopped in the middle of a step, when it still is. */
+  /**
+   * A moment after memory was freed under a client that is stopped in the middle of a step; it stays
+   * so for longer than others need to come back.
+   */
   #whenStopped(strike: (client: SimulatedProcess) => void): void {
     const { world } = this.#rack;
     const startedMs = world.nowMs;
     const look = (): void => {
       if (!world.faults.enabled || world.nowMs - startedMs > STOP_WITHIN_MS) return;
-      const client = this.#clients.pickStopped(this.#prng);
+      const client = this.#clients.pickStoppedAtFreed(this.#prng);
       if (client === undefined) {
         world.after(1, look);
         return;
       }
-      world.after(this.#prng.pick([0, 3, 20]), () => {
-        if (world.faults.enabled && world.isStoppedInStep(client)) strike(client);
-      });
+      this.#pause(client, STAYS_STOPPED_MS);
+      strike(client);
     };
     look();
   }

@@ -96,7 +96,8 @@ export class ToyRack {
       files: () => Promise.reject(new Error('the toy rack has no files')),
       leases: () => Promise.reject(new Error('the toy rack has no leases')),
       sleep: (ms) => this.after(ms),
-      untilStopped: () => this.after(1),
+      untilStopped: () => this.after(1).then(() => undefined),
+      untilGoneOn: () => this.after(1),
       step: () => this.#stepsLeft-- > 0,
     };
   }

@@ -4,8 +4,8 @@ import { allocFree } from './alloc-free.js';
 import { directory } from './directory.js';
 import { oneSided } from './one-sided.js';
 import { large } from './large.js';
-import { leases, oneSidedLeases } from './leases.js';
-import { locks } from './locks.js';
+import { keptLeases, leases, oneSidedLeases } from './leases.js';
+import { locks, oneSidedLocks } from './locks.js';
 import { mixed } from './mixed.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
@@ -22,6 +22,8 @@ export const WORKLOADS: readonly Workload[] = [
   leases,
   oneSidedLeases,
   locks,
+  oneSidedLocks,
+  keptLeases,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

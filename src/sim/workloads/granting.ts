@@ -12,7 +12,8 @@ import { type ClientProgram, isGiven } from './workload.js';
 /** Windows that were taken back, and are used all the same. */
 const REVOKED_MAX = 3;
 const AT_A_STOP_PER_MILLION = 700_000;
-const LOOK_AGAIN_MS = [0, 1, 30, 150, 400] as const;
+const LOOK_AGAIN_MS = [0, 1, 30] as const;
+const GONE_ON_WITHIN_MS = 500;
 
 /** Owns one allocation at a time, and the windows over it. */
 export class Granting {
@@ -68,11 +69,13 @@ export class Granting {
 
   async #revoke(space: ObservedSpace, window: ObservedWindow): Promise<void> {
     const { prng, board } = this.#client;
-    if (prng.chance(AT_A_STOP_PER_MILLION)) await this.#client.untilStopped(100);
+    if (prng.chance(AT_A_STOP_PER_MILLION))
+      await this.#client.untilStopped(100, [window.grant.allocation]);
     const failed = await window.revoke();
     if (failed !== undefined) return this.#client.sleep(prng.between(1, 20));
     const { allocation } = window.grant;
     await space.readRange(allocation, 0, allocation.wordCount);
+    await this.#client.untilGoneOn(GONE_ON_WITHIN_MS, allocation);
     await this.#client.sleep(prng.pick(LOOK_AGAIN_MS));
     await space.readRange(allocation, 0, allocation.wordCount);
     this.#windows = this.#windows.filter((one) => one.grant.revokedAt === Infinity);

@@ -11,8 +11,11 @@ import { type ClientProgram, inLanes, share, type Workload } from './workload.js
 
 const LEASE = 'the-lease';
 const PLACES = [0, 1, 4096, 8191];
+const GIVEN_UP_PER_MILLION = 20_000;
 /** Shorter than most pauses, so that the lease runs out under a holder that writes. */
 const DURATIONS_MS = [100, 200, 600];
+
+const OWN_DURATIONS_MS = [200, 400, 1_000];
 
 /** What one client does while it holds the lease. */
 class Reign {
@@ -118,6 +121,7 @@ export const leases: Workload = {
     cut: 20,
     corrupt: 5,
     partition: 20,
+    split: 50,
     'pause-node': 10,
     'pause-client': 80,
     'kill-node': 15,
@@ -131,6 +135,47 @@ export const leases: Workload = {
     'stop-controller': 3,
   },
   run,
+};
+
+/** Each has a lease of its own, and nothing that could take it away ever happens. */
+async function keep(client: ClientProgram): Promise<void> {
+  const { prng, board } = client;
+  const spaces = [await client.open('leased-1'), await client.open('leased-2')];
+  await share(client, spaces, 3, () => []);
+  const leases = await client.leases();
+  let held: HeldLease | undefined;
+  let reign: Reign | undefined;
+  await inLanes(client, 1, async () => {
+    if (held === undefined || reign === undefined || held.isLost) {
+      const durationMs = prng.pick(OWN_DURATIONS_MS);
+      held = await leases.acquire(`of-${client.number}`, { durationMs, waitMs: 100 });
+      if (held === undefined) return client.sleep(prng.between(5, 100));
+      reign = new Reign(client, held);
+    }
+    if (board.shared.length > 0) await reign.step();
+    await client.sleep(prng.between(1, 60));
+    if (prng.chance(GIVEN_UP_PER_MILLION)) {
+      await held.release();
+      held = undefined;
+    }
+  });
+  await held?.release();
+}
+
+export const keptLeases: Workload = {
+  name: 'kept-leases',
+  about: 'leases that nobody wants to take, renewed while the controller comes and goes',
+  isBulky: false,
+  isControllerAlone: true,
+  frames: [12, 24],
+  steps: 700,
+  blows: {
+    'kill-controller': 20,
+    'pause-controller': 20,
+    'crash-controller': 10,
+    'stop-controller': 5,
+  },
+  run: keep,
 };
 
 export const oneSidedLeases: Workload = {

@@ -54,6 +54,14 @@ async function hold(client: ClientProgram, held: ObservedLock): Promise<void> {
   await held.release();
 }
 
+async function run(client: ClientProgram): Promise<void> {
+  const space = await client.open(SPACE);
+  const allocation = await lockPage(client, space);
+  const own = await client.locks?.(SPACE);
+  if (own === undefined) return;
+  await inLanes(client, client.prng.between(1, 3), () => step(client, own, allocation));
+}
+
 export const locks: Workload = {
   name: 'locks',
   about: 'a few locks that everybody wants, and what is published under their epochs',
@@ -76,11 +84,28 @@ export const locks: Workload = {
     'stop-node': 0,
     'stop-controller': 1,
   },
-  async run(client) {
-    const space = await client.open(SPACE);
-    const allocation = await lockPage(client, space);
-    const own = await client.locks?.(SPACE);
-    if (own === undefined) return;
-    await inLanes(client, client.prng.between(1, 3), () => step(client, own, allocation));
+  run,
+};
+
+export const oneSidedLocks: Workload = {
+  name: 'one-sided-locks',
+  about: 'the same by threads that reach the words themselves, and are stopped in the middle',
+  isBulky: false,
+  isOneSided: true,
+  frames: [8, 16],
+  steps: 420,
+  blows: {
+    cut: 10,
+    partition: 5,
+    'pause-node': 5,
+    'pause-client': 20,
+    'kill-node': 10,
+    'kill-client': 10,
+    'kill-controller': 2,
+    'crash-controller': 1,
+    'stop-in-step': 20,
+    'pause-in-step': 60,
+    'kill-in-step': 30,
   },
+  run,
 };

@@ -13,14 +13,20 @@ import { spaceOf, touch } from './touch.js';
 import { counterPlaces, Registers } from './registers.js';
 import { type ClientProgram, inLanes, isGiven, share, type Workload } from './workload.js';
 
+/** One client of so many takes memory away. */
+const TAKERS_AMONG = 3;
 const DOOMED_MAX = 2;
 const FORMER_MAX = 4;
 /** How often what takes pages away comes when somebody is in the middle of a step. */
 const AT_A_STOP_PER_MILLION = 400_000;
+const STOPPED_WITHIN_MS = 100;
+const GIVEN_AT_ONCE = 3;
 const REST_PER_MILLION = 40_000;
 const REST_MS = [20, 100, 300] as const;
 /** How long the owner of a page that nobody may change looks whether somebody does. */
-const LOOK_AGAIN_MS = [0, 1, 30, 150, 400] as const;
+const LOOK_AGAIN_MS = [0, 1, 30] as const;
+/** By then most of those who are stopped have gone on. */
+const GONE_ON_WITHIN_MS = 500;
 
 /** Gives a page out, lets everybody work on it, and frees it under them. */
 class Dooming {
@@ -36,6 +42,7 @@ class Dooming {
   async step(): Promise<void> {
     const { prng } = this.#client;
     if (this.#own.length < DOOMED_MAX && prng.chance(500_000)) return this.#give();
+    if (prng.chance(AT_A_STOP_PER_MILLION)) return this.#takeAtStop();
     const one = prng.pick(this.#own.length > 0 ? this.#own : [undefined]);
     if (one === undefined) return this.#give();
     const space = spaceOf(this.#spaces, one);
@@ -65,12 +72,23 @@ class Dooming {
   }
 
   async #take(space: ObservedSpace, one: Allocation): Promise<void> {
-    if (this.#client.prng.chance(AT_A_STOP_PER_MILLION)) await this.#client.untilStopped(20);
     this.#forget(one);
     const { former } = this.#client.board;
     if ((await space.free(one)).code !== 'Ok') return;
     former.push(one);
     if (former.length > FORMER_MAX) former.shift();
+  }
+
+  /** Its frame, should it go on now, is given to what is allocated next. */
+  async #takeAtStop(): Promise<void> {
+    const one = await this.#client.untilStopped(STOPPED_WITHIN_MS, this.#own);
+    if (one === undefined) return;
+    await this.#take(spaceOf(this.#spaces, one), one);
+    for (let i = 0; i < GIVEN_AT_ONCE; i++) await this.#give();
+    await this.#client.untilGoneOn(GONE_ON_WITHIN_MS, one);
+    for (const own of [...this.#own]) {
+      await spaceOf(this.#spaces, own).readRange(own, 0, own.wordCount);
+    }
   }
 }
 
@@ -97,7 +115,8 @@ class Guarding {
     const one = this.#own;
     const space = spaceOf(this.#spaces, one);
     await this.#client.sleep(prng.pick([0, 1, 10]));
-    if (prng.chance(2 * AT_A_STOP_PER_MILLION)) await this.#client.untilStopped(100);
+    if (prng.chance(2 * AT_A_STOP_PER_MILLION))
+      await this.#client.untilStopped(STOPPED_WITHIN_MS, [one]);
     const ended = await space.protect(one, prng.pick(['r', 'r', 'r', 'none'] as const));
     if (ended.code === 'Ok') await this.#look(space, one);
     if (ended.code === 'DataLost' || (await space.protect(one, 'rw')).code === 'DataLost') {
@@ -110,6 +129,7 @@ class Guarding {
   async #look(space: ObservedSpace, one: Allocation): Promise<void> {
     const { prng } = this.#client;
     await space.readRange(one, 0, one.wordCount);
+    await this.#client.untilGoneOn(GONE_ON_WITHIN_MS, one);
     await this.#client.sleep(prng.pick(LOOK_AGAIN_MS));
     await space.readRange(one, 0, one.wordCount);
   }
@@ -133,25 +153,35 @@ class Using {
     // So that others are at work for longer than a thread is stopped.
     if (prng.chance(REST_PER_MILLION)) await this.#client.sleep(prng.pick(REST_MS));
     const choice = prng.below(100);
-    if (choice < 25) return this.#registers.step();
-    if (choice < 50 && board.doomed.length > 0) return this.#touch(prng.pick(board.doomed));
-    if (choice < 70 && board.guarded.length > 0) return this.#touch(prng.pick(board.guarded));
-    if (choice < 90 && board.grants.length > 0) {
+    if (choice < 17) return this.#registers.step();
+    if (choice < 42 && board.doomed.length > 0) return this.#touch(prng.pick(board.doomed));
+    if (choice < 65 && board.guarded.length > 0) return this.#touch(prng.pick(board.guarded));
+    if (choice < 87 && board.grants.length > 0) {
       return grantUser(this.#client, this.#spaces, this.#windows);
     }
-    if (choice < 93 && board.former.length > 0) {
+    if (choice < 90 && board.former.length > 0) {
       const one = prng.pick(board.former);
       await spaceOf(this.#spaces, one).readFormer(one);
       return;
     }
     const movable = [...board.shared, ...board.guarded, ...board.doomed];
     if (choice < 97 && movable.length > 0) {
-      const one = prng.pick(movable);
-      if (prng.chance(AT_A_STOP_PER_MILLION)) await this.#client.untilStopped(20);
-      await spaceOf(this.#spaces, one).relocate(one);
-      return;
+      return this.#move(movable);
     }
     return this.#registers.step();
+  }
+
+  async #move(movable: readonly Allocation[]): Promise<void> {
+    const { prng } = this.#client;
+    const stopped = prng.chance(AT_A_STOP_PER_MILLION)
+      ? await this.#client.untilStopped(STOPPED_WITHIN_MS, movable)
+      : undefined;
+    const one = stopped ?? prng.pick(movable);
+    const space = spaceOf(this.#spaces, one);
+    await space.relocate(one);
+    if (stopped === undefined) return;
+    await this.#client.untilGoneOn(GONE_ON_WITHIN_MS, one);
+    await space.readRange(one, 0, one.wordCount);
   }
 
   async #touch(allocation: Allocation): Promise<void> {
@@ -185,20 +215,26 @@ export const oneSided: Workload = {
     'stop-in-step': 40,
     'pause-in-step': 20,
     'kill-in-step': 10,
-    'kill-node-in-step': 15,
+    'kill-node-in-step': 25,
   },
   async run(client) {
     const spaces = [await client.open('left'), await client.open('right')];
     await share(client, spaces, 2, counterPlaces);
-    const dooming = new Dooming(client, spaces);
-    const owner =
-      client.number % 2 === 0 ? new Guarding(client, spaces) : new Granting(client, spaces);
     const using = new Using(client, spaces);
     // Until the memory is opened, at most nodes.
     await client.sleep(client.prng.pick([0, 5, 20]));
-    await inLanes(client, client.prng.between(3, 7), (lane) => {
-      if (lane === 0) return dooming.step();
-      return lane === 1 ? owner.step() : using.step();
+    // Who waits for what he takes away goes by messages until then: so most only use what there is.
+    if (client.number % TAKERS_AMONG !== 0) {
+      return inLanes(client, client.prng.between(1, 4), () => using.step());
+    }
+    const owners = [
+      new Dooming(client, spaces),
+      new Guarding(client, spaces),
+      new Granting(client, spaces),
+      new Guarding(client, spaces),
+    ];
+    await inLanes(client, client.prng.between(4, 5), (lane) => {
+      return owners[lane]?.step() ?? using.step();
     });
   },
 };

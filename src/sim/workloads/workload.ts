@@ -31,8 +31,13 @@ export interface ClientProgram {
   /** Those of the space of this name; only on a whole rack. */
   locks?(space: string): Promise<ObservedLocks>;
   sleep(ms: number): Promise<void>;
-  /** Until a client is stopped in the middle of a step, or so much time has passed. */
-  untilStopped(ms: number): Promise<void>;
+  /**
+   * One of these that a client is at work on which is stopped in the middle of a step, as soon as
+   * there is one; undefined when so much time has passed.
+   */
+  untilStopped(ms: number, of: readonly Allocation[]): Promise<Allocation | undefined>;
+  /** Until no client that is stopped in a step is at work on it, or so much time has passed. */
+  untilGoneOn(ms: number, allocation: Allocation): Promise<void>;
   /** Counts one step of the client's share; false when it is used up. */
   step(): boolean;
 }
@@ -65,6 +70,8 @@ export interface Workload {
    * are made in parts, and what they copy is seen by halves.
    */
   readonly isOneSided?: boolean;
+  /** Nothing but the controller and its connections is struck: nodes and clients are well. */
+  readonly isControllerAlone?: boolean;
   /** Steps of all clients together; each is one to some operations. */
   readonly steps: number;
   /** How often each kind of blow falls, relative to the others. */
@@ -77,6 +84,7 @@ export const BLOW_NAMES = [
   'cut',
   'corrupt',
   'partition',
+  'split',
   'pause-node',
   'pause-client',
   'kill-node',
