@@ -3,7 +3,7 @@
 import type { Status } from '../base/status.js';
 import type { CompletionSink, Link } from '../fabric/link.js';
 
-/** Requests of a link are executed in order, and those of an earlier connection before it or never. */
+/** Requests are executed in order, and those of an earlier connection before it or never. */
 export function fenceOver(link: Link, deadline: number): Promise<Status> {
   return new Promise((resolve) => {
     const sink: CompletionSink = { completed: (_token, status) => resolve(status) };

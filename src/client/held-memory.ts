@@ -190,7 +190,7 @@ export class HeldMemory {
     }
   }
 
-  /** Busy: the rights are changed, but a thread that is stopped may still be at work under others. */
+  /** Busy: the rights are changed, but a thread that is stopped may still work under others. */
   async #protectPart(part: Part, rights: Rights, deadline: number): Promise<void> {
     const { runtime, space, pieces } = this.#parts;
     const { region, address, bytes } = part;

@@ -41,7 +41,7 @@ const STRANGE: readonly unknown[] = [
   [{ at: 8, into: 'x', from: 'x' }],
   Symbol('strange'),
   (): void => undefined,
-  new Date(),
+  new Date(0),
   new Uint8Array(0),
   new Float64Array(2),
   new ArrayBuffer(8),

@@ -61,7 +61,7 @@ export class Holder {
     this.#confirmedMs = parts.nodes.map(() => -Infinity);
   }
 
-  /** Aborted when the lease is lost; never by `release`. A timer may be late where this is asked. */
+  /** Aborted when the lease is lost; never by `release`. Its timer may be late: looks itself. */
   get lost(): AbortSignal {
     if (!this.#isOver && this.#round !== undefined) this.#look();
     return this.#lost.signal;
