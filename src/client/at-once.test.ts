@@ -2,12 +2,14 @@ import { describe, expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { KiB } from '../base/units.js';
 import { MessageType } from '../wire/messages.js';
+import { NOT_NOW } from '../fabric/link.js';
 import { Connections } from './connections.js';
 import { Control } from './control.js';
 import type { MemrackError } from './error.js';
 import { OPERATIONS_MAX } from './operations.js';
 import { RemoteSpace } from './space.js';
 import { FakeRack, settle } from './testing/fake-rack.js';
+import { FakeTogether } from './testing/fake-together.js';
 
 const PAGE = 64 * KiB;
 
@@ -245,6 +247,96 @@ describe('many', () => {
     const reads = [0, 8].map((offset) => ({ at: at + offset, into: new Uint8Array(8) }));
     const error = await failureOf(space.readMany(reads));
     expect(error).toMatchObject({ code: 'Denied', outcome: 'notApplied' });
+  });
+});
+
+describe('together', () => {
+  async function openTogether() {
+    const opened = await openSpace();
+    const together = new FakeTogether(opened.node, 4);
+    opened.node.together = together;
+    return { ...opened, together };
+  }
+  const piecesOf = (log: readonly string[], verb: string) =>
+    log.filter((line) => line.startsWith(`${verb} `)).map((line) => Number(line.split(' ')[1]));
+
+  test('many are done in steps of several', async () => {
+    const { space, at, node, together } = await openTogether();
+    const writes = Array.from({ length: 10 }, (_, i) => ({ at: at + 8 * i, from: bytesOf(8, i) }));
+    const written = space.writeMany(writes);
+    const reads = writes.map((write) => ({ at: write.at, into: new Uint8Array(8) }));
+    const read = space.readMany(reads);
+    for (const [i, { into }] of reads.entries()) expect(into).toEqual(writes[i]?.from);
+    await Promise.all([written, read]);
+    expect(together.runs).toEqual([4, 4, 2, 4, 4, 2]);
+    expect(piecesOf(node.log, 'writeNow')).toEqual(writes.map((write) => write.at));
+    expect(space.isBusy).toBe(false);
+  });
+
+  test('a range of several pieces is done when its verb returns', async () => {
+    const { space, at, node, together } = await openTogether();
+    const bytes = bytesOf(5 * PAGE + 100, 3);
+    const target = new Uint8Array(bytes.length);
+    const written = space.write(at + 50, bytes);
+    const read = space.read(at + 50, target);
+    expect(target).toEqual(bytes);
+    expect(await read).toBe(target);
+    await written;
+    expect(together.runs).toEqual([4, 2, 4, 2]);
+    expect(piecesOf(node.log, 'write')).toEqual([]);
+  });
+
+  test('a range is not begun where its frames have to be promised first', async () => {
+    const { space, at, node, together } = await openTogether();
+    together.isFramed = false;
+    const large = { at, from: bytesOf(3 * PAGE, 3) };
+    const last = { at: at + PAGE, from: bytesOf(8, 9) };
+    await space.writeMany([{ at: at + 8, from: bytesOf(8) }, large, last]);
+    expect(piecesOf(node.log, 'writeNow')).toEqual([at + 8]);
+    expect(node.log.some((line) => line.startsWith('reserve'))).toBe(true);
+    expect(await space.read(at + PAGE, 8)).toEqual(last.from);
+    expect((await space.read(at, 8))[0]).toBe(3);
+  });
+
+  test('what is left of a range goes on as one range, and nothing overtakes it', async () => {
+    const { space, at, node } = await openTogether();
+    node.order('writeNow', Status.Ok);
+    node.order('writeNow', NOT_NOW as Status);
+    const bytes = bytesOf(6 * PAGE, 5);
+    const after = { at: at + 2 * PAGE, from: bytesOf(8, 99) };
+    await space.writeMany([{ at, from: bytes }, after]);
+    // The first was told as done by order, and the second as not.
+    expect(piecesOf(node.log, 'writeNow')).toEqual([at, at + PAGE]);
+    const sent = piecesOf(node.log, 'write');
+    expect(sent).toEqual([1, 2, 3, 4, 5, 2].map((page) => at + page * PAGE));
+    expect(await space.read(at + 2 * PAGE, 8)).toEqual(after.from);
+    expect((await space.read(at + 5 * PAGE, PAGE))[7]).toBe(bytes[5 * PAGE + 7]);
+  });
+
+  test('reads behind one that was not done are done by message, others at once', async () => {
+    const { space, at, node } = await openTogether();
+    await space.write(at, bytesOf(64, 1));
+    node.log.length = 0;
+    node.order('readNow', Status.Ok);
+    node.order('readNow', NOT_NOW as Status);
+    const reads = Array.from({ length: 6 }, (_, i) => ({
+      at: at + 8 * i,
+      into: new Uint8Array(8),
+    }));
+    await space.readMany(reads);
+    for (const [i, { into }] of reads.entries()) {
+      if (i > 0) expect(into).toEqual(bytesOf(64, 1).subarray(8 * i, 8 * i + 8));
+    }
+    expect(piecesOf(node.log, 'readNow')).toEqual([0, 1, 4, 5].map((i) => at + 8 * i));
+  });
+
+  test('a write of an unknown outcome ends all of it', async () => {
+    const { space, at, node } = await openTogether();
+    node.order('writeNow', Status.Ok);
+    node.order('writeNow', Status.OutcomeUnknown);
+    const error = await failureOf(space.write(at, bytesOf(6 * PAGE)));
+    expect(error).toMatchObject({ code: 'OutcomeUnknown', outcome: 'unknown' });
+    expect(piecesOf(node.log, 'writeNow')).toEqual([0, 1, 2, 3].map((page) => at + page * PAGE));
   });
 });
 

@@ -5,7 +5,8 @@
  *
  * An operation of one piece whose region and window are known, and that nothing waiting conflicts
  * with, is done at once where its link can do that, with one settled promise and no other object;
- * otherwise it goes to its link as a row of the table. Everything else is handed to `Transfer`.
+ * otherwise it goes to its link as a row of the table. What has several pieces, or is one of many,
+ * is done at once as far as that goes (`AtOnce`); everything else is handed to `Transfer`.
  */
 
 import { Status } from '../base/status.js';
@@ -24,6 +25,7 @@ import {
   badWordAddress,
   newBytes,
 } from './arguments.js';
+import { AtOnce } from './at-once.js';
 import type { Barriers } from './barriers.js';
 import { closed, MemrackError } from './error.js';
 import { type Failures, type Life, VERBS } from './failures.js';
@@ -71,6 +73,7 @@ export class DataPath {
   readonly #routes: Routes;
   readonly #table: OperationTable;
   readonly #parts: TransferParts;
+  readonly #atOnce: AtOnce;
   readonly #word = new BigUint64Array(2);
   readonly #halves = new Uint32Array(this.#word.buffer);
   #deadline = 0;
@@ -87,6 +90,7 @@ export class DataPath {
     this.#table = new OperationTable(shared.barriers, (failed) => failures.judge(failed));
     const table = this.#table;
     this.#parts = { runtime, table, submission, regions: routes, pageBytes, timeoutMs };
+    this.#atOnce = new AtOnce(pageBytes, (at, bytes, changes) => this.#route(at, bytes, changes));
   }
 
   /** Whether an operation is under way. */
@@ -149,7 +153,7 @@ export class DataPath {
       const wrong = badRange(at, bytes);
       if (wrong !== undefined) return this.#refuse(wrong);
       const result = kind === Kind.Read ? buffer : undefined;
-      return this.#slowly(kind, [{ address: at, buffer, bytes }], result);
+      return this.#moveAll(kind, [{ at, buffer }], bufferOfRange, result);
     }
     const { link } = route.connection;
     const { window } = route;
@@ -168,12 +172,18 @@ export class DataPath {
     return promise;
   }
 
-  /** The route of an operation that may be started now as it is. */
+  /** The route of an operation of one piece that may be started now as it is. */
   #direct(at: number, bytes: number, changes: boolean): Route | undefined {
-    if (this.#life.isClosed || !isOnePiece(at, bytes, this.#pageBytes)) return undefined;
+    return isOnePiece(at, bytes, this.#pageBytes) ? this.#route(at, bytes, changes) : undefined;
+  }
+
+  /** The route of a range within one region of which nothing has to wait. */
+  #route(at: number, bytes: number, changes: boolean): Route | undefined {
+    if (this.#life.isClosed) return undefined;
     if (this.#submission.length > 0) {
-      const page = Math.floor(at / this.#pageBytes);
-      if (this.#submission.conflicts(page, page + 1, changes)) return undefined;
+      const first = Math.floor(at / this.#pageBytes);
+      const end = Math.ceil((at + bytes) / this.#pageBytes);
+      if (this.#submission.conflicts(first, end, changes)) return undefined;
     }
     return this.#routes.ready(Math.floor(at / REGION_BYTES));
   }
@@ -268,39 +278,25 @@ export class DataPath {
     const isRead = kind === Kind.Read;
     const wrong = badMoves(VERBS[kind], isRead ? 'into' : 'from', moves, bufferOf);
     if (wrong !== undefined) return this.#refuse(wrong);
-    const changes = !isRead;
-    const rest: Item[] = [];
-    let done = 0;
-    let total = 0;
-    for (let i = 0; i < moves.length; i++) {
-      const move = moves[i] as T;
-      const buffer = bufferOf(move);
-      const { at } = move;
-      const bytes = buffer.length;
-      // Of two writes to the same bytes the later one stays: none overtakes one that has to wait.
-      const mayNow = !changes || rest.length === 0;
-      const status = mayNow ? this.#itemNow(changes, at, buffer, bytes) : NOT_NOW;
-      if (status === Status.Ok) {
-        done += 1;
-        total += bytes;
-      } else if (status === NOT_NOW) {
-        rest.push({ address: at, buffer, bytes });
-      } else {
-        return this.#manyFailed(kind, moves, bufferOf, status as Status, changes && done > 0);
-      }
-    }
-    // One more, so that an empty list counts too.
-    if (rest.length === 0) return this.#settled(undefined, total, done + 1) as Promise<void>;
-    return this.#slowly(kind, rest, undefined, undefined, done > 0) as Promise<void>;
+    return this.#moveAll(kind, moves, bufferOf, undefined) as Promise<void>;
   }
 
-  #itemNow(changes: boolean, at: number, buffer: Uint8Array, bytes: number): number {
-    const route = this.#direct(at, bytes, changes);
-    if (route?.window === undefined) return NOT_NOW;
-    const { link } = route.connection;
-    return changes
-      ? link.writeNow(route.window, at, buffer, 0, bytes)
-      : link.readNow(route.window, at, buffer, 0, bytes);
+  /** As much of it at once as can be, and the rest as it comes. */
+  #moveAll<T extends { readonly at: number }>(
+    kind: Kind,
+    moves: readonly T[],
+    bufferOf: (move: T) => Uint8Array,
+    result: unknown,
+  ): Promise<unknown> {
+    const changes = kind !== Kind.Read;
+    const atOnce = this.#atOnce;
+    const status = atOnce.move(changes, moves, bufferOf);
+    const { done, bytes, rest } = atOnce;
+    const isBegun = changes && done > 0;
+    if (status !== Status.Ok) return this.#manyFailed(kind, moves, bufferOf, status, isBegun);
+    // One more, so that an empty list counts too.
+    if (rest.length === 0) return this.#settled(result, bytes, done + 1);
+    return this.#slowly(kind, atOnce.takeRest(), result, undefined, isBegun);
   }
 
   /** What comes after the one that failed at once is not begun. */
@@ -382,6 +378,7 @@ type Quarters = readonly [number, number, number, number];
 
 const intoOf = (item: ReadItem): Uint8Array => item.into;
 const fromOf = (item: WriteItem): Uint8Array => item.from;
+const bufferOfRange = (range: { readonly buffer: Uint8Array }): Uint8Array => range.buffer;
 
 function bigintOf(low: number, high: number): bigint {
   return high === 0 ? BigInt(low) : (BigInt(high) << 32n) | BigInt(low);

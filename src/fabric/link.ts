@@ -148,4 +148,39 @@ export interface Link extends Peer {
   /** What the last atomic that was done at once found, in unsigned halves. */
   readonly resultLow: number;
   readonly resultHigh: number;
+  /** Where several can be done at once together. */
+  readonly together?: Together;
+}
+
+/**
+ * Reads alone, or writes alone, that are collected and then done at once, which is cheaper than one
+ * by one. Whoever adds something runs it before it gives the thread to others.
+ */
+export interface Together {
+  /** How many were added since the last `run`. */
+  readonly count: number;
+  /** As the verb that is done at once. False: it is full, and was not added. */
+  addRead(
+    window: Window,
+    address: number,
+    into: Uint8Array,
+    intoStart: number,
+    bytes: number,
+  ): boolean;
+  addWrite(
+    window: Window,
+    address: number,
+    from: Uint8Array,
+    fromStart: number,
+    bytes: number,
+  ): boolean;
+  /** In the order in which they were added, up to the first that is not done; says how many. */
+  run(): number;
+  /** Of one of those: `Ok`, `OutcomeUnknown` of a write, `NOT_NOW` of a read to be redone. */
+  statusOf(index: number): number;
+  /**
+   * Whether writes to all pages of the range would be done, as far as one look tells. It promises
+   * nothing.
+   */
+  mayWrite(window: Window, address: number, bytes: number): boolean;
 }

@@ -17,6 +17,7 @@ import type { Runtime } from '../../runtime/runtime.js';
 import { REGION_BYTES } from '../../wire/limits.js';
 import { AllocFlag, MessageType, NodeState } from '../../wire/messages.js';
 import type { Fabric } from '../connections.js';
+import type { FakeTogether } from './fake-together.js';
 import { FakeWindows } from './fake-windows.js';
 
 type Reply = Record<string, unknown> & { readonly status: Status };
@@ -182,6 +183,8 @@ export class FakeNode implements Link {
 
   /** Does at once what nothing that was sent before it keeps waiting. */
   isAtOnce = false;
+  /** By default it does only one at once. */
+  together?: FakeTogether;
   resultLow = 0;
   resultHigh = 0;
 

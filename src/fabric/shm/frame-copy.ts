@@ -21,9 +21,14 @@ export class FrameCopy {
   readonly #copy: Memory['copy'];
   /** Words of our own, on the way between both. */
   readonly #own: Mapping = ownWords(COPY_WORDS_BYTES_MAX);
+  /** The first so many of them, made once: to set an array from one of these makes no object. */
+  readonly #first: readonly Uint8Array[];
 
   constructor(memory: Memory) {
     this.#copy = memory.copy;
+    const { buffer } = this.#own.bytes;
+    const words = COPY_WORDS_BYTES_MAX / WORD_BYTES;
+    this.#first = Array.from({ length: words + 1 }, (_, i) => new Uint8Array(buffer, 0, 8 * i));
   }
 
   /** From the frame's piece at `at`. */
@@ -31,8 +36,7 @@ export class FrameCopy {
     const own = this.#own;
     if (((at | bytes) & 7) === 0 && whole(bytes)) {
       copyWords(own.wide, 0, piece.wide, at >>> 3, bytes >>> 3);
-      if (bytes <= SHORT_COPY_BYTES_MAX) copyFromStream(into, start, own, 0, bytes);
-      else this.#copy(into, start, own.bytes, 0, bytes);
+      into.set(this.#first[bytes >>> 3] as Uint8Array, start);
     } else if ((at & 7) + bytes <= WORD_BYTES) {
       copyWords(own.wide, 0, piece.wide, at >>> 3, 1);
       if ((at & 3) === 0) copyFromStream(into, start, own, at & 7, bytes);
@@ -46,7 +50,8 @@ export class FrameCopy {
   write(piece: Mapping, at: number, bytes: number, from: Uint8Array, start: number): void {
     const own = this.#own;
     if (((at | bytes) & 7) === 0 && whole(bytes)) {
-      if (bytes <= SHORT_COPY_BYTES_MAX) copyToStream(own, 0, from, start, bytes);
+      if (bytes === from.length) own.bytes.set(from);
+      else if (bytes <= SHORT_COPY_BYTES_MAX) copyToStream(own, 0, from, start, bytes);
       else this.#copy(own.bytes, 0, from, start, bytes);
       copyWords(piece.wide, at >>> 3, own.wide, 0, bytes >>> 3);
     } else if (bytes === 4 && (at & 3) === 0) {

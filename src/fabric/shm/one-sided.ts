@@ -35,6 +35,7 @@ import { WindowFacts } from './window-facts.js';
 
 const MARKS_MAX = 3;
 const ATOMIC_BYTES = 8;
+const ONE_BYTE = new Uint8Array(1);
 
 export class OneSided implements Steps {
   /** How many operations of the step were done: the first ones. */
@@ -155,6 +156,25 @@ export class OneSided implements Steps {
     this.#place = Place.BeginForced;
   }
 
+  /**
+   * Between steps: whether a write to each page of the range would be made, as far as one look
+   * tells. Nothing is touched, and nothing is promised.
+   */
+  mayWrite(window: Window, address: number, bytes: number): boolean {
+    assert(this.#place === Place.Ended, 'a look in the middle of a step');
+    const pageBytes = this.#pageMask + 1;
+    const operation = this.#operation;
+    for (let at = address; at < address + bytes; at += pageBytes - (at % pageBytes)) {
+      operation.set(MessageType.Write, window, at, 1, ONE_BYTE, 0);
+      if (this.#look() !== Elsewhere.None) return false;
+      const flags = Atomics.load(this.#entries, this.#entry + ENTRY_FLAGS);
+      const wanted = EntryFlag.VALID | EntryFlag.WRITE;
+      if ((flags & (wanted | EntryFlag.PAUSED)) !== wanted) return false;
+      if (Atomics.load(this.#entries, this.#entry + ENTRY_FRAME) === 0) return false;
+    }
+    return true;
+  }
+
   get fencesNext(): boolean {
     const place = this.#place;
     return (
@@ -252,22 +272,27 @@ export class OneSided implements Steps {
 
   /** Where the page stands, as far as one look tells: `check` believes nothing of it. */
   #find(): boolean {
+    const why = this.#look();
+    return why === Elsewhere.None ? this.#findFrame() : this.#miss(why);
+  }
+
+  #look(): Elsewhere {
     const facts = this.#facts;
     const operation = this.#operation;
     const { low, bytes } = operation;
     const isKnown = facts.recall(operation.id, operation.epoch);
-    if (!isKnown || !facts.covers(operation.address, bytes)) return this.#miss(Elsewhere.Window);
+    if (!isKnown || !facts.covers(operation.address, bytes)) return Elsewhere.Window;
     const needed = operation.rightsNeeded;
     this.#needed = needed;
-    if ((facts.rights & needed) !== needed) return this.#miss(Elsewhere.Rights);
+    if ((facts.rights & needed) !== needed) return Elsewhere.Rights;
     const isWithin = bytes >= 1 && (low & this.#pageMask) + bytes <= this.#pageMask + 1;
     const isGood = operation.isAtomic ? (low & 7) === 0 : operation.hasBuffer;
-    if (!isWithin || !isGood) return this.#miss(Elsewhere.Form);
+    if (!isWithin || !isGood) return Elsewhere.Form;
     const shift = this.#pageShift;
     this.#pageWord = (low >>> shift) | (operation.high << (32 - shift));
     this.#spaceWord = facts.spaceWord | (operation.high >>> shift);
     this.#entry = this.#pages.lookup(this.#pageWord, this.#spaceWord);
-    return this.#entry < 0 ? this.#miss(Elsewhere.NoPage) : this.#findFrame();
+    return this.#entry < 0 ? Elsewhere.NoPage : Elsewhere.None;
   }
 
   #findFrame(): boolean {

@@ -109,9 +109,10 @@ class Day {
     await rig.world.run(() => this.operations.every((each) => each.status !== undefined));
   }
 
-  #draw(): Operation {
+  #draw(wanted?: Kind): Operation {
     const prng = this.#prng;
-    const kind = (['read', 'write', 'write', 'add', 'swap'] as const)[prng.below(5)] ?? 'read';
+    const kinds = ['read', 'write', 'write', 'add', 'swap'] as const;
+    const kind = wanted ?? kinds[prng.below(5)] ?? 'read';
     const word = prng.below(WORDS);
     const most = 4 - (word % 4);
     const words = kind === 'read' || kind === 'write' ? 1 + prng.below(most) : 1;
@@ -126,10 +127,36 @@ class Day {
   }
 
   #start(): void {
-    const { rig } = this;
+    if (this.#prng.below(8) === 0) {
+      this.#startTogether(this.#prng.below(2) === 0 ? 'read' : 'write');
+      return;
+    }
     const operation = this.#draw();
     this.operations.push(operation);
     if (this.#prng.below(2) === 0 && this.#startNow(operation)) return;
+    this.#queue(operation);
+  }
+
+  #startTogether(kind: 'read' | 'write'): void {
+    const { together } = this.rig.link;
+    const window = this.#window;
+    const all = Array.from({ length: 1 + this.#prng.below(6) }, () => this.#draw(kind));
+    for (const { word, buffer } of all) {
+      const at = addressOf(word);
+      if (kind === 'read') together.addRead(window, at, buffer, 0, buffer.length);
+      else together.addWrite(window, at, buffer, 0, buffer.length);
+    }
+    const done = together.run();
+    for (const [i, operation] of all.entries()) {
+      const status = i < done ? together.statusOf(i) : NOT_NOW;
+      this.operations.push(operation);
+      if (status === NOT_NOW) this.#queue(operation);
+      else operation.status = status as Status;
+    }
+  }
+
+  #queue(operation: Operation): void {
+    const { rig } = this;
     const { link } = rig;
     const { kind, buffer, value, expected } = operation;
     const address = addressOf(operation.word);

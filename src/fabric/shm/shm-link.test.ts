@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
-import { EntryFlag } from '../../disk/page-table.js';
+import { ENTRY_FLAGS, EntryFlag } from '../../disk/page-table.js';
 import { Status } from '../../base/status.js';
 import { MessageType } from '../../wire/messages.js';
 import { NOT_NOW } from '../link.js';
@@ -9,6 +9,7 @@ import { ShmRig } from '../testing/shm-rig.js';
 import { ShmLink } from './shm-link.js';
 
 const BOTH = EntryFlag.READ | EntryFlag.WRITE;
+const { PAUSED } = EntryFlag;
 const bytes = (...values: number[]) => Uint8Array.from(values);
 
 afterEach(() => {
@@ -64,6 +65,51 @@ test('every verb is done without the node, in its order', async () => {
   expect(link.fetchAndAddNow(window, PAGE + 16, 0, 0)).toBe(Status.Ok);
   expect([link.resultLow, link.resultHigh]).toEqual([1, 0]);
   expect(link.writeNow(window, PAGE, bytes(1), 0, 1)).toBe(Status.Ok);
+});
+
+test('several are done together up to the first that cannot be', async () => {
+  const rig = await attached();
+  const { link, window, node } = rig;
+  const { together } = link;
+  node.page(2, BOTH, false);
+  for (let i = 0; i < 3; i++) together.addWrite(window, PAGE + 8 * i, bytes(i, 7), 0, 2);
+  together.addWrite(window, 2 * PAGE, bytes(9), 0, 1);
+  together.addWrite(window, PAGE, bytes(9), 0, 1);
+  expect(together.count).toBe(5);
+  expect(together.run()).toBe(3);
+  expect([0, 1, 2].map((i) => together.statusOf(i))).toEqual([0, 0, 0]);
+  expect(together.count).toBe(0);
+  const into = Array.from({ length: 64 }, () => new Uint8Array(2));
+  for (const [i, each] of into.entries()) {
+    expect(together.addRead(window, PAGE + 8 * (i % 3), each, 0, 2)).toBe(true);
+  }
+  expect(together.addRead(window, PAGE, bytes(0), 0, 1)).toBe(false);
+  expect(together.run()).toBe(64);
+  expect(into[63]).toEqual(bytes(0, 7));
+  expect(into[62]).toEqual(bytes(2, 7));
+  expect(together.run()).toBe(0);
+  expect(link.counters).toMatchObject({ batches: 2, operationsInBatches: 67 });
+  expect(node.executed).toEqual([]);
+});
+
+test('a range can be written where all of its pages have frames and rights', async () => {
+  const rig = await attached();
+  const { link, window, node } = rig;
+  const { together } = link;
+  for (const page of [2, 3]) node.page(page);
+  node.page(4, BOTH, false);
+  node.page(5, EntryFlag.READ);
+  expect(together.mayWrite(window, PAGE, 3 * PAGE)).toBe(true);
+  expect(together.mayWrite(window, 2 * PAGE - 1, 2)).toBe(true);
+  expect(together.mayWrite(window, 4 * PAGE - 1, 1)).toBe(true);
+  expect(together.mayWrite(window, 4 * PAGE - 1, 2)).toBe(false);
+  expect(together.mayWrite(window, 5 * PAGE, 1)).toBe(false);
+  expect(together.mayWrite(window, 6 * PAGE, 1)).toBe(false);
+  const { pages } = node.table;
+  const entry = node.entry(2);
+  pages.words[entry + ENTRY_FLAGS] = (pages.words[entry + ENTRY_FLAGS] as number) | PAUSED;
+  expect(together.mayWrite(window, PAGE, 3 * PAGE)).toBe(false);
+  expect(together.mayWrite({ ...window, epoch: window.epoch + 1 }, PAGE, PAGE)).toBe(false);
 });
 
 test('what a step turns away goes as a message, in its order', async () => {

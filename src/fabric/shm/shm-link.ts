@@ -16,7 +16,7 @@ import type { Memory } from '../../runtime/memory.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { PIECE_BYTES_MAX } from '../../wire/limits.js';
 import { messageName, MessageType, type Reply, type Request } from '../../wire/messages.js';
-import { type CompletionSink, type Link, NOT_NOW, type Window } from '../link.js';
+import { type CompletionSink, type Link, NOT_NOW, type Together, type Window } from '../link.js';
 import type { OperationRing } from '../operation-ring.js';
 import { RingVerbs } from '../ring-verbs.js';
 import type { TcpLink } from '../tcp-link.js';
@@ -26,6 +26,7 @@ import { Attaching } from './attaching.js';
 import { OneSided } from './one-sided.js';
 import { createShmCounters, type ShmCounters } from './shm-counters.js';
 import { ShmQueue } from './shm-queue.js';
+import { ShmTogether } from './shm-together.js';
 import { SURE } from './step.js';
 
 export interface ShmLinkOptions {
@@ -40,6 +41,7 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
   resultLow = 0;
   resultHigh = 0;
   readonly counters: ShmCounters;
+  readonly together: Together;
   readonly #link: TcpLink;
   readonly #runtime: Runtime;
   readonly #memory: Memory;
@@ -78,6 +80,12 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
       stepped: () => {
         if (this.#hasChanged) this.changed();
       },
+    });
+    this.together = new ShmTogether({
+      memory: runtime.memory,
+      counters: this.counters,
+      steps: () => (this.#queue.mayStep ? this.#alone : undefined),
+      doubted: () => this.#attaching.lookAlive(),
     });
     assert(transport.watcher === undefined, 'a link is wrapped twice');
     transport.watcher = this;
