@@ -41,7 +41,7 @@ export class Lease {
   }
 
   /**
-   * Aborted when it is lost, with the reason; never by `release`. Asking looks at the clock too, so
+   * Aborted when it is lost, with the reason, or the rack is closed; never by `release`. Asking looks at the clock too, so
    * ask after every `await`: `lease.lost.aborted`.
    */
   get lost(): AbortSignal {
@@ -102,10 +102,10 @@ export class Lease {
   }
 
   async #release(): Promise<void> {
+    if (this.#life.isOver) return;
     if (this.#holder.lost.aborted) {
       throw new MemrackError('Stale', `the lease ${this.name} was lost before it was released`);
     }
-    if (this.#life.isOver) return;
     this.#life.isOver = true;
     await this.#holder.release(this.#facts.timeoutMs);
     this.#facts.ended();
@@ -115,6 +115,8 @@ export class Lease {
   async giveUp(timeoutMs: number): Promise<void> {
     if (this.#life.isOver) return;
     this.#life.isOver = true;
+    // Whoever did not close the rack would believe in it for ever.
+    this.#holder.lose('the rack was closed');
     await this.#holder.release(timeoutMs);
   }
 }

@@ -217,7 +217,7 @@ it('is not waited for when that was aborted, and given up by a rack that closes'
   const rig = await new Rig(6).start();
   const a = (await rig.client('a')).rack;
   const b = (await rig.client('b')).rack;
-  await rig.of(a.lease('l', { durationMs: 60_000 }));
+  const lease = await rig.of(a.lease('l', { durationMs: 60_000 }));
   const abort = new AbortController();
   const waiting = b.lease('l', { waitMs: 60_000, signal: abort.signal });
   await rig.pass(300);
@@ -229,6 +229,8 @@ it('is not waited for when that was aborted, and given up by a rack that closes'
   }
   // A client that ends gives up what it holds.
   await rig.of(a.close());
+  expect(lease.lost.aborted).toBe(true);
+  await rig.of(lease.release());
   expect((await rig.failure(a.lease('l'))).code).toBe('Closed');
   const taken = await rig.of(b.lease('l', { durationMs: 400, waitMs: 2_000 }));
   expect(taken.epoch).toBeGreaterThan(0);
