@@ -4,16 +4,26 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { MiB } from '../../src/base/units.js';
 import { everyPid, pidsOfRack, isAlive, memoryFiles, startRack, until } from '../support/rack.js';
 import type { NodeCounts } from '../support/stop/node-counters.js';
 import { StopLoop } from '../support/stop/stop-loop.js';
-import { namesOfOpen, whatIsOpen } from '../support/stop/what-is-open.js';
+import {
+  namedMemory,
+  namesOfOpen,
+  ownMemoryMax,
+  whatIsOpen,
+} from '../support/stop/what-is-open.js';
 
 const ROUNDS = Number(process.env['MEMRACK_STOP_ROUNDS'] ?? 5);
 const SEED = Number(process.env['MEMRACK_STOP_SEED'] ?? 1);
 const ROUND_MS_MAX = 60_000;
 const BACK_WITHIN_MS = 30_000;
 const NODES = 3;
+/** In so many rounds one at least is struck in the middle of a step. */
+const ROUNDS_TO_MEET = 5;
+/** What a heap may grow to before it is looked through for what is not used any more. */
+const GROWTH_MAX = 100 * MiB;
 
 test(
   `${ROUNDS} rounds of stopped and killed processes change nothing that is not theirs`,
@@ -24,16 +34,12 @@ test(
     const locals = [`unix://${join(folder, 'unix')}`, `ring://${join(folder, 'ring')}`];
     const nodes = NODES - locals.length;
     const rack = await startRack({ nodes, memory: '5MiB', extra, locals });
-    const rows = (await rack.nodes()).filter(({ kind }) => kind !== 'host');
-    const openBefore = await settled(() => whatIsOpen(rack));
-    const loop = new StopLoop(
-      rack,
-      rows.map(({ address }) => address),
-      SEED,
-      folder,
-    );
+    const loop = new StopLoop(rack, SEED, folder);
     const story: string[] = [];
     try {
+      const openBefore = await settled(() => whatIsOpen(rack));
+      const filesBefore = namedMemory();
+      const ownBefore = ownMemoryMax(rack);
       await loop.start();
       const startMs = performance.now();
       for (let round = 0; round < ROUNDS; round++) story.push(await loop.round());
@@ -44,7 +50,10 @@ test(
       await until(BACK_WITHIN_MS, () => {
         return whatIsOpen(rack).join() === openBefore.join() ? true : undefined;
       }).catch(() => expect(whatIsOpen(rack), namesOfOpen(rack)).toEqual(openBefore));
+      const ownAfter = ownMemoryMax(rack);
+      expect(ownAfter - ownBefore).toBeLessThan(GROWTH_MAX);
       await endsWithAll(rack);
+      expect(namedMemory()).toEqual(filesBefore);
       const { blows, met, metTaken, heldBack, rested } = loop.totals;
       const copied = loop.counters.total('pagesCopiedOnRevoke');
       const moved = loop.counters.total('pagesMoved');
@@ -53,9 +62,10 @@ test(
           `${JSON.stringify(blows)}: ${met} met a step, ${metTaken} of what was taken, ` +
           `${heldBack} slots held back, ${rested} frames rested, ${copied} pages copied, ` +
           `${moved} moved, ${touches} touches, ` +
-          `${operations} counted operations, ${loop.checked} checked\n`,
+          `${operations} counted operations, ${loop.checked} checked, ` +
+          `nodes' own memory ${toMiB(ownBefore)} to ${toMiB(ownAfter)} MiB\n`,
       );
-      expect(met).toBeGreaterThan(0);
+      if (ROUNDS >= ROUNDS_TO_MEET) expect(met).toBeGreaterThan(0);
       expect(touches).toBeGreaterThan(ROUNDS * 10);
     } catch (error) {
       const again = `MEMRACK_STOP_SEED=${SEED} MEMRACK_STOP_ROUNDS=${ROUNDS}`;
@@ -71,6 +81,8 @@ test(
   },
   120_000 + ROUNDS * ROUND_MS_MAX,
 );
+
+const toMiB = (bytes: number): string => (bytes / MiB).toFixed(0);
 
 /** No frame is used, or rests; no slot is taken; nobody is connected who should not be. */
 async function isGivenBack(loop: StopLoop): Promise<boolean> {

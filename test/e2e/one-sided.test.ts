@@ -29,8 +29,7 @@ const closing: (() => Promise<unknown> | void)[] = [];
 
 beforeAll(async () => {
   rack = await startRack({ nodes: 1, memory: '96MiB', pageBytes: '64KiB' });
-  const node = (await rack.nodes()).find(({ kind }) => kind !== 'host');
-  counters = new CountersOfNodes([node?.address ?? '']);
+  counters = new CountersOfNodes(rack);
 });
 
 afterEach(async () => {

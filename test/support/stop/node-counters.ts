@@ -3,6 +3,7 @@ import { Status } from '../../../src/base/status.js';
 import { createEndpoint, type Endpoint } from '../../../src/fabric/endpoint.js';
 import { createRuntime } from '../../../src/runtime/node/create-runtime.js';
 import { MessageType } from '../../../src/wire/messages.js';
+import type { TestRack } from '../rack.js';
 
 export interface NodeCounts {
   readonly incarnation: number;
@@ -21,20 +22,28 @@ export interface NodeCounts {
 
 export class CountersOfNodes {
   readonly #endpoint: Endpoint;
-  readonly #addresses: readonly string[];
+  readonly #rack: TestRack;
+  /** Found out once: a node keeps its address. */
+  #addresses: Promise<string[]> | undefined;
   /** The last that were seen of each process of each node. */
   readonly #seen = new Map<string, NodeCounts>();
 
-  constructor(addresses: readonly string[]) {
+  constructor(rack: TestRack) {
     this.#endpoint = createEndpoint(createRuntime({ logLevel: 'error' }), {});
-    this.#addresses = addresses;
+    this.#rack = rack;
   }
 
   /** Of the nodes that answer within the time. */
   async now(timeoutMs = 2_000): Promise<NodeCounts[]> {
-    const asked = this.#addresses.map((address) => this.#ask(address, timeoutMs));
+    this.#addresses ??= this.#find();
+    const asked = (await this.#addresses).map((address) => this.#ask(address, timeoutMs));
     const found = await Promise.all(asked);
     return found.flatMap((one) => one ?? []);
+  }
+
+  async #find(): Promise<string[]> {
+    const rows = await this.#rack.nodes();
+    return rows.filter(({ kind }) => kind !== 'host').map(({ address }) => address);
   }
 
   async #ask(address: string, timeoutMs: number): Promise<NodeCounts | undefined> {

@@ -75,11 +75,11 @@ export class StopLoop {
   #isStageTaken = false;
   #arena = 0;
 
-  constructor(rack: TestRack, addresses: readonly string[], seed: number, folder: string) {
+  constructor(rack: TestRack, seed: number, folder: string) {
     this.#rack = rack;
     this.#prng = new Prng(seed);
     this.#folder = folder;
-    this.counters = new CountersOfNodes(addresses);
+    this.counters = new CountersOfNodes(rack);
   }
 
   get checked(): number {
@@ -111,6 +111,8 @@ export class StopLoop {
     const [own] = places.stages as [StagePlaces];
     this.#stage = new Stage(space, arenas.slice(1), own, MARKS.window);
     await this.#stage.give();
+    // While nodes are struck nobody can be asked where they are.
+    await this.counters.now();
     await Promise.all(this.#clients.map((client) => client.start()));
   }
 

@@ -1,6 +1,6 @@
 // What the processes of a rack hold of the machine: processes, descriptors, threads.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { pidsOfRack, roleOf, type TestRack } from '../rack.js';
+import { pidsOf, pidsOfRack, roleOf, type TestRack } from '../rack.js';
 
 /**
  * For each process its role, how many descriptors and threads it has; sorted. Connections between
@@ -80,6 +80,22 @@ function tcpAmong(pids: readonly number[]): Set<string> {
     if (byEnds.has(ends.split(' ').reverse().join(' '))) found.add(name);
   }
   return found;
+}
+
+/** Files of ours that have a name where memory files may have one. */
+export function namedMemory(): string[] {
+  return readdirSync('/dev/shm')
+    .filter((name) => name.includes('memrack'))
+    .sort();
+}
+
+/** Bytes of their own that the memory nodes hold, beside the files; the largest. */
+export function ownMemoryMax(rack: TestRack): number {
+  const sizes = pidsOf(rack, 'memory-node').map((pid) => {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    return 1024 * Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]);
+  });
+  return Math.max(...sizes);
 }
 
 /** `T` of a process whose main thread is stopped. */
