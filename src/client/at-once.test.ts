@@ -45,6 +45,20 @@ const failureOf = (promise: Promise<unknown>) =>
     (error: MemrackError) => error,
   );
 
+test('of a long list only the beginning is done at once', async () => {
+  const { space, at, node } = await openSpace();
+  const from = bytesOf(PAGE);
+  await space.writeMany(Array.from({ length: 200 }, () => ({ at, from })));
+  const last = { at, from: bytesOf(PAGE, 9) };
+  const into = new Uint8Array(PAGE);
+  await Promise.all([space.writeMany([last]), space.readMany([{ at, into }])]);
+  expect(into).toEqual(last.from);
+  const counts = ['writeNow', 'write'].map(
+    (what) => node.log.filter((line) => line === `${what} ${at}`).length,
+  );
+  expect(counts).toEqual([129, 72]);
+});
+
 test('empty lists do not heap up timers', async () => {
   const { rack, space } = await openSpace();
   await rack.world.pass(10_000);

@@ -16,6 +16,9 @@ import type { Item } from './transfer.js';
 
 /** The longest range that is done at once: a fraction of a turn of the event loop. */
 const RANGE_BYTES_MAX = 4 * 2 ** 20;
+/** So much of one list is done at once, in a millisecond or two: others have their turn then. */
+const MOVES_MAX = 8192;
+const MOVED_BYTES_MAX = 8 * 2 ** 20;
 /** More are never in a step; see fabric/shm/step.ts. */
 const TOGETHER_MAX = 64;
 const NO_BYTES = new Uint8Array(0);
@@ -72,11 +75,15 @@ export class AtOnce {
     return this.#changes && this.rest.length > 0;
   }
 
+  get #isLong(): boolean {
+    return this.done >= MOVES_MAX || this.bytes >= MOVED_BYTES_MAX;
+  }
+
   #range(at: number, buffer: Uint8Array): Status {
     const { length } = buffer;
     if (this.#mustWait) return this.#leave(at, buffer, 0, length);
     const inRegion = REGION_BYTES - (at % REGION_BYTES);
-    const fits = length <= inRegion && length <= RANGE_BYTES_MAX;
+    const fits = length <= inRegion && length <= RANGE_BYTES_MAX && !this.#isLong;
     const route = fits ? this.#routeOf(at, length, this.#changes) : undefined;
     if (route?.window === undefined) return this.#leaveBehind(at, buffer);
     const { link } = route.connection;
