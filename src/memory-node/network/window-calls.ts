@@ -32,8 +32,8 @@ const done = { status: Status.Ok } as const;
 export const NOT_SETTLED: Refused = {
   status: Status.Busy,
   reason:
-    'a stopped thread still has a page, and there is no frame to copy it to: free memory here, or ' +
-    'let that process go on or end, and ask again',
+    'a stopped thread still has a page, and there is no frame to copy it to: free memory here, ' +
+    'or let that process go on or end, and ask again',
 };
 
 const refused = (status: Refused['status'], reason: string): Refused => ({ status, reason });

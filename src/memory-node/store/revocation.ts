@@ -3,7 +3,7 @@
  * the node can change under it what others read. What is taken away (a window, rights, the epoch of
  * a lease) is stored by the caller before.
  *
- * A thread that is stopped in the middle of a step may go on at any time. It can touch the one frame
+ * A thread that is stopped in the middle of a step may go on at any time. It can touch the frame
  * that it has published and no other; after `revokeMs` the page is copied away from under it (*copy
  * on revoke*, docs/internals/one-sided.md).
  */

@@ -205,7 +205,7 @@ export class Windows {
     this.#closeAll(this.#tree.ofSpace(space));
   }
 
-  /** Those of the lease that were opened in an epoch before this one, and what was cut from them. */
+  /** Those of the lease that were opened in an epoch before this one, and what was cut of them. */
   closeLease(lease: number, belowEpoch: number): void {
     const all = this.#tree.ofLease(lease, belowEpoch);
     this.#closeAll([...new Set(all.flatMap((window) => this.#tree.family(window)))]);

@@ -12,7 +12,7 @@ const STATE = 0;
 const THREADS = 17;
 const START_TIME = 19;
 
-/** A pid is at most 2^22: of a greater one the system says neither that it is there nor that not. */
+/** A pid is at most 2^22: of a greater one nothing says that it is there, or that it is not. */
 const PROCESS = /^([1-9]\d{0,6})\/(\d+)$/;
 
 interface Facts {

@@ -3,8 +3,8 @@
  * connects to who accepts, then the one back. Who connects makes it and says its name; who accepts
  * opens it by that name. Once both have mapped it nobody holds a descriptor of it any more.
  *
- * Memory files are sealed against becoming shorter: else the other side could end this process, which
- * touches pages that are gone, by truncating it. One that is not sealed is not mapped.
+ * Memory files are sealed against becoming shorter: else the other side could end this process,
+ * which touches pages that are gone, by truncating it. One that is not sealed is not mapped.
  */
 
 import { BYTE_RING_BYTES, BYTE_RING_WORDS, ByteRingReader, ByteRingWriter } from '../byte-ring.js';
