@@ -105,6 +105,13 @@ export interface Network {
   listen(address: Address, accept: (stream: Stream) => StreamHandler): Promise<Listener>;
   /** Rejects with a `NetworkError`; `timeoutMs` bounds the attempt. */
   connect(address: Address, handler: StreamHandler, timeoutMs: number): Promise<Stream>;
+  /**
+   * An address for `listen` that only processes of this user on this machine can use, `ring://` in
+   * a folder that nobody else may enter; undefined where there can be none. The same `name` (small
+   * letters, digits, dashes) gives the same address. What processes that were killed have left in
+   * the folder is cleared away.
+   */
+  ownAddress(name: string): Promise<Address | undefined>;
   /** `udp://127.0.0.1:0` */
   bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket>;
 }

@@ -54,6 +54,8 @@ export class FakeWorld {
   /** Bytes of its input buffer. */
   inputBytes = 2 * STREAM_INPUT_BYTES_MAX;
   connections = 0;
+  /** Of each connection, where it went. */
+  readonly addresses: Address[] = [];
   readonly streams: FakeStream[] = [];
   readonly prng: Prng;
   #events: Event[] = [];
@@ -147,6 +149,7 @@ export class FakeWorld {
       },
       network: {
         bind: refuse,
+        ownAddress: refuse,
         listen: (address, accept) => this.#listen(address, accept),
         connect: (address, handler) => this.#connect(address, handler),
       },
@@ -169,6 +172,7 @@ export class FakeWorld {
           return;
         }
         const number = this.connections++;
+        this.addresses.push(address);
         const up = new FakeStream(this, number, 'up');
         const down = new FakeStream(this, number, 'down');
         up.attach(down, handler);

@@ -503,6 +503,23 @@ const RING_CASES: readonly Case[] = [
       await listener.close();
     },
   },
+  {
+    name: 'an own address is the same for a name, and reached by neighbours',
+    async run(world) {
+      const { network, entropy } = world.runtime;
+      const name = `conformance-${entropy.u53().toString(36)}`;
+      const address = (await network.ownAddress(name)) ?? '';
+      expectThat(address.startsWith('ring://'), 'an address of this user');
+      expectThat((await network.ownAddress(`${name}-2`)) !== address, 'another name');
+      const listener = await network.listen(address, () => handler({}));
+      expectThat((await network.ownAddress(name)) === address, 'the same while it is served');
+      const stream = await world.neighbour.network.connect(address, handler({}), CONNECT_MS);
+      await listener.close();
+      stream.close('done');
+      const connect = () => world.neighbour.network.connect(address, handler({}), CONNECT_MS);
+      await expectError(connect, 'NetworkError', 'refused', 'connecting after its end');
+    },
+  },
 ];
 
 export const STREAM_CASES: readonly Case[] = BOTH_CASES;

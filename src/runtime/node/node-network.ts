@@ -7,7 +7,7 @@
  */
 
 import dgram from 'node:dgram';
-import { lstatSync, unlinkSync } from 'node:fs';
+import { unlinkSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import net from 'node:net';
 import {
@@ -24,6 +24,7 @@ import type { Log } from '../runtime.js';
 import { formatAddress, networkError, type Place, parseAddress } from './addresses.js';
 import { HotRings } from './hot-rings.js';
 import { NodeStream, type StreamWorld } from './node-stream.js';
+import { isAbandoned, ownSocketPath } from './own-sockets.js';
 import { acceptRings, connectRings } from './ring-handshake.js';
 import type { RingStream, RingWorld } from './ring-stream.js';
 
@@ -102,6 +103,11 @@ export class NodeNetwork implements Network {
         else connectRings(socket, address, this.#rings, open, fail);
       });
     });
+  }
+
+  async ownAddress(name: string): Promise<Address | undefined> {
+    const path = await ownSocketPath(name);
+    return path === undefined ? undefined : `ring://${path}`;
   }
 
   async bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket> {
@@ -257,19 +263,6 @@ function listening(server: net.Server, place: Place): Promise<void> {
       server.off('error', reject);
       resolve();
     });
-  });
-}
-
-/** Whether the path is a socket at which nobody accepts. */
-function isAbandoned(path: string): Promise<boolean> {
-  if (!lstatSync(path).isSocket()) return Promise.resolve(false);
-  return new Promise((resolve) => {
-    const probe = net.connect({ path });
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(false);
-    });
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
   });
 }
 

@@ -363,6 +363,10 @@ export class SimulatedNetwork implements Network {
     return this.#fabric.connect(this.#task, address, handler, timeoutMs);
   }
 
+  ownAddress(name: string): Promise<Address | undefined> {
+    return this.#later(() => `ring:///run/memrack/${name}.ring`);
+  }
+
   bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket> {
     return this.#later(() => this.#fabric.bind(this.#task, address, handler));
   }
