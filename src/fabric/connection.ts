@@ -1,6 +1,7 @@
 /**
- * The asking side of one connection: connects, says hello, checks what arrives, and shows every
- * reply to its link. It lives until the stream is gone; the link then makes a new one.
+ * The asking side of one connection: makes the stream, says hello when it is told to, checks what
+ * arrives, and shows every reply to its link. It lives until the stream is gone; the link then
+ * makes a new one.
  */
 
 import type { Bytes, Stream, StreamHandler } from '../runtime/network.js';
@@ -52,6 +53,8 @@ export interface Introduction {
 
 /** The link, as its connection sees it. */
 export interface ConnectionUser {
+  /** The stream is there: `greet` may be called, now or later. */
+  reached(connection: Connection): void;
   /** The hello was accepted. Everything else may be sent from here on. */
   greeted(connection: Connection, answer: HelloAnswer): void;
   /** The other side speaks no version of ours; `lost` follows. */
@@ -66,28 +69,24 @@ export interface ConnectionUser {
 }
 
 export class Connection implements StreamHandler {
-  readonly number: number;
+  /** As its hello says; 0 before that. */
+  number = 0;
+  address = '';
   readonly #runtime: Runtime;
   readonly #counters: FabricCounters;
   readonly #user: ConnectionUser;
-  readonly #introduction: Introduction;
   readonly #rules: FrameRules;
   #stream: Stream | undefined;
   #writer: FrameWriter | undefined;
+  /** Undefined until the hello was sent. */
+  #introduction: Introduction | undefined;
   #isGreeted = false;
   #isOver = false;
 
-  constructor(
-    runtime: Runtime,
-    counters: FabricCounters,
-    user: ConnectionUser,
-    introduction: Introduction,
-  ) {
-    this.number = introduction.connection;
+  constructor(runtime: Runtime, counters: FabricCounters, user: ConnectionUser) {
     this.#runtime = runtime;
     this.#counters = counters;
     this.#user = user;
-    this.#introduction = introduction;
     this.#rules = {
       checksum: runtime.checksum,
       version: HELLO_VERSION,
@@ -101,7 +100,13 @@ export class Connection implements StreamHandler {
     return this.#writer;
   }
 
-  connect(address: string): void {
+  get isReached(): boolean {
+    return this.#writer !== undefined && !this.#isOver;
+  }
+
+  /** `reached` follows, or `lost`. */
+  reach(address: string): void {
+    this.address = address;
     const attempt = this.#runtime.network.connect(address, this, CONNECT_WITHIN_MS);
     void attempt.then(
       (stream) => this.#connected(stream),
@@ -116,17 +121,26 @@ export class Connection implements StreamHandler {
     }
     this.#stream = stream;
     this.#writer = new FrameWriter(stream, this.#runtime.checksum, false);
+    this.#user.reached(this);
+  }
+
+  /** Once, after `reached`; `greeted` follows, or `lost`. */
+  greet(introduction: Introduction): void {
+    const writer = this.#writer;
+    if (writer === undefined || this.#isOver) return;
+    this.#introduction = introduction;
+    this.number = introduction.connection;
     const hello = {
-      ...this.#introduction,
+      ...introduction,
       versionMin: VERSION_MIN,
       versionMax: VERSION_MAX,
       capabilities: CAPABILITIES,
     };
-    if (this.#writer.room(HelloRequest.fixedBytes)) {
-      HelloRequest.encode(this.#writer.output, this.#writer.bodyAt, hello);
-      this.#writer.append(MessageType.Hello, 0, hello.sequence, 0, HelloRequest.fixedBytes);
+    if (writer.room(HelloRequest.fixedBytes)) {
+      HelloRequest.encode(writer.output, writer.bodyAt, hello);
+      writer.append(MessageType.Hello, 0, hello.sequence, 0, HelloRequest.fixedBytes);
     }
-    this.#writer.flush();
+    writer.flush();
   }
 
   received(_stream: Stream, input: Bytes, start: number, end: number): number {
@@ -164,7 +178,7 @@ export class Connection implements StreamHandler {
   #takeHello(input: Bytes, at: number): boolean {
     const isHello =
       messageType(input, at) === MessageType.Hello &&
-      messageSequence(input, at) === this.#introduction.sequence;
+      messageSequence(input, at) === this.#introduction?.sequence;
     if (!isHello) return this.malformed('hello');
     const status = messageStatus(input, at);
     if (status !== Status.Ok) {

@@ -16,6 +16,8 @@ export interface FabricCounters {
   // As the serving side.
   sessionsOpened: number;
   sessionsClosed: number;
+  /** Of the opened ones, those over shared memory. */
+  sessionsOverRings: number;
   /** Turned away because there were too many. */
   sessionsRefused: number;
   /** Closed because no hello came in time. */
@@ -38,6 +40,9 @@ export interface FabricCounters {
   connectionsMade: number;
   connectionsLost: number;
   connectsFailed: number;
+  /** Connections exchanged for one over another address of the same process, and attempts. */
+  connectionsMoved: number;
+  movesFailed: number;
   /** Connections given up because nothing was answered for too long. */
   silences: number;
   /** Sent because nothing else was, to be told of a connection that is lost. */
@@ -59,6 +64,7 @@ export function createCounters(): FabricCounters {
   return {
     sessionsOpened: 0,
     sessionsClosed: 0,
+    sessionsOverRings: 0,
     sessionsRefused: 0,
     helloLate: 0,
     sessionsSilent: 0,
@@ -72,6 +78,8 @@ export function createCounters(): FabricCounters {
     connectionsMade: 0,
     connectionsLost: 0,
     connectsFailed: 0,
+    connectionsMoved: 0,
+    movesFailed: 0,
     silences: 0,
     pingsSent: 0,
     operationsSent: 0,

@@ -126,6 +126,7 @@ class StreamEndpoint implements Endpoint {
     const session = new Session(this.#serving, stream);
     this.#serving.sessions.add(session);
     this.counters.sessionsOpened++;
+    if (stream.remote.startsWith('ring:')) this.counters.sessionsOverRings++;
     this.#lookLater();
     return session;
   }

@@ -7,6 +7,9 @@
  *    |                                 v
  *    +-- nothing is waited for --- backing off --> connecting
  *
+ * An open connection may be exchanged for one over another address of the same process (`moveTo`),
+ * by the same hello, when nothing is unanswered. After a loss it is made again over the first.
+ *
  * Operations stand in one ring, in the order in which they were started. They are gathered and
  * sent once per turn; replies come in the same order. What was sent over a lost connection is
  * settled by `reconcile.ts`.
@@ -34,7 +37,12 @@ import {
 } from '../wire/limits.js';
 import { type CallType, isCallType, MessageType } from '../wire/messages.js';
 import { CallSink, type Remote } from './call-sink.js';
-import { Connection, type ConnectionUser, type HelloAnswer } from './connection.js';
+import {
+  Connection,
+  type ConnectionUser,
+  type HelloAnswer,
+  type Introduction,
+} from './connection.js';
 import type { FabricCounters } from './counters.js';
 import type { CompletionSink, Window } from './link.js';
 import { DROPPED, OperationRing, SENT, WAITING } from './operation-ring.js';
@@ -63,6 +71,11 @@ export interface Asking {
 
 /** How often deadlines and silence are looked at while anything is outstanding. */
 const TICK_MS = 20;
+
+/** From the loss of a connection that was moved to the next move; doubled if it held no longer. */
+const MOVE_AGAIN_MS_MIN = 50;
+const MOVE_AGAIN_MS_MAX = 10_000;
+const MOVE_HELD_MS = 5_000;
 
 type State = 'idle' | 'backing off' | 'connecting' | 'renewing' | 'open' | 'closed';
 
@@ -106,6 +119,17 @@ export class Transport implements ConnectionUser, Remote {
   #isPumpDue = false;
   #refused: Refusal[] = [];
   #connection: Connection | undefined;
+  /** To another address of the same process, without a hello yet. */
+  #candidate: Connection | undefined;
+  /** The candidate has become the connection, and its hello is not answered yet. */
+  #isMoving = false;
+  /** Moves in a row that did not hold for long, and until when no other is tried. */
+  #movesInVain = 0;
+  #movedAt = 0;
+  #moveAgainAt = 0;
+  #moveLater: Timer | undefined;
+  /** The first connection to the process at the other end, without loss since. */
+  #reachedOver = 0;
   #renewal: WindowRenewal | undefined;
   #tick: Timer | undefined;
   #retry: Timer | undefined;
@@ -148,9 +172,11 @@ export class Transport implements ConnectionUser, Remote {
     this.#tick?.cancel();
     this.#retry?.cancel();
     this.#ping?.cancel();
+    this.#moveLater?.cancel();
     const last = this.#connection;
     this.#connection = undefined;
     last?.close('the link was closed');
+    this.#dropCandidate('the link was closed');
     this.#schedule();
     this.#onClose();
     this.watcher?.changed();
@@ -171,9 +197,33 @@ export class Transport implements ConnectionUser, Remote {
 
   // ------------------------------------------------------------------------- another way
 
-  /** Number of the connection over which everything goes at the moment; 0: there is none. */
+  /**
+   * Number of the connection over which the process was reached that is connected at the moment; 0:
+   * none is. A move to another of its addresses does not change it.
+   */
   get connection(): number {
-    return this.#state === 'open' ? this.#previous : 0;
+    return this.#state === 'open' || this.#isMoving ? this.#reachedOver : 0;
+  }
+
+  /** The address over which everything goes at the moment; '': none. */
+  get way(): string {
+    return this.#state === 'open' ? (this.#connection?.address ?? '') : '';
+  }
+
+  /**
+   * The process of the open connection can also be reached at `address`, in a better way: goes on
+   * there as soon as nothing is unanswered. Where that fails everything stays as it is.
+   */
+  moveTo(address: string): void {
+    if (this.#state !== 'open' || this.#candidate !== undefined || this.way === address) return;
+    const waitMs = this.#moveAgainAt - this.#runtime.clock.now();
+    if (waitMs > 0) {
+      this.#moveLater?.cancel();
+      this.#moveLater = this.#runtime.timers.after(waitMs, () => this.moveTo(address));
+      return;
+    }
+    this.#candidate = new Connection(this.#runtime, this.#counters, this);
+    this.#candidate.reach(address);
   }
 
   get isClosed(): boolean {
@@ -245,6 +295,11 @@ export class Transport implements ConnectionUser, Remote {
     const connection = this.#connection;
     const writer = connection?.writer;
     if (connection === undefined || writer === undefined) return;
+    if (this.#candidate?.isReached === true) {
+      // Nothing more goes the old way. The node answers in order: what is held back loses little.
+      if (this.#inFlight === 0) this.#move(this.#candidate);
+      return;
+    }
     const ring = this.ring;
     const { memory } = this.#runtime;
     const wasQuiet = this.#inFlight === 0;
@@ -385,7 +440,7 @@ export class Transport implements ConnectionUser, Remote {
     if (connection !== this.#connection) return;
     this.#heardAt = this.#runtime.clock.now();
     if (this.#inFlight === 0 && this.#renewal === undefined) connection.expect(false);
-    if (this.ring.waiting > 0) this.#schedule();
+    if (this.ring.waiting > 0 || this.#candidate !== undefined) this.#schedule();
     this.watcher?.changed();
   }
 
@@ -398,7 +453,19 @@ export class Transport implements ConnectionUser, Remote {
   #connect(): void {
     this.#state = 'connecting';
     this.#heardAt = this.#runtime.clock.now();
-    const introduction = {
+    const connection = new Connection(this.#runtime, this.#counters, this);
+    this.#connection = connection;
+    connection.reach(this.address);
+    this.#keepTicking();
+  }
+
+  reached(connection: Connection): void {
+    if (connection === this.#candidate) this.#schedule();
+    else if (connection === this.#connection) connection.greet(this.#introduction());
+  }
+
+  #introduction(): Introduction {
+    return {
       client: this.#asking.client,
       connection: this.#asking.nextConnection(),
       previous: this.#previous,
@@ -407,10 +474,35 @@ export class Transport implements ConnectionUser, Remote {
       memoryId: this.memoryId,
       sequence: this.#asking.firstSequence,
     };
-    const connection = new Connection(this.#runtime, this.#counters, this, introduction);
-    this.#connection = connection;
-    connection.connect(this.address);
+  }
+
+  /** Like after a loss: the node's own order of connections decides, and nothing is in doubt. */
+  #move(candidate: Connection): void {
+    const last = this.#connection;
+    this.#candidate = undefined;
+    this.#connection = candidate;
+    this.#isMoving = true;
+    this.#movedAt = this.#runtime.clock.now();
+    this.#state = 'connecting';
+    this.#heardAt = this.#runtime.clock.now();
+    last?.close('goes on over another address');
+    candidate.greet(this.#introduction());
     this.#keepTicking();
+  }
+
+  /** After the loss of a connection that was moved: it may be the way that is at fault. */
+  #pauseMoves(): void {
+    const now = this.#runtime.clock.now();
+    if (now - this.#movedAt > MOVE_HELD_MS) this.#movesInVain = 0;
+    const pauseMs = Math.min(MOVE_AGAIN_MS_MAX, MOVE_AGAIN_MS_MIN * 2 ** this.#movesInVain);
+    this.#movesInVain++;
+    this.#moveAgainAt = now + pauseMs;
+  }
+
+  #dropCandidate(reason: string): void {
+    const candidate = this.#candidate;
+    this.#candidate = undefined;
+    candidate?.close(reason);
   }
 
   greeted(connection: Connection, answer: HelloAnswer): void {
@@ -418,6 +510,10 @@ export class Transport implements ConnectionUser, Remote {
     this.lastLoss = '';
     const isKnown = answer.recordKnown === 1;
     const isReturn = this.#previous !== 0;
+    const isSame = this.#isMoving && answer.instance === this.#instance;
+    if (!isSame) this.#reachedOver = connection.number;
+    if (this.#isMoving) this.#counters.connectionsMoved++;
+    this.#isMoving = false;
     const areWindowsOld = isReturn && (!isKnown || answer.instance !== this.#instance);
     const settled = reconcile(this.ring, { ...answer, isKnown });
     this.#inFlight = 0;
@@ -503,11 +599,21 @@ export class Transport implements ConnectionUser, Remote {
   }
 
   lost(connection: Connection, reason: string): void {
+    if (connection === this.#candidate) {
+      this.#candidate = undefined;
+      this.#counters.movesFailed++;
+      this.#runtime.log.write('debug', 'not moved', { remote: connection.address, reason });
+      this.#schedule();
+      return;
+    }
     if (connection !== this.#connection) return;
-    const wasMade = this.#state === 'open' || this.#state === 'renewing';
+    const wasMade = this.#state === 'open' || this.#state === 'renewing' || this.#isMoving;
     if (wasMade) this.#counters.connectionsLost++;
     else this.#counters.connectsFailed++;
     this.#connection = undefined;
+    this.#isMoving = false;
+    this.#dropCandidate(reason);
+    if (connection.address !== this.address) this.#pauseMoves();
     this.#renewal = undefined;
     this.#ping?.cancel();
     this.lastLoss = reason;

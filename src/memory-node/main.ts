@@ -4,7 +4,7 @@
  */
 
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
-import { NetworkError } from '../runtime/network.js';
+import { type Address, NetworkError } from '../runtime/network.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import type { MemoryNodeConfig } from './config.js';
 import { Membership } from './membership.js';
@@ -60,6 +60,7 @@ class RunningNode implements RunningRole {
     void this.#node.slowPathEnded.then((reason) => this.#slowPathEnded(reason));
     this.#endpoint.serveData(this.#node.dataHandler);
     this.#node.serveCalls(this.#endpoint, () => ({ fabric: { ...this.#endpoint.counters } }));
+    this.#node.sharing.ring = await this.#listenByRing();
     this.address = await this.#listen();
     this.#joinRack();
     const { memoryId } = this.#node.table.facts;
@@ -79,6 +80,20 @@ class RunningNode implements RunningRole {
       if (!isTaken || listenElse === listen) throw error;
       this.#runtime.log.write('warn', `${listen} is taken, listening elsewhere`, {});
       return (await this.#endpoint.listen(listenElse)).address;
+    }
+  }
+
+  /** For clients of this machine and user; where it cannot be had they stay with the other one. */
+  async #listenByRing(): Promise<Address> {
+    if (this.#config.listen.startsWith('ring:')) return '';
+    const { network, log } = this.#runtime;
+    const { memoryId } = this.#node.table.facts;
+    try {
+      const own = await network.ownAddress(`node-${memoryId.toString(36)}`);
+      return own === undefined ? '' : (await this.#endpoint.listen(own)).address;
+    } catch (error) {
+      log.write('warn', 'no connections through shared memory', { error });
+      return '';
     }
   }
 

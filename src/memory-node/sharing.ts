@@ -6,6 +6,7 @@
 import { SLOT_FILE_BYTES } from '../disk/slots.js';
 import type { TableFile } from '../disk/table-file.js';
 import type { MemoryHandle } from '../runtime/memory.js';
+import type { Address } from '../runtime/network.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { MemoryNames } from './network/slot-calls.js';
 import type { FramePool } from './store/frame-pool.js';
@@ -27,6 +28,8 @@ export class Sharing {
   readonly slots: Slots;
   readonly quiescence: Quiescence;
   readonly memoryNames: MemoryNames;
+  /** Where this process listens for those threads alone; empty: nowhere. */
+  ring: Address = '';
   readonly #table: TableFile;
   #pool: FramePool | undefined;
 

@@ -282,6 +282,7 @@ export const AttachReply = struct('AttachReply', 8, {
   table: name, // Names for `Memory.open`.
   frames: name,
   slots: name,
+  ring: name, // An address of the same process for those who can open its memory; empty: none.
 });
 
 /** The slot's thread has ended, or is not in a step and will begin none. NotFound: not its slot. */

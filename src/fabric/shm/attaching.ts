@@ -154,6 +154,8 @@ export class Attaching {
     this.attachment = opened;
     this.#attachedOver = over;
     this.#retryMs = RETRY_MS_MIN;
+    // Who can open the node's memory can share rings with it; who cannot stays where it is.
+    if (reply.ring !== '') link.transport.moveTo(reply.ring);
     changed();
   }
 

@@ -55,7 +55,11 @@ export class Rig {
 
   /** A new process under the node's address, with the same memory. */
   serve(): Endpoint {
-    const server = createEndpoint(this.world.runtime(), { memoryId: MEMORY_ID });
+    return this.serveAs(MEMORY_ID, NODE);
+  }
+
+  serveAs(memoryId: number, address: string): Endpoint {
+    const server = createEndpoint(this.world.runtime(), { memoryId });
     server.serveData(this.memory);
     server.serve(MessageType.OpenWindow, () => ({
       status: Status.Ok,
@@ -68,7 +72,7 @@ export class Rig {
       this.allocs++;
       return { status: Status.Ok, address: request.wish + 1000 * this.allocs };
     });
-    void server.listen(NODE);
+    void server.listen(address);
     return server;
   }
 

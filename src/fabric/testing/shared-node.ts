@@ -52,6 +52,8 @@ export class SharedNode implements DataHandler {
   attached = 0;
   /** In place of the answer to Attach. */
   refusal: Status | undefined;
+  /** Told to who attaches. */
+  ring = '';
   /** While true data messages that need the bytes of a page wait. */
   isStalled = false;
   readonly #waiting = new Set<DataSession>();
@@ -203,7 +205,8 @@ export class SharedNode implements DataHandler {
     const { owners } = this.table;
     const known = owners.taken().find((slot) => owners.owner(slot)?.token === token);
     const slot = known ?? owners.firstFree();
-    return { status: Status.Ok, ...this.attach(session.client, identity, token, slot) };
+    const given = this.attach(session.client, identity, token, slot);
+    return { status: Status.Ok, ...given, ring: this.ring };
   }
 
   /** Lets those that wait go on. */

@@ -5,6 +5,7 @@
 
 import { Status } from '../../base/status.js';
 import type { TableFile } from '../../disk/table-file.js';
+import type { Address } from '../../runtime/network.js';
 import { MessageType } from '../../wire/messages.js';
 import type { Slots } from '../store/slots.js';
 import type { CallServer } from './call-server.js';
@@ -20,14 +21,17 @@ export interface MemoryNames {
 export interface Given {
   readonly slots: Slots;
   readonly memoryNames: MemoryNames;
+  /** An address of this process that only threads like those can reach; empty: none. */
+  ring: Address;
 }
 
 export function serveSlots(server: CallServer, table: TableFile, given: Given): void {
   const { slots, memoryNames } = given;
+  const { incarnation } = table;
   server.serve(MessageType.Attach, ({ token, identity }, { client }) => {
     const slot = slots.give({ client, token, identity });
     if (typeof slot !== 'number') return slot;
-    return { status: Status.Ok, slot, incarnation: table.incarnation, ...memoryNames };
+    return { status: Status.Ok, slot, incarnation, ...memoryNames, ring: given.ring };
   });
   server.serve(MessageType.Detach, ({ token, slot }) => {
     if (slots.takeBack(slot, token)) return { status: Status.Ok };
