@@ -191,7 +191,7 @@ export class DataPath {
   /** Of what was done at once. `undefined`, of all writes, needs no promise of its own. */
   #settled(result: unknown, bytes: number, operations = 1): Promise<unknown> {
     if (this.#turns.isOver(bytes, operations)) return this.#settledNextTurn(result);
-    return result === undefined ? DONE : Promise.resolve(result);
+    return result === undefined ? DONE : this.#turns.settled(result);
   }
 
   /** A release waits for it, because its promise has not settled. */
@@ -380,8 +380,14 @@ const intoOf = (item: ReadItem): Uint8Array => item.into;
 const fromOf = (item: WriteItem): Uint8Array => item.from;
 const bufferOfRange = (range: { readonly buffer: Uint8Array }): Uint8Array => range.buffer;
 
+/** The only cheap way from halves to a bigint. */
+const found = new BigUint64Array(1);
+const foundHalves = new Uint32Array(found.buffer);
+
 function bigintOf(low: number, high: number): bigint {
-  return high === 0 ? BigInt(low) : (BigInt(high) << 32n) | BigInt(low);
+  foundHalves[0] = low;
+  foundHalves[1] = high;
+  return found[0] as bigint;
 }
 
 function totalBytes(items: readonly { readonly bytes: number }[]): number {

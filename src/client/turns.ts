@@ -25,6 +25,8 @@ export class Turns {
   #isOver = false;
   #next: Promise<void> | undefined;
   #begin: (() => void) | undefined;
+  #target: unknown;
+  #settled: Promise<unknown> | undefined;
 
   constructor({ clock, timers }: { readonly clock: Clock; readonly timers: Timers }) {
     this.#clock = clock;
@@ -51,6 +53,20 @@ export class Turns {
     this.#isOver ||= isLong || this.#workNs >= WORK_NS_MAX;
   }
 
+  /**
+   * A promise that is settled with an object: the same again where the last one was for the same,
+   * because to make one for an object takes as long as to read it. Kept for a turn at most.
+   */
+  settled(result: unknown): Promise<unknown> {
+    if (result === this.#target && this.#settled !== undefined) return this.#settled;
+    const settled = Promise.resolve(result);
+    if (this.#workNs > 0 && typeof result === 'object') {
+      this.#target = result;
+      this.#settled = settled;
+    }
+    return settled;
+  }
+
   /** Resolves when the event loop has looked at everything. */
   next(): Promise<void> {
     this.#next ??= new Promise((resolve) => {
@@ -62,6 +78,8 @@ export class Turns {
   readonly #ended = (): void => {
     this.#workNs = 0;
     this.#isOver = false;
+    this.#target = undefined;
+    this.#settled = undefined;
     this.#next = undefined;
     this.#begin?.();
     this.#begin = undefined;

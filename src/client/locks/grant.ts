@@ -71,8 +71,13 @@ export class Grant implements Due {
   }
 
   release(): Promise<void> {
-    this.#releasing ??= unawaited(this.#release());
+    this.#releasing ??= this.#release();
     return this.#releasing;
+  }
+
+  /** Nobody need look at how the release ends. */
+  #mayFail(): void {
+    if (this.#releasing !== undefined) void unawaited(this.#releasing);
   }
 
   #look(): void {
@@ -123,17 +128,25 @@ export class Grant implements Due {
   /** Short where nothing else is under way: one change of the word. */
   #release(): Promise<void> {
     this.#look();
-    if (this.#loss !== undefined) return Promise.reject(this.#loss);
+    if (this.#loss !== undefined) return unawaited(Promise.reject(this.#loss));
     const { memory } = this.#parts;
     const waiting = memory.barrier();
     const isQuiet = waiting === undefined && this.#renewing === undefined;
-    if (!isQuiet || memory.unknowns !== this.#unknowns) return this.#releaseLater(waiting);
+    if (!isQuiet || memory.unknowns !== this.#unknowns)
+      return unawaited(this.#releaseLater(waiting));
     const word = this.#word;
     const free = freed(word);
     this.#parts.agenda.put(this, this.#endsAt);
     return memory.swap(this.#at, word, free).then(
-      (found) => (found === word ? this.#end(free) : this.#releaseSlowly(false)),
-      (error: unknown) => this.#releaseAfter(memrackError(error)),
+      (found) => {
+        if (found === word && this.#loss === undefined) return this.#end(free);
+        this.#mayFail();
+        return found === word ? this.#end(free) : this.#releaseSlowly(false);
+      },
+      (error: unknown) => {
+        this.#mayFail();
+        return this.#releaseAfter(memrackError(error));
+      },
     );
   }
 

@@ -79,10 +79,16 @@ export class Lock {
   acquire(options: AcquireOptions = {}): Promise<HeldLock> {
     const wish = this.#wish(options);
     if (wish instanceof MemrackError) return unawaited(Promise.reject(wish));
-    const promise = new Promise<Grant>((resolve, reject) => {
-      new Acquisition(this.#parts, this.#state, wish, resolve, reject).start();
-    });
-    return unawaited(promise);
+    let resolve: (grant: Grant) => void = () => undefined;
+    let reject: (error: MemrackError) => void = () => undefined;
+    const promise = new Promise<Grant>((...both) => ([resolve, reject] = both));
+    // Only where it fails: else it would be one promise more.
+    const refused = (error: MemrackError): void => {
+      void unawaited(promise);
+      reject(error);
+    };
+    new Acquisition(this.#parts, this.#state, wish, resolve, refused).start();
+    return promise;
   }
 
   #wish(options: AcquireOptions): Wish | MemrackError {

@@ -96,9 +96,13 @@ export function leaseMsOf(value: bigint): number {
   return msOfCode((lowOf(value) >>> CODE_SHIFT) & CODE_MASK);
 }
 
-/** Exact in binary, so that it is the same everywhere: no power and no logarithm. */
-export function msOfCode(code: number): number {
+/** Exact in binary, so that it is the same everywhere: no power but of two, and no logarithm. */
+const MS_OF_CODE = Float64Array.from({ length: CODES }, (_, code) => {
   return LEASE_MS_MIN * (1 + (code % STEPS) / STEPS) * 2 ** Math.floor(code / STEPS);
+});
+
+export function msOfCode(code: number): number {
+  return MS_OF_CODE[code] as number;
 }
 
 /** The shortest duration that the word can say and that is not shorter than `ms`. */
