@@ -98,10 +98,6 @@ export const PLANTED: readonly Planted[] = [
     'kept-leases',
     'a holder is renewed by the controller, and no more without it',
   ]),
-  planted('take-over-skips-a-node', controllerFaults, 'takeOverSkipsNode', [
-    'leases',
-    'a lease passes on without a node that does not answer',
-  ]),
   planted('no-quarantine', memoryNodeFaults, 'noQuarantine', [
     'one-sided',
     'a frame is given on although a thread is at work on it',
@@ -109,10 +105,6 @@ export const PLANTED: readonly Planted[] = [
   planted('stopped-slot-cleared', memoryNodeFaults, 'stoppedSlotCleared', [
     'one-sided',
     'a thread that is stopped in a step is taken for one that has ended',
-  ]),
-  planted('slots-read-before-unmapping', memoryNodeFaults, 'slotsReadBeforeUnmapping', [
-    'one-sided',
-    'it is looked who works on a frame, and then the page lets go of it',
   ]),
   planted('adoption-does-not-wait', memoryNodeFaults, 'adoptionDoesNotWait', [
     'one-sided',
@@ -137,10 +129,6 @@ export const PLANTED: readonly Planted[] = [
   planted('epoch-checked-before-only', fabricFaults, 'epochCheckedBeforeOnly', [
     'one-sided',
     'a step does not look after its copy whether all is as it was before',
-  ]),
-  planted('verified-before-idle', fabricFaults, 'verifiedBeforeIdle', [
-    'one-sided',
-    'a step looks again before its bytes must have arrived',
   ]),
   planted('slot-not-idle', fabricFaults, 'slotNotIdle', [
     'one-sided',

@@ -261,7 +261,7 @@ function drawKnobs(prng: Prng, { isBulky, isOneSided, ...is }: Workload): Partia
 function drawRates(prng: Prng, { isBulky, isOneSided, ...is }: Workload): FaultRates {
   if (is.isControllerAlone === true) return {};
   const rates = drawRatesOfAll(prng, isBulky || isOneSided === true);
-  if (isOneSided === true) rates[FaultKind.StepStopped] = prng.pick([10_000, 30_000, 60_000]);
+  if (isOneSided === true) rates[FaultKind.StepStopped] = prng.pick([5_000, 10_000, 30_000]);
   return rates;
 }
 

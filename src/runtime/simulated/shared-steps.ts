@@ -19,8 +19,8 @@ const HOLD_BACK_PER_MILLION = 500_000;
 const PARTS_MAX = 4;
 /** A part ends more often where being stopped matters most, and the thread is stopped there. */
 const ENDS_THERE_PER_MILLION = 500_000;
-const ROLLS_AT_FENCES = 2;
-const ROLLS_AT_TOUCHES = 8;
+const ROLLS_AT_FENCES = 4;
+const ROLLS_AT_TOUCHES = 24;
 const PART_US_MAX = 20;
 const WORD_BYTES = 8;
 /** How long a thread that is stopped stays so; once in a while it is minutes. */

@@ -160,8 +160,8 @@ export class Blows {
   }
 
   /**
-   * A moment after memory was freed under a client that is stopped in the middle of a step; it stays
-   * so for longer than others need to come back.
+   * A moment after memory was freed under a client that is stopped in the middle of a step. It
+   * stays so for longer than others need to come back.
    */
   #whenStopped(strike: (client: SimulatedProcess) => void): void {
     const { world } = this.#rack;

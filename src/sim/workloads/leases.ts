@@ -10,6 +10,7 @@ import type { ObservedSpace } from '../observed-space.js';
 import { type ClientProgram, inLanes, share, type Workload } from './workload.js';
 
 const LEASE = 'the-lease';
+const SHARED = 3;
 const PLACES = [0, 1, 4096, 8191];
 const GIVEN_UP_PER_MILLION = 20_000;
 /** Shorter than most pauses, so that the lease runs out under a holder that writes. */
@@ -29,9 +30,8 @@ class Reign {
   }
 
   /** False: nothing can be done here at present. */
-  async step(): Promise<boolean> {
-    const { prng, board } = this.#client;
-    const allocation = prng.pick(board.shared);
+  async step(allocation: Allocation): Promise<boolean> {
+    const { prng } = this.#client;
     const window = this.#windows.get(allocation) ?? (await this.#open(allocation));
     if (window === undefined) return false;
     const places = prng.pick([1, 1, 2, 4]);
@@ -82,19 +82,25 @@ class Candidate {
       return;
     }
     const reign = new Reign(this.#client, held);
-    const steps = prng.between(5, 80);
-    for (let i = 0; i < steps && !held.isLost; i++) {
-      if (this.#client.board.shared.length === 0) break;
-      if (!(await reign.step())) await this.#client.sleep(prng.between(1, 50));
-      else if (prng.chance(300_000)) await this.#client.sleep(prng.between(1, 20));
-    }
+    // Side by side, so that one node that is away does not hold up the others.
+    const all = this.#client.board.shared.slice(0, SHARED);
+    await Promise.all(all.map((allocation) => this.#use(held, reign, allocation)));
     await held.release();
     await this.#client.sleep(prng.between(0, 30));
   }
 
+  async #use(held: HeldLease, reign: Reign, allocation: Allocation): Promise<void> {
+    const { prng, board } = this.#client;
+    const steps = prng.between(2, 40);
+    for (let i = 0; i < steps && !held.isLost && board.shared.includes(allocation); i++) {
+      if (!(await reign.step(allocation))) await this.#client.sleep(prng.between(1, 50));
+      else if (prng.chance(300_000)) await this.#client.sleep(prng.between(1, 20));
+    }
+  }
+
   async look(): Promise<void> {
     const { prng, board } = this.#client;
-    if (board.shared.length === 0) await share(this.#client, this.#spaces, 3, () => []);
+    if (board.shared.length === 0) await share(this.#client, this.#spaces, SHARED, () => []);
     const allocation = prng.pick(board.shared);
     const space = this.#spaces.find((one) => one.name === allocation.space);
     if (space === undefined) return;
@@ -106,7 +112,7 @@ class Candidate {
 async function run(client: ClientProgram): Promise<void> {
   // Spaces of their own, so that the words lie at several nodes.
   const spaces = [await client.open('leased-1'), await client.open('leased-2')];
-  await share(client, spaces, 3, () => []);
+  await share(client, spaces, SHARED, () => []);
   const candidate = new Candidate(client, await client.leases(), spaces);
   await inLanes(client, 2, (lane) => (lane === 0 ? candidate.step() : candidate.look()));
 }
@@ -141,7 +147,7 @@ export const leases: Workload = {
 async function keep(client: ClientProgram): Promise<void> {
   const { prng, board } = client;
   const spaces = [await client.open('leased-1'), await client.open('leased-2')];
-  await share(client, spaces, 3, () => []);
+  await share(client, spaces, SHARED, () => []);
   const leases = await client.leases();
   let held: HeldLease | undefined;
   let reign: Reign | undefined;
@@ -152,7 +158,7 @@ async function keep(client: ClientProgram): Promise<void> {
       if (held === undefined) return client.sleep(prng.between(5, 100));
       reign = new Reign(client, held);
     }
-    if (board.shared.length > 0) await reign.step();
+    if (board.shared.length > 0) await reign.step(prng.pick(board.shared));
     await client.sleep(prng.between(1, 60));
     if (prng.chance(GIVEN_UP_PER_MILLION)) {
       await held.release();

@@ -21,6 +21,7 @@ const FORMER_MAX = 4;
 const AT_A_STOP_PER_MILLION = 400_000;
 const STOPPED_WITHIN_MS = 100;
 const GIVEN_AT_ONCE = 3;
+const BURSTS_PER_MILLION = 150_000;
 const REST_PER_MILLION = 40_000;
 const REST_MS = [20, 100, 300] as const;
 /** How long the owner of a page that nobody may change looks whether somebody does. */
@@ -171,6 +172,18 @@ class Using {
     return this.#registers.step();
   }
 
+  /** All at once on one word: they take effect in this order, whichever way each of them goes. */
+  async #burst(space: ObservedSpace, allocation: Allocation): Promise<void> {
+    const { prng } = this.#client;
+    const place = prng.pick(space.probes(allocation));
+    const operations = Array.from({ length: prng.between(2, 5) }, () => {
+      return prng.chance(500_000)
+        ? space.writeWord(allocation, place)
+        : space.readWord(allocation, place);
+    });
+    await Promise.all(operations);
+  }
+
   async #move(movable: readonly Allocation[]): Promise<void> {
     const { prng } = this.#client;
     const stopped = prng.chance(AT_A_STOP_PER_MILLION)
@@ -185,7 +198,9 @@ class Using {
   }
 
   async #touch(allocation: Allocation): Promise<void> {
-    const ended = await touch(this.#client, spaceOf(this.#spaces, allocation), allocation);
+    const space = spaceOf(this.#spaces, allocation);
+    if (this.#client.prng.chance(BURSTS_PER_MILLION)) return this.#burst(space, allocation);
+    const ended = await touch(this.#client, space, allocation);
     if (ended.code === 'DataLost') await this.#client.sleep(1);
   }
 }
