@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Allocation, type Ended, Journal, SUCCESS } from '../journal.js';
 import { judgeKeeping } from './acknowledged.js';
 import { callOf, judgeAnswer } from './answers.js';
-import { examine } from './foreign.js';
+import { examine, examineFormer } from './foreign.js';
 import { WordVerb, ZERO } from './history.js';
 import { findRefusedWritesSeen } from './no-effect.js';
 import { findWrongSums } from './once.js';
@@ -27,6 +27,18 @@ function allocate(journal: Journal, at = 65_536, counters: number[] = []): Alloc
 }
 
 describe('foreign bytes', () => {
+  it('are known where memory is being freed as well', () => {
+    const journal = new Journal();
+    const mine = allocate(journal);
+    const other = allocate(journal, 2 * 65_536);
+    const next = allocate(journal);
+    const kind = (high: number) =>
+      examineFormer(mine, 3, { low: 17, high }, journal.allocationOf)?.kind;
+    // Its own, those of what took its place, and those of an allocation that nobody knows yet.
+    expect([0, mine.id, next.id, 77].map(kind)).toEqual(Array(4).fill(undefined));
+    expect(kind(other.id)).toBe('foreign');
+  });
+
   it('are known from one word', () => {
     const journal = new Journal();
     const mine = allocate(journal);

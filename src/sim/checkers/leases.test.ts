@@ -36,7 +36,7 @@ function journal() {
   const read = (number: number, from: number, to: number): void => {
     operation(WordVerb.read, number, from, to);
   };
-  return { told, write, read, rules: () => findLeaseFaults(seen).map(({ kind }) => kind) };
+  return { told, write, read, seen, rules: () => findLeaseFaults(seen).map(({ kind }) => kind) };
 }
 
 it('is content with holders and writes one after the other', () => {
@@ -91,4 +91,15 @@ it('notices a write that shows after the next holder has seen or written somethi
   seen.read(0, 21, 22);
   seen.read(1, 23, 24);
   expect(seen.rules()).toEqual(['lease-late-write']);
+});
+
+it('finds a lease that is lost although nothing but the controller was away', () => {
+  const { seen, told, rules } = journal();
+  told(2, 1, 10);
+  told(3, 11, 20);
+  for (const one of seen.leases) one.lostAt = 30;
+  // Others may have wanted it, and its nodes been away.
+  expect(rules()).toEqual([]);
+  seen.isControllerAlone = true;
+  expect(rules()).toEqual(['lease-lost-in-vain', 'lease-lost-in-vain']);
 });
