@@ -41,8 +41,8 @@ export class Lease {
   }
 
   /**
-   * Aborted when it is lost, with the reason, or the rack is closed; never by `release`. Asking looks at the clock too, so
-   * ask after every `await`: `lease.lost.aborted`.
+   * Aborted when it is lost, with the reason, or when the rack is closed; never by `release`.
+   * Asking looks at the clock too, so ask after every `await`: `lease.lost.aborted`.
    */
   get lost(): AbortSignal {
     return this.#holder.lost;
