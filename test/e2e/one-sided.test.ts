@@ -115,7 +115,6 @@ test.each(['shm', 'tcp'] as const)(
     expect(isAll(await own.read(at, PAGES * PAGE), OWN)).toBe(true);
     expect(isAll(await foreign.read(foreignAt, PAGES * PAGE), FOREIGN)).toBe(true);
   },
-  60_000,
 );
 
 test.each(['shm', 'tcp'] as const)(
@@ -154,7 +153,6 @@ test.each(['shm', 'tcp'] as const)(
     expect(seen).toBe('Stale');
     expect((await own.read(at, 8))[0]).toBe(OWN);
   },
-  60_000,
 );
 
 /** In a process of its own: writes the range for ever. */
@@ -223,7 +221,7 @@ test('a thread that stays in the middle of a step holds back one frame, and no m
   child.kill('SIGCONT');
   await until(WITHIN_MS, async () => ((await held()).framesResting === 0 ? true : undefined));
   expect(await held()).toEqual({ framesResting: 0, slotsHeldBack: 0 });
-}, 60_000);
+});
 
 test('one that is taken rights from is seen to be waited for, until its process ends', async () => {
   const watch = new SlotWatch(rack);
@@ -239,7 +237,7 @@ test('one that is taken rights from is seen to be waited for, until its process 
   child.kill('SIGKILL');
   await until(WITHIN_MS, async () => ((await held()).framesResting === 0 ? true : undefined));
   expect(Buffer.compare(await space.read(at, PAGES * PAGE), before)).toBe(0);
-}, 60_000);
+});
 
 /** Bytes of physical memory behind the frames of the node. */
 function frameBytes(): number {
@@ -271,4 +269,4 @@ test('the memory that a client writes was touched by the node before', async () 
     process.kill(node, 'SIGCONT');
   }
   if (group !== undefined) expect(group.sharedBytes()).toBeLessThan(bytes / 4);
-}, 60_000);
+});
