@@ -179,6 +179,24 @@ describe('a lock', () => {
     expect((await next).epoch).toBe(3);
   });
 
+  test('nobody need wait for one that fails', async () => {
+    const { world, space, at } = await openSpace();
+    const unheard: unknown[] = [];
+    const listen = (reason: unknown): void => void unheard.push(reason);
+    process.on('unhandledRejection', listen);
+    const held = await space.lock(at).acquire({ leaseMs: 100 });
+    void space.lock(at).acquire({ waitMs: 0 });
+    void space.lock(at).acquire({ signal: AbortSignal.abort() });
+    await world.pass(1);
+    await space.write(at, new Uint8Array(8));
+    void held.release();
+    await world.pass(200);
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', listen);
+    expect(held.lost.aborted).toBe(true);
+    expect(unheard).toEqual([]);
+  });
+
   test('refuses what is no lock, and leaves it as it is', async () => {
     const { space, at, word } = await openSpace();
     await space.compareAndSwap(at, 0n, 4711n);
