@@ -82,10 +82,9 @@ function serve({ start, places }: Start): void {
   const space = joinBlocking(start);
   const at = (i: number): number => places[i & (places.length - 1)] as number;
   const bytes = new Uint8Array(BYTES).fill(7);
+  const targets = Array.from({ length: GROUP }, () => new Uint8Array(BYTES));
   const batches = Array.from({ length: places.length / GROUP }, (_, batch) =>
-    Array.from({ length: GROUP }, (_, i) => {
-      return { at: at(batch * GROUP + i), into: new Uint8Array(BYTES) };
-    }),
+    targets.map((into, i) => ({ at: at(batch * GROUP + i), into })),
   );
   const works: Record<BlockingWork, (first: number) => void> = {
     read: (first) => {
