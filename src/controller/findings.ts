@@ -50,8 +50,8 @@ export const FINDINGS = {
   LEASE_BLOCKED: {
     severity: 'warning',
     remedy:
-      'start the nodes again, or repair the network to them; if their memory is gone for certain, ' +
-      'start them with --replace',
+      'start the nodes again, or repair the network to them; if their memory is gone for ' +
+      'certain, start them with --replace',
   },
   SPACE_REMOVAL_PENDING: {
     severity: 'info',

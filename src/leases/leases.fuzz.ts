@@ -662,21 +662,25 @@ const SEEDS = Math.ceil(Number(process.env['MEMRACK_FUZZ'] ?? 20_000) / 800);
 const FIRST = Number(process.env['MEMRACK_SEED'] ?? 1);
 
 describe('leases, whatever is lost, late, killed or paused', () => {
-  it('one holder at a time, and nothing late', async () => {
-    const sums = { tellings: 0, losses: 0, writes: 0, told: 0 };
-    for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
-      const { complaints, tellings, losses, writes, told } = await play(seed);
-      expect(complaints, `seed ${seed}`).toEqual([]);
-      sums.tellings += tellings;
-      sums.losses += losses;
-      sums.writes += writes;
-      sums.told += told;
-    }
-    // A run in which nothing happens proves nothing.
-    expect(sums.tellings / SEEDS).toBeGreaterThan(10);
-    expect(sums.losses / SEEDS).toBeGreaterThan(1);
-    expect(sums.writes / SEEDS).toBeGreaterThan(200);
-  }, 120_000 + 2_000 * SEEDS);
+  it(
+    'one holder at a time, and nothing late',
+    async () => {
+      const sums = { tellings: 0, losses: 0, writes: 0, told: 0 };
+      for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
+        const { complaints, tellings, losses, writes, told } = await play(seed);
+        expect(complaints, `seed ${seed}`).toEqual([]);
+        sums.tellings += tellings;
+        sums.losses += losses;
+        sums.writes += writes;
+        sums.told += told;
+      }
+      // A run in which nothing happens proves nothing.
+      expect(sums.tellings / SEEDS).toBeGreaterThan(10);
+      expect(sums.losses / SEEDS).toBeGreaterThan(1);
+      expect(sums.writes / SEEDS).toBeGreaterThan(200);
+    },
+    120_000 + 2_000 * SEEDS,
+  );
 
   const bugs: [string, () => void][] = [
     ['lease-renewed-by-controller', () => (leaseFaults.leaseRenewedByController = true)],
