@@ -2,6 +2,9 @@
 // Started as its supervisor, with the whole configuration as its second argument.
 import { runInForeground } from '../../dist/cli/run-role.js';
 
+// Whoever started it has ended, however it did.
+process.stdin.on('end', () => process.exit(0)).resume();
+
 await runInForeground('supervisor', JSON.parse(process.argv[3]), (address) => {
   process.stdout.write(`serves at ${address}\n`);
 });

@@ -118,7 +118,7 @@ function startLocalNode(url: string, node: LocalNode): ChildProcess {
     replace: false,
   });
   const args = [join(ROOT, 'test/support/local-node.mjs'), 'supervisor', config];
-  return spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
+  return spawn(process.execPath, args, { cwd: ROOT, stdio: ['pipe', 'ignore', 'pipe'] });
 }
 
 async function listNodes(url: string): Promise<NodeRow[]> {
