@@ -1,11 +1,18 @@
 // A control group of the machine for the memory of single processes, where there are such groups
-// and this user may make one. Of version 2 alone; elsewhere a test goes without it, and says so.
+// (of version 2, or 1) and this user may make one; elsewhere a test goes without it, and says so.
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { requiresAccess } from './requires.js';
 
 const GROUPS = '/sys/fs/cgroup';
-const BEGUN_BY = join(GROUPS, 'cgroup.procs');
+
+/** Where groups that count memory are made. */
+function parent(): string | undefined {
+  const controls = join(GROUPS, 'cgroup.subtree_control');
+  if (existsSync(controls) && readFileSync(controls, 'utf8').includes('memory')) return GROUPS;
+  const first = join(GROUPS, 'memory');
+  return existsSync(join(first, 'memory.stat')) ? first : undefined;
+}
 
 export class MemoryGroup {
   readonly #path: string;
@@ -15,13 +22,13 @@ export class MemoryGroup {
   }
 
   static make(): MemoryGroup | undefined {
-    const controls = join(GROUPS, 'cgroup.subtree_control');
-    if (!existsSync(controls) || !readFileSync(controls, 'utf8').includes('memory')) {
-      process.stderr.write('no part of a test: needs control groups (v2) that count memory\n');
+    const groups = parent();
+    if (groups === undefined) {
+      process.stderr.write('no part of a test: needs control groups that count memory\n');
       return undefined;
     }
-    if (!requiresAccess(GROUPS, BEGUN_BY)) return undefined;
-    const path = join(GROUPS, `memrack-test-${process.pid}`);
+    if (!requiresAccess(groups, join(groups, 'cgroup.procs'))) return undefined;
+    const path = join(groups, `memrack-test-${process.pid}`);
     mkdirSync(path);
     return new MemoryGroup(path);
   }
