@@ -7,7 +7,7 @@
  */
 
 import dgram from 'node:dgram';
-import { unlinkSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import net from 'node:net';
 import {
@@ -248,7 +248,7 @@ async function bindServer(server: net.Server, place: Place, address: Address): P
       throw networkError(`cannot listen on ${address}`, error);
     }
     // The file of a process that was killed: nobody answers there any more.
-    unlinkSync(place.path);
+    rmSync(place.path, { force: true });
     await listening(server, place).catch((again: unknown) => {
       throw networkError(`cannot listen on ${address}`, again);
     });

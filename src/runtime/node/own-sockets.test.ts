@@ -7,6 +7,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  unlinkSync,
   utimesSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -86,4 +87,27 @@ test('what was left is cleared away, and what is served or young stays', async (
   expect(existsSync(path)).toBe(true);
   await listener.close();
   expect(existsSync(path)).toBe(false);
+});
+
+test('a socket that is served again while it is looked at stays', async () => {
+  const folder = ownFolder(parent) ?? '';
+  const path = join(folder, 'again.ring');
+  leave(path, 60_000);
+  const { network } = createRuntime();
+  const looking = network.ownAddress('other');
+  unlinkSync(path);
+  const listener = await network.listen(`ring://${path}`, accept);
+  await looking;
+  expect(existsSync(path)).toBe(true);
+  await listener.close();
+});
+
+test('what another process clears away first is taken over all the same', async () => {
+  const path = join(ownFolder(parent) ?? '', 'left.ring');
+  leave(path, 0);
+  const listening = createRuntime().network.listen(`ring://${path}`, accept);
+  unlinkSync(path);
+  const listener = await listening;
+  expect(existsSync(path)).toBe(true);
+  await listener.close();
 });

@@ -59,8 +59,12 @@ async function clear(folder: string): Promise<void> {
     paths.map(async (name) => {
       const path = join(folder, name);
       try {
-        const ageMs = Date.now() - lstatSync(path).mtimeMs;
-        if (ageMs > YOUNG_MS && (await isAbandoned(path))) unlinkSync(path);
+        const before = lstatSync(path);
+        const isOld = Date.now() - before.mtimeMs > YOUNG_MS;
+        if (!isOld || !(await isAbandoned(path))) return;
+        // Meanwhile its next owner may have begun to listen there.
+        const after = lstatSync(path);
+        if (after.ino === before.ino && after.mtimeMs === before.mtimeMs) unlinkSync(path);
       } catch {
         // Another process was quicker.
       }
@@ -68,9 +72,10 @@ async function clear(folder: string): Promise<void> {
   );
 }
 
-/** Whether the path is a socket at which nobody accepts. */
+/** Whether the path is a socket at which nobody accepts, or nothing any more. */
 export function isAbandoned(path: string): Promise<boolean> {
-  if (!lstatSync(path).isSocket()) return Promise.resolve(false);
+  const facts = lstatSync(path, { throwIfNoEntry: false });
+  if (facts?.isSocket() !== true) return Promise.resolve(facts === undefined);
   return new Promise((resolve) => {
     const probe = net.connect({ path });
     probe.once('connect', () => {
