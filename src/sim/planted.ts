@@ -130,6 +130,10 @@ export const PLANTED: readonly Planted[] = [
     'one-sided',
     'a step does not look after its copy whether all is as it was before',
   ]),
+  planted('verified-before-idle', fabricFaults, 'verifiedBeforeIdle', [
+    'one-sided',
+    'a step looks again before its bytes must have arrived',
+  ]),
   planted('slot-not-idle', fabricFaults, 'slotNotIdle', [
     'one-sided',
     'a slot says that it is idle before the copy',

@@ -4,6 +4,7 @@
  */
 
 import { assert, defined } from '../../base/assert.js';
+import { copyWords } from '../../base/copy-words.js';
 import { crc32c } from '../../base/crc32c.js';
 import { Prng } from '../../base/prng.js';
 import type { Timer } from '../../runtime/clock.js';
@@ -146,6 +147,7 @@ export class FakeWorld {
         available: () => 0,
         copy: (target, targetStart, source, sourceStart, bytes) =>
           target.set(source.subarray(sourceStart, sourceStart + bytes), targetStart),
+        copyWords,
       },
       network: {
         bind: refuse,

@@ -118,6 +118,10 @@ export class SteppedMemory implements Memory {
     return 2 ** 40;
   }
 
+  readonly copyWords: Memory['copyWords'] = (target, targetStart, source, sourceStart, words) => {
+    this.copy(bytesOf(target), 8 * targetStart, bytesOf(source), 8 * sourceStart, 8 * words);
+  };
+
   readonly copy: Memory['copy'] = (target, targetStart, source, sourceStart, bytes) => {
     const given = source.subarray(sourceStart, sourceStart + bytes);
     assert(targetStart + bytes <= target.length && given.length === bytes, 'copy out of bounds');
@@ -136,4 +140,8 @@ function mappingOf(buffer: ArrayBuffer, offset: number, bytes: number): Mapping 
     words: new Int32Array(buffer, offset, bytes / 4),
     wide: new BigUint64Array(buffer, offset, bytes / 8),
   };
+}
+
+function bytesOf(words: BigUint64Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }

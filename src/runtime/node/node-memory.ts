@@ -8,6 +8,7 @@
 
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readlinkSync } from 'node:fs';
 import { assert } from '../../base/assert.js';
+import { copyWords } from '../../base/copy-words.js';
 import {
   MAPPING_BYTES_MAX,
   type Mapping,
@@ -113,6 +114,8 @@ export const nodeMemory: Memory = {
     assert(targetStart >= 0 && targetStart + bytes <= target.length, 'copy out of bounds');
     copyBytes.call(source, target, targetStart, sourceStart, sourceEnd);
   },
+
+  copyWords,
 };
 
 function runAll(steps: Steps): void {

@@ -288,4 +288,18 @@ export class SimulatedMemory implements Memory {
     this.#kernel.meanwhile(this.#task);
     target.set(source.subarray(sourceStart + half, end), targetStart + half);
   };
+
+  readonly copyWords: Memory['copyWords'] = (target, targetStart, source, sourceStart, words) => {
+    this.copy(
+      bytesOf(target),
+      targetStart * WORD_BYTES,
+      bytesOf(source),
+      sourceStart * WORD_BYTES,
+      words * WORD_BYTES,
+    );
+  };
+}
+
+function bytesOf(words: BigUint64Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }

@@ -153,6 +153,32 @@ test('what is stored is held back, wholly or in part, but never past a fence', a
   expect([...seen].filter((one) => one.endsWith('fenced'))).toEqual(['new new fenced']);
 });
 
+test('whole words are held back as well', async () => {
+  const seen = new Set<string>();
+  for (let seed = 1; seed <= 100; seed++) {
+    const { world, near, far, ours, theirs } = makeWorld(seed, APART);
+    const { memory } = near.runtime;
+    const accesses: Access[] = [
+      { act: () => memory.copyWords(ours.wide, 8, new BigUint64Array(4).fill(7n), 0, 1) },
+      { act: () => void Atomics.load(ours.words, 0) },
+      { act: () => void Atomics.load(ours.words, 0) },
+      { isFence: true, act: () => void Atomics.store(ours.words, 0, 1) },
+      { act: () => void Atomics.load(ours.words, 0) },
+    ];
+    let hasEnded = false;
+    const steps = stepsOf(accesses, () => (hasEnded = true));
+    let loads = 0;
+    near.runtime.timers.after(0, () => memory.run(steps));
+    watch(far.runtime, () => {
+      loads += 1;
+      seen.add(`${theirs.wide[8]} ${theirs.words[0]}`);
+    });
+    await world.run({ until: () => hasEnded });
+    expect(loads).toBeGreaterThan(0);
+  }
+  expect([...seen].sort()).toEqual(['0 0', '7 0', '7 1']);
+});
+
 test('stores to one place keep their order, and the thread sees its own', async () => {
   for (let seed = 1; seed <= 100; seed++) {
     const { world, near, ours, theirs } = makeWorld(seed, APART);
