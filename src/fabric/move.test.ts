@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
+import { FrameWriter } from '../wire/frame.js';
 import { MessageType } from '../wire/messages.js';
+import { encodeReply } from './call-codec.js';
 import type { Window } from './link.js';
 import type { TcpLink } from './tcp-link.js';
 import { FakeWorld, type Wire } from './testing/fake-world.js';
@@ -108,6 +110,33 @@ test('another memory that has the address by now is not used', async () => {
   expect(other.counters).toMatchObject({ hellosRefused: 1, messagesExecuted: 1 });
 });
 
+test('nothing ends because who has the address by now speaks another version', async () => {
+  const each = await moving();
+  const { rig, link } = each;
+  const { network, checksum } = rig.world.runtime();
+  const stranger = 'ring:///stranger';
+  const refusal = { status: Status.Unsupported, reason: 'no version in common' } as const;
+  const { body } = encodeReply(MessageType.Hello, refusal);
+  let hellos = 0;
+  await network.listen(stranger, (stream) => ({
+    received: (_stream, _input, start, end) => {
+      hellos++;
+      const writer = new FrameWriter(stream, checksum, true);
+      writer.room(body.length);
+      writer.output.bytes.set(body, writer.bodyAt);
+      writer.append(MessageType.Hello, refusal.status, 1, 0, body.length);
+      writer.flush();
+      return end - start;
+    },
+    drained: () => undefined,
+    closed: () => undefined,
+  }));
+  link.transport.moveTo(stranger);
+  await work(each, 1, 20);
+  expect(sum(rig)).toBe(20n);
+  expect([hellos, link.transport.way]).toEqual([1, NODE]);
+});
+
 for (const direction of ['up', 'down'] as const) {
   test(`everything counts once when the new way is cut after any byte ${direction}`, async () => {
     let total = 0;
@@ -196,6 +225,19 @@ test('what is lost meanwhile takes the stream that was made for it along', async
   link.transport.moveTo(RING);
   await work(each, 101, 30);
   expect(link.transport.way).toBe(RING);
+});
+
+test('who leaves in the middle of a move does not wait for ever', async () => {
+  const silent = new Set<number>();
+  const { rig, link } = await moving({ isSilent: (number) => silent.has(number) });
+  silent.add(1);
+  link.transport.moveTo(RING);
+  await rig.world.run(() => link.transport.way === '');
+  link.close();
+  expect(link.transport.connection).toBe(0);
+  const isClosed = () => rig.world.streams[2]?.reserve(0) === -1;
+  expect(isClosed()).toBe(false);
+  expect(await rig.world.run(isClosed)).toBe(true);
 });
 
 test('a link that is closed at any moment of it leaves nothing open', async () => {

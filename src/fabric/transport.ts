@@ -123,6 +123,9 @@ export class Transport implements ConnectionUser, Remote {
   #candidate: Connection | undefined;
   /** The candidate has become the connection, and its hello is not answered yet. */
   #isMoving = false;
+  /** Of a link that was closed meanwhile: the goodbye follows the answer. */
+  #leaving: Connection | undefined;
+  #lastCall: LastCall | undefined;
   /** Moves in a row that did not hold for long, and until when no other is tried. */
   #movesInVain = 0;
   #movedAt = 0;
@@ -166,25 +169,42 @@ export class Transport implements ConnectionUser, Remote {
   /** Ends everything: what waits is told `Closed`, soon. */
   close(): void {
     if (this.#state === 'closed') return;
-    const connection = this.#state === 'open' ? this.#connection : undefined;
-    if (connection !== undefined) this.#sayGoodbye(connection);
+    const last = this.#connection;
+    const isLeaving = this.#isMoving;
+    if (this.#state === 'open' || isLeaving) this.#lastCall = this.watcher?.lastCall();
+    if (this.#state === 'open' && last !== undefined) this.#sayGoodbye(last);
     this.#state = 'closed';
+    this.#isMoving = false;
     this.#tick?.cancel();
     this.#retry?.cancel();
     this.#ping?.cancel();
     this.#moveLater?.cancel();
-    const last = this.#connection;
     this.#connection = undefined;
-    last?.close('the link was closed');
+    if (isLeaving && last !== undefined) this.#leaveLater(last);
+    else last?.close('the link was closed');
     this.#dropCandidate('the link was closed');
     this.#schedule();
     this.#onClose();
     this.watcher?.changed();
   }
 
+  /** In the middle of a move: else the node would keep for us what nobody gives back. */
+  #leaveLater(connection: Connection): void {
+    this.#leaving = connection;
+    this.#retry = this.#runtime.timers.after(SILENCE_MS, () => {
+      connection.close('the link was closed');
+    });
+  }
+
+  #leave(connection: Connection): void {
+    this.#nextSequence = (this.#asking.firstSequence + 1) >>> 0;
+    this.#sayGoodbye(connection);
+    connection.close('the link was closed');
+  }
+
   #sayGoodbye(connection: Connection): void {
     const { writer } = connection;
-    const last = this.watcher?.lastCall();
+    const last = this.#lastCall;
     if (writer !== undefined && last !== undefined && writer.room(last.body.length)) {
       this.#runtime.memory.copy(writer.output.bytes, writer.bodyAt, last.body, 0, last.body.length);
       writer.append(last.type, 0, this.#nextSequence, 0, last.body.length);
@@ -506,6 +526,10 @@ export class Transport implements ConnectionUser, Remote {
   }
 
   greeted(connection: Connection, answer: HelloAnswer): void {
+    if (connection === this.#leaving) {
+      this.#leave(connection);
+      return;
+    }
     this.#counters.connectionsMade++;
     this.lastLoss = '';
     const isKnown = answer.recordKnown === 1;
@@ -594,8 +618,9 @@ export class Transport implements ConnectionUser, Remote {
     return true;
   }
 
-  rejected(_connection: Connection): void {
-    this.#endWaiting(Status.Unsupported);
+  /** Who was moved asks at the first address again. */
+  rejected(connection: Connection): void {
+    if (connection === this.#connection && !this.#isMoving) this.#endWaiting(Status.Unsupported);
   }
 
   lost(connection: Connection, reason: string): void {
@@ -605,6 +630,10 @@ export class Transport implements ConnectionUser, Remote {
       this.#runtime.log.write('debug', 'not moved', { remote: connection.address, reason });
       this.#schedule();
       return;
+    }
+    if (connection === this.#leaving) {
+      this.#leaving = undefined;
+      this.#retry?.cancel();
     }
     if (connection !== this.#connection) return;
     const wasMade = this.#state === 'open' || this.#state === 'renewing' || this.#isMoving;

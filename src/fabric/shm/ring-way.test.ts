@@ -92,3 +92,14 @@ test('a ring that breaks at the hello or behind it is tried less and less often'
     expect(tried.length).toBeLessThan(20);
   }
 });
+
+test('who is closed at any moment of the move gives its slot back', async () => {
+  for (let after = 0; after < 16; after++) {
+    const rig = await nodeWithRing();
+    await rig.world.run(() => false, after * 0.005);
+    rig.link.close();
+    await rig.world.run(() => rig.server.sessions === 0, 1_000);
+    expect([after, rig.node.table.owners.taken()]).toEqual([after, []]);
+    expect(rig.server.sessions).toBe(0);
+  }
+});
