@@ -39,8 +39,9 @@ describe('the state of the proof', () => {
     addTo(simulated, 'fault kill mattered', 8);
     partOf(state, PLANTED_PART).lines.push('some-bug found in 3 seeds: foreign');
     addTo(partOf(state, ONE_SIDED_PART), 'workload locks', 4);
-    const text = proofText(state, '2 processors');
+    const text = proofText(state, '2 processors', () => 77);
     expect(text).toContain('- Commit: abc');
+    expect(text).toContain(`| ${PLANTED_PART} | 0 | 77 | 0 |`);
     expect(text).toContain('| kill | 9 | 8 |');
     expect(text).toContain('by workload: locks 4.');
     expect(text).toContain('some-bug found in 3 seeds');

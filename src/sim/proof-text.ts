@@ -6,12 +6,19 @@ export const SEEDS_PART = 'simulated seeds that count';
 export const ONE_SIDED_PART = 'simulated seeds of one-sided memory that count';
 export const PLANTED_PART = 'planted bugs';
 
-export function proofText(state: ProofState, machine: string): string {
+/** `wantedOf` says how much a part is to do. */
+export function proofText(
+  state: ProofState,
+  machine: string,
+  wantedOf: (part: string) => number,
+): string {
   const parts = Object.entries(state.parts);
   const simulated = state.parts[SEEDS_PART];
   const oneSided = state.parts[ONE_SIDED_PART];
   const planted = state.parts[PLANTED_PART];
-  const rows = parts.map(([name, { done, ms }]) => `| ${name} | ${done} | ${seconds(ms)} |`);
+  const rows = parts.map(([name, { done, ms }]) => {
+    return `| ${name} | ${done} | ${wantedOf(name)} | ${seconds(ms)} |`;
+  });
   return [
     '# What was proved, when, and how to do it again',
     '',
@@ -20,8 +27,8 @@ export function proofText(state: ProofState, machine: string): string {
     `- Commit: ${state.commit}`,
     `- Machine: ${machine}`,
     '',
-    '| part | done without a failure | seconds |',
-    '|---|--:|--:|',
+    '| part | done without a failure | wanted | seconds |',
+    '|---|--:|--:|--:|',
     ...rows,
     '',
     ...(simulated === undefined && oneSided === undefined ? [] : SIMULATION),
