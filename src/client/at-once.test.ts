@@ -66,6 +66,16 @@ test('empty lists do not heap up timers', async () => {
   expect(rack.world.timersWaiting).toBe(1);
 });
 
+test('writes of one piece need no reservation because they follow each other', async () => {
+  const { space, at, node } = await openSpace();
+  node.isAtOnce = false;
+  const all = bytesOf(3 * PAGE);
+  const parts = [0, 1, 2].map((i) => all.subarray(i * PAGE, (i + 1) * PAGE));
+  await space.writeMany(parts.map((from, i) => ({ at: at + i * PAGE, from })));
+  expect(node.log.filter((line) => !line.startsWith('write '))).toEqual([]);
+  expect(await space.read(at, 3 * PAGE)).toEqual(all);
+});
+
 describe('one operation', () => {
   test('is done when its verb returns, and its promise is settled', async () => {
     const { space, at, node } = await openSpace();

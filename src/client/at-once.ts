@@ -200,7 +200,11 @@ export class AtOnce {
       last.address + last.bytes === address &&
       last.buffer.buffer === part.buffer &&
       last.buffer.byteOffset + last.bytes === part.byteOffset;
-    if (!follows) {
+    // What needs no promise of frames by itself is not made to need one.
+    const mayJoin =
+      follows &&
+      (!this.#changes || !isWhole || isOnePiece(last.address, last.bytes + bytes, this.#pageBytes));
+    if (!mayJoin) {
       rest.push({ address, buffer: part, bytes });
       return Status.Ok;
     }
