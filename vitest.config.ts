@@ -1,5 +1,6 @@
 // Three rings of tests. `npm test -- name` filters by file name; `-- -t words` by test name.
 // Forks, not threads: a native library that fails must end one test file and not the run.
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const MINUTE_MS = 60_000;
@@ -7,6 +8,8 @@ const MINUTE_MS = 60_000;
 export default defineConfig({
   test: {
     pool: 'forks',
+    // As many as there are processors; by default one of them is left out.
+    maxWorkers: availableParallelism(),
     projects: [
       {
         extends: true,

@@ -97,7 +97,7 @@ async function run(options: SimOptions): Promise<number> {
     if (result.found !== undefined) say(`repeat it with: ${repeatCommand(result.found, bug.name)}`);
     return result.found === undefined ? 1 : 0;
   }
-  if (options.ci) return runCi(say);
+  if (options.ci) return runCi(say, options.seconds);
   const minutes = options.minutes ?? (options.seeds === undefined ? 1 : Infinity);
   return many(options, minutes * MINUTE_MS);
 }

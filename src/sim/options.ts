@@ -10,6 +10,8 @@ export interface SimOptions {
   readonly from: number;
   readonly seeds: number | undefined;
   readonly minutes: number | undefined;
+  /** Of `ci`. */
+  readonly seconds: number | undefined;
   readonly workload: string | undefined;
   readonly plant: string | undefined;
   readonly trace: boolean;
@@ -34,7 +36,8 @@ export const USAGE = `Runs the whole rack in one process, many times, each from 
   npm run sim -- --trace             with --seed: also the last events and notes of a good run
   npm run sim -- --calm              with --seed: without faults
   npm run sim -- --keep-going        does not stop at the first failure
-  npm run sim -- --ci                every workload and every planted bug, in less than 5 minutes
+  npm run sim -- --ci                every planted bug and every workload, in 5 minutes or in
+                                       --seconds N
 
 Ends with 0, 127 (crash), 128 (something never finished), 129 (wrong), 2 (wrong use).`;
 
@@ -49,7 +52,7 @@ export function parseSimOptions(words: readonly string[]): SimOptions | string {
     else return `${word} is not understood, or lacks its value\n\n${USAGE}`;
   }
   if (flags.has('--help')) return USAGE;
-  for (const name of ['--seed', '--from', '--seeds', '--minutes']) {
+  for (const name of ['--seed', '--from', '--seeds', '--minutes', '--seconds']) {
     const value = values.get(name);
     const isInteger = Number.isSafeInteger(Number(value)) || name === '--minutes';
     if (value !== undefined && !(Number(value) >= 0 && isInteger)) {
@@ -73,6 +76,7 @@ export function parseSimOptions(words: readonly string[]): SimOptions | string {
     from: number('--from') ?? 1,
     seeds: number('--seeds'),
     minutes: number('--minutes'),
+    seconds: number('--seconds'),
     workload,
     plant,
     trace: flags.has('--trace'),
@@ -82,4 +86,12 @@ export function parseSimOptions(words: readonly string[]): SimOptions | string {
   };
 }
 
-const VALUED = new Set(['--seed', '--from', '--seeds', '--minutes', '--workload', '--plant']);
+const VALUED = new Set([
+  '--seed',
+  '--from',
+  '--seeds',
+  '--minutes',
+  '--seconds',
+  '--workload',
+  '--plant',
+]);

@@ -154,13 +154,15 @@ export const MEMORY_CASES: readonly Case[] = [
   {
     name: 'copies whole words',
     async run({ runtime }) {
-      const { copyWords, create } = runtime.memory;
-      const { wide } = create('memrack-test', PAGE).map(0, PAGE);
+      const { memory } = runtime;
+      // The data path calls it without the object.
+      const { copyWords } = memory;
+      const { wide } = memory.create('memrack-test', PAGE).map(0, PAGE);
       copyWords(wide, 2, BigUint64Array.of(1n, 2n, 3n, 4n), 1, 2);
-      expectEqual([...wide.subarray(1, 5)], [0n, 2n, 3n, 0n], 'words in the mapping');
+      expectEqual(wide.subarray(1, 5).join(), '0,2,3,0', 'words in the mapping');
       const plain = new BigUint64Array(3);
       copyWords(plain, 1, wide, 3, 1);
-      expectEqual([...plain], [0n, 3n, 0n], 'words in an array');
+      expectEqual(plain.join(), '0,3,0', 'words in an array');
     },
   },
   {
