@@ -47,24 +47,24 @@ test('the first program of the README', async () => {
   expect(await run('first.mjs', program)).toBe('hello, other machine\n0n\n');
 });
 
-test('the window of the README', async () => {
+/** By what a program of the README calls: what it prints. */
+const README_SAYS: Record<string, string> = {
+  'space.window(': '8\nStale\n',
+  'lease.window(': 'Closed\n1 2 3\n',
+  'space.lock(': '1 1\n',
+};
+
+test.each(Object.entries(README_SAYS))('the program of the README with %s', async (call, says) => {
   const program = [...readme.matchAll(/```js\n([\s\S]*?)```/g)]
     .map((match) => match[1] ?? '')
-    .find((text) => text.includes('space.window('));
-  expect(await run('window.mjs', program ?? '')).toBe('8\nStale\n');
+    .find((text) => text.includes(call));
+  expect(await run('readme.mjs', program ?? '')).toBe(says);
 });
 
 test('the program of the page about locks', async () => {
   const page = readFileSync(join(ROOT, 'docs/internals/locks.md'), 'utf8');
   const program = /```js\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
   expect(await run('locks.mjs', program)).toBe('published epoch 1\n');
-});
-
-test('the lease of the README', async () => {
-  const program = [...readme.matchAll(/```js\n([\s\S]*?)```/g)]
-    .map((match) => match[1] ?? '')
-    .find((text) => text.includes('lease.window('));
-  expect(await run('lease.mjs', program ?? '')).toBe('Closed\n1 2 3\n');
 });
 
 const SAID: Record<string, RegExp> = {
