@@ -61,12 +61,18 @@ export interface ConnectionUser {
   rejected(connection: Connection): void;
   /** One reply, in order. False: it is none that was due, and the connection is closed. */
   replied(connection: Connection, input: Bytes, at: number): boolean;
-  /** Everything that had arrived has been shown. */
-  batchDone(connection: Connection): void;
+  /**
+   * Everything that had arrived has been shown. `isGettingOn`: a frame was whole, or one is coming
+   * in at a speed that a slow network has, too.
+   */
+  batchDone(connection: Connection, isGettingOn: boolean): void;
   drained(connection: Connection): void;
   /** Told once, last: also when connecting failed. */
   lost(connection: Connection, reason: string): void;
 }
+
+/** Of a frame that is under way: slower is as good as silent. */
+const SLOWEST_BYTES_PER_MS = 32;
 
 export class Connection implements StreamHandler {
   /** As its hello says; 0 before that. */
@@ -82,6 +88,8 @@ export class Connection implements StreamHandler {
   #introduction: Introduction | undefined;
   #isGreeted = false;
   #isOver = false;
+  /** When a frame was begun that is not whole yet; -1: there is none. */
+  #partSince = -1;
 
   constructor(runtime: Runtime, counters: FabricCounters, user: ConnectionUser) {
     this.#runtime = runtime;
@@ -155,8 +163,19 @@ export class Connection implements StreamHandler {
       this.#showFrame(input, at, at + length);
       at += length;
     }
-    if (!this.#isOver) this.#user.batchDone(this);
+    if (!this.#isOver) this.#user.batchDone(this, this.#isGettingOn(at > start, end - at));
     return at - start;
+  }
+
+  /**
+   * A frame whose length is wrong never becomes whole, though short answers keep adding to it: that
+   * something came in is no sign of life.
+   */
+  #isGettingOn(hasShown: boolean, pending: number): boolean {
+    const now = this.#runtime.clock.now();
+    if (pending === 0) this.#partSince = -1;
+    else if (hasShown || this.#partSince < 0) this.#partSince = now;
+    return hasShown || now - this.#partSince < pending / SLOWEST_BYTES_PER_MS;
   }
 
   #showFrame(input: Bytes, frame: number, end: number): void {

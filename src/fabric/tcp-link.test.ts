@@ -199,6 +199,49 @@ test('a node that falls silent is left after two seconds, and everything counts 
   }
 });
 
+test('a frame with a wrong length ends a connection whose answers all get lost in it', async () => {
+  const rig = new Rig();
+  await rig.openWindow();
+  const { world, client, link } = rig;
+  let isDue = true;
+  world.wire = {
+    touch(_connection, way, _passed, bytes) {
+      if (way !== 'down' || !isDue) return;
+      isDue = false;
+      // 64 KiB more than it has.
+      bytes[6] = (bytes[6] ?? 0) + 1;
+    },
+  };
+  const answers: Status[] = [];
+  for (let i = 0; i < 10; i++) {
+    // The next one comes before the silence would be long enough.
+    answers.push((await rig.result(link.call(MessageType.Alloc, alloc(i), 500))).status);
+    await rig.result(new Promise<void>((resolve) => world.after(100, resolve)));
+  }
+  expect(client.counters.silences).toBe(1);
+  expect(world.connections).toBe(2);
+  expect(answers[0]).toBe(Status.OutcomeUnknown);
+  expect(answers.at(-1)).toBe(Status.Ok);
+});
+
+test('a large frame may come in slowly', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { world, client, link, sink } = rig;
+  // 40 KB/s: nothing is handed over every other time, and then it is looked at again after 1 ms.
+  let looks = 0;
+  world.wire = { chunk: () => (++looks % 2 === 0 ? 0 : 40) };
+  const into = new Uint8Array(4 * 65536);
+  const beganMs = world.nowMs;
+  for (let i = 0; i < 4; i++) {
+    link.read(window, 0, into, i * 65536, 65536, sink, i, world.nowMs + 60_000);
+  }
+  await world.run(() => sink.told.size === 4);
+  expect(world.nowMs - beganMs).toBeGreaterThan(5_000);
+  expect([0, 1, 2, 3].map((token) => sink.status(token))).toEqual([0, 0, 0, 0]);
+  expect(client.counters.silences).toBe(0);
+});
+
 test('a deadline that passes says what is known', async () => {
   const rig = new Rig();
   const window = await rig.openWindow();

@@ -456,9 +456,9 @@ export class Transport implements ConnectionUser, Remote {
     this.#tell(place, status, low, high);
   }
 
-  batchDone(connection: Connection): void {
+  batchDone(connection: Connection, isGettingOn: boolean): void {
     if (connection !== this.#connection) return;
-    this.#heardAt = this.#runtime.clock.now();
+    if (isGettingOn) this.#heardAt = this.#runtime.clock.now();
     if (this.#inFlight === 0 && this.#renewal === undefined) connection.expect(false);
     if (this.ring.waiting > 0 || this.#candidate !== undefined) this.#schedule();
     this.watcher?.changed();
