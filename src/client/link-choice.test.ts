@@ -58,6 +58,17 @@ test('a node whose memory cannot be reached is Unsupported where that is demande
   expect(await space.read(at, 8)).toEqual(new Uint8Array(8));
 });
 
+test('a node that ends while it is asked, and is back at once, has refused nothing', async () => {
+  const rack = new FakeRack(1);
+  let refusals = 1;
+  const space = insisting(rack, {
+    get refusal() {
+      return refusals-- > 0 ? 'no such file' : undefined;
+    },
+  });
+  expect(await space.read(await space.alloc(PAGE), 8)).toEqual(new Uint8Array(8));
+});
+
 test('so are the operations of a window', async () => {
   const rack = new FakeRack(1);
   const good = insisting(rack, { refusal: undefined });

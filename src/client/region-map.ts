@@ -24,6 +24,8 @@ const RETRY_MS_MIN = 5;
 const RETRY_MS_MAX = 250;
 /** A node is asked for a window this long, then the controller whether it is still the owner. */
 const OPEN_MS_MAX = 1000;
+/** How often a node may refuse its memory before that is believed. */
+const REFUSALS_MAX = 2;
 
 export class RegionMap implements Routes {
   readonly #runtime: Runtime;
@@ -176,17 +178,22 @@ export class RegionMap implements Routes {
   }
 
   async #openNow(route: Route, deadline: number): Promise<Status> {
-    const leftMs = deadline - this.#runtime.clock.now();
-    const timeoutMs = Math.max(1, Math.min(leftMs, OPEN_MS_MAX));
-    const answer = await route.connection.link.openWindow(this.#space, timeoutMs);
-    if (typeof answer === 'number') return isPassing(answer) ? Status.Unavailable : answer;
-    if (await this.#connections.isGood(route.connection, timeoutMs)) {
-      route.window = answer;
-      return Status.Ok;
+    for (let refusals = 0; ; ) {
+      const leftMs = deadline - this.#runtime.clock.now();
+      const timeoutMs = Math.max(1, Math.min(leftMs, OPEN_MS_MAX));
+      const answer = await route.connection.link.openWindow(this.#space, timeoutMs);
+      if (typeof answer === 'number') {
+        return isPassing(answer) || refusals > 0 ? Status.Unavailable : answer;
+      }
+      // A node that is away refuses nothing, nor does one that ends while it is asked: it must
+      // have been there before, and have refused it again, and be there still.
+      if (refusals === REFUSALS_MAX) return Status.Unsupported;
+      if (await this.#connections.isGood(route.connection, timeoutMs)) {
+        route.window = answer;
+        return Status.Ok;
+      }
+      refusals += 1;
     }
-    // A node that is away refuses nothing: it must have been there before and after.
-    const after = await route.connection.link.openWindow(this.#space, timeoutMs);
-    return typeof after === 'number' ? Status.Unavailable : Status.Unsupported;
   }
 
   /** After a refusal that a restart of the node explains: the next operation opens a new one. */
