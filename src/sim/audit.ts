@@ -254,6 +254,7 @@ export class Audit {
     const limits = {
       clients: this.#journal.clients + WATCHERS,
       spaces: this.#spaces.size + 1,
+      windowsUnheard: windowsUnheard(this.#journal),
       isCorrupted: injected[FaultKind.StreamCorruption] > 0,
     };
     for (const { id, address, kind } of await client.nodes()) {
@@ -342,4 +343,14 @@ async function connectWhenever(
       await sleep(runtime.timers, 20);
     }
   }
+}
+
+/** A window that nobody was told of stays open: it outlives who has opened it. */
+function windowsUnheard({ endings }: Journal): number {
+  let unheard = 0;
+  for (const verb of ['window', 'narrow']) {
+    for (const code of ['OutcomeUnknown', 'Unavailable', 'Timeout'])
+      unheard += endings.get(`${verb} ${code}`) ?? 0;
+  }
+  return unheard;
 }

@@ -25,6 +25,8 @@ export interface Limits {
   /** Client processes that there ever were, the auditor and others included. */
   readonly clients: number;
   readonly spaces: number;
+  /** Openings of windows of which their client does not know whether they were made. */
+  readonly windowsUnheard: number;
   /** Bytes were flipped on the way. */
   readonly isCorrupted: boolean;
 }
@@ -42,7 +44,7 @@ export function judgeCounts(counts: NodeCounts, limits: Limits): Complaint[] {
   if (slotsAttached !== 0) complain('slots-leaked', `${slotsAttached} slots belong to nobody`);
   if (slotsHeldBack !== 0) complain('slots-leaked', `${slotsHeldBack} slots hold something back`);
   if (framesResting !== 0) complain('frames-leaked', `${framesResting} frames rest for nobody`);
-  const windowsMax = limits.clients * limits.spaces;
+  const windowsMax = limits.clients * limits.spaces + limits.windowsUnheard;
   if (windows > windowsMax) complain('windows-leaked', `${windows} windows, at most ${windowsMax}`);
   if (limits.isCorrupted) return complaints;
   for (const [kind, count] of Object.entries(malformed)) {
