@@ -35,10 +35,38 @@ export const NODE = 'tcp://node:1';
 export const SPACE = 5;
 export const MEMORY_ID = 4711;
 
-export class Rig {
+/** A fake world whose time passes while something is waited for. */
+export class WaitingRig {
   readonly world: FakeWorld;
-  readonly memory: FakeMemory;
   readonly sink = new Sink();
+
+  constructor(world = new FakeWorld()) {
+    this.world = world;
+  }
+
+  /** The result of a promise that only the passing of time settles. */
+  async result<T>(promise: Promise<T>): Promise<T> {
+    const box: { value?: T; isThere: boolean } = { isThere: false };
+    void promise.then((value) => {
+      box.value = value;
+      box.isThere = true;
+    });
+    if (!(await this.world.run(() => box.isThere))) throw new Error('it never settles');
+    return box.value as T;
+  }
+
+  get deadline(): number {
+    return this.world.nowMs + 10_000;
+  }
+
+  async told(count: number): Promise<void> {
+    const isThere = await this.world.run(() => this.sink.told.size >= count);
+    if (!isThere) throw new Error(`only ${this.sink.told.size} of ${count} were told`);
+  }
+}
+
+export class Rig extends WaitingRig {
+  readonly memory: FakeMemory;
   server: Endpoint;
   client: Endpoint;
   link: Link;
@@ -46,7 +74,7 @@ export class Rig {
   allocs = 0;
 
   constructor(world = new FakeWorld(), memoryBytes = 64 * 1024, firstSequence = 1) {
-    this.world = world;
+    super(world);
     this.memory = new FakeMemory(memoryBytes);
     this.server = this.serve();
     this.client = createEndpoint(world.runtime(), { firstSequence });
@@ -82,25 +110,5 @@ export class Rig {
     await this.world.run(() => window !== undefined);
     if (typeof window !== 'object') throw new Error(`no window: status ${String(window)}`);
     return defined(window);
-  }
-
-  /** The result of a promise that only the passing of time settles. */
-  async result<T>(promise: Promise<T>): Promise<T> {
-    const box: { value?: T; isThere: boolean } = { isThere: false };
-    void promise.then((value) => {
-      box.value = value;
-      box.isThere = true;
-    });
-    if (!(await this.world.run(() => box.isThere))) throw new Error('it never settles');
-    return box.value as T;
-  }
-
-  get deadline(): number {
-    return this.world.nowMs + 10_000;
-  }
-
-  async told(count: number): Promise<void> {
-    const isThere = await this.world.run(() => this.sink.told.size >= count);
-    if (!isThere) throw new Error(`only ${this.sink.told.size} of ${count} were told`);
   }
 }

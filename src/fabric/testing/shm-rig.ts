@@ -5,17 +5,14 @@ import { createEndpoint, type Endpoint } from '../endpoint.js';
 import type { Window } from '../link.js';
 import { ShmLink } from '../shm/shm-link.js';
 import type { TcpLink } from '../tcp-link.js';
-import { FakeWorld } from './fake-world.js';
-import { NODE, Sink } from './rig.js';
+import { NODE, WaitingRig } from './rig.js';
 import { SharedNode, type SharedNodeOptions } from './shared-node.js';
 import { SteppedMemory } from './stepped-memory.js';
 
-export class ShmRig {
-  readonly world = new FakeWorld();
+export class ShmRig extends WaitingRig {
   readonly memory = new SteppedMemory();
   readonly runtime: Runtime;
   readonly node: SharedNode;
-  readonly sink = new Sink();
   readonly client: Endpoint;
   readonly tcp: TcpLink;
   readonly link: ShmLink;
@@ -23,6 +20,7 @@ export class ShmRig {
   server: Endpoint;
 
   constructor(identity = 'a process', options: SharedNodeOptions = {}) {
+    super();
     const processes = { identity };
     this.runtime = {
       ...this.world.runtime(),
@@ -58,24 +56,5 @@ export class ShmRig {
   async attach(): Promise<void> {
     const why = await this.result(this.link.attach(5000));
     if (why !== undefined) throw new Error(why);
-  }
-
-  async result<T>(promise: Promise<T>): Promise<T> {
-    const box: { value?: T; isThere: boolean } = { isThere: false };
-    void promise.then((value) => {
-      box.value = value;
-      box.isThere = true;
-    });
-    if (!(await this.world.run(() => box.isThere))) throw new Error('it never settles');
-    return box.value as T;
-  }
-
-  get deadline(): number {
-    return this.world.nowMs + 10_000;
-  }
-
-  async told(count: number): Promise<void> {
-    const isThere = await this.world.run(() => this.sink.told.size >= count);
-    if (!isThere) throw new Error(`only ${this.sink.told.size} of ${count} were told`);
   }
 }
