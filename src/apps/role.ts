@@ -1,5 +1,6 @@
 /** The entry of every child process: runs the role that its first argument names. */
 
+import { endProcess } from '../runtime/node/end-process.js';
 import { runRole } from '../runtime/node/run-role.js';
 import { runtimeOptions } from './app-runtime.js';
 import { describeFailure } from './role-failure.js';
@@ -11,5 +12,5 @@ try {
 } catch (error) {
   const { message, exitCode } = describeFailure(role, error);
   process.stderr.write(`memrack: ${message}\n`);
-  process.exit(exitCode);
+  endProcess(exitCode);
 }

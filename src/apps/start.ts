@@ -15,6 +15,7 @@ import { appRuntime } from './app-runtime.js';
 import { cleanUp, type JobResult, jobTable, runJob } from './job/main-job.js';
 import { readTree, type Tree } from './job/tree.js';
 import { PACK_BYTES } from './job/write-files.js';
+import { endProcess } from '../runtime/node/end-process.js';
 import { connect } from './library.js';
 import { LocalRack, RackFailed } from './rack-processes.js';
 import { paint } from './terminal.js';
@@ -55,7 +56,7 @@ function defaultFolder(): string {
 function readFlags(): Flags {
   const wrong = (why: string): never => {
     complain(`${why}\n${USAGE}`);
-    process.exit(2);
+    endProcess(2);
   };
   let values: { once?: boolean; files?: string; port?: string; limit?: string; help?: boolean };
   try {
@@ -68,7 +69,7 @@ function readFlags(): Flags {
   }
   if (values.help === true) {
     say(USAGE);
-    process.exit(0);
+    endProcess(0);
   }
   const files = resolve(values.files ?? defaultFolder());
   if (!existsSync(files) || !statSync(files).isDirectory()) wrong(`${files} is not a folder`);
@@ -140,7 +141,7 @@ function untilSignal(): Promise<void> {
   return new Promise((asked) => {
     let isAsked = false;
     const ask = (): void => {
-      if (isAsked) process.exit(1);
+      if (isAsked) endProcess(1);
       isAsked = true;
       asked();
     };
@@ -185,9 +186,9 @@ async function main(): Promise<number> {
 }
 
 try {
-  process.exit(await main());
+  endProcess(await main());
 } catch (error) {
   const isForPeople = error instanceof RackFailed || (error as Error).name === 'MemrackError';
   complain(isForPeople ? (error as Error).message : ((error as Error).stack ?? String(error)));
-  process.exit(error instanceof RackFailed ? error.exitCode : 1);
+  endProcess(error instanceof RackFailed ? error.exitCode : 1);
 }

@@ -3,10 +3,11 @@
 
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { endWith } from '../apps/end-with.js';
 import { addBench } from './bench.js';
 import { addController } from './controller.js';
 import { addDoctor } from './doctor.js';
-import { failWith } from './exit.js';
+import { EXIT, failWith } from './exit.js';
 import { addHost } from './host.js';
 import { addLater } from './later.js';
 import { addMemoryNode } from './memory-node.js';
@@ -43,15 +44,16 @@ function everyCommand(command: Command): Command[] {
 }
 
 async function main(): Promise<void> {
+  let code: number;
   try {
     await buildProgram().parseAsync(process.argv);
-    process.exitCode = 0;
+    code = EXIT.done;
   } catch (error) {
-    process.exitCode = failWith(error);
+    code = failWith(error);
   }
   // What a finished command left open (a poller, a channel) must not keep it alive.
   await new Promise((resolve) => process.stdout.write('', resolve));
-  process.exit();
+  await endWith(code);
 }
 
 await main();

@@ -1,12 +1,13 @@
 /** Ctrl-C and its relatives: the first asks a command to end in order, the second ends it. */
 
+import { endWith } from '../apps/end-with.js';
 import { Exit, EXIT } from './exit.js';
 
 /** Aborted by the first signal that asks to end; the second one ends the process. */
 export function untilAsked(): AbortSignal {
   const asked = new AbortController();
   const ask = (): void => {
-    if (asked.signal.aborted) process.exit(EXIT.failed);
+    if (asked.signal.aborted) void endWith(EXIT.failed);
     asked.abort(new Exit(EXIT.failed, 'ended before it was done, as it was asked to'));
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, ask);

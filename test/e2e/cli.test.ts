@@ -1,6 +1,6 @@
 // The command line as users and scripts meet it: exit codes, output that parses, errors that help.
 import { createServer } from 'node:net';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -68,6 +68,13 @@ describe('output', () => {
     }
     expect(findings.find(({ check }) => check === 'port 7070')?.state).not.toBe('bad');
     for (const { state, remedy } of findings) if (state !== 'good') expect(remedy).not.toBe('');
+  });
+
+  test('of Node itself, when the process ends, is not left out', async () => {
+    const profiles = join(folder, 'profiles');
+    const profiling = ['--cpu-prof', `--cpu-prof-dir=${profiles}`];
+    expect((await runNode([...profiling, CLI, 'put', 'key'])).code).toBe(2);
+    expect(readdirSync(profiles)).toHaveLength(1);
   });
 });
 

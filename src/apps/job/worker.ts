@@ -1,5 +1,6 @@
 /** A client process of the main job. Gets one order over its channel, tells how far it is. */
 
+import { endProcess } from '../../runtime/node/end-process.js';
 import { connect } from '../library.js';
 import type { WorkerMessage, WorkerOrder } from './messages.js';
 import { readFiles } from './read-files.js';
@@ -37,7 +38,7 @@ async function run(order: WorkerOrder): Promise<void> {
   }
 }
 
-process.on('disconnect', () => process.exit(1));
+process.on('disconnect', () => endProcess(1));
 process.once('message', (order) => {
   run(order as WorkerOrder)
     .catch((error: unknown) => tell({ kind: 'failed', message: String(error) }))

@@ -15,6 +15,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { assert } from '../../base/assert.js';
 import type { MemoryHandle } from '../memory.js';
 import type { Child, Exit, Processes, SpawnOptions } from '../processes.js';
+import { endProcess } from './end-process.js';
 import { canTell, hasEnded, identityOf } from './process-identity.js';
 import { descriptorOf, MEMORY_VARIABLE } from './node-memory.js';
 
@@ -75,7 +76,7 @@ export class NodeProcesses implements Processes {
   }
 
   exit(code: number): never {
-    process.exit(code);
+    endProcess(code);
   }
 }
 

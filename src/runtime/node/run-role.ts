@@ -2,6 +2,7 @@
 
 import type { RoleMain, RunningRole } from '../runtime.js';
 import { createRuntime, type NodeRuntimeOptions } from './create-runtime.js';
+import { endProcess } from './end-process.js';
 import { type ConfigMessage, PARENT_VARIABLE } from './node-processes.js';
 import { PR_SET_PDEATHSIG, prctl, SIGKILL } from './system.js';
 
@@ -23,16 +24,16 @@ export async function runRole(table: RoleTable, options: NodeRuntimeOptions): Pr
   const main = table[role];
   if (main === undefined) {
     process.stderr.write(`memrack: no role "${role}"; roles: ${Object.keys(table).join(', ')}\n`);
-    process.exit(EXIT_NO_ROLE);
+    endProcess(EXIT_NO_ROLE);
   }
   const config = await receiveConfig();
   const runtime = createRuntime({ ...options, source: role });
   let running: RunningRole | undefined;
   let stopping = false;
   const stop = (): void => {
-    if (stopping || running === undefined) process.exit(0);
+    if (stopping || running === undefined) endProcess(0);
     stopping = true;
-    void running.stop().then(() => process.exit(0));
+    void running.stop().then(() => endProcess(0));
   };
   process.on('SIGTERM', stop);
   running = await main(runtime, config as never);
@@ -44,8 +45,8 @@ function dieWithParent(): void {
   if (Number.isNaN(parent)) return;
   prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   // It may have ended before we asked.
-  if (process.ppid !== parent) process.exit(EXIT_PARENT_GONE);
-  process.on('disconnect', () => process.exit(EXIT_PARENT_GONE));
+  if (process.ppid !== parent) endProcess(EXIT_PARENT_GONE);
+  process.on('disconnect', () => endProcess(EXIT_PARENT_GONE));
 }
 
 /** What a terminal sends to all processes of a group alike. */

@@ -19,6 +19,8 @@ export const recv: Transfer = libc.func(
 export const send: Transfer = libc.func(
   'long send(int fd, void *buffer, unsigned long bytes, int flags)',
 );
+/** Ends the process at once; nothing of Node or the C library is told. */
+export const exitNow: (code: number) => void = libc.func('void _exit(int code)');
 export const schedYield: () => number = libc.func('int sched_yield()');
 
 export const epollCreate: (flags: number) => number = libc.func('int epoll_create1(int flags)');
