@@ -5,6 +5,7 @@
 //   n SLOT VALUE   refused, so not written             l                 the memory is gone
 import { writeSync } from 'node:fs';
 import { connect } from 'memrack';
+import { endProcess } from '../../dist/runtime/node/end-process.js';
 
 const [url, name, place, count, start] = process.argv.slice(2);
 const at = Number(place);
@@ -46,7 +47,7 @@ async function fill(slot) {
   }
 }
 
-process.on('disconnect', () => process.exit(0));
+process.on('disconnect', () => endProcess(0));
 await Promise.all(Array.from({ length: slots }, (_, slot) => fill(slot)));
 await rack.close();
-process.exit(0);
+endProcess(0);

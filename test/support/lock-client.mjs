@@ -6,6 +6,7 @@
 //   u EPOCH VALUE    may have published it     l EPOCH   lost the lock     d   done
 import { writeSync } from 'node:fs';
 import { connect } from 'memrack';
+import { endProcess } from '../../dist/runtime/node/end-process.js';
 
 const [url, name, place, rounds] = process.argv.slice(2);
 const lockAt = Number(place);
@@ -64,4 +65,4 @@ for (let round = 0; round < Number(rounds) && !isEnding; round++) {
 }
 tell('d');
 await rack.close();
-process.exit(0);
+endProcess(0);

@@ -1,11 +1,12 @@
 // A client that writes a range by loads and stores, in a process of its own: page after page, as
 // fast as it can. It says `ready` when every page is written, and ends with its input.
 import { connect } from 'memrack';
+import { endProcess } from '../../dist/runtime/node/end-process.js';
 
 const [url, name, from, length] = process.argv.slice(2);
 const at = Number(from);
 const bytes = Number(length);
-process.stdin.on('end', () => process.exit(0)).resume();
+process.stdin.on('end', () => endProcess(0)).resume();
 
 const rack = await connect(url, { link: 'shm', timeoutMs: 8000 });
 const space = await rack.space(name);

@@ -2,6 +2,7 @@
 // It ends by itself, with 0, after it was told to over its channel; with 3 where it saw something
 // that must never be.
 import { connect } from 'memrack';
+import { endProcess } from '../../../dist/runtime/node/end-process.js';
 import { Counting } from './counting.mjs';
 import { below, fail, persist, sleep } from './helpers.mjs';
 import { Ledger } from './ledger.mjs';
@@ -21,7 +22,7 @@ async function connected() {
 process.on('message', () => (life.isEnding = true));
 // Whoever started this is gone.
 process.on('disconnect', () => {
-  if (!life.isEnding) process.exit(0);
+  if (!life.isEnding) endProcess(0);
 });
 process.on('unhandledRejection', (error) => fail(`nobody waited for: ${error?.stack}`));
 

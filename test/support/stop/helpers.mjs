@@ -1,5 +1,6 @@
 // What the parts of a client of the stop loop share.
 import { writeSync } from 'node:fs';
+import { endProcess } from '../../../dist/runtime/node/end-process.js';
 
 const PASSING = ['Unavailable', 'Timeout', 'OutcomeUnknown', 'Busy', 'NoSpace'];
 
@@ -10,7 +11,7 @@ export const pick = (list) => list[below(list.length)];
 /** Whatever must never be: said, and the process ends with a code that the loop looks at. */
 export function fail(what) {
   writeSync(2, `stop client ${process.argv[3]}: ${what}\n`);
-  process.exit(3);
+  endProcess(3);
 }
 
 /** Failures that blows explain, and those that the operation may meet besides. */
