@@ -11,7 +11,9 @@ test('docs/wire.md is what the declarations say; if not: npm run wire-doc', () =
 });
 
 test('what is read from the text is what is loaded', async () => {
-  const documented = new Map(readStructs(source('src/wire/messages.ts')).map((s) => [s.name, s]));
+  const files = ['src/wire/messages.ts', 'src/wire/datagram.ts'];
+  const structs = files.flatMap((path) => readStructs(source(path)));
+  const documented = new Map(structs.map((s) => [s.name, s]));
   expect([...documented.keys()].sort()).toEqual([...STRUCTS.keys()].sort());
   for (const [name, struct] of STRUCTS) {
     const fields = documented.get(name)?.fields ?? [];
@@ -24,10 +26,18 @@ test('what is read from the text is what is loaded', async () => {
       if (known[key] !== undefined) expect(offset, `${name}.${key}`).toBe(String(known[key]));
     }
   }
-  const limits: Record<string, unknown> = await import('../src/wire/limits.js');
-  for (const { name, value, comment } of readLimits(source('src/wire/limits.ts'))) {
+  const limits: Record<string, unknown> = {
+    ...(await import('../src/wire/limits.js')),
+    ...(await import('../src/wire/datagram.js')),
+  };
+  const paths = ['src/wire/limits.ts', 'src/wire/datagram.ts'];
+  for (const { name, value, comment } of paths.flatMap((path) => readLimits(source(path)))) {
     expect(limits[name], name).toBe(value);
-    if (!/^(VERSION|FRAME_HEADER|MESSAGE_HEADER|RECONNECT_MS_MAX|REGIONS_PER_SPACE)/.test(name)) {
+    if (
+      !/^(VERSION|FRAME_HEADER|MESSAGE_HEADER|RE(QUEST|PLY)_(HEADER|MAGIC)|RECONNECT_MS_MAX|REGIONS_PER_SPACE)/.test(
+        name,
+      )
+    ) {
       if (!name.startsWith('PAGE_BYTES_M')) expect(comment, name).not.toBe('');
     }
   }

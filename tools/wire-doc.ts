@@ -8,6 +8,7 @@ import ts from 'typescript';
 
 export const PAGE = 'docs/wire.md';
 const MESSAGES = 'src/wire/messages.ts';
+const DATAGRAMS = 'src/wire/datagram.ts';
 const LIMITS = 'src/wire/limits.ts';
 
 const FIXED_BYTES: Readonly<Record<string, number>> = { u8: 1, u16: 2, u32: 4, u53: 8, u64: 8 };
@@ -105,6 +106,8 @@ export function readLimits(text: string): Entry[] {
   for (const [declaration, statement] of declarations(parse(LIMITS, text))) {
     if (!ts.isIdentifier(declaration.name) || declaration.initializer === undefined) continue;
     const name = declaration.name.text;
+    // What else stands beside the declarations of datagrams is no limit.
+    if (!/^[A-Z0-9_]+$/.test(name) || !statement.getText().startsWith('export')) continue;
     const value = evaluate(declaration.initializer, known);
     if (Number.isNaN(value)) throw new Error(`${LIMITS}: ${name}: not a constant that I can read`);
     known.set(name, value);
@@ -259,8 +262,8 @@ function messageRows(file: ts.SourceFile): string[][] {
 
 const INTRODUCTION = `# The wire protocol
 
-Generated from \`src/wire/messages.ts\` and \`limits.ts\` by \`npm run wire-doc\`; do not edit.
-How connections, records and windows work together is in
+Generated from \`messages.ts\`, \`datagram.ts\` and \`limits.ts\` of \`src/wire\` by
+\`npm run wire-doc\`; do not edit. How connections, records and windows work together is in
 [ARCHITECTURE.md](../ARCHITECTURE.md#the-protocol).
 
 Everything is little-endian. A frame is a FrameHeader and its messages; a message is a MessageHeader
@@ -276,12 +279,23 @@ not Ok has a Refusal for its body if it answers a call, and none otherwise. "Rep
 sent again when their reply was lost; results of the others are kept for that case.
 `;
 
-export function wireDocument(messages: string, limits: string): string {
-  const file = parse(MESSAGES, messages);
-  const lines = [INTRODUCTION, '## Message types', ''];
-  lines.push(...table(['type', 'name', 'request', 'reply', 'repeatable'], messageRows(file)));
-  lines.push('## Structs', '');
-  for (const { name, comment, fields } of readStructs(messages)) {
+const DATAGRAMS_TOLD = `## Datagrams
+
+A datagram from a client is a DatagramRequestHeader and its parts; a part is a MessageHeader, a
+DatagramPart, and the body that the data message of its type has in a frame. Types are Read, Write,
+CompareAndSwap, FetchAndAdd, Ping and Hello. A datagram to a client is a DatagramReplyHeader and the
+replies to parts: each a MessageHeader with the part's id for its sequence, then the body as in a
+frame. The lower 24 bits of its \`extra\` are the bytes of data of a Read or a Ping, the upper 8 the
+attempt that is answered. A Ping may have a body; its reply has zeros of the same length, or none
+without a good cookie. A Hello has a DatagramHelloRequest, and its reply a DatagramHelloReply.
+
+Checked in this order: magic, length (a multiple of 8), checksum, version, tag, then the messages'
+lengths, count, flags. What fails is dropped; a wrong checksum is answered by a refusal.
+`;
+
+function structLines(structs: readonly Struct[]): string[] {
+  const lines: string[] = [];
+  for (const { name, comment, fields } of structs) {
     lines.push(`### ${name}`, '');
     if (comment !== '') lines.push(...wrapped(comment), '');
     if (fields.length === 0) lines.push('Has no fields.', '');
@@ -290,19 +304,46 @@ export function wireDocument(messages: string, limits: string): string {
       lines.push(...table(['offset', 'field', 'type', 'meaning'], rows));
     }
   }
-  lines.push('## Limits', '');
-  const rows = readLimits(limits).map(({ name, value, comment }) => [
+  return lines;
+}
+
+/** Values with one bit or number each, as `DatagramRefusal`: name, value, meaning. */
+function valueRows(text: string, names: readonly string[]): string[][] {
+  const rows: string[][] = [];
+  for (const [declaration] of declarations(parse(DATAGRAMS, text))) {
+    if (!names.includes(declaration.name.getText())) continue;
+    for (const { name, value, node } of membersOf(literalOf(declaration.initializer), new Map())) {
+      rows.push([declaration.name.getText(), name, value, commentBehind(text, node)]);
+    }
+  }
+  return rows;
+}
+
+function limitRows(text: string): string[][] {
+  return readLimits(text).map(({ name, value, comment }) => [
     name,
-    name === 'FRAME_MAGIC' ? `0x${value.toString(16)}` : value.toLocaleString('en-US'),
+    name.endsWith('_MAGIC') ? `0x${value.toString(16)}` : value.toLocaleString('en-US'),
     comment,
   ]);
-  lines.push(...table(['limit', 'value', 'why'], rows));
+}
+
+export function wireDocument(messages: string, datagrams: string, limits: string): string {
+  const file = parse(MESSAGES, messages);
+  const lines = [INTRODUCTION, '## Message types', ''];
+  lines.push(...table(['type', 'name', 'request', 'reply', 'repeatable'], messageRows(file)));
+  lines.push('## Structs', '', ...structLines(readStructs(messages)));
+  lines.push(DATAGRAMS_TOLD, ...structLines(readStructs(datagrams)));
+  const values = valueRows(datagrams, ['DatagramRefusal', 'PartFlag']);
+  lines.push(...table(['of', 'name', 'value', 'meaning'], values));
+  lines.push('## Limits', '');
+  const limitsOfAll = [...limitRows(limits), ...limitRows(datagrams)];
+  lines.push(...table(['limit', 'value', 'why'], limitsOfAll));
   return `${lines.join('\n').trimEnd()}\n`;
 }
 
 export function readDocument(root: string): string {
   const read = (path: string) => readFileSync(join(root, path), 'utf8');
-  return wireDocument(read(MESSAGES), read(LIMITS));
+  return wireDocument(read(MESSAGES), read(DATAGRAMS), read(LIMITS));
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

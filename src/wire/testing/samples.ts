@@ -1,6 +1,7 @@
 /** A value of every declared struct, made from its declaration: for golden bytes and fuzzing. */
 
 import { REGIONS_PER_SPACE_MAX, SPACE_ID_END } from '../limits.js';
+import * as datagrams from '../datagram.js';
 import * as messages from '../messages.js';
 import { type CallType, CALLS } from '../messages.js';
 import type { Declaration, Field, FieldsOf, Struct } from '../struct.js';
@@ -15,9 +16,9 @@ export interface Numbers {
 
 const TWO_32 = 2 ** 32;
 
-/** Every struct of messages.ts by its name. */
+/** Every struct of messages.ts and datagram.ts by its name. */
 export const STRUCTS: ReadonlyMap<string, AnyStruct> = new Map(
-  Object.values(messages)
+  [...Object.values(messages), ...Object.values(datagrams)]
     .filter((value): value is never => typeof value === 'object' && 'codec' in value)
     .map((value): [string, AnyStruct] => [(value as AnyStruct).name, value]),
 );
