@@ -32,4 +32,18 @@ export const fabricFaults = {
   checkedBeforePublished: false,
   /** Operations are done at once while others of this client may still be executed by the node. */
   shmBesideTcp: false,
+
+  // Of the serving side of datagrams (docs/internals/datagrams.md).
+  /** Changes are executed whatever the record says. */
+  changesNotRecorded: false,
+  /** The record forgets entries whose deadline has not passed. */
+  rowDroppedEarly: false,
+  /** A change is executed after its deadline, too. */
+  lateChangeExecuted: false,
+  /** Changes are remembered by the number of their datagram in place of their own id. */
+  recordedByDatagram: false,
+  /** A datagram that means another incarnation is executed. */
+  incarnationNotCompared: false,
+  /** An attempt but the first is executed, although the record has the part. */
+  retryExecutedAgain: false,
 };
