@@ -20,8 +20,10 @@ const SEED = Number(process.env['MEMRACK_STOP_SEED'] ?? 1);
 const ROUND_MS_MAX = 60_000;
 const BACK_WITHIN_MS = 30_000;
 const NODES = 3;
-/** In so many rounds one at least is struck in the middle of a step. */
+/** In so many rounds one at least is to be struck in the middle of a step, */
 const ROUNDS_TO_MEET = 5;
+/** and where by chance none was, so many times as many are made until one is. */
+const ROUNDS_MORE = 4;
 /** What a heap may grow to before it is looked through for what is not used any more. */
 const GROWTH_MAX = 100 * MiB;
 
@@ -42,7 +44,9 @@ test(
       const ownBefore = ownMemoryMax(rack);
       await loop.start();
       const startMs = performance.now();
-      for (let round = 0; round < ROUNDS; round++) story.push(await loop.round());
+      const mustMeet = ROUNDS >= ROUNDS_TO_MEET;
+      const isEnough = (): boolean => story.length >= ROUNDS && (!mustMeet || loop.totals.met > 0);
+      while (!isEnough() && story.length < ROUNDS_MORE * ROUNDS) story.push(await loop.round());
       const seconds = (performance.now() - startMs) / 1000;
       const { touches, operations } = await loop.finish();
       await until(BACK_WITHIN_MS, async () => ((await isGivenBack(loop)) ? true : undefined));
@@ -58,14 +62,14 @@ test(
       const copied = loop.counters.total('pagesCopiedOnRevoke');
       const moved = loop.counters.total('pagesMoved');
       process.stderr.write(
-        `stop loop: seed ${SEED}, ${ROUNDS} rounds in ${seconds.toFixed(0)} s, ` +
+        `stop loop: seed ${SEED}, ${story.length} rounds in ${seconds.toFixed(0)} s, ` +
           `${JSON.stringify(blows)}: ${met} met a step, ${metTaken} of what was taken, ` +
           `${heldBack} slots held back, ${rested} frames rested, ${copied} pages copied, ` +
           `${moved} moved, ${touches} touches, ` +
           `${operations} counted operations, ${loop.checked} checked, ` +
           `nodes' own memory ${toMiB(ownBefore)} to ${toMiB(ownAfter)} MiB\n`,
       );
-      if (ROUNDS >= ROUNDS_TO_MEET) expect(met).toBeGreaterThan(0);
+      if (mustMeet) expect(met).toBeGreaterThan(0);
       expect(touches).toBeGreaterThan(ROUNDS * 10);
     } catch (error) {
       const again = `MEMRACK_STOP_SEED=${SEED} MEMRACK_STOP_ROUNDS=${ROUNDS}`;
@@ -79,7 +83,7 @@ test(
       rmSync(folder, { recursive: true, force: true });
     }
   },
-  120_000 + ROUNDS * ROUND_MS_MAX,
+  120_000 + ROUNDS_MORE * ROUNDS * ROUND_MS_MAX,
 );
 
 const toMiB = (bytes: number): string => (bytes / MiB).toFixed(0);
