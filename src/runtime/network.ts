@@ -3,8 +3,9 @@
  *
  * Made for batches: a stream hands its reader everything that has arrived, in place, in one call,
  * and its writer appends to one output buffer and flushes once. No object, closure or promise per
- * message. Handlers are called one at a time and never from within a call that the user makes on
- * the stream (`flush` or `close` never call back; what they cause is told later).
+ * message; datagrams likewise come in batches and go from one output buffer. Handlers are called
+ * one at a time and never from within a call that the user makes on the stream or socket (`flush`
+ * or `close` never call back; what they cause is told later).
  */
 
 /**
@@ -74,15 +75,77 @@ export interface Listener {
   close(): Promise<void>;
 }
 
-export interface DatagramHandler {
-  /** One datagram, valid during the call only. */
-  received(socket: DatagramSocket, from: Address, bytes: Uint8Array): void;
+/**
+ * The datagrams that had arrived when somebody looked, from any number of senders, in the order in
+ * which they came. Everything in it is valid during the call only.
+ */
+export interface DatagramBatch {
+  /** All of the batch; every datagram begins at a multiple of 8. */
+  readonly input: Bytes;
+  /** How many there are; at least 1. The arrays may be longer. */
+  readonly count: number;
+  /** Where in `input` each begins. */
+  readonly starts: Int32Array;
+  /** How many bytes each has: 0 to `DATAGRAM_BYTES_MAX`. Longer ones are not shown. */
+  readonly lengths: Int32Array;
+  /** Who sent each: datagram `i` the peer at `i * PEER_BYTES`. */
+  readonly peers: Uint8Array;
 }
 
+export interface DatagramHandler {
+  received(socket: DatagramSocket, batch: DatagramBatch): void;
+}
+
+/**
+ * Sends and receives datagrams. They may be lost, doubled, late, out of order or damaged, and no
+ * error is told. Who sends or is to receive one is told by a peer, `PEER_BYTES` opaque bytes of a
+ * fixed width: equal for equal senders, and good for answering as long as the process runs, also
+ * through other sockets of the same family (IPv4 or IPv6).
+ *
+ *     const at = socket.reserve(24);
+ *     socket.output.words.fill(7, at >> 2, (at + 24) >> 2);
+ *     socket.commit(24, batch.peers, i * PEER_BYTES);
+ *     socket.flush();
+ */
 export interface DatagramSocket {
+  /** The real address, with the port that was chosen. */
   readonly address: Address;
-  /** Sends one datagram, or loses it: no error is reported. */
-  send(to: Address, bytes: Uint8Array): void;
+  /** Where datagrams are made that are to be sent. Valid until the next `reserve`. */
+  readonly output: Bytes;
+  /**
+   * Room for one datagram of `bytes` at most (an integer up to `DATAGRAM_BYTES_MAX`): the offset
+   * in `output` where it goes, a multiple of 8. Never refuses: when the output is full it is
+   * flushed first. What is made after close is lost.
+   */
+  reserve(bytes: number): number;
+  /**
+   * The first `bytes` of what was reserved last are a datagram to the peer at `peers[peerAt]`,
+   * which is copied.
+   */
+  commit(bytes: number, peers: Uint8Array, peerAt: number): void;
+  /** Sends what was committed, in order; what the system does not take at once is lost. */
+  flush(): void;
+  /**
+   * The peer at this address, of which the host is a number or `localhost`: names are not looked
+   * up. Throws a `NetworkError` 'invalid', also for a host that this socket's family cannot reach.
+   * That an address makes a peer does not mean that anybody is there.
+   */
+  peerOf(address: Address): Uint8Array;
+  /**
+   * Tells that an answer is due (true) or that none is (false): while one is due it is worth
+   * polling for a moment instead of sleeping. Without effect on what is delivered.
+   */
+  expect(answerDue: boolean): void;
+  /**
+   * What the system keeps while nobody receives, as it counts: bytes and its own bookkeeping,
+   * which for a short datagram is most of it (Linux: about 800 bytes).
+   */
+  readonly receiveBytes: number;
+  /** How many datagrams were committed and not taken by the system. */
+  readonly unsent: number;
+  /** How many arrived and found no room, as far as the system tells. */
+  readonly dropped: number;
+  /** What is not flushed is lost, and nothing is received after it. Idempotent. */
   close(): void;
 }
 
@@ -112,7 +175,7 @@ export interface Network {
    * the folder is cleared away.
    */
   ownAddress(name: string): Promise<Address | undefined>;
-  /** `udp://127.0.0.1:0` */
+  /** `udp://127.0.0.1:0`. Rejects with a `NetworkError`. */
   bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket>;
 }
 
@@ -122,3 +185,13 @@ export const STREAM_RESERVE_BYTES_MAX = 256 * 1024;
 export const STREAM_OUTPUT_BYTES = 1024 * 1024;
 /** A stream's input buffer holds at least this much. */
 export const STREAM_INPUT_BYTES_MAX = 512 * 1024;
+
+/** One peer of a datagram socket: family, port, address, and zeros behind. */
+export const PEER_BYTES = 32;
+/**
+ * The longest datagram: 64 KiB less the headers of IPv4 and UDP (65,507), rounded down to a
+ * multiple of 8. Above the path's packet size (mostly 1,500 bytes) they travel in fragments.
+ */
+export const DATAGRAM_BYTES_MAX = 65_504;
+/** At most so many datagrams come in one batch. */
+export const DATAGRAM_BATCH_MAX = 32;

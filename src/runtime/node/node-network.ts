@@ -22,7 +22,9 @@ import {
 } from '../network.js';
 import type { Log } from '../runtime.js';
 import { formatAddress, networkError, type Place, parseAddress } from './addresses.js';
+import { DatagramInputs } from './datagram-input.js';
 import { HotRings } from './hot-rings.js';
+import { type DatagramWorld, NodeDatagramSocket } from './node-datagram.js';
 import { NodeStream, type StreamWorld } from './node-stream.js';
 import { isAbandoned, ownSocketPath } from './own-sockets.js';
 import { acceptRings, connectRings } from './ring-handshake.js';
@@ -35,8 +37,6 @@ const FIRST_BYTES_MS_MAX = 10_000;
 const BACKLOG = 1024;
 /** When nothing is heard for so long the kernel asks whether the other machine still runs. */
 const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: 10_000 } as const;
-/** What arrives while this thread is busy; the kernel may allow less. */
-const DATAGRAM_BUFFER_BYTES = 4 * 1024 * 1024;
 
 type Accept = (stream: Stream) => StreamHandler;
 
@@ -48,6 +48,7 @@ export class NodeNetwork implements Network {
   readonly #world: NetworkWorld;
   #http: HttpServer | undefined;
   #ringWorld: RingWorld | undefined;
+  #datagramWorld: DatagramWorld | undefined;
 
   constructor(world: NetworkWorld) {
     this.#world = world;
@@ -115,7 +116,6 @@ export class NodeNetwork implements Network {
     if (place.kind !== 'udp') throw wrongKind(address, 'udp://HOST:PORT');
     const socket = dgram.createSocket({
       type: place.host.includes(':') ? 'udp6' : 'udp4',
-      recvBufferSize: DATAGRAM_BUFFER_BYTES,
     });
     return new Promise((resolve, reject) => {
       socket.once('error', (error) => {
@@ -124,7 +124,7 @@ export class NodeNetwork implements Network {
       });
       socket.bind({ address: place.host, port: place.port, exclusive: true }, () => {
         socket.removeAllListeners('error');
-        resolve(new NodeDatagramSocket(socket, handler));
+        resolve(new NodeDatagramSocket(socket, handler, this.#datagrams));
       });
     });
   }
@@ -138,6 +138,13 @@ export class NodeNetwork implements Network {
   get #rings(): RingWorld {
     this.#ringWorld ??= { soon: this.#world.soon, rings: new HotRings(this.#world.poller) };
     return this.#ringWorld;
+  }
+
+  /** What all datagram sockets share; made for the first. */
+  get #datagrams(): DatagramWorld {
+    const { poller } = this.#world;
+    this.#datagramWorld ??= { poller, inputs: new DatagramInputs() };
+    return this.#datagramWorld;
   }
 
   /** Waits for the hello of a stream over rings. */
@@ -192,50 +199,6 @@ class NodeListener implements Listener {
   close(): Promise<void> {
     this.#server.close();
     return Promise.resolve();
-  }
-}
-
-class NodeDatagramSocket implements DatagramSocket {
-  readonly address: Address;
-  readonly #socket: dgram.Socket;
-  #closed = false;
-  /** The last address sent to, taken apart: mostly the next one is the same. */
-  #to: Address = '';
-  #place: Place = { kind: 'udp', host: '', port: 0 };
-
-  constructor(socket: dgram.Socket, handler: DatagramHandler) {
-    this.#socket = socket;
-    const bound = socket.address();
-    this.address = formatAddress('udp', bound.address, bound.port);
-    // What a datagram met on its way is no news: they may be lost.
-    socket.on('error', () => {});
-    let from: dgram.RemoteInfo | undefined;
-    let fromAddress = '';
-    socket.on('message', (bytes, info) => {
-      if (this.#closed) return;
-      if (info.port !== from?.port || info.address !== from.address) {
-        from = info;
-        fromAddress = formatAddress('udp', info.address, info.port);
-      }
-      handler.received(this, fromAddress, bytes);
-    });
-  }
-
-  send(to: Address, bytes: Uint8Array): void {
-    if (this.#closed) return;
-    if (to !== this.#to) {
-      this.#place = parseAddress(to);
-      this.#to = to;
-    }
-    if ('path' in this.#place) throw wrongKind(to, 'udp://HOST:PORT');
-    // A copy, since the bytes are the caller's again when this returns.
-    this.#socket.send(Buffer.from(bytes), this.#place.port, this.#place.host, () => {});
-  }
-
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#socket.close();
   }
 }
 

@@ -19,6 +19,45 @@ export const recv: Transfer = libc.func(
 export const send: Transfer = libc.func(
   'long send(int fd, void *buffer, unsigned long bytes, int flags)',
 );
+/**
+ * Several datagrams at once; `headers` is an array of `struct mmsghdr`. The last argument of
+ * recvmmsg, a timeout, is 0 for none.
+ */
+export const recvmmsg: (
+  fd: number,
+  headers: number,
+  count: number,
+  flags: number,
+  timeout: number,
+) => number = libc.func(
+  'int recvmmsg(int fd, void *headers, unsigned int count, int flags, unsigned long timeout)',
+);
+export const sendmmsg: (fd: number, headers: number, count: number, flags: number) => number =
+  libc.func('int sendmmsg(int fd, void *headers, unsigned int count, int flags)');
+const setsockopt: (
+  fd: number,
+  level: number,
+  option: number,
+  value: number,
+  bytes: number,
+) => number = libc.func(
+  'int setsockopt(int fd, int level, int option, void *value, unsigned int bytes)',
+);
+const getsockopt: (
+  fd: number,
+  level: number,
+  option: number,
+  value: number,
+  bytes: number,
+) => number = libc.func('int getsockopt(int fd, int level, int option, void *value, void *bytes)');
+/** Writes the bytes of a numeric host at an address in memory; 1 if it was one. */
+export const inetPton: (family: number, host: string, address: number) => number = libc.func(
+  'int inet_pton(int family, const char *host, void *address)',
+);
+/** 0 where there is none of this name. */
+export const interfaceIndex: (name: string) => number = libc.func(
+  'unsigned int if_nametoindex(const char *name)',
+);
 /** Ends the process at once; nothing of Node or the C library is told. */
 export const exitNow: (code: number) => void = libc.func('void _exit(int code)');
 export const schedYield: () => number = libc.func('int sched_yield()');
@@ -81,6 +120,19 @@ export const LOCK_EXCLUSIVE_NOW = 2 | 4;
 export const PR_SET_PDEATHSIG = 1;
 export const SIGKILL = 9;
 export const EAGAIN = 11;
+export const EINTR = 4;
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+const SOL_SOCKET = 1;
+export const SO_SNDBUF = 7;
+export const SO_RCVBUF = 8;
+/** As the two above and beyond the system's limit, for those who may. */
+export const SO_SNDBUFFORCE = 32;
+export const SO_RCVBUFFORCE = 33;
+/** What the kernel counts of a socket: nine words, the last of them dropped datagrams. */
+export const SO_MEMINFO = 55;
+export const MEMINFO_WORDS = 9;
+export const MEMINFO_DROPS_WORD = 8;
 const PROT_NONE = 0;
 const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
@@ -118,6 +170,25 @@ export function threadCpuMs(): number {
 
 export function addressOf(bytes: Uint8Array): number {
   return Number(koffi.address(bytes));
+}
+
+/** The values of options of sockets, and how many bytes were asked for and came. */
+const option = new Int32Array(16);
+const optionAddress = Number(koffi.address(option));
+const optionBytes = new Int32Array(1);
+const optionBytesAddress = Number(koffi.address(optionBytes));
+
+/** Sets a socket's option that is one number; false if the kernel refuses. */
+export function setSocketOption(fd: number, name: number, value: number): boolean {
+  option[0] = value;
+  return setsockopt(fd, SOL_SOCKET, name, optionAddress, 4) === 0;
+}
+
+/** One of the words that are the value of a socket's option; undefined where it is not known. */
+export function socketOption(fd: number, name: number, words = 1, word = 0): number | undefined {
+  optionBytes[0] = words * 4;
+  const result = getsockopt(fd, SOL_SOCKET, name, optionAddress, optionBytesAddress);
+  return result === 0 && (optionBytes[0] as number) > word * 4 ? option[word] : undefined;
 }
 
 /** Maps part of a file, shared, for reading and writing. It is never unmapped. */

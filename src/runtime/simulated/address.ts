@@ -46,3 +46,14 @@ export function isAnyHost(host: string): boolean {
 export function isLocal(address: ParsedAddress): boolean {
   return address.path !== '';
 }
+
+/** What packets to and from the own machine name. */
+export const OWN_HOST_NUMBER = 0x7f000001;
+
+/** The 32 bits of a host that is written as a number; undefined for any other name. */
+export function hostNumber(host: string): number | undefined {
+  if (isOwnHost(host) || isAnyHost(host)) return OWN_HOST_NUMBER;
+  const parts = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(host)?.slice(1).map(Number);
+  if (parts?.every((part) => part < 256) !== true) return undefined;
+  return parts.reduce((number, part) => number * 256 + part, 0);
+}

@@ -1,133 +1,276 @@
-/** Simulated datagrams: lost, doubled, late, out of order or damaged, each at its rate. */
+/**
+ * Simulated datagrams: lost, doubled, late, out of order or damaged, each at its rate.
+ *
+ * What a socket flushes to one other socket mostly travels together, as one event (a *flight*), and
+ * is received as one batch; a fault takes a datagram out of its flight. What arrives lies in the
+ * socket's queue until its task runs: mostly at once, sometimes a little later together with what
+ * others sent meanwhile, and after a pause all that had room.
+ */
 
-import { assert, defined } from '../../base/assert.js';
+import { assert } from '../../base/assert.js';
 import type { Prng } from '../../base/prng.js';
-import type { Address, DatagramHandler, DatagramSocket } from '../network.js';
-import { isAnyHost, parseAddress } from './address.js';
+import {
+  type Address,
+  type Bytes,
+  DATAGRAM_BYTES_MAX,
+  type DatagramBatch,
+  type DatagramHandler,
+  type DatagramSocket,
+  NetworkError,
+  PEER_BYTES,
+} from '../network.js';
+import { hostNumber, isAnyHost, isOwnHost, OWN_HOST_NUMBER, parseAddress } from './address.js';
+import { makeBytes } from './buffers.js';
+import { DatagramBuffer, type Datagram } from './datagram-buffer.js';
 import { FaultKind } from './faults.js';
 import { type Kernel, NS_PER_US } from './kernel.js';
 import type { Links } from './links.js';
 import type { Machine, Task } from './task.js';
 import { EventKind } from './trace.js';
 
-/** UDP over IPv4 carries no more; longer ones are lost, as the kernel refuses them. */
-const DATAGRAM_BYTES_MAX = 65_507;
 /** A datagram that is overtaken waits for this many latencies at most. */
 const REORDER_LATENCIES = 8;
 const LATE_US_MAX = 200_000;
-const STALE = 0xdd;
+/** Made and not flushed: some of the longest, so that sockets flush by themselves at times. */
+const OUTPUT_BYTES = 160 * 1024;
+const PENDING_MAX = 64;
+/** How often a datagram travels with the one before it. */
+const TOGETHER_PER_MILLION = 800_000;
+/** How often one that arrives waits a moment for others, and how long at most. */
+const GATHER_PER_MILLION = 200_000;
+const GATHER_US_MAX = 20;
+
+/** A peer in our own form, which only has to be as wide: family, port, host. */
+const FAMILY = 2;
+const PORT_AT = 2;
+const HOST_AT = 4;
 
 export interface DatagramParts {
   readonly kernel: Kernel;
   readonly links: Links;
   readonly prng: Prng;
-  /** The socket at an address as seen from a machine. */
-  readonly find: (from: Machine, to: Address) => SimulatedDatagramSocket | undefined;
-  readonly machineOf: (from: Machine, to: Address) => Machine | undefined;
+  /** The machine that answers to this number as seen from a machine. */
+  readonly machineOf: (from: Machine, host: number) => Machine | undefined;
+  /** The socket at a port of a machine as seen from another one. */
+  readonly find: (from: Machine, to: Machine, port: number) => SimulatedDatagramSocket | undefined;
   readonly closed: (socket: SimulatedDatagramSocket) => void;
+}
+
+/** Committed and not flushed. */
+interface Pending {
+  readonly at: number;
+  readonly length: number;
+  readonly host: number;
+  readonly port: number;
+}
+
+/** Datagrams that arrive in one instant at one socket. */
+interface Flight {
+  readonly to: Machine;
+  readonly port: number;
+  readonly datagrams: Datagram[];
+  bytes: number;
 }
 
 export class SimulatedDatagramSocket implements DatagramSocket {
   readonly address: Address;
   readonly machine: Machine;
+  readonly port: number;
+  output: Bytes = makeBytes(0);
+  unsent = 0;
   readonly #parts: DatagramParts;
   readonly #task: Task;
   readonly #handler: DatagramHandler;
   readonly #forget: () => void;
+  /** The host that it is bound to; undefined for all of the machine's. */
+  readonly #host: number | undefined;
   #open = true;
-  /** Arrived while the process was paused. */
-  #waitingBytes = 0;
+  readonly #pending: Pending[] = [];
+  #tail = 0;
+  #reserved = -1;
+  #flight: Flight | undefined;
+  readonly #received: DatagramBuffer;
+  /** The task will look at what has been received. */
+  #woken = false;
 
   constructor(parts: DatagramParts, task: Task, address: Address, handler: DatagramHandler) {
+    const parsed = parseAddress(address);
+    assert(parsed !== undefined);
     this.#parts = parts;
     this.#task = task;
     this.machine = task.process.machine;
     this.address = address;
+    this.port = parsed.port;
+    this.#host = isAnyHost(parsed.host) ? undefined : numberOf(parsed.host, this.machine);
     this.#handler = handler;
+    this.#received = new DatagramBuffer(parts.kernel.knobs.datagramBufferBytes);
     this.#forget = task.atEnd(() => this.close());
   }
 
-  send(to: Address, bytes: Uint8Array): void {
-    if (!this.#open || bytes.length > DATAGRAM_BYTES_MAX) return;
+  get receiveBytes(): number {
+    return this.#received.limit;
+  }
+
+  get dropped(): number {
+    return this.#received.dropped;
+  }
+
+  reserve(bytes: number): number {
+    assert(bytes >= 0 && bytes <= DATAGRAM_BYTES_MAX, 'reserve of a wrong size');
+    if (this.output.bytes.length === 0) this.output = makeBytes(OUTPUT_BYTES);
+    if (this.#tail + bytes > OUTPUT_BYTES || this.#pending.length === PENDING_MAX) this.flush();
+    this.#reserved = bytes;
+    return this.#tail;
+  }
+
+  commit(bytes: number, peers: Uint8Array, peerAt: number): void {
+    assert(bytes >= 0 && bytes <= this.#reserved, 'commit of more than was reserved');
+    assert(peerAt + PEER_BYTES <= peers.length, 'a peer is short of bytes');
+    const view = new DataView(peers.buffer, peers.byteOffset + peerAt, PEER_BYTES);
+    this.#reserved = -1;
+    this.#pending.push({
+      at: this.#tail,
+      length: bytes,
+      host: view.getUint32(HOST_AT),
+      port: view.getUint16(PORT_AT),
+    });
+    this.#tail += (bytes + 7) & ~7;
+  }
+
+  flush(): void {
+    if (this.#pending.length === 0) return;
+    if (this.#open) {
+      for (const one of this.#pending) this.#send(one);
+      this.#takeOff();
+    }
+    this.#pending.length = 0;
+    this.#tail = 0;
+  }
+
+  peerOf(address: Address): Uint8Array {
+    const parsed = parseAddress(address);
+    const host = parsed?.protocol === 'udp' ? hostNumber(parsed.host) : undefined;
+    if (parsed === undefined || host === undefined) {
+      throw new NetworkError('invalid', `"${address}" cannot be sent to from this socket`);
+    }
+    return peer(host, parsed.port);
+  }
+
+  expect(): void {
+    // Threads here wake when something arrives; polling for it changes nothing.
+  }
+
+  #send({ at, length, host, port }: Pending): void {
     const { kernel, machineOf } = this.#parts;
-    const machine = machineOf(this.machine, to);
+    const { faults, knobs } = kernel;
+    const machine = machineOf(this.machine, host);
     if (machine === undefined) return;
+    if (this.#host === OWN_HOST_NUMBER && machine !== this.machine) {
+      // From such an address there is no way to others.
+      this.unsent += 1;
+      return;
+    }
     this.machine.neighbours.add(machine.id);
     machine.neighbours.add(this.machine.id);
+    if (length > knobs.pathBytes && machine !== this.machine) return;
     const touched = [this.machine.id, machine.id];
-    const { faults } = kernel;
     if (faults.roll(FaultKind.DatagramLoss)) {
       faults.inject(FaultKind.DatagramLoss, touched);
       return;
     }
-    this.#sendOnce(to, machine, bytes.slice());
+    const from = host === OWN_HOST_NUMBER ? host : numberOf(this.machine.host, this.machine);
+    const peerBytes = peer(this.#host ?? from, this.port);
+    const bytes = this.output.bytes.subarray(at, at + length);
+    this.#sendOnce(machine, port, { peer: peerBytes, bytes: bytes.slice() });
     if (faults.roll(FaultKind.DatagramDuplicate)) {
       faults.inject(FaultKind.DatagramDuplicate, touched);
-      this.#sendOnce(to, machine, bytes.slice());
+      this.#takeOff();
+      this.#sendOnce(machine, port, { peer: peerBytes, bytes: bytes.slice() });
     }
   }
 
-  #sendOnce(to: Address, machine: Machine, bytes: Uint8Array): void {
-    const { kernel, links, prng } = this.#parts;
+  #sendOnce(to: Machine, port: number, datagram: Datagram): void {
+    const { kernel, prng } = this.#parts;
     const { faults, knobs } = kernel;
-    const touched = [this.machine.id, machine.id];
-    let delayNs = links.travelNs(this.machine, machine, bytes.length, 0);
+    const { bytes } = datagram;
+    const touched = [this.machine.id, to.id];
+    let lateNs = 0;
     if (faults.roll(FaultKind.DatagramReorder)) {
       faults.inject(FaultKind.DatagramReorder, touched);
-      delayNs += prng.below(REORDER_LATENCIES * knobs.latencyNs);
+      lateNs += prng.below(REORDER_LATENCIES * knobs.latencyNs);
     }
     if (faults.roll(FaultKind.DatagramDelay)) {
       faults.inject(FaultKind.DatagramDelay, touched);
-      delayNs += prng.below(LATE_US_MAX) * NS_PER_US;
+      lateNs += prng.below(LATE_US_MAX) * NS_PER_US;
     }
     if (bytes.length > 0 && faults.roll(FaultKind.DatagramCorruption)) {
       faults.inject(FaultKind.DatagramCorruption, touched);
       const at = prng.below(bytes.length);
       bytes[at] = (bytes[at] as number) ^ (1 << prng.below(8));
     }
-    kernel.schedule(
-      delayNs,
-      undefined,
-      EventKind.Datagram,
-      () => this.#arriveAt(to, machine, bytes),
-      bytes.length,
-    );
-  }
-
-  #arriveAt(to: Address, machine: Machine, bytes: Uint8Array): void {
-    const { links, find } = this.#parts;
-    if (links.cut(this.machine, machine) !== undefined) return;
-    const socket = find(this.machine, to);
-    if (socket !== undefined) socket.#arrive(this.#senderAddress(), bytes);
-  }
-
-  /** Where an answer goes: a socket on all addresses is answered at the machine's. */
-  #senderAddress(): Address {
-    const { host, port } = defined(parseAddress(this.address));
-    return isAnyHost(host) ? `udp://${this.machine.host}:${port}` : this.address;
-  }
-
-  #arrive(from: Address, bytes: Uint8Array): void {
-    const { kernel } = this.#parts;
-    if (!this.#task.process.paused) {
-      this.#deliver(from, bytes);
-      return;
+    const flight = this.#flight;
+    if (lateNs > 0) {
+      this.#fly({ to, port, datagrams: [datagram], bytes: bytes.length }, lateNs);
+    } else if (flight?.to === to && flight.port === port && this.#together(to)) {
+      flight.datagrams.push(datagram);
+      flight.bytes += bytes.length;
+    } else {
+      this.#takeOff();
+      this.#flight = { to, port, datagrams: [datagram], bytes: bytes.length };
     }
-    // The kernel keeps a buffer full for it; what comes on top is lost.
-    if (this.#waitingBytes + bytes.length > kernel.knobs.datagramBufferBytes) return;
-    this.#waitingBytes += bytes.length;
-    const deliverLater = (): void => {
-      this.#waitingBytes -= bytes.length;
-      this.#deliver(from, bytes);
-    };
-    kernel.schedule(0, this.#task, EventKind.Datagram, deliverLater, bytes.length);
   }
 
-  #deliver(from: Address, bytes: Uint8Array): void {
+  /** A card is charged for every message, so each of them travels alone. */
+  #together(to: Machine): boolean {
+    if (this.machine.nic !== undefined || to.nic !== undefined) return false;
+    return this.#parts.prng.chance(TOGETHER_PER_MILLION);
+  }
+
+  #takeOff(): void {
+    const flight = this.#flight;
+    this.#flight = undefined;
+    if (flight !== undefined) this.#fly(flight, 0);
+  }
+
+  #fly(flight: Flight, lateNs: number): void {
+    const { kernel, links, find } = this.#parts;
+    const { to, port, bytes } = flight;
+    const arrive = (): void => {
+      if (links.cut(this.machine, to) !== undefined || !to.up) return;
+      const socket = find(this.machine, to, port);
+      if (socket !== undefined) socket.#arrive(flight);
+    };
+    const delayNs = links.travelNs(this.machine, to, bytes, 0) + lateNs;
+    kernel.schedule(delayNs, undefined, EventKind.Datagram, arrive, bytes);
+  }
+
+  #arrive(flight: Flight): void {
+    const { kernel, prng } = this.#parts;
+    for (const datagram of flight.datagrams) this.#received.add(datagram);
+    if (this.#woken) return;
+    if (prng.chance(GATHER_PER_MILLION)) this.#wakeIn(kernel.withinUs(GATHER_US_MAX));
+    else if (this.#task.process.paused || this.#task.isBusy) this.#wakeIn(0);
+    else this.#deliver();
+  }
+
+  #wakeIn(delayNs: number): void {
+    this.#woken = true;
+    const wake = (): void => {
+      this.#woken = false;
+      this.#deliver();
+    };
+    const { kernel } = this.#parts;
+    kernel.schedule(delayNs, this.#task, EventKind.Datagram, wake, this.#received.waitingBytes);
+  }
+
+  #deliver(): void {
     if (!this.#open) return;
     assert(this.#task.alive);
-    this.#handler.received(this, from, bytes);
-    bytes.fill(STALE);
+    const batch: DatagramBatch = this.#received.take(this.#parts.prng);
+    // Before the call, which may end the process.
+    if (this.#received.waiting > 0) this.#wakeIn(0);
+    this.#handler.received(this, batch);
+    this.#received.spoil();
   }
 
   close(): void {
@@ -136,4 +279,21 @@ export class SimulatedDatagramSocket implements DatagramSocket {
     this.#forget();
     this.#parts.closed(this);
   }
+}
+
+/** A socket of the own machine alone is known by that number; others by their machine's. */
+function numberOf(host: string, machine: Machine): number {
+  if (isOwnHost(host)) return OWN_HOST_NUMBER;
+  const number = hostNumber(host) ?? hostNumber(machine.host);
+  assert(number !== undefined, 'machines have numbers');
+  return number;
+}
+
+function peer(host: number, port: number): Uint8Array {
+  const bytes = new Uint8Array(PEER_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, FAMILY);
+  view.setUint16(PORT_AT, port);
+  view.setUint32(HOST_AT, host);
+  return bytes;
 }

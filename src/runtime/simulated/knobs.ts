@@ -4,7 +4,7 @@
  */
 
 import type { Prng } from '../../base/prng.js';
-import { STREAM_OUTPUT_BYTES } from '../network.js';
+import { DATAGRAM_BYTES_MAX, STREAM_OUTPUT_BYTES } from '../network.js';
 
 export interface Knobs {
   /** One way between two machines, and between two processes of one machine. */
@@ -25,6 +25,8 @@ export interface Knobs {
   keepaliveMs: number;
   /** What a socket keeps for a reader that does not read. */
   datagramBufferBytes: number;
+  /** Longer datagrams are lost between machines. None unless it is asked for. */
+  pathBytes: number;
   startMs: number;
   timerSlackUs: number;
   /** Until a sleeping thread runs after it was woken. */
@@ -58,6 +60,7 @@ export const PLAIN_KNOBS: Readonly<Knobs> = {
   outputBytes: STREAM_OUTPUT_BYTES,
   keepaliveMs: 10_000,
   datagramBufferBytes: 208 * 1024,
+  pathBytes: DATAGRAM_BYTES_MAX,
   startMs: 20,
   timerSlackUs: 200,
   wakeUs: 50,
@@ -90,6 +93,7 @@ const CHOICES: { readonly [Name in keyof Knobs]: readonly number[] } = {
   driftPpm: [0, 50, 500],
   splitCopiesPerMillion: [0],
   stepsApartPerMillion: [0],
+  pathBytes: [DATAGRAM_BYTES_MAX],
 };
 
 export function shakenKnobs(prng: Prng): Knobs {

@@ -15,7 +15,15 @@ import {
   type Stream,
   type StreamHandler,
 } from '../network.js';
-import { isAnyHost, isLocal, isOwnHost, type ParsedAddress, parseAddress } from './address.js';
+import {
+  hostNumber,
+  isAnyHost,
+  isLocal,
+  isOwnHost,
+  OWN_HOST_NUMBER,
+  type ParsedAddress,
+  parseAddress,
+} from './address.js';
 import { type DatagramParts, SimulatedDatagramSocket } from './datagram.js';
 import { FaultKind } from './faults.js';
 import { type Kernel, NS_PER_MS, NS_PER_US } from './kernel.js';
@@ -77,6 +85,7 @@ export class Fabric {
   readonly links: Links;
   readonly prng: Prng;
   readonly #machines: Map<string, Machine> = new Map();
+  readonly #byNumber: Map<number, Machine> = new Map();
   readonly #listeners: Map<string, Bound<SimulatedListener>> = new Map();
   readonly #sockets: Map<string, Bound<SimulatedDatagramSocket>> = new Map();
   readonly #nextPort: Map<string, number> = new Map();
@@ -91,17 +100,16 @@ export class Fabric {
       kernel,
       links,
       prng: this.prng,
-      find: (from, to) => this.#findSocket(from, to),
-      machineOf: (from, to) => this.#machineOf(from, parseAddress(to)),
-      closed: (socket) => {
-        this.#sockets.delete(key(socket.machine, defined(parseAddress(socket.address))));
-      },
+      find: (from, to, port) => reach(this.#sockets.get(socketKey(to, port)), from),
+      machineOf: (from, host) => (host === OWN_HOST_NUMBER ? from : this.#byNumber.get(host)),
+      closed: (socket) => void this.#sockets.delete(socketKey(socket.machine, socket.port)),
     };
   }
 
   add(machine: Machine): void {
     this.#machines.set(machine.host, machine);
     this.#machines.set(machine.name, machine);
+    this.#byNumber.set(defined(hostNumber(machine.host)), machine);
   }
 
   #machineOf(from: Machine, address: ParsedAddress | undefined): Machine | undefined {
@@ -159,15 +167,9 @@ export class Fabric {
     const parsed = defined(parseAddress(address));
     const { machine } = task.process;
     const socket = new SimulatedDatagramSocket(this.#datagrams, task, address, handler);
-    this.#sockets.set(key(machine, parsed), { machine, host: reachableAt(parsed), value: socket });
+    const bound = { machine, host: reachableAt(parsed), value: socket };
+    this.#sockets.set(socketKey(machine, parsed.port), bound);
     return socket;
-  }
-
-  #findSocket(from: Machine, to: Address): SimulatedDatagramSocket | undefined {
-    const address = parseAddress(to);
-    const machine = this.#machineOf(from, address);
-    if (address === undefined || machine === undefined || !machine.up) return undefined;
-    return reach(this.#sockets.get(key(machine, address)), from);
   }
 
   /** Undefined when nobody listens there. */
@@ -217,6 +219,10 @@ export class Fabric {
     const port = this.#freePort(machine, { ...address, host }, this.#listeners);
     return `tcp://${host}:${port}`;
   }
+}
+
+function socketKey(machine: Machine, port: number): string {
+  return key(machine, { protocol: 'udp', host: '', port, path: '' });
 }
 
 /** A path names one socket, whatever is spoken there. */

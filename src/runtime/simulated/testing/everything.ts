@@ -5,7 +5,14 @@
  * they lost a stream, and give up.
  */
 
-import type { Bytes, Stream, StreamHandler } from '../../network.js';
+import {
+  type Bytes,
+  type DatagramBatch,
+  type DatagramSocket,
+  PEER_BYTES,
+  type Stream,
+  type StreamHandler,
+} from '../../network.js';
 import type { RoleMain, RunningRole, Runtime } from '../../runtime.js';
 import type { ThreadMain } from '../../thread-main.js';
 import { type FaultCounts, FaultKind, type FaultRates } from '../faults.js';
@@ -101,11 +108,26 @@ const server: RoleMain<never> = async (runtime: Runtime): Promise<RunningRole> =
     closed() {},
   });
   const listener = await network.listen(`tcp://0.0.0.0:${PORT}`, accept);
-  await network.bind(`udp://0.0.0.0:${PORT}`, {
-    received: (socket, from, bytes) => socket.send(from, bytes),
-  });
+  await network.bind(`udp://0.0.0.0:${PORT}`, { received: echo });
   return { address: listener.address, stop: () => listener.close() };
 };
+
+function sendDatagram(socket: DatagramSocket, to: Uint8Array, word: number): void {
+  const at = socket.reserve(16);
+  socket.output.bytes.fill(word, at, at + 16);
+  socket.commit(16, to, 0);
+  socket.flush();
+}
+
+function echo(socket: DatagramSocket, batch: DatagramBatch): void {
+  for (let i = 0; i < batch.count; i++) {
+    const [start, length] = [batch.starts[i] as number, batch.lengths[i] as number];
+    const at = socket.reserve(length);
+    socket.output.bytes.set(batch.input.bytes.subarray(start, start + length), at);
+    socket.commit(length, batch.peers, i * PEER_BYTES);
+  }
+  socket.flush();
+}
 
 /** Reads the last logs of those before it, whatever is left of them. */
 async function recover(runtime: Runtime, names: readonly string[]): Promise<void> {
@@ -154,9 +176,9 @@ class Client {
   async run(): Promise<void> {
     const { network } = this.#runtime;
     const socket = await network.bind('udp://0.0.0.0:0', {
-      received: (_socket, _from, bytes) => this.#answer(bytes[0]),
+      received: (_socket, { input, starts }) => this.#answer(input.bytes[starts[0] as number]),
     });
-    const udp = `udp://${this.#config.host}:${PORT}`;
+    const server = socket.peerOf(`udp://${this.#config.host}:${PORT}`);
     const { words } = this.#runtime.memory.create('memrack-client', 4096).map(0, 4096);
     for (let i = 1; i <= this.#config.messages; i++) {
       const word = i & 127;
@@ -164,7 +186,7 @@ class Client {
       const overUdp = i % 3 === 0;
       const answer = this.#waitForAnswer();
       await this.#noteInMemory(words, word);
-      if (overUdp) socket.send(udp, new Uint8Array(16).fill(word));
+      if (overUdp) sendDatagram(socket, server, word);
       else await this.#ask(word);
       this.#note(startedMs, (await answer) === word);
       this.done = i;

@@ -1,0 +1,95 @@
+/**
+ * Datagrams that are made and sent: one buffer, in which they lie one behind the other, and the
+ * headers that `sendmmsg` wants, of which only lengths and peers change.
+ */
+
+import { assert } from '../../base/assert.js';
+import { type Bytes, DATAGRAM_BYTES_MAX, PEER_BYTES } from '../network.js';
+import { MessageHeaders } from './message-headers.js';
+import { viewsOf } from './node-stream.js';
+import type { Family } from './socket-address.js';
+import { addressOf, EAGAIN, EINTR, lastErrno } from './system.js';
+import { MSG_DONTWAIT, MSG_NOSIGNAL, sendmmsg } from './system.js';
+
+/** Four of the longest; what stays in the second level cache. */
+const OUTPUT_BYTES = 256 * 1024;
+/** More of them than this are sent in several calls. */
+const DATAGRAMS_MAX = 64;
+const FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL;
+
+export class DatagramOutput {
+  readonly bytes: Bytes;
+  /** Not taken by the kernel. */
+  unsent = 0;
+  readonly #address: number;
+  readonly #headers: MessageHeaders;
+  #count = 0;
+  #tail = 0;
+  #reserved = -1;
+
+  constructor(family: Family) {
+    this.bytes = viewsOf(Buffer.allocUnsafeSlow(OUTPUT_BYTES).buffer);
+    this.#address = addressOf(this.bytes.bytes);
+    this.#headers = new MessageHeaders(family, DATAGRAMS_MAX);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Whether another datagram of this length can be made before these are sent. */
+  hasRoom(bytes: number): boolean {
+    return this.#count < DATAGRAMS_MAX && this.#tail + bytes <= OUTPUT_BYTES;
+  }
+
+  reserve(bytes: number): number {
+    assert(bytes >= 0 && bytes <= DATAGRAM_BYTES_MAX, 'reserve of a wrong size');
+    this.#reserved = bytes;
+    return this.#tail;
+  }
+
+  commit(bytes: number, peers: Uint8Array, peerAt: number): void {
+    assert(bytes >= 0 && bytes <= this.#reserved, 'commit of more than was reserved');
+    assert(peerAt + PEER_BYTES <= peers.length, 'a peer is short of bytes');
+    this.#reserved = -1;
+    this.#headers.place(this.#count, this.#address + this.#tail, bytes);
+    this.#headers.setPeer(this.#count, peers, peerAt);
+    this.#count++;
+    this.#tail += (bytes + 7) & ~7;
+  }
+
+  /** Sends all that was committed, or loses it. */
+  send(fd: number): void {
+    const count = this.#count;
+    let at = 0;
+    while (at < count) {
+      const sent = sendmmsg(fd, this.#headers.address(at), count - at, FLAGS);
+      if (sent > 0) {
+        at += sent;
+        continue;
+      }
+      const errno = lastErrno();
+      if (errno === EINTR) continue;
+      // A full buffer concerns all that follow; anything else only this one.
+      const lost = errno === EAGAIN ? count - at : 1;
+      this.unsent += lost;
+      at += lost;
+    }
+    this.clear();
+  }
+
+  /** Hands each over that was committed: its bytes, valid during the call, and its peer. */
+  forEach(send: (bytes: Uint8Array, peers: Uint8Array, peerAt: number) => void): void {
+    for (let i = 0, at = 0; i < this.#count; i++) {
+      const length = this.#headers.length(i);
+      send(this.bytes.bytes.subarray(at, at + length), this.#headers.peers, i * PEER_BYTES);
+      at += (length + 7) & ~7;
+    }
+    this.clear();
+  }
+
+  clear(): void {
+    this.#count = 0;
+    this.#tail = 0;
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * An array of the kernel's `struct mmsghdr`, made once: one datagram each, whose bytes and whose
+ * peer have fixed places. The kernel writes into it how long what it received is.
+ *
+ *     msghdr: name u64 | name bytes u32, 0 | iovec u64 | iovecs u64 | control u64 | its bytes u64 |
+ *             flags i32, 0                                                    56 bytes
+ *     mmsghdr: msghdr | bytes transferred u32, 0                             64 bytes
+ *     iovec: address u64 | bytes u64
+ *
+ * So it is on every 64-bit Linux with little endian numbers.
+ */
+
+import { PEER_BYTES } from '../network.js';
+import { type Family, sockaddrBytes } from './socket-address.js';
+import { addressOf } from './system.js';
+
+const HEADER_BYTES = 64;
+const HEADER_WORDS = HEADER_BYTES / 4;
+const NAME_WORD = 0;
+const NAME_BYTES_WORD = 2;
+const IOVEC_WORD = 4;
+const IOVECS_WORD = 6;
+const MESSAGE_BYTES_WORD = 14;
+const IOVEC_BYTES = 16;
+const IOVEC_WORDS = IOVEC_BYTES / 4;
+
+export class MessageHeaders {
+  /** `PEER_BYTES` for each header. */
+  readonly peers: Uint8Array;
+  /** Of the first header. */
+  readonly #address: number;
+  readonly #headers: Int32Array;
+  readonly #iovecs: Int32Array;
+  readonly #nameBytes: number;
+
+  constructor(family: Family, count: number) {
+    this.peers = new Uint8Array(count * PEER_BYTES);
+    this.#headers = new Int32Array(count * HEADER_WORDS);
+    this.#iovecs = new Int32Array(count * IOVEC_WORDS);
+    this.#nameBytes = sockaddrBytes(family);
+    this.#address = addressOf(bytesOf(this.#headers));
+    const peers = addressOf(this.peers);
+    const iovecs = addressOf(bytesOf(this.#iovecs));
+    for (let i = 0; i < count; i++) {
+      const at = i * HEADER_WORDS;
+      putAddress(this.#headers, at + NAME_WORD, peers + i * PEER_BYTES);
+      this.#headers[at + NAME_BYTES_WORD] = this.#nameBytes;
+      putAddress(this.#headers, at + IOVEC_WORD, iovecs + i * IOVEC_BYTES);
+      this.#headers[at + IOVECS_WORD] = 1;
+    }
+  }
+
+  /** Where header `i` is in memory. */
+  address(i: number): number {
+    return this.#address + i * HEADER_BYTES;
+  }
+
+  /** Where the bytes of datagram `i` are, or go. */
+  place(i: number, address: number, bytes: number): void {
+    putAddress(this.#iovecs, i * IOVEC_WORDS, address);
+    this.#iovecs[i * IOVEC_WORDS + 2] = bytes;
+  }
+
+  /** As it was given to `place`. */
+  length(i: number): number {
+    return this.#iovecs[i * IOVEC_WORDS + 2] as number;
+  }
+
+  setPeer(i: number, peers: Uint8Array, peerAt: number): void {
+    const at = i * PEER_BYTES;
+    for (let k = 0; k < this.#nameBytes; k++) this.peers[at + k] = peers[peerAt + k] as number;
+  }
+
+  /** How long what was received is. */
+  received(i: number): number {
+    return this.#headers[i * HEADER_WORDS + MESSAGE_BYTES_WORD] as number;
+  }
+}
+
+function bytesOf(words: Int32Array): Uint8Array {
+  return new Uint8Array(words.buffer);
+}
+
+/** Storing takes the lower 32 bits. */
+function putAddress(words: Int32Array, at: number, address: number): void {
+  words[at] = address % 2 ** 32;
+  words[at + 1] = address / 2 ** 32;
+}

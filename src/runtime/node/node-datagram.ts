@@ -1,0 +1,225 @@
+/**
+ * Datagrams over a socket that libuv owns.
+ *
+ * While the socket is cold libuv waits for it and receives the first datagram of each batch, with
+ * the objects that node:dgram makes for it; what else is there is received by FFI. While it is hot
+ * libuv is told not to look, and the poller receives batches by FFI. Sending is always done by
+ * FFI, for all that was committed at once.
+ *
+ * Where a socket shows no descriptor everything goes by the documented interface of node:dgram.
+ */
+
+import type { RemoteInfo, Socket } from 'node:dgram';
+import { type Address, type Bytes, type DatagramHandler, type DatagramSocket } from '../network.js';
+import { formatAddress } from './addresses.js';
+import type { DatagramInput, DatagramInputs } from './datagram-input.js';
+import { DatagramOutput } from './datagram-output.js';
+import { NO_BYTES } from './node-stream.js';
+import { Patience } from './patience.js';
+import type { Polled, Poller } from './poller.js';
+import { decodePeer, encodePeer, type Family, peerAt } from './socket-address.js';
+import { AF_INET, AF_INET6, MEMINFO_DROPS_WORD, MEMINFO_WORDS, setSocketOption } from './system.js';
+import { SO_MEMINFO, SO_RCVBUFFORCE, SO_SNDBUFFORCE, socketOption } from './system.js';
+
+/** What of a socket's handle is used. Not documented, so each use is checked. */
+interface Handle {
+  readonly fd: number;
+  recvStart(): number;
+  recvStop(): number;
+}
+
+/** What arrives while this thread is busy, or waits for the network; the kernel may allow less. */
+const BUFFER_BYTES = 4 * 1024 * 1024;
+
+export interface DatagramWorld {
+  readonly poller: Poller;
+  readonly inputs: DatagramInputs;
+}
+
+export class NodeDatagramSocket implements DatagramSocket, Polled {
+  readonly address: Address;
+  readonly receiveBytes: number;
+  readonly fd: number;
+  hot = false;
+  pollUntil = 0;
+  registered = false;
+
+  readonly #socket: Socket;
+  readonly #handle: Handle | undefined;
+  readonly #handler: DatagramHandler;
+  readonly #poller: Poller;
+  readonly #family: Family;
+  readonly #input: DatagramInput;
+  #output: DatagramOutput | undefined;
+  #closed = false;
+  #answerDue: boolean | undefined;
+  readonly #patience = new Patience();
+  /** The last sender that libuv told of: mostly the next one is the same. */
+  #senderHost = '';
+  #senderPort = -1;
+  #sender: Uint8Array | undefined;
+
+  /** `socket` is bound. */
+  constructor(socket: Socket, handler: DatagramHandler, world: DatagramWorld) {
+    this.#socket = socket;
+    this.#handle = handleOf(socket);
+    this.#handler = handler;
+    this.#poller = world.poller;
+    this.fd = this.#handle?.fd ?? -1;
+    const bound = socket.address();
+    this.address = formatAddress('udp', bound.address, bound.port);
+    this.#family = bound.family === 'IPv6' ? AF_INET6 : AF_INET;
+    this.#input = world.inputs.of(this.#family);
+    this.receiveBytes = enlargeBuffers(socket, this.fd);
+    // What a datagram met on its way is no news: they may be lost.
+    socket.on('error', () => {});
+    socket.on('message', (bytes, sender) => this.#message(bytes, sender));
+  }
+
+  get output(): Bytes {
+    return this.#output?.bytes ?? NO_BYTES;
+  }
+
+  get unsent(): number {
+    return this.#output?.unsent ?? 0;
+  }
+
+  get dropped(): number {
+    if (this.#closed || this.fd < 0) return this.#droppedBefore;
+    this.#droppedBefore = socketOption(this.fd, SO_MEMINFO, MEMINFO_WORDS, MEMINFO_DROPS_WORD) ?? 0;
+    return this.#droppedBefore;
+  }
+  /** When it was last asked: after close nobody tells. */
+  #droppedBefore = 0;
+
+  reserve(bytes: number): number {
+    this.#output ??= new DatagramOutput(this.#family);
+    if (!this.#output.hasRoom(bytes)) this.flush();
+    return this.#output.reserve(bytes);
+  }
+
+  commit(bytes: number, peers: Uint8Array, peerAt: number): void {
+    this.#output?.commit(bytes, peers, peerAt);
+  }
+
+  flush(): void {
+    const output = this.#output;
+    if (output === undefined || output.count === 0) return;
+    if (this.#closed) output.clear();
+    else if (this.fd >= 0) output.send(this.fd);
+    else output.forEach((bytes, peers, at) => this.#sendByNode(bytes, peers, at));
+  }
+
+  peerOf(address: Address): Uint8Array {
+    return peerAt(this.#family, address);
+  }
+
+  expect(answerDue: boolean): void {
+    if (answerDue === this.#answerDue) return;
+    this.#answerDue = answerDue;
+    if (!answerDue) return;
+    const now = performance.now();
+    this.#patience.begin(now);
+    this.#heat(now);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    // The last answer, as long as somebody can be asked.
+    void this.dropped;
+    this.#closed = true;
+    this.#poller.remove(this);
+    this.#socket.close();
+  }
+
+  /** One look by the poller. */
+  poll(): boolean {
+    this.#input.receive(this.fd, 0);
+    if (this.#input.count === 0) return false;
+    this.#arrived();
+    return true;
+  }
+
+  settle(): void {
+    if (this.#closed) return;
+    if (this.#answerDue !== false) this.#patience.waitedInVain();
+    this.#handle?.recvStart();
+  }
+
+  crowded(): void {
+    // Nothing waits to be written.
+  }
+
+  /** libuv has received one. */
+  #message(bytes: Uint8Array, { address, port }: RemoteInfo): void {
+    if (this.#closed) return;
+    if (port !== this.#senderPort || address !== this.#senderHost) {
+      this.#sender = encodePeer(this.#family, address, port);
+      this.#senderHost = address;
+      this.#senderPort = port;
+    }
+    // The interface that it came through may be gone already.
+    if (this.#sender === undefined) return;
+    const input = this.#input;
+    input.begin(bytes, this.#sender);
+    // libuv comes back, 32 times before it looks at anything else, while there is more.
+    if (this.fd >= 0) input.receive(this.fd, input.count);
+    if (input.count > 0) this.#arrived();
+  }
+
+  /** The input holds a batch. */
+  #arrived(): void {
+    const now = performance.now();
+    this.#patience.arrived(now, this.hot);
+    this.#handler.received(this, this.#input);
+    if (this.#answerDue !== false) this.#heat(now);
+  }
+
+  #heat(now: number): void {
+    if (this.#handle === undefined || this.#closed) return;
+    this.pollUntil = now + this.#patience.ms;
+    const before = this.hot;
+    this.#poller.heat(this, now);
+    if (this.hot && !before) this.#handle.recvStop();
+  }
+
+  #sendByNode(bytes: Uint8Array, peers: Uint8Array, at: number): void {
+    const { host, port } = decodePeer(peers, at);
+    const output = this.#output as DatagramOutput;
+    // A copy, since the place is used again when this returns.
+    const failed = (error: Error | null): void => {
+      if (error) output.unsent++;
+    };
+    try {
+      this.#socket.send(Buffer.from(bytes), port, host, failed);
+    } catch (error) {
+      failed(error as Error);
+    }
+  }
+}
+
+/** What the receive buffer really is, as the kernel counts it. */
+function enlargeBuffers(socket: Socket, fd: number): number {
+  if (fd < 0 || !setSocketOption(fd, SO_RCVBUFFORCE, BUFFER_BYTES)) {
+    socket.setRecvBufferSize(BUFFER_BYTES);
+  }
+  if (fd < 0 || !setSocketOption(fd, SO_SNDBUFFORCE, BUFFER_BYTES)) {
+    socket.setSendBufferSize(BUFFER_BYTES);
+  }
+  return socket.getRecvBufferSize();
+}
+
+/** The socket's handle, where it has what we use; otherwise node:dgram does all the work. */
+function handleOf(socket: Socket): Handle | undefined {
+  for (const symbol of Object.getOwnPropertySymbols(socket)) {
+    const state = (socket as unknown as { [symbol: symbol]: unknown })[symbol];
+    const handle = (state as { handle?: Partial<Handle> | null } | undefined)?.handle;
+    const usable =
+      typeof handle?.fd === 'number' &&
+      handle.fd >= 0 &&
+      typeof handle.recvStart === 'function' &&
+      typeof handle.recvStop === 'function';
+    if (usable) return handle as Handle;
+  }
+  return undefined;
+}
