@@ -75,6 +75,28 @@ function put(
   socket.commit(bytes.length, peers, peerAt);
 }
 
+interface Handle {
+  recvStart(): number;
+  recvStop(): number;
+}
+
+/** A socket whose handle is changed before it is used; nothing polls it by itself. */
+async function makeByHand(
+  handler: DatagramHandler,
+  change: (handle: Handle) => void,
+  poller = new Poller(new SoonQueue(), { share: 0 }),
+): Promise<NodeDatagramSocket> {
+  const socket = dgram.createSocket('udp4');
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  const states = Object.getOwnPropertySymbols(socket).map(
+    (symbol) => (socket as unknown as { [symbol: symbol]: unknown })[symbol],
+  ) as ({ handle?: Handle } | undefined)[];
+  change(states.find((state) => state?.handle)?.handle as Handle);
+  const made = new NodeDatagramSocket(socket, handler, { poller, inputs: new DatagramInputs() });
+  open.push(made);
+  return made;
+}
+
 /** A socket of node:dgram, which knows nothing of us. */
 function foreign(): dgram.Socket {
   const socket = dgram.createSocket('udp4');
@@ -152,6 +174,33 @@ describe('a hot socket', () => {
       await eventually(() => !client.hot && !server.hot);
     }
     expect(timesHot).toBe(3);
+  });
+
+  test('is not looked at by libuv', async () => {
+    let reads = true;
+    const watch = (handle: Handle): void => {
+      const { recvStart, recvStop } = handle;
+      handle.recvStart = () => {
+        reads = true;
+        return recvStart.call(handle);
+      };
+      handle.recvStop = () => {
+        reads = false;
+        return recvStop.call(handle);
+      };
+    };
+    const poller = new Poller(new SoonQueue(), { share: 0.5 });
+    const recorder = new Recorder();
+    const socket = await makeByHand(recorder, watch, poller);
+    expect(reads).toBe(true);
+    socket.expect(true);
+    expect([socket.hot, reads]).toEqual([true, false]);
+    await eventually(() => !socket.hot);
+    expect(reads).toBe(true);
+    const client = await bind(new Recorder());
+    put(client, 'cold again', client.peerOf(socket.address));
+    client.flush();
+    await eventually(() => recorder.texts.length === 1);
   });
 
   test('of which there are more than are asked one by one', async () => {
@@ -251,6 +300,24 @@ describe('sending', () => {
     expect(client.unsent).toBe(0);
   });
 
+  test('a closed socket sends nothing, also when its descriptor is of another one', async () => {
+    const server = new Recorder();
+    const socket = await bind(server);
+    const client = await bind(new Recorder());
+    const to = client.peerOf(socket.address);
+    put(client, 'committed', to);
+    client.close();
+    // Mostly gets the descriptor.
+    const other = await bind(new Recorder());
+    client.flush();
+    put(client, 'later', to);
+    client.flush();
+    put(other, 'other', to);
+    other.flush();
+    await eventually(() => server.texts.length > 0);
+    expect(server.texts).toEqual(['other']);
+  });
+
   test('more than was reserved, and peers that are too short, are bugs', async () => {
     const client = await bind(new Recorder());
     expect(() => client.reserve(DATAGRAM_BYTES_MAX + 1)).toThrow('wrong size');
@@ -277,45 +344,66 @@ describe('receiving', () => {
     expect(socket.dropped).toBe(dropped);
   });
 
-  test('datagrams longer than any of ours are left out of their batch', async () => {
-    const server = new Recorder();
-    const socket = await bind(server);
-    const raw = foreign();
-    await new Promise<void>((resolve) => raw.bind(0, '127.0.0.1', resolve));
-    const send = (bytes: number, fill: string) =>
-      new Promise((resolve) => {
-        raw.send(Buffer.alloc(bytes, fill), portOf(socket), '127.0.0.1', resolve);
+  /** Two sockets of node:dgram, and how they send by turns; the text is what they sent. */
+  async function twoForeign(to: DatagramSocket) {
+    const heard: string[] = [];
+    const senders = await Promise.all(
+      ['a', 'b'].map(async (name) => {
+        const socket = foreign();
+        await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+        socket.on('message', (bytes) => heard.push(`${name} ${bytes[0]} ${bytes.length}`));
+        return socket;
+      }),
+    );
+    const send = async (lengths: readonly number[]): Promise<string[]> => {
+      const sent = lengths.map(async (length, i) => {
+        const bytes = Buffer.alloc(length, i);
+        await new Promise((resolve) => {
+          senders[i % 2]?.send(bytes, portOf(to), '127.0.0.1', resolve);
+        });
       });
-    const lengths = [65_507, 10, 65_505, 20, DATAGRAM_BYTES_MAX, 65_507];
-    await Promise.all(lengths.map((bytes, i) => send(bytes, String(i))));
-    await eventually(() => server.texts.length === 3);
-    expect(server.texts.map((text) => `${text[0]} ${text.length}`)).toEqual([
-      '1 10',
-      '3 20',
-      `4 ${DATAGRAM_BYTES_MAX}`,
-    ]);
-    // The slots are all in use again.
-    const more = Array.from({ length: 40 }, (_, i) => 100 + i);
-    await Promise.all(more.map((bytes) => send(bytes, 'x')));
-    await eventually(() => server.texts.length === 43);
-    expect(server.texts.slice(3).map((text) => text.length)).toEqual(more);
+      await Promise.all(sent);
+      const kept = lengths.map((length, i) => ({ length, text: `${'ab'[i % 2]} ${i} ${length}` }));
+      return kept.filter(({ length }) => length <= DATAGRAM_BYTES_MAX).map(({ text }) => text);
+    };
+    const sorted = (): string[] => heard.splice(0).sort();
+    return { heard, send, sorted };
+  }
+
+  const LENGTHS = [65_507, 10, 65_505, 20, 65_507, DATAGRAM_BYTES_MAX, 30, 65_506, 40];
+  const MORE = Array.from({ length: 40 }, (_, i) => 100 + i);
+
+  test('datagrams longer than any of ours are left out of their batch', async () => {
+    const socket = await bind(new Recorder({ answers: true }));
+    const { heard, send, sorted } = await twoForeign(socket);
+    // The second time the first one of a batch is short, and the third all slots are in use.
+    for (const lengths of [LENGTHS, LENGTHS.slice(1), MORE]) {
+      const expected = await send(lengths);
+      await eventually(() => heard.length >= expected.length);
+      expect(sorted()).toEqual(expected.sort());
+    }
+  });
+
+  test('also while the poller receives', async () => {
+    const socket = await makeByHand(new Recorder({ answers: true }), (handle) => {
+      handle.recvStop();
+    });
+    const { heard, send, sorted } = await twoForeign(socket);
+    for (const lengths of [LENGTHS, LENGTHS.slice(1), MORE]) {
+      const expected = await send(lengths);
+      while (socket.poll());
+      await eventually(() => heard.length >= expected.length);
+      expect(sorted()).toEqual(expected.sort());
+    }
   });
 });
 
 describe('where a socket shows no descriptor', () => {
-  const world = { poller: new Poller(new SoonQueue(), { share: 1 }), inputs: new DatagramInputs() };
-
   async function withoutDescriptor(handler: DatagramHandler): Promise<NodeDatagramSocket> {
-    const socket = dgram.createSocket('udp4');
-    await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
-    const states = Object.getOwnPropertySymbols(socket).map(
-      (symbol) => (socket as unknown as { [symbol: symbol]: unknown })[symbol],
-    ) as ({ handle?: object } | undefined)[];
-    const handle = states.find((state) => state?.handle)?.handle;
-    Object.defineProperty(handle, 'fd', { value: -1 });
-    const made = new NodeDatagramSocket(socket, handler, world);
+    const made = await makeByHand(handler, (handle) => {
+      Object.defineProperty(handle, 'fd', { value: -1 });
+    });
     expect(made.fd).toBe(-1);
-    open.push(made);
     return made;
   }
 
