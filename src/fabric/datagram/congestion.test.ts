@@ -1,0 +1,250 @@
+import { expect, test } from 'vitest';
+import { Prng } from '../../base/prng.js';
+import { MiB } from '../../base/units.js';
+import { CongestionWindow, ExpectedReplies } from './congestion.js';
+
+const UNIT = 1000;
+const RTT = 2;
+
+class Rig {
+  now = 0;
+  readonly window: CongestionWindow;
+
+  constructor(windowBytesMax?: number, fraction = 0.5) {
+    const more = windowBytesMax === undefined ? {} : { windowBytesMax };
+    this.window = new CongestionWindow({ fraction: () => fraction, datagramBytes: UNIT, ...more });
+  }
+
+  get datagrams(): number {
+    return this.window.window / UNIT;
+  }
+
+  /** Sends all that may be sent at once. */
+  send(): number {
+    let count = 0;
+    for (; this.window.mayTake(UNIT, this.now); count++) this.window.sent(UNIT, this.now);
+    return count;
+  }
+
+  /** One round: what may be sent is sent; of it `lost` are lost, the others take `ms`. */
+  round(ms = RTT, lost = 0): number {
+    this.now += Math.max(0, this.window.waitMs(this.now));
+    const sentAt = this.now;
+    const count = this.send();
+    this.now += ms;
+    for (let i = 0; i < count; i++) {
+      if (i < lost) this.window.lost(UNIT, this.now, sentAt);
+      else {
+        this.window.delay(this.now - sentAt, 0, this.now);
+        this.window.ended(UNIT, this.now);
+      }
+    }
+    return count;
+  }
+
+  rounds(count: number, ms = RTT): void {
+    for (let i = 0; i < count; i++) this.round(ms);
+  }
+}
+
+test('doubles each round until the first delay, then adds a datagram, up to the ceiling', () => {
+  const rig = new Rig(40 * UNIT);
+  expect([rig.round(), rig.round(), rig.round()]).toEqual([4, 8, 16]);
+  expect(rig.round(20)).toBe(32);
+  // The queue is let run empty: 0.8 of what fills the path, at a delay ten times the best.
+  expect(rig.datagrams).toBe(4);
+  rig.rounds(8);
+  expect(rig.datagrams).toBeGreaterThan(10);
+  const before = rig.datagrams;
+  rig.rounds(2);
+  expect(rig.datagrams).toBe(before + 2);
+  rig.rounds(100);
+  expect(rig.datagrams).toBe(40);
+  const plain = new Rig();
+  plain.rounds(20);
+  expect(plain.window.window).toBe(MiB);
+});
+
+test('the least delay of a round is what counts', () => {
+  const rig = new Rig();
+  rig.rounds(2);
+  const sentAt = rig.now;
+  const count = rig.send();
+  for (let i = 0; i < count; i++) {
+    rig.now = sentAt + RTT + i * 3;
+    rig.window.delay(rig.now - sentAt, 0, rig.now);
+    rig.window.ended(UNIT, rig.now);
+  }
+  expect(rig.datagrams).toBe(32);
+});
+
+test('the time at the node is no delay of the network', () => {
+  const rig = new Rig();
+  rig.rounds(1);
+  for (let i = 0; i < 3; i++) {
+    const sentAt = rig.now;
+    const count = rig.send();
+    rig.now += 50;
+    for (let j = 0; j < count; j++) {
+      rig.window.delay(rig.now - sentAt, 48, rig.now);
+      rig.window.ended(UNIT, rig.now);
+    }
+  }
+  expect([rig.datagrams, rig.window.bestMs]).toEqual([64, RTT]);
+});
+
+test('one lost datagram does not shrink it, a twentieth does, silence halves it', () => {
+  const rig = new Rig(64 * UNIT);
+  rig.rounds(6);
+  expect(rig.datagrams).toBe(64);
+  rig.round(RTT, 1);
+  rig.round(RTT, 2);
+  expect(rig.datagrams).toBe(64);
+  rig.round(RTT, 4);
+  expect(rig.datagrams).toBeCloseTo(44.8);
+  rig.round(RTT, 44);
+  expect(rig.datagrams).toBeCloseTo(22.4);
+  rig.round(RTT, 22);
+  expect(rig.datagrams).toBeCloseTo(11.2);
+  // Half of what there was before the silence is regained by doubling.
+  rig.round();
+  expect(rig.datagrams).toBeCloseTo(22.2);
+  rig.round();
+  expect(rig.datagrams).toBeCloseTo(22.4);
+  rig.round();
+  expect(rig.datagrams).toBeCloseTo(23.4);
+});
+
+test('an operation at a time that is lost now and then keeps its window', () => {
+  const rig = new Rig(16 * UNIT);
+  rig.rounds(4);
+  for (let i = 0; i < 1000; i++) {
+    rig.window.sent(100, rig.now);
+    rig.now += RTT;
+    if (i % 100 === 50) rig.window.lost(100, rig.now);
+    else {
+      rig.window.delay(RTT, 0, rig.now);
+      rig.window.ended(100, rig.now);
+    }
+  }
+  // It was not in use either: no reason to grow.
+  expect(rig.datagrams).toBe(16);
+});
+
+test('shrinks at most once for what was sent before it shrank', () => {
+  const rig = new Rig(64 * UNIT);
+  rig.rounds(6);
+  const sentAt = rig.now;
+  const count = rig.send();
+  rig.now += 30;
+  // Loss is noticed little by little, round after round.
+  for (let i = 0; i < count; i++) {
+    if (i % 2 === 0) rig.window.lost(UNIT, rig.now, sentAt);
+    else {
+      rig.window.delay(rig.now - sentAt, 0, rig.now);
+      rig.window.ended(UNIT, rig.now);
+    }
+    if (rig.window.mayTake(UNIT, rig.now)) {
+      rig.window.sent(UNIT, rig.now);
+      rig.now += 0.01;
+    }
+  }
+  expect(rig.datagrams).toBeCloseTo(44.8);
+});
+
+test('below one datagram: an eighth up, 0.7 down, each paced with jitter', () => {
+  for (const fraction of [0, 0.5, 0.999]) {
+    const rig = new Rig(undefined, fraction);
+    rig.rounds(1);
+    for (let i = 0; rig.datagrams > 0.5; i++) {
+      expect(i).toBeLessThan(100);
+      rig.round(100);
+    }
+    const before = rig.datagrams;
+    expect(rig.round(100)).toBe(1);
+    expect(rig.datagrams).toBeCloseTo(before * 0.7);
+    rig.round();
+    const { window } = rig;
+    expect(rig.datagrams).toBeCloseTo(before * 0.7 * 1.125);
+    rig.now += window.waitMs(rig.now);
+    window.sent(UNIT, rig.now);
+    expect([window.mayTake(1, rig.now), window.waitMs(rig.now)]).toEqual([false, Infinity]);
+    rig.now += RTT;
+    window.delay(RTT, 0, rig.now);
+    window.ended(UNIT, rig.now);
+    const wait = window.waitMs(rig.now);
+    expect(window.mayTake(UNIT, rig.now)).toBe(false);
+    expect(window.mayTake(UNIT, rig.now + 0.99 * wait)).toBe(false);
+    expect(window.mayTake(UNIT, rig.now + wait)).toBe(true);
+    // The smoothed round trip is still close to 100 ms.
+    const gap = (RTT + wait) * rig.datagrams;
+    expect(gap).toBeGreaterThan(40 * (0.75 + fraction / 2));
+    expect(gap).toBeLessThan(100 * (0.75 + fraction / 2));
+  }
+});
+
+test('has a floor, and never waits for more than a second', () => {
+  const rig = new Rig();
+  rig.rounds(1);
+  for (let i = 0; i < 60; i++) rig.round(RTT, 4);
+  expect(rig.datagrams).toBe(1 / 256);
+  rig.round(300);
+  expect(rig.window.waitMs(rig.now)).toBe(700);
+  // And it comes back.
+  for (let i = 0; i < 100; i++) rig.round();
+  expect(rig.datagrams).toBeGreaterThan(8);
+});
+
+test('a path that has become longer is the best one there is after 20 s', () => {
+  const rig = new Rig(64 * UNIT);
+  rig.rounds(10);
+  while (rig.now < 25_000) rig.round(40);
+  expect(rig.window.bestMs).toBe(40);
+  rig.rounds(200, 40);
+  expect(rig.datagrams).toBe(64);
+  rig.round(1);
+  expect(rig.window.bestMs).toBe(1);
+});
+
+test('expected replies: limited, but one alone may be asked for always', () => {
+  const replies = new ExpectedReplies(1000);
+  expect(replies.mayTake(5000)).toBe(true);
+  replies.expected(600);
+  expect([replies.mayTake(400), replies.mayTake(401)]).toEqual([true, false]);
+  replies.ended(600);
+  expect(replies.mayTake(5000)).toBe(true);
+  expect(() => replies.ended(1)).toThrow('more replies');
+});
+
+test('whatever happens, it stays in its bounds and time or an answer opens it', () => {
+  const prng = new Prng(7);
+  const fraction = (): number => prng.fraction();
+  for (let run = 0; run < 10; run++) {
+    const window = new CongestionWindow({ fraction, datagramBytes: UNIT });
+    const open: number[] = [];
+    let now = 0;
+    for (let step = 0; step < 3000; step++) {
+      const bytes = 1 + prng.below(2 * UNIT);
+      if (open.length === 0) now += window.waitMs(now);
+      if (window.mayTake(bytes, now)) {
+        window.sent(bytes, now);
+        open.push(bytes);
+      } else {
+        expect(open.length).toBeGreaterThan(0);
+      }
+      now += prng.fraction() * (run % 3 === 0 ? 20 : 1);
+      if (open.length === 0 || prng.below(2) === 0) continue;
+      const ended = open.splice(prng.below(open.length), 1)[0] as number;
+      const fate = prng.below(8 + (run % 5));
+      if (fate === 0) window.lost(ended, now, now - prng.fraction() * 10);
+      else if (fate === 1) window.dropped(ended, now);
+      else {
+        window.delay(prng.fraction() * 30, prng.fraction() * 5, now);
+        window.ended(ended, now);
+      }
+      expect(window.window).toBeGreaterThanOrEqual(UNIT / 256);
+      expect(window.window).toBeLessThanOrEqual(MiB);
+      expect(window.underWay).toBe(open.reduce((sum, one) => sum + one, 0));
+    }
+  }
+});

@@ -1,0 +1,299 @@
+/**
+ * How much a link may have under way: a window in bytes, of requests and the replies that are
+ * expected, kept so that queues on the way stay short (after Clio, section 4.4.4, and Swift).
+ *
+ *   round    from an answer until all that was sent by then is answered or lost
+ *   judged   at its end, by the least delay among what was sent since the window last shrank
+ *
+ *   nothing was answered                 x 0.5
+ *   a twentieth was lost                 x 0.7; of 40 datagrams at least, so two lost ones
+ *   least delay above the target         x 0.7, or as much as lets the queue run empty
+ *   otherwise, if the window was used    + a datagram, but at most an eighth for each datagram
+ *                                        answered; doubled below `threshold` (slow start)
+ *
+ * Below one datagram the next is sent (round trip / window) after the one before, so each is a
+ * round. The target is the best delay of late and an allowance that grows as the window shrinks:
+ * those that have less than others grow where those shrink, until all have the same.
+ */
+
+import { assert } from '../../base/assert.js';
+import { MiB } from '../../base/units.js';
+
+export interface CongestionOptions {
+  /** A number in [0, 1), another one each time; for the jitter of pacing. */
+  readonly fraction: () => number;
+  /** The window is never larger; in bytes. */
+  readonly windowBytesMax?: number;
+  /** What an average full datagram takes, as in `CongestionWindow.datagramBytes`. */
+  readonly datagramBytes?: number;
+}
+
+const WINDOW_BYTES_MAX = MiB;
+/** An Ethernet frame. */
+const DATAGRAM_BYTES = 1514;
+const DATAGRAMS_AT_FIRST = 4;
+const DATAGRAMS_MIN = 1 / 256;
+
+const SHRINK = 0.7;
+const SHRINK_MIN = 1 / 8;
+/** Of the window that would fill the path, and no queue. */
+const DRAIN = 0.8;
+const FEW_DATAGRAMS = 3;
+const SHRINK_SILENT = 0.5;
+/** Of a window, for each datagram that was answered. */
+const GROWTH_MAX = 1 / 8;
+/** Less loss is the network's noise. */
+const LOST_MAX = 1 / 20;
+/** Fewer are no base for that part: loss is summed up over rounds until there are as many. */
+const LOSS_DATAGRAMS = 40;
+
+/** A delay is the best one for 10 to 20 s: routes change. */
+const BEST_FOR_MS = 10_000;
+/** Beyond the best delay a queue is allowed this long, or this part of the best delay. */
+const ALLOWANCE_MS = 1;
+const ALLOWANCE_PART = 1 / 4;
+/** However small the window: the longest wait between two datagrams. */
+const PACE_MS_MAX = 1000;
+const JITTER = 0.25;
+/** Waiting for less would be waiting for a rounding error. */
+const CLOCK_STEP_MS = 1e-3;
+const SMOOTHING = 1 / 8;
+
+export class CongestionWindow {
+  /** In bytes; may be less than one datagram. */
+  window: number;
+  /** Bytes that were sent, and are neither answered nor lost. */
+  underWay = 0;
+  /** What the window grows by: request, reply and headers of a full datagram. */
+  datagramBytes: number;
+  readonly #fraction: () => number;
+  readonly #windowMax: number;
+  /** Below this the window doubles in a round. */
+  #threshold = Infinity;
+  #smoothedMs = 0;
+  /** The least delays of this slot of time and of the one before. */
+  #leastMs = Infinity;
+  #leastBeforeMs = Infinity;
+  #slotEnd = -Infinity;
+  /** When the window shrank: what was sent before says nothing about it. */
+  #shrunkAt = -Infinity;
+  #wasSilent = false;
+
+  /** Bytes ever sent, and ever answered, lost or dropped. */
+  #sentBytes = 0;
+  #doneBytes = 0;
+  /** The round ends when so many are done; -1 until the first answer or loss. */
+  #roundEnd = -1;
+  #roundLeastMs = Infinity;
+  #roundAnswered = 0;
+  /** All of it, and that which was sent since the window last shrank. */
+  #roundLost = 0;
+  #roundLostNew = 0;
+  #roundMost = 0;
+  /** Of one or more rounds. */
+  #lossDone = 0;
+  #lossLost = 0;
+
+  /** The last datagram that was larger than the window, if the last one was. */
+  #pacedAt = -Infinity;
+  #pacedBytes = 0;
+
+  constructor(options: CongestionOptions) {
+    this.#fraction = options.fraction;
+    this.#windowMax = options.windowBytesMax ?? WINDOW_BYTES_MAX;
+    this.datagramBytes = options.datagramBytes ?? DATAGRAM_BYTES;
+    this.window = Math.min(DATAGRAMS_AT_FIRST * this.datagramBytes, this.#windowMax);
+  }
+
+  /** The best delay of late, without the node's residence, in milliseconds; Infinity at first. */
+  get bestMs(): number {
+    return Math.min(this.#leastMs, this.#leastBeforeMs);
+  }
+
+  /** A round whose least delay is above this shrinks the window. */
+  get targetMs(): number {
+    const best = this.bestMs;
+    const allowance = Math.max(ALLOWANCE_MS, best * ALLOWANCE_PART);
+    return best + allowance * (1 + Math.sqrt(this.datagramBytes / this.window));
+  }
+
+  /** Whether `bytes` more may be sent now. What is larger than the window goes alone. */
+  mayTake(bytes: number, now: number): boolean {
+    if (this.underWay > 0 && this.underWay + bytes > this.window) return false;
+    return this.#paceMs(now) === 0;
+  }
+
+  /** How long until time alone opens the window; Infinity where an answer or a loss must. */
+  waitMs(now: number): number {
+    const ms = this.#paceMs(now);
+    if (this.underWay === 0) return ms;
+    return ms > 0 && this.underWay < this.window ? ms : Infinity;
+  }
+
+  sent(bytes: number, now: number): void {
+    assert(bytes > 0, 'a datagram has a header');
+    this.#sentBytes += bytes;
+    this.underWay += bytes;
+    this.#roundMost = Math.max(this.#roundMost, this.underWay);
+    this.#pacedAt = now;
+    const jitter = 1 - JITTER + 2 * JITTER * this.#fraction();
+    this.#pacedBytes = bytes > this.window ? bytes * jitter : 0;
+  }
+
+  /**
+   * One round trip of a datagram took `ms`, of which it was `residenceMs` at the node. To be told
+   * before its `ended`; what was never `sent`, or is lost already, may be told as well.
+   */
+  delay(ms: number, residenceMs: number, now: number): void {
+    const net = Math.max(0, ms - residenceMs);
+    this.#smoothedMs =
+      this.#smoothedMs === 0 ? ms : this.#smoothedMs + (ms - this.#smoothedMs) * SMOOTHING;
+    if (now >= this.#slotEnd) {
+      this.#leastBeforeMs = now >= this.#slotEnd + BEST_FOR_MS ? Infinity : this.#leastMs;
+      this.#leastMs = Infinity;
+      this.#slotEnd = now + BEST_FOR_MS;
+    }
+    if (net < this.#leastMs) this.#leastMs = net;
+    if (net < this.#roundLeastMs && now - ms >= this.#shrunkAt) this.#roundLeastMs = net;
+  }
+
+  /** `bytes` that were sent are answered. */
+  ended(bytes: number, now: number): void {
+    this.#roundAnswered += bytes;
+    this.#lossDone += bytes;
+    this.#done(bytes, now);
+  }
+
+  /** `bytes` that were sent at `sentAt` are taken for lost; nothing more is told of them. */
+  lost(bytes: number, now: number, sentAt = now): void {
+    this.#roundLost += bytes;
+    if (sentAt >= this.#shrunkAt) {
+      this.#roundLostNew += bytes;
+      this.#lossLost += bytes;
+      this.#lossDone += bytes;
+    }
+    this.#done(bytes, now);
+  }
+
+  /** `bytes` that were sent are not waited for any more, and that says nothing of the network. */
+  dropped(bytes: number, now: number): void {
+    this.#done(bytes, now);
+  }
+
+  #paceMs(now: number): number {
+    if (this.#pacedBytes === 0) return 0;
+    const gap = (this.#smoothedMs * this.#pacedBytes) / this.window;
+    const ms = this.#pacedAt + Math.min(gap, PACE_MS_MAX) - now;
+    return ms > CLOCK_STEP_MS ? ms : 0;
+  }
+
+  #done(bytes: number, now: number): void {
+    assert(bytes <= this.underWay, 'each datagram ends once');
+    if (this.#roundEnd < 0) this.#roundEnd = this.#sentBytes;
+    this.underWay -= bytes;
+    this.#doneBytes += bytes;
+    if (this.#doneBytes >= this.#roundEnd) this.#endRound(now);
+  }
+
+  #endRound(now: number): void {
+    const least = this.#roundLeastMs;
+    if (this.#roundAnswered > 0) this.#wasSilent = false;
+    if (this.#isSilent()) this.#shrinkSilent(now);
+    else if (this.#isLossy()) this.#shrink(SHRINK, now);
+    else if (least === Infinity) {
+      // All that was answered was sent before the window shrank: this round is not judged.
+    } else if (least > this.targetMs) this.#shrink(this.#drainFactor(least), now);
+    else if (this.#mayGrow()) this.#grow();
+    if (this.#lossDone >= LOSS_DATAGRAMS * this.datagramBytes) {
+      this.#lossDone = 0;
+      this.#lossLost = 0;
+    }
+    this.#roundEnd = -1;
+    this.#roundLeastMs = Infinity;
+    this.#roundAnswered = 0;
+    this.#roundLost = 0;
+    this.#roundLostNew = 0;
+    this.#roundMost = this.underWay;
+  }
+
+  /** One lost datagram says nothing, also where there is but one in a round. */
+  #isSilent(): boolean {
+    return this.#roundAnswered === 0 && this.#roundLostNew >= 2 * this.datagramBytes;
+  }
+
+  #isLossy(): boolean {
+    const base = Math.max(this.#lossDone, LOSS_DATAGRAMS * this.datagramBytes);
+    return this.#lossLost >= LOST_MAX * base;
+  }
+
+  /** What was there before a silence is regained quickly, but for a half. */
+  #shrinkSilent(now: number): void {
+    const threshold = this.#wasSilent ? this.#threshold : this.window * SHRINK_SILENT;
+    this.#shrink(SHRINK_SILENT, now);
+    this.#threshold = threshold;
+    this.#wasSilent = true;
+  }
+
+  #shrink(factor: number, now: number): void {
+    this.window = Math.max(this.window * factor, DATAGRAMS_MIN * this.datagramBytes);
+    this.#threshold = this.window;
+    this.#shrunkAt = now;
+    this.#lossDone = 0;
+    this.#lossLost = 0;
+  }
+
+  /**
+   * A queue that is never empty hides the best delay from those who come later, who then keep it
+   * longer still. So all who have a share in it let it run empty. Of a few datagrams it is not
+   * known whether they stood in a queue or waited for a collection of garbage.
+   */
+  #drainFactor(leastMs: number): number {
+    if (this.window < FEW_DATAGRAMS * this.datagramBytes) return SHRINK;
+    return Math.min(SHRINK, Math.max((DRAIN * this.bestMs) / leastMs, SHRINK_MIN));
+  }
+
+  /** A window of which less than half was in use is proved by nothing. */
+  #mayGrow(): boolean {
+    const isUsed = 2 * this.#roundMost >= this.window;
+    return isUsed && this.#roundLost <= LOST_MAX * this.#roundAnswered;
+  }
+
+  #grow(): void {
+    const unit = this.datagramBytes;
+    const answered = this.#roundAnswered;
+    if (this.window < this.#threshold) {
+      this.window = Math.min(this.window + answered, this.#threshold);
+    } else {
+      this.window += Math.min(unit, (this.window * GROWTH_MAX * answered) / unit);
+    }
+    this.window = Math.min(this.window, this.#windowMax);
+  }
+}
+
+/**
+ * Incast: how many bytes of replies may be expected at a time, by all links that share a receive
+ * buffer.
+ */
+export class ExpectedReplies {
+  bytes = 0;
+  readonly #max: number;
+
+  constructor(bytesMax: number) {
+    this.#max = bytesMax;
+  }
+
+  /** Whether a reply of so many bytes may be asked for; one alone always may. */
+  mayTake(bytes: number): boolean {
+    return this.bytes === 0 || this.bytes + bytes <= this.#max;
+  }
+
+  expected(bytes: number): void {
+    this.bytes += bytes;
+  }
+
+  /** It came, or is not expected any more. */
+  ended(bytes: number): void {
+    assert(bytes <= this.bytes, 'more replies than were expected');
+    this.bytes -= bytes;
+  }
+}
