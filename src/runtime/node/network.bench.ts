@@ -21,13 +21,22 @@ export interface NetworkFigures {
   readonly chunkGbPerSecond: number;
 }
 
-/** Sends requests to what `testing/requests.ts` serves and counts the replies. */
-export class Requester {
+/** Sends requests, by whatever way, and counts the replies. */
+export interface Requests {
+  readonly inFlight: number;
+  readonly replies: number;
+  /** Called after each batch of replies. */
+  onReplies: () => void;
+  /** False when no more can be sent just now. */
+  request(bytes: number, replyBytes: number): boolean;
+}
+
+/** Sends requests to what `testing/requests.ts` serves. */
+export class Requester implements Requests {
   readonly #runtime: Runtime;
   #stream: Stream | undefined;
   #inFlight = 0;
   #flushing = false;
-  /** Called after each batch of replies. */
   onReplies: () => void = () => {};
   replies = 0;
 
@@ -62,7 +71,6 @@ export class Requester {
     return this.#inFlight;
   }
 
-  /** False when the output is full. */
   request(bytes: number, replyBytes: number): boolean {
     const stream = this.#stream as Stream;
     const at = stream.reserve(bytes);
@@ -114,7 +122,7 @@ export async function measureNetwork(
 /** In microseconds, sorted. */
 export async function loneLatencies(
   runtime: Runtime,
-  requester: Requester,
+  requester: Requests,
   { ms, restMs }: { ms: number; restMs: number },
 ): Promise<number[]> {
   const { clock, timers } = runtime;
@@ -141,7 +149,7 @@ export interface Load {
 }
 
 /** Replies per second with `window` requests in flight. */
-export async function rate(runtime: Runtime, requester: Requester, load: Load): Promise<number> {
+export async function rate(runtime: Runtime, requester: Requests, load: Load): Promise<number> {
   const { clock } = runtime;
   const before = requester.replies;
   const start = clock.now();

@@ -1,6 +1,12 @@
-/** Answers requests of streams, for measurements: whatever a request says it wants back. */
+/** Answers requests, for measurements: whatever a request says it wants back. */
 
-import type { Listener, StreamHandler } from '../../network.js';
+import {
+  type DatagramHandler,
+  type DatagramSocket,
+  type Listener,
+  PEER_BYTES,
+  type StreamHandler,
+} from '../../network.js';
 import type { Runtime } from '../../runtime.js';
 
 /** A request begins with its own length and the length of the reply, each a word. */
@@ -29,4 +35,21 @@ const answerer: StreamHandler = {
 
 export function serveRequests(runtime: Runtime, address: string): Promise<Listener> {
   return runtime.network.listen(address, () => answerer);
+}
+
+/** A datagram is a request like those of streams. */
+const datagramAnswerer: DatagramHandler = {
+  received(socket, { input, count, starts, peers }) {
+    for (let i = 0; i < count; i++) {
+      const reply = input.words[((starts[i] as number) >> 2) + 1] as number;
+      const to = socket.reserve(reply);
+      socket.output.words[to >> 2] = reply;
+      socket.commit(reply, peers, i * PEER_BYTES);
+    }
+    socket.flush();
+  },
+};
+
+export function serveDatagramRequests(runtime: Runtime, address: string): Promise<DatagramSocket> {
+  return runtime.network.bind(address, datagramAnswerer);
 }

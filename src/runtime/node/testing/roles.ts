@@ -3,7 +3,7 @@
 import { CONFORMANCE_ROLES } from '../../conformance.js';
 import type { RoleMain } from '../../runtime.js';
 import { runRole } from '../run-role.js';
-import { serveRequests } from './requests.js';
+import { serveDatagramRequests, serveRequests } from './requests.js';
 import { RING_ROLES } from './ring-roles.js';
 
 const idle = { address: '', stop: () => Promise.resolve() };
@@ -36,6 +36,11 @@ const failing: RoleMain<unknown> = async (runtime) => runtime.processes.exit(7);
 
 /** Answers each request of 48 bytes, or of 64 KiB, with as many bytes as it asks for. */
 const server: RoleMain<{ address: string }> = async (runtime, config) => {
+  if (config.address.startsWith('udp:')) {
+    const { address } = await serveDatagramRequests(runtime, config.address);
+    runtime.processes.ready(address);
+    return { ...idle, address };
+  }
   const listener = await serveRequests(runtime, config.address);
   runtime.processes.ready(listener.address);
   return { address: listener.address, stop: () => listener.close() };
