@@ -82,8 +82,11 @@ export class SimulatedDatagramSocket implements DatagramSocket {
   readonly #task: Task;
   readonly #handler: DatagramHandler;
   readonly #forget: () => void;
-  /** The host that it is bound to; undefined for all of the machine's. */
-  readonly #host: number | undefined;
+  /** Bound to an address that no other machine can reach, or be sent to from. */
+  readonly #isLocal: boolean;
+  /** As whom others see it: those who were sent to by the own machine's address, and all others. */
+  readonly #asLocal: Uint8Array;
+  readonly #asMachine: Uint8Array;
   #open = true;
   readonly #pending: Pending[] = [];
   #tail = 0;
@@ -101,7 +104,11 @@ export class SimulatedDatagramSocket implements DatagramSocket {
     this.machine = task.process.machine;
     this.address = address;
     this.port = parsed.port;
-    this.#host = isAnyHost(parsed.host) ? undefined : numberOf(parsed.host, this.machine);
+    this.#isLocal = isOwnHost(parsed.host);
+    const number = hostNumber(this.machine.host);
+    assert(number !== undefined, 'machines have numbers');
+    this.#asMachine = peer(this.#isLocal ? OWN_HOST_NUMBER : number, this.port);
+    this.#asLocal = isAnyHost(parsed.host) ? peer(OWN_HOST_NUMBER, this.port) : this.#asMachine;
     this.#handler = handler;
     this.#received = new DatagramBuffer(parts.kernel.knobs.datagramBufferBytes);
     this.#forget = task.atEnd(() => this.close());
@@ -126,14 +133,11 @@ export class SimulatedDatagramSocket implements DatagramSocket {
   commit(bytes: number, peers: Uint8Array, peerAt: number): void {
     assert(bytes >= 0 && bytes <= this.#reserved, 'commit of more than was reserved');
     assert(peerAt + PEER_BYTES <= peers.length, 'a peer is short of bytes');
-    const view = new DataView(peers.buffer, peers.byteOffset + peerAt, PEER_BYTES);
     this.#reserved = -1;
-    this.#pending.push({
-      at: this.#tail,
-      length: bytes,
-      host: view.getUint32(HOST_AT),
-      port: view.getUint16(PORT_AT),
-    });
+    const high = numberAt(peers, peerAt + HOST_AT);
+    const host = high * 2 ** 16 + numberAt(peers, peerAt + HOST_AT + 2);
+    const port = numberAt(peers, peerAt + PORT_AT);
+    this.#pending.push({ at: this.#tail, length: bytes, host, port });
     this.#tail += (bytes + 7) & ~7;
   }
 
@@ -165,7 +169,7 @@ export class SimulatedDatagramSocket implements DatagramSocket {
     const { faults, knobs } = kernel;
     const machine = machineOf(this.machine, host);
     if (machine === undefined) return;
-    if (this.#host === OWN_HOST_NUMBER && machine !== this.machine) {
+    if (this.#isLocal && machine !== this.machine) {
       // From such an address there is no way to others.
       this.unsent += 1;
       return;
@@ -178,14 +182,13 @@ export class SimulatedDatagramSocket implements DatagramSocket {
       faults.inject(FaultKind.DatagramLoss, touched);
       return;
     }
-    const from = host === OWN_HOST_NUMBER ? host : numberOf(this.machine.host, this.machine);
-    const peerBytes = peer(this.#host ?? from, this.port);
+    const sender = host === OWN_HOST_NUMBER ? this.#asLocal : this.#asMachine;
     const bytes = this.output.bytes.subarray(at, at + length);
-    this.#sendOnce(machine, port, { peer: peerBytes, bytes: bytes.slice() });
+    this.#sendOnce(machine, port, { peer: sender, bytes: bytes.slice() });
     if (faults.roll(FaultKind.DatagramDuplicate)) {
       faults.inject(FaultKind.DatagramDuplicate, touched);
       this.#takeOff();
-      this.#sendOnce(machine, port, { peer: peerBytes, bytes: bytes.slice() });
+      this.#sendOnce(machine, port, { peer: sender, bytes: bytes.slice() });
     }
   }
 
@@ -281,12 +284,9 @@ export class SimulatedDatagramSocket implements DatagramSocket {
   }
 }
 
-/** A socket of the own machine alone is known by that number; others by their machine's. */
-function numberOf(host: string, machine: Machine): number {
-  if (isOwnHost(host)) return OWN_HOST_NUMBER;
-  const number = hostNumber(host) ?? hostNumber(machine.host);
-  assert(number !== undefined, 'machines have numbers');
-  return number;
+/** 16 bits, big endian. */
+function numberAt(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
 }
 
 function peer(host: number, port: number): Uint8Array {
