@@ -100,3 +100,73 @@ export function createCounters(): FabricCounters {
     },
   };
 }
+
+export const BAD_DATAGRAM_KINDS = [
+  'magic',
+  'length',
+  'checksum',
+  'version',
+  'tag',
+  'message',
+  'body',
+  'deadline',
+] as const;
+export type BadDatagramKind = (typeof BAD_DATAGRAM_KINDS)[number];
+
+/** What an endpoint has done as the serving side of datagrams. */
+export interface DatagramServerCounters {
+  datagramsReceived: number;
+  datagramsSent: number;
+  /** Parts that were executed, reads among them; refusals count. */
+  partsExecuted: number;
+  /** Parts that had been executed before, and were answered from the record. */
+  partsRecorded: number;
+  /** Parts that could not be executed then. */
+  again: number;
+  /** Parts that came after their deadline: certainly not executed, or not known. */
+  never: number;
+  late: number;
+  hellos: number;
+  pings: number;
+  /** Datagrams that were refused because of their cookie, their incarnation, their checksum. */
+  cookiesRefused: number;
+  incarnationsRefused: number;
+  nacks: number;
+  /** Refusals that were not sent because one batch asked for too many. */
+  refusalsHeldBack: number;
+  /** Changes in the record at the moment. */
+  recordRows: number;
+  recordBytes: number;
+  /** Datagrams, and of the last two kinds parts, that were dropped. */
+  readonly malformed: Record<BadDatagramKind, number>;
+}
+
+export function createDatagramServerCounters(): DatagramServerCounters {
+  return {
+    datagramsReceived: 0,
+    datagramsSent: 0,
+    partsExecuted: 0,
+    partsRecorded: 0,
+    again: 0,
+    never: 0,
+    late: 0,
+    hellos: 0,
+    pings: 0,
+    cookiesRefused: 0,
+    incarnationsRefused: 0,
+    nacks: 0,
+    refusalsHeldBack: 0,
+    recordRows: 0,
+    recordBytes: 0,
+    malformed: {
+      magic: 0,
+      length: 0,
+      checksum: 0,
+      version: 0,
+      tag: 0,
+      message: 0,
+      body: 0,
+      deadline: 0,
+    },
+  };
+}

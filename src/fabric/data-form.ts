@@ -27,16 +27,21 @@ assert(WriteRequest.fixedBytes === TARGET_BYTES && ReserveRequest.fixedBytes ===
 assert(ReadRequest.offsets.address === 0 && ReadRequest.offsets.bytes === 8);
 assert(ReadRequest.offsets.epoch === 12);
 
-/** The `bytes` field of the data message whose header begins at `at`. */
+/** The `bytes` field of the data message whose body begins at `at`. */
 export const targetBytes = (input: Bytes, at: number): number =>
-  (input.words[(at + MESSAGE_HEADER_BYTES + 8) >> 2] as number) >>> 0;
+  (input.words[(at + 8) >> 2] as number) >>> 0;
 
 /** Whether the message whose header begins at `at` is not of the form that its type has. */
 export function badDataForm(input: Bytes, at: number, type: number): boolean {
   const body = messageLength(input, at) - MESSAGE_HEADER_BYTES;
+  return badDataBody(input, at + MESSAGE_HEADER_BYTES, body, type);
+}
+
+/** Whether the `body` bytes at `at` are not of the form that the body of its type has. */
+export function badDataBody(input: Bytes, at: number, body: number, type: number): boolean {
   if (type > MessageType.Reserve) return body !== 0;
   if (body < TARGET_BYTES) return true;
-  const high = (input.words[(at + MESSAGE_HEADER_BYTES + 4) >> 2] as number) >>> 0;
+  const high = (input.words[(at + 4) >> 2] as number) >>> 0;
   if (high >= ADDRESS_HIGH_END) return true;
   const bytes = targetBytes(input, at);
   switch (type) {
@@ -53,7 +58,7 @@ export function badDataForm(input: Bytes, at: number, type: number): boolean {
   }
 }
 
-/** How long the body of its reply can become. */
+/** How long the body of the reply can become to the data message whose body begins at `at`. */
 export function replyRoom(input: Bytes, at: number, type: number): number {
   return type === MessageType.Read ? targetBytes(input, at) : ATOMIC_BYTES;
 }

@@ -29,6 +29,8 @@ export interface DataSession extends ClientSession {
    * bytes that a Read asks for, 8 for every other type.
    */
   readonly replyAt: number;
+  /** False: after `WAIT` the message is given back, and `resume` must not be called. */
+  readonly mayWait: boolean;
   /**
    * Ends the message, once, within `execute`, when it was executed or refused. Of a Read with
    * status Ok `bytes` of data stand at `replyAt`; else 0.
@@ -48,7 +50,10 @@ export interface DataSession extends ClientSession {
 
 /** The message is done: `finish` or `finishValue` was called. */
 export const DONE = 0;
-/** Nothing was changed; the handler calls `session.resume()` when it is worth trying again. */
+/**
+ * Nothing was changed; the handler calls `session.resume()` when it is worth trying again, unless
+ * the session may not wait.
+ */
 export const WAIT = 1;
 export type Progress = typeof DONE | typeof WAIT;
 

@@ -81,6 +81,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
   slot = -1;
   client = 0;
   replyAt = 0;
+  readonly mayWait = true;
   hello!: Hello;
   readonly #serving: Serving;
   readonly #stream: Stream;
@@ -201,7 +202,8 @@ export class Session implements StreamHandler, DataSession, Greeting {
     const data = this.#serving.data;
     if (data === undefined) return this.#answerWithoutMemory(type);
     if (badDataForm(input, at, type)) return this.#malformed('body');
-    if (!this.#writer.room(replyRoom(input, at, type))) return this.#blockOn('room');
+    if (!this.#writer.room(replyRoom(input, at + MESSAGE_HEADER_BYTES, type)))
+      return this.#blockOn('room');
     this.#type = type;
     this.#isFinished = false;
     this.replyAt = this.#writer.bodyAt;
@@ -278,6 +280,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
       client: this.client,
       output: this.output,
       replyAt: this.replyAt,
+      mayWait: true,
       finish: () => undefined,
       finishValue: () => undefined,
       resume: () => undefined,

@@ -125,6 +125,22 @@ test('memory that is freed and not needed is given back, and reads as zeros', as
   }
 });
 
+test('a session that may not wait is not kept, yet frames are zeroed for it', async () => {
+  const node = await start({ frames: 16, zeroedFrames: 2 });
+  const slot = -1;
+  const at = await node.alloc(16);
+  for (let page = 0; page < 16; page++) {
+    const address = at + page * PAGE;
+    // It is called again by itself only, and throws when somebody else does.
+    const { status } = await node.data('write', { slot, address, data: bytes(page + 1) });
+    expect(status).toBe(Status.Ok);
+    expect((await node.data('fetchAndAdd', { slot, address, operands: [1n] })).value).toBe(
+      BigInt(page + 1),
+    );
+  }
+  expect(node.givenBack).toBeGreaterThan(0);
+});
+
 test('a window of fewer rights allows less', async () => {
   const node = await start();
   const address = await node.alloc(1);

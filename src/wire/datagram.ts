@@ -78,7 +78,7 @@ export type DatagramRefusal = (typeof DatagramRefusal)[keyof typeof DatagramRefu
  * deadline and operands.
  */
 export const DatagramPart = struct('DatagramPart', 8, {
-  deadline: u32, // In the node's clock: a change is executed only while that is before it.
+  deadline: u32, // In the node's clock: the part is executed only while that is before it.
   attempt: u8, // Repeated by the reply; has no other meaning.
   reserved: pad(3),
 });

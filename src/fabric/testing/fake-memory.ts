@@ -35,7 +35,7 @@ export class FakeMemory implements DataHandler {
 
   execute(session: DataSession, input: Bytes, at: number, type: number, window: number): Progress {
     if (type === MessageType.Write && this.isFull) {
-      this.waiting.add(session);
+      if (session.mayWait) this.waiting.add(session);
       return WAIT;
     }
     this.executed.push(type);

@@ -218,7 +218,7 @@ export class SharedNode implements DataHandler {
 
   execute(session: DataSession, input: Bytes, at: number, type: number, extra: number): 0 | 1 {
     if (this.isStalled && type < MessageType.Reserve) {
-      this.#waiting.add(session);
+      if (session.mayWait) this.#waiting.add(session);
       return WAIT;
     }
     this.executed.push(type);

@@ -266,12 +266,12 @@ export class NodeDataHandler implements DataHandler {
   #refuseOrWait(session: DataSession, type: number, entry: number): Progress {
     if (entry !== ENTRY_PAUSED) return this.#refuse(session, type, -entry as Status);
     this.#counters.waitsForPausedPage += 1;
-    this.#waiting.add(session);
+    if (session.mayWait) this.#waiting.add(session);
     return WAIT;
   }
 
   #waitForFrame(session: DataSession): Progress {
-    this.#waiting.add(session);
+    if (session.mayWait) this.#waiting.add(session);
     this.#parts.awaitFrames();
     return WAIT;
   }
