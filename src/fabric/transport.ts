@@ -154,6 +154,8 @@ export class Transport implements ConnectionUser, Remote {
   #instance = 0;
   /** The position behind the last operation with an order (see `verbs.ts`). */
   #orderedEnd = 0;
+  /** What a lost connection has sent may still be executed; a hello ends that. */
+  #isInDoubt = false;
   watcher: TransportWatcher | undefined;
 
   /** `memoryId`: whose memory is meant, so that no other is reached at the address; 0: anybody. */
@@ -262,6 +264,14 @@ export class Transport implements ConnectionUser, Remote {
    */
   get isSettled(): boolean {
     return this.#state === 'open' && this.ring.head >= this.#orderedEnd;
+  }
+
+  /**
+   * The same without asking for a connection: nothing with an order is unanswered, and no lost
+   * connection has left anything that may still be executed.
+   */
+  get isQuiet(): boolean {
+    return !this.#isInDoubt && this.ring.head >= this.#orderedEnd;
   }
 
   // -------------------------------------------------------------------------------- starting
@@ -538,6 +548,7 @@ export class Transport implements ConnectionUser, Remote {
     if (!isSame) this.#reachedOver = connection.number;
     if (this.#isMoving) this.#counters.connectionsMoved++;
     this.#isMoving = false;
+    this.#isInDoubt = false;
     const areWindowsOld = isReturn && (!isKnown || answer.instance !== this.#instance);
     const settled = reconcile(this.ring, { ...answer, isKnown });
     this.#inFlight = 0;
@@ -641,6 +652,7 @@ export class Transport implements ConnectionUser, Remote {
     else this.#counters.connectsFailed++;
     this.#connection = undefined;
     this.#isMoving = false;
+    if (this.#inFlight > 0) this.#isInDoubt = true;
     this.#dropCandidate(reason);
     if (connection.address !== this.address) this.#pauseMoves();
     this.#renewal = undefined;
