@@ -5,12 +5,24 @@
 
 import { assert } from '../base/assert.js';
 import type { Timer } from '../runtime/clock.js';
-import type { Address, Listener, Stream, StreamHandler } from '../runtime/network.js';
+import type {
+  Address,
+  DatagramSocket,
+  Listener,
+  Stream,
+  StreamHandler,
+} from '../runtime/network.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { SESSIONS_MAX } from '../wire/limits.js';
 import type { CallType } from '../wire/messages.js';
 import { ClientTable } from './clients.js';
-import { createCounters, type FabricCounters } from './counters.js';
+import {
+  createCounters,
+  createDatagramServerCounters,
+  type DatagramServerCounters,
+  type FabricCounters,
+} from './counters.js';
+import { DatagramServer } from './datagram/server.js';
 import type { Peer } from './link.js';
 import type { CallHandler, DataHandler } from './serve.js';
 import { LOOK_MS, type Serving, Session } from './session.js';
@@ -37,6 +49,8 @@ export interface EndpointOptions {
 export interface Endpoint {
   readonly clientId: number;
   readonly counters: FabricCounters;
+  /** Of datagrams that were served. */
+  readonly datagrams: DatagramServerCounters;
   /** Connections that are served at the moment. */
   readonly sessions: number;
   /** Registers the handler of one call; before `listen`. */
@@ -45,6 +59,11 @@ export interface Endpoint {
   serveData(handler: DataHandler): void;
   /** Accepts connections; may be called for several addresses. Rejects with `NetworkError`. */
   listen(address: Address): Promise<Listener>;
+  /**
+   * Serves data messages that come as datagrams to `udp://127.0.0.1:7070`, for example; may be
+   * called for several addresses, which remember together. Rejects with `NetworkError`.
+   */
+  listenDatagrams(address: Address): Promise<Listener>;
   /**
    * One link per remote, connected when first used, and again whenever it must be. A remote has one
    * address: over a second one this process would be the same client, and fence itself. Addresses
@@ -64,11 +83,14 @@ export function createEndpoint(runtime: Runtime, options: EndpointOptions = {}):
 class StreamEndpoint implements Endpoint {
   readonly clientId: number;
   readonly counters: FabricCounters = createCounters();
+  readonly datagrams: DatagramServerCounters = createDatagramServerCounters();
   readonly #serving: Serving;
   readonly #asking: Asking;
   /** By address and memory. */
   readonly #links = new Map<string, TcpLink>();
   readonly #listeners = new Set<Listener>();
+  readonly #sockets = new Set<DatagramSocket>();
+  #datagramServer: DatagramServer | undefined;
   #connections: number;
   #look: Timer | undefined;
 
@@ -117,6 +139,22 @@ class StreamEndpoint implements Endpoint {
     return listener;
   }
 
+  async listenDatagrams(address: Address): Promise<Listener> {
+    const { runtime, memoryId } = this.#serving;
+    const data = () => this.#serving.data;
+    const counters = this.datagrams;
+    // One for all sockets: over a second one with its own record a change could be made twice.
+    this.#datagramServer ??= new DatagramServer({ runtime, counters, data, memoryId });
+    const socket = await runtime.network.bind(address, this.#datagramServer);
+    this.#sockets.add(socket);
+    const close = (): Promise<void> => {
+      this.#sockets.delete(socket);
+      socket.close();
+      return Promise.resolve();
+    };
+    return { address: socket.address, close };
+  }
+
   #accept(stream: Stream): StreamHandler {
     if (this.#serving.sessions.size >= SESSIONS_MAX) {
       this.counters.sessionsRefused++;
@@ -157,6 +195,8 @@ class StreamEndpoint implements Endpoint {
     for (const link of [...this.#links.values()]) link.close();
     const closing = [...this.#listeners].map((listener) => listener.close());
     this.#listeners.clear();
+    for (const socket of this.#sockets) socket.close();
+    this.#sockets.clear();
     for (const session of [...this.#serving.sessions]) session.end('the process is ending');
     this.#look?.cancel();
     await Promise.all(closing);

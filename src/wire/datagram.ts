@@ -10,7 +10,7 @@
  */
 
 import { assert } from '../base/assert.js';
-import type { Bytes } from '../runtime/network.js';
+import { type Bytes, DATAGRAM_BYTES_MAX as CARRIED_BYTES_MAX } from '../runtime/network.js';
 import type { Checksum } from '../runtime/runtime.js';
 import { messageLength, padded } from './frame.js';
 import { MESSAGE_HEADER_BYTES } from './limits.js';
@@ -158,6 +158,7 @@ assert(PART_HEADER_BYTES === MessageHeader.fixedBytes + DatagramPart.fixedBytes)
 assert(
   DATAGRAM_BYTES_MAX % 8 === 0 && DATAGRAM_BYTES_MAX < 65_507 && DATAGRAM_BYTES_SURE % 8 === 0,
 );
+assert(DATAGRAM_BYTES_MAX <= CARRIED_BYTES_MAX, 'a network does not carry the largest one');
 assert(DatagramHelloReply.fixedBytes < DatagramHelloRequest.fixedBytes, 'nothing is amplified');
 
 /** One word of a header, unsigned; `word` is of `RequestWord` or `ReplyWord`. */

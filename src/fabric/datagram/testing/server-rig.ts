@@ -254,9 +254,13 @@ export class ServerRig {
     return answer;
   }
 
-  /** Learns cookie, incarnation and memory. */
   greet(): this {
-    const [reply] = this.ask(helloPart(1));
+    this.learn(this.ask(helloPart(1))[0]);
+    return this;
+  }
+
+  /** Learns cookie, incarnation and memory from the answer to a hello. */
+  learn(reply: Reply | undefined): void {
     const body = reply?.parts[0]?.body;
     assert(reply !== undefined && body !== undefined, 'no hello came');
     const view = new DataView(body.buffer);
@@ -266,7 +270,6 @@ export class ServerRig {
     this.cookieLow = hello.cookieLow;
     this.cookieHigh = hello.cookieHigh;
     this.memoryId = hello.memoryId;
-    return this;
   }
 }
 
