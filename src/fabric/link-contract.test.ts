@@ -5,6 +5,7 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { createRuntime } from '../runtime/node/create-runtime.js';
 import type { RunningRole, Runtime } from '../runtime/runtime.js';
 import { SimulatedWorld } from '../runtime/simulated/world.js';
+import { UdpLink } from './datagram/udp-link.js';
 import { createEndpoint, type Endpoint } from './endpoint.js';
 import type { Link } from './link.js';
 import { ShmLink } from './shm/shm-link.js';
@@ -23,29 +24,35 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const same = (actual: unknown, expected: unknown, what?: string) =>
   expect(actual, what).toEqual(expected);
 
-/** The link to a node, attached where it is said so. */
+type Way = 'stream' | 'shm' | 'udp';
+
+/** The link to a node; over shared memory it is attached. Datagrams go to the same port. */
 async function linkTo(
   runtime: Runtime,
   endpoint: Endpoint,
   address: string,
   memoryId: number,
-  isShm: boolean,
+  way: Way,
 ): Promise<Link> {
   const tcp = endpoint.link(address, memoryId);
-  if (!isShm) return tcp;
+  if (way === 'stream') return tcp;
+  if (way === 'udp') {
+    return UdpLink.open({ runtime, link: tcp, address: address.replace('tcp:', 'udp:') });
+  }
   const link = ShmLink.open({ runtime, link: tcp });
   const why = await link.attach(20_000);
   if (why !== undefined) throw new Error(why);
   return link;
 }
 
-const REAL_WAYS: [string, string, boolean][] = [
-  ['tcp', 'tcp://127.0.0.1:0', false],
-  ['unix', `unix://${join(folder, 'memrack.sock')}`, false],
-  ['shm', 'tcp://127.0.0.1:0', true],
+const REAL_WAYS: [string, string, Way][] = [
+  ['tcp', 'tcp://127.0.0.1:0', 'stream'],
+  ['unix', `unix://${join(folder, 'memrack.sock')}`, 'stream'],
+  ['shm', 'tcp://127.0.0.1:0', 'shm'],
+  ['udp', 'tcp://127.0.0.1:0', 'udp'],
 ];
 
-for (const [name, listenAt, isShm] of REAL_WAYS) {
+for (const [name, listenAt, way] of REAL_WAYS) {
   describe(`a link over ${name}`, () => {
     test.each(LINK_CASES)('$name', async (linkCase) => {
       const node = new SharedNode(real);
@@ -54,14 +61,15 @@ for (const [name, listenAt, isShm] of REAL_WAYS) {
       endpoints.push(client, server);
       node.serve(server);
       const { address } = await server.listen(listenAt);
-      const link = await linkTo(real, client, address, node.memoryId, isShm);
+      if (way === 'udp') await server.listenDatagrams(address.replace('tcp:', 'udp:'));
+      const link = await linkTo(real, client, address, node.memoryId, way);
       await runLinkCase(linkCase, { runtime: real, link, node }, same);
     });
   });
 }
 
 /** The case in a simulated machine, node and client each a process of it. */
-async function simulate(linkCase: LinkCase, isShm: boolean, seed: number): Promise<void> {
+async function simulate(linkCase: LinkCase, way: Way, seed: number): Promise<void> {
   let node: SharedNode | undefined;
   let failure: unknown;
   let isDone = false;
@@ -71,12 +79,13 @@ async function simulate(linkCase: LinkCase, isShm: boolean, seed: number): Promi
       const endpoint = createEndpoint(runtime, { memoryId: node.memoryId });
       node.serve(endpoint);
       const { address } = await endpoint.listen('tcp://0.0.0.0:7070');
+      if (way === 'udp') await endpoint.listenDatagrams('udp://0.0.0.0:7070');
       return { address, stop: () => endpoint.close() };
     },
     async client(runtime: Runtime, config: { address: string }): Promise<RunningRole> {
       const endpoint = createEndpoint(runtime);
       const shared = node as SharedNode;
-      const making = linkTo(runtime, endpoint, config.address, shared.memoryId, isShm);
+      const making = linkTo(runtime, endpoint, config.address, shared.memoryId, way);
       making
         .then((link) => runLinkCase(linkCase, { runtime, link, node: shared }, same))
         .catch((error: unknown) => (failure = error))
@@ -94,13 +103,14 @@ async function simulate(linkCase: LinkCase, isShm: boolean, seed: number): Promi
   expect(end, `seed ${seed}`).toBe('condition');
 }
 
-for (const [name, isShm] of [
-  ['tcp', false],
-  ['shm', true],
+for (const [name, way] of [
+  ['tcp', 'stream'],
+  ['shm', 'shm'],
+  ['udp', 'udp'],
 ] as const) {
   describe(`a simulated link over ${name}`, () => {
     test.each(LINK_CASES)('$name', async (linkCase) => {
-      for (let seed = 1; seed <= 5; seed++) await simulate(linkCase, isShm, seed);
+      for (let seed = 1; seed <= 5; seed++) await simulate(linkCase, way, seed);
     });
   });
 }

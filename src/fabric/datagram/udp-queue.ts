@@ -142,7 +142,10 @@ export class UdpQueue implements SenderUser {
         continue;
       }
       if (!this.#isStreamQuiet() || !this.#hasRoom(place)) break;
-      if (this.#mayStart(place)) {
+      const refusal = this.#refusal(place);
+      if (refusal !== Status.Ok) {
+        this.#tell(position, refusal, 0, 0);
+      } else if (this.#mayStart(place)) {
         this.#begin(position, place);
         if (position === ring.sent) ring.sent++;
       } else if (passed === PASSED_MAX) {
@@ -248,11 +251,6 @@ export class UdpQueue implements SenderUser {
 
   #begin(position: number, place: number): void {
     const ring = this.target;
-    const refused = this.#refusal(place);
-    if (refused !== Status.Ok) {
-      this.#tell(position, refused, 0, 0);
-      return;
-    }
     ring.state[place] = STARTED;
     const underWay = this.#underWay;
     const slot = underWay.take();
@@ -272,6 +270,7 @@ export class UdpQueue implements SenderUser {
   #refusal(place: number): Status {
     const ring = this.target;
     if (ring.window[place] === undefined) return Status.Stale;
+    if (ring.bytes[place] === 0) return Status.Invalid;
     const moves = (ring.type[place] as number) <= MessageType.Write;
     return moves && !ring.hasBuffer(place) ? Status.Invalid : Status.Ok;
   }
