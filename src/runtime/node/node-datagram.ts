@@ -10,7 +10,7 @@
  */
 
 import type { RemoteInfo, Socket } from 'node:dgram';
-import { type Address, type Bytes, type DatagramHandler, type DatagramSocket } from '../network.js';
+import type { Address, Bytes, DatagramHandler, DatagramSocket } from '../network.js';
 import { formatAddress } from './addresses.js';
 import type { DatagramInput, DatagramInputs } from './datagram-input.js';
 import { DatagramOutput } from './datagram-output.js';
