@@ -27,24 +27,26 @@ const IOVEC_WORDS = IOVEC_BYTES / 4;
 export class MessageHeaders {
   /** `PEER_BYTES` for each header. */
   readonly peers: Uint8Array;
+  /** Where these are in memory, and how many bytes of each the kernel looks at. */
+  readonly peerAddress: number;
+  readonly peerBytes: number;
   /** Of the first header. */
   readonly #address: number;
   readonly #headers: Int32Array;
   readonly #iovecs: Int32Array;
-  readonly #nameBytes: number;
 
   constructor(family: Family, count: number) {
     this.peers = new Uint8Array(count * PEER_BYTES);
     this.#headers = new Int32Array(count * HEADER_WORDS);
     this.#iovecs = new Int32Array(count * IOVEC_WORDS);
-    this.#nameBytes = sockaddrBytes(family);
+    this.peerBytes = sockaddrBytes(family);
     this.#address = addressOf(bytesOf(this.#headers));
-    const peers = addressOf(this.peers);
+    this.peerAddress = addressOf(this.peers);
     const iovecs = addressOf(bytesOf(this.#iovecs));
     for (let i = 0; i < count; i++) {
       const at = i * HEADER_WORDS;
-      putAddress(this.#headers, at + NAME_WORD, peers + i * PEER_BYTES);
-      this.#headers[at + NAME_BYTES_WORD] = this.#nameBytes;
+      putAddress(this.#headers, at + NAME_WORD, this.peerAddress + i * PEER_BYTES);
+      this.#headers[at + NAME_BYTES_WORD] = this.peerBytes;
       putAddress(this.#headers, at + IOVEC_WORD, iovecs + i * IOVEC_BYTES);
       this.#headers[at + IOVECS_WORD] = 1;
     }
@@ -68,7 +70,7 @@ export class MessageHeaders {
 
   setPeer(i: number, peers: Uint8Array, peerAt: number): void {
     const at = i * PEER_BYTES;
-    for (let k = 0; k < this.#nameBytes; k++) this.peers[at + k] = peers[peerAt + k] as number;
+    for (let k = 0; k < this.peerBytes; k++) this.peers[at + k] = peers[peerAt + k] as number;
   }
 
   /** How long what was received is. */

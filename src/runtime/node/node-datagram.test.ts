@@ -270,6 +270,9 @@ describe('sending', () => {
     client.flush();
     await eventually(() => server.texts.length === 3);
     expect(client.unsent).toBe(3);
+    put(client, 'lost alone', nowhere);
+    client.flush();
+    expect(client.unsent).toBe(4);
   });
 
   test('a socket of the other family is no peer, but IPv4 is one of IPv6', async () => {

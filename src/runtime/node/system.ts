@@ -19,6 +19,18 @@ export const recv: Transfer = libc.func(
 export const send: Transfer = libc.func(
   'long send(int fd, void *buffer, unsigned long bytes, int flags)',
 );
+/** One datagram, to the peer at an address in memory. */
+export const sendto: (
+  fd: number,
+  address: number,
+  bytes: number,
+  flags: number,
+  peer: number,
+  peerBytes: number,
+) => number = libc.func(
+  `long sendto(int fd, void *buffer, unsigned long bytes, int flags, void *peer,
+    unsigned int peer_bytes)`,
+);
 /**
  * Several datagrams at once; `headers` is an array of `struct mmsghdr`. The last argument of
  * recvmmsg, a timeout, is 0 for none.
