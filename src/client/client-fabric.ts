@@ -3,17 +3,23 @@
  * by its memory.
  */
 
+import { createDatagramCounters } from '../fabric/datagram/datagram-counters.js';
+import { UdpLink } from '../fabric/datagram/udp-link.js';
 import type { Endpoint } from '../fabric/endpoint.js';
 import type { Link } from '../fabric/link.js';
 import { ShmLink } from '../fabric/shm/shm-link.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Fabric } from './connections.js';
 
-/** Of `connect`: `shm` refuses nodes whose memory this process cannot open. */
-export type LinkChoice = 'auto' | 'shm' | 'tcp';
+/**
+ * Of `connect`: `shm` refuses nodes whose memory this process cannot open, `udp` those that answer
+ * no datagrams.
+ */
+export type LinkChoice = 'auto' | 'shm' | 'tcp' | 'udp';
 
 export function clientFabric(runtime: Runtime, endpoint: Endpoint, choice: LinkChoice): Fabric {
   if (choice === 'tcp') return endpoint;
+  if (choice === 'udp') return datagramFabric(runtime, endpoint);
   const fabric: Fabric = {
     peer: (address) => endpoint.peer(address),
     link: (address, memoryId) => ShmLink.open({ runtime, link: endpoint.link(address, memoryId) }),
@@ -28,4 +34,22 @@ export function clientFabric(runtime: Runtime, endpoint: Endpoint, choice: LinkC
   const attach = (link: Link, timeoutMs: number): Promise<string | undefined> =>
     (link as ShmLink).attach(timeoutMs);
   return { ...fabric, attach };
+}
+
+/** A node takes datagrams at the number of its port for streams. */
+function datagramFabric(runtime: Runtime, endpoint: Endpoint): Fabric {
+  const counters = createDatagramCounters();
+  return {
+    peer: (address) => endpoint.peer(address),
+    link: (address, memoryId) => {
+      const link = endpoint.link(address, memoryId);
+      if (!address.startsWith('tcp:')) return link;
+      return UdpLink.open({ runtime, link, address: address.replace('tcp:', 'udp:'), counters });
+    },
+    close: () => endpoint.close(),
+    attach: (link, timeoutMs) => {
+      if (link instanceof UdpLink) return link.reach(timeoutMs);
+      return Promise.resolve('it listens at no port, where datagrams could be sent to');
+    },
+  };
 }

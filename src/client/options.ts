@@ -8,6 +8,8 @@ export interface ConnectOptions {
    * How the memory nodes are reached. `auto` (default): those on this machine by their memory, the
    * others by messages. `shm`: by their memory alone; where that cannot be opened (another machine,
    * another user, another container) operations are `Unsupported`. `tcp`: by messages alone.
+   * `udp`: reads, writes and atomics in datagrams, without a connection; where none are answered
+   * operations are `Unsupported`.
    */
   readonly link?: 'auto' | 'shm' | 'tcp' | 'udp';
   /** How long one operation may go without progress, in milliseconds. Default 10,000. */
@@ -18,6 +20,7 @@ export interface ConnectOptions {
   readonly poll?: boolean;
 }
 
+const LINKS = ['auto', 'shm', 'tcp', 'udp'];
 export const TIMEOUT_MS_DEFAULT = 10_000;
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 export const RACK_URL_DEFAULT = 'memrack://127.0.0.1:7070';
@@ -38,12 +41,8 @@ export function parseRackUrl(url: unknown): string | MemrackError {
 /** What is wrong with the options, or undefined. */
 export function badOptions(options: ConnectOptions): MemrackError | undefined {
   const { link, timeoutMs, token } = options;
-  if (link === 'udp') {
-    const remedy = "use 'auto', which will take it when it exists";
-    return new MemrackError('Unsupported', `the link '${link}' is not in this version`, { remedy });
-  }
-  if (link !== undefined && link !== 'auto' && link !== 'shm' && link !== 'tcp') {
-    return invalid(`${show(link)} is no link`, "choose 'auto', 'shm' or 'tcp'");
+  if (link !== undefined && !LINKS.includes(link)) {
+    return invalid(`${show(link)} is no link`, "choose 'auto', 'shm', 'tcp' or 'udp'");
   }
   if (token !== undefined) {
     const remedy = 'leave the token out: this version has no authentication';

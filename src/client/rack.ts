@@ -287,8 +287,7 @@ export async function connectRack(
   const wrong = badOptions(options);
   if (wrong !== undefined) throw wrong;
   const endpoint = createEndpoint(runtime, {});
-  const link = options.link === 'shm' || options.link === 'tcp' ? options.link : 'auto';
-  const fabric = clientFabric(runtime, endpoint, link);
+  const fabric = clientFabric(runtime, endpoint, options.link ?? 'auto');
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
   const control = new Control(runtime, fabric.peer(address), url);
   const { clientId } = endpoint;

@@ -62,6 +62,7 @@ class RunningNode implements RunningRole {
     this.#node.serveCalls(this.#endpoint, () => ({ fabric: { ...this.#endpoint.counters } }));
     this.#node.sharing.ring = await this.#listenByRing();
     this.address = await this.#listen();
+    await this.#listenDatagrams();
     this.#joinRack();
     const { memoryId } = this.#node.table.facts;
     const { pid } = this.#runtime.processes;
@@ -80,6 +81,17 @@ class RunningNode implements RunningRole {
       if (!isTaken || listenElse === listen) throw error;
       this.#runtime.log.write('warn', `${listen} is taken, listening elsewhere`, {});
       return (await this.#endpoint.listen(listenElse)).address;
+    }
+  }
+
+  /** At the number of its own port; where that is taken clients stay with their streams. */
+  async #listenDatagrams(): Promise<void> {
+    if (!this.address.startsWith('tcp:')) return;
+    const address = this.address.replace('tcp:', 'udp:');
+    try {
+      await this.#endpoint.listenDatagrams(address);
+    } catch (error) {
+      this.#runtime.log.write('warn', 'no datagrams are taken', { address, error: String(error) });
     }
   }
 

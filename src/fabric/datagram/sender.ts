@@ -129,6 +129,9 @@ export class DatagramSender implements DatagramHandler {
   #again: Timer | undefined;
   #putOff: number[] = [];
   #heardAt = 0;
+  /** Why there is no socket, for people. */
+  #failure = '';
+  readonly #whenReached: (() => void)[] = [];
   /** Since when an answer is due; -1: none is. */
   #dueSince = -1;
   #clockAskedAt = 0;
@@ -168,16 +171,40 @@ export class DatagramSender implements DatagramHandler {
     this.#state = 'binding';
     const isV6 = this.#given.address.startsWith('udp://[');
     const any = isV6 ? 'udp://[::]:0' : 'udp://0.0.0.0:0';
-    const { network, log } = this.#runtime;
+    const { network } = this.#runtime;
     void network.bind(any, this).then(
       (socket) => this.#bound(socket),
-      (error: unknown) => {
-        if (this.#state !== 'binding') return;
-        this.#state = 'idle';
-        log.write('warn', 'no socket for datagrams', { reason: String(error) });
-        this.#hello = this.#runtime.timers.after(HELLO_MS_MAX, () => this.user.wake());
-      },
+      (error: unknown) => this.#cannotBegin(error),
     );
+  }
+
+  #cannotBegin(error: unknown): void {
+    if (this.#state !== 'binding') return;
+    this.#state = 'idle';
+    this.#failure = error instanceof Error ? error.message : String(error);
+    this.#runtime.log.write('warn', 'no datagrams can be sent', { reason: this.#failure });
+    this.#hello = this.#runtime.timers.after(HELLO_MS_MAX, () => this.user.wake());
+  }
+
+  /** Resolves when the node answers, else with the reason why it does not. */
+  async reach(timeoutMs: number): Promise<string | undefined> {
+    if (this.#state === 'idle') this.#begin();
+    if (!this.#isReached) {
+      await new Promise<void>((resolve) => {
+        const timer = this.#runtime.timers.after(timeoutMs, resolve);
+        this.#whenReached.push(() => {
+          timer.cancel();
+          resolve();
+        });
+      });
+    }
+    if (this.#isReached) return undefined;
+    const why = this.#failure === '' ? '' : `: ${this.#failure}`;
+    return `no datagram is answered at ${this.#given.address}${why}`;
+  }
+
+  get #isReached(): boolean {
+    return this.#word.incarnation !== 0;
   }
 
   #bound(socket: DatagramSocket): void {
@@ -185,8 +212,14 @@ export class DatagramSender implements DatagramHandler {
       socket.close();
       return;
     }
+    try {
+      this.#peer = socket.peerOf(this.#given.address);
+    } catch (error) {
+      socket.close();
+      this.#cannotBegin(error);
+      return;
+    }
     this.#socket = socket;
-    this.#peer = socket.peerOf(this.#given.address);
     this.#replies = new ExpectedReplies(socket.receiveBytes * REPLIES_PART);
     this.#greet();
   }
@@ -248,6 +281,8 @@ export class DatagramSender implements DatagramHandler {
 
   #open(): void {
     this.#state = 'open';
+    this.#failure = '';
+    for (const reached of this.#whenReached.splice(0)) reached();
     this.user.wake();
   }
 
@@ -603,6 +638,7 @@ export class DatagramSender implements DatagramHandler {
 
   close(): void {
     this.#state = 'closed';
+    for (const reached of this.#whenReached.splice(0)) reached();
     this.#hello?.cancel();
     this.#timer?.cancel();
     this.#pace?.cancel();

@@ -73,6 +73,11 @@ export class UdpLink extends RingVerbs implements Link, TransportWatcher {
     transport.watcher = this;
   }
 
+  /** Resolves when the node answers datagrams, else with the reason why not, for people. */
+  reach(timeoutMs: number): Promise<string | undefined> {
+    return this.#sender.reach(timeoutMs);
+  }
+
   /** From the transport. */
   changed(): void {
     this.#queue.wake();
