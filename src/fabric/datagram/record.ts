@@ -24,6 +24,9 @@ const BUCKET_MASK = BUCKETS - 1;
 /** With the bug planted so many rows are kept, whatever their deadlines. */
 const ROWS_WHEN_DROPPED_EARLY = 16;
 
+/** Mostly a change is new: its head is empty then, and no row, which no cache has, is looked at. */
+const HEADS_PER_ROW_BITS = 2;
+
 // A row: words of one array, so that a look at it is a look at one cache line or two.
 const ROW_WORDS = 11;
 const ID = 0;
@@ -91,7 +94,7 @@ export class ChangeRecord {
     const bits = Math.log2(capacity);
     assert(Number.isInteger(bits) && bits >= 1 && bits <= 24, 'rows are a power of 2');
     this.#capacity = capacity;
-    this.#shift = 32 - bits;
+    this.#shift = 32 - bits - HEADS_PER_ROW_BITS;
     this.#seed = options.seed | 0;
   }
 
@@ -198,7 +201,7 @@ export class ChangeRecord {
 
   #allocate(): void {
     this.#words = new Int32Array(this.#capacity * ROW_WORDS);
-    this.#heads = new Int32Array(this.#capacity).fill(NONE);
+    this.#heads = new Int32Array(this.#capacity << HEADS_PER_ROW_BITS).fill(NONE);
   }
 
   #hash(clientLow: number, link: number, id: number): number {
