@@ -32,6 +32,7 @@ const REPLACED_AFTER_MS = 30;
 const LOOK_MS = 20;
 const STOPPED_LOOK_MS = 1;
 const LINKS = ['auto', 'auto', 'auto', 'tcp'] as const;
+const DATAGRAM_LINKS = ['udp', 'udp', 'udp', 'tcp'] as const;
 
 export class ClientProcesses {
   readonly board = new Board();
@@ -115,7 +116,7 @@ export class ClientProcesses {
     const { runtime } = process;
     const { shape, frames, world } = this.#rack;
     const prng = this.#prng.fork(`client ${number}`);
-    const link = this.#workload.isOneSided === true ? prng.pick(LINKS) : undefined;
+    const link = this.#chooseLink(prng);
     const rack = (): Promise<Rack> => (running.rack ??= this.#connect(process, link));
     const noteOutcome: NoteOutcome = (startedMs, outcome) => {
       world.noteOutcome(process, startedMs, outcome);
@@ -160,6 +161,12 @@ export class ClientProcesses {
         return this.#stepsLeft >= 0;
       },
     };
+  }
+
+  #chooseLink(prng: Prng): Link | undefined {
+    const { isOneSided, isByDatagrams } = this.#workload;
+    if (isByDatagrams === true) return prng.pick(DATAGRAM_LINKS);
+    return isOneSided === true ? prng.pick(LINKS) : undefined;
   }
 
   async #connect(process: SimulatedProcess, link: Link | undefined): Promise<Rack> {
@@ -271,5 +278,5 @@ export class ClientProcesses {
   }
 }
 
-type Link = (typeof LINKS)[number];
+type Link = (typeof LINKS)[number] | (typeof DATAGRAM_LINKS)[number];
 const PASSING: ReadonlySet<string> = new Set(['Unavailable', 'Timeout', 'OutcomeUnknown', 'Busy']);

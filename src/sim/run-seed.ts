@@ -262,7 +262,17 @@ function drawRates(prng: Prng, { isBulky, isOneSided, ...is }: Workload): FaultR
   if (is.isControllerAlone === true) return {};
   const rates = drawRatesOfAll(prng, isBulky || isOneSided === true);
   if (isOneSided === true) rates[FaultKind.StepStopped] = prng.pick([5_000, 10_000, 30_000]);
-  return rates;
+  return is.isByDatagrams === true ? { ...rates, ...drawRatesOfDatagrams(prng) } : rates;
+}
+
+function drawRatesOfDatagrams(prng: Prng): FaultRates {
+  return {
+    [FaultKind.DatagramLoss]: prng.pick([1_000, 20_000, 50_000, 200_000]),
+    [FaultKind.DatagramDuplicate]: prng.pick([0, 20_000, 100_000]),
+    [FaultKind.DatagramReorder]: prng.pick([0, 50_000, 300_000]),
+    [FaultKind.DatagramDelay]: prng.pick([0, 5_000, 50_000]),
+    [FaultKind.DatagramCorruption]: prng.pick([0, 10_000, 50_000]),
+  };
 }
 
 function drawRatesOfAll(prng: Prng, isBulky: boolean): FaultRates {

@@ -6,7 +6,7 @@ import { oneSided } from './one-sided.js';
 import { large } from './large.js';
 import { keptLeases, leases, oneSidedLeases } from './leases.js';
 import { locks, oneSidedLocks } from './locks.js';
-import { mixed } from './mixed.js';
+import { datagrams, mixed } from './mixed.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
 import type { Workload } from './workload.js';
@@ -24,6 +24,7 @@ export const WORKLOADS: readonly Workload[] = [
   locks,
   oneSidedLocks,
   keptLeases,
+  datagrams,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

@@ -36,3 +36,10 @@ export const mixed: Workload = {
     });
   },
 };
+
+export const datagrams: Workload = {
+  ...mixed,
+  name: 'datagrams',
+  about: 'everything at once, by clients that send datagrams',
+  isByDatagrams: true,
+};

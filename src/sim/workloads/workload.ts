@@ -70,6 +70,8 @@ export interface Workload {
    * are made in parts, and what they copy is seen by halves.
    */
   readonly isOneSided?: boolean;
+  /** Most clients send datagrams, and those are lost, doubled, late, out of order and damaged. */
+  readonly isByDatagrams?: boolean;
   /** Nothing but the controller and its connections is struck: nodes and clients are well. */
   readonly isControllerAlone?: boolean;
   /** Steps of all clients together; each is one to some operations. */
