@@ -1,11 +1,11 @@
 /**
- * What a datagram costs between two processes, with one request in each: a lone round trip, and
- * many in flight. Its test runs it for moments beside a stream; for figures:
+ * What datagrams cost between two processes, with one request in each or with as many as there are
+ * and as it holds: a lone round trip, and many in flight. Its test runs it for moments beside a stream; for figures:
  *
  *   npx vitest run --project unit datagram.bench   with MEMRACK_BENCH_MS=2000
  */
 
-import type { DatagramSocket } from '../network.js';
+import type { DatagramBatch, DatagramSocket } from '../network.js';
 import type { Runtime } from '../runtime.js';
 import {
   loneLatencies,
@@ -15,6 +15,7 @@ import {
   REQUEST_BYTES,
   type Requests,
 } from './network.bench.js';
+import { PACKED_BYTES_MAX } from './testing/requests.js';
 
 /** What is not answered in this time is lost. */
 const LOST_MS = 100;
@@ -26,9 +27,13 @@ export interface RequestFigures {
   readonly pipelinedPerSecond: number;
 }
 
-/** Sends requests to what `testing/requests.ts` serves, each in a datagram of its own. */
+/** Sends requests to what `testing/requests.ts` serves. */
 export class DatagramRequester implements Requests {
   readonly #runtime: Runtime;
+  /** A datagram is longer than this only if one request is. */
+  readonly #bytesMax: number;
+  #at = 0;
+  #filled = 0;
   #socket: DatagramSocket | undefined;
   #server: Uint8Array = new Uint8Array(0);
   #flushing = false;
@@ -38,16 +43,18 @@ export class DatagramRequester implements Requests {
   inFlight = 0;
   lost = 0;
 
-  constructor(runtime: Runtime) {
+  constructor(runtime: Runtime, { packed }: { packed: boolean }) {
     this.#runtime = runtime;
+    this.#bytesMax = packed ? PACKED_BYTES_MAX : 0;
   }
 
   async connect(address: string): Promise<void> {
     this.#socket = await this.#runtime.network.bind('udp://127.0.0.1:0', {
       received: (socket, batch) => {
+        const count = countReplies(batch);
         // One that was taken for lost may still come.
-        this.inFlight = Math.max(0, this.inFlight - batch.count);
-        this.replies += batch.count;
+        this.inFlight = Math.max(0, this.inFlight - count);
+        this.replies += count;
         if (this.inFlight === 0) socket.expect(false);
         this.onReplies();
       },
@@ -58,10 +65,12 @@ export class DatagramRequester implements Requests {
 
   request(bytes: number, replyBytes: number): boolean {
     const socket = this.#socket as DatagramSocket;
-    const at = socket.reserve(bytes);
+    if (this.#filled + bytes > this.#bytesMax) this.#commit();
+    if (this.#filled === 0) this.#at = socket.reserve(Math.max(bytes, this.#bytesMax));
+    const at = this.#at + this.#filled;
+    this.#filled += bytes;
     socket.output.words[at >> 2] = bytes;
     socket.output.words[(at >> 2) + 1] = replyBytes;
-    socket.commit(bytes, this.#server, 0);
     this.inFlight++;
     socket.expect(true);
     if (!this.#flushing) this.#runtime.timers.soon(this.#flush);
@@ -71,8 +80,14 @@ export class DatagramRequester implements Requests {
 
   readonly #flush = (): void => {
     this.#flushing = false;
+    this.#commit();
     this.#socket?.flush();
   };
+
+  #commit(): void {
+    if (this.#filled > 0) this.#socket?.commit(this.#filled, this.#server, 0);
+    this.#filled = 0;
+  }
 
   /** When no reply has come since the last look. */
   #forgetLost(repliesBefore: number): void {
@@ -90,6 +105,15 @@ export class DatagramRequester implements Requests {
     this.#closed = true;
     this.#socket?.close();
   }
+}
+
+function countReplies({ input, count, starts, lengths }: DatagramBatch): number {
+  let replies = 0;
+  for (let i = 0; i < count; i++) {
+    const end = (starts[i] as number) + (lengths[i] as number);
+    for (let at = starts[i] as number; at < end; at += input.words[at >> 2] as number) replies++;
+  }
+  return replies;
 }
 
 /** `ms` bounds each of the measurements. */
