@@ -1,6 +1,7 @@
 /**
  * What datagrams cost between two processes, with one request in each or with as many as there are
- * and as it holds: a lone round trip, and many in flight. Its test runs it for moments beside a stream; for figures:
+ * and as it holds: a lone round trip, and many in flight. Its test runs it for moments beside a
+ * stream; for figures:
  *
  *   npx vitest run --project unit datagram.bench   with MEMRACK_BENCH_MS=2000
  */
