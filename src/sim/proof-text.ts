@@ -71,7 +71,7 @@ function simulatedText(title: string, part: PartState): string[] {
     `${sum('events')} events; ${hours} simulated hours; ${sum('run twice')} seeds were run twice ` +
       'and took the same course.',
     '',
-    `Seeds that count, by workload: ${workloads.join(', ')}.`,
+    ...listed(['Seeds that count, by workload:', ...workloads.map((one) => `${one},`)]),
     '',
     '| fault | injected | changed an outcome |',
     '|---|--:|--:|',
@@ -95,4 +95,16 @@ function plantedText(part: PartState): string[] {
 
 function seconds(ms: number): string {
   return (ms / 1000).toFixed(0);
+}
+
+/** The words in lines of at most 100 columns, with a full stop behind the last. */
+function listed(words: readonly string[]): string[] {
+  const lines = [''];
+  for (const word of words) {
+    const last = lines[lines.length - 1] as string;
+    if (last === '') lines[lines.length - 1] = word;
+    else if (last.length + 1 + word.length > 100) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return [...lines.slice(0, -1), (lines.at(-1) as string).replace(/,$/, '.')];
 }
