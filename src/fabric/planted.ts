@@ -42,8 +42,28 @@ export const fabricFaults = {
   lateChangeExecuted: false,
   /** Changes are remembered by the number of their datagram in place of their own id. */
   recordedByDatagram: false,
-  /** A datagram that means another incarnation is executed. */
+  /** A datagram that means another incarnation is executed; its cookie alone still stops it. */
   incarnationNotCompared: false,
+  /** Every cookie is good. */
+  cookiesNotChecked: false,
   /** An attempt but the first is executed, although the record has the part. */
   retryExecutedAgain: false,
+
+  // Of the asking side.
+  /** Replies to the parts of a read are put one behind the other as they come. */
+  partsAsTheyCome: false,
+  /** Parts end wherever the datagram does, in the middle of a word. */
+  partsCutWords: false,
+  /** Operations that conflict are under way together. */
+  conflictsIgnored: false,
+  /** An operation passes one that it conflicts with, and that waits. */
+  waitingPassed: false,
+  /** Calls do not wait for the datagrams before them. */
+  callsOvertake: false,
+  /** What its caller has given up bars nothing. */
+  changeNotBarred: false,
+  /** A part that the node never executed counts as done. */
+  neverTakenAsDone: false,
+  /** A change that a process before may have executed is sent to the next one. */
+  changeSentAnew: false,
 };

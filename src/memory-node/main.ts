@@ -59,7 +59,10 @@ class RunningNode implements RunningRole {
     const { id } = this.#config;
     void this.#node.slowPathEnded.then((reason) => this.#slowPathEnded(reason));
     this.#endpoint.serveData(this.#node.dataHandler);
-    this.#node.serveCalls(this.#endpoint, () => ({ fabric: { ...this.#endpoint.counters } }));
+    this.#node.serveCalls(this.#endpoint, () => ({
+      fabric: { ...this.#endpoint.counters },
+      datagrams: { ...this.#endpoint.datagrams },
+    }));
     this.#node.sharing.ring = await this.#listenByRing();
     this.address = await this.#listen();
     await this.#listenDatagrams();

@@ -146,6 +146,68 @@ export const PLANTED: readonly Planted[] = [
     'one-sided',
     'operations are done at once beside messages that are under way',
   ]),
+  planted('changes-not-recorded', fabricFaults, 'changesNotRecorded', [
+    'datagrams',
+    'a change that comes twice in datagrams is executed twice',
+  ]),
+  planted('row-dropped-early', fabricFaults, 'rowDroppedEarly', [
+    'datagrams',
+    'the record of changes forgets those whose deadline has not passed',
+  ]),
+  planted('late-change-executed', fabricFaults, 'lateChangeExecuted', [
+    'datagrams',
+    'a change is executed after its deadline',
+  ]),
+  planted('recorded-by-datagram', fabricFaults, 'recordedByDatagram', [
+    'datagrams',
+    'changes are remembered by datagram, not each by itself',
+  ]),
+  {
+    name: 'incarnation-not-compared',
+    about: 'a restarted node executes what was sent to the one before',
+    workload: 'datagrams',
+    set(on) {
+      fabricFaults.incarnationNotCompared = on;
+      // Cookies of the process before are not good either: they are the second line of defence.
+      fabricFaults.cookiesNotChecked = on;
+    },
+  },
+  planted('retry-executed-again', fabricFaults, 'retryExecutedAgain', [
+    'datagrams',
+    'a further attempt is executed although an earlier one was',
+  ]),
+  planted('parts-as-they-come', fabricFaults, 'partsAsTheyCome', [
+    'datagrams',
+    'parts of a read are put one behind the other as they come',
+  ]),
+  planted('parts-cut-words', fabricFaults, 'partsCutWords', [
+    'datagrams',
+    'parts end in the middle of words',
+  ]),
+  planted('conflicts-ignored', fabricFaults, 'conflictsIgnored', [
+    'datagrams',
+    'operations that conflict are under way together',
+  ]),
+  planted('waiting-passed', fabricFaults, 'waitingPassed', [
+    'datagrams',
+    'an operation passes one that it conflicts with',
+  ]),
+  planted('calls-overtake', fabricFaults, 'callsOvertake', [
+    'datagrams',
+    'calls do not wait for the datagrams before them',
+  ]),
+  planted('change-not-barred', fabricFaults, 'changeNotBarred', [
+    'datagrams',
+    'a change that was given up bars nothing',
+  ]),
+  planted('never-taken-as-done', fabricFaults, 'neverTakenAsDone', [
+    'datagrams',
+    'a change that was never executed is told as done',
+  ]),
+  planted('change-sent-anew', fabricFaults, 'changeSentAnew', [
+    'datagrams',
+    'a change is sent anew to a restarted node',
+  ]),
 ];
 
 export function plantedNamed(name: string): Planted | undefined {

@@ -19,6 +19,7 @@ import { isCallType, MessageType } from '../../wire/messages.js';
 import type { CompletionSink } from '../link.js';
 import { DROPPED, OperationRing, SENT as STARTED, WAITING } from '../operation-ring.js';
 import { copyFromStream, SHORT_COPY_BYTES_MAX } from '../short-copy.js';
+import { fabricFaults } from '../planted.js';
 import type { Transport } from '../transport.js';
 import { changesBytes, outcomeOf, statusUnanswered } from '../verbs.js';
 import { Conflicts } from './conflicts.js';
@@ -179,7 +180,7 @@ export class UdpQueue implements SenderUser {
   /** False: it waits for those before it. */
   #passBarrier(position: number, place: number): boolean {
     const ring = this.target;
-    if (this.#underWay.count > 0) return false;
+    if (this.#underWay.count > 0 && !fabricFaults.callsOvertake) return false;
     ring.skipDropped();
     const type = ring.type[place] as number;
     if (type === MessageType.Fence && this.#isStreamQuiet()) {
@@ -223,10 +224,10 @@ export class UdpQueue implements SenderUser {
     const address = ring.address[place] as number;
     const bytes = ring.bytes[place] as number;
     const changes = changesBytes(ring.type[place] as number);
-    return (
-      this.#conflicts.mayStart(space, address, bytes, changes) &&
-      this.#passed.mayStart(space, address, bytes, changes)
-    );
+    const isFree = this.#conflicts.mayStart(space, address, bytes, changes);
+    if (!isFree && !fabricFaults.conflictsIgnored) return false;
+    const isNext = this.#passed.mayStart(space, address, bytes, changes);
+    return isNext || fabricFaults.waitingPassed;
   }
 
   #pass(position: number, place: number, count: number): void {
@@ -280,7 +281,8 @@ export class UdpQueue implements SenderUser {
     for (let offset = 0; offset < bytes; ) {
       const left = bytes - offset;
       const at = address + offset;
-      const end = left <= partBytes ? left : partBytes - (at % CUT_BYTES);
+      const isLast = left <= partBytes;
+      const end = isLast ? left : partBytes - (fabricFaults.partsCutWords ? 3 : at % CUT_BYTES);
       this.#addPart(slot, at, offset, end);
       offset += end;
     }
@@ -327,8 +329,8 @@ export class UdpQueue implements SenderUser {
     if (type === MessageType.Read) {
       const buffer = ring.buffer[place];
       if (buffer === undefined || !ring.hasBuffer(place)) return Status.Invalid;
-      const start = (ring.start[place] as number) + (this.#parts.offset[row] as number);
       const bytes = this.#parts.bytes[row] as number;
+      const start = (ring.start[place] as number) + this.#offsetOf(row, slot, bytes);
       if (bytes <= SHORT_COPY_BYTES_MAX) copyFromStream(buffer, start, input, at, bytes);
       else this.#runtime.memory.copy(buffer, start, input.bytes, at, bytes);
     } else if (type !== MessageType.Write) {
@@ -338,12 +340,20 @@ export class UdpQueue implements SenderUser {
     return Status.Ok;
   }
 
+  /** Where in the operation's range the bytes of a part go. */
+  #offsetOf(row: number, slot: number, bytes: number): number {
+    if (!fabricFaults.partsAsTheyCome) return this.#parts.offset[row] as number;
+    const offset = this.#underWay.low[slot] as number;
+    this.#underWay.low[slot] = offset + bytes;
+    return offset;
+  }
+
   /** It was not executed and will not be: it is begun anew, or nobody waits for it any more. */
   neverExecuted(row: number): void {
     const parts = this.#parts;
     const slot = parts.operation[row] as number;
-    if (parts.state[row] === BARRED) {
-      this.#barred--;
+    if (parts.state[row] === BARRED || fabricFaults.neverTakenAsDone) {
+      if (parts.state[row] === BARRED) this.#barred--;
       parts.free(row);
       if (this.#underWay.partEnded(slot, Status.Ok)) this.#ended(slot);
       return;
@@ -382,7 +392,7 @@ export class UdpQueue implements SenderUser {
       if (state === FREE || (parts.attempts[row] as number) === 0) continue;
       if (state === BARRED) {
         this.#unbar(row);
-      } else if (!this.changes(row)) {
+      } else if (!this.changes(row) || fabricFaults.changeSentAnew) {
         if (state === SENT) parts.makeReady(row);
       } else {
         const slot = parts.operation[row] as number;
@@ -478,7 +488,8 @@ export class UdpQueue implements SenderUser {
     const parts = this.#parts;
     const wasSent = (parts.attempts[row] as number) > 0;
     this.#sender.givenUp(row);
-    if (wasSent && this.#underWay.changes[slot] === 1) {
+    const mayBeDone = wasSent && this.#underWay.changes[slot] === 1;
+    if (mayBeDone && !fabricFaults.changeNotBarred) {
       parts.bar(row);
       this.#barred++;
       return;
