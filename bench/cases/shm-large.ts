@@ -69,8 +69,8 @@ export async function shmLarge(rounds: number): Promise<Result> {
       rows: sides.map((side, i) => rowOf(side, turns[i] ?? [])),
       comparisons: [0, 2, 4, 6].map((i) => compare(of(i), of(i + 1), { atLeast: 0.8 })),
       notes: [
-        `hot: the same MiB each time; cold: ${COLD_MIB} of them in turn, at the rack's side; ` +
-          "the program's own MiB is the same each time",
+        `hot: the same MiB each time; cold: ${COLD_MIB} in turn, at the rack's side; ` +
+          "the program's own is the same",
       ],
     };
   } finally {
