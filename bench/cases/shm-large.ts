@@ -70,7 +70,7 @@ export async function shmLarge(rounds: number): Promise<Result> {
       comparisons: [0, 2, 4, 6].map((i) => compare(of(i), of(i + 1), { atLeast: 0.8 })),
       notes: [
         `hot: the same MiB each time; cold: ${COLD_MIB} in turn, at the rack's side; ` +
-          "the program's own is the same",
+          "the program's is one",
       ],
     };
   } finally {
