@@ -72,6 +72,8 @@ const HELLO_MS_MAX = 200;
 const SILENT_MS_MIN = 100;
 const SILENT_MS_MAX = 400;
 const CLOCK_MS = 50;
+/** After so long without a word both clocks may have come apart: the node is asked for its own. */
+const CLOCK_KEPT_MS = 10_000;
 const TARGET_BYTES = ReadRequest.fixedBytes;
 const CUT_BYTES = 64;
 /** Within a machine a datagram takes any size: a part may be 32 KiB then. */
@@ -310,6 +312,10 @@ export class DatagramSender implements DatagramHandler {
     const socket = this.#socket;
     if (this.#state !== 'open' || socket === undefined) return;
     const now = this.#runtime.clock.now();
+    if (this.parts.ready > 0 && now - this.#heardAt > CLOCK_KEPT_MS && this.#dueSince < 0) {
+      this.#greet();
+      return;
+    }
     if (this.#sendReady(socket, now)) socket.flush();
     if (this.parts.oldestSent() < 0) return;
     if (this.#dueSince < 0) this.#dueSince = now;

@@ -243,6 +243,20 @@ function setClock(rig: UdpRig, ahead: () => number): { stop(): void } {
   return { stop: () => (isOver = true) };
 }
 
+test('after a long time without a word the node is asked for its clock first', async () => {
+  const rig = await UdpRig.open();
+  await rig.pass(3_600_000);
+  rig.node.clockAheadMs -= 2000;
+  const { hellos } = rig.node;
+  const token = rig.write(0, 16);
+  const before = rig.world.nowMs;
+  await rig.until(() => rig.status(token) === Status.Ok);
+  expect(rig.world.nowMs - before).toBeLessThan(2);
+  expect(rig.node.hellos).toBe(hellos + 1);
+  const { deadline } = only(rig.node.attempts);
+  expect(deadline - rig.node.clock).toBeLessThanOrEqual(LIFE_MS);
+});
+
 describe('order', () => {
   test('conflicting operations are never under way together, others pass them', async () => {
     const rig = await UdpRig.open();
