@@ -8,6 +8,8 @@ import { Prng } from '../../src/base/prng.js';
 import { ROOT } from '../support/cli.js';
 import { parentOf, pidsOf, type TestRack, until } from '../support/rack.js';
 
+/** Of the clients of the areas, in turn. */
+const LINKS = ['auto', 'udp', 'tcp'] as const;
 const CLIENT = join(ROOT, 'test/support/kill-client.mjs');
 const SPACE = 'kill-loop';
 const AREAS = 3;
@@ -87,7 +89,8 @@ export class KillLoop {
 
   #startClient(area: Area): void {
     const start = Math.max(...area.attempted) + 1;
-    const words = [this.#rack.url, SPACE, area.at, SLOTS, start].map(String);
+    const link = LINKS[this.#areas.indexOf(area) % LINKS.length];
+    const words = [this.#rack.url, SPACE, area.at, SLOTS, start, link].map(String);
     const stdio: ('ignore' | 'pipe' | 'inherit' | 'ipc')[] = ['ignore', 'pipe', 'inherit', 'ipc'];
     const child = fork(CLIENT, words, { cwd: ROOT, stdio });
     area.child = child;

@@ -7,7 +7,7 @@ import { writeSync } from 'node:fs';
 import { connect } from 'memrack';
 import { endProcess } from '../../dist/runtime/node/end-process.js';
 
-const [url, name, place, count, start] = process.argv.slice(2);
+const [url, name, place, count, start, link] = process.argv.slice(2);
 const at = Number(place);
 const slots = Number(count);
 const SLOT_BYTES = 4096 + 8;
@@ -23,7 +23,7 @@ function tell(line) {
   }
 }
 
-const rack = await connect(url, { timeoutMs: 8000 });
+const rack = await connect(url, { timeoutMs: 8000, link });
 const space = await rack.space(name);
 
 async function fill(slot) {

@@ -144,6 +144,9 @@ class Load {
   }
 }
 
+/** Between what a datagram's own numbers cost and one object for each part. */
+const BYTES_MAX = 10;
+
 const TYPES = [MessageType.Read, MessageType.Write, MessageType.FetchAndAdd];
 
 test('a part costs no memory of its own', () => {
@@ -151,9 +154,10 @@ test('a part costs no memory of its own', () => {
   const batches = 2000;
   const parts = batches * DATAGRAMS * PARTS;
   let least = Infinity;
-  // One object per part would be 16 bytes at the very least; a datagram costs a number or two. More
-  // comes from code that is not yet compiled: so the best of many rounds.
-  for (let round = 0; round < 20 && least >= 4; round++) {
+  // One object per part would be 16 bytes at the very least; a datagram costs a number or two (3 to
+  // 6 bytes a part, by the version of Node). More comes from code that is not yet compiled: so the
+  // best of many rounds.
+  for (let round = 0; round < 20 && least >= BYTES_MAX; round++) {
     const before = getHeapStatistics().used_heap_size;
     for (let i = 0; i < batches; i++) {
       // 300,000 a second: buckets come and go, and the record is never full.
@@ -163,7 +167,7 @@ test('a part costs no memory of its own', () => {
     const grown = getHeapStatistics().used_heap_size - before;
     if (grown >= 0) least = Math.min(least, grown / parts);
   }
-  expect(least).toBeLessThan(4);
+  expect(least).toBeLessThan(BYTES_MAX);
   expect(load.handler.executed).toBe(load.socket.answers);
   expect(load.handler.executed).toBeGreaterThanOrEqual(parts);
 });
