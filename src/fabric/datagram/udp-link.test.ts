@@ -311,6 +311,17 @@ describe('order', () => {
   });
 });
 
+test('a call that waits for what is in doubt is told when its time is over', async () => {
+  const rig = await UdpRig.open();
+  rig.node.isDead = true;
+  const token = rig.write(0, 16, 300);
+  const call = rig.udp.call(MessageType.Protect, PROTECT, 1000);
+  const before = rig.world.nowMs;
+  expect(await rig.result(call)).toMatchObject({ status: Status.Unavailable });
+  expect(rig.world.nowMs - before).toBeLessThan(1100);
+  expect(rig.status(token)).toBe(Status.OutcomeUnknown);
+});
+
 test('datagrams go on without the stream, unless it left something in doubt', async () => {
   const rig = await UdpRig.open();
   await rig.server.close();

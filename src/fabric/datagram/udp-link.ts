@@ -122,13 +122,16 @@ export class UdpLink extends RingVerbs implements Link, TransportWatcher {
         const leftMs = Math.max(0, deadline - this.#runtime.clock.now());
         resolve(this.#link.call(type, request, leftMs));
       };
-      if (!this.#queue.startCall(type, send)) this.#refuse(type, resolve);
+      const refuse = (status: Status, why: string): void => {
+        resolve({ status, reason: `${messageName(type)}: ${why}` } as Reply<T>);
+      };
+      const expired = (): void => {
+        refuse(Status.Unavailable, 'what was sent before it is in doubt, and the node is silent');
+      };
+      if (!this.#queue.startCall(type, deadline, { send, expired })) {
+        refuse(Status.Busy, 'too much is waiting for this process already');
+      }
     });
-  }
-
-  #refuse<T extends MessageType>(type: T, resolve: (reply: Reply<T>) => void): void {
-    const reason = `${messageName(type)}: too much is waiting for this process already`;
-    resolve({ status: Status.Busy, reason } as Reply<T>);
   }
 
   openWindow(space: number, timeoutMs: number): Promise<Window | Status> {

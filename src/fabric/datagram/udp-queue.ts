@@ -37,6 +37,14 @@ const CUT_BYTES = 64;
 /** Of a call only its own promise is told. */
 const UNHEARD: CompletionSink = { completed: () => undefined };
 
+/** A call that has its order among the operations. */
+export interface WaitingCall {
+  /** It is its turn. */
+  readonly send: () => void;
+  /** Its time was over before that. */
+  readonly expired: () => void;
+}
+
 export interface UdpQueueParts {
   readonly runtime: Runtime;
   readonly transport: Transport;
@@ -55,7 +63,7 @@ export class UdpQueue implements SenderUser {
   readonly #passed = new Conflicts();
   readonly #passedPositions = new Float64Array(PASSED_MAX);
   /** Calls that wait in the ring, by position. */
-  readonly #calls = new Map<number, () => void>();
+  readonly #calls = new Map<number, WaitingCall>();
   readonly #pump = (): void => this.#pumpNow();
   #isPumpDue = false;
   #isClosed = false;
@@ -99,11 +107,11 @@ export class UdpQueue implements SenderUser {
     return this.target.head === this.target.tail && this.#underWay.count === 0;
   }
 
-  /** Has a call wait for its turn; `send` is called then. False: there is no room. */
-  startCall(type: number, send: () => void): boolean {
-    const place = this.start(type, UNHEARD, 0, Number.POSITIVE_INFINITY);
+  /** Has a call wait for its turn. False: there is no room. */
+  startCall(type: number, deadline: number, call: WaitingCall): boolean {
+    const place = this.start(type, UNHEARD, 0, deadline);
     if (place < 0) return false;
-    this.#calls.set(this.target.tail - 1, send);
+    this.#calls.set(this.target.tail - 1, call);
     return true;
   }
 
@@ -201,9 +209,9 @@ export class UdpQueue implements SenderUser {
     ring.sink[place] = undefined;
     ring.state[place] = DROPPED;
     if (isCallType(type)) {
-      const send = this.#calls.get(position);
+      const call = this.#calls.get(position);
       this.#calls.delete(position);
-      send?.();
+      call?.send();
     } else if (sink !== undefined) {
       const to = this.#transport.add(type, sink, token, deadline);
       if (to >= 0) ring.copyTo(place, this.#transport.ring, to);
@@ -455,11 +463,19 @@ export class UdpQueue implements SenderUser {
       if (ring.sink[place] === undefined) continue;
       const deadline = ring.deadline[place] as number;
       if (deadline > now) this.#earliestDeadline = Math.min(this.#earliestDeadline, deadline);
-      else if (ring.state[place] === WAITING) this.#tell(position, Status.Unavailable, 0, 0);
+      else if (ring.state[place] === WAITING) this.#expireWaiting(position);
       else expired++;
     }
     if (expired > 0) this.#expireUnderWay(now);
     ring.skipDropped();
+  }
+
+  /** Nothing of it was sent. */
+  #expireWaiting(position: number): void {
+    const call = this.#calls.get(position);
+    this.#calls.delete(position);
+    this.#tell(position, Status.Unavailable, 0, 0);
+    call?.expired();
   }
 
   /** Reads end; changes bar others until the node's clock has passed their deadlines. */
@@ -521,7 +537,7 @@ export class UdpQueue implements SenderUser {
     this.#isClosed = true;
     this.#tick?.cancel();
     // The transport is closed by then, and says so.
-    for (const send of this.#calls.values()) this.#runtime.timers.soon(send);
+    for (const { send } of this.#calls.values()) this.#runtime.timers.soon(send);
     this.#calls.clear();
     this.#runtime.timers.soon(() => this.#closeAll());
   }
