@@ -12,8 +12,8 @@ import type { Runtime } from '../runtime/runtime.js';
 import type { Fabric } from './connections.js';
 
 /**
- * Of `connect`: `shm` refuses nodes whose memory this process cannot open, `udp` those that answer
- * no datagrams.
+ * Of `connect`: `shm` refuses nodes whose memory this process cannot open, `udp` those that no
+ * datagram can be sent to.
  */
 export type LinkChoice = 'auto' | 'shm' | 'tcp' | 'udp';
 
@@ -47,8 +47,8 @@ function datagramFabric(runtime: Runtime, endpoint: Endpoint): Fabric {
       return UdpLink.open({ runtime, link, address: address.replace('tcp:', 'udp:'), counters });
     },
     close: () => endpoint.close(),
-    attach: (link, timeoutMs) => {
-      if (link instanceof UdpLink) return link.reach(timeoutMs);
+    attach: (link) => {
+      if (link instanceof UdpLink) return link.begun();
       return Promise.resolve('it listens at no port, where datagrams could be sent to');
     },
   };

@@ -133,7 +133,7 @@ export class DatagramSender implements DatagramHandler {
   #heardAt = 0;
   /** Why there is no socket, for people. */
   #failure = '';
-  readonly #whenReached: (() => void)[] = [];
+  readonly #whenBegun: (() => void)[] = [];
   /** Since when an answer is due; -1: none is. */
   #dueSince = -1;
   #clockAskedAt = 0;
@@ -186,27 +186,23 @@ export class DatagramSender implements DatagramHandler {
     this.#failure = error instanceof Error ? error.message : String(error);
     this.#runtime.log.write('warn', 'no datagrams can be sent', { reason: this.#failure });
     this.#hello = this.#runtime.timers.after(HELLO_MS_MAX, () => this.user.wake());
+    this.#tellBegun();
   }
 
-  /** Resolves when the node answers, else with the reason why it does not. */
-  async reach(timeoutMs: number): Promise<string | undefined> {
+  #tellBegun(): void {
+    for (const begun of this.#whenBegun.splice(0)) begun();
+  }
+
+  /**
+   * Resolves when there is a socket, else with the reason why there can be none. That nobody
+   * answers proves nothing: it is no reason.
+   */
+  async begun(): Promise<string | undefined> {
     if (this.#state === 'idle') this.#begin();
-    if (!this.#isReached) {
-      await new Promise<void>((resolve) => {
-        const timer = this.#runtime.timers.after(timeoutMs, resolve);
-        this.#whenReached.push(() => {
-          timer.cancel();
-          resolve();
-        });
-      });
+    if (this.#state === 'binding') {
+      await new Promise<void>((resolve) => this.#whenBegun.push(resolve));
     }
-    if (this.#isReached) return undefined;
-    const why = this.#failure === '' ? '' : `: ${this.#failure}`;
-    return `no datagram is answered at ${this.#given.address}${why}`;
-  }
-
-  get #isReached(): boolean {
-    return this.#word.incarnation !== 0;
+    return this.#failure === '' ? undefined : `no datagrams can be sent: ${this.#failure}`;
   }
 
   #bound(socket: DatagramSocket): void {
@@ -222,6 +218,8 @@ export class DatagramSender implements DatagramHandler {
       return;
     }
     this.#socket = socket;
+    this.#failure = '';
+    this.#tellBegun();
     this.#replies = new ExpectedReplies(socket.receiveBytes * REPLIES_PART);
     this.#greet();
   }
@@ -283,8 +281,6 @@ export class DatagramSender implements DatagramHandler {
 
   #open(): void {
     this.#state = 'open';
-    this.#failure = '';
-    for (const reached of this.#whenReached.splice(0)) reached();
     this.user.wake();
   }
 
@@ -644,7 +640,7 @@ export class DatagramSender implements DatagramHandler {
 
   close(): void {
     this.#state = 'closed';
-    for (const reached of this.#whenReached.splice(0)) reached();
+    this.#tellBegun();
     this.#hello?.cancel();
     this.#timer?.cancel();
     this.#pace?.cancel();

@@ -73,9 +73,9 @@ export class UdpLink extends RingVerbs implements Link, TransportWatcher {
     transport.watcher = this;
   }
 
-  /** Resolves when the node answers datagrams, else with the reason why not, for people. */
-  reach(timeoutMs: number): Promise<string | undefined> {
-    return this.#sender.reach(timeoutMs);
+  /** Resolves when datagrams can be sent, else with the reason why not, for people. */
+  begun(): Promise<string | undefined> {
+    return this.#sender.begun();
   }
 
   /** From the transport. */
