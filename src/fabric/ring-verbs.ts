@@ -3,7 +3,7 @@
 import { assert } from '../base/assert.js';
 import { PIECE_BYTES_MAX } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
-import type { CompletionSink, Window } from './link.js';
+import { type CompletionSink, NOT_NOW, type Window } from './link.js';
 import type { OperationRing } from './operation-ring.js';
 
 export abstract class RingVerbs {
@@ -129,5 +129,27 @@ export abstract class RingVerbs {
     ring.bytes[place] = bytes;
     ring.buffer[place] = buffer;
     ring.start[place] = start;
+  }
+}
+
+/** The verbs of a link that does nothing at once. */
+export abstract class QueuedVerbs extends RingVerbs {
+  readonly resultLow = 0;
+  readonly resultHigh = 0;
+
+  readNow(): number {
+    return NOT_NOW;
+  }
+
+  writeNow(): number {
+    return NOT_NOW;
+  }
+
+  compareAndSwapNow(): number {
+    return NOT_NOW;
+  }
+
+  fetchAndAddNow(): number {
+    return NOT_NOW;
   }
 }

@@ -9,14 +9,12 @@ import { type CallType, isCallType, MessageType, Right } from '../wire/messages.
 import type { Reply, Request } from '../wire/messages.js';
 import { encodeRequest } from './call-codec.js';
 import { CallSink } from './call-sink.js';
-import { type CompletionSink, type Link, NOT_NOW, type Window } from './link.js';
+import type { CompletionSink, Link, Window } from './link.js';
 import type { OperationRing } from './operation-ring.js';
-import { RingVerbs } from './ring-verbs.js';
+import { QueuedVerbs } from './ring-verbs.js';
 import { type Asking, Transport } from './transport.js';
 
-export class TcpLink extends RingVerbs implements Link {
-  readonly resultLow = 0;
-  readonly resultHigh = 0;
+export class TcpLink extends QueuedVerbs implements Link {
   readonly #asking: Asking;
   /** How things stand with the node: for who goes another way as well. */
   readonly transport: Transport;
@@ -34,23 +32,6 @@ export class TcpLink extends RingVerbs implements Link {
 
   protected start(type: number, sink: CompletionSink, token: number, deadline: number): number {
     return this.transport.add(type, sink, token, deadline);
-  }
-
-  /** Every operation is a message. */
-  readNow(): number {
-    return NOT_NOW;
-  }
-
-  writeNow(): number {
-    return NOT_NOW;
-  }
-
-  compareAndSwapNow(): number {
-    return NOT_NOW;
-  }
-
-  fetchAndAddNow(): number {
-    return NOT_NOW;
   }
 
   call<T extends MessageType>(type: T, request: Request<T>, timeoutMs: number): Promise<Reply<T>> {

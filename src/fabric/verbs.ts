@@ -3,6 +3,7 @@
 import { type Outcome, Status, STATUS_FACTS, type StatusName } from '../base/status.js';
 import { assert } from '../base/assert.js';
 import type { Memory } from '../runtime/memory.js';
+import type { Bytes } from '../runtime/network.js';
 import { type FrameWriter, padded } from '../wire/frame.js';
 import {
   CALLS,
@@ -70,21 +71,25 @@ export function statusUnanswered(type: number): Status {
   return isRepeatable(type) ? Status.Timeout : Status.OutcomeUnknown;
 }
 
-/** The length of the body of its request. */
-export function requestBodyBytes(ring: OperationRing, place: number): number {
+/** The length of the body of its request, about `bytes` of its range. */
+export function requestBodyBytes(
+  ring: OperationRing,
+  place: number,
+  bytes = ring.bytes[place] as number,
+): number {
   const type = ring.type[place] as number;
   switch (type) {
     case MessageType.Read:
     case MessageType.Reserve:
       return ReadRequest.fixedBytes;
     case MessageType.Write:
-      return ReadRequest.fixedBytes + padded(ring.bytes[place] as number);
+      return ReadRequest.fixedBytes + padded(bytes);
     case MessageType.CompareAndSwap:
       return CompareAndSwapRequest.fixedBytes;
     case MessageType.FetchAndAdd:
       return FetchAndAddRequest.fixedBytes;
     default:
-      return isDataType(type) ? 0 : (ring.bytes[place] as number);
+      return isDataType(type) ? 0 : bytes;
   }
 }
 
@@ -114,20 +119,41 @@ export function appendRequest(
   }
   const window = ring.window[place];
   assert(window !== undefined, 'a data operation without a window');
-  const words = writer.output.words;
-  const word = at >> 2;
-  const address = ring.address[place] as number;
   const bytes = ring.bytes[place] as number;
+  putAccess(writer.output, at, ring, place, 0, bytes, memory);
+  // Of a write only the data is not a multiple of 8: its padding is what `append` clears.
+  const length = type === MessageType.Write ? ReadRequest.fixedBytes + bytes : body;
+  writer.append(type, 0, sequence, dataExtra(window.id, reservation), length);
+}
+
+/**
+ * Writes the body of an access at `at` of the output: target, then data or operands. It is about
+ * `bytes` of the operation's range, from `offset` on.
+ */
+export function putAccess(
+  output: Bytes,
+  at: number,
+  ring: OperationRing,
+  place: number,
+  offset: number,
+  bytes: number,
+  memory: Pick<Memory, 'copy'>,
+): void {
+  const type = ring.type[place] as number;
+  const { words } = output;
+  const word = at >> 2;
+  const address = (ring.address[place] as number) + offset;
   words[word] = address;
   words[word + 1] = address / TWO_32;
   words[word + 2] = bytes;
-  words[word + 3] = window.epoch;
+  words[word + 3] = ring.window[place]?.epoch as number;
+  const buffer = ring.buffer[place];
   if (type === MessageType.Write && buffer !== undefined) {
     const data = at + ReadRequest.fixedBytes;
-    const start = ring.start[place] as number;
-    if (bytes <= SHORT_COPY_BYTES_MAX) copyToStream(writer.output, data, buffer, start, bytes);
-    else memory.copy(writer.output.bytes, data, buffer, start, bytes);
-  } else if (body > ReadRequest.fixedBytes) {
+    const start = (ring.start[place] as number) + offset;
+    if (bytes <= SHORT_COPY_BYTES_MAX) copyToStream(output, data, buffer, start, bytes);
+    else memory.copy(output.bytes, data, buffer, start, bytes);
+  } else if (type === MessageType.CompareAndSwap || type === MessageType.FetchAndAdd) {
     const { operands } = ring;
     const from = place * 4;
     words[word + 4] = operands[from] as number;
@@ -137,7 +163,4 @@ export function appendRequest(
       words[word + 7] = operands[from + 3] as number;
     }
   }
-  // Of a write only the data is not a multiple of 8: its padding is what `append` clears.
-  const length = type === MessageType.Write ? ReadRequest.fixedBytes + bytes : body;
-  writer.append(type, 0, sequence, dataExtra(window.id, reservation), length);
 }

@@ -30,7 +30,6 @@ export class Parts {
   readonly id = new Uint32Array(PARTS_MAX);
   /** Slot of the operation. */
   readonly operation = new Uint16Array(PARTS_MAX);
-  readonly address = new Float64Array(PARTS_MAX);
   readonly bytes = new Uint32Array(PARTS_MAX);
   /** Where the part begins in the operation's range. */
   readonly offset = new Uint32Array(PARTS_MAX);

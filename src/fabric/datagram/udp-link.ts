@@ -8,9 +8,9 @@ import { assert } from '../../base/assert.js';
 import { Status } from '../../base/status.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { messageName, MessageType, type Reply, type Request } from '../../wire/messages.js';
-import { type CompletionSink, type Link, NOT_NOW, type Window } from '../link.js';
+import type { CompletionSink, Link, Window } from '../link.js';
 import type { OperationRing } from '../operation-ring.js';
-import { RingVerbs } from '../ring-verbs.js';
+import { QueuedVerbs } from '../ring-verbs.js';
 import type { TcpLink } from '../tcp-link.js';
 import type { LastCall, TransportWatcher } from '../transport.js';
 import { createDatagramCounters, type DatagramCounters } from './datagram-counters.js';
@@ -40,9 +40,7 @@ const UNORDERED: ReadonlySet<number> = new Set([
   MessageType.InspectLease,
 ]);
 
-export class UdpLink extends RingVerbs implements Link, TransportWatcher {
-  readonly resultLow = 0;
-  readonly resultHigh = 0;
+export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
   readonly counters: DatagramCounters;
   readonly #runtime: Runtime;
   readonly #link: TcpLink;
@@ -86,23 +84,6 @@ export class UdpLink extends RingVerbs implements Link, TransportWatcher {
   /** From the transport. */
   lastCall(): LastCall | undefined {
     return undefined;
-  }
-
-  /** Every operation is a datagram, or a message. */
-  readNow(): number {
-    return NOT_NOW;
-  }
-
-  writeNow(): number {
-    return NOT_NOW;
-  }
-
-  compareAndSwapNow(): number {
-    return NOT_NOW;
-  }
-
-  fetchAndAddNow(): number {
-    return NOT_NOW;
   }
 
   protected get ring(): OperationRing {

@@ -291,16 +291,15 @@ export class UdpQueue implements SenderUser {
       const at = address + offset;
       const isLast = left <= partBytes;
       const end = isLast ? left : partBytes - (fabricFaults.partsCutWords ? 3 : at % CUT_BYTES);
-      this.#addPart(slot, at, offset, end);
+      this.#addPart(slot, offset, end);
       offset += end;
     }
   }
 
-  #addPart(slot: number, address: number, offset: number, bytes: number): void {
+  #addPart(slot: number, offset: number, bytes: number): void {
     const parts = this.#parts;
     const row = parts.take();
     parts.operation[row] = slot;
-    parts.address[row] = address;
     parts.offset[row] = offset;
     parts.bytes[row] = bytes;
     this.#underWay.partsLeft[slot] = (this.#underWay.partsLeft[slot] as number) + 1;
@@ -366,12 +365,11 @@ export class UdpQueue implements SenderUser {
       if (this.#underWay.partEnded(slot, Status.Ok)) this.#ended(slot);
       return;
     }
-    const address = parts.address[row] as number;
     const offset = parts.offset[row] as number;
     const bytes = parts.bytes[row] as number;
     parts.free(row);
     this.#underWay.partsLeft[slot] = (this.#underWay.partsLeft[slot] as number) - 1;
-    this.#addPart(slot, address, offset, bytes);
+    this.#addPart(slot, offset, bytes);
   }
 
   /** The node has said a later clock: what is past it bars nothing any more. */
