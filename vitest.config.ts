@@ -15,7 +15,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'src/**/*.fuzz.ts', 'tools/**/*.test.ts'],
+          include: ['{src,bench,tools}/**/*.test.ts', 'src/**/*.fuzz.ts'],
           testTimeout: MINUTE_MS / 2,
         },
       },
