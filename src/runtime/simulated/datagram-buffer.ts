@@ -37,6 +37,11 @@ export class DatagramBuffer implements DatagramBatch {
     return this.#queue.length;
   }
 
+  /** The one that is shown next. */
+  get first(): Datagram | undefined {
+    return this.#queue[0];
+  }
+
   /** One is always taken, however long; what is too much for the others is lost. */
   add(datagram: Datagram): void {
     const { length } = datagram.bytes;

@@ -126,6 +126,31 @@ test('a socket of the own machine alone reaches no other', async () => {
   expect(client.unsent).toBe(1);
 });
 
+test('a machine whose tasks need time for a datagram serves no more than it can', async () => {
+  const world = new SimulatedWorld({
+    seed: 4,
+    shake: false,
+    immediate: setImmediate,
+    knobs: { latencyNs: 1_000, jitterNs: 0, tailDoublingsMax: 0 },
+  });
+  const home = world.machine('home', { workNs: (datagram) => 1_000 * datagram.length });
+  const recorder = new Recorder();
+  const { network } = world.program(home, 'server').runtime;
+  const server = await world.drive(network.bind(`udp://${home.host}:7070`, recorder));
+  const other = world.program(world.machine('other'), 'client').runtime.network;
+  const client = await world.drive(other.bind(`udp://${world.machine('other').host}:0`, recorder));
+  const beforeMs = world.nowMs;
+  send(client, server, 8, 50);
+  await world.run({ until: () => recorder.names.length === 1 });
+  expect(world.nowMs - beforeMs).toBeGreaterThanOrEqual(0.008);
+  await world.run({ forMs: 50 });
+  send(client, server, 8, 50);
+  send(client, server, 8, 1);
+  const againMs = world.nowMs;
+  await world.run({ until: () => recorder.names.length === 101 });
+  expect(world.nowMs - againMs).toBeGreaterThanOrEqual(50 * 0.008);
+});
+
 test('a batch is overwritten after the call', async () => {
   const { world, recorder, server, bind } = await makeRack();
   send(await bind('a'), server, 8);

@@ -36,8 +36,7 @@ const OUTPUT_BYTES = 160 * 1024;
 const PENDING_MAX = 64;
 /** How often a datagram travels with the one before it. */
 const TOGETHER_PER_MILLION = 800_000;
-/** How often one that arrives waits a moment for others, and how long at most. */
-const GATHER_PER_MILLION = 200_000;
+/** How long one that arrives waits for others at most, where it does (`gatherPerMillion`). */
 const GATHER_US_MAX = 20;
 
 /** A peer in our own form, which only has to be as wide: family, port, host. */
@@ -95,6 +94,10 @@ export class SimulatedDatagramSocket implements DatagramSocket {
   readonly #received: DatagramBuffer;
   /** The task will look at what has been received. */
   #woken = false;
+  /** Until then the task is at work on what it was shown last. */
+  #busyUntilNs = 0;
+  /** Of that work, what has been waited for before the batch was shown. */
+  #paidNs = 0;
 
   constructor(parts: DatagramParts, task: Task, address: Address, handler: DatagramHandler) {
     const parsed = parseAddress(address);
@@ -251,9 +254,34 @@ export class SimulatedDatagramSocket implements DatagramSocket {
     const { kernel, prng } = this.#parts;
     for (const datagram of flight.datagrams) this.#received.add(datagram);
     if (this.#woken) return;
-    if (prng.chance(GATHER_PER_MILLION)) this.#wakeIn(kernel.withinUs(GATHER_US_MAX));
+    const { gatherPerMillion } = kernel.knobs;
+    if (this.machine.workNs !== undefined) this.#wakeIn(this.#workNs());
+    else if (prng.chance(gatherPerMillion)) this.#wakeIn(kernel.withinUs(GATHER_US_MAX));
     else if (this.#task.process.paused || this.#task.isBusy) this.#wakeIn(0);
     else this.#deliver();
+  }
+
+  /** Until the task has done what came before, and the work of the first that waits. */
+  #workNs(): number {
+    const { workNs } = this.machine;
+    const first = this.#received.first;
+    if (workNs === undefined || first === undefined) return 0;
+    const { nowNs } = this.#parts.kernel;
+    this.#paidNs = workNs(first.bytes);
+    return Math.max(0, this.#busyUntilNs - nowNs) + this.#paidNs;
+  }
+
+  /** What a batch is answered leaves when its first one's work is done; the next one waits. */
+  #charge({ input, count, starts, lengths }: DatagramBatch): void {
+    const { workNs } = this.machine;
+    if (workNs === undefined) return;
+    let ns = 0;
+    for (let i = 0; i < count; i++) {
+      const start = starts[i] as number;
+      ns += workNs(input.bytes.subarray(start, start + (lengths[i] as number)));
+    }
+    this.#busyUntilNs = this.#parts.kernel.nowNs + ns - this.#paidNs;
+    this.#paidNs = 0;
   }
 
   #wakeIn(delayNs: number): void {
@@ -270,8 +298,9 @@ export class SimulatedDatagramSocket implements DatagramSocket {
     if (!this.#open) return;
     assert(this.#task.alive);
     const batch: DatagramBatch = this.#received.take(this.#parts.prng);
+    this.#charge(batch);
     // Before the call, which may end the process.
-    if (this.#received.waiting > 0) this.#wakeIn(0);
+    if (this.#received.waiting > 0) this.#wakeIn(this.#workNs());
     this.#handler.received(this, batch);
     this.#received.spoil();
   }

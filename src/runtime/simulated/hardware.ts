@@ -37,7 +37,8 @@ export interface NicUse {
   readonly translation?: number;
 }
 
-class LruCache {
+/** Which of so many entries were used last; the oldest goes first. */
+export class LruCache {
   hits = 0;
   misses = 0;
   readonly #model: CacheModel;

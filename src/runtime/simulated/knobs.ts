@@ -46,6 +46,8 @@ export interface Knobs {
    * which time passes, others run, and the process may be paused or killed.
    */
   stepsApartPerMillion: number;
+  /** How often a datagram that arrives waits up to some microseconds for others. */
+  gatherPerMillion: number;
 }
 
 /** One ordinary rack: what `shake: false` gives. */
@@ -70,6 +72,7 @@ export const PLAIN_KNOBS: Readonly<Knobs> = {
   driftPpm: 50,
   splitCopiesPerMillion: 0,
   stepsApartPerMillion: 0,
+  gatherPerMillion: 200_000,
 };
 
 /** What each knob may be; the plain value stands among them, so that ordinary racks come too. */
@@ -94,6 +97,7 @@ const CHOICES: { readonly [Name in keyof Knobs]: readonly number[] } = {
   splitCopiesPerMillion: [0],
   stepsApartPerMillion: [0],
   pathBytes: [DATAGRAM_BYTES_MAX],
+  gatherPerMillion: [200_000],
 };
 
 export function shakenKnobs(prng: Prng): Knobs {

@@ -123,6 +123,8 @@ export class Machine {
   sendFreeNs = 0;
   receiveFreeNs = 0;
   bytesPerUs = 0;
+  /** What a task here takes for a datagram that it has received; undefined: no time. */
+  workNs: ((datagram: Uint8Array) => number) | undefined = undefined;
   nic: NicModel | undefined = undefined;
   memoryAvailableBytes = 64 * 2 ** 30;
   /** Machines it has had a stream or datagram with. */

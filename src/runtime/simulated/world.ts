@@ -101,6 +101,8 @@ export interface MachineOptions {
   /** Of its link; the knob's value otherwise. */
   readonly bytesPerUs?: number;
   readonly nic?: NicOptions;
+  /** Processor time, in whole ns, of a task here for a datagram that it has received. */
+  readonly workNs?: (datagram: Uint8Array) => number;
   readonly memoryAvailableBytes?: number;
 }
 
@@ -183,6 +185,7 @@ export class SimulatedWorld {
     machine.bootNs = prng.below(CLOCK_START_MS_MAX) * NS_PER_MS;
     machine.driftPpm = prng.between(-this.knobs.driftPpm, this.knobs.driftPpm);
     machine.bytesPerUs = options.bytesPerUs ?? this.knobs.bytesPerUs;
+    machine.workNs = options.workNs;
     if (options.nic !== undefined) machine.nic = new NicModel(options.nic);
     machine.memoryAvailableBytes = options.memoryAvailableBytes ?? machine.memoryAvailableBytes;
     this.#machines.set(name, machine);
