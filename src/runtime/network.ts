@@ -123,7 +123,11 @@ export interface DatagramSocket {
    * which is copied.
    */
   commit(bytes: number, peers: Uint8Array, peerAt: number): void;
-  /** Sends what was committed, in order; what the system does not take at once is lost. */
+  /**
+   * Sends what was committed, in order; what the system does not take at once is lost. Nothing is
+   * sent in fragments: what is too long for the first link is not taken, what is too long for one
+   * behind it is lost. So a datagram that arrives tells that the path takes its length.
+   */
   flush(): void;
   /**
    * The peer at this address, of which the host is a number or `localhost`: names are not looked
@@ -141,7 +145,7 @@ export interface DatagramSocket {
    * which for a short datagram is most of it (Linux: about 800 bytes).
    */
   readonly receiveBytes: number;
-  /** How many datagrams were committed and not taken by the system. */
+  /** How many datagrams were committed and not taken by the system, too long ones among them. */
   readonly unsent: number;
   /** How many arrived and found no room, as far as the system tells. */
   readonly dropped: number;
@@ -190,7 +194,7 @@ export const STREAM_INPUT_BYTES_MAX = 512 * 1024;
 export const PEER_BYTES = 32;
 /**
  * The longest datagram: 64 KiB less the headers of IPv4 and UDP (65,507), rounded down to a
- * multiple of 8. Above the path's packet size (mostly 1,500 bytes) they travel in fragments.
+ * multiple of 8. Most paths take shorter ones only (1,472 bytes over an Ethernet).
  */
 export const DATAGRAM_BYTES_MAX = 65_504;
 /** At most so many datagrams come in one batch. */

@@ -62,6 +62,7 @@ export class DatagramOutput {
   send(fd: number): void {
     const count = this.#count;
     let at = 0;
+    let refused = -1;
     while (at < count) {
       const sent = count === 1 ? this.#sendOne(fd) : this.#sendFrom(fd, at);
       if (sent > 0) {
@@ -70,10 +71,19 @@ export class DatagramOutput {
       }
       const errno = lastErrno();
       if (errno === EINTR) continue;
-      // A full buffer concerns all that follow; anything else only this one.
-      const lost = errno === EAGAIN ? count - at : 1;
-      this.unsent += lost;
-      at += lost;
+      // A full buffer concerns all that follow.
+      if (errno === EAGAIN) {
+        this.unsent += count - at;
+        break;
+      }
+      // It may be what became of an earlier one, which the kernel tells once and in its place; what
+      // is told twice (too long, no way there) is of this one.
+      if (refused === at) {
+        this.unsent++;
+        at++;
+      } else {
+        refused = at;
+      }
     }
     this.clear();
   }

@@ -13,6 +13,9 @@ import { DatagramInputs } from './datagram-input.js';
 import { NodeDatagramSocket } from './node-datagram.js';
 import { Poller } from './poller.js';
 import { SoonQueue } from './soon.js';
+import { IPPROTO_IP, setSocketOption } from './system.js';
+
+const IP_RECVERR = 11;
 
 const polling = createRuntime({ poll: true }).network;
 const cold = createRuntime({ poll: false }).network;
@@ -273,6 +276,29 @@ describe('sending', () => {
     put(client, 'lost alone', nowhere);
     client.flush();
     expect(client.unsent).toBe(4);
+  });
+
+  test('what became of an earlier datagram eats no later one', async () => {
+    const server = new Recorder();
+    const socket = await bind(server);
+    const client = await bind(new Recorder());
+    // The kernel tells such a socket in place of what it does next.
+    expect(setSocketOption(client.fd, IP_RECVERR, 1, IPPROTO_IP)).toBe(true);
+    const gone = await bind(new Recorder());
+    const nobody = client.peerOf(gone.address);
+    gone.close();
+    await pause(5);
+    const to = client.peerOf(socket.address);
+    for (let i = 0; i < 5; i++) {
+      put(client, 'to nobody', nobody);
+      client.flush();
+      put(client, `after ${i}`, to);
+      put(client, `and ${i}`, to);
+      client.flush();
+      await eventually(() => server.texts.length === 2 * i + 2);
+    }
+    expect(server.texts.slice(0, 2)).toEqual(['after 0', 'and 0']);
+    expect(client.unsent).toBe(0);
   });
 
   test('a socket of the other family is no peer, but IPv4 is one of IPv6', async () => {

@@ -19,7 +19,14 @@ import { Patience } from './patience.js';
 import type { Polled, Poller } from './poller.js';
 import { decodePeer, encodePeer, type Family, peerAt } from './socket-address.js';
 import { AF_INET, AF_INET6, MEMINFO_DROPS_WORD, MEMINFO_WORDS, setSocketOption } from './system.js';
-import { SO_MEMINFO, SO_RCVBUFFORCE, SO_SNDBUFFORCE, socketOption } from './system.js';
+import { IP_MTU_DISCOVER, IPPROTO_IP, IPPROTO_IPV6, IPV6_MTU_DISCOVER } from './system.js';
+import {
+  PMTUDISC_PROBE,
+  SO_MEMINFO,
+  SO_RCVBUFFORCE,
+  SO_SNDBUFFORCE,
+  socketOption,
+} from './system.js';
 
 /** What of a socket's handle is used. Not documented, so each use is checked. */
 interface Handle {
@@ -70,6 +77,7 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
     this.address = formatAddress('udp', bound.address, bound.port);
     this.#family = bound.family === 'IPv6' ? AF_INET6 : AF_INET;
     this.#input = world.inputs.of(this.#family);
+    forbidFragments(this.fd, this.#family);
     this.receiveBytes = enlargeBuffers(socket, this.fd);
     // What a datagram met on its way is no news: they may be lost.
     socket.on('error', () => {});
@@ -195,6 +203,22 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
     } catch (error) {
       failed(error as Error);
     }
+  }
+}
+
+/**
+ * So that a datagram which arrives proves something of the path. PROBE, and not DO: with DO the
+ * kernel refuses what is longer than it has learned from ICMP messages, which anybody can send, for
+ * ten minutes, at worst all that is longer than 552 bytes; and routers that send none make it learn
+ * nothing. Whoever sends finds out by itself what arrives. Where the kernel refuses the option, or
+ * the descriptor is not known, long datagrams go in fragments.
+ */
+function forbidFragments(fd: number, family: Family): void {
+  if (fd < 0) return;
+  setSocketOption(fd, IP_MTU_DISCOVER, PMTUDISC_PROBE, IPPROTO_IP);
+  // Such a socket reaches hosts of IPv4 too, and has both options.
+  if (family === AF_INET6) {
+    setSocketOption(fd, IPV6_MTU_DISCOVER, PMTUDISC_PROBE, IPPROTO_IPV6);
   }
 }
 

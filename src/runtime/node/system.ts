@@ -136,6 +136,13 @@ export const EINTR = 4;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 const SOL_SOCKET = 1;
+/** Levels of options of their protocols, and what is done about fragments there. */
+export const IPPROTO_IP = 0;
+export const IPPROTO_IPV6 = 41;
+export const IP_MTU_DISCOVER = 10;
+export const IPV6_MTU_DISCOVER = 23;
+/** No fragments; too long is what the own link does not take, whatever the kernel has heard. */
+export const PMTUDISC_PROBE = 3;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
 /** As the two above and beyond the system's limit, for those who may. */
@@ -191,9 +198,14 @@ const optionBytes = new Int32Array(1);
 const optionBytesAddress = Number(koffi.address(optionBytes));
 
 /** Sets a socket's option that is one number; false if the kernel refuses. */
-export function setSocketOption(fd: number, name: number, value: number): boolean {
+export function setSocketOption(
+  fd: number,
+  name: number,
+  value: number,
+  level = SOL_SOCKET,
+): boolean {
   option[0] = value;
-  return setsockopt(fd, SOL_SOCKET, name, optionAddress, 4) === 0;
+  return setsockopt(fd, level, name, optionAddress, 4) === 0;
 }
 
 /** One of the words that are the value of a socket's option; undefined where it is not known. */

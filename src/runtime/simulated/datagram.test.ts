@@ -6,7 +6,12 @@ import {
   type DatagramSocket,
   PEER_BYTES,
 } from '../network.js';
-import { type SimulatedProcess, SimulatedWorld, type SimulatedWorldOptions } from './world.js';
+import {
+  FaultKind,
+  type SimulatedProcess,
+  SimulatedWorld,
+  type SimulatedWorldOptions,
+} from './world.js';
 
 /** Notes every batch: how many senders it has, and the first byte of each datagram. */
 class Recorder implements DatagramHandler {

@@ -25,6 +25,7 @@ import { DatagramBuffer, type Datagram } from './datagram-buffer.js';
 import { FaultKind } from './faults.js';
 import { type Kernel, NS_PER_US } from './kernel.js';
 import type { Links } from './links.js';
+import { Passage, type Paths } from './paths.js';
 import type { Machine, Task } from './task.js';
 import { EventKind } from './trace.js';
 
@@ -47,6 +48,7 @@ const HOST_AT = 4;
 export interface DatagramParts {
   readonly kernel: Kernel;
   readonly links: Links;
+  readonly paths: Paths;
   readonly prng: Prng;
   /** The machine that answers to this number as seen from a machine. */
   readonly machineOf: (from: Machine, host: number) => Machine | undefined;
@@ -83,6 +85,7 @@ export class SimulatedDatagramSocket implements DatagramSocket {
   readonly #forget: () => void;
   /** Bound to an address that no other machine can reach, or be sent to from. */
   readonly #isLocal: boolean;
+  readonly #isV6: boolean;
   /** As whom others see it: those who were sent to by the own machine's address, and all others. */
   readonly #asLocal: Uint8Array;
   readonly #asMachine: Uint8Array;
@@ -108,6 +111,7 @@ export class SimulatedDatagramSocket implements DatagramSocket {
     this.address = address;
     this.port = parsed.port;
     this.#isLocal = isOwnHost(parsed.host);
+    this.#isV6 = parsed.host.startsWith('[');
     const number = hostNumber(this.machine.host);
     assert(number !== undefined, 'machines have numbers');
     this.#asMachine = peer(this.#isLocal ? OWN_HOST_NUMBER : number, this.port);
@@ -168,8 +172,8 @@ export class SimulatedDatagramSocket implements DatagramSocket {
   }
 
   #send({ at, length, host, port }: Pending): void {
-    const { kernel, machineOf } = this.#parts;
-    const { faults, knobs } = kernel;
+    const { kernel, machineOf, paths } = this.#parts;
+    const { faults } = kernel;
     const machine = machineOf(this.machine, host);
     if (machine === undefined) return;
     if (this.#isLocal && machine !== this.machine) {
@@ -179,7 +183,9 @@ export class SimulatedDatagramSocket implements DatagramSocket {
     }
     this.machine.neighbours.add(machine.id);
     machine.neighbours.add(this.machine.id);
-    if (length > knobs.pathBytes && machine !== this.machine) return;
+    const passage = paths.take(this.machine, machine, length, this.#isV6);
+    if (passage === Passage.REFUSED) this.unsent += 1;
+    if (passage !== Passage.THROUGH) return;
     const touched = [this.machine.id, machine.id];
     if (faults.roll(FaultKind.DatagramLoss)) {
       faults.inject(FaultKind.DatagramLoss, touched);

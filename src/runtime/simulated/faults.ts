@@ -26,6 +26,8 @@ export const FaultKind = {
   DatagramReorder: 'datagram-reorder',
   DatagramDelay: 'datagram-delay',
   DatagramCorruption: 'datagram-corruption',
+  /** Longer datagrams than before vanish between two machines, or are refused. */
+  PathShrunk: 'path-shrunk',
   Partition: 'partition',
   PartitionOneWay: 'partition-one-way',
   Kill: 'kill',

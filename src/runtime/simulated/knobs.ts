@@ -25,7 +25,7 @@ export interface Knobs {
   keepaliveMs: number;
   /** What a socket keeps for a reader that does not read. */
   datagramBufferBytes: number;
-  /** Longer datagrams are lost between machines. None unless it is asked for. */
+  /** Longer datagrams vanish between machines. None unless it is asked for. */
   pathBytes: number;
   startMs: number;
   timerSlackUs: number;

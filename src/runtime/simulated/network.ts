@@ -28,6 +28,7 @@ import { type DatagramParts, SimulatedDatagramSocket } from './datagram.js';
 import { FaultKind } from './faults.js';
 import { type Kernel, NS_PER_MS, NS_PER_US } from './kernel.js';
 import type { Links } from './links.js';
+import { Paths } from './paths.js';
 import { type Connection, SimulatedStream } from './stream.js';
 import type { Machine, SimulatedEvent, Task } from './task.js';
 import { EventKind } from './trace.js';
@@ -84,6 +85,7 @@ export class Fabric {
   readonly kernel: Kernel;
   readonly links: Links;
   readonly prng: Prng;
+  readonly paths: Paths;
   readonly #machines: Map<string, Machine> = new Map();
   readonly #byNumber: Map<number, Machine> = new Map();
   readonly #listeners: Map<string, Bound<SimulatedListener>> = new Map();
@@ -96,9 +98,11 @@ export class Fabric {
     this.kernel = kernel;
     this.links = links;
     this.prng = kernel.prng.fork('network');
+    this.paths = new Paths(kernel.faults, kernel.knobs.pathBytes);
     this.#datagrams = {
       kernel,
       links,
+      paths: this.paths,
       prng: this.prng,
       find: (from, to, port) => reach(this.#sockets.get(socketKey(to, port)), from),
       machineOf: (from, host) => (host === OWN_HOST_NUMBER ? from : this.#byNumber.get(host)),

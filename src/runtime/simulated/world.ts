@@ -19,6 +19,8 @@
  *   world.kill(process)   world.terminate(process)   world.pause(process)   world.resume(process)
  *   world.crash(machine)  world.restart(machine)     // then start its processes again
  *   const cut = world.partition([a], [b], { oneWay: true });   world.heal(cut);
+ *   world.setPath(a, b, 8_972)   const less = world.shrinkPath([a], [b], { bytes: 1_472 });
+ *   world.restorePath(less)
  *   world.slow(machine, 20)   world.jumpWall(machine, ms)   world.diskCapacity(machine, bytes)
  *   world.calm()          // liveness phase: no more faults, wires whole, everybody runs
  * Faults that come by themselves have rates (`options.faults`, `world.faults.setRate`).
@@ -141,6 +143,7 @@ export class SimulatedWorld {
   readonly #threads: ReadonlyMap<string, ThreadMain>;
   readonly #lasting: Map<object, Fault> = new Map();
   readonly #partitions: Set<Fault> = new Set();
+  readonly #shrunkPaths: Set<Fault> = new Set();
   #nextHandle = 3;
   #failure: Error | undefined;
   #running = false;
@@ -461,6 +464,32 @@ export class SimulatedWorld {
     this.#links.heal(partition);
   }
 
+  /** Longer datagrams from one machine to the other vanish; `Knobs.pathBytes` is usual. */
+  setPath(from: Machine, to: Machine, bytes: number): void {
+    this.#fabric.paths.set(from, to, bytes);
+  }
+
+  /**
+   * So do those from `from` to `to` until `restorePath`; with `isTold` they are refused where they
+   * are sent. The way back is another one.
+   */
+  shrinkPath(
+    from: readonly Machine[],
+    to: readonly Machine[],
+    options: { readonly bytes: number; readonly isTold?: boolean },
+  ): Fault {
+    const fault = this.#inject(FaultKind.PathShrunk, [...from, ...to], true);
+    const shrinking = { bytes: options.bytes, isTold: options.isTold === true, fault };
+    for (const a of from) for (const b of to) this.#fabric.paths.shrink(a, b, shrinking);
+    this.#shrunkPaths.add(fault);
+    return fault;
+  }
+
+  restorePath(fault: Fault): void {
+    this.#shrunkPaths.delete(fault);
+    this.#fabric.paths.restore(fault);
+  }
+
   /** Everything over the network takes `factor` (an integer; 1 is usual) times as long. */
   slow(machine: Machine, factor: number): void {
     machine.slowness = factor;
@@ -486,6 +515,7 @@ export class SimulatedWorld {
   calm(): void {
     this.faults.enabled = false;
     for (const fault of [...this.#partitions]) this.heal(fault);
+    for (const fault of [...this.#shrunkPaths]) this.restorePath(fault);
     for (const machine of this.machines) {
       machine.slowness = 1;
       if (!machine.up) this.restart(machine);
