@@ -130,8 +130,8 @@ export interface DatagramSocket {
    */
   flush(): void;
   /**
-   * The peer at this address, of which the host is a number or `localhost`: names are not looked
-   * up. Throws a `NetworkError` 'invalid', also for a host that this socket's family cannot reach.
+   * The peer at this address, of which the host is a number or `localhost`: names are for `lookUp`.
+   * Throws a `NetworkError` 'invalid', also for a host that this socket's family cannot reach.
    * That an address makes a peer does not mean that anybody is there.
    */
   peerOf(address: Address): Uint8Array;
@@ -179,6 +179,13 @@ export interface Network {
    * the folder is cleared away.
    */
   ownAddress(name: string): Promise<Address | undefined>;
+  /**
+   * The host's addresses as numbers, in the order in which they are best tried: of
+   * `udp://a.name:7070` perhaps `udp://[2001:db8::1]:7070` and `udp://192.0.2.1:7070`. What is a
+   * number already is its own. Rejects with a `NetworkError`: 'invalid' for a name that is not
+   * known or no address with a host, 'failed' when nobody could be asked.
+   */
+  lookUp(address: Address): Promise<readonly Address[]>;
   /** `udp://127.0.0.1:0`. Rejects with a `NetworkError`. */
   bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket>;
 }

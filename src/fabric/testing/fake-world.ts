@@ -152,6 +152,7 @@ export class FakeWorld {
       network: {
         bind: refuse,
         ownAddress: refuse,
+        lookUp: (address) => Promise.resolve([address]),
         listen: (address, accept) => this.#listen(address, accept),
         connect: (address, handler) => this.#connect(address, handler),
       },

@@ -443,6 +443,52 @@ const ENDS: readonly Case[] = [
     },
   },
   {
+    name: 'hosts are looked up, and their addresses can be sent to',
+    async run({ runtime }) {
+      const { network } = runtime;
+      for (const address of ['udp://127.0.0.1:7070', 'tcp://[2001:db8::1]:7070']) {
+        expectEqual(await network.lookUp(address), [address], 'the address of a number');
+      }
+      const local = await network.lookUp('udp://localhost:7070');
+      expectThat(local.includes('udp://127.0.0.1:7070'), 'localhost has no address of IPv4');
+      const socket = await bindAt(runtime, 'udp://127.0.0.1:0', HEARER);
+      const peer = hex(socket.peerOf('udp://127.0.0.1:7070'));
+      expectEqual(peer, hex(socket.peerOf('udp://localhost:7070')), 'localhost');
+      socket.close();
+      for (const address of ['nonsense', 'unix:///tmp/no.socket']) {
+        await expectError(() => network.lookUp(address), 'NetworkError', 'invalid', address);
+      }
+    },
+  },
+  {
+    name: 'a datagram that is too long for the way is unsent, and others are sent all the same',
+    async run(world) {
+      // Within a machine packets have 64 KiB, and the headers of IPv6 are longer.
+      const lengths = new Set<number>();
+      const note = each(({ bytes }) => lengths.add(bytes.length));
+      const server = await bindOrNot(world.neighbour, 'udp://[::1]:0', note);
+      if (server === undefined) return;
+      const client = await bindAt(world.runtime, 'udp://[::1]:0', HEARER);
+      const toServer = client.peerOf(server.address);
+      const send = (...sizes: readonly number[]): void => {
+        for (const size of sizes) put(client, pattern(size, 1), toServer);
+        client.flush();
+      };
+      send(DATAGRAM_BYTES_MAX);
+      expectEqual(client.unsent, 1, 'unsent ones');
+      send(1, DATAGRAM_BYTES_MAX, 2);
+      expectEqual(client.unsent, 2, 'unsent ones');
+      const sendAgain = (): boolean => {
+        send(1, DATAGRAM_BYTES_MAX, 2, 60_000);
+        return lengths.size === 3;
+      };
+      await until(world.runtime, sendAgain, 'what is not too long');
+      expectEqual([...lengths].sort(byNumber), [1, 2, 60_000], 'lengths that arrived');
+      client.close();
+      server.close();
+    },
+  },
+  {
     name: 'datagrams over IPv6, where there is one',
     async run(world) {
       const server = await bindOrNot(world.neighbour, 'udp://[::1]:0', ECHO);

@@ -7,6 +7,7 @@
  */
 
 import dgram from 'node:dgram';
+import dns from 'node:dns/promises';
 import { rmSync } from 'node:fs';
 import type { Server as HttpServer } from 'node:http';
 import net from 'node:net';
@@ -109,6 +110,19 @@ export class NodeNetwork implements Network {
   async ownAddress(name: string): Promise<Address | undefined> {
     const path = await ownSocketPath(name);
     return path === undefined ? undefined : `ring://${path}`;
+  }
+
+  async lookUp(address: Address): Promise<readonly Address[]> {
+    const place = parseAddress(address);
+    if ('path' in place) throw wrongKind(address, 'tcp://HOST:PORT or udp://HOST:PORT');
+    const { kind, host, port } = place;
+    if (net.isIP(host) !== 0) return [address];
+    try {
+      const found = await dns.lookup(host, { all: true, verbatim: true });
+      return found.map((one) => formatAddress(kind, one.address, port));
+    } catch (error) {
+      throw networkError(`cannot look up the host of ${address}`, error);
+    }
   }
 
   async bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket> {

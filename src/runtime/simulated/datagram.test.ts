@@ -120,6 +120,40 @@ test('what a path does not take is lost between machines, and told to nobody', a
   expect(near.unsent + far.unsent + server.dropped).toBe(0);
 });
 
+test('each way between two machines has a length of its own, which may shrink', async () => {
+  const { world, recorder, server, bind } = await makeRack({ knobs: { pathBytes: 8_972 } });
+  const far = await bind('far');
+  const [home, other] = [world.machine('home'), world.machine('far')];
+  const heard = async (bytes: number): Promise<number> => {
+    const before = recorder.names.length;
+    send(far, server, bytes);
+    await world.run({ forMs: 5 });
+    return recorder.names.length - before;
+  };
+  world.setPath(other, home, 4_000);
+  expect([await heard(4_000), await heard(4_001)]).toEqual([1, 0]);
+  world.setPath(home, other, 1_232);
+  expect(await heard(4_000)).toBe(1);
+  const less = world.shrinkPath([other], [home], { bytes: 1_472 });
+  const refusing = world.shrinkPath([other], [home], { bytes: 1_400, isTold: true });
+  expect([await heard(1_400), far.unsent]).toEqual([1, 0]);
+  expect([await heard(1_401), far.unsent]).toEqual([0, 1]);
+  world.restorePath(refusing);
+  expect([await heard(1_401), await heard(1_473), far.unsent]).toEqual([1, 0, 1]);
+  expect(world.faults.injected[FaultKind.PathShrunk]).toBe(2);
+  expect(world.faults.mattered[FaultKind.PathShrunk]).toBe(2);
+  world.calm();
+  expect([await heard(4_000), less.untilNs < Infinity]).toEqual([1, true]);
+});
+
+test('the names of machines are looked up', async () => {
+  const { world, process } = await makeRack();
+  const { network } = process.runtime;
+  const { host } = world.machine('home');
+  expect(await world.drive(network.lookUp('udp://home:7'))).toEqual([`udp://${host}:7`]);
+  await expect(world.drive(network.lookUp('udp://nobody:7'))).rejects.toThrow('not known');
+});
+
 test('a socket of the own machine alone reaches no other', async () => {
   const { world, recorder, server } = await makeRack();
   const { network } = world.program(world.machine('other'), 'client').runtime;

@@ -213,6 +213,22 @@ export class Fabric {
     };
   }
 
+  /** As numbers; throws a `NetworkError` where there is no such name. */
+  lookUp(text: Address): readonly Address[] {
+    const address = parseAddress(text);
+    if (address === undefined || isLocal(address)) {
+      throw new NetworkError('invalid', `"${text}" has no host that could be looked up`);
+    }
+    const { protocol, host, port } = address;
+    if (host === 'localhost') {
+      return [`${protocol}://127.0.0.1:${port}`, `${protocol}://[::1]:${port}`];
+    }
+    if (hostNumber(host) !== undefined || host.startsWith('[')) return [text];
+    const machine = this.#machines.get(host);
+    if (machine !== undefined) return [`${protocol}://${machine.host}:${port}`];
+    throw new NetworkError('invalid', `the host name of ${text} is not known`);
+  }
+
   machineAt(from: Machine, address: ParsedAddress): Machine | undefined {
     return this.#machineOf(from, address);
   }
@@ -375,6 +391,10 @@ export class SimulatedNetwork implements Network {
 
   ownAddress(name: string): Promise<Address | undefined> {
     return this.#later(() => `ring:///run/memrack/${name}.ring`);
+  }
+
+  lookUp(address: Address): Promise<readonly Address[]> {
+    return this.#later(() => this.#fabric.lookUp(address));
   }
 
   bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket> {
