@@ -290,7 +290,8 @@ attempt that is answered. A Ping may have a body; its reply has zeros of the sam
 without a good cookie. A Hello has a DatagramHelloRequest, and its reply a DatagramHelloReply.
 
 Checked in this order: magic, length (a multiple of 8), checksum, version, tag, then the messages'
-lengths, count, flags. What fails is dropped; a wrong checksum is answered by a refusal.
+lengths, count, flags. What fails is dropped; a wrong checksum is answered by a refusal. Who may
+believe what, and when, is told in [internals/datagrams.md](internals/datagrams.md).
 `;
 
 function structLines(structs: readonly Struct[]): string[] {

@@ -4,6 +4,9 @@
  * product without planted bugs pays nothing worth measuring.
  */
 
+import type { Bytes } from '../runtime/network.js';
+import type { ClientSession, DataSession } from './serve.js';
+
 export const fabricFaults = {
   /** A frame with a wrong checksum is taken as it is. */
   checksumNotVerified: false,
@@ -48,6 +51,10 @@ export const fabricFaults = {
   cookiesNotChecked: false,
   /** An attempt but the first is executed, although the record has the part. */
   retryExecutedAgain: false,
+  /** The first attempt is executed, although a later one has come before it. */
+  originalExecutedAgain: false,
+  /** An atomic reads its word at once and writes it a millisecond later. */
+  atomicInTwoSteps: false,
 
   // Of the asking side.
   /** Replies to the parts of a read are put one behind the other as they come. */
@@ -67,3 +74,17 @@ export const fabricFaults = {
   /** A change that a process before may have executed is sent to the next one. */
   changeSentAnew: false,
 };
+
+/** For what is executed behind somebody's back: nobody hears how it ends. */
+export function unheardSession({ slot, client }: ClientSession, output: Bytes): DataSession {
+  return {
+    slot,
+    client,
+    output,
+    replyAt: 0,
+    mayWait: true,
+    finish: () => undefined,
+    finishValue: () => undefined,
+    resume: () => undefined,
+  };
+}

@@ -39,7 +39,7 @@ import type { ClientTable, Greeting, Hello } from './clients.js';
 import type { FabricCounters, MalformedKind } from './counters.js';
 import { badDataForm, replyRoom } from './data-form.js';
 import { answerHello, commonVersion } from './hello.js';
-import { fabricFaults } from './planted.js';
+import { fabricFaults, unheardSession } from './planted.js';
 import type { ResultRecord } from './record.js';
 import { type CallHandler, type DataHandler, type DataSession, DONE } from './serve.js';
 import type { Runtime } from '../runtime/runtime.js';
@@ -275,18 +275,9 @@ export class Session implements StreamHandler, DataSession, Greeting {
       view: new DataView(body.buffer),
       words: new Int32Array(body.buffer),
     };
-    const silent: DataSession = {
-      slot: this.slot,
-      client: this.client,
-      output: this.output,
-      replyAt: this.replyAt,
-      mayWait: true,
-      finish: () => undefined,
-      finishValue: () => undefined,
-      resume: () => undefined,
-    };
+    const unheard = unheardSession(this, this.output);
     this.#serving.runtime.timers.after(1, () => {
-      data.execute(silent, late, MESSAGE_HEADER_BYTES, MessageType.Write, window);
+      data.execute(unheard, late, MESSAGE_HEADER_BYTES, MessageType.Write, window);
     });
     this.finish(Status.Ok, 0);
     return true;

@@ -176,6 +176,14 @@ export const PLANTED: readonly Planted[] = [
     'datagrams',
     'a further attempt is executed although an earlier one was',
   ]),
+  planted('original-executed-again', fabricFaults, 'originalExecutedAgain', [
+    'datagrams',
+    'a first attempt is executed although a later one was',
+  ]),
+  planted('atomic-in-two-steps', fabricFaults, 'atomicInTwoSteps', [
+    'datagrams',
+    'between the halves of an atomic others change its word',
+  ]),
   planted('parts-as-they-come', fabricFaults, 'partsAsTheyCome', [
     'datagrams',
     'parts of a read are put one behind the other as they come',

@@ -4,6 +4,7 @@ import type { PartState, ProofState } from './proof-state.js';
 
 export const SEEDS_PART = 'simulated seeds that count';
 export const ONE_SIDED_PART = 'simulated seeds of one-sided memory that count';
+export const DATAGRAM_PART = 'simulated seeds of datagrams that count';
 export const PLANTED_PART = 'planted bugs';
 
 /** `wantedOf` says how much a part is to do. */
@@ -15,6 +16,7 @@ export function proofText(
   const parts = Object.entries(state.parts);
   const simulated = state.parts[SEEDS_PART];
   const oneSided = state.parts[ONE_SIDED_PART];
+  const datagrams = state.parts[DATAGRAM_PART];
   const planted = state.parts[PLANTED_PART];
   const rows = parts.map(([name, { done, ms }]) => {
     return `| ${name} | ${done} | ${wantedOf(name)} | ${seconds(ms)} |`;
@@ -31,9 +33,10 @@ export function proofText(
     '|---|--:|--:|--:|',
     ...rows,
     '',
-    ...(simulated === undefined && oneSided === undefined ? [] : SIMULATION),
+    ...([simulated, oneSided, datagrams].every((one) => one === undefined) ? [] : SIMULATION),
     ...(simulated === undefined ? [] : simulatedText('Every workload', simulated)),
     ...(oneSided === undefined ? [] : simulatedText('One-sided memory', oneSided)),
+    ...(datagrams === undefined ? [] : simulatedText('Datagrams', datagrams)),
     ...(planted === undefined ? [] : plantedText(planted)),
   ].join('\n');
 }

@@ -12,7 +12,13 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PLANTED } from './planted.js';
 import { addTo, loadState, type PartState, partOf, saveState } from './proof-state.js';
-import { ONE_SIDED_PART, PLANTED_PART, proofText, SEEDS_PART } from './proof-text.js';
+import {
+  DATAGRAM_PART,
+  ONE_SIDED_PART,
+  PLANTED_PART,
+  proofText,
+  SEEDS_PART,
+} from './proof-text.js';
 import { runSlices, SLICES, type SliceResult } from './slice.js';
 import { WORKLOADS } from './workloads/all.js';
 
@@ -31,6 +37,7 @@ interface Part {
 const SEEDS_PER_SLICE = 100;
 const ALL = WORKLOADS.map((workload) => workload.name);
 const ONE_SIDED = WORKLOADS.filter((one) => one.isOneSided === true).map((one) => one.name);
+const BY_DATAGRAMS = WORKLOADS.filter((one) => one.isByDatagrams === true).map((one) => one.name);
 
 /** Seeds of these workloads in turn, some for each processor. */
 async function simulate(workloads: readonly string[], state: PartState, left: number) {
@@ -105,6 +112,11 @@ const PARTS: readonly Part[] = [
     name: ONE_SIDED_PART,
     total: [10_000, 0],
     step: (state, left) => simulate(ONE_SIDED, state, left),
+  },
+  {
+    name: DATAGRAM_PART,
+    total: [10_000, 0],
+    step: (state, left) => simulate(BY_DATAGRAMS, state, left),
   },
   { name: PLANTED_PART, total: [PLANTED.length, 0], step: plant },
   {

@@ -34,6 +34,7 @@ const NOT_IN_TOY = [
   'kept-leases',
   'locks',
   'one-sided-locks',
+  'datagram-locks',
 ];
 const NAMES = WORKLOADS.map((one) => one.name).filter((name) => !NOT_IN_TOY.includes(name));
 

@@ -86,6 +86,24 @@ test('a retry that is executed although its original was is applied twice', () =
   });
 });
 
+test('a first attempt that is executed after a later one is applied twice', () => {
+  expectHarm('originalExecutedAgain', (rig) => {
+    const part = { ...addPart(1, 0, 1), deadline: 5500 };
+    const original = rig.request(part);
+    rig.one({ ...part, attempt: 1 });
+    rig.receive([original]);
+    return sumAt(rig, 0) === 1;
+  });
+});
+
+test('an addition in two steps loses one that comes between', () => {
+  expectHarm('atomicInTwoSteps', (rig) => {
+    rig.ask(addPart(1, 0, 1), addPart(2, 0, 1));
+    rig.pass(5);
+    return sumAt(rig, 0) === 2;
+  });
+});
+
 test('a checksum that is not verified lets wrong bytes in', () => {
   expectHarm('checksumNotVerified', (rig) => {
     const request = rig.request(writePart(1, 0, [1, 2, 3, 4, 5, 6, 7, 8]));

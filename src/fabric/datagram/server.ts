@@ -45,6 +45,7 @@ import { CAPABILITIES, MessageType, reservationOf } from '../../wire/messages.js
 import type { DatagramServerCounters } from '../counters.js';
 import { badDataBody, replyRoom } from '../data-form.js';
 import { fabricFaults } from '../planted.js';
+import { addInTwoSteps } from './planted-steps.js';
 import { type DataHandler, type DataSession, DONE } from '../serve.js';
 import { Cookies } from './cookie.js';
 import { ChangeRecord, deadlineOf, Verdict } from './record.js';
@@ -307,7 +308,11 @@ export class DatagramServer implements DatagramHandler {
       session.finish(Status.Unsupported, 0);
       return true;
     }
-    const progress = data.execute(session, input, body, type, messageExtra(input, at));
+    const extra = messageExtra(input, at);
+    const progress =
+      fabricFaults.atomicInTwoSteps && type === MessageType.FetchAndAdd
+        ? addInTwoSteps(this.#serving.runtime, data, session, input, body, extra)
+        : data.execute(session, input, body, type, extra);
     if (progress !== DONE) return false;
     assert(session.isFinished, 'a part is done and has no result');
     this.#counters.partsExecuted++;
@@ -473,6 +478,7 @@ export class DatagramServer implements DatagramHandler {
 
 /** Planted bugs: a part that is in the record. */
 function isExecutedAgain(input: Bytes, at: number): boolean {
-  const isRetry = fabricFaults.retryExecutedAgain && partAttempt(input, at) > 0;
-  return fabricFaults.changesNotRecorded || isRetry;
+  const isRetry = partAttempt(input, at) > 0;
+  if (isRetry ? fabricFaults.retryExecutedAgain : fabricFaults.originalExecutedAgain) return true;
+  return fabricFaults.changesNotRecorded;
 }

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { Status } from '../../base/status.js';
 import { DatagramRefusal, PartFlag } from '../../wire/datagram.js';
-import { MessageType } from '../../wire/messages.js';
+import { MessageType, Right } from '../../wire/messages.js';
 import type { Window } from '../link.js';
 import { Rig, Sink, SPACE } from '../testing/rig.js';
 import { LIFE_MS } from './node-word.js';
@@ -345,7 +345,7 @@ test('datagrams go on without the stream, unless it left something in doubt', as
   await rig.until(() => rig.status(behind.token) === Status.Ok);
 });
 
-const PROTECT = { space: 5, address: 0, bytes: 8, rights: 1 } as never;
+const PROTECT = { space: 5, address: 0, bytes: 8, rights: Right.READ };
 
 function before(address: number): number {
   return address === 32 ? 0 : address === 40 ? 32 : 40;

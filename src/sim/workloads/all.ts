@@ -5,7 +5,7 @@ import { directory } from './directory.js';
 import { oneSided } from './one-sided.js';
 import { large } from './large.js';
 import { keptLeases, leases, oneSidedLeases } from './leases.js';
-import { locks, oneSidedLocks } from './locks.js';
+import { datagramLocks, locks, oneSidedLocks } from './locks.js';
 import { datagrams, mixed } from './mixed.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
@@ -25,6 +25,7 @@ export const WORKLOADS: readonly Workload[] = [
   oneSidedLocks,
   keptLeases,
   datagrams,
+  datagramLocks,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

@@ -87,6 +87,13 @@ export const locks: Workload = {
   run,
 };
 
+export const datagramLocks: Workload = {
+  ...locks,
+  name: 'datagram-locks',
+  about: 'the same by clients that send datagrams',
+  isByDatagrams: true,
+};
+
 export const oneSidedLocks: Workload = {
   name: 'one-sided-locks',
   about: 'the same by threads that reach the words themselves, and are stopped in the middle',

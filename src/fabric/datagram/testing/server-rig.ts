@@ -171,6 +171,7 @@ export class ServerRig {
   peer = 5;
   number = 0;
   memoryId = 0;
+  #timers: { readonly atMs: number; readonly run: () => void }[] = [];
 
   constructor(options: RigOptions = {}) {
     this.nowMs = options.startMs ?? 5000;
@@ -178,6 +179,10 @@ export class ServerRig {
     const prng = new Prng(options.seed ?? 1);
     const runtime: Partial<Runtime> = {
       clock: { now: () => this.nowMs, wall: () => this.nowMs },
+      timers: {
+        after: (ms, run) => this.#after(ms, run),
+        soon: (run) => void this.#after(0, run),
+      },
       entropy: {
         u32: () => prng.u32(),
         u53: () => prng.u53() || 1,
@@ -192,6 +197,19 @@ export class ServerRig {
       memoryId: 99,
       ...(options.rows === undefined ? {} : { recordRows: options.rows }),
     });
+  }
+
+  #after(ms: number, run: () => void): { cancel(): void } {
+    this.#timers.push({ atMs: this.nowMs + ms, run });
+    return { cancel: () => undefined };
+  }
+
+  /** Lets time pass, and runs what is due then. */
+  pass(ms: number): void {
+    this.nowMs += ms;
+    const due = this.#timers.filter(({ atMs }) => atMs <= this.nowMs);
+    this.#timers = this.#timers.filter(({ atMs }) => atMs > this.nowMs);
+    for (const { run } of due) run();
   }
 
   /** One batch of datagrams, each of the sender that `peers` names, else `peer`; the answers. */
