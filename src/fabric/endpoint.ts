@@ -26,6 +26,7 @@ import { DatagramServer } from './datagram/server.js';
 import type { Peer } from './link.js';
 import type { CallHandler, DataHandler } from './serve.js';
 import { LOOK_MS, type Serving, Session } from './session.js';
+import { Stations } from './stations.js';
 import { TcpLink } from './tcp-link.js';
 import type { Asking } from './transport.js';
 
@@ -42,6 +43,8 @@ export interface EndpointOptions {
   readonly incarnation?: number;
   /** The memory that is lent here: who means another one is refused. None when missing. */
   readonly memoryId?: number;
+  /** What times requests here, also where they are executed; one of its own when missing. */
+  readonly stations?: Stations;
   /** Where the numbers of each connection begin: 1, or for tests close to where they wrap. */
   readonly firstSequence?: number;
 }
@@ -112,6 +115,7 @@ class StreamEndpoint implements Endpoint {
       incarnation: options.incarnation ?? 0,
       memoryId: options.memoryId ?? 0,
       sessions: new Set(),
+      stations: options.stations ?? new Stations(runtime.clock),
     };
     const nextConnection = () => ++this.#connections;
     const firstSequence = options.firstSequence ?? 1;
@@ -140,11 +144,13 @@ class StreamEndpoint implements Endpoint {
   }
 
   async listenDatagrams(address: Address): Promise<Listener> {
-    const { runtime, memoryId } = this.#serving;
+    const { runtime, memoryId, stations } = this.#serving;
     const data = () => this.#serving.data;
     const counters = this.datagrams;
     // One for all sockets: over a second one with its own record a change could be made twice.
-    this.#datagramServer ??= new DatagramServer({ runtime, counters, data, memoryId });
+    this.#datagramServer ??= new DatagramServer({
+      ...{ runtime, counters, data, memoryId, stations },
+    });
     const socket = await runtime.network.bind(address, this.#datagramServer);
     this.#sockets.add(socket);
     const close = (): Promise<void> => {

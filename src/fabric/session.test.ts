@@ -8,6 +8,7 @@ import {
   SESSIONS_MAX,
 } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
+import { REQUEST_KINDS } from './stations.js';
 import { FakeWorld } from './testing/fake-world.js';
 import { RawClient, target } from './testing/raw-client.js';
 import { NODE, Rig } from './testing/rig.js';
@@ -333,4 +334,23 @@ test('of absent clients 1,024 are remembered; the longest absent goes first', as
     acknowledged: 1,
   });
   expect(hello.recordKnown).toBe(0);
+});
+
+test('requests are timed by station where that is asked for, calls never are', async () => {
+  const rig = new Rig();
+  const { raw } = await greeted(rig);
+  const { stations } = rig;
+  const ask = async (type: number, sequence: number, body?: Uint8Array) => {
+    raw.add(type, sequence, body, WINDOW);
+    raw.writer.flush();
+    await passTime(rig, 10);
+  };
+  await ask(MessageType.Read, 2, read(0, 5));
+  expect(stations.requests(0)).toBe(0);
+  stations.measure(1, 1e9);
+  await ask(MessageType.Read, 3, read(0, 5));
+  await ask(MessageType.FetchAndAdd, 4, add(0));
+  await ask(MessageType.Counters, 5);
+  await ask(MessageType.Ping, 6);
+  expect(REQUEST_KINDS.map((_, kind) => stations.requests(kind))).toEqual([1, 0, 1, 1]);
 });

@@ -42,6 +42,7 @@ import { answerHello, commonVersion } from './hello.js';
 import { fabricFaults, unheardSession } from './planted.js';
 import type { ResultRecord } from './record.js';
 import { type CallHandler, type DataHandler, type DataSession, DONE } from './serve.js';
+import { Station, type Stations } from './stations.js';
 import type { Runtime } from '../runtime/runtime.js';
 
 /** What all sessions of one endpoint share. */
@@ -57,6 +58,7 @@ export interface Serving {
   /** The memory that is lent; 0: none. */
   readonly memoryId: number;
   readonly sessions: Set<Session>;
+  readonly stations: Stations;
 }
 
 /** How often sessions are looked at: seldom, so that an idle process stays idle. */
@@ -128,6 +130,14 @@ export class Session implements StreamHandler, DataSession, Greeting {
   // ----------------------------------------------------------------------------------- input
 
   received(stream: Stream, input: Bytes, start: number, end: number): number {
+    const { stations } = this.#serving;
+    stations.begin();
+    const consumed = this.#take(stream, input, start, end);
+    if (stations.isOn) stations.end();
+    return consumed;
+  }
+
+  #take(stream: Stream, input: Bytes, start: number, end: number): number {
     let at = start;
     this.#silentLooks = 0;
     this.#longSince = -1;
@@ -141,10 +151,19 @@ export class Session implements StreamHandler, DataSession, Greeting {
       this.#frameBytes = 0;
     }
     if (this.#isOver()) return at - start;
-    this.#writer.flush();
+    this.#flush();
     if (this.#lastReason !== '' && this.#made === undefined) this.#close(this.#lastReason);
     else if (this.#blocked !== 'no') stream.pause();
     return at - start;
+  }
+
+  #flush(): void {
+    const { stations } = this.#serving;
+    if (!stations.isOn) return this.#writer.flush();
+    this.#writer.seal();
+    stations.lap(Station.REPLY);
+    this.#writer.flush();
+    stations.lap(Station.SEND);
   }
 
   /** As a method, because a handler that was called may have ended this session. */
@@ -207,6 +226,8 @@ export class Session implements StreamHandler, DataSession, Greeting {
     this.#type = type;
     this.#isFinished = false;
     this.replyAt = this.#writer.bodyAt;
+    const { stations } = this.#serving;
+    if (stations.isOn) stations.lap(Station.CHECK);
     const window = messageExtra(input, at);
     if (type === MessageType.Write && fabricFaults.acknowledgedBeforeApplied) {
       return this.#acknowledgeUnapplied(data, input, at, window);
@@ -214,8 +235,15 @@ export class Session implements StreamHandler, DataSession, Greeting {
     const progress = data.execute(this, input, at + MESSAGE_HEADER_BYTES, type, window);
     if (progress !== DONE) return this.#blockOn('wait');
     assert(this.#isFinished, 'a data message is done and has no reply');
+    if (stations.isOn) this.#countRequest(type);
     if (type === MessageType.Reserve) this.#letOthersWork();
     return true;
+  }
+
+  #countRequest(type: number): void {
+    const { stations } = this.#serving;
+    stations.lap(Station.REPLY);
+    stations.count(type);
   }
 
   #answerWithoutMemory(type: number): boolean {
@@ -290,6 +318,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
     if (handler === undefined || !isCallType(type)) {
       return this.#refuse(type, 'this process does not serve that call');
     }
+    this.#serving.stations.drop();
     const end = at + messageLength(input, at);
     const request = CALLS[type].request.decode(input, at + MESSAGE_HEADER_BYTES, end);
     if (typeof request === 'string') return this.#malformed('body', request);

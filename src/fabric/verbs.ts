@@ -56,6 +56,8 @@ const UNORDERED: ReadonlySet<number> = new Set([
   MessageType.ConfirmAlloc,
   MessageType.Inspect,
   MessageType.Counters,
+  MessageType.MeasureStations,
+  MessageType.PingSlowPath,
   MessageType.NodeRegions,
   MessageType.RenewLease,
   MessageType.EndLease,

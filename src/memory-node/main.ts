@@ -52,7 +52,11 @@ class RunningNode implements RunningRole {
     this.#node = node;
     this.#config = config;
     const { incarnation, facts } = node.table;
-    this.#endpoint = createEndpoint(runtime, { incarnation, memoryId: facts.memoryId });
+    this.#endpoint = createEndpoint(runtime, {
+      incarnation,
+      memoryId: facts.memoryId,
+      stations: node.stations,
+    });
   }
 
   async start(): Promise<void> {

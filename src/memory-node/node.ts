@@ -4,7 +4,9 @@
  */
 
 import type { TableFile } from '../disk/table-file.js';
+import { Stations } from '../fabric/stations.js';
 import { MAPPING_BYTES_MAX, type MemoryFile } from '../runtime/memory.js';
+import type { Clock } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { messageName } from '../wire/messages.js';
 import { Access } from './access/access.js';
@@ -49,6 +51,9 @@ export class MemoryNode {
   /** Resolves with the reason when the slow path has ended: then the process must end. */
   readonly slowPathEnded: Promise<string>;
   readonly sharing: Sharing;
+  /** What times requests; for the endpoint that they come through, too. */
+  readonly stations: Stations;
+  readonly #clock: Clock;
   readonly #slow: SlowPath;
   readonly #pool: FramePool;
   readonly #windows: Windows;
@@ -114,7 +119,9 @@ export class MemoryNode {
     const allocations = new Allocations(parts, adopted.committed);
     this.table = table;
     this.sharing = sharing;
+    this.stations = new Stations(runtime.clock);
     this.slowPathEnded = slow.ended;
+    this.#clock = runtime.clock;
     this.#slow = slow;
     this.#pool = pool;
     this.#windows = windows;
@@ -136,6 +143,7 @@ export class MemoryNode {
       access: new Access(pages, frames, pool, runtime.memory),
       pool,
       counters,
+      stations: this.stations,
       awaitFrames,
     });
   }
@@ -154,6 +162,9 @@ export class MemoryNode {
       revocation: this.#withdrawal.revocation,
       relocation: this.#withdrawal.relocation,
       counters: this.counters,
+      clock: this.#clock,
+      stations: this.stations,
+      pingSlowPath: () => this.#slow.ping(),
       countersJson: () => JSON.stringify({ ...this.#countersNow(), ...moreCounters() }),
     });
   }

@@ -93,6 +93,8 @@ export const KEY_BYTES_MAX = 1024;
 export const DIGEST_BYTES_MAX = 64;
 /** Why a call was refused, for people. */
 export const REASON_BYTES_MAX = 1024;
+/** Who asks a node to measure may have gone meanwhile. */
+export const STATIONS_MS_MAX = 60_000;
 /** JSON texts (counters, status). */
 export const JSON_BYTES_MAX = 96 * KiB;
 

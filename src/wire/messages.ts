@@ -44,6 +44,8 @@ export const MessageType = {
   OpenRange: 43,
   RevokeWindow: 44,
   Relocate: 45,
+  MeasureStations: 46,
+  PingSlowPath: 47,
   GrantRegion: 48,
   RemoveSpace: 49,
   RaiseLease: 50,
@@ -479,6 +481,40 @@ export const RemoveSpaceRequest = struct(
   { space: u32, reserved: pad(4) },
   spaceRule,
 );
+
+/** Measures where requests spend their time at the node; what was measured stays when it ends. */
+export const MeasureStationsRequest = struct(
+  'MeasureStationsRequest',
+  8,
+  {
+    every: u32, // Of so many looks at what has arrived one is measured; 0: none from here on.
+    forMs: u32, // For how long; at most `STATIONS_MS_MAX`.
+  },
+  ({ forMs }) => (forMs <= limits.STATIONS_MS_MAX ? null : 'a time that is too long'),
+);
+/** Sums since the start of the node's process, in nanoseconds; see src/fabric/stations.ts. */
+export const StationSums = struct('StationSums', 64, {
+  kind: u32, // 0: reads, 1: writes, 2: atomics, 3: pings.
+  reserved: pad(4),
+  requests: u53, // Those that were measured.
+  checkNs: u53,
+  recordNs: u53,
+  translateNs: u53,
+  accessNs: u53,
+  replyNs: u53,
+  sendNs: u53,
+});
+export const MeasureStationsReply = struct('MeasureStationsReply', 8, {
+  clockNs: u32, // What reading the clock takes, which was taken off the times.
+  reserved: pad(4),
+  sums: list(StationSums, 16),
+});
+/** The slow path was asked, and has answered. */
+export const PingSlowPathReply = struct('PingSlowPathReply', 8, {
+  waitedUs: u32, // From asking it to its answer.
+  reserved: pad(4),
+});
+
 export const JsonReply = struct('JsonReply', 0, { json: text(limits.JSON_BYTES_MAX) });
 
 /** Regions that the node holds, from the given place in its list on. */
@@ -760,6 +796,12 @@ export const CALLS = {
   [M.Inspect]: { request: AllocationRequest, reply: InspectReply, repeatable: true },
   [M.Protect]: { request: ProtectRequest, reply: Empty, repeatable: false },
   [M.Counters]: { request: Empty, reply: JsonReply, repeatable: true },
+  [M.MeasureStations]: {
+    request: MeasureStationsRequest,
+    reply: MeasureStationsReply,
+    repeatable: true,
+  },
+  [M.PingSlowPath]: { request: Empty, reply: PingSlowPathReply, repeatable: true },
   [M.NodeRegions]: { request: NodeRegionsRequest, reply: NodeRegionsReply, repeatable: true },
   [M.GrantRegion]: { request: GrantRegionRequest, reply: Empty, repeatable: true },
   [M.Attach]: { request: AttachRequest, reply: AttachReply, repeatable: true },

@@ -9,6 +9,8 @@ import {
   REQUEST_HEADER_BYTES,
 } from '../../wire/datagram.js';
 import { MessageType } from '../../wire/messages.js';
+import { REQUEST_KINDS } from '../stations.js';
+import { tickingStations } from '../testing/rig.js';
 import {
   addPart,
   helloPart,
@@ -421,4 +423,19 @@ test('what is kept does not grow with the number of clients', () => {
   expect(rig.counters.recordRows).toBeLessThanOrEqual(64);
   expect(rig.counters.recordBytes).toBe(recordBytes);
   expect(rig.memory.view.getUint32(0, true)).toBe(301);
+});
+
+test('the stations of a part are timed where that is asked for', () => {
+  const stations = tickingStations();
+  const rig = greeted({ stations });
+  stations.measure(1, 1e9);
+  rig.one(readPart(1, 0, 8));
+  rig.one(writePart(2, 0, EIGHT));
+  rig.ask({ type: MessageType.Ping, id: 3 });
+  rig.ask(helloPart(4));
+  const counted = REQUEST_KINDS.map((_, kind) => stations.requests(kind));
+  expect(counted).toEqual([1, 1, 0, 1]);
+  // Of a change that is answered from the record nothing was executed.
+  rig.one(writePart(2, 0, EIGHT));
+  expect(stations.requests(1)).toBe(1);
 });

@@ -47,6 +47,7 @@ import { badDataBody, replyRoom } from '../data-form.js';
 import { fabricFaults } from '../planted.js';
 import { addInTwoSteps } from './planted-steps.js';
 import { type DataHandler, type DataSession, DONE } from '../serve.js';
+import { Station, Stations } from '../stations.js';
 import { Cookies } from './cookie.js';
 import { ChangeRecord, deadlineOf, Verdict } from './record.js';
 
@@ -64,6 +65,8 @@ export interface DatagramServing {
   readonly data: () => DataHandler | undefined;
   /** The memory that is lent; 0: none. */
   readonly memoryId: number;
+  /** What times the parts; without it nothing does. */
+  readonly stations?: Stations;
   /** Rows of the record, a power of 2. */
   readonly recordRows?: number;
 }
@@ -117,6 +120,7 @@ export class DatagramServer implements DatagramHandler {
   readonly incarnation: number;
   readonly #serving: DatagramServing;
   readonly #counters: DatagramServerCounters;
+  readonly #stations: Stations;
   readonly #cookies: Cookies;
   readonly #record: ChangeRecord;
   readonly #rules: DatagramRules;
@@ -142,6 +146,7 @@ export class DatagramServer implements DatagramHandler {
     const { entropy, checksum } = serving.runtime;
     this.#serving = serving;
     this.#counters = serving.counters;
+    this.#stations = serving.stations ?? new Stations(serving.runtime.clock);
     this.incarnation = entropy.u32() || 1;
     this.#cookies = new Cookies(entropy, PEER_BYTES);
     const rows = serving.recordRows === undefined ? {} : { rows: serving.recordRows };
@@ -163,7 +168,9 @@ export class DatagramServer implements DatagramHandler {
 
   received(socket: DatagramSocket, batch: DatagramBatch): void {
     const { input, count, starts, lengths } = batch;
+    const stations = this.#stations;
     this.#arrivedMs = this.#serving.runtime.clock.now();
+    stations.begin();
     this.#refusals = 0;
     this.#socket = socket;
     this.#peers = batch.peers;
@@ -173,8 +180,14 @@ export class DatagramServer implements DatagramHandler {
       this.#take(input, start, start + (lengths[i] as number));
     }
     socket.flush();
+    if (stations.isOn) this.#endLook();
     this.#counters.recordRows = this.#record.rows;
     this.#counters.recordBytes = this.#record.bytes;
+  }
+
+  #endLook(): void {
+    this.#stations.lap(Station.SEND);
+    this.#stations.end();
   }
 
   #take(input: Bytes, start: number, end: number): void {
@@ -251,12 +264,14 @@ export class DatagramServer implements DatagramHandler {
       return;
     }
     const isChange = type !== MessageType.Read;
+    if (this.#stations.isOn) this.#stations.lap(Station.CHECK);
     const now = Math.floor(this.#serving.runtime.clock.now());
     const deadline = deadlineOf(partDeadline(input, at), now);
     if (isChange) {
       const row = this.#find(input, at, deadline);
       if (row >= 0 && !isExecutedAgain(input, at))
         return this.#answerFromRecord(input, at, type, row);
+      if (this.#stations.isOn) this.#stations.lap(Station.RECORD);
     }
     if (deadline - now > DEADLINE_AHEAD_MS_MAX) {
       this.#counters.malformed.deadline++;
@@ -274,8 +289,13 @@ export class DatagramServer implements DatagramHandler {
       return this.#giveBack(input, at, type, Status.Busy);
     }
     if (!this.#run(input, at, type)) return this.#giveBack(input, at, type, Status.Busy);
-    if (isChange && deadline > now) this.#enter(input, at, deadline, now);
+    const stations = this.#stations;
+    if (isChange && deadline > now) {
+      this.#enter(input, at, deadline, now);
+      if (stations.isOn) stations.lap(Station.RECORD);
+    }
     this.#answer(input, at, type);
+    if (stations.isOn) stations.count(type);
   }
 
   /** By what a part is remembered, beside its client, link and deadline. */
@@ -373,11 +393,14 @@ export class DatagramServer implements DatagramHandler {
   #ping(input: Bytes, at: number, isKnown: boolean): void {
     const asked = messageLength(input, at) - PART_HEADER_BYTES;
     const bytes = isKnown ? asked : 0;
+    const stations = this.#stations;
+    if (stations.isOn) stations.lap(Station.CHECK);
     this.#counters.pings++;
     this.#makeRoom(bytes);
     const from = this.#writer.bodyAt;
     this.#socket.output.bytes.fill(0, from, from + bytes);
     this.#append(input, at, MessageType.Ping, 0, Status.Ok, bytes, bytes);
+    if (stations.isOn) stations.count(MessageType.Ping);
   }
 
   /** Returns how many hellos were answered. */
@@ -447,6 +470,7 @@ export class DatagramServer implements DatagramHandler {
     const now = this.#serving.runtime.clock.now();
     const residence = Math.round((now - this.#arrivedMs) * 1000);
     this.#commit(this.#writer.seal(Math.floor(now), residence));
+    if (this.#stations.isOn) this.#stations.lap(Station.REPLY);
   }
 
   /** It cannot be told who has sent it; but what stands there was probably not damaged. */

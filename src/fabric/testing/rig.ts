@@ -5,6 +5,7 @@ import { type Outcome, Status } from '../../base/status.js';
 import { MessageType } from '../../wire/messages.js';
 import { createEndpoint, type Endpoint } from '../endpoint.js';
 import type { CompletionSink, Link, Window } from '../link.js';
+import { Stations } from '../stations.js';
 import { FakeMemory } from './fake-memory.js';
 import { FakeWorld } from './fake-world.js';
 
@@ -34,6 +35,12 @@ export class Sink implements CompletionSink {
 export const NODE = 'tcp://node:1';
 export const SPACE = 5;
 export const MEMORY_ID = 4711;
+
+/** Every reading of the clock takes a millisecond, which is what no lap is to be charged with. */
+export function tickingStations(): Stations {
+  let ms = 0;
+  return new Stations({ now: () => ms++, wall: () => 0 });
+}
 
 /** A fake world whose time passes while something is waited for. */
 export class WaitingRig {
@@ -70,12 +77,15 @@ export class Rig extends WaitingRig {
   server: Endpoint;
   client: Endpoint;
   link: Link;
+  /** By a clock of their own, of which each look is a millisecond later than the one before. */
+  readonly stations: Stations;
   /** Calls of Alloc that the node has executed. */
   allocs = 0;
 
   constructor(world = new FakeWorld(), memoryBytes = 64 * 1024, firstSequence = 1) {
     super(world);
     this.memory = new FakeMemory(memoryBytes);
+    this.stations = tickingStations();
     this.server = this.serve();
     this.client = createEndpoint(world.runtime(), { firstSequence });
     this.link = this.client.link(NODE);
@@ -87,7 +97,10 @@ export class Rig extends WaitingRig {
   }
 
   serveAs(memoryId: number, address: string): Endpoint {
-    const server = createEndpoint(this.world.runtime(), { memoryId });
+    const server = createEndpoint(this.world.runtime(), {
+      memoryId,
+      stations: this.stations,
+    });
     server.serveData(this.memory);
     server.serve(MessageType.OpenWindow, () => ({
       status: Status.Ok,

@@ -11,6 +11,7 @@ import { serveRelocation } from './relocation-calls.js';
 import { NOT_SETTLED, serveWindows, type WindowCallParts } from './window-calls.js';
 import { assert } from '../../base/assert.js';
 import type { CallServer } from './call-server.js';
+import { type MeasureCallParts, serveMeasures } from './measure-calls.js';
 import { serveSlots } from './slot-calls.js';
 
 // A right of the protocol becomes a bit of the page table by a shift.
@@ -19,7 +20,7 @@ assert(
 );
 assert(SPACE_ID_END <= SPACES_OF_TABLE, 'every space of a message has its own word');
 
-export interface CallParts extends WindowCallParts {
+export interface CallParts extends WindowCallParts, MeasureCallParts {
   readonly allocations: Allocations;
   readonly sharing: Sharing;
   readonly relocation: Relocation;
@@ -39,6 +40,7 @@ export function serveCalls(server: CallServer, parts: CallParts): void {
   serveRegions(server, parts);
   serveRelocation(server, parts);
   serveSlots(server, parts.table, parts.sharing);
+  serveMeasures(server, parts);
   server.serve(MessageType.Counters, () => ({ status: Status.Ok, json: parts.countersJson() }));
 }
 

@@ -13,6 +13,7 @@ import {
   type Progress,
   WAIT,
 } from '../../fabric/serve.js';
+import { Station, type Stations } from '../../fabric/stations.js';
 import type { Bytes } from '../../runtime/network.js';
 import {
   CompareAndSwapRequest,
@@ -55,6 +56,7 @@ export interface DataHandlerParts {
   readonly access: Access;
   readonly pool: FramePool;
   readonly counters: NodeCounters;
+  readonly stations: Stations;
   /** Asks for `goOn`. */
   readonly awaitFrames: () => void;
 }
@@ -64,6 +66,7 @@ export class NodeDataHandler implements DataHandler {
   readonly #translator: Translator;
   readonly #access: Access;
   readonly #counters: NodeCounters;
+  readonly #stations: Stations;
   /** Sessions that wait for a zeroed frame, or for a page that is paused, longest first. */
   readonly #waiting: Set<DataSession> = new Set();
 
@@ -72,6 +75,7 @@ export class NodeDataHandler implements DataHandler {
     this.#translator = parts.translator;
     this.#access = parts.access;
     this.#counters = parts.counters;
+    this.#stations = parts.stations;
   }
 
   execute(session: DataSession, input: Bytes, at: number, type: number, extra: number): Progress {
@@ -114,8 +118,11 @@ export class NodeDataHandler implements DataHandler {
       READ,
     );
     if (entry < 0) return this.#refuseOrWait(session, MessageType.Read, entry);
+    const stations = this.#stations;
+    if (stations.isOn) stations.lap(Station.TRANSLATE);
     const offset = this.#translator.offsetInPage(low);
     this.#access.read(entry, offset, bytes, session.output, session.replyAt);
+    if (stations.isOn) stations.lap(Station.ACCESS);
     this.#count(MessageType.Read);
     this.#counters.bytesRead += bytes;
     session.finish(Status.Ok, bytes);
@@ -143,12 +150,15 @@ export class NodeDataHandler implements DataHandler {
       WRITE,
     );
     if (entry < 0) return this.#refuseOrWait(session, MessageType.Write, entry);
+    const stations = this.#stations;
+    if (stations.isOn) stations.lap(Station.TRANSLATE);
     const offset = this.#translator.offsetInPage(low);
     const { slot } = session;
     const from = at + WRITTEN;
     const end = this.#access.write(entry, slot, reservation, offset, bytes, input, from);
     if (end === ACCESS_LATER) return this.#waitForFrame(session);
     if (end === ACCESS_NO_SPACE) return this.#refuse(session, MessageType.Write, Status.NoSpace);
+    if (stations.isOn) stations.lap(Station.ACCESS);
     this.#count(MessageType.Write);
     this.#counters.bytesWritten += bytes;
     session.finish(Status.Ok, 0);
@@ -170,6 +180,8 @@ export class NodeDataHandler implements DataHandler {
     );
     if ((low & (ATOMIC_BYTES - 1)) !== 0) return this.#refuse(session, type, Status.Invalid);
     if (entry < 0) return this.#refuseOrWait(session, type, entry);
+    const stations = this.#stations;
+    if (stations.isOn) stations.lap(Station.TRANSLATE);
     const end = this.#change(
       entry,
       session.slot,
@@ -180,6 +192,7 @@ export class NodeDataHandler implements DataHandler {
     );
     if (end === ACCESS_LATER) return this.#waitForFrame(session);
     if (end === ACCESS_NO_SPACE) return this.#refuse(session, type, Status.NoSpace);
+    if (stations.isOn) stations.lap(Station.ACCESS);
     this.#count(type);
     session.finishValue(Status.Ok, this.#access.oldLow, this.#access.oldHigh);
     return DONE;

@@ -27,6 +27,8 @@ export const RequestKind = {
   /** Look at the rings. Word 1 is 1: answer FRAMES_READY once the zeroed ring is not empty. */
   NUDGE: 5,
   STOP: 6,
+  /** Is it there: id. Answered by PONG. */
+  PING: 7,
 } as const;
 
 export const AnswerKind = {
@@ -35,6 +37,8 @@ export const AnswerKind = {
   /** id, first page (low, high; all ones: no room), retries. */
   ALLOCATED: 2,
   FRAMES_READY: 3,
+  /** id. */
+  PONG: 4,
 } as const;
 
 /** Words of a request. */

@@ -54,6 +54,7 @@ export class SlowPath {
   #backlog: Int32Array[] = [];
   #isRetrying = false;
   readonly #choices = new Map<number, (range: ChosenRange) => void>();
+  readonly #pings = new Map<number, () => void>();
   #nextId = 1;
   #areFramesAwaited = false;
   readonly #framesReady: () => void;
@@ -93,6 +94,18 @@ export class SlowPath {
     record[REQUEST.id] = id;
     return new Promise((resolve) => {
       this.#choices.set(id, resolve);
+      this.#submit(record);
+    });
+  }
+
+  /** Resolves when the thread has answered; it does so in its turn, behind what it was told. */
+  ping(): Promise<void> {
+    const id = this.#nextId;
+    this.#nextId = (id + 1) | 0;
+    const record = this.#fill(RequestKind.PING, 0, 0, 0, 0);
+    record[REQUEST.id] = id;
+    return new Promise((resolve) => {
+      this.#pings.set(id, resolve);
       this.#submit(record);
     });
   }
@@ -154,10 +167,11 @@ export class SlowPath {
   }
 
   #offer(record: Int32Array): boolean {
-    const isChoice = record[REQUEST.kind] === RequestKind.ALLOCATE;
-    if (isChoice && this.#outstanding >= OUTSTANDING_MAX) return false;
+    const kind = record[REQUEST.kind];
+    const isAnswered = kind === RequestKind.ALLOCATE || kind === RequestKind.PING;
+    if (isAnswered && this.#outstanding >= OUTSTANDING_MAX) return false;
     if (!this.#requests.submit(record)) return false;
-    if (isChoice) this.#outstanding += 1;
+    if (isAnswered) this.#outstanding += 1;
     return true;
   }
 
@@ -193,6 +207,9 @@ export class SlowPath {
         case AnswerKind.ALLOCATED:
           this.#chosen(answer);
           break;
+        case AnswerKind.PONG:
+          this.#pinged(answer[ANSWER.id] as number);
+          break;
         case AnswerKind.FRAMES_READY:
           this.#areFramesAwaited = false;
           this.#framesReady();
@@ -202,6 +219,14 @@ export class SlowPath {
       }
     }
     this.#offerBacklog();
+  }
+
+  #pinged(id: number): void {
+    const resolve = this.#pings.get(id);
+    assert(resolve !== undefined, 'an answer that nobody asked for');
+    this.#pings.delete(id);
+    this.#outstanding -= 1;
+    resolve();
   }
 
   #chosen(answer: Int32Array): void {

@@ -174,6 +174,10 @@ class Worker {
       case RequestKind.NUDGE:
         if (request[REQUEST.id] === 1) this.#areFramesAwaited = true;
         break;
+      case RequestKind.PING:
+        this.#answer[ANSWER.id] = request[REQUEST.id] as number;
+        this.#say(AnswerKind.PONG);
+        break;
       case RequestKind.STOP:
         this.#isStopped = true;
         break;

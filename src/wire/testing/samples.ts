@@ -33,6 +33,7 @@ const RULES: Readonly<Record<string, (value: Record<string, unknown>) => void>> 
   OpenWindowRequest: (value) => void (value['rights'] = 3),
   OpenRangeRequest: (value) => void (value['rights'] = 3),
   ProtectRequest: (value) => void (value['rights'] = 1),
+  MeasureStationsRequest: (value) => void (value['forMs'] = 60_000),
   AllocRequest: (value) => void Object.assign(value, { flags: 2, nonce: 77 }),
 };
 

@@ -33,6 +33,7 @@ import { FetchAndAddRequest, WriteRequest } from '../../../wire/messages.js';
 import type { Fields } from '../../../wire/struct.js';
 import { bytesOf } from '../../../wire/testing/samples.js';
 import { createDatagramServerCounters } from '../../counters.js';
+import type { Stations } from '../../stations.js';
 import { FakeMemory } from '../../testing/fake-memory.js';
 import { DatagramServer } from '../server.js';
 
@@ -150,6 +151,7 @@ export interface RigOptions {
   readonly isWithoutMemory?: boolean;
   /** Of another process before. */
   readonly memory?: FakeMemory;
+  readonly stations?: Stations;
 }
 
 export const WINDOW = 7;
@@ -195,6 +197,7 @@ export class ServerRig {
       counters: this.counters,
       data: () => (options.isWithoutMemory === true ? undefined : this.memory),
       memoryId: 99,
+      ...(options.stations === undefined ? {} : { stations: options.stations }),
       ...(options.rows === undefined ? {} : { recordRows: options.rows }),
     });
   }
