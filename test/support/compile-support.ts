@@ -1,0 +1,49 @@
+/**
+ * Makes programs of this folder runnable as processes of their own, with `src` as it was built:
+ * Node runs JavaScript, and the test runner translates for itself alone.
+ */
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import ts from 'typescript';
+
+const ROOT = join(import.meta.dirname, '../..');
+const OPTIONS = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
+
+const PREFIX = 'memrack-support-';
+
+let folder: string | undefined;
+
+/** The path of the JavaScript of a file of this folder, such as `fault-proxy-main.js`. */
+export function compiledSupport(file: string): string {
+  folder ??= compileAll();
+  return join(folder, 'test/support', file);
+}
+
+/** What processes that were killed have left. */
+function sweep(cache: string): void {
+  for (const name of readdirSync(cache).filter((one) => one.startsWith(PREFIX))) {
+    const pid = name.slice(PREFIX.length).split('-')[0] ?? '';
+    if (!existsSync(`/proc/${pid}`)) rmSync(join(cache, name), { recursive: true, force: true });
+  }
+}
+
+function compileAll(): string {
+  // Below node_modules, so that packages are found from there.
+  const cache = join(ROOT, 'node_modules/.cache');
+  mkdirSync(cache, { recursive: true });
+  sweep(cache);
+  const out = mkdtempSync(join(cache, `${PREFIX}${process.pid}-`));
+  process.on('exit', () => rmSync(out, { recursive: true, force: true }));
+  writeFileSync(join(out, 'package.json'), '{"type":"module"}');
+  symlinkSync(join(ROOT, 'dist'), join(out, 'src'));
+  const target = join(out, 'test/support');
+  mkdirSync(target, { recursive: true });
+  for (const name of readdirSync(import.meta.dirname)) {
+    if (!name.endsWith('.ts') || name.endsWith('.d.mts')) continue;
+    const text = readFileSync(join(import.meta.dirname, name), 'utf8');
+    const { outputText } = ts.transpileModule(text, { compilerOptions: OPTIONS });
+    writeFileSync(join(target, name.replace(/\.ts$/, '.js')), outputText);
+  }
+  return out;
+}
