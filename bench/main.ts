@@ -22,6 +22,10 @@ import { shmLone } from './cases/shm-lone.js';
 import { shmPing } from './cases/shm-ping.js';
 import { shmRate } from './cases/shm-rate.js';
 import { streamChunks, streamPipelined, streamTrips } from './cases/streams.js';
+import { udpLarge } from './cases/udp-large.js';
+import { udpLone } from './cases/udp-lone.js';
+import { udpLoss } from './cases/udp-loss.js';
+import { udpPipelined } from './cases/udp-pipelined.js';
 import { has, machine, type Result } from './harness.js';
 import { projectRoot } from './rack.js';
 import { resultTable, resultsPage } from './report.js';
@@ -35,6 +39,10 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'shm-blocking': shmBlocking,
   'shm-large': shmLarge,
   'shm-ping': shmPing,
+  'udp-lone': udpLone,
+  'udp-pipelined': udpPipelined,
+  'udp-large': udpLarge,
+  'udp-loss': udpLoss,
   'lock-lone': lockLone,
   'lock-contended': lockContended,
   'pages-flat': pagesFlat,
