@@ -46,6 +46,10 @@ export class LossyNetwork implements Network {
     return this.#inner.ownAddress(name);
   }
 
+  lookUp(address: Address): Promise<readonly Address[]> {
+    return this.#inner.lookUp(address);
+  }
+
   async bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket> {
     const socket = new LossySocket(this, handler);
     socket.inner = await this.#inner.bind(address, socket);
