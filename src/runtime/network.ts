@@ -110,7 +110,10 @@ export interface DatagramHandler {
 export interface DatagramSocket {
   /** The real address, with the port that was chosen. */
   readonly address: Address;
-  /** Where datagrams are made that are to be sent. Valid until the next `reserve`. */
+  /**
+   * Where datagrams are made that are to be sent, perhaps the same for several sockets. Valid until
+   * the next `reserve`, of any of them: nobody reserves at another one before `commit`.
+   */
   readonly output: Bytes;
   /**
    * Room for one datagram of `bytes` at most (an integer up to `DATAGRAM_BYTES_MAX`): the offset
@@ -127,6 +130,7 @@ export interface DatagramSocket {
    * Sends what was committed, in order; what the system does not take at once is lost. Nothing is
    * sent in fragments: what is too long for the first link is not taken, what is too long for one
    * behind it is lost. So a datagram that arrives tells that the path takes its length.
+   * It may have been sent before, when another socket wanted the room.
    */
   flush(): void;
   /**

@@ -304,6 +304,38 @@ const IN_BATCHES: readonly Case[] = [
     },
   },
   {
+    name: 'sockets may take turns before they flush: each sends its own',
+    async run(world) {
+      const seen = new Map<number, string>();
+      const onDatagram = each(({ bytes, peer }) => {
+        expectThat(isPattern(bytes.subarray(1), bytes[0] as number), 'a datagram is damaged');
+        seen.set(bytes[0] as number, hex(peer));
+      });
+      const { server, client, toServer } = await pair(world, onDatagram, HEARER);
+      const other = await bindAt(world.runtime, world.address('udp', 'runtime'), HEARER);
+      const sockets = [client, other, client, other];
+      const sendAgain = (): boolean => {
+        sockets.forEach((socket, name) => {
+          const bytes = new Uint8Array(201);
+          bytes[0] = name;
+          bytes.set(pattern(200, name), 1);
+          put(socket, bytes, toServer);
+        });
+        other.flush();
+        client.flush();
+        return seen.size === sockets.length;
+      };
+      await until(world.runtime, sendAgain, 'datagrams of both');
+      const expected = sockets.map((socket) => hex(server.peerOf(socket.address)));
+      expectEqual(
+        [0, 1, 2, 3].map((name) => seen.get(name)),
+        expected,
+        'who sent each',
+      );
+      for (const socket of [server, client, other]) socket.close();
+    },
+  },
+  {
     name: 'too many for the receiver are lost, and break nothing',
     async run(world) {
       let answered = false;

@@ -1,6 +1,9 @@
 /**
  * Datagrams that are made and sent: one buffer, in which they lie one behind the other, and the
  * headers that `sendmmsg` wants, of which only lengths and peers change.
+ *
+ * All sockets of a family share it, since each makes datagrams and sends them within one call: with
+ * one each some hundred sockets would not fit into a cache, nor some ten thousand into memory.
  */
 
 import { assert } from '../../base/assert.js';
@@ -17,20 +20,35 @@ const OUTPUT_BYTES = 256 * 1024;
 const DATAGRAMS_MAX = 64;
 const FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL;
 
+/** A socket. */
+export interface OutputUser {
+  flush(): void;
+}
+
 export class DatagramOutput {
   readonly bytes: Bytes;
-  /** Not taken by the kernel. */
-  unsent = 0;
   readonly #address: number;
   readonly #headers: MessageHeaders;
   #count = 0;
   #tail = 0;
   #reserved = -1;
+  #user: OutputUser | undefined;
 
   constructor(family: Family) {
     this.bytes = viewsOf(Buffer.allocUnsafeSlow(OUTPUT_BYTES).buffer);
     this.#address = addressOf(this.bytes.bytes);
     this.#headers = new MessageHeaders(family, DATAGRAMS_MAX);
+  }
+
+  /** Whose datagrams these are from here on; what another one has left here is sent first. */
+  take(user: OutputUser): void {
+    if (this.#user === user) return;
+    this.#user?.flush();
+    this.#user = user;
+  }
+
+  isOf(user: OutputUser): boolean {
+    return this.#user === user;
   }
 
   get count(): number {
@@ -58,9 +76,10 @@ export class DatagramOutput {
     this.#tail += (bytes + 7) & ~7;
   }
 
-  /** Sends all that was committed, or loses it. */
-  send(fd: number): void {
+  /** Sends all that was committed, or loses it; says how many the kernel did not take. */
+  send(fd: number): number {
     const count = this.#count;
+    let unsent = 0;
     let at = 0;
     let refused = -1;
     while (at < count) {
@@ -73,19 +92,20 @@ export class DatagramOutput {
       if (errno === EINTR) continue;
       // A full buffer concerns all that follow.
       if (errno === EAGAIN) {
-        this.unsent += count - at;
+        unsent += count - at;
         break;
       }
       // It may be what became of an earlier one, which the kernel tells once and in its place; what
       // is told twice (too long, no way there) is of this one.
       if (refused === at) {
-        this.unsent++;
+        unsent++;
         at++;
       } else {
         refused = at;
       }
     }
     this.clear();
+    return unsent;
   }
 
   /** How many were sent; 0 or -1 where the first one failed. */
@@ -114,5 +134,18 @@ export class DatagramOutput {
   clear(): void {
     this.#count = 0;
     this.#tail = 0;
+  }
+}
+
+/** One for each family, made when it is first wanted. */
+export class DatagramOutputs {
+  readonly #ofFamily = new Map<Family, DatagramOutput>();
+
+  of(family: Family): DatagramOutput {
+    const known = this.#ofFamily.get(family);
+    if (known !== undefined) return known;
+    const output = new DatagramOutput(family);
+    this.#ofFamily.set(family, output);
+    return output;
   }
 }

@@ -10,6 +10,7 @@ import {
 } from '../network.js';
 import { createRuntime } from './create-runtime.js';
 import { DatagramInputs } from './datagram-input.js';
+import { DatagramOutputs } from './datagram-output.js';
 import { NodeDatagramSocket } from './node-datagram.js';
 import { Poller } from './poller.js';
 import { SoonQueue } from './soon.js';
@@ -95,7 +96,11 @@ async function makeByHand(
     (symbol) => (socket as unknown as { [symbol: symbol]: unknown })[symbol],
   ) as ({ handle?: Handle } | undefined)[];
   change(states.find((state) => state?.handle)?.handle as Handle);
-  const made = new NodeDatagramSocket(socket, handler, { poller, inputs: new DatagramInputs() });
+  const made = new NodeDatagramSocket(socket, handler, {
+    poller,
+    inputs: new DatagramInputs(),
+    outputs: new DatagramOutputs(),
+  });
   open.push(made);
   return made;
 }

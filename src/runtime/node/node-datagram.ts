@@ -10,11 +10,11 @@
  */
 
 import type { RemoteInfo, Socket } from 'node:dgram';
+import { assert } from '../../base/assert.js';
 import type { Address, Bytes, DatagramHandler, DatagramSocket } from '../network.js';
 import { formatAddress } from './addresses.js';
 import type { DatagramInput, DatagramInputs } from './datagram-input.js';
-import { DatagramOutput } from './datagram-output.js';
-import { NO_BYTES } from './node-stream.js';
+import type { DatagramOutput, DatagramOutputs } from './datagram-output.js';
 import { Patience } from './patience.js';
 import type { Polled, Poller } from './poller.js';
 import { decodePeer, encodePeer, type Family, peerAt } from './socket-address.js';
@@ -41,6 +41,7 @@ const BUFFER_BYTES = 4 * 1024 * 1024;
 export interface DatagramWorld {
   readonly poller: Poller;
   readonly inputs: DatagramInputs;
+  readonly outputs: DatagramOutputs;
 }
 
 export class NodeDatagramSocket implements DatagramSocket, Polled {
@@ -50,6 +51,7 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
   hot = false;
   pollUntil = 0;
   registered = false;
+  unsent = 0;
 
   readonly #socket: Socket;
   readonly #handle: Handle | undefined;
@@ -57,7 +59,7 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
   readonly #poller: Poller;
   readonly #family: Family;
   readonly #input: DatagramInput;
-  #output: DatagramOutput | undefined;
+  readonly #output: DatagramOutput;
   #closed = false;
   #answerDue: boolean | undefined;
   readonly #patience = new Patience();
@@ -77,6 +79,7 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
     this.address = formatAddress('udp', bound.address, bound.port);
     this.#family = bound.family === 'IPv6' ? AF_INET6 : AF_INET;
     this.#input = world.inputs.of(this.#family);
+    this.#output = world.outputs.of(this.#family);
     forbidFragments(this.fd, this.#family);
     this.receiveBytes = enlargeBuffers(socket, this.fd);
     // What a datagram met on its way is no news: they may be lost.
@@ -85,11 +88,7 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
   }
 
   get output(): Bytes {
-    return this.#output?.bytes ?? NO_BYTES;
-  }
-
-  get unsent(): number {
-    return this.#output?.unsent ?? 0;
+    return this.#output.bytes;
   }
 
   get dropped(): number {
@@ -101,20 +100,22 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
   #droppedBefore = 0;
 
   reserve(bytes: number): number {
-    this.#output ??= new DatagramOutput(this.#family);
-    if (!this.#output.hasRoom(bytes)) this.flush();
-    return this.#output.reserve(bytes);
+    const output = this.#output;
+    output.take(this);
+    if (!output.hasRoom(bytes)) this.flush();
+    return output.reserve(bytes);
   }
 
   commit(bytes: number, peers: Uint8Array, peerAt: number): void {
-    this.#output?.commit(bytes, peers, peerAt);
+    assert(this.#output.isOf(this), 'another socket has reserved meanwhile');
+    this.#output.commit(bytes, peers, peerAt);
   }
 
   flush(): void {
     const output = this.#output;
-    if (output === undefined || output.count === 0) return;
+    if (!output.isOf(this) || output.count === 0) return;
     if (this.#closed) output.clear();
-    else if (this.fd >= 0) output.send(this.fd);
+    else if (this.fd >= 0) this.unsent += output.send(this.fd);
     else output.forEach((bytes, peers, at) => this.#sendByNode(bytes, peers, at));
   }
 
@@ -136,6 +137,7 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
     // The last answer, as long as somebody can be asked.
     void this.dropped;
     this.#closed = true;
+    this.flush();
     this.#poller.remove(this);
     this.#socket.close();
   }
@@ -193,10 +195,9 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
 
   #sendByNode(bytes: Uint8Array, peers: Uint8Array, at: number): void {
     const { host, port } = decodePeer(peers, at);
-    const output = this.#output as DatagramOutput;
     // A copy, since the place is used again when this returns.
     const failed = (error: Error | null): void => {
-      if (error) output.unsent++;
+      if (error) this.unsent++;
     };
     try {
       this.#socket.send(Buffer.from(bytes), port, host, failed);

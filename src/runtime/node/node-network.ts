@@ -24,6 +24,7 @@ import {
 import type { Log } from '../runtime.js';
 import { formatAddress, networkError, type Place, parseAddress } from './addresses.js';
 import { DatagramInputs } from './datagram-input.js';
+import { DatagramOutputs } from './datagram-output.js';
 import { HotRings } from './hot-rings.js';
 import { type DatagramWorld, NodeDatagramSocket } from './node-datagram.js';
 import { NodeStream, type StreamWorld } from './node-stream.js';
@@ -157,7 +158,11 @@ export class NodeNetwork implements Network {
   /** What all datagram sockets share; made for the first. */
   get #datagrams(): DatagramWorld {
     const { poller } = this.#world;
-    this.#datagramWorld ??= { poller, inputs: new DatagramInputs() };
+    this.#datagramWorld ??= {
+      poller,
+      inputs: new DatagramInputs(),
+      outputs: new DatagramOutputs(),
+    };
     return this.#datagramWorld;
   }
 
