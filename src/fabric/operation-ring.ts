@@ -10,6 +10,7 @@
  */
 
 import { assert } from '../base/assert.js';
+import { Columns } from '../base/columns.js';
 import { IN_FLIGHT_MAX, QUEUE_MAX } from '../wire/limits.js';
 import type { CompletionSink, Window } from './link.js';
 
@@ -19,7 +20,8 @@ export const SENT = 1;
 /** Told before it was sent; to be skipped. */
 export const DROPPED = 2;
 
-const PLACES_AT_FIRST = 256;
+const PLACES_AT_FIRST = 16;
+const PLACE_BYTES = 4 * 8 + 6 * 4 + 2;
 /** Sent ones and waiting ones, and a power of two. */
 const PLACES_MAX = 2 * QUEUE_MAX;
 
@@ -29,24 +31,28 @@ export class OperationRing {
   head = 0;
   sent = 0;
   tail = 0;
-  type = new Uint8Array(PLACES_AT_FIRST);
-  state = new Uint8Array(PLACES_AT_FIRST);
-  /** 0 until it was sent for the first time. */
-  sequence = new Uint32Array(PLACES_AT_FIRST);
-  token = new Float64Array(PLACES_AT_FIRST);
-  address = new Float64Array(PLACES_AT_FIRST);
-  bytes = new Uint32Array(PLACES_AT_FIRST);
+  token = new Float64Array(0);
+  address = new Float64Array(0);
   /** Where in `buffer` the bytes begin. */
-  start = new Float64Array(PLACES_AT_FIRST);
-  deadline = new Float64Array(PLACES_AT_FIRST);
+  start = new Float64Array(0);
+  deadline = new Float64Array(0);
+  bytes = new Uint32Array(0);
+  /** 0 until it was sent for the first time. */
+  sequence = new Uint32Array(0);
   /** Four words each, as they go into the message. */
-  operands = new Int32Array(PLACES_AT_FIRST * 4);
+  operands = new Int32Array(0);
+  type = new Uint8Array(0);
+  state = new Uint8Array(0);
   /** Undefined once the operation was told; a sent one then waits for its reply alone. */
   sink = nothings<CompletionSink>(PLACES_AT_FIRST);
   /** Where a read goes, what a write carries, the body of a call. */
   buffer = nothings<Uint8Array>(PLACES_AT_FIRST);
   window = nothings<Window>(PLACES_AT_FIRST);
   #mask = PLACES_AT_FIRST - 1;
+
+  constructor() {
+    this.#makeColumns(PLACES_AT_FIRST);
+  }
 
   /** The index in the arrays of a position. */
   place(position: number): number {
@@ -115,20 +121,25 @@ export class OperationRing {
     const places = (this.#mask + 1) * 2;
     assert(places <= PLACES_MAX, 'the caller checks how many wait');
     this.#mask = places - 1;
-    this.type = doubled(this.type, new Uint8Array(places));
-    this.state = doubled(this.state, new Uint8Array(places));
-    this.sequence = doubled(this.sequence, new Uint32Array(places));
-    this.token = doubled(this.token, new Float64Array(places));
-    this.address = doubled(this.address, new Float64Array(places));
-    this.bytes = doubled(this.bytes, new Uint32Array(places));
-    this.start = doubled(this.start, new Float64Array(places));
-    this.deadline = doubled(this.deadline, new Float64Array(places));
-    this.operands = doubled(this.operands, new Int32Array(places * 4));
+    this.#makeColumns(places);
     this.sink = this.sink.concat(this.sink);
     this.buffer = this.buffer.concat(this.buffer);
     this.window = this.window.concat(this.window);
     const end = this.head + places;
     for (let position = this.tail; position < end; position++) this.clear(this.place(position));
+  }
+
+  #makeColumns(places: number): void {
+    const columns = new Columns(places * PLACE_BYTES);
+    this.token = doubled(this.token, columns.float64(places));
+    this.address = doubled(this.address, columns.float64(places));
+    this.start = doubled(this.start, columns.float64(places));
+    this.deadline = doubled(this.deadline, columns.float64(places));
+    this.bytes = doubled(this.bytes, columns.uint32(places));
+    this.sequence = doubled(this.sequence, columns.uint32(places));
+    this.operands = doubled(this.operands, columns.int32(places * 4));
+    this.type = doubled(this.type, columns.uint8(places));
+    this.state = doubled(this.state, columns.uint8(places));
   }
 }
 

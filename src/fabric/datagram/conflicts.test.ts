@@ -84,7 +84,7 @@ test('rows are used again: memory follows what is entered at a time', () => {
     expect(conflicts.mayStart(i, at + 30_000, 8, READ)).toBe(false);
     conflicts.leave(i, at, 64 * KiB, WRITE);
   }
-  expect([conflicts.rows, conflicts.capacity]).toEqual([0, 64]);
+  expect([conflicts.rows, conflicts.capacity]).toEqual([0, 32]);
   // Enough to grow several times, of which every one is found again.
   for (let i = 0; i < 5000; i++) conflicts.enter(i % 7, i * 2 ** 33, 8, WRITE);
   for (let i = 0; i < 5000; i++)

@@ -14,6 +14,7 @@
  */
 
 import { assert } from '../../base/assert.js';
+import { grown } from '../../base/columns.js';
 import { ADDRESS_END, PIECE_BYTES_MAX, QUEUE_MAX, SPACE_ID_END } from '../../wire/limits.js';
 
 export const LINE_BYTES = 64;
@@ -21,7 +22,7 @@ const LINE_SHIFT = 6;
 const LINES = 64;
 const BLOCK_BYTES = LINE_BYTES * LINES;
 
-const ROWS_AT_FIRST = 64;
+const ROWS_AT_FIRST = 8;
 /** A row is one cache line then, and counts to 15. */
 const PLANES_AT_FIRST = 4;
 const PLANES_MAX = 20;
@@ -264,9 +265,4 @@ function hashOf(space: number, block: number): number {
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return hash ^ (hash >>> 16);
-}
-
-function grown<T extends { set(from: T, at: number): void }>(old: T, made: T): T {
-  made.set(old, 0);
-  return made;
 }

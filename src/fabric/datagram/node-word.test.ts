@@ -25,6 +25,21 @@ test('a number that was sent long ago is as good as none', () => {
   expect(word.mayBelieve(first)).toBe(false);
 });
 
+test('what is answered makes room for others, what may still be answered does not', () => {
+  const word = new NodeWord();
+  const waiting: number[] = [];
+  for (let i = 0; i < 300; i++) {
+    const number = word.number(i);
+    if (i % 3 === 0) waiting.push(number);
+    else word.answered(number);
+  }
+  for (const number of waiting) expect(word.sentAt(number)).toBe(number);
+  // A second later none of them is waited for: no more is remembered than before.
+  for (let i = 0; i < 100_000; i++) word.answered(word.number(2000 + i));
+  expect(waiting.map((number) => word.sentAt(number))).toEqual(waiting.map(() => undefined));
+  expect(word.sentAt(2 ** 32 - 1)).toBeUndefined();
+});
+
 test('a deadline has passed when the node has said so, whatever the time here', () => {
   const word = new NodeWord();
   word.adopt(7, 1, 2);

@@ -6,8 +6,11 @@
 
 /** A change may be executed for so long after it was sent; the node allows a second. */
 export const LIFE_MS = 500;
-/** Numbers of datagrams whose sending is remembered; a power of two. */
-const NUMBERS = 8192;
+/** Numbers of datagrams whose sending is remembered; powers of two. */
+const NUMBERS_MAX = 8192;
+const NUMBERS_AT_FIRST = 16;
+/** One that is not answered is remembered for so long, as far as the limit goes. */
+const REMEMBERED_MS = 1000;
 
 export class NodeWord {
   /** 0: none is known. */
@@ -20,17 +23,39 @@ export class NodeWord {
   /** Datagrams before this number were sent when the incarnation was not known yet. */
   #since = 0;
   #next = 0;
-  readonly #sentAt = new Float64Array(NUMBERS);
+  /** How many numbers before the next one are known: at most as many as there are places. */
+  #known = 0;
+  #sentAt = new Float64Array(NUMBERS_AT_FIRST);
   /** 1: an answer to it has been heard. */
-  readonly #isAnswered = new Uint8Array(NUMBERS);
+  #isAnswered = new Uint8Array(NUMBERS_AT_FIRST);
+  #mask = NUMBERS_AT_FIRST - 1;
 
   /** The number of a datagram that is sent now. */
   number(now: number): number {
     const number = this.#next;
+    if (this.#known > this.#mask) this.#makeRoom(now);
+    const place = number & this.#mask;
     this.#next = (number + 1) >>> 0;
-    this.#sentAt[number & (NUMBERS - 1)] = now;
-    this.#isAnswered[number & (NUMBERS - 1)] = 0;
+    this.#sentAt[place] = now;
+    this.#isAnswered[place] = 0;
+    this.#known++;
     return number;
+  }
+
+  /** Forgets the oldest, or remembers twice as many where that one may still be answered. */
+  #makeRoom(now: number): void {
+    const oldest = this.#next & this.#mask;
+    const places = this.#mask + 1;
+    const isDue = this.#isAnswered[oldest] === 0;
+    const isNew = now - (this.#sentAt[oldest] as number) < REMEMBERED_MS;
+    if (!isDue || !isNew || places === NUMBERS_MAX) {
+      this.#known--;
+      return;
+    }
+    // Each is in one of both halves by its number; what is in the other one is not known.
+    this.#sentAt = twice(this.#sentAt, new Float64Array(2 * places));
+    this.#isAnswered = twice(this.#isAnswered, new Uint8Array(2 * places));
+    this.#mask = 2 * places - 1;
   }
 
   /** How many datagrams were sent after that one; beyond what is remembered: as good as never. */
@@ -41,13 +66,13 @@ export class NodeWord {
   /** When the datagram was sent; undefined where that is not known, or it was long ago. */
   sentAt(number: number): number | undefined {
     const age = this.#age(number);
-    if (age === 0 || age > NUMBERS) return undefined;
-    return this.#sentAt[number & (NUMBERS - 1)];
+    if (age === 0 || age > this.#known) return undefined;
+    return this.#sentAt[number & this.#mask];
   }
 
   /** Marks it as answered; true for the first answer, whose delay is worth something. */
   answered(number: number): boolean {
-    const place = number & (NUMBERS - 1);
+    const place = number & this.#mask;
     if (this.#isAnswered[place] === 1) return false;
     this.#isAnswered[place] = 1;
     return true;
@@ -88,4 +113,14 @@ export class NodeWord {
   hasPassed(deadline: number): boolean {
     return this.#heardAt >= 0 && ((this.clock - deadline) | 0) >= 0;
   }
+}
+
+/** `made`, twice as long as `old`, with all of it in both halves. */
+function twice<T extends { readonly length: number; set(from: T, at: number): void }>(
+  old: T,
+  made: T,
+): T {
+  made.set(old, 0);
+  made.set(old, old.length);
+  return made;
 }

@@ -1,6 +1,8 @@
 /**
  * The parts of a link's operations that are under way, in typed arrays: one row each, found by its
- * id. See docs/internals/datagrams.md.
+ * id. There are few rows at first, and twice as many whenever all are taken, up to the limit: after
+ * `take` the arrays may be others, and a part may be in another row. See
+ * docs/internals/datagrams.md.
  *
  *   free --take--> ready --sent--> sent --(lost, again)--> ready --> ... --free--> free
  *
@@ -9,13 +11,15 @@
  */
 
 import { assert } from '../../base/assert.js';
+import { Columns } from '../../base/columns.js';
 
 /** Of all operations of one link together; a power of two. */
 export const PARTS_MAX = 4096;
-const MASK = PARTS_MAX - 1;
+const ROWS_AT_FIRST = 16;
+const ROW_BYTES = 8 + 7 * 4 + 2 + 2;
 /** One sent again leaves its earlier place behind until that comes to the front. */
-const PLACES = 4 * PARTS_MAX;
-const PLACES_MASK = PLACES - 1;
+const PLACES_PER_ROW = 4;
+const PLACE_BYTES = 4 + 2;
 
 export const FREE = 0;
 export const READY = 1;
@@ -26,27 +30,28 @@ export const PUT_OFF = 3;
 export const BARRED = 4;
 
 export class Parts {
-  readonly state = new Uint8Array(PARTS_MAX);
-  readonly id = new Uint32Array(PARTS_MAX);
-  /** Slot of the operation. */
-  readonly operation = new Uint16Array(PARTS_MAX);
-  readonly bytes = new Uint32Array(PARTS_MAX);
+  sentAt = new Float64Array(0);
+  id = new Uint32Array(0);
+  bytes = new Uint32Array(0);
   /** Where the part begins in the operation's range. */
-  readonly offset = new Uint32Array(PARTS_MAX);
+  offset = new Uint32Array(0);
   /** In the node's clock. */
-  readonly deadline = new Uint32Array(PARTS_MAX);
-  /** Attempts so far, 255 standing for more. */
-  readonly attempts = new Uint8Array(PARTS_MAX);
-  /** Of the datagram that it was in last, and when that was. */
-  readonly number = new Uint32Array(PARTS_MAX);
-  readonly sentAt = new Float64Array(PARTS_MAX);
+  deadline = new Uint32Array(0);
+  /** Of the datagram that it was in last; when that was says `sentAt`. */
+  number = new Uint32Array(0);
   /** Bytes of request and reply, and of the reply, while an attempt is waited for; else 0. */
-  readonly cost = new Uint32Array(PARTS_MAX);
-  readonly expected = new Uint32Array(PARTS_MAX);
+  cost = new Uint32Array(0);
+  expected = new Uint32Array(0);
+  /** Slot of the operation. */
+  operation = new Uint16Array(0);
+  state = new Uint8Array(0);
+  /** Attempts so far, 255 standing for more. */
+  attempts = new Uint8Array(0);
   /** How many are not free, and how many of those are ready. */
   count = 0;
   ready = 0;
   #nextId: number;
+  #mask = -1;
   /** In the order in which they were sent, by the datagram's number. */
   readonly #order = new RowQueue(
     (row, number) => this.state[row] === SENT && this.number[row] === number,
@@ -58,11 +63,17 @@ export class Parts {
   /** Ids are counted from `firstId` on. */
   constructor(firstId = 0) {
     this.#nextId = firstId >>> 0;
+    this.#growTo(ROWS_AT_FIRST);
+  }
+
+  /** Every row is below this. */
+  get rows(): number {
+    return this.state.length;
   }
 
   /** The row of a part that is under way; -1: nobody waits for it any more. */
   rowOf(id: number): number {
-    const row = id & MASK;
+    const row = id & this.#mask;
     return this.state[row] !== FREE && this.id[row] === id ? row : -1;
   }
 
@@ -73,8 +84,11 @@ export class Parts {
   /** A row with a new id, to be filled, then given to `makeReady`. */
   take(): number {
     assert(this.hasRoom, 'the caller looks for room');
-    while (this.state[this.#nextId & MASK] !== FREE) this.#nextId = (this.#nextId + 1) >>> 0;
-    const row = this.#nextId & MASK;
+    if (this.count === this.rows) this.#growTo(2 * this.rows);
+    while (this.state[this.#nextId & this.#mask] !== FREE) {
+      this.#nextId = (this.#nextId + 1) >>> 0;
+    }
+    const row = this.#nextId & this.#mask;
     this.id[row] = this.#nextId;
     this.#nextId = (this.#nextId + 1) >>> 0;
     // Until it is made ready it is like one that is put off.
@@ -142,13 +156,49 @@ export class Parts {
   #isReady(row: number, id: number): boolean {
     return this.state[row] === READY && this.id[row] === id;
   }
+
+  /** One more bit of an id says where it is: in the row that it had, or so far behind it. */
+  #growTo(rows: number): void {
+    const { id } = this;
+    const taken = this.count;
+    assert(taken === 0 || taken === id.length, 'it grows when all rows are taken');
+    const mask = rows - 1;
+    for (const queue of [this.#order, this.#again, this.#new]) {
+      queue.growTo(PLACES_PER_ROW * rows, (row) => (id[row] as number) & mask);
+    }
+    const columns = new Columns(rows * ROW_BYTES);
+    const moved = <T extends NumberColumn>(old: T, made: T): T => {
+      for (let row = 0; row < taken; row++) {
+        // tidy-ignore byte-loop -- each row goes to a place of its own
+        made[(id[row] as number) & mask] = old[row] as number;
+      }
+      return made;
+    };
+    this.sentAt = moved(this.sentAt, columns.float64(rows));
+    this.bytes = moved(this.bytes, columns.uint32(rows));
+    this.offset = moved(this.offset, columns.uint32(rows));
+    this.deadline = moved(this.deadline, columns.uint32(rows));
+    this.number = moved(this.number, columns.uint32(rows));
+    this.cost = moved(this.cost, columns.uint32(rows));
+    this.expected = moved(this.expected, columns.uint32(rows));
+    this.id = moved(id, columns.uint32(rows));
+    this.operation = moved(this.operation, columns.uint16(rows));
+    this.state = moved(this.state, columns.uint8(rows));
+    this.attempts = moved(this.attempts, columns.uint8(rows));
+    this.#mask = mask;
+  }
+}
+
+interface NumberColumn {
+  [row: number]: number;
 }
 
 /** A bounded queue of rows, each with a key; those that have another one by now are passed over. */
 class RowQueue {
-  readonly #rows = new Uint16Array(PLACES);
-  readonly #keys = new Uint32Array(PLACES);
+  #keys = new Uint32Array(0);
+  #rows = new Uint16Array(0);
   readonly #isCurrent: (row: number, key: number) => boolean;
+  #mask = -1;
   #head = 0;
   #tail = 0;
 
@@ -157,8 +207,11 @@ class RowQueue {
   }
 
   push(row: number, key: number): void {
-    if (this.#tail - this.#head === PLACES) this.#compact();
-    const place = this.#tail++ & PLACES_MASK;
+    if (this.#tail - this.#head > this.#mask) {
+      this.#compact();
+      assert(this.#tail - this.#head <= this.#mask, 'a row stands in a queue twice');
+    }
+    const place = this.#tail++ & this.#mask;
     this.#rows[place] = row;
     this.#keys[place] = key;
   }
@@ -166,7 +219,7 @@ class RowQueue {
   /** -1: none. */
   first(): number {
     while (this.#head < this.#tail) {
-      const place = this.#head & PLACES_MASK;
+      const place = this.#head & this.#mask;
       const row = this.#rows[place] as number;
       if (this.#isCurrent(row, this.#keys[place] as number)) return row;
       this.#head++;
@@ -180,25 +233,35 @@ class RowQueue {
 
   /** There are fewer rows than places: where all are taken, most are of the past. */
   #compact(): void {
-    const { count, rows, keys } = this.#current();
-    this.#head = 0;
-    this.#tail = count;
-    this.#rows.set(rows);
-    this.#keys.set(keys);
+    let end = this.#head;
+    for (let at = this.#head; at < this.#tail; at++) {
+      const row = this.#rows[at & this.#mask] as number;
+      const key = this.#keys[at & this.#mask] as number;
+      if (!this.#isCurrent(row, key)) continue;
+      this.#rows[end & this.#mask] = row;
+      this.#keys[end & this.#mask] = key;
+      end++;
+    }
+    this.#tail = end;
   }
 
-  #current() {
-    const rows = new Uint16Array(PLACES);
-    const keys = new Uint32Array(PLACES);
-    let count = 0;
-    for (let at = this.#head; at < this.#tail; at++) {
-      const row = this.#rows[at & PLACES_MASK] as number;
-      const key = this.#keys[at & PLACES_MASK] as number;
-      if (!this.#isCurrent(row, key)) continue;
-      rows[count] = row;
-      keys[count++] = key;
+  /** As long as rows are what they were; `rowNow` says what they will be. */
+  growTo(places: number, rowNow: (row: number) => number): void {
+    this.#compact();
+    const columns = new Columns(places * PLACE_BYTES);
+    const keys = columns.uint32(places);
+    const rows = columns.uint16(places);
+    const count = this.#tail - this.#head;
+    for (let i = 0; i < count; i++) {
+      const place = (this.#head + i) & this.#mask;
+      // tidy-ignore byte-loop -- a circle is laid straight, and each row is mapped
+      keys[i] = this.#keys[place] as number;
+      rows[i] = rowNow(this.#rows[place] as number);
     }
-    assert(count < PLACES, 'a row stands in a queue twice');
-    return { count, rows, keys };
+    this.#keys = keys;
+    this.#rows = rows;
+    this.#mask = places - 1;
+    this.#head = 0;
+    this.#tail = count;
   }
 }

@@ -46,7 +46,7 @@ import type { DatagramCounters } from './datagram-counters.js';
 import { Delays } from './delays.js';
 import { Greeting, type GreetingParts, type GreetingUser } from './greeting.js';
 import { LIFE_MS, type NodeWord } from './node-word.js';
-import { Parts, PARTS_MAX, PUT_OFF, SENT } from './parts.js';
+import { Parts, PUT_OFF, SENT } from './parts.js';
 
 /** Headers of IP and UDP, and what a system spends on a datagram. */
 const OVERHEAD_BYTES = 64;
@@ -334,7 +334,7 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
   /** Everything that was last sent in that datagram is sent again at once. */
   #loseDatagram(number: number, now: number): void {
     const { parts } = this;
-    for (let row = 0; row < PARTS_MAX; row++) {
+    for (let row = 0; row < parts.rows; row++) {
       if (parts.state[row] === SENT && parts.number[row] === number) this.#lose(row, now);
     }
   }

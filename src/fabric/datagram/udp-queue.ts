@@ -25,7 +25,7 @@ import { changesBytes, outcomeOf, statusUnanswered } from '../verbs.js';
 import { Conflicts } from './conflicts.js';
 import { BARRED, FREE, type Parts, PARTS_MAX, SENT } from './parts.js';
 import type { DatagramSender, SenderUser } from './sender.js';
-import { UNDER_WAY_MAX, UnderWay } from './under-way.js';
+import { UnderWay } from './under-way.js';
 
 /** How often deadlines are looked at while anything waits. */
 const TICK_MS = 20;
@@ -72,7 +72,6 @@ export class UdpQueue implements SenderUser {
   #barred = 0;
   #earliestDeadline = Number.POSITIVE_INFINITY;
   #tick: Timer | undefined;
-  readonly #isExpired = new Uint8Array(UNDER_WAY_MAX);
 
   constructor({ runtime, transport, sender }: UdpQueueParts) {
     this.#runtime = runtime;
@@ -376,7 +375,7 @@ export class UdpQueue implements SenderUser {
   clockHeard(hasPassed: (deadline: number) => boolean): void {
     if (this.#barred === 0) return;
     const parts = this.#parts;
-    for (let row = 0; row < PARTS_MAX && this.#barred > 0; row++) {
+    for (let row = 0; row < parts.rows && this.#barred > 0; row++) {
       if (parts.state[row] === BARRED && hasPassed(parts.deadline[row] as number)) {
         this.#unbar(row);
       }
@@ -393,7 +392,7 @@ export class UdpQueue implements SenderUser {
   /** What was sent to the process before is executed by nobody any more. */
   incarnationChanged(): void {
     const parts = this.#parts;
-    for (let row = 0; row < PARTS_MAX; row++) {
+    for (let row = 0; row < parts.rows; row++) {
       const state = parts.state[row] as number;
       if (state === FREE || (parts.attempts[row] as number) === 0) continue;
       if (state === BARRED) {
@@ -481,20 +480,20 @@ export class UdpQueue implements SenderUser {
     const ring = this.target;
     const parts = this.#parts;
     const underWay = this.#underWay;
-    this.#isExpired.fill(0);
-    for (let row = 0; row < PARTS_MAX; row++) {
+    underWay.isExpired.fill(0);
+    for (let row = 0; row < parts.rows; row++) {
       const state = parts.state[row] as number;
       if (state === FREE || state === BARRED) continue;
       const slot = parts.operation[row] as number;
       const position = underWay.position[slot] as number;
-      if (this.#isExpired[slot] === 0) {
+      if (underWay.isExpired[slot] === 0) {
         if ((ring.deadline[ring.place(position)] as number) > now) continue;
-        this.#isExpired[slot] = 1;
+        underWay.isExpired[slot] = 1;
       }
       this.#expirePart(row, slot);
     }
-    for (let slot = 0; slot < UNDER_WAY_MAX; slot++) {
-      if (this.#isExpired[slot] === 1) this.#expireOperation(slot);
+    for (let slot = 0; slot < underWay.slots; slot++) {
+      if (underWay.isExpired[slot] === 1) this.#expireOperation(slot);
     }
   }
 
@@ -543,9 +542,10 @@ export class UdpQueue implements SenderUser {
   #closeAll(): void {
     const ring = this.target;
     const mayBeDone = new Set<number>();
-    for (let row = 0; row < PARTS_MAX; row++) {
-      const isSent = this.#parts.state[row] !== FREE && (this.#parts.attempts[row] as number) > 0;
-      const slot = this.#parts.operation[row] as number;
+    const parts = this.#parts;
+    for (let row = 0; row < parts.rows; row++) {
+      const isSent = parts.state[row] !== FREE && (parts.attempts[row] as number) > 0;
+      const slot = parts.operation[row] as number;
       if (isSent && this.changes(row)) mayBeDone.add(this.#underWay.position[slot] as number);
     }
     for (let position = ring.head; position < ring.tail; position++) {

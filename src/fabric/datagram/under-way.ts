@@ -1,38 +1,55 @@
 /**
  * The operations of a link that are under way as parts, in typed arrays: a slot each. It is kept
  * until nothing of the operation can be executed any more, so sometimes for longer than its caller
- * waits. See docs/internals/datagrams.md.
+ * waits. There are few slots at first, and twice as many whenever all are taken, up to the limit:
+ * take the arrays anew from here after `take`. See docs/internals/datagrams.md.
  */
 
 import { assert } from '../../base/assert.js';
+import { Columns, grown } from '../../base/columns.js';
 import { Status } from '../../base/status.js';
 
 export const UNDER_WAY_MAX = 1024;
+const SLOTS_AT_FIRST = 16;
+const SLOT_BYTES = 2 * 8 + 4 * 4 + 2 * 2 + 4;
 
 export class UnderWay {
   count = 0;
   /** In the ring of the queue; -1: its caller was told. */
-  readonly position = new Float64Array(UNDER_WAY_MAX);
-  readonly space = new Uint32Array(UNDER_WAY_MAX);
-  readonly address = new Float64Array(UNDER_WAY_MAX);
-  readonly bytes = new Uint32Array(UNDER_WAY_MAX);
-  readonly changes = new Uint8Array(UNDER_WAY_MAX);
-  readonly partsLeft = new Uint16Array(UNDER_WAY_MAX);
-  /** What its parts came to: whether one was done, and how the first that was not done ended. */
-  readonly isSomeDone = new Uint8Array(UNDER_WAY_MAX);
-  readonly refusal = new Uint8Array(UNDER_WAY_MAX);
+  position = new Float64Array(0);
+  address = new Float64Array(0);
+  space = new Uint32Array(0);
+  bytes = new Uint32Array(0);
   /** The old value of an atomic. */
-  readonly low = new Uint32Array(UNDER_WAY_MAX);
-  readonly high = new Uint32Array(UNDER_WAY_MAX);
-  readonly #unused = Uint16Array.from({ length: UNDER_WAY_MAX }, (_, slot) => slot);
+  low = new Uint32Array(0);
+  high = new Uint32Array(0);
+  partsLeft = new Uint16Array(0);
+  changes = new Uint8Array(0);
+  /** What its parts came to: whether one was done, and how the first that was not done ended. */
+  isSomeDone = new Uint8Array(0);
+  refusal = new Uint8Array(0);
+  /** Of use to whoever looks at deadlines. */
+  isExpired = new Uint8Array(0);
+  /** All slots: those that are taken, then the others. */
+  #order = new Uint16Array(0);
+
+  constructor() {
+    this.#growTo(SLOTS_AT_FIRST);
+  }
 
   get hasRoom(): boolean {
     return this.count < UNDER_WAY_MAX;
   }
 
+  /** Every slot is below this. */
+  get slots(): number {
+    return this.#order.length;
+  }
+
   take(): number {
     assert(this.hasRoom, 'the caller looks for room');
-    const slot = this.#unused[this.count++] as number;
+    if (this.count === this.slots) this.#growTo(2 * this.slots);
+    const slot = this.#order[this.count++] as number;
     this.partsLeft[slot] = 0;
     this.isSomeDone[slot] = 0;
     this.refusal[slot] = Status.Ok;
@@ -42,7 +59,26 @@ export class UnderWay {
   }
 
   free(slot: number): void {
-    this.#unused[--this.count] = slot;
+    this.#order[--this.count] = slot;
+  }
+
+  /** Slots stay what they are. */
+  #growTo(slots: number): void {
+    const first = this.slots;
+    const columns = new Columns(slots * SLOT_BYTES);
+    this.position = grown(this.position, columns.float64(slots));
+    this.address = grown(this.address, columns.float64(slots));
+    this.space = grown(this.space, columns.uint32(slots));
+    this.bytes = grown(this.bytes, columns.uint32(slots));
+    this.low = grown(this.low, columns.uint32(slots));
+    this.high = grown(this.high, columns.uint32(slots));
+    this.partsLeft = grown(this.partsLeft, columns.uint16(slots));
+    this.#order = grown(this.#order, columns.uint16(slots));
+    this.changes = grown(this.changes, columns.uint8(slots));
+    this.isSomeDone = grown(this.isSomeDone, columns.uint8(slots));
+    this.refusal = grown(this.refusal, columns.uint8(slots));
+    this.isExpired = grown(this.isExpired, columns.uint8(slots));
+    for (let slot = first; slot < slots; slot++) this.#order[slot] = slot;
   }
 
   /** One part has ended so; true if it was the last. */
