@@ -82,5 +82,6 @@ export interface ControllerApi {
   removeSpace(name: string): Promise<Result<object>>;
   files(prefix: string, after: string, limit: number): FilePage;
   file(key: string): Result<{ file: FileRow }>;
-  metrics(): Metric[];
+  /** Also asks the nodes that serve, and waits a second for them at most. */
+  metrics(): Promise<Metric[]>;
 }

@@ -16,7 +16,7 @@ export interface LocalApiOptions {
   readonly machine: string;
   readonly isDurable: boolean;
   /** Numbers of other parts of the process, for metrics. */
-  readonly otherMetrics?: () => Metric[];
+  readonly otherMetrics?: () => Promise<Metric[]>;
 }
 
 /** A kind that there is not gets a number that there is not, and is refused by name. */
@@ -57,6 +57,9 @@ export function localApi(controller: Controller, options: LocalApiOptions): Cont
       controller.changes.isFull ? BUSY : controller.spaces.remove(name),
     files: (prefix, after, limit) => controller.files.list(prefix, after, limit),
     file: (key) => controller.files.get(key),
-    metrics: () => [...rackMetrics(controller, context()), ...(options.otherMetrics?.() ?? [])],
+    metrics: async () => {
+      const own = rackMetrics(controller, context());
+      return [...own, ...((await options.otherMetrics?.()) ?? [])];
+    },
   };
 }

@@ -3,11 +3,13 @@ import type { FabricCounters } from '../fabric/counters.js';
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import { placementPolicy } from '../policies/placement/placement-policies.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
+import { MessageType } from '../wire/messages.js';
 import type { ControllerApi, Metric } from './api.js';
 import { checkConfig, type ControllerConfig } from './config.js';
 import { Controller } from './controller.js';
 import { serveController } from './handlers.js';
 import { localApi } from './local-api.js';
+import { NODE_COUNTERS_MS, NodeMetrics } from './node-metrics.js';
 import { openMetadata } from './metadata/open.js';
 import { PeerLeaseCalls } from './lease-calls.js';
 import { PeerCalls } from './peer-calls.js';
@@ -58,12 +60,20 @@ export async function startController(
   });
   await controller.resume();
   const place = { address: '' };
+  const nodeMetrics = new NodeMetrics({
+    clock,
+    nodes: () =>
+      controller.membership.serving().map(({ row }) => ({
+        id: row.id,
+        ask: () => calls.at(row).call(MessageType.Counters, {}, NODE_COUNTERS_MS),
+      })),
+  });
   const api = localApi(controller, {
     clock: runtime.clock,
     address: () => place.address,
     machine: checked.machine,
     isDurable: checked.data !== undefined,
-    otherMetrics: () => fabricMetrics(endpoint.counters),
+    otherMetrics: async () => [...fabricMetrics(endpoint.counters), ...(await nodeMetrics.read())],
   });
   serveController((type, handler) => endpoint.serve(type, handler), {
     controller,

@@ -49,11 +49,22 @@ export interface EndpointOptions {
   readonly firstSequence?: number;
 }
 
+export interface DatagramSocketCounts {
+  /** Datagrams that found no room. */
+  readonly dropped: number;
+  /** Datagrams that the system did not take. */
+  readonly unsent: number;
+  /** What the system keeps of those that were not taken from it yet, of all sockets. */
+  readonly receiveBytes: number;
+}
+
 export interface Endpoint {
   readonly clientId: number;
   readonly counters: FabricCounters;
   /** Of datagrams that were served. */
   readonly datagrams: DatagramServerCounters;
+  /** Of the sockets that datagrams come to, as far as the system tells. */
+  readonly datagramSockets: DatagramSocketCounts;
   /** Connections that are served at the moment. */
   readonly sessions: number;
   /** Registers the handler of one call; before `listen`. */
@@ -120,6 +131,18 @@ class StreamEndpoint implements Endpoint {
     const nextConnection = () => ++this.#connections;
     const firstSequence = options.firstSequence ?? 1;
     this.#asking = { runtime, counters, client: this.clientId, firstSequence, nextConnection };
+  }
+
+  get datagramSockets(): DatagramSocketCounts {
+    let dropped = 0;
+    let unsent = 0;
+    let receiveBytes = 0;
+    for (const socket of this.#sockets) {
+      dropped += socket.dropped;
+      unsent += socket.unsent;
+      receiveBytes += socket.receiveBytes;
+    }
+    return { dropped, unsent, receiveBytes };
   }
 
   get sessions(): number {

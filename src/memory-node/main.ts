@@ -65,7 +65,7 @@ class RunningNode implements RunningRole {
     this.#endpoint.serveData(this.#node.dataHandler);
     this.#node.serveCalls(this.#endpoint, () => ({
       fabric: { ...this.#endpoint.counters },
-      datagrams: { ...this.#endpoint.datagrams },
+      datagrams: { ...this.#endpoint.datagrams, ...this.#endpoint.datagramSockets },
     }));
     this.#node.sharing.ring = await this.#listenByRing();
     this.address = await this.#listen();

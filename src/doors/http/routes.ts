@@ -55,7 +55,7 @@ const metrics: Route = {
   path: '/metrics',
   summary: 'Numbers for Prometheus.',
   answers: { 200: undefined },
-  run: (api) => found(exposition(api.metrics())),
+  run: async (api) => found(exposition(await api.metrics())),
 };
 
 const status: Route = {

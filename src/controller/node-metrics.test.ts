@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest';
+import { Status } from '../base/status.js';
+import type { Metric } from './api.js';
+import { NodeMetrics } from './node-metrics.js';
+
+const COUNTERS = {
+  operations: { Read: 7 },
+  refusals: {},
+  bytesRead: 512,
+  datagrams: {
+    datagramsReceived: 9,
+    partsExecuted: 4,
+    partsRecorded: 3,
+    nacks: 2,
+    recordRows: 11,
+    dropped: 1,
+    malformed: { checksum: 2, tag: 0 },
+  },
+};
+
+function valueOf(metrics: readonly Metric[], name: string, labels: object): number | undefined {
+  const metric = metrics.find((each) => each.name === name);
+  const wanted = JSON.stringify(labels);
+  return metric?.samples.find((sample) => JSON.stringify(sample.labels) === wanted)?.value;
+}
+
+test('the numbers of every node that answers, under names that are kept', async () => {
+  const good = {
+    id: 'a',
+    ask: async () => ({ status: Status.Ok, json: JSON.stringify(COUNTERS) }),
+  };
+  const silent = { id: 'b', ask: async () => ({ status: Status.Timeout }) };
+  const strange = { id: 'c', ask: async () => ({ status: Status.Ok, json: '{"datagrams":[' }) };
+  const odd = { id: 'd', ask: async () => ({ status: Status.Ok, json: '{"bytesRead":"many"}' }) };
+  const clock = { now: () => 5, wall: () => 5 };
+  const metrics = await new NodeMetrics({
+    clock,
+    nodes: () => [good, silent, strange, odd],
+  }).read();
+  const answered = ['a', 'b', 'c', 'd'].map((node) =>
+    valueOf(metrics, 'memrack_node_answered', { node }),
+  );
+  expect(answered).toEqual([1, 0, 0, 1]);
+  const of = (name: string, labels = {}) =>
+    valueOf(metrics, `memrack_node_${name}`, { node: 'a', ...labels });
+  expect(of('operations_total', { type: 'Read' })).toBe(7);
+  expect(of('read_bytes_total')).toBe(512);
+  expect(of('datagrams_received_total')).toBe(9);
+  expect(of('datagrams_dropped_total')).toBe(1);
+  expect(of('datagram_parts_total', { outcome: 'recorded' })).toBe(3);
+  expect(of('datagrams_refused_total', { reason: 'checksum' })).toBe(2);
+  expect(of('datagrams_malformed_total', { kind: 'tag' })).toBe(0);
+  expect(of('datagram_record_rows')).toBe(11);
+  // What a node does not tell, or tells as no number, is no sample.
+  expect(of('written_bytes_total')).toBeUndefined();
+  expect(valueOf(metrics, 'memrack_node_read_bytes_total', { node: 'd' })).toBeUndefined();
+  for (const { name, kind, help } of metrics) {
+    expect(name.endsWith('_total'), name).toBe(kind === 'counter');
+    expect(help).not.toBe('');
+  }
+});
+
+test('who looks often asks no node again', async () => {
+  let nowMs = 0;
+  let asked = 0;
+  const ask = async () => {
+    asked++;
+    return { status: Status.Ok, json: '{}' };
+  };
+  const clock = { now: () => nowMs, wall: () => nowMs };
+  const metrics = new NodeMetrics({ clock, nodes: () => [{ id: 'a', ask }] });
+  await Promise.all([metrics.read(), metrics.read()]);
+  nowMs = 400;
+  await metrics.read();
+  expect(asked).toBe(1);
+  nowMs = 2000;
+  await metrics.read();
+  expect(asked).toBe(2);
+});
