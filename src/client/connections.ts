@@ -4,6 +4,7 @@
  */
 
 import type { Link, Peer } from '../fabric/link.js';
+import type { FabricCounts, LinkCounts } from './counters.js';
 import { Reservations } from './reservations.js';
 
 /** Memory that is reached without its node: for further threads of this process. */
@@ -22,6 +23,10 @@ export interface Fabric {
   /** The hello names the memory that is meant: another one at the address refuses it. */
   link(address: string, memoryId: number): Link;
   close(): Promise<void> | void;
+  /** What was counted, for metrics. */
+  counts?(): FabricCounts;
+  /** How this link stands. */
+  countsOf?(link: Link): LinkCounts;
   /** Where links may reach memory without its node. */
   readonly sharing?: MemorySharing;
   /**
@@ -72,6 +77,13 @@ export class Connections {
     };
     this.#byNode.set(nodeId, made);
     return made;
+  }
+
+  /** How the links stand, by node. */
+  *links(): Generator<LinkCounts & { readonly node: string; readonly address: string }> {
+    for (const { nodeId, address, link } of this.#byNode.values()) {
+      yield { node: nodeId, address, ...this.#fabric.countsOf?.(link) };
+    }
   }
 
   /** The connection that there is to a node, wherever it listens and whatever it lends. */

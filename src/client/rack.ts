@@ -4,6 +4,7 @@
  * The same code runs in real programs and in the simulator: the world comes in as `runtime`.
  */
 
+import { createCounters } from '../fabric/counters.js';
 import { createEndpoint } from '../fabric/endpoint.js';
 import { Status } from '../base/status.js';
 import { sleep } from '../runtime/clock.js';
@@ -13,6 +14,7 @@ import { badName } from './arguments.js';
 import { clientFabric } from './client-fabric.js';
 import { Connections, type Fabric } from './connections.js';
 import { Control, type Member } from './control.js';
+import type { RackCounters } from './counters.js';
 import { closed, MemrackError, unawaited, unsupported } from './error.js';
 import { FileDirectory } from './files.js';
 import type { Lease } from './lease.js';
@@ -250,6 +252,15 @@ export class Rack {
     const type = MessageType.RackStatus;
     const reply = await this.#control.demand('rack status', type, {}, this.#deadline());
     return JSON.parse(reply.json) as unknown;
+  }
+
+  /**
+   * What this client has counted since `connect`, and how its links stand: connections, retries,
+   * losses, windows and delays. A copy; good for metrics of the program.
+   */
+  counters(): RackCounters {
+    const counts = this.#fabric.counts?.() ?? { streams: createCounters() };
+    return { ...counts, links: [...this.#connections.links()] };
   }
 
   /** Ends this client. Everything that is still under way rejects with `Closed`. Idempotent. */

@@ -276,15 +276,15 @@ export class CongestionWindow {
  */
 export class ExpectedReplies {
   bytes = 0;
-  readonly #max: number;
+  readonly bytesMax: number;
 
   constructor(bytesMax: number) {
-    this.#max = bytesMax;
+    this.bytesMax = bytesMax;
   }
 
   /** Whether a reply of so many bytes may be asked for; one alone always may. */
   mayTake(bytes: number): boolean {
-    return this.bytes === 0 || this.bytes + bytes <= this.#max;
+    return this.bytes === 0 || this.bytes + bytes <= this.bytesMax;
   }
 
   expected(bytes: number): void {

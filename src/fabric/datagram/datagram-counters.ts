@@ -1,8 +1,10 @@
-/** What the links over datagrams of one process have done. */
+/** What the links over datagrams of one process have done, and how each of them stands. */
 
 export interface DatagramCounters {
   datagramsSent: number;
   datagramsReceived: number;
+  /** Of those sent, the ones that went while the window was below one datagram. */
+  datagramsPaced: number;
   /** Parts in datagrams, each attempt counted. */
   partsSent: number;
   partsAnswered: number;
@@ -24,10 +26,36 @@ export interface DatagramCounters {
   outcomesUnknown: number;
 }
 
+/** How a link over datagrams stands at the moment. Sizes are in bytes, times in milliseconds. */
+export interface DatagramLinkState {
+  /** What may be under way, requests and the replies to them, headers of IP and UDP included. */
+  readonly windowBytes: number;
+  readonly underWayBytes: number;
+  /** What an average full datagram takes of that, its reply included. */
+  readonly datagramBytes: number;
+  /** The window is below that: one datagram at a time, and pauses between them. */
+  readonly isBelowOneDatagram: boolean;
+  /** Replies that are expected, and how many may be: a part of the receive buffer. */
+  readonly expectedReplyBytes: number;
+  readonly expectedReplyBytesMax: number;
+  /** The longest datagram that is sent, without headers of IP and UDP. */
+  readonly pathBytes: number;
+  /** The best delay of late without the node's residence, and above which the window shrinks. */
+  readonly bestDelayMs: number | undefined;
+  readonly targetDelayMs: number | undefined;
+  /** The mean of late, the node's residence included; 0 before the first. */
+  readonly meanDelayMs: number;
+  /** After it an attempt is taken for lost. */
+  readonly timeoutMs: number;
+  /** Of the node's process; 0: not known yet. */
+  readonly incarnation: number;
+}
+
 export function createDatagramCounters(): DatagramCounters {
   return {
     datagramsSent: 0,
     datagramsReceived: 0,
+    datagramsPaced: 0,
     partsSent: 0,
     partsAnswered: 0,
     timedOut: 0,

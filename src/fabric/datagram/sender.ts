@@ -42,7 +42,7 @@ import { dataExtra, MessageType, ReadRequest } from '../../wire/messages.js';
 import type { OperationRing } from '../operation-ring.js';
 import { putAccess, requestBodyBytes } from '../verbs.js';
 import { CongestionWindow, ExpectedReplies } from './congestion.js';
-import type { DatagramCounters } from './datagram-counters.js';
+import type { DatagramCounters, DatagramLinkState } from './datagram-counters.js';
 import { Delays } from './delays.js';
 import { Greeting, type GreetingParts, type GreetingUser } from './greeting.js';
 import { LIFE_MS, type NodeWord } from './node-word.js';
@@ -137,6 +137,24 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     return this.parts.ready < READY_MAX;
   }
 
+  get state(): DatagramLinkState {
+    const { window, underWay, datagramBytes, bestMs, targetMs } = this.#window;
+    return {
+      windowBytes: Math.round(window),
+      underWayBytes: underWay,
+      datagramBytes,
+      isBelowOneDatagram: window < datagramBytes,
+      expectedReplyBytes: this.#replies.bytes,
+      expectedReplyBytesMax: this.#replies.bytesMax,
+      pathBytes: this.#datagramBytes,
+      bestDelayMs: Number.isFinite(bestMs) ? bestMs : undefined,
+      targetDelayMs: Number.isFinite(targetMs) ? targetMs : undefined,
+      meanDelayMs: this.#delays.smoothed,
+      timeoutMs: this.#delays.timeoutMs,
+      incarnation: this.#word.incarnation,
+    };
+  }
+
   /** As `Greeting.begun`. */
   begun(): Promise<string | undefined> {
     return this.#greeting.begun();
@@ -208,6 +226,7 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
         const at = socket.reserve(this.#datagramBytes);
         writer.begin(socket.output, at);
         isSent = true;
+        if (this.#window.window < this.#window.datagramBytes) this.#counters.datagramsPaced++;
       }
       if (parts.attempts[row] === 0) parts.deadline[row] = this.#word.deadline(now);
       this.#append(row, place, body, socket.output);

@@ -442,3 +442,27 @@ describe('a node that does not answer', () => {
     }
   });
 });
+
+test('a link tells how it stands: windows, delays, and what is under way', async () => {
+  const rig = await UdpRig.open();
+  const { udp } = rig;
+  const calm = udp.state;
+  expect(calm).toMatchObject({
+    underWayBytes: 0,
+    expectedReplyBytes: 0,
+    isBelowOneDatagram: false,
+  });
+  expect(calm.incarnation).toBeGreaterThan(0);
+  expect(calm.bestDelayMs).toBeGreaterThan(0);
+  expect(calm.windowBytes).toBeGreaterThan(calm.datagramBytes);
+  rig.node.script = () => undefined;
+  const { token } = rig.read(0, 512, 400);
+  await rig.pass(2);
+  expect(udp.state.underWayBytes).toBeGreaterThan(512);
+  expect(udp.state.expectedReplyBytes).toBeGreaterThan(512);
+  expect(udp.state.expectedReplyBytesMax).toBeGreaterThan(udp.state.expectedReplyBytes);
+  await rig.until(() => rig.status(token) !== undefined);
+  expect(udp.state).toMatchObject({ underWayBytes: 0, expectedReplyBytes: 0 });
+  expect(udp.state.windowBytes).toBeLessThan(calm.windowBytes);
+  expect(udp.counters.timedOut).toBeGreaterThan(0);
+});

@@ -13,7 +13,11 @@ import type { OperationRing } from '../operation-ring.js';
 import { QueuedVerbs } from '../ring-verbs.js';
 import type { TcpLink } from '../tcp-link.js';
 import type { LastCall, TransportWatcher } from '../transport.js';
-import { createDatagramCounters, type DatagramCounters } from './datagram-counters.js';
+import {
+  createDatagramCounters,
+  type DatagramCounters,
+  type DatagramLinkState,
+} from './datagram-counters.js';
 import { DatagramSender } from './sender.js';
 import { UdpQueue } from './udp-queue.js';
 
@@ -71,6 +75,11 @@ export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
     this.#queue = new UdpQueue({ runtime, transport, sender: this.#sender });
     assert(transport.watcher === undefined, 'a link is wrapped twice');
     transport.watcher = this;
+  }
+
+  /** For metrics. */
+  get state(): DatagramLinkState {
+    return this.#sender.state;
   }
 
   /** Resolves when datagrams can be sent, else with the reason why not, for people. */
