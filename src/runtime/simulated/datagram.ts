@@ -248,7 +248,7 @@ export class SimulatedDatagramSocket implements DatagramSocket {
     const { kernel, links, find } = this.#parts;
     const { to, port, bytes } = flight;
     const arrive = (): void => {
-      if (links.cut(this.machine, to) !== undefined || !to.up) return;
+      if (links.cut(this.machine, to, 'datagram') !== undefined || !to.up) return;
       const socket = find(this.machine, to, port);
       if (socket !== undefined) socket.#arrive(flight);
     };

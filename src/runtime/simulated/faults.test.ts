@@ -104,6 +104,34 @@ test('over a partition nobody connects, and a stream that waits too long times o
   expect(world.faultMattered(FaultKind.Partition)).toBe(1);
 });
 
+test.each([
+  ['streams', FaultKind.StreamsCut, [0, 1]],
+  ['datagrams', FaultKind.DatagramsCut, [96, 0]],
+] as const)('a wire may pass all but %s', async (only, kind, [bytes, datagrams]) => {
+  const parts = makeWorld();
+  const { world, a, b, near, far } = parts;
+  const { told, send } = await connect(parts);
+  let heard = 0;
+  const hearer = {
+    received: (_: unknown, batch: { count: number }) => void (heard += batch.count),
+  };
+  const at = `udp://${b.host}:7001`;
+  await world.drive(far.runtime.network.bind(at, hearer));
+  const socket = await world.drive(near.runtime.network.bind(`udp://${a.host}:7002`, hearer));
+  const cut = world.partition([a], [b], { only });
+  expect(world.faults.injected[kind]).toBe(1);
+  send(96);
+  socket.reserve(8);
+  socket.commit(8, socket.peerOf(at), 0);
+  socket.flush();
+  await world.run({ forMs: 100 });
+  expect([told.received, heard]).toEqual([bytes, datagrams]);
+  world.heal(cut);
+  await world.run({ forMs: 1_000 });
+  // What was held arrives, or the stream has ended; a datagram is lost.
+  expect([told.received > 0 || told.near !== '', heard]).toEqual([true, datagrams]);
+});
+
 test('a killed process closes its streams, and its own code never runs again', async () => {
   const parts = makeWorld();
   const { world, far } = parts;

@@ -30,6 +30,9 @@ export const FaultKind = {
   PathShrunk: 'path-shrunk',
   Partition: 'partition',
   PartitionOneWay: 'partition-one-way',
+  /** A wire passes datagrams and no streams, or the other way round, as a firewall may. */
+  StreamsCut: 'streams-cut',
+  DatagramsCut: 'datagrams-cut',
   Kill: 'kill',
   Pause: 'pause',
   MachineCrash: 'machine-crash',
@@ -105,6 +108,8 @@ const TOLD_BY_OUTCOME: { readonly [Kind in FaultKind]?: 'machine' | 'neighbour' 
   [FaultKind.ClockJump]: 'neighbour',
   [FaultKind.Partition]: 'neighbour',
   [FaultKind.PartitionOneWay]: 'neighbour',
+  [FaultKind.StreamsCut]: 'neighbour',
+  [FaultKind.DatagramsCut]: 'neighbour',
   [FaultKind.Kill]: 'neighbour',
   [FaultKind.Pause]: 'neighbour',
   [FaultKind.MachineCrash]: 'neighbour',

@@ -6,9 +6,12 @@
  */
 
 import type { Prng } from '../../base/prng.js';
-import type { Fault } from './faults.js';
+import { type Fault, FaultKind } from './faults.js';
 import type { Kernel } from './kernel.js';
 import type { Machine } from './task.js';
+
+/** What travels over a wire. */
+export type Carrier = 'stream' | 'datagram';
 
 export class Links {
   readonly #kernel: Kernel;
@@ -52,8 +55,9 @@ export class Links {
   }
 
   /** The fault that keeps messages from coming through, if one does. */
-  cut(from: Machine, to: Machine): Fault | undefined {
-    return this.#cuts.size === 0 ? undefined : this.#cuts.get(wire(from, to))?.[0];
+  cut(from: Machine, to: Machine, carrier: Carrier = 'stream'): Fault | undefined {
+    if (this.#cuts.size === 0) return undefined;
+    return this.#cuts.get(wire(from, to))?.find((fault) => stops(fault, carrier));
   }
 
   /** Cuts the wire in this direction until `heal` is called with the same fault. */
@@ -67,11 +71,9 @@ export class Links {
   heal(fault: Fault): void {
     for (const [name, cuts] of this.#cuts) {
       const left = cuts.filter((cut) => cut !== fault);
-      if (left.length > 0) {
-        this.#cuts.set(name, left);
-        continue;
-      }
-      this.#cuts.delete(name);
+      if (left.length > 0) this.#cuts.set(name, left);
+      else this.#cuts.delete(name);
+      if (left.some((cut) => stops(cut, 'stream'))) continue;
       const waiting = [...(this.#waiting.get(name) ?? [])];
       this.#waiting.delete(name);
       for (const callback of waiting) callback();
@@ -79,7 +81,7 @@ export class Links {
     this.#kernel.faults.end(fault);
   }
 
-  /** Calls back, once, when the wire works again. */
+  /** Calls back, once, when the wire passes streams again. */
   onHeal(from: Machine, to: Machine, callback: () => void): void {
     const name = wire(from, to);
     const waiting = this.#waiting.get(name) ?? new Set();
@@ -91,6 +93,11 @@ export class Links {
   resendNs(): number {
     return this.#prng.below(200_000_000);
   }
+}
+
+function stops(fault: Fault, carrier: Carrier): boolean {
+  if (fault.kind === FaultKind.StreamsCut) return carrier === 'stream';
+  return fault.kind !== FaultKind.DatagramsCut || carrier === 'datagram';
 }
 
 function wire(from: Machine, to: Machine): string {

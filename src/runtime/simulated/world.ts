@@ -439,13 +439,16 @@ export class SimulatedWorld {
     this.#endLasting(machine);
   }
 
-  /** Cuts every wire between a machine of `from` and one of `to`; one way: only from-to. */
+  /**
+   * Cuts every wire between a machine of `from` and one of `to`; one way: only from-to; for streams
+   * alone, or for datagrams alone.
+   */
   partition(
     from: readonly Machine[],
     to: readonly Machine[],
-    options: { readonly oneWay?: boolean } = {},
+    options: { readonly oneWay?: boolean; readonly only?: 'streams' | 'datagrams' } = {},
   ): Fault {
-    const kind = options.oneWay === true ? FaultKind.PartitionOneWay : FaultKind.Partition;
+    const kind = partitionKind(options);
     const fault = this.#inject(kind, [...from, ...to], true);
     for (const a of from) {
       for (const b of to) {
@@ -550,4 +553,13 @@ export class SimulatedWorld {
   report(): string {
     return this.#kernel.trace.text((task) => this.#table.taskName(task));
   }
+}
+
+function partitionKind(options: {
+  readonly oneWay?: boolean;
+  readonly only?: 'streams' | 'datagrams';
+}): FaultKind {
+  if (options.only === 'streams') return FaultKind.StreamsCut;
+  if (options.only === 'datagrams') return FaultKind.DatagramsCut;
+  return options.oneWay === true ? FaultKind.PartitionOneWay : FaultKind.Partition;
 }

@@ -290,9 +290,10 @@ export async function runEverything(
 function harm(world: SimulatedWorld, home: Machine): void {
   const server = (): SimulatedProcess | undefined =>
     world.processes.find(({ role }) => role === 'server');
-  const cut = (oneWay: boolean): void => {
+  type Cut = Parameters<typeof world.partition>[2];
+  const cut = (how: Cut): void => {
     const others = world.machines.filter((machine) => machine !== home);
-    const fault = world.partition([home], [world.prng.pick(others)], { oneWay });
+    const fault = world.partition([home], [world.prng.pick(others)], how);
     world.after(world.prng.between(100, 900), () => world.heal(fault));
   };
   const pause = (target: SimulatedProcess): void => {
@@ -307,8 +308,10 @@ function harm(world: SimulatedWorld, home: Machine): void {
     (target) => world.kill(target),
     pause,
     crash,
-    () => cut(true),
-    () => cut(false),
+    () => cut({ oneWay: true }),
+    () => cut({}),
+    () => cut({ only: 'streams' }),
+    () => cut({ only: 'datagrams' }),
     () => world.jumpWall(home, world.prng.between(-60_000, 60_000)),
   ];
   const act = (): void => {
