@@ -6,9 +6,13 @@
 import { createDatagramCounters } from '../fabric/datagram/datagram-counters.js';
 import { UdpLink } from '../fabric/datagram/udp-link.js';
 import type { Endpoint } from '../fabric/endpoint.js';
+import { FallOver } from '../fabric/fall-over/fall-over.js';
+import { createFallOverCounters } from '../fabric/fall-over/fall-over-counters.js';
 import type { Link } from '../fabric/link.js';
 import { ShmLink } from '../fabric/shm/shm-link.js';
 import { createShmCounters } from '../fabric/shm/shm-counters.js';
+import type { TcpLink } from '../fabric/tcp-link.js';
+import type { Address } from '../runtime/network.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { Fabric } from './connections.js';
 
@@ -28,14 +32,18 @@ export function clientFabric(runtime: Runtime, endpoint: Endpoint, choice: LinkC
     };
   }
   if (choice === 'udp') return datagramFabric(runtime, endpoint);
-  const counters = createShmCounters();
+  const counts = anyWayCounts();
   const fabric: Fabric = {
     peer: (address) => endpoint.peer(address),
-    link: (address, memoryId) =>
-      ShmLink.open({ runtime, link: endpoint.link(address, memoryId), counters }),
+    link: (address, memoryId) => {
+      const link = endpoint.link(address, memoryId);
+      const isOneWay = choice === 'shm' || !address.startsWith('tcp:');
+      const fallOver = isOneWay ? {} : { fallOver: fallOverOf(runtime, link, address, counts) };
+      return ShmLink.open({ runtime, link, counters: counts.memory, ...fallOver });
+    },
     close: () => endpoint.close(),
-    counts: () => ({ streams: copyOf(endpoint.counters), memory: copyOf(counters) }),
-    countsOf: (link) => ({ isAttached: (link as ShmLink).isAttached }),
+    counts: () => ({ streams: copyOf(endpoint.counters), ...anyWayCopies(counts, choice) }),
+    countsOf: (link) => (link as ShmLink).state,
     sharing: {
       client: endpoint.clientId,
       isAttached: (link) => (link as ShmLink).isAttached,
@@ -48,7 +56,37 @@ export function clientFabric(runtime: Runtime, endpoint: Endpoint, choice: LinkC
   return { ...fabric, attach };
 }
 
+/** What links have counted that may go any way. */
+function anyWayCounts() {
+  return {
+    memory: createShmCounters(),
+    datagrams: createDatagramCounters(),
+    fallOver: createFallOverCounters(),
+  };
+}
+
+function anyWayCopies({ memory, ...ofAuto }: ReturnType<typeof anyWayCounts>, choice: LinkChoice) {
+  if (choice === 'shm') return { memory: copyOf(memory) };
+  const { datagrams, fallOver } = ofAuto;
+  return { memory: copyOf(memory), datagrams: copyOf(datagrams), fallOver: copyOf(fallOver) };
+}
+
+function fallOverOf(
+  runtime: Runtime,
+  link: TcpLink,
+  address: Address,
+  counts: ReturnType<typeof anyWayCounts>,
+): FallOver {
+  const { fallOver: counters, datagrams: datagramCounters } = counts;
+  const to = datagramAddress(address);
+  return new FallOver({ runtime, link, address: to, counters, datagramCounters });
+}
+
 /** A node takes datagrams at the number of its port for streams. */
+function datagramAddress(address: Address): Address {
+  return address.replace('tcp:', 'udp:');
+}
+
 function datagramFabric(runtime: Runtime, endpoint: Endpoint): Fabric {
   const counters = createDatagramCounters();
   return {
@@ -56,7 +94,7 @@ function datagramFabric(runtime: Runtime, endpoint: Endpoint): Fabric {
     link: (address, memoryId) => {
       const link = endpoint.link(address, memoryId);
       if (!address.startsWith('tcp:')) return link;
-      return UdpLink.open({ runtime, link, address: address.replace('tcp:', 'udp:'), counters });
+      return UdpLink.open({ runtime, link, address: datagramAddress(address), counters });
     },
     close: () => endpoint.close(),
     counts: () => ({ streams: copyOf(endpoint.counters), datagrams: copyOf(counters) }),

@@ -2,6 +2,7 @@
 
 import type { FabricCounters } from '../fabric/counters.js';
 import type { DatagramCounters, DatagramLinkState } from '../fabric/datagram/datagram-counters.js';
+import type { FallOverCounters } from '../fabric/fall-over/fall-over-counters.js';
 import type { ShmCounters } from '../fabric/shm/shm-counters.js';
 
 /** Sums since `connect`. */
@@ -10,14 +11,18 @@ export interface FabricCounts {
   readonly streams: Readonly<FabricCounters>;
   /** Memory that is reached without its node (links `auto` and `shm`). */
   readonly memory?: Readonly<ShmCounters>;
-  /** Datagrams (link `udp`). */
+  /** Datagrams (links `udp` and `auto`). */
   readonly datagrams?: Readonly<DatagramCounters>;
+  /** How often links went over from streams to datagrams, and back (link `auto`). */
+  readonly fallOver?: Readonly<FallOverCounters>;
 }
 
 /** How the link to one node stands at the moment. */
 export interface LinkCounts {
   /** Whether its memory is reached without it. */
   readonly isAttached?: boolean;
+  /** Which way operations go that are started now (link `auto`). */
+  readonly way?: 'memory' | 'stream' | 'datagrams';
   readonly datagrams?: DatagramLinkState;
 }
 

@@ -6,10 +6,11 @@ import { invalid, MemrackError } from './error.js';
 export interface ConnectOptions {
   /**
    * How the memory nodes are reached. `auto` (default): those on this machine by their memory, the
-   * others by messages. `shm`: by their memory alone; where that cannot be opened (another machine,
-   * another user, another container) operations are `Unsupported`. `tcp`: by messages alone.
-   * `udp`: reads, writes and atomics in datagrams, without a connection; where none can be sent
-   * operations are `Unsupported`, where none is answered `Unavailable`.
+   * others by messages, and by datagrams while a node answers nothing else. `shm`: by their memory
+   * alone; where that cannot be opened (another machine, another user, another container)
+   * operations are `Unsupported`. `tcp`: by messages alone. `udp`: reads, writes and atomics in
+   * datagrams, without a connection; where none can be sent operations are `Unsupported`, where
+   * none is answered `Unavailable`.
    */
   readonly link?: 'auto' | 'shm' | 'tcp' | 'udp';
   /** How long one operation may go without progress, in milliseconds. Default 10,000. */

@@ -167,12 +167,12 @@ class StreamEndpoint implements Endpoint {
   }
 
   async listenDatagrams(address: Address): Promise<Listener> {
-    const { runtime, memoryId, stations } = this.#serving;
+    const { runtime, memoryId, instance, stations } = this.#serving;
     const data = () => this.#serving.data;
     const counters = this.datagrams;
     // One for all sockets: over a second one with its own record a change could be made twice.
     this.#datagramServer ??= new DatagramServer({
-      ...{ runtime, counters, data, memoryId, stations },
+      ...{ runtime, counters, data, memoryId, instance, stations },
     });
     const socket = await runtime.network.bind(address, this.#datagramServer);
     this.#sockets.add(socket);

@@ -73,6 +73,14 @@ export const fabricFaults = {
   neverTakenAsDone: false,
   /** A change that a process before may have executed is sent to the next one. */
   changeSentAnew: false,
+
+  // Of going over to another link (docs/internals/fall-over.md).
+  /** What conflicts with operations in doubt over the stream goes as datagrams. */
+  doubtsIgnored: false,
+  /** A change that was sent over the stream is sent as datagrams too. */
+  sentBothWays: false,
+  /** What conflicts with datagrams that are under way goes over the stream. */
+  datagramsOvertaken: false,
 };
 
 /** For what is executed behind somebody's back: nobody hears how it ends. */

@@ -93,7 +93,7 @@ const ENDS_READING: ReadonlySet<number> = new Set([
 ]);
 
 /** Ranges that later operations may have changed. */
-class Blockers {
+export class Blockers {
   readonly #ranges: { space: number; start: number; end: number }[] = [];
   #isAll = false;
 

@@ -47,6 +47,7 @@ import type { FabricCounters } from './counters.js';
 import type { CompletionSink, Window } from './link.js';
 import { DROPPED, OperationRing, SENT, WAITING } from './operation-ring.js';
 import { fabricFaults } from './planted.js';
+import { incarnationOf } from './datagram/incarnation.js';
 import { reconcile, type Settled } from './reconcile.js';
 import { copyFromStream, SHORT_COPY_BYTES_MAX } from './short-copy.js';
 import {
@@ -156,6 +157,10 @@ export class Transport implements ConnectionUser, Remote {
   #orderedEnd = 0;
   /** What a lost connection has sent may still be executed; a hello ends that. */
   #isInDoubt = false;
+  /** Since when there has been no open connection although one is wanted; -1: there is one. */
+  #brokenAt = -1;
+  /** Connections that were open and were lost. */
+  losses = 0;
   watcher: TransportWatcher | undefined;
 
   /** `memoryId`: whose memory is meant, so that no other is reached at the address; 0: anybody. */
@@ -255,6 +260,35 @@ export class Transport implements ConnectionUser, Remote {
   /** Nothing is unanswered, or waits to be sent. */
   get isEmpty(): boolean {
     return this.ring.head === this.ring.tail;
+  }
+
+  /** Nobody waits for a connection. */
+  get isIdle(): boolean {
+    return this.#state === 'idle';
+  }
+
+  /** What datagrams call the process that was reached last; 0: none was. */
+  get incarnation(): number {
+    return this.#instance === 0 ? 0 : incarnationOf(this.#instance);
+  }
+
+  /** For how long an answer, or a connection, has been waited for in vain, in milliseconds. */
+  overdueMs(now: number): number {
+    if (this.#state === 'open') return this.#inFlight === 0 ? 0 : now - this.#heardAt;
+    return this.#brokenAt < 0 ? 0 : now - this.#brokenAt;
+  }
+
+  /**
+   * Somebody else carries on what stands at `position`, which nobody has been told about: its sink
+   * is forgotten here. What was sent keeps its place until its reply, or a hello, ends it.
+   */
+  release(position: number): void {
+    const { ring } = this;
+    const place = ring.place(position);
+    if (ring.state[place] === WAITING) ring.state[place] = DROPPED;
+    ring.sink[place] = undefined;
+    ring.buffer[place] = undefined;
+    this.#live--;
   }
 
   /**
@@ -483,6 +517,7 @@ export class Transport implements ConnectionUser, Remote {
   #connect(): void {
     this.#state = 'connecting';
     this.#heardAt = this.#runtime.clock.now();
+    if (this.#brokenAt < 0) this.#brokenAt = this.#heardAt;
     const connection = new Connection(this.#runtime, this.#counters, this);
     this.#connection = connection;
     connection.reach(this.address);
@@ -563,12 +598,17 @@ export class Transport implements ConnectionUser, Remote {
       this.#renewal = new WindowRenewal([...this.windows.values()], this.#nextSequence);
       this.#sendRenewals(connection);
     } else {
-      this.#state = 'open';
+      this.#open();
     }
     this.#pingIn(PING_MS);
     this.#counters.operationsResent += this.#countResent();
     this.#tellSettled(settled);
     this.#schedule();
+  }
+
+  #open(): void {
+    this.#state = 'open';
+    this.#brokenAt = -1;
   }
 
   #countResent(): number {
@@ -621,7 +661,7 @@ export class Transport implements ConnectionUser, Remote {
     this.#counters.windowsRenewed++;
     if (renewal.isDone) {
       this.#renewal = undefined;
-      this.#state = 'open';
+      this.#open();
       this.#schedule();
     } else {
       this.#sendRenewals(connection);
@@ -650,6 +690,7 @@ export class Transport implements ConnectionUser, Remote {
     const wasMade = this.#state === 'open' || this.#state === 'renewing' || this.#isMoving;
     if (wasMade) this.#counters.connectionsLost++;
     else this.#counters.connectsFailed++;
+    if (wasMade) this.losses++;
     this.#connection = undefined;
     this.#isMoving = false;
     if (this.#inFlight > 0) this.#isInDoubt = true;
@@ -659,9 +700,9 @@ export class Transport implements ConnectionUser, Remote {
     this.#ping?.cancel();
     this.lastLoss = reason;
     if (this.#live === 0) {
-      this.#forgetTold();
-      this.#state = 'idle';
+      this.#rest();
     } else {
+      if (this.#brokenAt < 0) this.#brokenAt = this.#runtime.clock.now();
       this.#backOff(reason);
     }
     this.watcher?.changed();
@@ -754,8 +795,7 @@ export class Transport implements ConnectionUser, Remote {
     ring.skipDropped();
     if (this.#live === 0 && this.#state === 'backing off') {
       this.#retry?.cancel();
-      this.#forgetTold();
-      this.#state = 'idle';
+      this.#rest();
     }
   }
 
@@ -770,15 +810,21 @@ export class Transport implements ConnectionUser, Remote {
     ring.skipDropped();
   }
 
-  /** With no connection and nobody waiting, what is in the ring has been told. */
-  #forgetTold(): void {
-    const ring = this.ring;
+  /**
+   * With no connection and nobody waiting, what is in the ring has been told. Where it may still be
+   * executed it stays there, for those who must know what it is about, until a hello ends it.
+   */
+  #rest(): void {
+    const { ring } = this;
+    this.#state = 'idle';
+    this.#brokenAt = -1;
+    this.#inFlight = 0;
+    if (this.#isInDoubt) return;
     for (let position = ring.head; position < ring.tail; position++) {
       ring.clear(ring.place(position));
     }
     ring.head = ring.tail;
     ring.sent = ring.tail;
-    this.#inFlight = 0;
   }
 }
 

@@ -91,6 +91,7 @@ class Load {
       counters: createDatagramServerCounters(),
       data: () => this.handler,
       memoryId: 1,
+      instance: 5,
     });
     const peers = new Uint8Array(DATAGRAMS * PEER_BYTES);
     this.#batch = {

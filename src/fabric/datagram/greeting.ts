@@ -5,6 +5,8 @@
  *                     ^  \--(another process)--> renewing --its stream is there--'
  *                     |__ silence, no good cookie, another incarnation __________|
  *
+ * `rest` leads from greeting or open to resting, and whoever has something to send back.
+ *
  * See docs/internals/datagrams.md.
  */
 
@@ -53,7 +55,7 @@ export interface GreetingUser extends DatagramHandler {
   incarnationChanged(): void;
 }
 
-type State = 'idle' | 'binding' | 'greeting' | 'renewing' | 'open' | 'closed';
+type State = 'idle' | 'resting' | 'binding' | 'greeting' | 'renewing' | 'open' | 'closed';
 
 export class Greeting {
   readonly word = new NodeWord();
@@ -87,6 +89,7 @@ export class Greeting {
 
   /** If it has not begun yet. */
   begin(): void {
+    if (this.#state === 'resting') this.again();
     if (this.#state !== 'idle') return;
     this.#state = 'binding';
     const isV6 = this.#given.address.startsWith('udp://[');
@@ -95,6 +98,19 @@ export class Greeting {
       (socket) => this.#bound(socket),
       (error: unknown) => this.#cannotBegin(error),
     );
+  }
+
+  /** Begins, or finds out anew whether somebody answers. */
+  ask(): void {
+    if (this.#state === 'open') this.again();
+    else this.begin();
+  }
+
+  /** Who is there is of no interest until `begin` or `ask` is called. */
+  rest(): void {
+    if (this.#state !== 'open' && this.#state !== 'greeting') return;
+    this.#hello?.cancel();
+    this.#state = 'resting';
   }
 
   /**
@@ -187,9 +203,10 @@ export class Greeting {
     const { memoryId } = this.#given;
     if (memoryId !== 0 && answer.memoryId !== memoryId) return true;
     this.#hello?.cancel();
-    const before = word.incarnation;
+    // The stream may have known another process: windows are of that one then.
+    const before = word.incarnation === 0 ? this.#given.transport.incarnation : word.incarnation;
     const incarnation = headerWord(input, datagram, ReplyWord.INCARNATION);
-    if (incarnation !== before) word.forgetClock();
+    if (incarnation !== word.incarnation) word.forgetClock();
     word.adopt(incarnation, answer.cookieLow, answer.cookieHigh);
     word.heardClock(headerWord(input, datagram, ReplyWord.CLOCK), now);
     writer.incarnation = incarnation;

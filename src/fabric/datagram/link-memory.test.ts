@@ -78,7 +78,13 @@ class Ends {
   constructor(runtime: Runtime) {
     const handler = new PlainHandler();
     const counters = createDatagramServerCounters();
-    this.#server = new DatagramServer({ runtime, counters, data: () => handler, memoryId: 1 });
+    this.#server = new DatagramServer({
+      runtime,
+      counters,
+      data: () => handler,
+      memoryId: 1,
+      instance: 5,
+    });
     this.#back = { ...plain, output: this.replies.input, ...this.#backEnd() };
   }
 

@@ -76,6 +76,8 @@ const WITHIN = /^udp:\/\/(127\.|\[::1\]|localhost:)/;
 export interface SenderUser {
   readonly target: OperationRing;
   placeOf(row: number): number;
+  /** The part goes into a datagram now. */
+  leaves(row: number): void;
   answered(row: number, status: Status, input: Bytes, at: number): void;
   neverExecuted(row: number): void;
   clockHeard(hasPassed: (deadline: number) => boolean): void;
@@ -160,6 +162,20 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     return this.#greeting.begun();
   }
 
+  /** Asks now whether datagrams get through; `isOpen` says so when that was answered. */
+  ask(): void {
+    this.#greeting.ask();
+  }
+
+  get isOpen(): boolean {
+    return this.#greeting.isOpen;
+  }
+
+  /** Nothing is sent until there are parts again, or `ask` is called. */
+  rest(): void {
+    this.#greeting.rest();
+  }
+
   /** From the greeting: replies may fill a part of what the system keeps for the new socket. */
   bound(socket: DatagramSocket): void {
     this.#replies = new ExpectedReplies(socket.receiveBytes * REPLIES_PART);
@@ -229,6 +245,7 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
         if (this.#window.window < this.#window.datagramBytes) this.#counters.datagramsPaced++;
       }
       if (parts.attempts[row] === 0) parts.deadline[row] = this.#word.deadline(now);
+      this.user.leaves(row);
       this.#append(row, place, body, socket.output);
       parts.sent(row, number, now);
       parts.cost[row] = cost;

@@ -49,6 +49,7 @@ import { addInTwoSteps } from './planted-steps.js';
 import { type DataHandler, type DataSession, DONE } from '../serve.js';
 import { Station, Stations } from '../stations.js';
 import { Cookies } from './cookie.js';
+import { incarnationOf } from './incarnation.js';
 import { ChangeRecord, deadlineOf, Verdict } from './record.js';
 
 const TWO_32 = 2 ** 32;
@@ -67,6 +68,8 @@ export interface DatagramServing {
   readonly memoryId: number;
   /** What times the parts; without it nothing does. */
   readonly stations?: Stations;
+  /** Random, of this process. */
+  readonly instance: number;
   /** Rows of the record, a power of 2. */
   readonly recordRows?: number;
 }
@@ -116,7 +119,7 @@ class PartSession implements DataSession {
 }
 
 export class DatagramServer implements DatagramHandler {
-  /** Random, of this process; never 0. Changes under another one are not executed here. */
+  /** Of this process; never 0. Changes under another one are not executed here. */
   readonly incarnation: number;
   readonly #serving: DatagramServing;
   readonly #counters: DatagramServerCounters;
@@ -147,7 +150,7 @@ export class DatagramServer implements DatagramHandler {
     this.#serving = serving;
     this.#counters = serving.counters;
     this.#stations = serving.stations ?? new Stations(serving.runtime.clock);
-    this.incarnation = entropy.u32() || 1;
+    this.incarnation = incarnationOf(serving.instance);
     this.#cookies = new Cookies(entropy, PEER_BYTES);
     const rows = serving.recordRows === undefined ? {} : { rows: serving.recordRows };
     this.#record = new ChangeRecord({ seed: entropy.u32(), ...rows });

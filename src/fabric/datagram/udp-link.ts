@@ -5,14 +5,15 @@
  */
 
 import { assert } from '../../base/assert.js';
-import { Status } from '../../base/status.js';
+import type { Status } from '../../base/status.js';
 import type { Runtime } from '../../runtime/runtime.js';
-import { messageName, MessageType, type Reply, type Request } from '../../wire/messages.js';
+import type { MessageType, Reply, Request } from '../../wire/messages.js';
 import type { CompletionSink, Link, Window } from '../link.js';
 import type { OperationRing } from '../operation-ring.js';
 import { QueuedVerbs } from '../ring-verbs.js';
 import type { TcpLink } from '../tcp-link.js';
 import type { LastCall, TransportWatcher } from '../transport.js';
+import { callInTurn } from './call-in-turn.js';
 import {
   createDatagramCounters,
   type DatagramCounters,
@@ -30,21 +31,6 @@ export interface UdpLinkOptions {
   /** Shared by several links, for metrics. */
   readonly counters?: DatagramCounters;
 }
-
-/** Calls that no operation on memory can meet: all others have their order among these. */
-const UNORDERED: ReadonlySet<number> = new Set([
-  MessageType.OpenWindow,
-  MessageType.OpenRange,
-  MessageType.Alloc,
-  MessageType.ConfirmAlloc,
-  MessageType.Inspect,
-  MessageType.Counters,
-  MessageType.MeasureStations,
-  MessageType.PingSlowPath,
-  MessageType.NodeRegions,
-  MessageType.RenewLease,
-  MessageType.InspectLease,
-]);
 
 export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
   readonly counters: DatagramCounters;
@@ -106,24 +92,7 @@ export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
   }
 
   call<T extends MessageType>(type: T, request: Request<T>, timeoutMs: number): Promise<Reply<T>> {
-    if (UNORDERED.has(type) || this.#queue.isEmpty)
-      return this.#link.call(type, request, timeoutMs);
-    const deadline = this.#runtime.clock.now() + timeoutMs;
-    return new Promise((resolve) => {
-      const send = (): void => {
-        const leftMs = Math.max(0, deadline - this.#runtime.clock.now());
-        resolve(this.#link.call(type, request, leftMs));
-      };
-      const refuse = (status: Status, why: string): void => {
-        resolve({ status, reason: `${messageName(type)}: ${why}` } as Reply<T>);
-      };
-      const expired = (): void => {
-        refuse(Status.Unavailable, 'what was sent before it is in doubt, and the node is silent');
-      };
-      if (!this.#queue.startCall(type, deadline, { send, expired })) {
-        refuse(Status.Busy, 'too much is waiting for this process already');
-      }
-    });
+    return callInTurn(this.#runtime, this.#queue, this.#link, type, request, timeoutMs);
   }
 
   openWindow(space: number, timeoutMs: number): Promise<Window | Status> {

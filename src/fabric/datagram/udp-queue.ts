@@ -15,10 +15,11 @@ import type { Timer } from '../../runtime/clock.js';
 import type { Bytes } from '../../runtime/network.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { QUEUE_MAX, SILENCE_MS } from '../../wire/limits.js';
-import { isCallType, MessageType } from '../../wire/messages.js';
+import { MessageType } from '../../wire/messages.js';
 import type { CompletionSink } from '../link.js';
 import { DROPPED, OperationRing, SENT as STARTED, WAITING } from '../operation-ring.js';
 import { copyFromStream, SHORT_COPY_BYTES_MAX } from '../short-copy.js';
+import type { StreamDoubts } from '../fall-over/doubts.js';
 import { fabricFaults } from '../planted.js';
 import type { Transport } from '../transport.js';
 import { changesBytes, outcomeOf, statusUnanswered } from '../verbs.js';
@@ -49,11 +50,19 @@ export interface UdpQueueParts {
   readonly runtime: Runtime;
   readonly transport: Transport;
   readonly sender: DatagramSender;
+  /**
+   * What the stream has under way, where operations may go beside that; without it nothing is sent
+   * as a datagram while the stream has anything with an order.
+   */
+  readonly doubts?: StreamDoubts;
 }
 
 export class UdpQueue implements SenderUser {
   /** In which ring `start` has just made a place. */
   readonly target: OperationRing = new OperationRing();
+  /** Everything that is begun from here on goes over the stream. */
+  isByStream = false;
+  readonly #doubts: StreamDoubts | undefined;
   readonly #runtime: Runtime;
   readonly #transport: Transport;
   readonly #sender: DatagramSender;
@@ -73,10 +82,11 @@ export class UdpQueue implements SenderUser {
   #earliestDeadline = Number.POSITIVE_INFINITY;
   #tick: Timer | undefined;
 
-  constructor({ runtime, transport, sender }: UdpQueueParts) {
+  constructor({ runtime, transport, sender, doubts }: UdpQueueParts) {
     this.#runtime = runtime;
     this.#transport = transport;
     this.#sender = sender;
+    this.#doubts = doubts;
     this.#parts = sender.parts;
     sender.user = this;
   }
@@ -103,7 +113,13 @@ export class UdpQueue implements SenderUser {
 
   /** Whether nothing that was started before can still have an effect. */
   get isEmpty(): boolean {
-    return this.target.head === this.target.tail && this.#underWay.count === 0;
+    return !this.isHolding && this.#underWay.count === 0;
+  }
+
+  /** Whether there are operations that nobody was told about, or that wait. */
+  get isHolding(): boolean {
+    this.target.skipDropped();
+    return this.target.head < this.target.tail;
   }
 
   /** Has a call wait for its turn. False: there is no room. */
@@ -149,12 +165,13 @@ export class UdpQueue implements SenderUser {
         if (passed > 0 || !this.#passBarrier(position, place)) break;
         continue;
       }
-      if (!this.#isStreamQuiet() || !this.#hasRoom(place)) break;
+      if (!this.isByStream && !this.#mayBeDatagrams(place)) break;
       const refusal = this.#refusal(place);
       if (refusal !== Status.Ok) {
         this.#tell(position, refusal, 0, 0);
       } else if (this.#mayStart(place)) {
-        this.#begin(position, place);
+        if (this.isByStream) this.#sendAsMessage(position, place, ring.type[place] as number);
+        else this.#begin(position, place);
         if (position === ring.sent) ring.sent++;
       } else if (passed === PASSED_MAX) {
         break;
@@ -165,12 +182,16 @@ export class UdpQueue implements SenderUser {
     this.#forgetPassed(passed);
   }
 
+  #mayBeDatagrams(place: number): boolean {
+    return (this.#doubts !== undefined || this.#isStreamQuiet()) && this.#hasRoom(place);
+  }
+
   /** Whether nothing that went over the stream can be executed any more. */
   #isStreamQuiet(): boolean {
     const transport = this.#transport;
     if (transport.isQuiet) return true;
     // A lost connection is made again for whoever waits for it, and that ends what was in doubt.
-    if (transport.isEmpty) {
+    if (transport.isIdle) {
       const deadline = this.#runtime.clock.now() + SILENCE_MS;
       transport.add(MessageType.Ping, UNHEARD, 0, deadline);
     }
@@ -204,10 +225,11 @@ export class UdpQueue implements SenderUser {
     const sink = ring.sink[place];
     const token = ring.token[place] as number;
     const deadline = ring.deadline[place] as number;
+    const from = this.#transport.ring.tail;
     this.#live--;
     ring.sink[place] = undefined;
     ring.state[place] = DROPPED;
-    if (isCallType(type)) {
+    if (sink === UNHEARD) {
       const call = this.#calls.get(position);
       this.#calls.delete(position);
       call?.send();
@@ -216,6 +238,7 @@ export class UdpQueue implements SenderUser {
       if (to >= 0) ring.copyTo(place, this.#transport.ring, to);
     }
     ring.clear(place);
+    if (!this.isByStream) this.#doubts?.enterFrom(from);
   }
 
   #hasRoom(place: number): boolean {
@@ -232,9 +255,16 @@ export class UdpQueue implements SenderUser {
     const bytes = ring.bytes[place] as number;
     const changes = changesBytes(ring.type[place] as number);
     const isFree = this.#conflicts.mayStart(space, address, bytes, changes);
-    if (!isFree && !fabricFaults.conflictsIgnored) return false;
+    if (!isFree && !this.#isOvertaking()) return false;
+    if (!this.isByStream && this.#doubts?.bars(space, address, bytes, changes) === true)
+      return false;
     const isNext = this.#passed.mayStart(space, address, bytes, changes);
     return isNext || fabricFaults.waitingPassed;
+  }
+
+  /** Planted bugs. */
+  #isOvertaking(): boolean {
+    return this.isByStream ? fabricFaults.datagramsOvertaken : fabricFaults.conflictsIgnored;
   }
 
   #pass(position: number, place: number, count: number): void {
@@ -315,6 +345,11 @@ export class UdpQueue implements SenderUser {
 
   changes(row: number): boolean {
     return this.#underWay.changes[this.#parts.operation[row] as number] === 1;
+  }
+
+  /** A part is sent. */
+  leaves(row: number): void {
+    this.#underWay.wasSent[this.#parts.operation[row] as number] = 1;
   }
 
   /** The part was answered, from the record if it changes bytes. */
@@ -480,20 +515,20 @@ export class UdpQueue implements SenderUser {
     const ring = this.target;
     const parts = this.#parts;
     const underWay = this.#underWay;
-    underWay.isExpired.fill(0);
+    underWay.isMarked.fill(0);
     for (let row = 0; row < parts.rows; row++) {
       const state = parts.state[row] as number;
       if (state === FREE || state === BARRED) continue;
       const slot = parts.operation[row] as number;
       const position = underWay.position[slot] as number;
-      if (underWay.isExpired[slot] === 0) {
+      if (underWay.isMarked[slot] === 0) {
         if ((ring.deadline[ring.place(position)] as number) > now) continue;
-        underWay.isExpired[slot] = 1;
+        underWay.isMarked[slot] = 1;
       }
       this.#expirePart(row, slot);
     }
     for (let slot = 0; slot < underWay.slots; slot++) {
-      if (underWay.isExpired[slot] === 1) this.#expireOperation(slot);
+      if (underWay.isMarked[slot] === 1) this.#expireOperation(slot);
     }
   }
 
@@ -524,6 +559,52 @@ export class UdpQueue implements SenderUser {
         : statusUnanswered(this.target.type[place] as number);
     this.#tell(position, status, 0, 0);
     if (underWay.partsLeft[slot] === 0) this.#ended(slot);
+  }
+
+  // --------------------------------------------------------------------------- another way
+
+  /** What can have had no effect waits again, to go over the stream. Says how many those are. */
+  takeBack(): number {
+    let count = 0;
+    const parts = this.#parts;
+    const { isMarked: isWanted, slots } = this.#underWay;
+    isWanted.fill(0);
+    for (let row = 0; row < parts.rows; row++) {
+      const state = parts.state[row] as number;
+      const slot = parts.operation[row] as number;
+      if (state !== FREE && state !== BARRED && !this.#mayHaveEffect(slot)) isWanted[slot] = 1;
+    }
+    for (let row = 0; row < parts.rows; row++) {
+      const slot = parts.operation[row] as number;
+      if (parts.state[row] === FREE || isWanted[slot] === 0) continue;
+      this.#sender.givenUp(row);
+      parts.free(row);
+    }
+    for (let slot = 0; slot < slots; slot++) {
+      if (isWanted[slot] === 0) continue;
+      this.#waitAgain(slot);
+      count++;
+    }
+    this.#schedule();
+    return count;
+  }
+
+  #mayHaveEffect(slot: number): boolean {
+    const underWay = this.#underWay;
+    return underWay.changes[slot] === 1 && underWay.wasSent[slot] === 1;
+  }
+
+  #waitAgain(slot: number): void {
+    const ring = this.target;
+    const underWay = this.#underWay;
+    const position = underWay.position[slot] as number;
+    const changes = underWay.changes[slot] === 1;
+    const address = underWay.address[slot] as number;
+    const bytes = underWay.bytes[slot] as number;
+    this.#conflicts.leave(underWay.space[slot] as number, address, bytes, changes);
+    underWay.free(slot);
+    ring.state[ring.place(position)] = WAITING;
+    ring.sent = Math.min(ring.sent, position);
   }
 
   // ---------------------------------------------------------------------------------- closing

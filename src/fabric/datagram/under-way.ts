@@ -11,7 +11,7 @@ import { Status } from '../../base/status.js';
 
 export const UNDER_WAY_MAX = 1024;
 const SLOTS_AT_FIRST = 16;
-const SLOT_BYTES = 2 * 8 + 4 * 4 + 2 * 2 + 4;
+const SLOT_BYTES = 2 * 8 + 4 * 4 + 2 * 2 + 5;
 
 export class UnderWay {
   count = 0;
@@ -25,11 +25,13 @@ export class UnderWay {
   high = new Uint32Array(0);
   partsLeft = new Uint16Array(0);
   changes = new Uint8Array(0);
+  /** 1: some part of it has left the socket. */
+  wasSent = new Uint8Array(0);
   /** What its parts came to: whether one was done, and how the first that was not done ended. */
   isSomeDone = new Uint8Array(0);
   refusal = new Uint8Array(0);
-  /** Of use to whoever looks at deadlines. */
-  isExpired = new Uint8Array(0);
+  /** Of use to whoever looks at all of them. */
+  isMarked = new Uint8Array(0);
   /** All slots: those that are taken, then the others. */
   #order = new Uint16Array(0);
 
@@ -50,6 +52,7 @@ export class UnderWay {
     assert(this.hasRoom, 'the caller looks for room');
     if (this.count === this.slots) this.#growTo(2 * this.slots);
     const slot = this.#order[this.count++] as number;
+    this.wasSent[slot] = 0;
     this.partsLeft[slot] = 0;
     this.isSomeDone[slot] = 0;
     this.refusal[slot] = Status.Ok;
@@ -77,7 +80,8 @@ export class UnderWay {
     this.changes = grown(this.changes, columns.uint8(slots));
     this.isSomeDone = grown(this.isSomeDone, columns.uint8(slots));
     this.refusal = grown(this.refusal, columns.uint8(slots));
-    this.isExpired = grown(this.isExpired, columns.uint8(slots));
+    this.wasSent = grown(this.wasSent, columns.uint8(slots));
+    this.isMarked = grown(this.isMarked, columns.uint8(slots));
     for (let slot = first; slot < slots; slot++) this.#order[slot] = slot;
   }
 

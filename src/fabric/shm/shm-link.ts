@@ -20,6 +20,8 @@ import { type CompletionSink, type Link, NOT_NOW, type Together, type Window } f
 import type { OperationRing } from '../operation-ring.js';
 import { RingVerbs } from '../ring-verbs.js';
 import type { TcpLink } from '../tcp-link.js';
+import type { DatagramLinkState } from '../datagram/datagram-counters.js';
+import type { FallOver } from '../fall-over/fall-over.js';
 import type { LastCall, TransportWatcher } from '../transport.js';
 import { isUnordered } from '../verbs.js';
 import { Attaching } from './attaching.js';
@@ -33,8 +35,18 @@ export interface ShmLinkOptions {
   readonly runtime: Runtime;
   /** To the same node; nobody else uses it from here on, and it is closed with this link. */
   readonly link: TcpLink;
+  /** Takes what is no step, where there are several ways over that link; closed with this one. */
+  readonly fallOver?: FallOver;
   /** Shared by several links, for metrics. */
   readonly counters?: ShmCounters;
+}
+
+export interface ShmLinkState {
+  readonly isAttached: boolean;
+  /** Which way operations go that are started now. */
+  readonly way?: 'memory' | 'stream' | 'datagrams';
+  /** Once they were tried. */
+  readonly datagrams?: DatagramLinkState;
 }
 
 export class ShmLink extends RingVerbs implements Link, TransportWatcher {
@@ -43,6 +55,7 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
   readonly counters: ShmCounters;
   readonly together: Together;
   readonly #link: TcpLink;
+  readonly #fallOver: FallOver | undefined;
   readonly #runtime: Runtime;
   readonly #memory: Memory;
   readonly #attaching: Attaching;
@@ -63,18 +76,19 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
     return new ShmLink(options);
   }
 
-  private constructor({ runtime, link, counters }: ShmLinkOptions) {
+  private constructor({ runtime, link, fallOver, counters }: ShmLinkOptions) {
     super();
     const { transport } = link;
     this.#runtime = runtime;
     this.#memory = runtime.memory;
     this.#link = link;
+    this.#fallOver = fallOver;
     this.counters = counters ?? createShmCounters();
     const changed = (): void => this.#attachmentChanged();
     this.#attaching = new Attaching({ runtime, link, counters: this.counters, changed });
     this.#queue = new ShmQueue({
       runtime,
-      transport,
+      onward: fallOver ?? transport,
       counters: this.counters,
       doubted: () => this.#attaching.lookAlive(),
       stepped: () => {
@@ -87,8 +101,9 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
       steps: () => (this.#queue.mayStep ? this.#alone : undefined),
       doubted: () => this.#attaching.lookAlive(),
     });
-    assert(transport.watcher === undefined, 'a link is wrapped twice');
-    transport.watcher = this;
+    const watched = fallOver ?? transport;
+    assert(watched.watcher === undefined, 'a link is wrapped twice');
+    watched.watcher = this;
     this.changed();
   }
 
@@ -99,6 +114,15 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
 
   get isAttached(): boolean {
     return this.#alone !== undefined;
+  }
+
+  /** For metrics. */
+  get state(): ShmLinkState {
+    const { isAttached } = this;
+    if (this.#fallOver === undefined) return { isAttached };
+    const { way, datagrams } = this.#fallOver;
+    const state = { isAttached, way: isAttached ? ('memory' as const) : way };
+    return datagrams === undefined ? state : { ...state, datagrams };
   }
 
   /** Calls back whenever `isAttached`, or to what, has changed. Returns how to stop it. */
@@ -217,12 +241,13 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
 
   call<T extends MessageType>(type: T, request: Request<T>, timeoutMs: number): Promise<Reply<T>> {
     const isNext = isUnordered(type) || this.#queue.isEmpty;
-    if (isNext) return this.#link.call(type, request, timeoutMs);
+    const onward = this.#fallOver ?? this.#link;
+    if (isNext) return onward.call(type, request, timeoutMs);
     const deadline = this.#runtime.clock.now() + timeoutMs;
     return new Promise((resolve) => {
       const send = (): void => {
         const leftMs = Math.max(0, deadline - this.#runtime.clock.now());
-        resolve(this.#link.call(type, request, leftMs));
+        resolve(onward.call(type, request, leftMs));
       };
       if (!this.#queue.startCall(type, send)) this.#refuse(type, resolve);
     });
@@ -238,6 +263,7 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
   }
 
   close(): void {
+    this.#fallOver?.close();
     this.#link.close();
   }
 }

@@ -37,9 +37,15 @@ const STEPS_PER_PUMP = 16;
 /** Of a call only its own promise is told. */
 const UNHEARD: CompletionSink = { completed: () => undefined };
 
+/** Where operations go that are no steps: a transport, or what chooses one of several ways. */
+export type Onward = Pick<
+  Transport,
+  'add' | 'ring' | 'refuse' | 'connection' | 'isSettled' | 'isEmpty'
+>;
+
 export interface ShmQueueParts {
   readonly runtime: Runtime;
-  readonly transport: Transport;
+  readonly onward: Onward;
   readonly counters: ShmCounters;
   /** Something was not done, or not for sure: maybe because the node's process is another one. */
   readonly doubted: () => void;
@@ -56,7 +62,7 @@ export class ShmQueue {
   isUnderWay = false;
   readonly #ring = new OperationRing();
   readonly #runtime: Runtime;
-  readonly #transport: Transport;
+  readonly #onward: Onward;
   readonly #counters: ShmCounters;
   readonly #doubted: () => void;
   readonly #stepped: () => void;
@@ -78,7 +84,7 @@ export class ShmQueue {
 
   constructor(parts: ShmQueueParts) {
     this.#runtime = parts.runtime;
-    this.#transport = parts.transport;
+    this.#onward = parts.onward;
     this.#counters = parts.counters;
     this.#doubted = parts.doubted;
     this.#stepped = parts.stepped;
@@ -98,7 +104,7 @@ export class ShmQueue {
   }
 
   get #isSettled(): boolean {
-    return this.#transport.isSettled || fabricFaults.shmBesideTcp;
+    return this.#onward.isSettled || fabricFaults.shmBesideTcp;
   }
 
   // -------------------------------------------------------------------------------- starting
@@ -107,13 +113,14 @@ export class ShmQueue {
   start(type: number, sink: CompletionSink, token: number, deadline: number): number {
     const ring = this.#ring;
     if (ring.waiting >= QUEUE_MAX && !this.#makeRoom()) {
-      this.#transport.refuse(sink, token, Status.Busy);
+      this.#onward.refuse(sink, token, Status.Busy);
       return -1;
     }
     if (this.isEmpty && this.steps === undefined) {
       this.#counters.byMessage.notAttached++;
-      this.target = this.#transport.ring;
-      return this.#transport.add(type, sink, token, deadline);
+      const place = this.#onward.add(type, sink, token, deadline);
+      this.target = this.#onward.ring;
+      return place;
     }
     this.target = ring;
     const place = ring.push();
@@ -171,7 +178,7 @@ export class ShmQueue {
     const type = ring.type[ring.place(ring.head)] as number;
     const { steps } = this;
     if (steps === undefined) return this.#sendFirst('notAttached');
-    if (ring.head < this.#messagesEnd || this.#transport.connection === 0) {
+    if (ring.head < this.#messagesEnd || this.#onward.connection === 0) {
       return this.#sendFirst('outstanding');
     }
     if (type > MessageType.FetchAndAdd) return this.#passOn(type);
@@ -189,7 +196,7 @@ export class ShmQueue {
 
   /** What is no access of memory: a message, or a fence that has nothing to wait for. */
   #passOn(type: number): boolean {
-    const isDone = type === MessageType.Fence && this.#isSettled && this.#transport.isEmpty;
+    const isDone = type === MessageType.Fence && this.#isSettled && this.#onward.isEmpty;
     if (!isDone) return this.#sendFirst('outstanding');
     this.#tellFirst(Status.Ok, 0, 0);
     return true;
@@ -337,8 +344,8 @@ export class ShmQueue {
     } else if (sink !== undefined) {
       this.#counters.byMessage[reason]++;
       const token = ring.token[from] as number;
-      const to = this.#transport.add(type, sink, token, ring.deadline[from] as number);
-      if (to >= 0) ring.copyTo(from, this.#transport.ring, to);
+      const to = this.#onward.add(type, sink, token, ring.deadline[from] as number);
+      if (to >= 0) ring.copyTo(from, this.#onward.ring, to);
     }
     ring.clear(from);
     return true;

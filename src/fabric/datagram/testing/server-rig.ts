@@ -198,6 +198,7 @@ export class ServerRig {
       data: () => (options.isWithoutMemory === true ? undefined : this.memory),
       memoryId: 99,
       ...(options.stations === undefined ? {} : { stations: options.stations }),
+      instance: prng.u53(),
       ...(options.rows === undefined ? {} : { recordRows: options.rows }),
     });
   }
