@@ -63,20 +63,22 @@ const BAR_CELLS = 24;
 const REDRAW_MS = 100;
 const STEP = 0.1;
 
-/** How far something is whose size in bytes is known. */
+/** How far something is whose size is known: in bytes, unless `show` says otherwise. */
 export class Progress {
   readonly #screen: Screen;
   readonly #label: string;
   readonly #total: number;
+  readonly #show: (count: number) => string;
   #began = performance.now();
   #done = 0;
   #drawn = -Infinity;
   #step = STEP;
 
-  constructor(screen: Screen, label: string, total: number) {
+  constructor(screen: Screen, label: string, total: number, show = formatBytes) {
     this.#screen = screen;
     this.#label = label;
     this.#total = total;
+    this.#show = show;
   }
 
   /** Time counts from here instead of from the making. */
@@ -84,8 +86,8 @@ export class Progress {
     this.#began = performance.now();
   }
 
-  add(bytes: number): void {
-    this.#done += bytes;
+  add(count: number): void {
+    this.#done += count;
     const now = performance.now();
     if (this.#screen.isTTY === true) {
       if (now - this.#drawn < REDRAW_MS) return;
@@ -113,9 +115,9 @@ export class Progress {
     const rate = passed === 0 ? 0 : (this.#done / passed) * 1000;
     const left = rate === 0 ? Infinity : ((this.#total - this.#done) / rate) * 1000;
     const percent = `${Math.floor(this.#fraction() * 100)} %`.padStart(5);
-    const sizes = `${formatBytes(this.#done)} of ${formatBytes(this.#total)}`;
+    const sizes = `${this.#show(this.#done)} of ${this.#show(this.#total)}`;
     const rest = this.#done >= this.#total ? '' : `, ${formatDuration(left)} left`;
-    return `${this.#label} ${percent}  ${sizes}  ${formatBytes(Math.round(rate))}/s${rest}`;
+    return `${this.#label} ${percent}  ${sizes}  ${this.#show(Math.round(rate))}/s${rest}`;
   }
 
   #bar(): string {

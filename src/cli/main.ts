@@ -12,6 +12,7 @@ import { addHost } from './host.js';
 import { addLater } from './later.js';
 import { addMemoryNode } from './memory-node.js';
 import { addNodes } from './nodes.js';
+import { addPing } from './ping.js';
 import { addPutAndGet } from './put-get.js';
 import { addSpace } from './space.js';
 import { addStatus } from './status.js';
@@ -34,7 +35,7 @@ export function buildProgram(): Command {
     .showHelpAfterError('(memrack COMMAND --help shows how it is used)')
     .addHelpText('after', EXIT_CODES);
   const parts = [addUp, addController, addMemoryNode, addHost, addStatus, addNodes, addSpace];
-  for (const add of [...parts, addPutAndGet, addBench, addDoctor, addLater]) add(program);
+  for (const add of [...parts, addPutAndGet, addBench, addPing, addDoctor, addLater]) add(program);
   for (const command of everyCommand(program)) command.exitOverride();
   return program;
 }

@@ -67,6 +67,14 @@ test('the program of the page about locks', async () => {
   expect(await run('locks.mjs', program)).toBe('published epoch 1\n');
 });
 
+test('the program of the page about what can be seen', async () => {
+  const page = readFileSync(join(ROOT, 'docs/seeing.md'), 'utf8');
+  const program = /```js\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+  expect(await run('seeing.mjs', program)).toMatch(
+    /^1 part answered by node-\d, window \d+ bytes\n$/,
+  );
+});
+
 const SAID: Record<string, RegExp> = {
   'blocking.ts': /^20000 steps by 2 threads\n$/,
   'counter.ts': /10000 steps by all/,

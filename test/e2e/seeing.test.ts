@@ -1,0 +1,129 @@
+// What an operator and a program can see of the way to memory nodes, on a rack of real processes.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connect, type ConnectOptions } from '../../src/apps/library.js';
+import { runCli } from '../support/cli.js';
+import { startRack, type TestRack } from '../support/rack.js';
+
+let rack: TestRack;
+
+beforeAll(async () => {
+  rack = await startRack({ nodes: 2 });
+});
+
+afterAll(async () => {
+  await rack?.stop();
+});
+
+const cli = (...args: string[]) => runCli(args, { env: { MEMRACK_URL: rack.url } });
+
+/** A client that has written and read over a link, and what it has counted. */
+async function countersOver(link: NonNullable<ConnectOptions['link']>) {
+  const client = await connect(rack.url, { link });
+  try {
+    const space = await client.space(`seen-${link}`, { create: true });
+    const at = await space.alloc(65_536);
+    await space.write(at, new Uint8Array(64).fill(7));
+    for (let i = 0; i < 20; i++) await space.read(at, 64);
+    return client.counters();
+  } finally {
+    await client.close();
+  }
+}
+
+describe('counters', () => {
+  test('of a client over udp: datagrams, windows, delays', async () => {
+    const { datagrams, links, streams, memory } = await countersOver('udp');
+    expect(datagrams?.partsAnswered).toBeGreaterThanOrEqual(21);
+    expect(datagrams?.hellos).toBeGreaterThan(0);
+    expect(streams.connectionsMade).toBeGreaterThan(0);
+    expect(memory).toBeUndefined();
+    const [link] = links;
+    expect(link?.node).toMatch(/^node-/);
+    expect(link?.address).toMatch(/^tcp:/);
+    const state = link?.datagrams;
+    expect(state).toMatchObject({ expectedReplyBytes: 0, underWayBytes: 0 });
+    expect(state?.windowBytes).toBeGreaterThan(0);
+    expect(state?.isBelowOneDatagram).toBe((state?.windowBytes ?? 0) < (state?.datagramBytes ?? 0));
+    expect(state?.bestDelayMs).toBeGreaterThan(0);
+  });
+
+  test('of a client of memory on this machine, and over tcp', async () => {
+    const shm = await countersOver('shm');
+    expect(shm.links).toMatchObject([{ isAttached: true }]);
+    expect(shm.memory?.operationsAlone).toBeGreaterThan(0);
+    const tcp = await countersOver('tcp');
+    expect([tcp.memory, tcp.datagrams]).toEqual([undefined, undefined]);
+    expect(tcp.streams.operationsSent).toBeGreaterThan(20);
+  });
+
+  test('of every memory node stand in the metrics of the controller', async () => {
+    await countersOver('udp');
+    const text = await (await fetch(`${rack.url.replace('memrack:', 'http:')}/metrics`)).text();
+    const sum = (name: string): number =>
+      [...text.matchAll(new RegExp(`^${name}\\{.*\\} (\\d+)$`, 'gm'))].reduce(
+        (total, match) => total + Number(match[1]),
+        0,
+      );
+    expect(sum('memrack_node_answered')).toBe(2);
+    expect(sum('memrack_node_datagram_parts_total')).toBeGreaterThan(20);
+    expect(sum('memrack_node_datagrams_received_total')).toBeGreaterThan(20);
+    expect(sum('memrack_node_datagram_receive_buffer_bytes')).toBeGreaterThan(0);
+    expect(text).toContain('# TYPE memrack_node_datagram_hellos_total counter\n');
+  });
+});
+
+interface Row {
+  readonly node: string;
+  readonly level: string;
+  readonly station: string;
+  readonly how: string;
+  readonly p50Us?: number;
+}
+
+describe('ping', () => {
+  test('says over each link where the time goes', async () => {
+    for (const link of ['udp', 'tcp', 'shm']) {
+      const args = ['ping', 'node-1', '--count', '20', '--link', link, '-o', 'json'];
+      const { code, stdout } = await cli(...args);
+      expect([link, code]).toEqual([link, 0]);
+      const rows = JSON.parse(stdout) as Row[];
+      for (const level of ['network', 'fast', 'slow']) {
+        const total = rows.find((row) => row.level === level && row.station === 'total');
+        expect([link, level, total]).toMatchObject([
+          link,
+          level,
+          { node: 'node-1', how: 'measured' },
+        ]);
+        expect(total?.p50Us).toBeGreaterThan(0);
+      }
+      const translate = rows.find(({ station }) => station === 'node: translate');
+      expect([link, translate?.how]).toEqual([link, link === 'shm' ? undefined : 'mean']);
+    }
+  });
+
+  test('takes every node when none is named, and leaves nothing behind', async () => {
+    const { code, stdout } = await cli('ping', '--count', '3');
+    expect(code).toBe(0);
+    expect(stdout).toContain('node-1 over udp\n');
+    expect(stdout).toContain('node-2 over udp\n');
+    expect(stdout).not.toContain('\u001b');
+    expect(stdout).toMatch(/^slow path\s+total\s/m);
+    const spaces = JSON.parse((await cli('space', 'list', '-o', 'json')).stdout) as {
+      name: string;
+    }[];
+    expect(spaces.filter(({ name }) => name.startsWith('memrack-ping'))).toEqual([]);
+  });
+
+  test('refuses what there is not, with a remedy', async () => {
+    const unknown = await cli('ping', 'node-9');
+    expect([unknown.code, unknown.stderr]).toEqual([3, expect.stringContaining('node-1, node-2')]);
+    for (const args of [
+      ['ping', 'node-1', '--count', '0'],
+      ['ping', 'node-1', '--link', 'rdma'],
+    ]) {
+      expect((await cli(...args)).code).toBe(2);
+    }
+    const nowhere = await runCli(['ping', '--rack', 'memrack://127.0.0.1:9']);
+    expect([nowhere.code, nowhere.stderr]).toEqual([4, expect.stringContaining('memrack up')]);
+  });
+});
