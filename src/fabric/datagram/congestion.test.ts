@@ -65,6 +65,33 @@ test('doubles each round until the first delay, then adds a datagram, up to the 
   expect(plain.window.window).toBe(MiB);
 });
 
+test('below one datagram a full one goes alone, then a pause as long as its bytes ask for', () => {
+  const rig = new Rig();
+  rig.rounds(2);
+  while (rig.datagrams > 0.5) rig.round(50);
+  rig.now += rig.window.waitMs(rig.now);
+  const { window } = rig;
+  window.sent(100, rig.now);
+  expect(window.mayTake(600, rig.now)).toBe(false);
+  expect(window.mayAdd(600)).toBe(true);
+  window.added(600);
+  expect(window.mayAdd(300)).toBe(true);
+  expect(window.mayAdd(301)).toBe(false);
+  const sentAt = rig.now;
+  rig.now += RTT;
+  window.delay(RTT, 0, rig.now);
+  const before = window.window;
+  window.ended(100, rig.now);
+  expect(window.waitMs(rig.now)).toBe(Number.POSITIVE_INFINITY);
+  window.ended(600, rig.now);
+  // One round, although it is short of a full datagram.
+  expect(window.window).toBeCloseTo(before * 1.125);
+  const gapMs = rig.now + window.waitMs(rig.now) - sentAt;
+  expect(gapMs).toBeGreaterThan(RTT);
+  expect(window.mayTake(100, sentAt + gapMs - 0.1)).toBe(false);
+  expect(window.mayTake(100, sentAt + gapMs)).toBe(true);
+});
+
 test('the least delay of a round is what counts', () => {
   const rig = new Rig();
   rig.rounds(2);

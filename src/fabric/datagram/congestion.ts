@@ -94,9 +94,10 @@ export class CongestionWindow {
   #lossDone = 0;
   #lossLost = 0;
 
-  /** The last datagram that was larger than the window, if the last one was. */
-  #pacedAt = -Infinity;
-  #pacedBytes = 0;
+  /** The last datagram: when it was sent, its bytes so far, and how its pace varies. */
+  #lastAt = -Infinity;
+  #lastBytes = 0;
+  #lastJitter = 1;
 
   constructor(options: CongestionOptions) {
     this.#fraction = options.fraction;
@@ -117,10 +118,23 @@ export class CongestionWindow {
     return best + allowance * (1 + Math.sqrt(this.datagramBytes / this.window));
   }
 
-  /** Whether `bytes` more may be sent now. What is larger than the window goes alone. */
+  /**
+   * Whether a datagram of `bytes` may be sent now, as far as it is known. What is larger than the
+   * window goes alone.
+   */
   mayTake(bytes: number, now: number): boolean {
     if (this.underWay > 0 && this.underWay + bytes > this.window) return false;
     return this.#paceMs(now) === 0;
+  }
+
+  /**
+   * Whether `bytes` more may go in the datagram that was sent last. One that goes alone may be a
+   * full one: below one datagram the window says how often one is sent, and not how much is in it.
+   */
+  mayAdd(bytes: number): boolean {
+    if (this.underWay + bytes <= this.window) return true;
+    const all = this.#lastBytes + bytes;
+    return this.underWay === this.#lastBytes && all <= this.datagramBytes;
   }
 
   /** How long until time alone opens the window; Infinity where an answer or a loss must. */
@@ -130,14 +144,21 @@ export class CongestionWindow {
     return ms > 0 && this.underWay < this.window ? ms : Infinity;
   }
 
+  /** A datagram of `bytes`, as far as it is known. */
   sent(bytes: number, now: number): void {
+    this.#lastAt = now;
+    this.#lastBytes = 0;
+    this.#lastJitter = 1 - JITTER + 2 * JITTER * this.#fraction();
+    this.added(bytes);
+  }
+
+  /** So many more in the datagram that was sent last. */
+  added(bytes: number): void {
     assert(bytes > 0, 'a datagram has a header');
+    this.#lastBytes += bytes;
     this.#sentBytes += bytes;
     this.underWay += bytes;
     this.#roundMost = Math.max(this.#roundMost, this.underWay);
-    this.#pacedAt = now;
-    const jitter = 1 - JITTER + 2 * JITTER * this.#fraction();
-    this.#pacedBytes = bytes > this.window ? bytes * jitter : 0;
   }
 
   /**
@@ -181,9 +202,9 @@ export class CongestionWindow {
   }
 
   #paceMs(now: number): number {
-    if (this.#pacedBytes === 0) return 0;
-    const gap = (this.#smoothedMs * this.#pacedBytes) / this.window;
-    const ms = this.#pacedAt + Math.min(gap, PACE_MS_MAX) - now;
+    if (this.#lastBytes <= this.window) return 0;
+    const gap = (this.#smoothedMs * this.#lastBytes * this.#lastJitter) / this.window;
+    const ms = this.#lastAt + Math.min(gap, PACE_MS_MAX) - now;
     return ms > CLOCK_STEP_MS ? ms : 0;
   }
 
@@ -264,7 +285,9 @@ export class CongestionWindow {
     if (this.window < this.#threshold) {
       this.window = Math.min(this.window + answered, this.#threshold);
     } else {
-      this.window += Math.min(unit, (this.window * GROWTH_MAX * answered) / unit);
+      // One that is larger than the window is a round, however short it is.
+      const datagrams = Math.max(answered / unit, this.#lastBytes > this.window ? 1 : 0);
+      this.window += Math.min(unit, this.window * GROWTH_MAX * datagrams);
     }
     this.window = Math.min(this.window, this.#windowMax);
   }

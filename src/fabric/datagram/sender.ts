@@ -233,10 +233,13 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
       }
       const reply = this.#replyBytes(row, ring.type[place] === MessageType.Read, number < 0);
       const cost = this.#requestBytes(body, number < 0) + reply;
-      if (!this.#window.mayTake(cost, now) || !this.#replies.mayTake(reply)) {
+      const isWindowOpen = number < 0 ? this.#window.mayTake(cost, now) : this.#window.mayAdd(cost);
+      if (!isWindowOpen || !this.#replies.mayTake(reply)) {
         this.#waitForWindow(now);
         break;
       }
+      if (number < 0) this.#window.sent(cost, now);
+      else this.#window.added(cost);
       if (number < 0) {
         number = this.#word.number(now);
         const at = socket.reserve(this.#datagramBytes);
@@ -250,7 +253,6 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
       parts.sent(row, number, now);
       parts.cost[row] = cost;
       parts.expected[row] = reply;
-      this.#window.sent(cost, now);
       this.#replies.expected(reply);
       this.#counters.partsSent++;
     }
