@@ -67,6 +67,7 @@ class LossySocket implements DatagramSocket, DatagramHandler {
     count: 0,
     starts: new Int32Array(DATAGRAM_BATCH_MAX),
     lengths: new Int32Array(DATAGRAM_BATCH_MAX),
+    ages: new Float64Array(DATAGRAM_BATCH_MAX),
     peers: new Uint8Array(DATAGRAM_BATCH_MAX * PEER_BYTES),
   };
 
@@ -87,6 +88,7 @@ class LossySocket implements DatagramSocket, DatagramHandler {
       if (this.#network.loses()) continue;
       kept.starts[kept.count] = batch.starts[i] ?? 0;
       kept.lengths[kept.count] = batch.lengths[i] ?? 0;
+      kept.ages[kept.count] = batch.ages[i] ?? 0;
       const peer = batch.peers.subarray(i * PEER_BYTES, (i + 1) * PEER_BYTES);
       kept.peers.set(peer, kept.count * PEER_BYTES);
       kept.count += 1;

@@ -88,6 +88,12 @@ export interface DatagramBatch {
   readonly starts: Int32Array;
   /** How many bytes each has: 0 to `DATAGRAM_BYTES_MAX`. Longer ones are not shown. */
   readonly lengths: Int32Array;
+  /**
+   * How long each had lain with the system before it was shown, in milliseconds, as far as that is
+   * known; 0 where it is not, or was a moment. So it can be told what was the network's delay, and
+   * what that of a process that was busy, or not running.
+   */
+  readonly ages: Float64Array;
   /** Who sent each: datagram `i` the peer at `i * PEER_BYTES`. */
   readonly peers: Uint8Array;
 }

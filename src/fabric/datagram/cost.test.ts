@@ -99,6 +99,7 @@ class Load {
       count: DATAGRAMS,
       starts: this.#starts,
       lengths: this.#lengths,
+      ages: new Float64Array(DATAGRAMS),
       peers,
     };
     this.#greet();

@@ -109,6 +109,8 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
   /** Since when an answer is due; -1: none is. */
   #dueSince = -1;
   #clockAskedAt = 0;
+  /** How long the datagram that is looked at lay here: not the network's delay. */
+  #ageMs = 0;
   /** The newest datagram that was answered. */
   #newest = -1;
 
@@ -388,9 +390,10 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
 
   received(_socket: DatagramSocket, batch: DatagramBatch): void {
     const now = this.#runtime.clock.now();
-    const { input, starts, lengths } = batch;
+    const { input, starts, lengths, ages } = batch;
     for (let i = 0; i < batch.count; i++) {
       const start = starts[i] as number;
+      this.#ageMs = ages[i] as number;
       this.#datagram(input, start, start + (lengths[i] as number), now);
     }
     this.#counters.datagramsReceived += batch.count;
@@ -439,7 +442,7 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     if (sentAt === undefined || sentAt > now) return;
     if (((number - this.#newest) | 0) > 0 || this.#newest < 0) this.#newest = number;
     if (!this.#word.answered(number)) return;
-    const residenceMs = headerWord(input, start, ReplyWord.RESIDENCE) / 1000;
+    const residenceMs = headerWord(input, start, ReplyWord.RESIDENCE) / 1000 + this.#ageMs;
     this.#delays.sample(now - sentAt);
     this.#window.delay(now - sentAt, residenceMs, now);
   }

@@ -137,6 +137,8 @@ export class DatagramServer implements DatagramHandler {
   #socket!: DatagramSocket;
   #peers: Uint8Array = new Uint8Array(0);
   #peerAt = 0;
+  /** How long it had lain here before the batch was shown. */
+  #ageMs = 0;
   #clientLow = 0;
   #clientHigh = 0;
   #link = 0;
@@ -177,8 +179,10 @@ export class DatagramServer implements DatagramHandler {
     this.#refusals = 0;
     this.#socket = socket;
     this.#peers = batch.peers;
+    const { ages } = batch;
     for (let i = 0; i < count; i++) {
       this.#peerAt = i * PEER_BYTES;
+      this.#ageMs = ages[i] as number;
       const start = starts[i] as number;
       this.#take(input, start, start + (lengths[i] as number));
     }
@@ -471,7 +475,7 @@ export class DatagramServer implements DatagramHandler {
     this.#isOpen = false;
     if (this.#writer.count === 0) return;
     const now = this.#serving.runtime.clock.now();
-    const residence = Math.round((now - this.#arrivedMs) * 1000);
+    const residence = Math.round((now - this.#arrivedMs + this.#ageMs) * 1000);
     this.#commit(this.#writer.seal(Math.floor(now), residence));
     if (this.#stations.isOn) this.#stations.lap(Station.REPLY);
   }

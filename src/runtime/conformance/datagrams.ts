@@ -37,6 +37,8 @@ function copyOf(batch: DatagramBatch, i: number): Heard {
   const length = batch.lengths[i] as number;
   expectEqual(start % 8, 0, 'where a datagram begins, modulo 8');
   expectThat(length >= 0 && length <= DATAGRAM_BYTES_MAX, 'a length is out of bounds');
+  const age = batch.ages[i] as number;
+  expectThat(age >= 0 && age < 60_000, 'how long a datagram lay with the system');
   const { bytes, view, words } = batch.input;
   if (length >= 4) {
     expectEqual(words[start >> 2], view.getInt32(start, true), 'a word, as two views show it');

@@ -16,7 +16,7 @@ import {
 import { MessageHeaders } from './message-headers.js';
 import { viewsOf } from './node-stream.js';
 import type { Family } from './socket-address.js';
-import { addressOf, AF_INET, AF_INET6, MSG_DONTWAIT, recvmmsg } from './system.js';
+import { addressOf, AF_INET, AF_INET6, MSG_DONTWAIT, realMs, recvmmsg } from './system.js';
 
 const SLOT_BYTES = 64 * 1024;
 /** Three lines: a number without a divisor in common with any number of sets. */
@@ -28,6 +28,7 @@ export class DatagramInput implements DatagramBatch {
   readonly input: Bytes;
   readonly starts: Int32Array;
   readonly lengths = new Int32Array(DATAGRAM_BATCH_MAX);
+  readonly ages = new Float64Array(DATAGRAM_BATCH_MAX);
   readonly peers: Uint8Array;
   count = 0;
   readonly #headers: MessageHeaders;
@@ -36,7 +37,7 @@ export class DatagramInput implements DatagramBatch {
 
   constructor(family: Family, input: Bytes) {
     this.input = input;
-    this.#headers = new MessageHeaders(family, DATAGRAM_BATCH_MAX);
+    this.#headers = new MessageHeaders(family, DATAGRAM_BATCH_MAX, { stamped: true });
     this.peers = this.#headers.peers;
     this.starts = new Int32Array(DATAGRAM_BATCH_MAX);
     const address = addressOf(input.bytes);
@@ -46,19 +47,23 @@ export class DatagramInput implements DatagramBatch {
     this.#placeStarts();
   }
 
-  /** Begins a batch with a datagram that somebody else has received. */
-  begin(bytes: Uint8Array, peer: Uint8Array): void {
+  /** Begins a batch with a datagram that somebody else has received, and that came so long ago. */
+  begin(bytes: Uint8Array, peer: Uint8Array, ageMs: number): void {
     this.count = 0;
     if (bytes.length > DATAGRAM_BYTES_MAX) return;
     if (this.#isMoved) this.#placeStarts();
     this.input.bytes.set(bytes, this.starts[0]);
     this.peers.set(peer);
     this.lengths[0] = bytes.length;
+    this.ages[0] = ageMs;
     this.count = 1;
   }
 
-  /** Receives, behind the first `keep` of the batch, what there is and as many as it can hold. */
-  receive(fd: number, keep: number): void {
+  /**
+   * Receives, behind the first `keep` of the batch, what there is and as many as it can hold. Of
+   * what came since a moment ago (`isFresh`) nobody asks when that was.
+   */
+  receive(fd: number, keep: number, isFresh: boolean): void {
     if (keep === 0 && this.#isMoved) this.#placeStarts();
     const wanted = DATAGRAM_BATCH_MAX - keep;
     // An error is of a datagram that was sent, and no news; the kernel tells each once.
@@ -70,7 +75,17 @@ export class DatagramInput implements DatagramBatch {
       this.lengths[i] = bytes;
       if (bytes > DATAGRAM_BYTES_MAX) isTooLong = true;
     }
+    if (came > 0) this.#takeAges(keep, isFresh);
     if (isTooLong) this.#dropLong();
+  }
+
+  #takeAges(from: number, isFresh: boolean): void {
+    const now = isFresh ? 0 : realMs();
+    for (let i = from; i < this.count; i++) {
+      const stamp = isFresh ? 0 : this.#headers.stampMs(i);
+      this.ages[i] = stamp === 0 ? 0 : Math.max(0, now - stamp);
+      this.#headers.roomForStamp(i);
+    }
   }
 
   #placeStarts(): void {
@@ -85,6 +100,7 @@ export class DatagramInput implements DatagramBatch {
       if (bytes > DATAGRAM_BYTES_MAX) continue;
       this.lengths[kept] = bytes;
       this.starts[kept] = this.starts[i] as number;
+      this.ages[kept] = this.ages[i] as number;
       this.peers.copyWithin(kept * PEER_BYTES, i * PEER_BYTES, (i + 1) * PEER_BYTES);
       kept++;
     }

@@ -28,6 +28,12 @@ afterEach(() => {
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** The thread does nothing else meanwhile. */
+function blockFor(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
 async function eventually(holds: () => boolean): Promise<void> {
   const start = Date.now();
   while (!holds() && Date.now() - start < 5000) await pause(1);
@@ -472,3 +478,40 @@ describe('where a socket shows no descriptor', () => {
     await eventually(() => client.unsent === 2);
   });
 });
+
+for (const [name, network] of [
+  ['a cold', cold],
+  ['a hot', polling],
+] as const) {
+  test(`datagrams tell how long they lay at ${name} socket`, async () => {
+    const ages: number[] = [];
+    const server = await bind(
+      { received: (_, { count, ages: all }) => void ages.push(...all.subarray(0, count)) },
+      { network },
+    );
+    const client = await bind(new Recorder());
+    const to = client.peerOf(server.address);
+    const send = (): void => {
+      put(client, 'word', to);
+      client.flush();
+    };
+    server.expect(true);
+    const start = performance.now();
+    send();
+    send();
+    blockFor(20);
+    const between = performance.now();
+    send();
+    blockFor(10);
+    await eventually(() => ages.length === 3);
+    const end = performance.now();
+    const [first = 0, second = 0, third = 0] = ages;
+    // Both clocks may be a little apart: one of them is adjusted.
+    expect(first).toBeGreaterThan(29);
+    expect(first).toBeLessThan(end - start + 1);
+    expect(second).toBeLessThanOrEqual(first + 1);
+    expect(second).toBeGreaterThan(29);
+    expect(third).toBeGreaterThan(9);
+    expect(third).toBeLessThan(end - between + 1);
+  });
+}

@@ -21,10 +21,13 @@ import { decodePeer, encodePeer, type Family, peerAt } from './socket-address.js
 import { AF_INET, AF_INET6, MEMINFO_DROPS_WORD, MEMINFO_WORDS, setSocketOption } from './system.js';
 import { IP_MTU_DISCOVER, IPPROTO_IP, IPPROTO_IPV6, IPV6_MTU_DISCOVER } from './system.js';
 import {
+  lastStampMs,
   PMTUDISC_PROBE,
+  realMs,
   SO_MEMINFO,
   SO_RCVBUFFORCE,
   SO_SNDBUFFORCE,
+  SO_TIMESTAMPNS,
   socketOption,
 } from './system.js';
 
@@ -35,6 +38,8 @@ interface Handle {
   recvStop(): number;
 }
 
+/** Beside a delay of the network this is nothing. */
+const FRESH_MS = 0.1;
 /** What arrives while this thread is busy, or waits for the network; the kernel may allow less. */
 const BUFFER_BYTES = 4 * 1024 * 1024;
 
@@ -81,6 +86,9 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
     this.#input = world.inputs.of(this.#family);
     this.#output = world.outputs.of(this.#family);
     forbidFragments(this.fd, this.#family);
+    // From here on the kernel looks at the clock for each; it is asked while the socket is cold.
+    this.#stampEach(true);
+    this.#stampEach(false);
     this.receiveBytes = enlargeBuffers(socket, this.fd);
     // What a datagram met on its way is no news: they may be lost.
     socket.on('error', () => {});
@@ -144,15 +152,20 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
 
   /** One look by the poller. */
   poll(): boolean {
-    this.#input.receive(this.fd, 0);
+    const now = performance.now();
+    this.#input.receive(this.fd, 0, now - this.#lookedAt < FRESH_MS);
+    this.#lookedAt = now;
     if (this.#input.count === 0) return false;
     this.#arrived();
     return true;
   }
+  /** Nothing was there then that is there now. */
+  #lookedAt = 0;
 
   settle(): void {
     if (this.#closed) return;
     if (this.#answerDue !== false) this.#patience.waitedInVain();
+    this.#stampEach(false);
     this.#handle?.recvStart();
   }
 
@@ -171,10 +184,26 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
     // The interface that it came through may be gone already.
     if (this.#sender === undefined) return;
     const input = this.#input;
-    input.begin(bytes, this.#sender);
+    input.begin(bytes, this.#sender, this.#lastAge());
     // libuv comes back, 32 times before it looks at anything else, while there is more.
-    if (this.fd >= 0) input.receive(this.fd, input.count);
+    if (this.fd >= 0) {
+      this.#stampEach(true);
+      input.receive(this.fd, input.count, false);
+      this.#lookedAt = performance.now();
+    }
     if (input.count > 0) this.#arrived();
+    if (!this.hot) this.#stampEach(false);
+  }
+
+  /** How long the datagram that libuv has received lay here. */
+  #lastAge(): number {
+    const stamp = this.fd < 0 ? 0 : lastStampMs(this.fd);
+    return stamp === 0 ? 0 : Math.max(0, realMs() - stamp);
+  }
+
+  /** libuv does not take the times that are told with datagrams: for it the last one is kept. */
+  #stampEach(each: boolean): void {
+    if (this.fd >= 0 && !this.#closed) setSocketOption(this.fd, SO_TIMESTAMPNS, each ? 1 : 0);
   }
 
   /** The input holds a batch. */
@@ -190,7 +219,9 @@ export class NodeDatagramSocket implements DatagramSocket, Polled {
     this.pollUntil = now + this.#patience.ms;
     const before = this.hot;
     this.#poller.heat(this, now);
-    if (this.hot && !before) this.#handle.recvStop();
+    if (!this.hot || before) return;
+    this.#handle.recvStop();
+    this.#stampEach(true);
   }
 
   #sendByNode(bytes: Uint8Array, peers: Uint8Array, at: number): void {

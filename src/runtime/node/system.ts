@@ -148,6 +148,8 @@ export const SO_RCVBUF = 8;
 /** As the two above and beyond the system's limit, for those who may. */
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
+/** The time at which each datagram came is told with it; of its message, the type too. */
+export const SO_TIMESTAMPNS = 35;
 /** What the kernel counts of a socket: nine words, the last of them dropped datagrams. */
 export const SO_MEMINFO = 55;
 export const MEMINFO_WORDS = 9;
@@ -176,6 +178,7 @@ export function errnoName(errno: number): string {
 const clockGettime: (clock: number, time: number) => number = libc.func(
   'int clock_gettime(int clock, void *time)',
 );
+const CLOCK_REALTIME = 0;
 const CLOCK_THREAD_CPUTIME_ID = 3;
 /** Seconds and nanoseconds, 8 bytes each. */
 const timespec = new Int32Array(4);
@@ -185,6 +188,31 @@ const timespecAddress = Number(koffi.address(timespec));
 export function threadCpuMs(): number {
   clockGettime(CLOCK_THREAD_CPUTIME_ID, timespecAddress);
   return (timespec[0] as number) * 1000 + (timespec[2] as number) / 1e6;
+}
+
+/** Of a `struct timespec` at a word. */
+export function timespecMs(words: Int32Array, at: number): number {
+  const seconds = ((words[at] as number) >>> 0) + (words[at + 1] as number) * 2 ** 32;
+  return seconds * 1000 + (words[at + 2] as number) / 1e6;
+}
+
+/** The clock by which the kernel says when a datagram came. */
+export function realMs(): number {
+  clockGettime(CLOCK_REALTIME, timespecAddress);
+  return timespecMs(timespec, 0);
+}
+
+const ioctl: (fd: number, request: number, argument: number) => number = libc.func(
+  'int ioctl(int fd, unsigned long request, void *argument)',
+);
+const SIOCGSTAMPNS = 0x8907;
+
+/**
+ * When the datagram came that was received last by a socket without `SO_TIMESTAMPNS`, by the clock
+ * of `realMs`; 0 where that is not known.
+ */
+export function lastStampMs(fd: number): number {
+  return ioctl(fd, SIOCGSTAMPNS, timespecAddress) === 0 ? timespecMs(timespec, 0) : 0;
 }
 
 export function addressOf(bytes: Uint8Array): number {

@@ -6,6 +6,7 @@
 import type { Prng } from '../../base/prng.js';
 import { type Bytes, DATAGRAM_BATCH_MAX, type DatagramBatch, PEER_BYTES } from '../network.js';
 import { makeBytes } from './buffers.js';
+import { NS_PER_US } from './kernel.js';
 
 export interface Datagram {
   readonly peer: Uint8Array;
@@ -16,17 +17,21 @@ const FIRST_BYTES = 4 * 1024;
 /** How often a batch is shorter than it could be. */
 const SHORT_PER_MILLION = 100_000;
 const STALE = 0xdd;
+const NS_PER_MS = 1000 * NS_PER_US;
 
 export class DatagramBuffer implements DatagramBatch {
   input: Bytes = makeBytes(0);
   count = 0;
   readonly starts = new Int32Array(DATAGRAM_BATCH_MAX);
   readonly lengths = new Int32Array(DATAGRAM_BATCH_MAX);
+  readonly ages = new Float64Array(DATAGRAM_BATCH_MAX);
   readonly peers = new Uint8Array(DATAGRAM_BATCH_MAX * PEER_BYTES);
   readonly limit: number;
   dropped = 0;
   waitingBytes = 0;
   readonly #queue: Datagram[] = [];
+  /** When each of the queue came. */
+  readonly #cameNs: number[] = [];
   #end = 0;
 
   constructor(limit: number) {
@@ -43,7 +48,7 @@ export class DatagramBuffer implements DatagramBatch {
   }
 
   /** One is always taken, however long; what is too much for the others is lost. */
-  add(datagram: Datagram): void {
+  add(datagram: Datagram, nowNs: number): void {
     const { length } = datagram.bytes;
     if (this.#queue.length > 0 && this.waitingBytes + length > this.limit) {
       this.dropped += 1;
@@ -51,10 +56,11 @@ export class DatagramBuffer implements DatagramBatch {
     }
     this.waitingBytes += length;
     this.#queue.push(datagram);
+    this.#cameNs.push(nowNs);
   }
 
   /** The next batch, valid until `spoil`. */
-  take(prng: Prng): DatagramBatch {
+  take(prng: Prng, nowNs: number): DatagramBatch {
     const queue = this.#queue;
     let count = Math.min(queue.length, DATAGRAM_BATCH_MAX);
     if (count > 1 && prng.chance(SHORT_PER_MILLION)) count = prng.between(1, count - 1);
@@ -66,10 +72,12 @@ export class DatagramBuffer implements DatagramBatch {
       this.peers.set(peer, i * PEER_BYTES);
       this.starts[i] = this.#end;
       this.lengths[i] = bytes.length;
+      this.ages[i] = (nowNs - (this.#cameNs[i] as number)) / NS_PER_MS;
       this.waitingBytes -= bytes.length;
       this.#end += (bytes.length + 7) & ~7;
     }
     queue.splice(0, count);
+    this.#cameNs.splice(0, count);
     this.count = count;
     return this;
   }

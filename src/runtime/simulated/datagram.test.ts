@@ -16,6 +16,7 @@ import {
 /** Notes every batch: how many senders it has, and the first byte of each datagram. */
 class Recorder implements DatagramHandler {
   readonly batches: { readonly senders: number; readonly names: number[] }[] = [];
+  readonly ages: number[] = [];
   /** The last one, kept although that is forbidden. */
   last: DatagramBatch | undefined;
 
@@ -26,6 +27,7 @@ class Recorder implements DatagramHandler {
       senders.add(batch.peers.subarray(i * PEER_BYTES, (i + 1) * PEER_BYTES).join());
       names.push(batch.input.bytes[batch.starts[i] as number] as number);
     }
+    this.ages.push(...batch.ages.subarray(0, batch.count));
     this.batches.push({ senders: senders.size, names });
     this.last = batch;
   }
@@ -71,7 +73,8 @@ test('what waited during a pause comes in full batches of several senders', asyn
   const clients = [await bind('a'), await bind('b'), await bind('c')];
   world.pause(process);
   for (const client of clients) send(client, server, 64, 40);
-  await world.run({ forMs: 50 });
+  const { timers } = world.program(world.machine('d'), 'sleeper').runtime;
+  await world.drive(new Promise<void>((wake) => void timers.after(50, wake)));
   expect(recorder.batches).toEqual([]);
   world.resume(process);
   await world.run({ forMs: 50 });
@@ -79,6 +82,10 @@ test('what waited during a pause comes in full batches of several senders', asyn
   expect(recorder.batches.length).toBeLessThan(12);
   expect(recorder.batches.some(({ names }) => names.length === DATAGRAM_BATCH_MAX)).toBe(true);
   expect(recorder.batches.some(({ senders }) => senders > 1)).toBe(true);
+  for (const age of recorder.ages) expect(age > 45 && age < 60, `${age} ms`).toBe(true);
+  send(clients[0] as DatagramSocket, server, 64);
+  await world.run({ forMs: 50 });
+  expect(recorder.ages.at(-1)).toBeLessThan(1);
 });
 
 test('a paused process keeps a buffer full, and the rest is counted as dropped', async () => {

@@ -258,7 +258,7 @@ export class SimulatedDatagramSocket implements DatagramSocket {
 
   #arrive(flight: Flight): void {
     const { kernel, prng } = this.#parts;
-    for (const datagram of flight.datagrams) this.#received.add(datagram);
+    for (const datagram of flight.datagrams) this.#received.add(datagram, kernel.nowNs);
     if (this.#woken) return;
     const { gatherPerMillion } = kernel.knobs;
     if (this.machine.workNs !== undefined) this.#wakeIn(this.#workNs());
@@ -303,7 +303,7 @@ export class SimulatedDatagramSocket implements DatagramSocket {
   #deliver(): void {
     if (!this.#open) return;
     assert(this.#task.alive);
-    const batch: DatagramBatch = this.#received.take(this.#parts.prng);
+    const batch: DatagramBatch = this.#received.take(this.#parts.prng, this.#parts.kernel.nowNs);
     this.#charge(batch);
     // Before the call, which may end the process.
     if (this.#received.waiting > 0) this.#wakeIn(this.#workNs());

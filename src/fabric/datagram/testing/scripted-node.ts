@@ -259,7 +259,8 @@ class ScriptedSocket implements DatagramSocket {
     if (!this.#isOpen) return;
     const starts = Int32Array.of(0);
     const lengths = Int32Array.of(input.bytes.length);
-    const batch = { input, count: 1, starts, lengths, peers: new Uint8Array(PEER_BYTES) };
+    const ages = Float64Array.of(0);
+    const batch = { input, count: 1, starts, lengths, ages, peers: new Uint8Array(PEER_BYTES) };
     this.#handler.received(this, batch);
   }
 

@@ -165,6 +165,8 @@ export class ServerRig {
   readonly server: DatagramServer;
   /** What stands in the headers of requests; `greet` fills in what a hello brings. */
   client = 0x12_3456_7890_abcd;
+  /** How long datagrams have lain at the socket when they are shown. */
+  ageMs = 0;
   link = 0x8765_4321;
   incarnation = 0;
   cookieLow = 0;
@@ -243,7 +245,9 @@ export class ServerRig {
       input.bytes.set(datagram, starts[i]);
       from.fill(peers[i] ?? this.peer, i * PEER_BYTES, (i + 1) * PEER_BYTES);
     }
-    const batch: DatagramBatch = { input, count: datagrams.length, starts, lengths, peers: from };
+    const { length: count } = datagrams;
+    const ages = new Float64Array(count).fill(this.ageMs);
+    const batch: DatagramBatch = { input, count, starts, lengths, ages, peers: from };
     this.server.received(this.socket, batch);
   }
 
