@@ -62,7 +62,12 @@ class Ends {
   readonly receiveBytes = 4 * 1024 * KiB;
   readonly unsent = 0;
   readonly dropped = 0;
-  readonly #batch = { starts: Int32Array.of(0), lengths: Int32Array.of(0), peers: PEER };
+  readonly #batch = {
+    starts: Int32Array.of(0),
+    lengths: Int32Array.of(0),
+    ages: Float64Array.of(0),
+    peers: PEER,
+  };
   readonly #batchHere = { ...this.#batch, input: this.output, count: 1 };
   /** What came from the other end, until somebody takes it. */
   readonly replies = {
@@ -70,6 +75,7 @@ class Ends {
     count: 0,
     starts: new Int32Array(DATAGRAM_BATCH_MAX),
     lengths: new Int32Array(DATAGRAM_BATCH_MAX),
+    ages: new Float64Array(DATAGRAM_BATCH_MAX),
     peers: new Uint8Array(DATAGRAM_BATCH_MAX * PEER_BYTES),
   };
   readonly #server: DatagramServer;
