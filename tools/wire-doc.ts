@@ -334,7 +334,7 @@ export function wireDocument(messages: string, datagrams: string, limits: string
   lines.push(...table(['type', 'name', 'request', 'reply', 'repeatable'], messageRows(file)));
   lines.push('## Structs', '', ...structLines(readStructs(messages)));
   lines.push(DATAGRAMS_TOLD, ...structLines(readStructs(datagrams)));
-  const values = valueRows(datagrams, ['DatagramRefusal', 'PartFlag']);
+  const values = valueRows(datagrams, ['DatagramRefusal', 'RequestFlag', 'PartFlag']);
   lines.push(...table(['of', 'name', 'value', 'meaning'], values));
   lines.push('## Limits', '');
   const limitsOfAll = [...limitRows(limits), ...limitRows(datagrams)];

@@ -123,6 +123,8 @@ export interface DatagramServerCounters {
   partsRecorded: number;
   /** Parts that could not be executed then. */
   again: number;
+  /** Changes that their client withdrew before they were executed. */
+  withdrawn: number;
   /** Parts that came after their deadline: certainly not executed, or not known. */
   never: number;
   late: number;
@@ -148,6 +150,7 @@ export function createDatagramServerCounters(): DatagramServerCounters {
     partsExecuted: 0,
     partsRecorded: 0,
     again: 0,
+    withdrawn: 0,
     never: 0,
     late: 0,
     hellos: 0,

@@ -49,6 +49,8 @@ export const fabricFaults = {
   incarnationNotCompared: false,
   /** Every cookie is good. */
   cookiesNotChecked: false,
+  /** A change that is withdrawn counts as never executed, and its copies are executed. */
+  withdrawalNotRecorded: false,
   /** An attempt but the first is executed, although the record has the part. */
   retryExecutedAgain: false,
   /** The first attempt is executed, although a later one has come before it. */
@@ -71,6 +73,8 @@ export const fabricFaults = {
   changeNotBarred: false,
   /** A part that the node never executed counts as done. */
   neverTakenAsDone: false,
+  /** A change that was sent is cut anew without being withdrawn. */
+  changeCutAnew: false,
   /** A change that a process before may have executed is sent to the next one. */
   changeSentAnew: false,
 

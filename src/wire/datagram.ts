@@ -72,10 +72,15 @@ export const DatagramRefusal = {
 } as const;
 export type DatagramRefusal = (typeof DatagramRefusal)[keyof typeof DatagramRefusal];
 
+/** Flags of a part in a request; mostly 0. */
+export const RequestFlag = {
+  WITHDRAW: 2, // A change shall not be executed any more. Without operands and data.
+} as const;
+
 /**
  * Between the message header of a part and its operands. The header's sequence is the part's id,
- * its `extra` the window; flags and status are 0. All attempts of a part have the same id, link,
- * deadline and operands.
+ * its `extra` the window; the status is 0. All attempts of a part have the same id, link, deadline
+ * and operands; one that is withdrawn has the same id, link and deadline.
  */
 export const DatagramPart = struct('DatagramPart', 8, {
   deadline: u32, // In the node's clock: the part is executed only while that is before it.
@@ -286,11 +291,16 @@ function checkParts(
   return at === end && count > 0;
 }
 
-/** Flags, status and the reserved bytes of a request's part are zero. */
+/** Status and the reserved bytes of a request's part are zero; what is withdrawn has no body. */
 function isRequestPart(input: Bytes, at: number): boolean {
   const word = at >> 2;
   const reserved = (input.words[word + 5] as number) >>> 8;
-  return (input.words[word] as number) >>> 8 === 0 && reserved === 0;
+  const flags = (input.words[word] as number) >>> 8;
+  if (reserved !== 0) return false;
+  return (
+    flags === 0 ||
+    (flags === RequestFlag.WITHDRAW && messageLength(input, at) === PART_HEADER_BYTES)
+  );
 }
 
 function isReplyPart(input: Bytes, at: number): boolean {
@@ -395,11 +405,27 @@ export class RequestWriter extends DatagramWriter {
     attempt: number,
     bodyBytes: number,
   ): void {
+    this.#putDeadline(deadline, attempt);
+    this.put(type, id, extra, bodyBytes);
+  }
+
+  /** Appends that a change, all attempts of which had this id and deadline, is withdrawn. */
+  appendWithdrawal(
+    type: number,
+    id: number,
+    extra: number,
+    deadline: number,
+    attempt: number,
+  ): void {
+    this.#putDeadline(deadline, attempt);
+    this.put(type | (RequestFlag.WITHDRAW << 8), id, extra, 0);
+  }
+
+  #putDeadline(deadline: number, attempt: number): void {
     const words = (this.output as Bytes).words;
     const word = (this.end + MESSAGE_HEADER_BYTES) >> 2;
     words[word] = deadline;
     words[word + 1] = attempt & 0xff;
-    this.put(type, id, extra, bodyBytes);
   }
 
   /** Completes the datagram, which has a part; returns its length. */

@@ -2,7 +2,7 @@ import { afterEach, expect, test } from 'vitest';
 import { Status } from '../../base/status.js';
 import { PartFlag } from '../../wire/datagram.js';
 import { fabricFaults } from '../planted.js';
-import { addPart, readPart, ServerRig, writePart } from './testing/server-rig.js';
+import { addPart, readPart, ServerRig, withdrawal, writePart } from './testing/server-rig.js';
 
 /** Each planted bug of the serving side does harm, and does none once it is taken away. */
 
@@ -101,6 +101,16 @@ test('an addition in two steps loses one that comes between', () => {
     rig.ask(addPart(1, 0, 1), addPart(2, 0, 1));
     rig.pass(5);
     return sumAt(rig, 0) === 2;
+  });
+});
+
+test('a change that is withdrawn and forgotten is executed all the same', () => {
+  expectHarm('withdrawalNotRecorded', (rig) => {
+    const part = { ...addPart(1, 0, 1), deadline: 5500 };
+    const late = rig.request(part);
+    const isNever = rig.one({ ...withdrawal(part), attempt: 1 }).flags === PartFlag.NEVER;
+    rig.receive([late]);
+    return isNever && sumAt(rig, 0) === 0;
   });
 });
 

@@ -20,6 +20,7 @@ import {
   readPart,
   type Reply,
   ServerRig,
+  withdrawal,
   writePart,
 } from './testing/server-rig.js';
 
@@ -39,6 +40,7 @@ function randomPart(rig: ServerRig, id: number, prng: Prng): AskedPart {
     () => readPart(id, address, prng.below(3) === 0 ? prng.below(70_000) : prng.below(200)),
     () => ({ type: MessageType.Ping, id, body: new Uint8Array(8 * prng.below(20)) }),
     () => helloPart(id),
+    () => withdrawal(addPart(id, address, 1)),
     () => ({ type: prng.below(256), id, body: new Uint8Array(8 * prng.below(6)) }),
   ];
   const deadline = rig.nowMs + prng.between(-50, 1050);
@@ -191,7 +193,8 @@ class UnsureNetwork {
       const young = Math.min(some.length, prng.below(4) === 0 ? some.length : 12);
       const change = some[some.length - 1 - prng.below(young)];
       if (change === undefined) continue;
-      parts.push({ ...change.part, attempt: change.attempts++ & 0xff });
+      const part = prng.below(10) === 0 ? withdrawal(change.part) : change.part;
+      parts.push({ ...part, attempt: change.attempts++ & 0xff });
     }
     if (parts.length === 0) return;
     this.rig.link = link;
@@ -270,6 +273,7 @@ const FAULTS = [
   'lateChangeExecuted',
   'recordedByDatagram',
   'retryExecutedAgain',
+  'withdrawalNotRecorded',
 ] as const;
 
 afterEach(() => {

@@ -18,6 +18,7 @@ import {
   type RigOptions,
   ServerRig,
   WINDOW,
+  withdrawal,
   writePart,
 } from './testing/server-rig.js';
 
@@ -141,6 +142,34 @@ test('a part is of one client, one link, and has one id', () => {
   rig.client++;
   rig.greet().one({ ...part, id: 2 });
   expect(rig.memory.view.getUint32(0, true)).toBe(4);
+});
+
+test('what is withdrawn is told as done where it was, else never, and stays so', () => {
+  const rig = greeted();
+  const done = { ...addPart(1, 0, 1), deadline: 5400 };
+  rig.one(done);
+  expect(rig.one(withdrawal(done))).toMatchObject({ flags: 0, status: Status.Ok });
+  const early = { ...addPart(2, 8, 1), deadline: 5400 };
+  const never = { flags: NEVER, status: Status.Timeout };
+  for (const part of [withdrawal(early), early, withdrawal(early)]) {
+    expect(rig.one({ ...part, attempt: 1 })).toMatchObject(never);
+  }
+  rig.nowMs = 5400;
+  expect(rig.one(early)).toMatchObject(never);
+  expect(rig.one(withdrawal({ ...addPart(3, 16, 1), deadline: 5300 }))).toMatchObject(never);
+  expect(rig.memory.view.getUint32(0, true)).toBe(1);
+  expect(rig.memory.view.getUint32(8, true)).toBe(0);
+  expect(rig.counters).toMatchObject({ withdrawn: 1, recordRows: 2 });
+});
+
+test('nothing but a change can be withdrawn, and not while the record is full', () => {
+  const rig = greeted({ rows: 2 });
+  for (const type of [MessageType.Read, MessageType.Fence]) {
+    expect(rig.ask({ type, id: 1, isWithdrawal: true })).toEqual([]);
+  }
+  expect(rig.counters.malformed.body).toBe(2);
+  rig.ask(addPart(1, 0, 1), addPart(2, 0, 1));
+  expect(rig.one(withdrawal(addPart(3, 0, 1)))).toMatchObject({ flags: AGAIN });
 });
 
 test('a deadline more than a second ahead: given back, and not remembered', () => {

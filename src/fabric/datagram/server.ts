@@ -31,11 +31,13 @@ import {
   partAttempt,
   partDeadline,
   PartFlag,
+  partFlags,
   REPLY_HEADER_BYTES,
   replyExtra,
   ReplyWriter,
   REQUEST_HEADER_BYTES,
   requestCount,
+  RequestFlag,
   RequestWord,
 } from '../../wire/datagram.js';
 import { messageExtra, messageLength, messageSequence, messageType } from '../../wire/frame.js';
@@ -55,6 +57,12 @@ import { ChangeRecord, deadlineOf, Verdict } from './record.js';
 const TWO_32 = 2 ** 32;
 /** Refusals and NACKs for one batch: they are hints, and cost as much as an answer. */
 const REFUSALS_PER_BATCH_MAX = 64;
+
+/** The answer to a ping, all but its header and that of its message, is as long as the ping. */
+const PING_SHORTER_BYTES =
+  REQUEST_HEADER_BYTES + PART_HEADER_BYTES - REPLY_HEADER_BYTES - MESSAGE_HEADER_BYTES;
+/** In place of a status, of what was withdrawn. */
+const WITHDRAWN = 0xffff;
 
 /** The reply to a part must fit into one datagram. */
 const REPLY_BODY_BYTES_MAX = DATAGRAM_BYTES_MAX - REPLY_HEADER_BYTES - MESSAGE_HEADER_BYTES;
@@ -235,7 +243,8 @@ export class DatagramServer implements DatagramHandler {
     this.#session.client = this.#clientHigh * TWO_32 + this.#clientLow;
     this.#writer.link = this.#link;
     this.#writer.number = this.#number;
-    this.#replyBytesMax = Math.max(bytes, DATAGRAM_BYTES_SURE);
+    // A path that was probed by pings carries answers of their length, and no longer ones.
+    this.#replyBytesMax = Math.max(bytes - PING_SHORTER_BYTES, DATAGRAM_BYTES_SURE);
   }
 
   /** True when there was something that `mayExecute` would have been needed for. */
@@ -259,18 +268,12 @@ export class DatagramServer implements DatagramHandler {
 
   /** The order of the checks is that of the table. */
   #execute(input: Bytes, at: number, type: number): void {
-    const body = at + PART_HEADER_BYTES;
-    const isPart = type >= MessageType.Read && type <= MessageType.FetchAndAdd;
-    const isBad =
-      !isPart ||
-      reservationOf(messageExtra(input, at)) !== 0 ||
-      badDataBody(input, body, messageLength(input, at) - PART_HEADER_BYTES, type) ||
-      replyRoom(input, body, type) > REPLY_BODY_BYTES_MAX;
-    if (isBad) {
+    const isChange = type !== MessageType.Read;
+    const isWithdrawal = partFlags(input, at) === RequestFlag.WITHDRAW;
+    if (isWithdrawal ? !isChange || !isDataType(type) : isBadPart(input, at, type)) {
       this.#counters.malformed.body++;
       return;
     }
-    const isChange = type !== MessageType.Read;
     if (this.#stations.isOn) this.#stations.lap(Station.CHECK);
     const now = Math.floor(this.#serving.runtime.clock.now());
     const deadline = deadlineOf(partDeadline(input, at), now);
@@ -295,14 +298,25 @@ export class DatagramServer implements DatagramHandler {
     if (isChange && !this.#record.makeRoom(now)) {
       return this.#giveBack(input, at, type, Status.Busy);
     }
+    if (isWithdrawal) return this.#withdraw(input, at, type, deadline, now);
     if (!this.#run(input, at, type)) return this.#giveBack(input, at, type, Status.Busy);
     const stations = this.#stations;
     if (isChange && deadline > now) {
-      this.#enter(input, at, deadline, now);
+      const { status, low, high } = this.#session;
+      this.#enter(input, at, deadline, now, status, low, high);
       if (stations.isOn) stations.lap(Station.RECORD);
     }
     this.#answer(input, at, type);
     if (stations.isOn) stations.count(type);
+  }
+
+  /** Copies of it that come from now on meet the record. */
+  #withdraw(input: Bytes, at: number, type: number, deadline: number, now: number): void {
+    this.#counters.withdrawn++;
+    if (deadline > now && !fabricFaults.withdrawalNotRecorded) {
+      this.#enter(input, at, deadline, now, WITHDRAWN, 0, 0);
+    }
+    this.#judge(input, at, type, Verdict.NEVER);
   }
 
   /** By what a part is remembered, beside its client, link and deadline. */
@@ -315,12 +329,19 @@ export class DatagramServer implements DatagramHandler {
     return this.#record.find(this.#clientLow, this.#clientHigh, this.#link, id, deadline);
   }
 
-  #enter(input: Bytes, at: number, deadline: number, now: number): void {
+  #enter(
+    input: Bytes,
+    at: number,
+    deadline: number,
+    now: number,
+    status: number,
+    low: number,
+    high: number,
+  ): void {
     const id = this.#idOf(input, at);
     const record = this.#record;
     const row = record.enter(this.#clientLow, this.#clientHigh, this.#link, id, deadline, now);
     assert(row >= 0, 'a change was executed that the record has no room for');
-    const { status, low, high } = this.#session;
     record.setResult(row, status, low, high);
   }
 
@@ -354,10 +375,11 @@ export class DatagramServer implements DatagramHandler {
 
   #answerFromRecord(input: Bytes, at: number, type: number, row: number): void {
     const record = this.#record;
+    const status = record.status(row);
+    if (status === WITHDRAWN) return this.#judge(input, at, type, Verdict.NEVER);
     this.#counters.partsRecorded++;
     this.#makeRoom(DatagramHelloReply.fixedBytes);
-    const status = record.status(row) as Status;
-    this.#appendResult(input, at, type, status, record.low(row), record.high(row));
+    this.#appendResult(input, at, type, status as Status, record.low(row), record.high(row));
   }
 
   /** What a change has come to: of an atomic that was executed, with the old word. */
@@ -505,6 +527,21 @@ export class DatagramServer implements DatagramHandler {
     this.#socket.commit(bytes, this.#peers, this.#peerAt);
     this.#counters.datagramsSent++;
   }
+}
+
+function isDataType(type: number): boolean {
+  return type >= MessageType.Read && type <= MessageType.FetchAndAdd;
+}
+
+/** Whether it makes no sense, or its reply would not fit into a datagram. */
+function isBadPart(input: Bytes, at: number, type: number): boolean {
+  const body = at + PART_HEADER_BYTES;
+  return (
+    !isDataType(type) ||
+    reservationOf(messageExtra(input, at)) !== 0 ||
+    badDataBody(input, body, messageLength(input, at) - PART_HEADER_BYTES, type) ||
+    replyRoom(input, body, type) > REPLY_BODY_BYTES_MAX
+  );
 }
 
 /** Planted bugs: a part that is in the record. */

@@ -101,6 +101,8 @@ export interface AskedPart {
   readonly attempt?: number;
   readonly extra?: number;
   readonly body?: Uint8Array;
+  /** Then there is no body. */
+  readonly isWithdrawal?: boolean;
 }
 
 export interface RepliedPart {
@@ -262,6 +264,11 @@ export class ServerRig {
     writer.begin(output, 8);
     for (const part of parts) {
       const { body = new Uint8Array(0), deadline = this.nowMs + 500, attempt = 0 } = part;
+      if (part.isWithdrawal === true) {
+        const extra = part.extra ?? WINDOW;
+        writer.appendWithdrawal(part.type, part.id, extra, deadline, attempt);
+        continue;
+      }
       output.bytes.set(body, writer.bodyAt);
       writer.append(part.type, part.id, part.extra ?? WINDOW, deadline, attempt, body.length);
     }
@@ -305,6 +312,11 @@ export function helloPart(id: number, versionMin = 1, versionMax = 1): AskedPart
 }
 
 const target = (address: number, bytes: number) => ({ address, bytes, epoch: EPOCH });
+
+/** That the part is withdrawn. */
+export function withdrawal({ type, id, deadline }: AskedPart): AskedPart {
+  return { type, id, isWithdrawal: true, ...(deadline === undefined ? {} : { deadline }) };
+}
 
 export function readPart(id: number, address: number, bytes: number): AskedPart {
   return { type: MessageType.Read, id, body: bytesOf(WriteRequest, target(address, bytes)) };
