@@ -118,6 +118,14 @@ export class CongestionWindow {
     return best + allowance * (1 + Math.sqrt(this.datagramBytes / this.window));
   }
 
+  /** A full datagram takes so much from now on. A window that never shrank begins anew with it. */
+  resize(datagramBytes: number): void {
+    this.datagramBytes = datagramBytes;
+    if (this.#threshold !== Infinity) return;
+    const first = Math.min(DATAGRAMS_AT_FIRST * datagramBytes, this.#windowMax);
+    this.window = Math.max(this.window, first);
+  }
+
   /**
    * Whether a datagram of `bytes` may be sent now, as far as it is known. What is larger than the
    * window goes alone.

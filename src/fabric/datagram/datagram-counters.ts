@@ -1,5 +1,7 @@
 /** What the links over datagrams of one process have done, and how each of them stands. */
 
+import { DATAGRAM_BYTES_SURE } from '../../wire/datagram.js';
+
 export interface DatagramCounters {
   datagramsSent: number;
   datagramsReceived: number;
@@ -24,6 +26,16 @@ export interface DatagramCounters {
   /** Datagrams that make no sense, or answer nothing that was asked. */
   dropped: number;
   outcomesUnknown: number;
+  /** The longest datagram that the link may send whose path was looked at last. */
+  pathBytes: number;
+  /** Pings that try, or check, a size of datagrams. */
+  pathPings: number;
+  pathPingsAnswered: number;
+  /** How often longer datagrams were taken up, and how often they were given up. */
+  pathsGrown: number;
+  pathsShrunk: number;
+  /** Attempts to withdraw changes that a path does not take any more. */
+  withdrawals: number;
 }
 
 /** How a link over datagrams stands at the moment. Sizes are in bytes, times in milliseconds. */
@@ -70,5 +82,11 @@ export function createDatagramCounters(): DatagramCounters {
     incarnations: 0,
     dropped: 0,
     outcomesUnknown: 0,
+    pathBytes: DATAGRAM_BYTES_SURE,
+    pathPings: 0,
+    pathPingsAnswered: 0,
+    pathsGrown: 0,
+    pathsShrunk: 0,
+    withdrawals: 0,
   };
 }

@@ -70,14 +70,8 @@ class Ends {
   };
   readonly #batchHere = { ...this.#batch, input: this.output, count: 1 };
   /** What came from the other end, until somebody takes it. */
-  readonly replies = {
-    input: place(DATAGRAM_BATCH_MAX * SLOT_BYTES),
-    count: 0,
-    starts: new Int32Array(DATAGRAM_BATCH_MAX),
-    lengths: new Int32Array(DATAGRAM_BATCH_MAX),
-    ages: new Float64Array(DATAGRAM_BATCH_MAX),
-    peers: new Uint8Array(DATAGRAM_BATCH_MAX * PEER_BYTES),
-  };
+  #replies = batchOfReplies();
+  #taken = batchOfReplies();
   readonly #server: DatagramServer;
   readonly #back: DatagramSocket;
 
@@ -91,18 +85,32 @@ class Ends {
       memoryId: 1,
       instance: 5,
     });
-    this.#back = { ...plain, output: this.replies.input, ...this.#backEnd() };
+    const back = { ...plain, ...this.#backEnd(), output: this.#replies.input };
+    this.#back = Object.defineProperty(back, 'output', { get: () => this.#replies.input });
   }
 
   #backEnd() {
-    const { replies } = this;
     return {
-      reserve: () => replies.count * SLOT_BYTES,
+      reserve: () => this.#replies.count * SLOT_BYTES,
       commit: (bytes: number) => {
+        const replies = this.#replies;
         replies.starts[replies.count] = replies.count * SLOT_BYTES;
         replies.lengths[replies.count++] = bytes;
       },
     };
+  }
+
+  get isAnswered(): boolean {
+    return this.#replies.count > 0;
+  }
+
+  /** Hands over what came; what is sent meanwhile is answered in the next batch. */
+  deliver(handler: DatagramHandler): void {
+    const replies = this.#replies;
+    this.#replies = this.#taken;
+    this.#taken = replies;
+    handler.received(this, replies);
+    replies.count = 0;
   }
 
   reserve(): number {
@@ -118,6 +126,17 @@ class Ends {
   }
   expect(): void {}
   close(): void {}
+}
+
+function batchOfReplies() {
+  return {
+    input: place(DATAGRAM_BATCH_MAX * SLOT_BYTES),
+    count: 0,
+    starts: new Int32Array(DATAGRAM_BATCH_MAX),
+    lengths: new Int32Array(DATAGRAM_BATCH_MAX),
+    ages: new Float64Array(DATAGRAM_BATCH_MAX),
+    peers: new Uint8Array(DATAGRAM_BATCH_MAX * PEER_BYTES),
+  };
 }
 
 const PEER = new Uint8Array(PEER_BYTES);
@@ -207,14 +226,11 @@ class Load {
 
   /** Everything that can happen without time. */
   turn(handler: DatagramHandler): void {
-    const { replies } = this.ends;
-    while (this.#soon.length > 0 || replies.count > 0) {
+    while (this.#soon.length > 0 || this.ends.isAnswered) {
       const running = this.#soon;
       this.#soon = [];
       for (const run of running) run();
-      if (replies.count === 0) continue;
-      handler.received(this.ends, replies);
-      replies.count = 0;
+      if (this.ends.isAnswered) this.ends.deliver(handler);
     }
   }
 }

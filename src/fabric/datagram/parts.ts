@@ -16,7 +16,7 @@ import { Columns } from '../../base/columns.js';
 /** Of all operations of one link together; a power of two. */
 export const PARTS_MAX = 4096;
 const ROWS_AT_FIRST = 16;
-const ROW_BYTES = 8 + 7 * 4 + 2 + 2;
+const ROW_BYTES = 8 + 7 * 4 + 2 + 3;
 /** One sent again leaves its earlier place behind until that comes to the front. */
 const PLACES_PER_ROW = 4;
 const PLACE_BYTES = 4 + 2;
@@ -47,6 +47,8 @@ export class Parts {
   state = new Uint8Array(0);
   /** Attempts so far, 255 standing for more. */
   attempts = new Uint8Array(0);
+  /** 1: its last datagram, or the answer to it, was longer than every path takes. */
+  isLong = new Uint8Array(0);
   /** How many are not free, and how many of those are ready. */
   count = 0;
   ready = 0;
@@ -185,6 +187,7 @@ export class Parts {
     this.operation = moved(this.operation, columns.uint16(rows));
     this.state = moved(this.state, columns.uint8(rows));
     this.attempts = moved(this.attempts, columns.uint8(rows));
+    this.isLong = moved(this.isLong, columns.uint8(rows));
     this.#mask = mask;
   }
 }

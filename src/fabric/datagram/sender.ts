@@ -18,7 +18,6 @@ import type { Runtime } from '../../runtime/runtime.js';
 import {
   badDatagramName,
   checkDatagram,
-  DATAGRAM_BYTES_SURE,
   DatagramRefusal,
   type DatagramRules,
   headerWord,
@@ -46,6 +45,8 @@ import type { DatagramCounters, DatagramLinkState } from './datagram-counters.js
 import { Delays } from './delays.js';
 import { Greeting, type GreetingParts, type GreetingUser } from './greeting.js';
 import { LIFE_MS, type NodeWord } from './node-word.js';
+import { fabricFaults } from '../planted.js';
+import { isLong, PathPings } from './path-pings.js';
 import { Parts, PUT_OFF, SENT } from './parts.js';
 
 /** Headers of IP and UDP, and what a system spends on a datagram. */
@@ -68,9 +69,6 @@ const CLOCK_MS = 50;
 const CLOCK_KEPT_MS = 10_000;
 const TARGET_BYTES = ReadRequest.fixedBytes;
 const CUT_BYTES = 64;
-/** Within a machine a datagram takes any size: a part may be 32 KiB then. */
-const DATAGRAM_BYTES_WITHIN = 32 * 1024 + 88;
-const WITHIN = /^udp:\/\/(127\.|\[::1\]|localhost:)/;
 
 /** Whose operations the parts are of. */
 export interface SenderUser {
@@ -78,6 +76,8 @@ export interface SenderUser {
   placeOf(row: number): number;
   /** The part goes into a datagram now. */
   leaves(row: number): void;
+  changes(row: number): boolean;
+  cutAnew(row: number): boolean;
   answered(row: number, status: Status, input: Bytes, at: number): void;
   neverExecuted(row: number): void;
   clockHeard(hasPassed: (deadline: number) => boolean): void;
@@ -99,8 +99,7 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
   readonly #writer: RequestWriter;
   readonly #rules: DatagramRules;
   readonly #hasPassed = (deadline: number): boolean => this.#word.hasPassed(deadline);
-  /** The longest datagram that is made. */
-  readonly #datagramBytes: number;
+  readonly #pings: PathPings;
   #timer: Timer | undefined;
   #pace: Timer | undefined;
   #again: Timer | undefined;
@@ -118,22 +117,32 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     const { runtime } = given;
     this.#runtime = runtime;
     this.#counters = given.counters;
-    this.#datagramBytes = WITHIN.test(given.address) ? DATAGRAM_BYTES_WITHIN : DATAGRAM_BYTES_SURE;
     this.parts = new Parts(runtime.entropy.u32());
-    const gathered = Math.min(this.#datagramBytes, GATHER_BYTES_MAX);
+    this.#greeting = new Greeting(given, this);
+    this.#pings = new PathPings(this.#greeting, given.counters, () => {
+      this.#window.resize(this.#gatherBytes + 2 * OVERHEAD_BYTES);
+    });
     this.#window = new CongestionWindow({
       fraction: () => runtime.entropy.fraction(),
-      datagramBytes: gathered + 2 * OVERHEAD_BYTES,
+      datagramBytes: this.#gatherBytes + 2 * OVERHEAD_BYTES,
     });
-    this.#greeting = new Greeting(given, this);
     this.#word = this.#greeting.word;
     this.#writer = this.#greeting.writer;
     this.#rules = { checksum: runtime.checksum, isReply: true };
   }
 
+  /** The longest datagram that is made. */
+  get datagramBytes(): number {
+    return this.#pings.size.bytes;
+  }
+
+  get #gatherBytes(): number {
+    return Math.min(this.#pings.size.bytes, GATHER_BYTES_MAX);
+  }
+
   /** The longest part. */
   get partBytes(): number {
-    const room = this.#datagramBytes - REQUEST_HEADER_BYTES - PART_HEADER_BYTES - TARGET_BYTES;
+    const room = this.#pings.size.bytes - REQUEST_HEADER_BYTES - PART_HEADER_BYTES - TARGET_BYTES;
     return room - (room % CUT_BYTES);
   }
 
@@ -150,7 +159,7 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
       isBelowOneDatagram: window < datagramBytes,
       expectedReplyBytes: this.#replies.bytes,
       expectedReplyBytesMax: this.#replies.bytesMax,
-      pathBytes: this.#datagramBytes,
+      pathBytes: this.#pings.size.bytes,
       bestDelayMs: Number.isFinite(bestMs) ? bestMs : undefined,
       targetDelayMs: Number.isFinite(targetMs) ? targetMs : undefined,
       meanDelayMs: this.#delays.smoothed,
@@ -205,7 +214,10 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
       this.#greeting.again();
       return;
     }
+    const { unsent } = socket;
     if (this.#sendReady(socket, now)) socket.flush();
+    if (socket.unsent > unsent) this.#pings.size.lost(socket.unsent - unsent);
+    this.#pings.send(socket, now, this.#delays.timeoutMs, this.#heardAt);
     if (!this.#isAnswerDue(socket)) return;
     if (this.#dueSince < 0) this.#dueSince = now;
     socket.expect(true);
@@ -223,12 +235,18 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     const { parts } = this;
     const ring = this.user.target;
     const writer = this.#writer;
-    const limit = Math.min(this.#datagramBytes, GATHER_BYTES_MAX);
+    const { partBytes } = this;
+    const limit = this.#gatherBytes;
     let number = -1;
     let isSent = false;
     for (let row = parts.firstReady(); row >= 0; row = parts.firstReady()) {
+      const isTooLong = (parts.bytes[row] as number) > partBytes;
+      if (isTooLong && this.#mayCutAnew(row)) {
+        if (this.user.cutAnew(row)) continue;
+        break;
+      }
       const place = this.user.placeOf(row);
-      const body = requestBodyBytes(ring, place, parts.bytes[row]);
+      const body = isTooLong ? 0 : requestBodyBytes(ring, place, parts.bytes[row]);
       if (number >= 0 && writer.bytesWith(body) > limit) {
         this.#greeting.seal(number);
         number = -1;
@@ -244,14 +262,16 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
       else this.#window.added(cost);
       if (number < 0) {
         number = this.#word.number(now);
-        const at = socket.reserve(this.#datagramBytes);
+        const at = socket.reserve(this.#pings.size.bytes);
         writer.begin(socket.output, at);
         isSent = true;
         if (this.#window.window < this.#window.datagramBytes) this.#counters.datagramsPaced++;
       }
       if (parts.attempts[row] === 0) parts.deadline[row] = this.#word.deadline(now);
       this.user.leaves(row);
-      this.#append(row, place, body, socket.output);
+      if (isTooLong) this.#withdraw(row, place);
+      else this.#append(row, place, body, socket.output);
+      parts.isLong[row] = isLong(Math.max(writer.bytes, reply)) ? 1 : 0;
       parts.sent(row, number, now);
       parts.cost[row] = cost;
       parts.expected[row] = reply;
@@ -286,6 +306,24 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     // Behind the data of a write the padding is to be cleared.
     const length = type === MessageType.Write ? TARGET_BYTES + bytes : body;
     writer.append(type, id, extra, deadline, parts.attempts[row] as number, length);
+  }
+
+  /** What was sent of a change may still arrive, and must not when another part does its work. */
+  #mayCutAnew(row: number): boolean {
+    const isSentChange = (this.parts.attempts[row] as number) > 0 && this.user.changes(row);
+    return !isSentChange || fabricFaults.changeCutAnew;
+  }
+
+  /** The path has become too short for the part: the node shall say what came of it, or never. */
+  #withdraw(row: number, place: number): void {
+    const { parts } = this;
+    const ring = this.user.target;
+    const id = parts.id[row] as number;
+    const extra = dataExtra(ring.window[place]?.id as number, 0);
+    const deadline = parts.deadline[row] as number;
+    const attempt = parts.attempts[row] as number;
+    this.#counters.withdrawals++;
+    this.#writer.appendWithdrawal(ring.type[place] as number, id, extra, deadline, attempt);
   }
 
   #waitForWindow(now: number): void {
@@ -342,6 +380,7 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     const { parts } = this;
     this.#window.lost(parts.cost[row] as number, now, parts.sentAt[row] as number);
     this.#noLongerExpected(row);
+    if (parts.isLong[row] === 1) this.#pings.size.lost(1);
     parts.makeReady(row);
   }
 
@@ -431,7 +470,7 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
       return;
     }
     this.#heard(input, start, number, now);
-    this.#repliesIn(input, start + REPLY_HEADER_BYTES, end, now);
+    this.#repliesIn(input, start + REPLY_HEADER_BYTES, end, number, now);
   }
 
   #heard(input: Bytes, start: number, number: number, now: number): void {
@@ -447,8 +486,13 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     this.#window.delay(now - sentAt, residenceMs, now);
   }
 
-  #repliesIn(input: Bytes, from: number, end: number, now: number): void {
+  #repliesIn(input: Bytes, from: number, end: number, number: number, now: number): void {
     for (let at = from; at < end; at += messageLength(input, at)) {
+      if (messageType(input, at) === MessageType.Ping) {
+        const bytes = messageLength(input, at) - MESSAGE_HEADER_BYTES;
+        if (!this.#pings.answered(number, bytes, now)) this.#cookieRefused();
+        continue;
+      }
       const row = this.parts.rowOf(messageSequence(input, at));
       if (row >= 0) this.#reply(row, input, at, now);
     }
@@ -499,6 +543,10 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
       return;
     }
     if (!this.#word.mayBelieve(number)) return;
+    this.#cookieRefused();
+  }
+
+  #cookieRefused(): void {
     this.#counters.cookiesRefused++;
     if (this.#greeting.isOpen) this.#greeting.again();
   }

@@ -73,6 +73,11 @@ export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
     return this.#sender.begun();
   }
 
+  /** The longest datagram that its path is known to take, without the headers of IP and UDP. */
+  get pathBytes(): number {
+    return this.#sender.datagramBytes;
+  }
+
   /** From the transport. */
   changed(): void {
     this.#queue.wake();

@@ -302,7 +302,7 @@ export class UdpQueue implements SenderUser {
     underWay.bytes[slot] = bytes;
     underWay.changes[slot] = changes ? 1 : 0;
     this.#conflicts.enter(space, address, bytes, changes);
-    this.#cut(slot, address, bytes);
+    this.#cut(slot, 0, bytes);
   }
 
   #refusal(place: number): Status {
@@ -313,15 +313,17 @@ export class UdpQueue implements SenderUser {
     return moves && !ring.hasBuffer(place) ? Status.Invalid : Status.Ok;
   }
 
-  #cut(slot: number, address: number, bytes: number): void {
+  /** Makes parts of `[from, end)` of the operation. */
+  #cut(slot: number, from: number, end: number): void {
     const { partBytes } = this.#sender;
-    for (let offset = 0; offset < bytes; ) {
-      const left = bytes - offset;
+    const address = this.#underWay.address[slot] as number;
+    for (let offset = from; offset < end; ) {
+      const left = end - offset;
       const at = address + offset;
       const isLast = left <= partBytes;
-      const end = isLast ? left : partBytes - (fabricFaults.partsCutWords ? 3 : at % CUT_BYTES);
-      this.#addPart(slot, offset, end);
-      offset += end;
+      const bytes = isLast ? left : partBytes - (fabricFaults.partsCutWords ? 3 : at % CUT_BYTES);
+      this.#addPart(slot, offset, bytes);
+      offset += bytes;
     }
   }
 
@@ -350,6 +352,23 @@ export class UdpQueue implements SenderUser {
   /** A part is sent. */
   leaves(row: number): void {
     this.#underWay.wasSent[this.#parts.operation[row] as number] = 1;
+  }
+
+  /**
+   * The part has become too long, and no copy of it can have an effect: it is cut into shorter
+   * ones. False: there is no room for them now.
+   */
+  cutAnew(row: number): boolean {
+    const parts = this.#parts;
+    const slot = parts.operation[row] as number;
+    const offset = parts.offset[row] as number;
+    const bytes = parts.bytes[row] as number;
+    const needed = Math.ceil(bytes / this.#sender.partBytes) + 1;
+    if (parts.count + needed > PARTS_MAX) return false;
+    parts.free(row);
+    this.#underWay.partsLeft[slot] = (this.#underWay.partsLeft[slot] as number) - 1;
+    this.#cut(slot, offset, offset + bytes);
+    return true;
   }
 
   /** The part was answered, from the record if it changes bytes. */

@@ -19,12 +19,16 @@ import {
   type DatagramRefusal,
   DatagramHelloReply,
   DATAGRAM_BYTES_MAX,
+  DATAGRAM_BYTES_SURE,
   headerWord,
   partAttempt,
   partDeadline,
+  partFlags,
   PART_HEADER_BYTES,
+  replyExtra,
   ReplyWriter,
   REQUEST_HEADER_BYTES,
+  RequestFlag,
   RequestWord,
 } from '../../../wire/datagram.js';
 import { messageExtra, messageLength, messageSequence, messageType } from '../../../wire/frame.js';
@@ -42,6 +46,7 @@ export interface Attempt {
   readonly window: number;
   readonly deadline: number;
   readonly attempt: number;
+  readonly isWithdrawal: boolean;
   readonly address: number;
   readonly bytes: number;
   /** Operands and data behind the target. */
@@ -65,6 +70,11 @@ export class ScriptedNode {
   hellos = 0;
   incarnation = 77;
   memoryId = 0;
+  /** How long datagrams may be that it hears, and that are heard of it; longer ones vanish. */
+  upBytes: number = DATAGRAM_BYTES_SURE;
+  downBytes: number = DATAGRAM_BYTES_SURE;
+  /** As a node answers whose cookie the client does not have. */
+  pingAnswerBytesMax = Infinity;
   /** Neither hears nor says anything. */
   isDead = false;
   script: Script = () => ({});
@@ -98,8 +108,8 @@ export class ScriptedNode {
 
   #arrives(bytes: Bytes): void {
     this.#world.after(LATENCY_MS, () => {
-      if (this.isDead) return;
       const end = bytes.bytes.length;
+      if (this.isDead || end > this.upBytes) return;
       const count = checkDatagram(bytes, 0, end, { checksum: { crc32c }, isReply: false });
       if (count < 0) throw new Error('the client sends what is no datagram');
       if (messageType(bytes, REQUEST_HEADER_BYTES) === MessageType.Hello) this.#greet(bytes);
@@ -126,6 +136,10 @@ export class ScriptedNode {
   #parts(bytes: Bytes, end: number): void {
     const { writer, reply } = this.#begin(bytes);
     for (let at = REQUEST_HEADER_BYTES; at < end; at += messageLength(bytes, at)) {
+      if (messageType(bytes, at) === MessageType.Ping) {
+        this.#ping(bytes, at, writer);
+        continue;
+      }
       const attempt = attemptAt(bytes, at, this.#world.nowMs);
       this.attempts.push(attempt);
       if (headerWord(bytes, 0, RequestWord.COOKIE_LOW) !== 11) throw new Error('no cookie');
@@ -133,6 +147,13 @@ export class ScriptedNode {
       if (answer !== undefined) append(writer, reply, attempt, answer);
     }
     if (writer.count > 0) this.#deliver(reply, writer.seal(this.clock, 0));
+  }
+
+  #ping(request: Bytes, at: number, writer: ReplyWriter): void {
+    const asked = messageLength(request, at) - PART_HEADER_BYTES;
+    const bytes = Math.min(asked, this.pingAnswerBytesMax);
+    const { Ping } = MessageType;
+    writer.append(Ping, 0, Status.Ok, messageSequence(request, at), replyExtra(bytes, 0), bytes);
   }
 
   #begin(request: Bytes): { writer: ReplyWriter; reply: Bytes } {
@@ -174,6 +195,7 @@ export class ScriptedNode {
   }
 
   #deliver(reply: Bytes, length: number): void {
+    if (length > this.downBytes) return;
     const bytes = viewsOf(length);
     bytes.bytes.set(reply.bytes.subarray(0, length));
     this.#world.after(LATENCY_MS, () => {
@@ -185,6 +207,7 @@ export class ScriptedNode {
 function attemptAt(bytes: Bytes, at: number, atMs: number): Attempt {
   const target = at + PART_HEADER_BYTES;
   const end = at + messageLength(bytes, at);
+  const isWithdrawal = partFlags(bytes, at) === RequestFlag.WITHDRAW;
   return {
     number: headerWord(bytes, 0, RequestWord.NUMBER),
     incarnation: headerWord(bytes, 0, RequestWord.INCARNATION),
@@ -193,8 +216,9 @@ function attemptAt(bytes: Bytes, at: number, atMs: number): Attempt {
     window: messageExtra(bytes, at),
     deadline: partDeadline(bytes, at),
     attempt: partAttempt(bytes, at),
-    address: Number(bytes.view.getBigUint64(target, true)),
-    bytes: bytes.view.getUint32(target + 8, true),
+    isWithdrawal,
+    address: isWithdrawal ? -1 : Number(bytes.view.getBigUint64(target, true)),
+    bytes: isWithdrawal ? 0 : bytes.view.getUint32(target + 8, true),
     body: bytes.bytes.slice(target + 16, end),
     atMs,
   };
