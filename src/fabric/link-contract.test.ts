@@ -7,6 +7,7 @@ import type { RunningRole, Runtime } from '../runtime/runtime.js';
 import { SimulatedWorld } from '../runtime/simulated/world.js';
 import { UdpLink } from './datagram/udp-link.js';
 import { createEndpoint, type Endpoint } from './endpoint.js';
+import { FallOver } from './fall-over/fall-over.js';
 import type { Link } from './link.js';
 import { ShmLink } from './shm/shm-link.js';
 import { LINK_CASES, type LinkCase, runLinkCase } from './testing/link-contract.js';
@@ -24,7 +25,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const same = (actual: unknown, expected: unknown, what?: string) =>
   expect(actual, what).toEqual(expected);
 
-type Way = 'stream' | 'shm' | 'udp';
+type Way = 'stream' | 'shm' | 'udp' | 'auto';
 
 /** The link to a node; over shared memory it is attached. Datagrams go to the same port. */
 async function linkTo(
@@ -38,6 +39,10 @@ async function linkTo(
   if (way === 'stream') return tcp;
   if (way === 'udp') {
     return UdpLink.open({ runtime, link: tcp, address: address.replace('tcp:', 'udp:') });
+  }
+  if (way === 'auto') {
+    const fallOver = new FallOver({ runtime, link: tcp, address: address.replace('tcp:', 'udp:') });
+    return ShmLink.open({ runtime, link: tcp, fallOver });
   }
   const link = ShmLink.open({ runtime, link: tcp });
   const why = await link.attach(20_000);
@@ -107,6 +112,7 @@ for (const [name, way] of [
   ['tcp', 'stream'],
   ['shm', 'shm'],
   ['udp', 'udp'],
+  ['any way', 'auto'],
 ] as const) {
   describe(`a simulated link over ${name}`, () => {
     test.each(LINK_CASES)('$name', async (linkCase) => {

@@ -33,6 +33,7 @@ const LOOK_MS = 20;
 const STOPPED_LOOK_MS = 1;
 const LINKS = ['auto', 'auto', 'auto', 'tcp'] as const;
 const DATAGRAM_LINKS = ['udp', 'udp', 'udp', 'tcp'] as const;
+const FALLING_OVER_LINKS = ['auto', 'auto', 'auto', 'udp'] as const;
 
 export class ClientProcesses {
   readonly board = new Board();
@@ -164,7 +165,8 @@ export class ClientProcesses {
   }
 
   #chooseLink(prng: Prng): Link | undefined {
-    const { isOneSided, isByDatagrams } = this.#workload;
+    const { isOneSided, isByDatagrams, isFallingOver } = this.#workload;
+    if (isFallingOver === true) return prng.pick(FALLING_OVER_LINKS);
     if (isByDatagrams === true) return prng.pick(DATAGRAM_LINKS);
     return isOneSided === true ? prng.pick(LINKS) : undefined;
   }

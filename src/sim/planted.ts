@@ -216,6 +216,18 @@ export const PLANTED: readonly Planted[] = [
     'datagrams',
     'a change is sent anew to a restarted node',
   ]),
+  planted('doubts-ignored', fabricFaults, 'doubtsIgnored', [
+    'fall-over',
+    'a link goes over to datagrams while conflicting messages are in doubt',
+  ]),
+  planted('sent-both-ways', fabricFaults, 'sentBothWays', [
+    'fall-over',
+    'a change that was sent over a stream is sent as datagrams before it is settled',
+  ]),
+  planted('datagrams-overtaken', fabricFaults, 'datagramsOvertaken', [
+    'fall-over',
+    'a link goes back to its stream while conflicting datagrams are under way',
+  ]),
 ];
 
 export function plantedNamed(name: string): Planted | undefined {

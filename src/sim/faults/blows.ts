@@ -69,6 +69,10 @@ export class Blows {
         return this.#partition(node);
       case 'split':
         return this.#split(node);
+      case 'cut-streams':
+        return this.#cutOff(node, 'streams');
+      case 'cut-datagrams':
+        return this.#cutOff(node, 'datagrams');
       case 'pause-node':
         return this.#pause(this.#rack.nodeProcess(node));
       case 'pause-client':
@@ -130,6 +134,20 @@ export class Blows {
     const [from, to] = prng.chance(500_000) ? [[one], others] : [others, [one]];
     const cut = world.partition(from, to, { oneWay: prng.chance(300_000) });
     world.after(prng.pick([5, 100, 1_000, 3_000, 8_000]), () => world.heal(cut));
+  }
+
+  /** A firewall between a node and clients, which still passes the other kind. */
+  #cutOff(node: number, only: 'streams' | 'datagrams'): void {
+    const { world } = this.#rack;
+    const prng = this.#prng;
+    const one = world.machine(`node-${node + 1}`);
+    const isInfrastructure = (name: string): boolean => /^(node|controller)/.test(name);
+    const clients = world.machines.filter(({ name }) => !isInfrastructure(name));
+    const cutOff = clients.filter(() => prng.chance(700_000));
+    if (cutOff.length === 0) return;
+    const [from, to] = prng.chance(500_000) ? [[one], cutOff] : [cutOff, [one]];
+    const cut = world.partition(from, to, { only, oneWay: prng.chance(300_000) });
+    world.after(prng.pick([200, 1_500, 3_000, 6_000, 12_000]), () => world.heal(cut));
   }
 
   /** A node, and some with it, is without the controller and the others, and goes on. */

@@ -6,7 +6,7 @@ import { oneSided } from './one-sided.js';
 import { large } from './large.js';
 import { keptLeases, leases, oneSidedLeases } from './leases.js';
 import { datagramLocks, locks, oneSidedLocks } from './locks.js';
-import { datagrams, mixed } from './mixed.js';
+import { datagrams, fallingOver, mixed } from './mixed.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
 import type { Workload } from './workload.js';
@@ -26,6 +26,7 @@ export const WORKLOADS: readonly Workload[] = [
   keptLeases,
   datagrams,
   datagramLocks,
+  fallingOver,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

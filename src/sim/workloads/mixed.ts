@@ -43,3 +43,15 @@ export const datagrams: Workload = {
   about: 'everything at once, by clients that send datagrams',
   isByDatagrams: true,
 };
+
+export const fallingOver: Workload = {
+  ...mixed,
+  name: 'fall-over',
+  about: 'words of all clients, whose nodes are reached by streams or datagrams alone at times',
+  isBulky: false,
+  isByDatagrams: true,
+  isFallingOver: true,
+  frames: [16, 48],
+  steps: 1_500,
+  blows: { ...mixed.blows, cut: 10, 'cut-streams': 60, 'cut-datagrams': 20, 'kill-node': 5 },
+};

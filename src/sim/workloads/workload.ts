@@ -72,6 +72,8 @@ export interface Workload {
   readonly isOneSided?: boolean;
   /** Most clients send datagrams, and those are lost, doubled, late, out of order and damaged. */
   readonly isByDatagrams?: boolean;
+  /** Of those most choose their link by themselves, and streams or datagrams alone are cut. */
+  readonly isFallingOver?: boolean;
   /** Nothing but the controller and its connections is struck: nodes and clients are well. */
   readonly isControllerAlone?: boolean;
   /** Steps of all clients together; each is one to some operations. */
@@ -87,6 +89,9 @@ export const BLOW_NAMES = [
   'corrupt',
   'partition',
   'split',
+  // Between clients and a node, of streams or of datagrams alone.
+  'cut-streams',
+  'cut-datagrams',
   'pause-node',
   'pause-client',
   'kill-node',
