@@ -1,6 +1,7 @@
 /**
  * `npm run bench [-- NAME...] [--rounds N] [--json FILE] [--docs]`: measures, prints a table per
- * bench, and on request writes JSON and `docs/benchmarks.md`.
+ * bench, and on request writes JSON and `docs/benchmarks.md`. `npm run bench -- figures` has
+ * options of its own: see `figures/main.ts`.
  *
  * The process pins itself to the second core and the rack and the peers' servers to the first, so
  * that ours and the peer run on the same cores in turn.
@@ -26,6 +27,7 @@ import { udpLarge } from './cases/udp-large.js';
 import { udpLone } from './cases/udp-lone.js';
 import { udpLoss } from './cases/udp-loss.js';
 import { udpPipelined } from './cases/udp-pipelined.js';
+import { parseFigures, runFigures } from './figures/main.js';
 import { has, machine, type Result } from './harness.js';
 import { projectRoot } from './rack.js';
 import { resultTable, resultsPage } from './report.js';
@@ -89,8 +91,22 @@ function pinSelf(argv: readonly string[]): void {
   process.exit(status ?? 1);
 }
 
+/** The figures have a page and options of their own. */
+async function figures(argv: readonly string[]): Promise<never> {
+  let options: ReturnType<typeof parseFigures>;
+  try {
+    options = parseFigures(argv.slice(1));
+  } catch (error) {
+    console.error((error as Error).message);
+    process.exit(2);
+  }
+  pinSelf(argv);
+  process.exit((await runFigures(options)) ? 0 : 1);
+}
+
 async function main(): Promise<void> {
   const argv = process.argv.slice(2);
+  if (argv[0] === 'figures') return figures(argv);
   let options: Options;
   try {
     options = parse(argv);

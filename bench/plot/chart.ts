@@ -54,7 +54,7 @@ export interface Box {
   readonly height: number;
 }
 
-const MARGIN = { top: 46, right: 14, left: 58 } as const;
+const MARGIN = { top: 46, right: 20, left: 58 } as const;
 const LINE_HEIGHT = 14;
 const MARKER_RADIUS = 3.4;
 const BAND_OPACITY = 0.16;
