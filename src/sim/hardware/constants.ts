@@ -37,6 +37,12 @@ export const NETWORK = {
     'IEEE 802.3: preamble 8, header 14, check sequence 4, gap between frames 12',
   ),
   frameBytesMin: row(84, 'bytes', 'stated', 'IEEE 802.3: 64, and preamble and gap of 20'),
+  datagramBytesMax: row(
+    1_472,
+    'bytes',
+    'stated',
+    'IEEE 802.3: a packet of 1,500 bytes, less 20 of IPv4 and 8 of UDP',
+  ),
   packetBytesMax: row(1_408, 'bytes', 'assumed', 'data in a packet of at most 1,500 bytes'),
 } as const;
 

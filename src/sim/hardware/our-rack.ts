@@ -102,6 +102,7 @@ export class OurRack implements MemorySystem {
         timerSlackUs: 0,
         driftPpm: 0,
         gatherPerMillion: 0,
+        pathBytes: NETWORK.datagramBytesMax.value,
       },
     });
     const node = options.nodeWork === true ? { workNs: workBy(RequestWord.COUNT) } : {};
