@@ -6,8 +6,10 @@
  *   judged   at its end, by the least delay among what was sent since the window last shrank
  *
  *   nothing was answered                 x 0.5
- *   a twentieth was lost                 x 0.7; of 40 datagrams at least, so two lost ones
- *   least delay above the target         x 0.7, or as much as lets the queue run empty
+ *   a twentieth was lost                 x 0.7, but not below two datagrams for that alone; of 40
+ *                                        datagrams at least, so two lost ones
+ *   least delay above the target         x 0.7, or as much as lets the queue run empty; of one to
+ *                                        three datagrams only if in the round before, too
  *   otherwise, if the window was used    + a datagram, but at most an eighth for each datagram
  *                                        answered; doubled below `threshold` (slow start)
  *
@@ -44,6 +46,12 @@ const SHRINK_SILENT = 0.5;
 const GROWTH_MAX = 1 / 8;
 /** Less loss is the network's noise. */
 const LOST_MAX = 1 / 20;
+/**
+ * Loss alone does not take the window below this. Some networks lose a fifth whatever is sent, and
+ * there every shrinking would be followed by the next one; where it is a queue that runs over, most
+ * of what is still too much comes back as delay, or as silence.
+ */
+const LOSSY_DATAGRAMS_MIN = 2;
 /** Fewer are no base for that part: loss is summed up over rounds until there are as many. */
 const LOSS_DATAGRAMS = 40;
 
@@ -78,6 +86,8 @@ export class CongestionWindow {
   /** When the window shrank: what was sent before says nothing about it. */
   #shrunkAt = -Infinity;
   #wasSilent = false;
+  /** The last round that was judged was above the target. */
+  #wasSlow = false;
 
   /** Bytes ever sent, and ever answered, lost or dropped. */
   #sentBytes = 0;
@@ -228,11 +238,14 @@ export class CongestionWindow {
     const least = this.#roundLeastMs;
     if (this.#roundAnswered > 0) this.#wasSilent = false;
     if (this.#isSilent()) this.#shrinkSilent(now);
-    else if (this.#isLossy()) this.#shrink(SHRINK, now);
+    else if (this.#isLossy()) this.#shrink(this.#lossFactor(), now);
     else if (least === Infinity) {
       // All that was answered was sent before the window shrank: this round is not judged.
-    } else if (least > this.targetMs) this.#shrink(this.#drainFactor(least), now);
-    else if (this.#mayGrow()) this.#grow();
+    } else if (least > this.targetMs) this.#slowRound(least, now);
+    else {
+      this.#wasSlow = false;
+      if (this.#mayGrow()) this.#grow();
+    }
     if (this.#lossDone >= LOSS_DATAGRAMS * this.datagramBytes) {
       this.#lossDone = 0;
       this.#lossLost = 0;
@@ -245,6 +258,17 @@ export class CongestionWindow {
     this.#roundMost = this.underWay;
   }
 
+  /**
+   * Of one to three datagrams a lone slow round may be the tail of a network that delays one in ten,
+   * whatever is sent. Who has less shares a narrow path with many, and answers its queue at once.
+   */
+  #slowRound(leastMs: number, now: number): void {
+    const datagrams = this.window / this.datagramBytes;
+    const isFew = datagrams >= 1 && datagrams < FEW_DATAGRAMS;
+    if (this.#wasSlow || !isFew) this.#shrink(this.#drainFactor(leastMs), now);
+    this.#wasSlow = true;
+  }
+
   /** One lost datagram says nothing, also where there is but one in a round. */
   #isSilent(): boolean {
     return this.#roundAnswered === 0 && this.#roundLostNew >= 2 * this.datagramBytes;
@@ -253,6 +277,12 @@ export class CongestionWindow {
   #isLossy(): boolean {
     const base = Math.max(this.#lossDone, LOSS_DATAGRAMS * this.datagramBytes);
     return this.#lossLost >= LOST_MAX * base;
+  }
+
+  /** A window that is smaller already stays as it is. */
+  #lossFactor(): number {
+    const least = (LOSSY_DATAGRAMS_MIN * this.datagramBytes) / this.window;
+    return Math.min(1, Math.max(SHRINK, least));
   }
 
   /** What was there before a silence is regained quickly, but for a half. */

@@ -410,11 +410,16 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     }
   }
 
-  /** Everything that was last sent in that datagram is sent again at once. */
-  #loseDatagram(number: number, now: number): void {
+  /**
+   * Everything that was last sent in that datagram is sent again at once. It has come damaged: that
+   * it came at all says nothing of queues.
+   */
+  #loseDatagram(number: number): void {
     const { parts } = this;
     for (let row = 0; row < parts.rows; row++) {
-      if (parts.state[row] === SENT && parts.number[row] === number) this.#lose(row, now);
+      if (parts.state[row] !== SENT || parts.number[row] !== number) continue;
+      this.givenUp(row);
+      parts.makeReady(row);
     }
   }
 
@@ -455,7 +460,7 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     }
     const number = headerWord(input, start, ReplyWord.NUMBER);
     if (count === 0) {
-      this.#refused(input, start, number, now);
+      this.#refused(input, start, number);
       return;
     }
     const type = messageType(input, start + REPLY_HEADER_BYTES);
@@ -535,11 +540,11 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     });
   }
 
-  #refused(input: Bytes, start: number, number: number, now: number): void {
+  #refused(input: Bytes, start: number, number: number): void {
     const reason = headerWord(input, start, ReplyWord.RESIDENCE);
     if (reason === DatagramRefusal.CHECKSUM) {
       this.#counters.damaged++;
-      if (this.#word.sentAt(number) !== undefined) this.#loseDatagram(number, now);
+      if (this.#word.sentAt(number) !== undefined) this.#loseDatagram(number);
       return;
     }
     if (!this.#word.mayBelieve(number)) return;
