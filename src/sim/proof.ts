@@ -107,6 +107,20 @@ function rounds(name: string, file: string, state: PartState, left: number): Pro
   return Promise.resolve(isGood);
 }
 
+const COUNTED_PER_STEP = 2_000_000;
+
+/** Increments through a network with every fault; see test/e2e/counting.test.ts. */
+function countThrough(state: PartState, left: number): Promise<boolean> {
+  const count = Math.min(COUNTED_PER_STEP, left);
+  const more = {
+    MEMRACK_COUNT_INCREMENTS: `${count}`,
+    MEMRACK_COUNT_SEED: `${1 + state.done}`,
+  };
+  const isGood = runProgram(['npx', 'vitest', 'run', 'test/e2e/counting'], more);
+  if (isGood) state.done += count;
+  return Promise.resolve(isGood);
+}
+
 const PARTS: readonly Part[] = [
   {
     name: ONE_SIDED_PART,
@@ -129,6 +143,7 @@ const PARTS: readonly Part[] = [
     total: [100, 10],
     step: (state, left) => rounds('KILL', 'test/e2e/kill-loop', state, left),
   },
+  { name: 'increments through a bad network', total: [10_000_000, 0], step: countThrough },
   { name: 'inputs for each decoder', total: [1_000_000, 20_000], step: fuzz },
   {
     name: SEEDS_PART,

@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
-import { compiledSupport } from '../support/compile-support.js';
+import { afterAll, afterEach, expect, test } from 'vitest';
+import { compiledSupport, removeCompiledSupport } from '../support/compile-support.js';
 import { isAlive, until } from '../support/rack.js';
 import { type FaultProxy, type ProxyOptions, startFaultProxy } from '../support/fault-proxy.js';
 
@@ -18,6 +18,8 @@ afterEach(async () => {
   for (const proxy of proxies.splice(0)) await proxy.stop();
   for (const socket of sockets.splice(0)) socket.close();
 });
+
+afterAll(removeCompiledSupport);
 
 async function bound(host: string): Promise<Socket> {
   const socket = createSocket({ type: 'udp4', recvBufferSize: 4 * 1024 * 1024 });

@@ -5,26 +5,35 @@ import { join } from 'node:path';
 export const ROOT = join(import.meta.dirname, '../..');
 export const CLI = join(ROOT, 'dist/cli/main.js');
 
+export interface RunOptions {
+  readonly env?: Record<string, string>;
+  readonly timeoutMs?: number;
+  readonly cwd?: string;
+  /** A command that runs the rest of its words. */
+  readonly before?: readonly string[];
+}
+
 export interface CliResult {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
+/** The words before a command that run it in a network namespace, and end it with its parent. */
+export function within(namespace: string | undefined): string[] {
+  if (namespace === undefined) return [];
+  return ['setpriv', '--pdeathsig', 'KILL', 'ip', 'netns', 'exec', namespace];
+}
+
 /** Runs a command to its end; one that takes longer than `timeoutMs` is killed and has no code. */
-export function runCli(
-  args: readonly string[],
-  options: { env?: Record<string, string>; timeoutMs?: number; cwd?: string } = {},
-): Promise<CliResult> {
+export function runCli(args: readonly string[], options: RunOptions = {}): Promise<CliResult> {
   return runNode([CLI, ...args], options);
 }
 
-export function runNode(
-  args: readonly string[],
-  options: { env?: Record<string, string>; timeoutMs?: number; cwd?: string } = {},
-): Promise<CliResult> {
+export function runNode(args: readonly string[], options: RunOptions = {}): Promise<CliResult> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [...args], {
+    const [program = '', ...words] = [...(options.before ?? []), process.execPath, ...args];
+    const child = spawn(program, words, {
       cwd: options.cwd ?? ROOT,
       env: { ...process.env, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],

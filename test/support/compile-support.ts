@@ -20,6 +20,12 @@ export function compiledSupport(file: string): string {
   return join(folder, 'test/support', file);
 }
 
+/** What was compiled, after the last test of a file. */
+export function removeCompiledSupport(): void {
+  if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+  folder = undefined;
+}
+
 /** What processes that were killed have left. */
 function sweep(cache: string): void {
   for (const name of readdirSync(cache).filter((one) => one.startsWith(PREFIX))) {
@@ -34,7 +40,7 @@ function compileAll(): string {
   mkdirSync(cache, { recursive: true });
   sweep(cache);
   const out = mkdtempSync(join(cache, `${PREFIX}${process.pid}-`));
-  process.on('exit', () => rmSync(out, { recursive: true, force: true }));
+  process.on('exit', removeCompiledSupport);
   writeFileSync(join(out, 'package.json'), '{"type":"module"}');
   symlinkSync(join(ROOT, 'dist'), join(out, 'src'));
   const target = join(out, 'test/support');

@@ -30,7 +30,7 @@ export const NO_FAULTS: Faults = {
   duplication: 0,
   reordering: 0,
   behindMax: 8,
-  reorderMs: 20,
+  reorderMs: 5,
   corruption: 0,
   delay: 0,
   delayMs: 300,

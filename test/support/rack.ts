@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { parseBytes } from '../../src/base/units.js';
-import { CLI, ROOT, runCli } from './cli.js';
+import { CLI, ROOT, runCli, within } from './cli.js';
 
 export interface TestRack {
   readonly url: string;
@@ -35,15 +35,24 @@ export interface RackOptions {
   readonly extra?: readonly string[];
   /** Of more nodes: where each listens, such as unix:///PATH or ring:///PATH. */
   readonly locals?: readonly string[];
+  /** The network namespace in which it runs; it ends with this process then, however that ends. */
+  readonly namespace?: string;
+  readonly env?: Record<string, string>;
 }
 
 const START_MS = 60_000;
 
 export async function startRack(options: RackOptions = {}): Promise<TestRack> {
   const { nodes = 2, memory = '64MiB', pageBytes = '64KiB', extra = [], locals = [] } = options;
+  const { namespace, env = {} } = options;
   const sizes = ['--nodes', String(nodes), '--memory', memory, '--page-bytes', pageBytes];
-  const args = [CLI, 'up', '--port', '0', ...sizes, ...extra];
-  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+  const words = [...within(namespace), process.execPath, CLI, 'up', '--port', '0'];
+  const [program = '', ...args] = [...words, ...sizes, ...extra];
+  const child = spawn(program, args, {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
   let output = '';
   const append = (text: Buffer) => (output += text.toString());
   child.stdout.on('data', append);
@@ -68,13 +77,13 @@ export async function startRack(options: RackOptions = {}): Promise<TestRack> {
       local.stderr?.on('data', append);
       children.push(local);
     }
-    await untilServing(url, nodes + locals.length);
+    await untilServing(url, nodes + locals.length, namespace);
     return {
       url,
       child,
       locals: children,
       output: () => output,
-      nodes: () => listNodes(url),
+      nodes: () => listNodes(url, namespace),
       stop,
     };
   } catch (error) {
@@ -88,9 +97,9 @@ function endOf(child: ChildProcess): Promise<void> {
   return new Promise((resolve) => child.once('exit', () => resolve()));
 }
 
-async function untilServing(url: string, count: number): Promise<void> {
+async function untilServing(url: string, count: number, namespace?: string): Promise<void> {
   await until(START_MS, async () => {
-    const rows = await listNodes(url);
+    const rows = await listNodes(url, namespace);
     const serving = rows.filter(({ kind, state }) => kind !== 'host' && state === 'serving');
     return serving.length >= count ? true : undefined;
   });
@@ -121,8 +130,9 @@ function startLocalNode(url: string, node: LocalNode): ChildProcess {
   return spawn(process.execPath, args, { cwd: ROOT, stdio: ['pipe', 'ignore', 'pipe'] });
 }
 
-async function listNodes(url: string): Promise<NodeRow[]> {
-  const { code, stdout, stderr } = await runCli(['nodes', '-o', 'json', '--rack', url]);
+async function listNodes(url: string, namespace?: string): Promise<NodeRow[]> {
+  const words = ['nodes', '-o', 'json', '--rack', url];
+  const { code, stdout, stderr } = await runCli(words, { before: within(namespace) });
   if (code !== 0) throw new Error(`memrack nodes failed with ${code}: ${stderr}`);
   return JSON.parse(stdout) as NodeRow[];
 }
