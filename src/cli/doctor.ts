@@ -1,4 +1,7 @@
-/** `memrack doctor`: whether this machine can run a rack, with a remedy per finding. */
+/**
+ * `memrack doctor`: whether this machine can run a rack, and with one named what the network does
+ * between here and its memory nodes; a remedy per finding.
+ */
 
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -6,40 +9,63 @@ import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import { paint } from '../apps/terminal.js';
 import { formatBytes, GiB, MiB } from '../base/units.js';
-import { printRows, type SharedFlags, withOutput } from './context.js';
+import { printRows, type SharedFlags, withOutput, withRack } from './context.js';
+import { leftOut } from './doctor-network.js';
+import { examineNetwork, isRackNamed } from './doctor-rack.js';
 import { Exit, EXIT } from './exit.js';
-
-export interface Finding {
-  readonly check: string;
-  /** `later`: only needed by parts that are not in this version. */
-  readonly state: 'good' | 'warning' | 'bad' | 'later';
-  readonly found: string;
-  readonly remedy: string;
-}
+import type { Finding } from './finding.js';
 
 const NODE_MIN = [20, 20] as const;
+const NATIVES = 'native packages';
 const FILES_MIN = 1024;
 const PORTS = [7070] as const;
 const PORTS_LATER = [10_809, 6380] as const;
 const DEVICES = ['/dev/fuse', '/dev/userfaultfd', '/dev/loop-control', '/dev/net/tun'] as const;
 
 export function addDoctor(program: Command): void {
-  withOutput(program.command('doctor'))
-    .description('checks this machine: versions, natives, memory, ports, limits, kernel, rights')
-    .addHelpText('after', '\nExample:\n  memrack doctor')
+  withOutput(withRack(program.command('doctor')))
+    .description('checks this machine, and with a rack named the network to its memory nodes')
+    .addHelpText('after', '\nExample:\n  memrack doctor --rack memrack://127.0.0.1:7070')
     .action(async (flags: SharedFlags) => {
-      const findings = await examine();
-      const rows = findings.map((finding) => ({ ...finding }));
+      const own = await examine();
+      const network = await networkOf(flags, own);
+      const findings = [...own, ...network.findings];
+      const rows = findings.map((each) => ({ code: codeOf(each), ...each }));
       if (flags.output === 'json') printRows(flags, rows, []);
       else show(findings);
+      if (!network.isReached) throw new Exit(EXIT.unreachable);
       if (findings.some(({ state }) => state === 'bad')) throw new Exit(EXIT.failed);
     });
 }
 
+/** Without the native packages nothing can be sent, which is found already. */
+async function networkOf(
+  flags: SharedFlags,
+  own: readonly Finding[],
+): Promise<Awaited<ReturnType<typeof examineNetwork>>> {
+  const isBroken = own.some(({ check, state }) => check === NATIVES && state === 'bad');
+  if (isBroken || !isRackNamed(flags)) return { findings: [leftOut()], isReached: true };
+  return examineNetwork(flags);
+}
+
+function codeOf({ check }: Finding): string {
+  return check
+    .replace(/[^A-Za-z0-9]+/g, '_')
+    .replace(/^_/, '')
+    .toUpperCase();
+}
+
+const COLOURS = {
+  good: 'green',
+  warning: 'yellow',
+  bad: 'red',
+  later: 'dim',
+  skipped: 'dim',
+} as const;
+
 function show(findings: readonly Finding[]): void {
-  const colours = { good: 'green', warning: 'yellow', bad: 'red', later: 'dim' } as const;
   for (const { check, state, found, remedy } of findings) {
-    const mark = paint(process.stdout, colours[state], state.padEnd(7));
+    const mark = paint(process.stdout, COLOURS[state], state.padEnd(7));
     process.stdout.write(`${mark} ${check}: ${found}\n`);
     if (state !== 'good' && remedy !== '') process.stdout.write(`        ${remedy}\n`);
   }
@@ -73,7 +99,7 @@ function nodeVersion(): Finding {
 
 /** Loading the real runtime loads every native package but the one that opening metadata loads. */
 async function natives(): Promise<Finding> {
-  const check = 'native packages';
+  const check = NATIVES;
   try {
     const { appRuntime } = await import('../apps/app-runtime.js');
     const runtime = appRuntime('doctor');

@@ -127,3 +127,40 @@ describe('ping', () => {
     expect([nowhere.code, nowhere.stderr]).toEqual([4, expect.stringContaining('memrack up')]);
   });
 });
+
+interface Finding {
+  readonly code: string;
+  readonly check: string;
+  readonly state: string;
+  readonly found: string;
+  readonly remedy: string;
+}
+
+describe('doctor', () => {
+  test('measures the way to each memory node of the rack that is named', async () => {
+    const { code, stdout } = await runCli(['doctor', '--rack', rack.url, '-o', 'json']);
+    const findings = JSON.parse(stdout) as Finding[];
+    const udp = findings.filter((finding) => finding.code.startsWith('UDP_'));
+    for (const node of ['node-1', 'node-2']) {
+      const codes = udp.filter(({ check }) => check.endsWith(node)).map((each) => each.code);
+      const wanted = ['UDP_ROUND_TRIP', 'UDP_LOSS', 'UDP_PATH_LENGTH', 'UDP_RECEIVE_BUFFER'];
+      expect([node, codes]).toEqual([node, wanted]);
+    }
+    // Within a machine a datagram takes any length.
+    const lengths = udp.filter((each) => each.code === 'UDP_PATH_LENGTH');
+    for (const { found } of lengths) expect(found).toContain('65,504 bytes there and back; ');
+    for (const { state, remedy } of udp) if (state !== 'good') expect(remedy).not.toBe('');
+    expect([0, 1]).toContain(code);
+    expect(code === 1).toBe(findings.some(({ state }) => state === 'bad'));
+  });
+
+  test('says what it left out, and which rack it does not reach', async () => {
+    const alone = await runCli(['doctor', '-o', 'json'], { env: { MEMRACK_URL: '' } });
+    const skipped = (JSON.parse(alone.stdout) as Finding[]).at(-1);
+    expect(skipped).toMatchObject({ code: 'NETWORK_LEFT_OUT', state: 'skipped' });
+    const nowhere = await runCli(['doctor', '-o', 'json', '--rack', 'memrack://127.0.0.1:9']);
+    const last = (JSON.parse(nowhere.stdout) as Finding[]).at(-1);
+    expect([nowhere.code, last?.code]).toEqual([4, 'RACK_UNREACHABLE']);
+    expect((await runCli(['doctor', '--rack', 'http://127.0.0.1'])).code).toBe(2);
+  });
+});

@@ -102,6 +102,11 @@ export class Prober implements DatagramHandler {
     this.#rules = { checksum: runtime.checksum, isReply: true };
   }
 
+  /** What the system keeps of answers that were not taken yet. */
+  get receiveBytes(): number {
+    return this.#socket.receiveBytes;
+  }
+
   /** Who is there, and how its clock stands; before anything else. Undefined: no answer in time. */
   async hello(timeoutMs: number): Promise<(Answer & NodeFacts) | undefined> {
     const body = { versionMin: VERSION_MIN, versionMax: VERSION_MAX, capabilities: CAPABILITIES };
