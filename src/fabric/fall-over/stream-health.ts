@@ -23,8 +23,11 @@ const HELD_MS = 10_000;
 
 assert(OVERDUE_MS > WORKING_MS && OVERDUE_MS < SILENCE_MS);
 
+/** What is seen of the stream. */
+export type Observed = Pick<Transport, 'losses' | 'overdueMs' | 'add'>;
+
 export class StreamHealth implements CompletionSink {
-  readonly #transport: Transport;
+  readonly #transport: Observed;
   readonly #now: () => number;
   /** When it was lost last, oldest first. */
   readonly #lostAt: number[] = new Array<number>(LOSSES).fill(Number.NEGATIVE_INFINITY);
@@ -37,7 +40,7 @@ export class StreamHealth implements CompletionSink {
   #wellSince = -1;
   #answeredAt = Number.NEGATIVE_INFINITY;
 
-  constructor(transport: Transport, now: () => number) {
+  constructor(transport: Observed, now: () => number) {
     this.#transport = transport;
     this.#now = now;
   }
