@@ -134,7 +134,8 @@ export const explanations: Readonly<Record<FigureName, readonly string[]>> = {
 
 function rows(who: string, table: Readonly<Record<string, Constant>>): string[] {
   return Object.entries(table).map(([name, { value, unit, basis, source }]) => {
-    return `${who}, \`${name}\`: ${value} ${unit}, ${basis}. ${source}.`;
+    const amount = unit === '' ? `${value}` : `${value} ${unit}`;
+    return `${who}, \`${name}\`: ${amount}, ${basis}; ${source}.`;
   });
 }
 

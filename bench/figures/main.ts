@@ -21,6 +21,7 @@ import {
 } from './record.js';
 import { FIGURE_AXES, FIGURES, type FigureName } from './series.js';
 import { simulatedSeries } from './simulated.js';
+import { ABOUT_CONSTANTS, constantsList, explanations } from './explanations.js';
 import { measuredText } from './text.js';
 import { WORDS } from './words.js';
 
@@ -102,7 +103,15 @@ async function writePage(found: readonly MeasuredFigures[]): Promise<void> {
   for (const figure of FIGURE_AXES) {
     writeFileSync(join(docs, 'figures', pictureFile(figure.name)), drawn(figure, all));
   }
-  const page = figuresPage({ measured: kept, others, words: (name) => WORDS[name] });
+  const page = figuresPage({
+    measured: kept,
+    others,
+    words: (name) => {
+      const { differences, ...words } = WORDS[name];
+      return { ...words, differences: [...differences, ...explanations[name]] };
+    },
+    constants: { about: ABOUT_CONSTANTS, list: constantsList() },
+  });
   writeFileSync(join(docs, 'figures.md'), page);
   console.log('wrote docs/figures.md, docs/figures.json and docs/figures/');
 }

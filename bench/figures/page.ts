@@ -23,6 +23,8 @@ export interface PageParts {
   /** Of models, the simulator and the text. */
   readonly others: readonly Series[];
   readonly words: (name: Figure['name']) => Words;
+  /** Of the models: paragraphs, and the points of a list. */
+  readonly constants?: { readonly about: readonly string[]; readonly list: readonly string[] };
 }
 
 const COLUMNS_MAX = 100;
@@ -41,12 +43,17 @@ export function wrapped(paragraph: string, indent = ''): string {
   return [...lines, line].join('\n');
 }
 
-export function figuresPage({ measured, others, words }: PageParts): string {
+export function figuresPage({ measured, others, words, constants }: PageParts): string {
   const series = [...measured.flatMap((one) => one.series), ...others];
   const parts = [HEAD.map((paragraph) => wrapped(paragraph)).join('\n\n'), circumstances(measured)];
   for (const figure of FIGURE_AXES) {
     const mine = series.filter((one) => one.figure === figure.name);
     if (mine.length > 0) parts.push(section(figure, mine, words(figure.name)));
+  }
+  if (constants !== undefined) {
+    parts.push('## Constants of the models');
+    parts.push(...constants.about.map((paragraph) => wrapped(paragraph)));
+    parts.push(constants.list.map((point) => wrapped(`- ${point}`, '  ')).join('\n'));
   }
   return `${parts.join('\n\n')}\n`;
 }

@@ -57,10 +57,10 @@ export const RDMA = {
   pcieReadNs: row(
     500,
     'ns',
-    'stated',
-    'Neugebauer et al., SIGCOMM 2018: a read of 64 bytes by a card, about 550 ns with its logic',
+    'assumed',
+    'a read of 64 bytes of host memory by a card; Neugebauer et al., SIGCOMM 2018, measured such',
   ),
-  pcieSpreadNs: row(80, 'ns', 'stated', 'Neugebauer et al.: 99.9 % within 80 ns on Xeon E5'),
+  pcieSpreadNs: row(80, 'ns', 'assumed', 'between the fastest of these reads and nearly all'),
   pcieBytesPerNs: row(7.9, 'bytes/ns', 'derived', 'PCIe 3.0, 8 lanes of 8 GT/s, 128b/130b'),
   pcieReadsAtOnce: row(16, 'reads', 'assumed', 'reads that a card has under way'),
   passNs: row(
