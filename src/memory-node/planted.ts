@@ -30,4 +30,6 @@ export const memoryNodeFaults = {
   slotsReadBeforeUnmapping: false,
   /** A restarted node does not look what the slots hold. */
   adoptionDoesNotWait: false,
+  /** Who asks for the window that all share is given that of any space. */
+  sharedBeyondSpace: false,
 };

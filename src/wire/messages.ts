@@ -250,12 +250,21 @@ const RIGHTS_MAX = 3;
 const rightsRule = (value: { readonly rights: number }): string | null =>
   value.rights <= RIGHTS_MAX ? null : `rights ${value.rights} are none of 0 to ${RIGHTS_MAX}`;
 
-/** Refused with NotFound where the node holds no region of the space. */
+/** Beside the rights: the window that all share who ask so, which is kept for no client. */
+export const WINDOW_FOR_ALL = 4;
+
+/**
+ * The client's own window, or the one for all; each is opened once for the same rights. Refused
+ * with NotFound where the node holds no region of the space.
+ */
 export const OpenWindowRequest = struct(
   'OpenWindowRequest',
   8,
-  { space: u32, rights: u32 },
-  (value) => spaceRule(value) ?? rightsRule(value),
+  {
+    space: u32,
+    rights: u32, // Of `Right`, and WINDOW_FOR_ALL.
+  },
+  (value) => spaceRule(value) ?? rightsRule({ rights: value.rights & ~WINDOW_FOR_ALL }),
 );
 export const OpenWindowReply = struct('OpenWindowReply', 16, {
   window: u32,

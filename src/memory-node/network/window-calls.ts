@@ -9,6 +9,7 @@ import { RIGHTS_MASK, RIGHTS_SHIFT } from '../../disk/page-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 import { ADDRESS_END } from '../../wire/limits.js';
 import { MessageType, type Refused, type Reply, type Request } from '../../wire/messages.js';
+import { WINDOW_FOR_ALL } from '../../wire/messages.js';
 import type { NodeCounters } from '../counters.js';
 import type { NodeLeases } from '../leases.js';
 import type { Regions } from '../slow/regions.js';
@@ -45,8 +46,11 @@ export function serveWindows(server: CallServer, parts: WindowCallParts): void {
     ({ status: Status.Ok, window, epoch: windows.epochOf(window), pageBytes }) as const;
   server.serve(MessageType.OpenWindow, ({ space, rights }, session) => {
     if (!regions.serves(space)) return notHeld(space);
-    const bits = (rights << RIGHTS_SHIFT) & RIGHTS_MASK;
-    const window = windows.openFor(session.client, space, bits);
+    const bits = bitsOf({ rights });
+    const isForAll = (rights & WINDOW_FOR_ALL) !== 0;
+    const window = isForAll
+      ? windows.openForAll(space, bits)
+      : windows.openFor(session.client, space, bits);
     return window < 0 ? tooMany(parts) : opened(window);
   });
   server.serve(MessageType.CloseWindow, async ({ window }, session) => {

@@ -110,6 +110,34 @@ test('windows: one per space and rights, limited, closed with their client or sp
   expect(windows.clients[1]).toBe(3);
 });
 
+test('a window for all is one for all clients, and goes with its space alone', () => {
+  const { pages, regions, windows, translator } = make(65536, 9);
+  regions.put({ space: 1, region: 1, epoch: 1 });
+  const entry = pages.insert(1, 16384, RW);
+  const window = windows.openForAll(1, RW);
+  const epoch = windows.epochOf(window);
+  const look = (client: number, needed: number) =>
+    translator.entryOf(window, client, epoch, 2 ** 30, 0, 8, needed);
+  for (let i = 0; i < 1000; i++) expect(windows.openForAll(1, RW)).toBe(window);
+  expect([windows.open, windows.shared]).toEqual([2, 0]);
+  expect([look(5, RW), look(6, RW)]).toEqual([entry, entry]);
+  // Another space, fewer rights: another window.
+  const others = [windows.openForAll(2, RW), windows.openForAll(1, EntryFlag.READ)];
+  expect(new Set([window, ...others]).size).toBe(3);
+  windows.closeClient(5);
+  const mayNot = [windows.close(5, window), windows.close(0, window), windows.mayRevoke(window, 5)];
+  expect(mayNot).toEqual([false, false, false]);
+  // What was cut from it is its own client's, and ends with it.
+  const range = { space: 1, rights: RW, base: 2 ** 30, end: 2 ** 30 + 64 };
+  const facts = { opener: 5, space: 1, isShared: false, lease: 0, leaseEpoch: 0 };
+  const cut = windows.openRange(range, { ...facts, parent: window });
+  expect([windows.mayRevoke(cut, 5), windows.mayRevoke(cut, 6)]).toEqual([true, false]);
+  windows.closeSpace(1);
+  expect([look(5, RW), windows.epochOf(cut), windows.open]).toEqual([-Status.Stale, 0, 2]);
+  const again = windows.openForAll(1, RW);
+  expect([windows.epochOf(again) === epoch, look(5, RW)]).toEqual([false, -Status.Stale]);
+});
+
 test('no opening of a number is taken for another one', () => {
   const { pages, regions, windows, translator } = make(65536, 9);
   regions.put({ space: 1, region: 1, epoch: 1 });

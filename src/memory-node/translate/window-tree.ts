@@ -6,9 +6,11 @@
 import { assert } from '../../base/assert.js';
 
 export const NO_PARENT = -1;
+/** In place of a client: nobody may close it, and there are few (`Windows.openForAll`). */
+export const NOBODY = 0;
 
 export interface WindowFacts {
-  /** The client that opened it. */
+  /** The client that opened it, or `NOBODY`. */
   readonly opener: number;
   readonly space: number;
   /** Good for whoever names it, and not closed when its opener is gone. */
@@ -27,9 +29,10 @@ interface Node extends WindowFacts {
   readonly ancestors: ReadonlySet<number>;
 }
 
-const NOBODY: ReadonlySet<number> = new Set();
+const NO_OPENERS: ReadonlySet<number> = new Set();
 
 export class WindowTree {
+  /** Of those that clients have opened. */
   shared = 0;
   readonly #nodes = new Map<number, Node>();
   readonly #opened = new Map<number, Set<number>>();
@@ -39,12 +42,12 @@ export class WindowTree {
     assert(!this.#nodes.has(window), 'a window is opened twice');
     const parent = this.#nodes.get(facts.parent);
     assert(facts.parent === NO_PARENT || parent !== undefined, 'a window is cut from none');
-    const ancestors = parent === undefined ? NOBODY : openersOf(parent);
+    const ancestors = parent === undefined ? NO_OPENERS : openersOf(parent);
     this.#nodes.set(window, { ...facts, children: undefined, ancestors });
     if (parent !== undefined) addChild(parent, window);
     addTo(this.#opened, facts.opener, window);
     if (facts.lease !== 0) addTo(this.#ofLease, facts.lease, window);
-    if (facts.isShared) this.shared += 1;
+    if (facts.isShared && facts.opener !== NOBODY) this.shared += 1;
   }
 
   /** What was cut from it belongs to its parent from then on. */
@@ -58,7 +61,7 @@ export class WindowTree {
     parent?.children?.delete(window);
     removeFrom(this.#opened, node.opener, window);
     if (node.lease !== 0) removeFrom(this.#ofLease, node.lease, window);
-    if (node.isShared) this.shared -= 1;
+    if (node.isShared && node.opener !== NOBODY) this.shared -= 1;
     this.#nodes.delete(window);
   }
 

@@ -14,7 +14,8 @@ import { RIGHTS_MASK, spaceWord } from '../../disk/page-table.js';
 import { WINDOW_EPOCH, WINDOW_RECORD_WORDS, type WindowTable } from '../../disk/window-table.js';
 import type { Entropy } from '../../runtime/runtime.js';
 import { ADDRESS_END } from '../../wire/limits.js';
-import { NO_PARENT, type WindowFacts, WindowTree } from './window-tree.js';
+import { memoryNodeFaults } from '../planted.js';
+import { NO_PARENT, NOBODY, type WindowFacts, WindowTree } from './window-tree.js';
 
 /** So that one client cannot take them all. */
 const WINDOWS_PER_CLIENT_MAX = 4096;
@@ -54,7 +55,7 @@ export class Windows {
   readonly #table: WindowTable;
   readonly #entropy: Entropy;
   readonly #tree = new WindowTree();
-  /** Windows over whole spaces, by client, space and rights: each is opened once. */
+  /** Windows over whole spaces, by client or `NOBODY`, space and rights: each is opened once. */
   readonly #whole = new Map<string, number>();
   /** A circle of the numbers that are not open, the one closed last at its end. */
   readonly #unused: Uint32Array;
@@ -92,11 +93,23 @@ export class Windows {
 
   /** The window of this client for the space, made if there is none; -1 when there are too many. */
   openFor(client: number, space: number, rights: number): number {
-    const key = wholeKey(client, space, rights);
+    return this.#openWhole(client, space, rights);
+  }
+
+  /**
+   * The one window for the space that all share who ask for one, so that their number costs
+   * nothing: there are as many as spaces and rights. It goes with its space; -1 as above.
+   */
+  openForAll(space: number, rights: number): number {
+    return this.#openWhole(NOBODY, space, rights);
+  }
+
+  #openWhole(opener: number, space: number, rights: number): number {
+    const key = wholeKey(opener, memoryNodeFaults.sharedBeyondSpace ? 0 : space, rights);
     const known = this.#whole.get(key);
     if (known !== undefined) return known;
     const range = { space, rights, base: 0, end: ADDRESS_END };
-    const facts = { opener: client, space, isShared: false, parent: NO_PARENT };
+    const facts = { opener, space, isShared: opener === NOBODY, parent: NO_PARENT };
     const window = this.openRange(range, { ...facts, lease: 0, leaseEpoch: 0 });
     if (window >= 0) this.#whole.set(key, window);
     return window;
@@ -104,9 +117,10 @@ export class Windows {
 
   /** -1 when there are too many. What it is cut from, and its lease, the caller has checked. */
   openRange(range: WindowRange, facts: WindowFacts): number {
-    assert(facts.opener > 0, 'client numbers begin at 1');
-    if (this.#tree.countOf(facts.opener) >= WINDOWS_PER_CLIENT_MAX) return -1;
-    if (facts.isShared && !this.#hasRoomToShare(facts.parent)) return -1;
+    const isOfClient = facts.opener !== NOBODY;
+    assert(isOfClient || facts.isShared, 'a window is of a client, or of all');
+    if (isOfClient && this.#tree.countOf(facts.opener) >= WINDOWS_PER_CLIENT_MAX) return -1;
+    if (isOfClient && facts.isShared && !this.#hasRoomToShare(facts.parent)) return -1;
     if (this.open === this.#unused.length) return -1;
     const window = this.#takeNumber(facts.isShared);
     this.#tree.add(window, facts);
