@@ -22,7 +22,15 @@ import type { Fabric } from './connections.js';
  */
 export type LinkChoice = 'auto' | 'shm' | 'tcp' | 'udp';
 
-export function clientFabric(runtime: Runtime, endpoint: Endpoint, choice: LinkChoice): Fabric {
+export interface FabricChoice {
+  /** Default 'auto'. */
+  readonly link?: LinkChoice;
+  /** As `UdpLinkOptions.idleStreamMs`. */
+  readonly idleStreamMs?: number;
+}
+
+export function clientFabric(runtime: Runtime, endpoint: Endpoint, options: FabricChoice): Fabric {
+  const choice = options.link ?? 'auto';
   if (choice === 'tcp') {
     return {
       peer: (address) => endpoint.peer(address),
@@ -31,7 +39,7 @@ export function clientFabric(runtime: Runtime, endpoint: Endpoint, choice: LinkC
       counts: () => ({ streams: copyOf(endpoint.counters) }),
     };
   }
-  if (choice === 'udp') return datagramFabric(runtime, endpoint);
+  if (choice === 'udp') return datagramFabric(runtime, endpoint, options);
   const counts = anyWayCounts();
   const fabric: Fabric = {
     peer: (address) => endpoint.peer(address),
@@ -87,14 +95,20 @@ function datagramAddress(address: Address): Address {
   return address.replace('tcp:', 'udp:');
 }
 
-function datagramFabric(runtime: Runtime, endpoint: Endpoint): Fabric {
+function datagramFabric(
+  runtime: Runtime,
+  endpoint: Endpoint,
+  { idleStreamMs }: FabricChoice,
+): Fabric {
+  const idle = idleStreamMs === undefined ? {} : { idleStreamMs };
   const counters = createDatagramCounters();
   return {
     peer: (address) => endpoint.peer(address),
     link: (address, memoryId) => {
       const link = endpoint.link(address, memoryId);
       if (!address.startsWith('tcp:')) return link;
-      return UdpLink.open({ runtime, link, address: datagramAddress(address), counters });
+      const to = datagramAddress(address);
+      return UdpLink.open({ runtime, link, address: to, counters, ...idle });
     },
     close: () => endpoint.close(),
     counts: () => ({ streams: copyOf(endpoint.counters), datagrams: copyOf(counters) }),

@@ -13,6 +13,11 @@ export interface ConnectOptions {
    * none is answered `Unavailable`.
    */
   readonly link?: 'auto' | 'shm' | 'tcp' | 'udp';
+  /**
+   * With `udp`: after so many milliseconds without a call the stream to a node, over which calls
+   * go, is closed, and made again for the next. Default 5,000.
+   */
+  readonly idleStreamMs?: number;
   /** How long one operation may go without progress, in milliseconds. Default 10,000. */
   readonly timeoutMs?: number;
   /** For racks with authentication; not in this version. */
@@ -41,7 +46,7 @@ export function parseRackUrl(url: unknown): string | MemrackError {
 
 /** What is wrong with the options, or undefined. */
 export function badOptions(options: ConnectOptions): MemrackError | undefined {
-  const { link, timeoutMs, token } = options;
+  const { link, timeoutMs, idleStreamMs, token } = options;
   if (link !== undefined && !LINKS.includes(link)) {
     return invalid(`${show(link)} is no link`, "choose 'auto', 'shm', 'tcp' or 'udp'");
   }
@@ -49,9 +54,11 @@ export function badOptions(options: ConnectOptions): MemrackError | undefined {
     const remedy = 'leave the token out: this version has no authentication';
     return new MemrackError('Unsupported', 'tokens are not in this version', { remedy });
   }
-  const isTime = timeoutMs === undefined || isTimeout(timeoutMs);
-  if (isTime) return undefined;
-  return invalid(`timeoutMs is ${show(timeoutMs)}`, 'pass a number of milliseconds of at least 1');
+  for (const [name, ms] of Object.entries({ timeoutMs, idleStreamMs })) {
+    if (ms === undefined || isTimeout(ms)) continue;
+    return invalid(`${name} is ${show(ms)}`, 'pass a number of milliseconds of at least 1');
+  }
+  return undefined;
 }
 
 function isTimeout(ms: unknown): boolean {

@@ -298,7 +298,7 @@ export async function connectRack(
   const wrong = badOptions(options);
   if (wrong !== undefined) throw wrong;
   const endpoint = createEndpoint(runtime, {});
-  const fabric = clientFabric(runtime, endpoint, options.link ?? 'auto');
+  const fabric = clientFabric(runtime, endpoint, options);
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
   const control = new Control(runtime, fabric.peer(address), url);
   const { clientId } = endpoint;

@@ -40,6 +40,8 @@ export interface FabricCounters {
   connectionsMade: number;
   connectionsLost: number;
   connectsFailed: number;
+  /** Closed with a goodbye because nothing needed them. */
+  connectionsLetGo: number;
   /** Connections exchanged for one over another address of the same process, and attempts. */
   connectionsMoved: number;
   movesFailed: number;
@@ -78,6 +80,7 @@ export function createCounters(): FabricCounters {
     connectionsMade: 0,
     connectionsLost: 0,
     connectsFailed: 0,
+    connectionsLetGo: 0,
     connectionsMoved: 0,
     movesFailed: 0,
     silences: 0,

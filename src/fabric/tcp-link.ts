@@ -5,7 +5,7 @@
 
 import { assert } from '../base/assert.js';
 import { Status } from '../base/status.js';
-import { type CallType, isCallType, MessageType, Right } from '../wire/messages.js';
+import { type CallType, isCallType, MessageType } from '../wire/messages.js';
 import type { Reply, Request } from '../wire/messages.js';
 import { encodeRequest } from './call-codec.js';
 import { CallSink } from './call-sink.js';
@@ -52,7 +52,7 @@ export class TcpLink extends QueuedVerbs implements Link {
   }
 
   async openWindow(space: number, timeoutMs: number): Promise<Window | Status> {
-    const rights = Right.READ | Right.WRITE;
+    const { windowRights: rights } = this.transport;
     const reply = await this.call(MessageType.OpenWindow, { space, rights }, timeoutMs);
     if (reply.status !== Status.Ok) return reply.status;
     const known = this.transport.windows.get(space);

@@ -15,6 +15,7 @@
  * settled by `reconcile.ts`.
  */
 
+import { assert } from '../base/assert.js';
 import { isStatus, type Outcome, Status } from '../base/status.js';
 import type { Timer } from '../runtime/clock.js';
 import type { Bytes } from '../runtime/network.js';
@@ -35,7 +36,8 @@ import {
   RECONNECT_MS_MIN,
   SILENCE_MS,
 } from '../wire/limits.js';
-import { type CallType, isCallType, MessageType } from '../wire/messages.js';
+import { type CallType, isCallType, MessageType, Right } from '../wire/messages.js';
+import { WINDOW_FOR_ALL } from '../wire/messages.js';
 import { CallSink, type Remote } from './call-sink.js';
 import {
   Connection,
@@ -115,6 +117,8 @@ export class Transport implements ConnectionUser, Remote {
   readonly ring = new OperationRing();
   /** By space; renewed at a node that no longer knows them. */
   readonly windows = new Map<number, Window>();
+  /** What all of them are opened with: of one's own, or those for all. */
+  windowRights: number = Right.READ | Right.WRITE;
   readonly #pump = (): void => this.#pumpNow();
   #state: State = 'idle';
   #isPumpDue = false;
@@ -138,6 +142,8 @@ export class Transport implements ConnectionUser, Remote {
   #tick: Timer | undefined;
   #retry: Timer | undefined;
   #ping: Timer | undefined;
+  /** Of those in the ring's positions: pings that were sent because nothing else was. */
+  #pings = 0;
   /** Connections in a row that brought no reply; the wait before the next grows with it. */
   #failures = 0;
   /** Operations that nobody has been told about. */
@@ -251,6 +257,34 @@ export class Transport implements ConnectionUser, Remote {
     }
     this.#candidate = new Connection(this.#runtime, this.#counters, this);
     this.#candidate.reach(address);
+  }
+
+  /**
+   * Says goodbye, so that the node keeps nothing of this client, and lets the connection go; what
+   * is started later makes another. False: something is under way, or there is no connection.
+   */
+  letGo(): boolean {
+    const connection = this.#connection;
+    const isFree = this.isEmpty && this.#live === 0 && this.#refused.length === 0;
+    const isOpen = this.#state === 'open' && this.#candidate === undefined;
+    if (connection === undefined || !isOpen || !isFree) return false;
+    const areForAll = (this.windowRights & WINDOW_FOR_ALL) !== 0;
+    assert(areForAll || this.windows.size === 0, 'its windows would go with the client');
+    this.#sayGoodbye(connection);
+    this.#ping?.cancel();
+    this.#connection = undefined;
+    this.#state = 'idle';
+    // Nothing is left there that the next hello could ask about.
+    this.#previous = 0;
+    this.#acknowledged = 0;
+    this.#counters.connectionsLetGo++;
+    connection.close('it was not needed for a while');
+    return true;
+  }
+
+  /** Operations and calls that were ever started here. */
+  get uses(): number {
+    return this.ring.tail - this.#pings;
   }
 
   get isClosed(): boolean {
@@ -535,7 +569,7 @@ export class Transport implements ConnectionUser, Remote {
       connection: this.#asking.nextConnection(),
       previous: this.#previous,
       acknowledged: this.#acknowledged,
-      instance: this.#instance,
+      instance: this.#previous === 0 ? 0 : this.#instance,
       memoryId: this.memoryId,
       sequence: this.#asking.firstSequence,
     };
@@ -584,7 +618,8 @@ export class Transport implements ConnectionUser, Remote {
     if (this.#isMoving) this.#counters.connectionsMoved++;
     this.#isMoving = false;
     this.#isInDoubt = false;
-    const areWindowsOld = isReturn && (!isKnown || answer.instance !== this.#instance);
+    const isOther = this.#instance !== 0 && answer.instance !== this.#instance;
+    const areWindowsOld = isOther || (isReturn && !isKnown);
     const settled = reconcile(this.ring, { ...answer, isKnown });
     this.#inFlight = 0;
     this.#inFlightMax = Math.min(IN_FLIGHT_MAX, Math.max(1, answer.inFlightMax));
@@ -595,7 +630,11 @@ export class Transport implements ConnectionUser, Remote {
     this.#instance = answer.instance;
     if (areWindowsOld && this.windows.size > 0 && !fabricFaults.windowsNotRenewed) {
       this.#state = 'renewing';
-      this.#renewal = new WindowRenewal([...this.windows.values()], this.#nextSequence);
+      this.#renewal = new WindowRenewal(
+        [...this.windows.values()],
+        this.#nextSequence,
+        this.windowRights,
+      );
       this.#sendRenewals(connection);
     } else {
       this.#open();
@@ -736,6 +775,7 @@ export class Transport implements ConnectionUser, Remote {
     this.#pingIn(PING_MS);
     if (this.#live > 0 || this.#inFlight > 0) return;
     this.#counters.pingsSent++;
+    this.#pings++;
     this.add(MessageType.Ping, UNHEARD, 0, now + SILENCE_MS);
   }
 

@@ -13,7 +13,7 @@ import {
   messageType,
 } from '../wire/frame.js';
 import { IN_FLIGHT_MAX, MESSAGE_HEADER_BYTES } from '../wire/limits.js';
-import { MessageType, OpenWindowReply, OpenWindowRequest, Right } from '../wire/messages.js';
+import { MessageType, OpenWindowReply, OpenWindowRequest } from '../wire/messages.js';
 import type { Window } from './link.js';
 
 export const WINDOW_GONE = -1;
@@ -21,10 +21,13 @@ export const WINDOW_GONE = -1;
 export class WindowRenewal {
   readonly #windows: readonly Window[];
   readonly #firstSequence: number;
+  readonly #rights: number;
   #asked = 0;
   #answered = 0;
 
-  constructor(windows: readonly Window[], firstSequence: number) {
+  /** `rights` as the windows were opened with. */
+  constructor(windows: readonly Window[], firstSequence: number, rights: number) {
+    this.#rights = rights;
     this.#windows = windows;
     this.#firstSequence = firstSequence;
   }
@@ -39,7 +42,7 @@ export class WindowRenewal {
     for (; this.#asked < end; this.#asked++) {
       const window = this.#windows[this.#asked];
       if (window === undefined || !writer.room(OpenWindowRequest.fixedBytes)) break;
-      const request = { space: window.space, rights: Right.READ | Right.WRITE };
+      const request = { space: window.space, rights: this.#rights };
       OpenWindowRequest.encode(writer.output, writer.bodyAt, request);
       const sequence = (this.#firstSequence + this.#asked) >>> 0;
       writer.append(MessageType.OpenWindow, 0, sequence, 0, OpenWindowRequest.fixedBytes);

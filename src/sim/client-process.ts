@@ -6,6 +6,7 @@
 
 import type { Prng } from '../base/prng.js';
 import { connectRack, type Rack } from '../client/rack.js';
+import { STREAM_IDLE_MS_DEFAULT } from '../fabric/datagram/idle-stream.js';
 import { sleep } from '../runtime/clock.js';
 import type { Machine, SimulatedProcess } from '../runtime/simulated/world.js';
 import type { Allocation, Journal } from './journal.js';
@@ -34,6 +35,8 @@ const STOPPED_LOOK_MS = 1;
 const LINKS = ['auto', 'auto', 'auto', 'tcp'] as const;
 const DATAGRAM_LINKS = ['udp', 'udp', 'udp', 'tcp'] as const;
 const FALLING_OVER_LINKS = ['auto', 'auto', 'auto', 'udp'] as const;
+/** So short that streams are closed and made again many times in a run, and so long as usual. */
+const IDLE_STREAM_MS = [2, 20, 200, 5_000];
 
 export class ClientProcesses {
   readonly board = new Board();
@@ -43,6 +46,7 @@ export class ClientProcesses {
   readonly #prng: Prng;
   readonly #running: Running[] = [];
   readonly #timeoutMs: number;
+  readonly #idleStreamMs: number;
   #stepsLeft: number;
   #nextNumber = 1;
   #toStart = 0;
@@ -54,6 +58,9 @@ export class ClientProcesses {
     this.#stepsLeft = workload.steps;
     this.#prng = rack.world.prng.fork('clients');
     this.#timeoutMs = this.#prng.pick([400, 2_000, 10_000]);
+    // Others have no such streams, and their seeds stay what they were.
+    const isByDatagrams = workload.isByDatagrams === true;
+    this.#idleStreamMs = isByDatagrams ? this.#prng.pick(IDLE_STREAM_MS) : STREAM_IDLE_MS_DEFAULT;
   }
 
   startAll(): void {
@@ -173,7 +180,8 @@ export class ClientProcesses {
 
   async #connect(process: SimulatedProcess, link: Link | undefined): Promise<Rack> {
     const { runtime } = process;
-    const options = { timeoutMs: this.#timeoutMs, ...(link === undefined ? {} : { link }) };
+    const times = { timeoutMs: this.#timeoutMs, idleStreamMs: this.#idleStreamMs };
+    const options = { ...times, ...(link === undefined ? {} : { link }) };
     for (;;) {
       try {
         return await connectRack(runtime, this.#rack.url, options);

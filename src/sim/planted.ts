@@ -212,6 +212,10 @@ export const PLANTED: readonly Planted[] = [
     'datagrams',
     'a change that was never executed is told as done',
   ]),
+  planted('shared-beyond-space', memoryNodeFaults, 'sharedBeyondSpace', [
+    'datagrams',
+    'who asks for the window that all share is given that of any space',
+  ]),
   planted('change-sent-anew', fabricFaults, 'changeSentAnew', [
     'datagrams',
     'a change is sent anew to a restarted node',

@@ -8,6 +8,7 @@ import { assert } from '../../base/assert.js';
 import type { Status } from '../../base/status.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { MessageType, Reply, Request } from '../../wire/messages.js';
+import { WINDOW_FOR_ALL } from '../../wire/messages.js';
 import type { CompletionSink, Link, Window } from '../link.js';
 import type { OperationRing } from '../operation-ring.js';
 import { QueuedVerbs } from '../ring-verbs.js';
@@ -19,6 +20,7 @@ import {
   type DatagramCounters,
   type DatagramLinkState,
 } from './datagram-counters.js';
+import { IdleStream, STREAM_IDLE_MS_DEFAULT } from './idle-stream.js';
 import { DatagramSender } from './sender.js';
 import { UdpQueue } from './udp-queue.js';
 
@@ -30,6 +32,8 @@ export interface UdpLinkOptions {
   readonly address: string;
   /** Shared by several links, for metrics. */
   readonly counters?: DatagramCounters;
+  /** After so many milliseconds without a call the stream is closed; it is made again for one. */
+  readonly idleStreamMs?: number;
 }
 
 export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
@@ -38,13 +42,14 @@ export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
   readonly #link: TcpLink;
   readonly #sender: DatagramSender;
   readonly #queue: UdpQueue;
+  readonly #idleStream: IdleStream;
 
   /** `open({ runtime, link: endpoint.link(address, memoryId), address: 'udp://...' })` */
   static open(options: UdpLinkOptions): UdpLink {
     return new UdpLink(options);
   }
 
-  private constructor({ runtime, link, address, counters }: UdpLinkOptions) {
+  private constructor({ runtime, link, address, counters, idleStreamMs }: UdpLinkOptions) {
     super();
     const { transport } = link;
     this.#runtime = runtime;
@@ -61,6 +66,10 @@ export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
     this.#queue = new UdpQueue({ runtime, transport, sender: this.#sender });
     assert(transport.watcher === undefined, 'a link is wrapped twice');
     transport.watcher = this;
+    const idleMs = idleStreamMs ?? STREAM_IDLE_MS_DEFAULT;
+    this.#idleStream = new IdleStream(runtime, transport, idleMs);
+    // Any number of clients, and one window at the node.
+    transport.windowRights |= WINDOW_FOR_ALL;
   }
 
   /** For metrics. */
@@ -81,6 +90,7 @@ export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
   /** From the transport. */
   changed(): void {
     this.#queue.wake();
+    this.#idleStream.changed();
   }
 
   /** From the transport. */
@@ -97,7 +107,18 @@ export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
   }
 
   call<T extends MessageType>(type: T, request: Request<T>, timeoutMs: number): Promise<Reply<T>> {
-    return callInTurn(this.#runtime, this.#queue, this.#link, type, request, timeoutMs);
+    const reply = callInTurn(this.#runtime, this.#queue, this.#link, type, request, timeoutMs);
+    return this.#idleStream.follow(type, request, reply);
+  }
+
+  override reserve(...operation: Parameters<Link['reserve']>): void {
+    this.#idleStream.reserved(operation[6] ?? 0);
+    super.reserve(...operation);
+  }
+
+  override unreserve(...operation: Parameters<Link['unreserve']>): void {
+    this.#idleStream.unreserved(operation[3] ?? 0);
+    super.unreserve(...operation);
   }
 
   openWindow(space: number, timeoutMs: number): Promise<Window | Status> {
@@ -105,6 +126,7 @@ export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
   }
 
   close(): void {
+    this.#idleStream.close();
     this.#queue.close();
     this.#sender.close();
     this.#link.close();

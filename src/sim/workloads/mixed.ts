@@ -2,7 +2,7 @@
 
 import { Tenancy } from './alloc-free.js';
 import { counterPlaces, Registers } from './registers.js';
-import { inLanes, share, type Workload } from './workload.js';
+import { type ClientProgram, inLanes, share, type Workload } from './workload.js';
 
 export const mixed: Workload = {
   name: 'mixed',
@@ -26,22 +26,26 @@ export const mixed: Workload = {
     'stop-node': 2,
     'stop-controller': 3,
   },
-  async run(client) {
-    const space = await client.open('mixed');
-    await share(client, [space], 3, counterPlaces);
-    const words = new Registers(client, [space]);
-    const tenancies = [new Tenancy(client, [space], 5), new Tenancy(client, [space], 2)];
-    await inLanes(client, client.prng.between(3, 10), (lane) => {
-      return tenancies[lane]?.step() ?? words.step();
-    });
-  },
+  run: (client) => play(client, ['mixed']),
 };
+
+async function play(client: ClientProgram, names: readonly string[]): Promise<void> {
+  const spaces = await Promise.all(names.map((name) => client.open(name)));
+  await share(client, spaces, 3, counterPlaces);
+  const words = new Registers(client, spaces);
+  const tenancies = [new Tenancy(client, spaces, 5), new Tenancy(client, spaces, 2)];
+  await inLanes(client, client.prng.between(3, 10), (lane) => {
+    return tenancies[lane]?.step() ?? words.step();
+  });
+}
 
 export const datagrams: Workload = {
   ...mixed,
   name: 'datagrams',
   about: 'everything at once, by clients that send datagrams',
   isByDatagrams: true,
+  // Two, so that windows of one may be taken for those of the other.
+  run: (client) => play(client, ['mixed', 'other']),
 };
 
 export const fallingOver: Workload = {
