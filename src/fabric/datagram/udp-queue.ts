@@ -75,6 +75,8 @@ export class UdpQueue implements SenderUser {
   readonly #calls = new Map<number, WaitingCall>();
   readonly #pump = (): void => this.#pumpNow();
   #isPumpDue = false;
+  /** So much is ready to be sent that no more operations were started. */
+  #isHeldBack = false;
   #isClosed = false;
   /** Operations that nobody has been told about. */
   #live = 0;
@@ -144,8 +146,12 @@ export class UdpQueue implements SenderUser {
   #pumpNow(): void {
     this.#isPumpDue = false;
     if (this.#isClosed) return;
-    this.#startOperations();
-    this.#sender.flush();
+    // Those that only waited for others to be sent would else wait for an answer.
+    do {
+      this.#isHeldBack = false;
+      this.#startOperations();
+      this.#sender.flush();
+    } while (this.#isHeldBack && this.#sender.wantsMore);
     if (this.#live > 0 || this.#barred > 0) this.#keepTicking();
   }
 
@@ -243,9 +249,9 @@ export class UdpQueue implements SenderUser {
 
   #hasRoom(place: number): boolean {
     const needed = Math.ceil((this.target.bytes[place] as number) / this.#sender.partBytes) + 1;
-    return (
-      this.#sender.wantsMore && this.#underWay.hasRoom && this.#parts.count + needed <= PARTS_MAX
-    );
+    if (!this.#underWay.hasRoom || this.#parts.count + needed > PARTS_MAX) return false;
+    this.#isHeldBack = !this.#sender.wantsMore;
+    return !this.#isHeldBack;
   }
 
   #mayStart(place: number): boolean {
