@@ -259,8 +259,8 @@ export class CongestionWindow {
   }
 
   /**
-   * Of one to three datagrams a lone slow round may be the tail of a network that delays one in ten,
-   * whatever is sent. Who has less shares a narrow path with many, and answers its queue at once.
+   * Of one to three datagrams a lone slow round may be the tail of a network that delays one in
+   * ten, whatever is sent. Who has less shares a narrow path, and answers its queue at once.
    */
   #slowRound(leastMs: number, now: number): void {
     const datagrams = this.window / this.datagramBytes;
