@@ -58,7 +58,8 @@ export function stationsBetween(
   const times = REQUEST_KINDS.map((name, kind): [RequestKind, StationTimes] => {
     const from = sumsOf(before, kind);
     const to = sumsOf(after, kind);
-    const requests = to.requests - from.requests;
+    // A node that was started again has counted from 0.
+    const requests = Math.max(0, to.requests - from.requests);
     const mean = (fromNs: number, toNs: number): number => {
       if (requests === 0) return 0;
       return Math.max(0, toNs - fromNs) / requests / 1000;

@@ -40,7 +40,7 @@ const PING_MS = 1_000;
 const PACE_MS = 2;
 /** A length counts as lost when so many at a time are. */
 const TRIES = 6;
-const TRY_MS_MIN = 50;
+const TRY_MS_MIN = 150;
 const TRY_MS_MAX = 500;
 const LEAST_BYTES = 64;
 /** Beginning with those that links use. */
