@@ -37,16 +37,22 @@ test('a path that takes all is known after one round trip for each size', () => 
   expect(traffic.size.bytes).toBe(LONGEST);
 });
 
-test('what is not answered is tried three times, and again after a minute', () => {
+test('what is not answered is tried three times, and ever more rarely again', () => {
   const traffic = new Traffic();
   traffic.pathBytes = 1_472;
   traffic.pass(1_000);
   expect(traffic.pings).toEqual([1_408, 4_040, 4_040, 4_040]);
   expect(traffic.size.bytes).toBe(1_408);
   traffic.pathBytes = 8_972;
-  traffic.pass(60_000);
+  traffic.pass(500);
   expect(traffic.pings.slice(4)).toEqual([4_040, 8_848, 32_856, 32_856, 32_856]);
   expect(traffic.size.bytes).toBe(8_848);
+  traffic.pings.length = 0;
+  // After 1, 2, 4, 8, 16 and 32 seconds, then each minute.
+  traffic.pass(70_000);
+  expect(traffic.pings.length).toBe(3 * 6);
+  traffic.pass(600_000);
+  expect(traffic.pings.length).toBe(3 * 16);
 });
 
 test('lost datagrams alone change nothing: a ping of their size decides', () => {
@@ -98,11 +104,11 @@ test('what the own system refuses is given up at once', () => {
   expect([size.bytes, size.due(0, TIMEOUT_MS, 0)]).toEqual([1_408, 4_040]);
   size.sent(2, 0);
   size.refused(0);
-  expect(size.due(1_000, TIMEOUT_MS, 1_000)).toBe(0);
+  expect(size.due(900, TIMEOUT_MS, 900)).toBe(0);
   size.lost(3);
-  expect(size.due(1_000, TIMEOUT_MS, 1_000)).toBe(1_408);
-  size.sent(3, 1_000);
-  size.refused(1_000);
+  expect(size.due(900, TIMEOUT_MS, 900)).toBe(1_408);
+  size.sent(3, 900);
+  size.refused(900);
   expect(size.bytes).toBe(SURE);
 });
 

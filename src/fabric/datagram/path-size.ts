@@ -2,7 +2,7 @@
  * How long the datagrams of a link may be. It begins with what every path takes and is found out by
  * pings that are answered at their own length, one at a time, while there is other traffic:
  *
- *   idle --(not tried for a minute)--> growing: the next larger size
+ *   idle --(not tried for a while)--> growing: the next larger size
  *            answered: in use at once, and the next one is tried    lost three times: idle
  *   idle, growing --(long datagrams were lost)--> checking: the size in use
  *            answered: idle    lost three times, while others are answered: the sure size, growing
@@ -25,8 +25,12 @@ export const PATH_BYTES: readonly number[] = [
   8_848,
   32 * 1024 + 88,
 ];
-/** What was not answered is not tried again for so long; routes and settings change. */
-const AGAIN_MS = 60_000;
+/**
+ * What was not answered is tried again after so long, then after twice as long, and so on: routes
+ * and settings change, and a path that has just changed is likely to change again.
+ */
+const AGAIN_MS_MIN = 1_000;
+const AGAIN_MS_MAX = 60_000;
 const TRIES = 3;
 /** So many long datagrams were lost: perhaps none arrives. */
 const LOST_FEW = 3;
@@ -43,6 +47,7 @@ export class PathSize {
   #level = 0;
   #state: typeof IDLE | typeof GROWING | typeof CHECKING = IDLE;
   #growAt = -Infinity;
+  #againMs = AGAIN_MS_MIN;
   #checkAt = -Infinity;
   /** Long ones, since the size in use was last answered. */
   #lost = 0;
@@ -90,8 +95,12 @@ export class PathSize {
     if (number !== this.#number) return false;
     this.#number = -1;
     this.#lost = 0;
-    if (this.#state === GROWING) this.#level++;
-    else this.#checkAt = now + CHECK_GAP_MS;
+    if (this.#state === GROWING) {
+      this.#level++;
+      this.#againMs = AGAIN_MS_MIN;
+    } else {
+      this.#checkAt = now + CHECK_GAP_MS;
+    }
     this.#state = IDLE;
     return true;
   }
@@ -114,6 +123,7 @@ export class PathSize {
     this.#number = -1;
     this.#lost = 0;
     this.#growAt = -Infinity;
+    this.#againMs = AGAIN_MS_MIN;
   }
 
   /** The next larger size; 0: none. */
@@ -135,7 +145,8 @@ export class PathSize {
       this.forget();
     } else {
       this.#state = IDLE;
-      this.#growAt = now + AGAIN_MS;
+      this.#growAt = now + this.#againMs;
+      this.#againMs = Math.min(AGAIN_MS_MAX, 2 * this.#againMs);
     }
   }
 }
