@@ -208,6 +208,10 @@ export const PLANTED: readonly Planted[] = [
     'datagrams',
     'a change that was given up bars nothing',
   ]),
+  planted('change-cut-anew', fabricFaults, 'changeCutAnew', [
+    'unequal-paths',
+    'a change that the path does not take any more is cut anew without being withdrawn',
+  ]),
   planted('never-taken-as-done', fabricFaults, 'neverTakenAsDone', [
     'datagrams',
     'a change that was never executed is told as done',

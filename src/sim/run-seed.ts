@@ -44,6 +44,8 @@ const AUDIT_MS_MAX = 300_000;
 /** How often steps over shared memory are made in parts, and copies seen by halves. */
 const STEPS_APART = [0, 300_000, 700_000, 900_000, 900_000, 950_000];
 const SPLIT_COPIES = [0, 50_000, 500_000];
+/** Payload of the longest datagram that passes; long ones often, so that they can be missed. */
+const PATH_BYTES = [1_472, 8_972, 8_972, 65_504, 65_504];
 /** Of machines where nothing is ever late by more than a lease can bear. */
 const PROMPT: Partial<Knobs> = { latencyNs: 10_000, tailDoublingsMax: 4, timerSlackUs: 200 };
 /** Blows per seed. */
@@ -146,6 +148,7 @@ class SeedRun {
     if (this.#options.calm !== true) this.#arm(rack, clients);
     watchRegions(rack, this.#regionsSeen, 300).catch((error: unknown) => world.fail(error));
     clients.startAll();
+    if (this.#workload.hasUnequalPaths === true) this.#layPaths();
     await world.run({ until: () => clients.areDone, forMs: SAFETY_MS_MAX });
     this.#journal.onCount = undefined;
     world.calm();
@@ -158,6 +161,16 @@ class SeedRun {
     );
     if (this.#workload.isOneSided === true) await this.#close(clients);
     await this.#audit(rack);
+  }
+
+  /** Each way between two machines takes datagrams of its own length. */
+  #layPaths(): void {
+    const prng = this.world.prng.fork('paths');
+    for (const from of this.world.machines) {
+      for (const to of this.world.machines) {
+        if (from !== to) this.world.setPath(from, to, prng.pick(PATH_BYTES));
+      }
+    }
   }
 
   /** Nobody is attached to a node's memory any more. */
@@ -262,7 +275,12 @@ function drawRates(prng: Prng, { isBulky, isOneSided, ...is }: Workload): FaultR
   if (is.isControllerAlone === true) return {};
   const rates = drawRatesOfAll(prng, isBulky || isOneSided === true);
   if (isOneSided === true) rates[FaultKind.StepStopped] = prng.pick([5_000, 10_000, 30_000]);
-  return is.isByDatagrams === true ? { ...rates, ...drawRatesOfDatagrams(prng) } : rates;
+  if (is.isByDatagrams !== true) return rates;
+  const ofDatagrams = { ...rates, ...drawRatesOfDatagrams(prng) };
+  if (is.hasUnequalPaths !== true) return ofDatagrams;
+  // Copies that come after a path has shrunk are what matters.
+  const [loss, delay] = [prng.pick([0, 1_000, 20_000]), prng.pick([30_000, 100_000, 200_000])];
+  return { ...ofDatagrams, [FaultKind.DatagramLoss]: loss, [FaultKind.DatagramDelay]: delay };
 }
 
 function drawRatesOfDatagrams(prng: Prng): FaultRates {

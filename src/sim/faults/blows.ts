@@ -24,6 +24,10 @@ const PAUSES_MS: readonly number[] = [1, 20, 500, 2_500, 5_000];
 /** Around the time after which a thread counts as stuck, and minutes. */
 const IN_STEP_PAUSES_MS: readonly number[] = [20, 90, 130, 200, 400, 1_500, 100_000];
 
+/** Payload of datagrams; shorter ones are not for links of ours. */
+const SHRUNK_PATHS: readonly number[] = [1_232, 1_232, 1_472, 4_068];
+const SHRUNK_MS: readonly number[] = [100, 300, 1_000];
+
 export class Blows {
   readonly #rack: SimulatedRack;
   readonly #clients: ClientProcesses;
@@ -95,6 +99,8 @@ export class Blows {
         return this.#rack.stopNode(node);
       case 'stop-controller':
         return this.#rack.world.terminate(this.#rack.controller.process);
+      case 'shrink-path':
+        return this.#shrinkPath(node);
       case 'stop-in-step':
         return this.#burst(FaultKind.StepStopped);
       case 'pause-in-step':
@@ -162,6 +168,18 @@ export class Blows {
     const other = world.machines.filter((machine) => !one.includes(machine));
     const cut = world.partition(one, other);
     world.after(prng.pick([1_500, 5_000, 9_000]), () => world.heal(cut));
+  }
+
+  /** Of a node, to all others or from them. */
+  #shrinkPath(node: number): void {
+    const { world } = this.#rack;
+    const prng = this.#prng;
+    const one = world.machine(`node-${node + 1}`);
+    const others = world.machines.filter((machine) => machine !== one);
+    const [from, to] = prng.chance(200_000) ? [[one], others] : [others, [one]];
+    const options = { bytes: prng.pick(SHRUNK_PATHS), isTold: prng.chance(300_000) };
+    const shrunk = world.shrinkPath(from, to, options);
+    world.after(prng.pick(SHRUNK_MS), () => world.restorePath(shrunk));
   }
 
   /** Looks until a client is in the middle of a step, or the moment is over. */

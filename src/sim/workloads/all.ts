@@ -9,6 +9,7 @@ import { datagramLocks, locks, oneSidedLocks } from './locks.js';
 import { datagrams, fallingOver, mixed } from './mixed.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
+import { unequalPaths } from './unequal-paths.js';
 import type { Workload } from './workload.js';
 
 export const WORKLOADS: readonly Workload[] = [
@@ -27,6 +28,7 @@ export const WORKLOADS: readonly Workload[] = [
   datagrams,
   datagramLocks,
   fallingOver,
+  unequalPaths,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

@@ -74,6 +74,8 @@ export interface Workload {
   readonly isByDatagrams?: boolean;
   /** Of those most choose their link by themselves, and streams or datagrams alone are cut. */
   readonly isFallingOver?: boolean;
+  /** Machines have paths of different lengths between them. */
+  readonly hasUnequalPaths?: boolean;
   /** Nothing but the controller and its connections is struck: nodes and clients are well. */
   readonly isControllerAlone?: boolean;
   /** Steps of all clients together; each is one to some operations. */
@@ -103,6 +105,7 @@ export const BLOW_NAMES = [
   'crash-controller',
   'stop-node',
   'stop-controller',
+  'shrink-path',
   // Of clients in the middle of a step over shared memory, where there is one.
   'stop-in-step',
   'pause-in-step',
