@@ -46,6 +46,9 @@ interface Client {
   keep: Timer | undefined;
 }
 
+/** What one takes beside its records, roughly. */
+const CLIENT_BYTES = 256;
+
 export class ClientTable {
   readonly #runtime: Runtime;
   readonly #counters: FabricCounters;
@@ -70,6 +73,16 @@ export class ClientTable {
 
   get size(): number {
     return this.#clients.size;
+  }
+
+  /** Bytes that are kept for clients; 0 without any. */
+  get stateBytes(): number {
+    let bytes = 0;
+    for (const { latest, before } of this.#clients.values()) {
+      bytes += CLIENT_BYTES + (latest?.stateBytes ?? 0);
+      if (before !== latest) bytes += before?.stateBytes ?? 0;
+    }
+    return bytes;
   }
 
   /**

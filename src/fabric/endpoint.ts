@@ -67,6 +67,8 @@ export interface Endpoint {
   readonly datagramSockets: DatagramSocketCounts;
   /** Connections that are served at the moment. */
   readonly sessions: number;
+  /** Bytes of all that is kept for those who are served: clients, connections, the record. */
+  readonly stateBytes: number;
   /** Registers the handler of one call; before `listen`. */
   serve<T extends CallType>(type: T, handler: CallHandler<T>): void;
   /** Registers what executes data messages; before `listen`. */
@@ -147,6 +149,12 @@ class StreamEndpoint implements Endpoint {
 
   get sessions(): number {
     return this.#serving.sessions.size;
+  }
+
+  get stateBytes(): number {
+    let bytes = this.#serving.clients.stateBytes + this.datagrams.recordBytes;
+    for (const session of this.#serving.sessions) bytes += session.stateBytes;
+    return bytes;
   }
 
   serve<T extends CallType>(type: T, handler: CallHandler<T>): void {

@@ -52,6 +52,11 @@ export class ResultRecord {
     this.#bodyBytes += body.length;
   }
 
+  /** Of memory, as far as it is large. */
+  get stateBytes(): number {
+    return this.#results.byteLength + this.#bodyBytes;
+  }
+
   /** Whether a client can have had the reply to `acknowledged`, and can have missed the rest. */
   covers(acknowledged: number): boolean {
     const missed = (this.executed - acknowledged) | 0;

@@ -67,6 +67,9 @@ export const LOOK_MS = 10_000;
 /** So long one batch may go on with messages that can each take milliseconds. */
 const TURN_MS = 5;
 
+/** What one takes beside its buffers, roughly. */
+const SESSION_BYTES = 1024;
+
 type State = 'new' | 'greeting' | 'open' | 'ended';
 /** Why nothing more is executed at the moment. */
 type Blocked = 'no' | 'room' | 'wait' | 'call' | 'hello' | 'turn';
@@ -125,6 +128,11 @@ export class Session implements StreamHandler, DataSession, Greeting {
 
   get output(): Bytes {
     return this.#stream.output;
+  }
+
+  /** Of memory, with the stream's output and without its input. */
+  get stateBytes(): number {
+    return SESSION_BYTES + this.output.bytes.byteLength;
   }
 
   // ----------------------------------------------------------------------------------- input

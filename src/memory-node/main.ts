@@ -66,6 +66,8 @@ class RunningNode implements RunningRole {
     this.#node.serveCalls(this.#endpoint, () => ({
       fabric: { ...this.#endpoint.counters },
       datagrams: { ...this.#endpoint.datagrams, ...this.#endpoint.datagramSockets },
+      // Does not grow with clients that come by datagrams.
+      stateBytes: this.#endpoint.stateBytes + this.#node.stateBytes,
     }));
     this.#node.sharing.ring = await this.#listenByRing();
     this.address = await this.#listen();

@@ -174,6 +174,11 @@ export class MemoryNode {
     this.#allocations.neighbours = neighbours;
   }
 
+  /** Bytes of all that is kept for windows. */
+  get stateBytes(): number {
+    return this.#windows.stateBytes;
+  }
+
   load(): MemoryNodeLoad {
     const { frames, pageBytes } = this.table.facts;
     return {

@@ -28,6 +28,9 @@ export const ANYONE = -1;
  */
 const INCARNATION_STRIDE = 0x9e37_79b1;
 
+/** What an open one takes beside its record, roughly: what `WindowTree` keeps of it. */
+const WINDOW_BYTES = 256;
+
 export interface WindowsParts {
   readonly table: WindowTable;
   readonly incarnation: number;
@@ -89,6 +92,11 @@ export class Windows {
 
   get shared(): number {
     return this.#tree.shared;
+  }
+
+  /** Bytes that are kept for windows that are open. */
+  get stateBytes(): number {
+    return this.open * (WINDOW_RECORD_WORDS * 4 + WINDOW_BYTES);
   }
 
   /** The window of this client for the space, made if there is none; -1 when there are too many. */
