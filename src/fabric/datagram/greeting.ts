@@ -36,7 +36,7 @@ const HELLO_BYTES = REQUEST_HEADER_BYTES + PART_HEADER_BYTES + DatagramHelloRequ
 
 export interface GreetingParts {
   readonly runtime: Runtime;
-  /** `udp://HOST:PORT` of the node. */
+  /** `udp://HOST:PORT` of the node; the host may be a name. */
   readonly address: string;
   readonly client: number;
   /** The memory that is meant; 0: any. */
@@ -92,12 +92,21 @@ export class Greeting {
     if (this.#state === 'resting') this.again();
     if (this.#state !== 'idle') return;
     this.#state = 'binding';
-    const isV6 = this.#given.address.startsWith('udp://[');
-    const any = isV6 ? 'udp://[::]:0' : 'udp://0.0.0.0:0';
-    void this.#runtime.network.bind(any, this.#user).then(
-      (socket) => this.#bound(socket),
+    this.#bind().then(
+      ({ socket, address }) => this.#bound(socket, address),
       (error: unknown) => this.#cannotBegin(error),
     );
+  }
+
+  /** A socket that reaches the node, and its address as a number. */
+  async #bind(): Promise<{ socket: DatagramSocket; address: string }> {
+    const { network } = this.#runtime;
+    const addresses = await network.lookUp(this.#given.address);
+    // Nodes that listen everywhere mostly do so over IPv4, and few names have IPv6 alone.
+    const isV4 = (address: string): boolean => !address.startsWith('udp://[');
+    const address = addresses.find(isV4) ?? addresses[0] ?? this.#given.address;
+    const any = isV4(address) ? 'udp://0.0.0.0:0' : 'udp://[::]:0';
+    return { socket: await network.bind(any, this.#user), address };
   }
 
   /** Begins, or finds out anew whether somebody answers. */
@@ -138,13 +147,13 @@ export class Greeting {
     this.#tellBegun();
   }
 
-  #bound(socket: DatagramSocket): void {
+  #bound(socket: DatagramSocket, address: string): void {
     if (this.#state !== 'binding') {
       socket.close();
       return;
     }
     try {
-      this.#peer = socket.peerOf(this.#given.address);
+      this.#peer = socket.peerOf(address);
     } catch (error) {
       socket.close();
       this.#cannotBegin(error);

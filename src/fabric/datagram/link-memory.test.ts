@@ -187,6 +187,7 @@ class Load {
           to.set(from.subarray(start, start + bytes), at),
       } as Runtime['memory'],
       network: {
+        lookUp: (address: string) => Promise.resolve([address]),
         bind: (_address: string, handler: DatagramHandler) => {
           this.#handler = handler;
           return Promise.resolve(this.ends);

@@ -408,3 +408,29 @@ test('a link tells how it stands: windows, delays, and what is under way', async
   expect(udp.state.windowBytes).toBeLessThan(calm.windowBytes);
   expect(udp.counters.timedOut).toBeGreaterThan(0);
 });
+
+describe('the name of a node', () => {
+  const V6 = 'udp://[2001:db8::1]:1';
+  const V4 = 'udp://192.0.2.1:1';
+
+  test('is looked up, and an address of IPv4 is taken where there is one', async () => {
+    for (const [addresses, from, to] of [
+      [[V6, V4], 'udp://0.0.0.0:0', V4],
+      [[V6], 'udp://[::]:0', V6],
+    ] as const) {
+      const rig = new UdpRig();
+      rig.node.lookUp = () => Promise.resolve(addresses);
+      expect(await rig.result(rig.udp.begun())).toBe(undefined);
+      expect([rig.node.boundTo, rig.node.sentTo]).toEqual([from, to]);
+    }
+  });
+
+  test('that is not known is told, and looked up again', async () => {
+    const rig = new UdpRig();
+    const { lookUp } = rig.node;
+    rig.node.lookUp = () => Promise.reject(new Error('no such name'));
+    expect(await rig.result(rig.udp.begun())).toMatch('no such name');
+    rig.node.lookUp = lookUp;
+    expect(await rig.result(rig.udp.begun())).toBe(undefined);
+  });
+});

@@ -87,14 +87,25 @@ export class ScriptedNode {
     this.#world = world;
   }
 
+  /** Where the client sends from, and to. */
+  boundTo = '';
+  get sentTo(): Address {
+    return this.#socket?.sentTo ?? '';
+  }
+
+  /** The addresses of the node's name. */
+  lookUp: () => Promise<readonly Address[]> = () => Promise.resolve(['udp://192.0.2.1:1']);
+
   /** The client's runtime. */
   runtime(): Runtime {
     const runtime = this.#world.runtime();
-    const bind = (_address: Address, handler: DatagramHandler): Promise<DatagramSocket> => {
+    const bind = (address: Address, handler: DatagramHandler): Promise<DatagramSocket> => {
+      this.boundTo = address;
       this.#socket = new ScriptedSocket(handler, (bytes) => this.#arrives(bytes));
       return Promise.resolve(this.#socket);
     };
-    return { ...runtime, network: { ...runtime.network, bind } };
+    const lookUp = (): Promise<readonly Address[]> => this.lookUp();
+    return { ...runtime, network: { ...runtime.network, bind, lookUp } };
   }
 
   get clock(): number {
@@ -273,7 +284,10 @@ class ScriptedSocket implements DatagramSocket {
 
   flush(): void {}
 
-  peerOf(): Uint8Array {
+  sentTo = '';
+
+  peerOf(address: Address): Uint8Array {
+    this.sentTo = address;
     return new Uint8Array(PEER_BYTES);
   }
 
