@@ -5,7 +5,7 @@
 
 import { connectRack, type Rack } from '../../src/client/rack.js';
 import { createRuntime } from '../../src/runtime/node/create-runtime.js';
-import { startFaultProxy } from '../../test/support/fault-proxy.js';
+import { type FaultProxy, startFaultProxy } from '../../test/support/fault-proxy.js';
 import { compareTo, type Result, rowOf, type Side, type Turn } from '../harness.js';
 import type { Place } from '../loads.js';
 import { freePort } from '../peers/redis.js';
@@ -63,6 +63,45 @@ function small(racks: readonly Rack[]): { below: number; least: number } {
   return { below, least };
 }
 
+interface Running {
+  readonly proxy: FaultProxy;
+  readonly racks: readonly Rack[];
+  readonly shares: Shares;
+}
+
+async function turnOf({ proxy, racks, shares }: Running): Promise<Turn> {
+  await proxy.reset();
+  const before = [...shares.reads];
+  const cpu = process.cpuUsage();
+  const end = performance.now() + TURN_MS;
+  let looks = 0;
+  let below = 0;
+  let least = Number.POSITIVE_INFINITY;
+  while (performance.now() < end) {
+    await pause(LOOK_MS);
+    const seen = small(racks);
+    looks += 1;
+    below += seen.below;
+    least = Math.min(least, seen.least);
+  }
+  const had = shares.reads.map((reads, i) => reads - (before[i] ?? 0));
+  const { user, system } = process.cpuUsage(cpu);
+  const { pipeToClient: pipe } = await proxy.stats();
+  const used = (pipe?.bytes ?? 0) / ((TURN_MS / 1000) * PIPE.bytesPerSecond);
+  return {
+    value: fairness(had),
+    cpuPerOperation: (user + system) / had.reduce((sum, one) => sum + one, 0),
+    extra: {
+      'queue mean bytes': ((pipe?.waitMsMean ?? 0) * PIPE.bytesPerSecond) / 1000,
+      'queue most bytes': pipe?.queueBytesMost ?? 0,
+      dropped: pipe?.dropped ?? 0,
+      'pipe used': used,
+      'links below one datagram %': (100 * below) / (looks * racks.length),
+      'least window, datagrams': least,
+    },
+  };
+}
+
 export async function udpFairness(rounds: number): Promise<Result> {
   const rack = await startRack({ nodes: 1, memory: '256MiB' });
   const runtime = createRuntime({ source: 'bench', logLevel: 'warn' });
@@ -88,13 +127,14 @@ export async function udpFairness(rounds: number): Promise<Result> {
       places.push({ space, at: places[0]?.at ?? (await space.alloc(2 ** 16)) });
     }
     const shares: Shares = { reads: new Array<number>(CLIENTS).fill(0), stop: false };
+    const running = { proxy, racks, shares };
     const all = Promise.all(places.map((place, client) => readOn(place, client, shares)));
     await pause(SETTLE_MS);
     const turns: Turn[] = [];
-    for (let round = 0; round < rounds; round += 1) turns.push(await turnOf(shares));
+    for (let round = 0; round < rounds; round += 1) turns.push(await turnOf(running));
     shares.stop = true;
     await all;
-    const side: Side = { name: `${CLIENTS} clients, reads of 1 KiB`, turn: () => turnOf(shares) };
+    const side: Side = { name: `${CLIENTS} clients, reads of 1 KiB`, turn: () => turnOf(running) };
     const measured = { side, turns };
     return {
       bench: 'udp-fairness',
@@ -108,39 +148,6 @@ export async function udpFairness(rounds: number): Promise<Result> {
     for (const one of racks) await one.close();
     await proxy.stop();
     await rack.close();
-  }
-
-  async function turnOf(shares: Shares): Promise<Turn> {
-    await proxy.reset();
-    const before = [...shares.reads];
-    const cpu = process.cpuUsage();
-    const end = performance.now() + TURN_MS;
-    let looks = 0;
-    let below = 0;
-    let least = Number.POSITIVE_INFINITY;
-    while (performance.now() < end) {
-      await pause(LOOK_MS);
-      const seen = small(racks);
-      looks += 1;
-      below += seen.below;
-      least = Math.min(least, seen.least);
-    }
-    const had = shares.reads.map((reads, i) => reads - (before[i] ?? 0));
-    const { user, system } = process.cpuUsage(cpu);
-    const { pipeToClient: pipe } = await proxy.stats();
-    const used = (pipe?.bytes ?? 0) / ((TURN_MS / 1000) * PIPE.bytesPerSecond);
-    return {
-      value: fairness(had),
-      cpuPerOperation: (user + system) / had.reduce((sum, one) => sum + one, 0),
-      extra: {
-        'queue mean bytes': ((pipe?.waitMsMean ?? 0) * PIPE.bytesPerSecond) / 1000,
-        'queue most bytes': pipe?.queueBytesMost ?? 0,
-        dropped: pipe?.dropped ?? 0,
-        'pipe used': used,
-        'links below one datagram %': (100 * below) / (looks * racks.length),
-        'least window, datagrams': least,
-      },
-    };
   }
 }
 
