@@ -155,7 +155,14 @@ export class ScriptedNode {
       this.attempts.push(attempt);
       if (headerWord(bytes, 0, RequestWord.COOKIE_LOW) !== 11) throw new Error('no cookie');
       const answer = this.script(attempt);
-      if (answer !== undefined) append(writer, reply, attempt, answer);
+      if (answer === undefined) continue;
+      // As a node does: no reply is longer than its request, but for that to one long read.
+      const isFull = writer.bytesWith(attempt.bytes) > Math.max(end, DATAGRAM_BYTES_SURE);
+      if (isFull && writer.count > 0) {
+        this.#deliver(reply, writer.seal(this.clock, 0));
+        writer.begin(reply, 0);
+      }
+      append(writer, reply, attempt, answer);
     }
     if (writer.count > 0) this.#deliver(reply, writer.seal(this.clock, 0));
   }
