@@ -132,6 +132,7 @@ describe('the command line', () => {
     expect(parseFigures(['--only', '4.4,4.13', '--rounds', '3', '--docs'])).toEqual({
       only: ['4.4', '4.13'],
       rounds: 3,
+      keep: true,
       docs: true,
       redraw: false,
     });
