@@ -106,7 +106,11 @@ describe('the page', () => {
     const page = figuresPage({ ...parts, measured: [measured({ rounds: 2 })] });
     expect(page).toContain(`(figures/${pictureFile('4.4')})`);
     expect(page).toContain('| 4.4 | 2026-01-02T03:04Z | abc | 2 | 1 % | provisional |');
+    expect(page).toContain('**Provisional**: 2 rounds, while others took 1 % of the processors.');
     expect(page).not.toContain('## 4.5');
+    expect(figuresPage({ ...parts, measured: [measured()] })).not.toMatch(/\bprovisional \|/);
+    const unmeasured = figuresPage({ ...parts, measured: [], others: [curve({ kind: 'model' })] });
+    expect(unmeasured).toContain('**Not measured yet**');
     const tooLong = page.split('\n').filter((line) => line.length > 100 && !line.startsWith('|'));
     expect(tooLong).toEqual([]);
   });

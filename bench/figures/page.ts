@@ -48,7 +48,8 @@ export function figuresPage({ measured, others, words, constants }: PageParts): 
   const parts = [HEAD.map((paragraph) => wrapped(paragraph)).join('\n\n'), circumstances(measured)];
   for (const figure of FIGURE_AXES) {
     const mine = series.filter((one) => one.figure === figure.name);
-    if (mine.length > 0) parts.push(section(figure, mine, words(figure.name)));
+    const run = measured.find(({ figures }) => figures.includes(figure.name));
+    if (mine.length > 0) parts.push(section(figure, mine, words(figure.name), run));
   }
   if (constants !== undefined) {
     parts.push('## Constants of the models');
@@ -108,12 +109,29 @@ function circumstances(measured: readonly MeasuredFigures[]): string {
   return lines.join('\n');
 }
 
-function section(figure: Figure, series: readonly Series[], words: Words): string {
+/** Said with the figure itself: who looks at one picture does not look at the circumstances. */
+function standing(run: MeasuredFigures | undefined): string[] {
+  if (run === undefined) return ['**Not measured yet**: the curves are of the simulator alone.'];
+  if (!isProvisional(run)) return [];
+  const busy = (run.busyBefore * 100).toFixed(0);
+  return [
+    `**Provisional**: ${run.rounds} rounds, while others took ${busy} % of the processors. What
+     these times show is mostly how long a process waited for its turn; read no shape into them.`,
+  ];
+}
+
+function section(
+  figure: Figure,
+  series: readonly Series[],
+  words: Words,
+  run: MeasuredFigures | undefined,
+): string {
   const { name, title } = figure;
   const parts = [
     `## ${name} ${title}`,
     wrapped(`The dissertation: ${words.claim}`),
     wrapped(`Measured: ${words.measured}`),
+    ...standing(run).map((paragraph) => wrapped(paragraph)),
     `![${title}](figures/${pictureFile(name)})`,
     tableOf(figure, inDrawingOrder(series)),
     ...words.differences.map((paragraph) => wrapped(paragraph)),
