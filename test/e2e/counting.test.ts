@@ -6,7 +6,7 @@ import { allFaults, countThrough, tellCounting } from '../support/counting-run.j
 import { startLossyRack } from '../support/lossy-rack.js';
 import { requiresNamespaces } from '../support/namespaces.js';
 
-const INCREMENTS = Number(process.env['MEMRACK_COUNT_INCREMENTS'] ?? 1_000_000);
+const INCREMENTS = Number(process.env['MEMRACK_COUNT_INCREMENTS'] || 1_000_000);
 const SEED = Number(process.env['MEMRACK_COUNT_SEED'] ?? 1);
 const RATE = 0.05;
 const UNKNOWN_MAX = 1 / 100_000;

@@ -304,6 +304,13 @@ function harm(world: SimulatedWorld, home: Machine): void {
     world.crash(home);
     world.after(world.prng.between(10, 400), () => world.restart(home));
   };
+  /** So short that none gets through. */
+  const shrink = (): void => {
+    const clients = world.machines.filter((machine) => machine !== home);
+    const isTold = world.prng.chance(500_000);
+    const fault = world.shrinkPath(clients, [home], { bytes: 1, isTold });
+    world.after(world.prng.between(100, 900), () => world.restorePath(fault));
+  };
   const acts: ((target: SimulatedProcess) => void)[] = [
     (target) => world.kill(target),
     pause,
@@ -312,6 +319,7 @@ function harm(world: SimulatedWorld, home: Machine): void {
     () => cut({}),
     () => cut({ only: 'streams' }),
     () => cut({ only: 'datagrams' }),
+    shrink,
     () => world.jumpWall(home, world.prng.between(-60_000, 60_000)),
   ];
   const act = (): void => {
