@@ -1,7 +1,7 @@
 /**
  * `npm run bench [-- NAME...] [--rounds N] [--json FILE] [--docs]`: measures, prints a table per
- * bench, and on request writes JSON and `docs/benchmarks.md`. `npm run bench -- figures` has
- * options of its own: see `figures/main.ts`.
+ * bench, and on request writes JSON and `docs/benchmarks.md`, where what is not measured now stays
+ * as it was. `npm run bench -- figures` has options of its own: see `figures/main.ts`.
  *
  * The process pins itself to the second core and the rack and the peers' servers to the first, so
  * that ours and the peer run on the same cores in turn.
@@ -31,7 +31,7 @@ import { udpPipelined } from './cases/udp-pipelined.js';
 import { parseFigures, runFigures } from './figures/main.js';
 import { has, machine, type Result } from './harness.js';
 import { projectRoot } from './rack.js';
-import { resultTable, resultsPage } from './report.js';
+import { merged, type Report, resultTable, resultsPage } from './report.js';
 
 const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'lone-read': loneRead,
@@ -129,12 +129,19 @@ async function main(): Promise<void> {
     writeFileSync(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
   }
   if (options.docs) {
-    const folder = join(projectRoot(), 'docs');
-    const page = join(folder, 'benchmarks.md');
-    writeFileSync(page, resultsPage(readFileSync(page, 'utf8'), report));
-    writeFileSync(join(folder, 'benchmarks.json'), `${JSON.stringify(report, undefined, 2)}\n`);
+    writeDocs(report);
   }
   process.exit(0);
+}
+
+function writeDocs(report: Report): void {
+  const folder = join(projectRoot(), 'docs');
+  const page = join(folder, 'benchmarks.md');
+  const data = join(folder, 'benchmarks.json');
+  const before = JSON.parse(readFileSync(data, 'utf8')) as Report;
+  const whole = merged(before, report, Object.keys(BENCHES));
+  writeFileSync(page, resultsPage(readFileSync(page, 'utf8'), whole));
+  writeFileSync(data, `${JSON.stringify(whole, undefined, 2)}\n`);
 }
 
 await main();

@@ -8,6 +8,20 @@ export interface Report {
   readonly results: readonly Result[];
 }
 
+/**
+ * The new results, and of benches that were not run those of before, if the machine and the number
+ * of rounds are the same.
+ */
+export function merged(before: Report, report: Report, order: readonly string[]): Report {
+  const facts = ({ machine, rounds }: Report) => JSON.stringify([machine, rounds]);
+  const isNew = (name: string) => report.results.some(({ bench }) => bench === name);
+  const kept =
+    facts(before) === facts(report) ? before.results.filter(({ bench }) => !isNew(bench)) : [];
+  const place = ({ bench }: Result) => order.indexOf(bench);
+  const results = [...kept, ...report.results].sort((a, b) => place(a) - place(b));
+  return { ...report, results };
+}
+
 export function figure(value: number): string {
   if (Number.isNaN(value)) return '-';
   const size = Math.abs(value);
