@@ -55,8 +55,10 @@ export const fabricFaults = {
   retryExecutedAgain: false,
   /** The first attempt is executed, although a later one has come before it. */
   originalExecutedAgain: false,
-  /** An atomic reads its word at once and writes it a millisecond later. */
+  /** An addition reads its word at once and writes it a millisecond later. */
   atomicInTwoSteps: false,
+  /** A swap compares at once and writes a millisecond later. */
+  swapInTwoSteps: false,
 
   // Of the asking side.
   /** Replies to the parts of a read are put one behind the other as they come. */
@@ -67,8 +69,6 @@ export const fabricFaults = {
   conflictsIgnored: false,
   /** An operation passes one that it conflicts with, and that waits. */
   waitingPassed: false,
-  /** Calls do not wait for the datagrams before them. */
-  callsOvertake: false,
   /** What its caller has given up bars nothing. */
   changeNotBarred: false,
   /** A part that the node never executed counts as done. */

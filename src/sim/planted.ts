@@ -182,7 +182,11 @@ export const PLANTED: readonly Planted[] = [
   ]),
   planted('atomic-in-two-steps', fabricFaults, 'atomicInTwoSteps', [
     'datagrams',
-    'between the halves of an atomic others change its word',
+    'between the halves of an addition others change its word',
+  ]),
+  planted('swap-in-two-steps', fabricFaults, 'swapInTwoSteps', [
+    'datagrams',
+    'between the comparison of a swap and its write others change the word',
   ]),
   planted('parts-as-they-come', fabricFaults, 'partsAsTheyCome', [
     'datagrams',
@@ -199,10 +203,6 @@ export const PLANTED: readonly Planted[] = [
   planted('waiting-passed', fabricFaults, 'waitingPassed', [
     'datagrams',
     'an operation passes one that it conflicts with',
-  ]),
-  planted('calls-overtake', fabricFaults, 'callsOvertake', [
-    'datagrams',
-    'calls do not wait for the datagrams before them',
   ]),
   planted('change-not-barred', fabricFaults, 'changeNotBarred', [
     'datagrams',

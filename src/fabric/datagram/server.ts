@@ -47,7 +47,7 @@ import { CAPABILITIES, MessageType, reservationOf } from '../../wire/messages.js
 import type { DatagramServerCounters } from '../counters.js';
 import { badDataBody, replyRoom } from '../data-form.js';
 import { fabricFaults } from '../planted.js';
-import { addInTwoSteps } from './planted-steps.js';
+import { executeInTwoSteps, isInTwoSteps } from './planted-steps.js';
 import { type DataHandler, type DataSession, DONE } from '../serve.js';
 import { Station, Stations } from '../stations.js';
 import { Cookies } from './cookie.js';
@@ -357,10 +357,9 @@ export class DatagramServer implements DatagramHandler {
       return true;
     }
     const extra = messageExtra(input, at);
-    const progress =
-      fabricFaults.atomicInTwoSteps && type === MessageType.FetchAndAdd
-        ? addInTwoSteps(this.#serving.runtime, data, session, input, body, extra)
-        : data.execute(session, input, body, type, extra);
+    const progress = isInTwoSteps(type)
+      ? executeInTwoSteps(this.#serving.runtime, data, session, input, body, type, extra)
+      : data.execute(session, input, body, type, extra);
     if (progress !== DONE) return false;
     assert(session.isFinished, 'a part is done and has no result');
     this.#counters.partsExecuted++;

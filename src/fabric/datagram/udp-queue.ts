@@ -214,7 +214,7 @@ export class UdpQueue implements SenderUser {
   /** False: it waits for those before it. */
   #passBarrier(position: number, place: number): boolean {
     const ring = this.target;
-    if (this.#underWay.count > 0 && !fabricFaults.callsOvertake) return false;
+    if (this.#underWay.count > 0) return false;
     ring.skipDropped();
     const type = ring.type[place] as number;
     if (type === MessageType.Fence && this.#isStreamQuiet()) {
