@@ -138,7 +138,9 @@ function writeDocs(report: Report): void {
   const folder = join(projectRoot(), 'docs');
   const page = join(folder, 'benchmarks.md');
   const data = join(folder, 'benchmarks.json');
-  const before = JSON.parse(readFileSync(data, 'utf8')) as Report;
+  // JSON has no NaN, which stands for what cannot be measured.
+  const known = (_key: string, value: unknown): unknown => value ?? Number.NaN;
+  const before = JSON.parse(readFileSync(data, 'utf8'), known) as Report;
   const whole = merged(before, report, Object.keys(BENCHES));
   writeFileSync(page, resultsPage(readFileSync(page, 'utf8'), whole));
   writeFileSync(data, `${JSON.stringify(whole, undefined, 2)}\n`);
