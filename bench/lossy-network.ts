@@ -12,21 +12,18 @@ import {
   type DatagramBatch,
   type DatagramHandler,
   type DatagramSocket,
-  type Listener,
   type Network,
   PEER_BYTES,
-  type Stream,
-  type StreamHandler,
 } from '../src/runtime/network.js';
+import { NetworkAround } from './network-around.js';
 
-export class LossyNetwork implements Network {
+export class LossyNetwork extends NetworkAround {
   /** Of a million datagrams, in each direction; may be changed at any time. */
   lostPerMillion = 0;
-  readonly #inner: Network;
   readonly #prng: Prng;
 
   constructor(inner: Network, seed: number) {
-    this.#inner = inner;
+    super(inner);
     this.#prng = new Prng(seed);
   }
 
@@ -34,25 +31,9 @@ export class LossyNetwork implements Network {
     return this.lostPerMillion > 0 && this.#prng.chance(this.lostPerMillion);
   }
 
-  listen(address: Address, accept: (stream: Stream) => StreamHandler): Promise<Listener> {
-    return this.#inner.listen(address, accept);
-  }
-
-  connect(address: Address, handler: StreamHandler, timeoutMs: number): Promise<Stream> {
-    return this.#inner.connect(address, handler, timeoutMs);
-  }
-
-  ownAddress(name: string): Promise<Address | undefined> {
-    return this.#inner.ownAddress(name);
-  }
-
-  lookUp(address: Address): Promise<readonly Address[]> {
-    return this.#inner.lookUp(address);
-  }
-
-  async bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket> {
+  override async bind(address: Address, handler: DatagramHandler): Promise<DatagramSocket> {
     const socket = new LossySocket(this, handler);
-    socket.inner = await this.#inner.bind(address, socket);
+    socket.inner = await this.inner.bind(address, socket);
     return socket;
   }
 }
