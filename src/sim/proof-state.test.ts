@@ -12,36 +12,43 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('the state of the proof', () => {
   it('goes on with the same commit and begins anew with another', () => {
-    const state = loadState(path, 'abc', false);
-    const part = partOf(state, 'seeds');
+    const state = loadState(path);
+    const part = partOf(state, 'seeds', 'abc');
     part.done = 7;
     addTo(part, 'operations', 5);
     addTo(part, 'operations', 6);
     saveState(path, state);
-    expect(partOf(loadState(path, 'abc', false), 'seeds')).toMatchObject({
+    expect(partOf(loadState(path), 'seeds', 'abc')).toMatchObject({
       done: 7,
       sums: { operations: 11 },
     });
-    expect(loadState(path, 'def', false).parts).toEqual({});
-    expect(loadState(path, 'abc', true).parts).toEqual({});
+    expect(partOf(loadState(path), 'seeds', 'def').done).toBe(0);
+  });
+
+  it('keeps the parts of another commit', () => {
+    const state = loadState(join(folder, 'none.json'));
+    partOf(state, 'seeds', 'abc').done = 7;
+    partOf(state, 'others', 'def').done = 1;
+    const text = proofText(state, '2 processors', () => 77);
+    expect(text).toContain('| seeds | 7 | 77 | 0 | abc |');
+    expect(text).toContain('| others | 1 | 77 | 0 | def |');
   });
 
   it('begins anew where the file makes no sense', () => {
     const broken = join(folder, 'broken.json');
     writeFileSync(broken, '{');
-    expect(loadState(broken, 'abc', false).parts).toEqual({});
+    expect(loadState(broken).parts).toEqual({});
   });
 
   it('is written as a page', () => {
-    const state = loadState(join(folder, 'none.json'), 'abc', false);
-    const simulated = partOf(state, SEEDS_PART);
+    const state = loadState(join(folder, 'none.json'));
+    const simulated = partOf(state, SEEDS_PART, 'abc');
     addTo(simulated, 'fault kill injected', 9);
     addTo(simulated, 'fault kill mattered', 8);
-    partOf(state, PLANTED_PART).lines.push('some-bug found in 3 seeds: foreign');
-    addTo(partOf(state, ONE_SIDED_PART), 'workload locks', 4);
+    partOf(state, PLANTED_PART, 'abc').lines.push('some-bug found in 3 seeds: foreign');
+    addTo(partOf(state, ONE_SIDED_PART, 'abc'), 'workload locks', 4);
     const text = proofText(state, '2 processors', () => 77);
-    expect(text).toContain('- Commit: abc');
-    expect(text).toContain(`| ${PLANTED_PART} | 0 | 77 | 0 |`);
+    expect(text).toContain(`| ${PLANTED_PART} | 0 | 77 | 0 | abc |`);
     expect(text).toContain('| kill | 9 | 8 |');
     expect(text).toContain('by workload: locks 4.');
     expect(text).toContain('some-bug found in 3 seeds');

@@ -1,6 +1,6 @@
 /**
  * What the long proof has done so far, kept in a file after every step, so that it can be stopped
- * and goes on where it was. It belongs to one commit: another one begins anew.
+ * and goes on where it was. Each part belongs to one commit: at another one it begins anew.
  */
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,6 +8,7 @@ import { dirname } from 'node:path';
 
 /** What one part has shown, as numbers that add up. */
 export interface PartState {
+  readonly commit: string;
   /** In the part's own unit. */
   done: number;
   ms: number;
@@ -18,19 +19,15 @@ export interface PartState {
 }
 
 export interface ProofState {
-  readonly commit: string;
-  readonly isShort: boolean;
   readonly parts: Record<string, PartState>;
 }
 
-export function loadState(path: string, commit: string, isShort: boolean): ProofState {
-  const empty: ProofState = { commit, isShort, parts: {} };
+export function loadState(path: string): ProofState {
   try {
-    const state = JSON.parse(readFileSync(path, 'utf8')) as ProofState;
-    return state.commit === commit && state.isShort === isShort ? state : empty;
+    return JSON.parse(readFileSync(path, 'utf8')) as ProofState;
   } catch {
     // None yet, or one that is no JSON: begin anew.
-    return empty;
+    return { parts: {} };
   }
 }
 
@@ -39,8 +36,12 @@ export function saveState(path: string, state: ProofState): void {
   writeFileSync(path, `${JSON.stringify(state, null, 2)}\n`);
 }
 
-export function partOf(state: ProofState, name: string): PartState {
-  const part = (state.parts[name] ??= { done: 0, ms: 0, sums: {}, lines: [] });
+/** The part as it stands at this commit; what was shown of it at another one is dropped. */
+export function partOf(state: ProofState, name: string, commit: string): PartState {
+  const known = state.parts[name];
+  if (known?.commit === commit) return known;
+  const part = { commit, done: 0, ms: 0, sums: {}, lines: [] };
+  state.parts[name] = part;
   return part;
 }
 

@@ -18,19 +18,20 @@ export function proofText(
   const oneSided = state.parts[ONE_SIDED_PART];
   const datagrams = state.parts[DATAGRAM_PART];
   const planted = state.parts[PLANTED_PART];
-  const rows = parts.map(([name, { done, ms }]) => {
-    return `| ${name} | ${done} | ${wantedOf(name)} | ${seconds(ms)} |`;
+  const rows = parts.map(([name, { commit, done, ms }]) => {
+    return `| ${name} | ${done} | ${wantedOf(name)} | ${seconds(ms)} | ${commit} |`;
   });
   return [
     '# What was proved, when, and how to do it again',
     '',
     'Written by `npm run proof`, which can be stopped at any time and goes on where it was.',
+    '`npm run proof -- seeds datagrams` does only the parts whose names have one of these words;',
+    'the others stay as they were shown, each at its commit.',
     '',
-    `- Commit: ${state.commit}`,
-    `- Machine: ${machine}`,
+    `Machine: ${machine}.`,
     '',
-    '| part | done without a failure | wanted | seconds |',
-    '|---|--:|--:|--:|',
+    '| part | done without a failure | wanted | seconds | commit |',
+    '|---|--:|--:|--:|---|',
     ...rows,
     '',
     ...([simulated, oneSided, datagrams].every((one) => one === undefined) ? [] : SIMULATION),

@@ -1,6 +1,7 @@
 /**
  * `npm run proof`: the long counts, in parts that can be stopped and go on: simulated seeds,
  * planted bugs, decoder fuzzing, kill loops with real processes. Writes docs/proof.md as it goes.
+ * Words choose parts by their names.
  * `-- --ci` does a tenth of what needs real processes, and writes nothing: seeds and planted bugs
  * have a step of their own there, `npm run sim -- --ci`.
  */
@@ -23,7 +24,11 @@ import { runSlices, SLICES, type SliceResult } from './slice.js';
 import { WORKLOADS } from './workloads/all.js';
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const STATE_PATH = join(ROOT, 'node_modules/.cache/memrack-proof.json');
+/** In short and in full. */
+const STATE_PATHS = [
+  join(ROOT, 'node_modules/.cache/memrack-proof.json'),
+  join(ROOT, 'docs/proof.json'),
+] as const;
 const PAGE_PATH = join(ROOT, 'docs/proof.md');
 
 interface Part {
@@ -156,12 +161,13 @@ function wantedOf(name: string): number {
   return PARTS.find((part) => part.name === name)?.total[0] ?? 0;
 }
 
+/** The last commit that changed what is proved. */
 function commit(): string {
   const git = (...words: string[]): string => {
     return spawnSync('git', words, { cwd: ROOT, encoding: 'utf8' }).stdout.trim();
   };
   const isClean = git('status', '--porcelain', '--untracked-files=no', 'src', 'test') === '';
-  return `${git('rev-parse', '--short', 'HEAD')}${isClean ? '' : ' with changes'}`;
+  return `${git('log', '-1', '--format=%h', '--', 'src', 'test')}${isClean ? '' : ' with changes'}`;
 }
 
 function machine(): string {
@@ -169,11 +175,23 @@ function machine(): string {
   return `${processors.length} x ${processors[0]?.model.trim() ?? '?'}, Node ${process.version}`;
 }
 
-async function main(isShort: boolean): Promise<number> {
-  const state = loadState(STATE_PATH, commit(), isShort);
-  for (const { name, total, step } of PARTS) {
+/** The parts of which a name has one of these words; without words all. */
+function chosen(words: readonly string[]): readonly Part[] {
+  const unknown = words.filter((word) => !PARTS.some(({ name }) => name.includes(word)));
+  if (unknown.length > 0) {
+    const names = PARTS.map(({ name }) => `  ${name}`).join('\n');
+    throw new Error(`no part has ${unknown.join(' or ')} in its name; there are:\n${names}`);
+  }
+  return PARTS.filter(({ name }) => words.length === 0 || words.some((one) => name.includes(one)));
+}
+
+async function main(isShort: boolean, words: readonly string[]): Promise<number> {
+  const path = STATE_PATHS[isShort ? 0 : 1];
+  const state = loadState(path);
+  const head = commit();
+  for (const { name, total, step } of chosen(words)) {
     const wanted = total[isShort ? 1 : 0];
-    const part = partOf(state, name);
+    const part = partOf(state, name, head);
     while (part.done < wanted) {
       const startMs = performance.now();
       const isGood = await step(part, wanted - part.done);
@@ -182,7 +200,7 @@ async function main(isShort: boolean): Promise<number> {
         console.log(`FAILED: ${name}, after ${part.done} of ${wanted}`);
         return 1;
       }
-      saveState(STATE_PATH, state);
+      saveState(path, state);
       if (!isShort) writeFileSync(PAGE_PATH, proofText(state, machine(), wantedOf));
       console.log(`${name}: ${part.done} of ${wanted} in ${(part.ms / 1000).toFixed(0)} s`);
     }
@@ -190,4 +208,5 @@ async function main(isShort: boolean): Promise<number> {
   return 0;
 }
 
-process.exitCode = await main(process.argv.includes('--ci'));
+const words = process.argv.slice(2).filter((word) => word !== '--ci');
+process.exitCode = await main(process.argv.includes('--ci'), words);
