@@ -4,6 +4,7 @@
  */
 
 import { createDatagramCounters } from '../fabric/datagram/datagram-counters.js';
+import { idlePeer } from '../fabric/datagram/idle-peer.js';
 import { UdpLink } from '../fabric/datagram/udp-link.js';
 import type { Endpoint } from '../fabric/endpoint.js';
 import { FallOver } from '../fabric/fall-over/fall-over.js';
@@ -103,7 +104,8 @@ function datagramFabric(
   const idle = idleStreamMs === undefined ? {} : { idleStreamMs };
   const counters = createDatagramCounters();
   return {
-    peer: (address) => endpoint.peer(address),
+    // One that is asked for nothing keeps nothing of this client, as the nodes do.
+    peer: (address) => idlePeer(runtime, endpoint.link(address), idleStreamMs),
     link: (address, memoryId) => {
       const link = endpoint.link(address, memoryId);
       if (!address.startsWith('tcp:')) return link;

@@ -14,8 +14,8 @@ export interface ConnectOptions {
    */
   readonly link?: 'auto' | 'shm' | 'tcp' | 'udp';
   /**
-   * With `udp`: after so many milliseconds without a call the stream to a node, over which calls
-   * go, is closed, and made again for the next. Default 5,000.
+   * With `udp`: after so many milliseconds without a call the stream to a node or the controller,
+   * over which calls go, is closed, and made again for the next. Default 5,000.
    */
   readonly idleStreamMs?: number;
   /** How long one operation may go without progress, in milliseconds. Default 10,000. */

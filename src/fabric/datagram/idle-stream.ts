@@ -41,6 +41,7 @@ export class IdleStream {
 
   /** From the transport: its state may be another one. */
   changed(): void {
+    if (this.#transport.isClosed) this.close();
     if (this.#timer !== undefined || this.#isClosed || this.#transport.way === '') return;
     this.#usesSeen = this.#transport.uses;
     this.#timer = this.#runtime.timers.after(this.#idleMs, () => {
