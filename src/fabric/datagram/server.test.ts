@@ -242,7 +242,7 @@ test('reads: executed each time, never after their deadline', () => {
   expect(rig.memory.executed.length).toBe(2);
 });
 
-test('the clock is read for each part', () => {
+test('no part is judged by a clock before one that was said', () => {
   const rig = greeted();
   const execute = rig.memory.execute.bind(rig.memory);
   // Each takes 300 ms.
@@ -251,11 +251,15 @@ test('the clock is read for each part', () => {
     return execute(...given);
   };
   const deadline = 5500;
-  const parts = [1, 2, 3].map((id) => ({ ...addPart(id, 0, 1), deadline }));
-  const [reply] = rig.ask(...parts);
-  expect(reply?.parts.map(({ flags }) => flags)).toEqual([0, 0, NEVER]);
-  // What it says as its clock comes after all that was executed before.
-  expect(reply).toMatchObject({ clock: 5600, residence: 600_000 });
+  const add = (id: number) => ({ ...addPart(id, 0, 1), deadline });
+  // The answers to the first need two datagrams: what the first of them says binds the rest.
+  const first = rig.request(add(1), { ...readPart(2, 0, 4096), deadline }, add(3));
+  const replies = rig.receive([first, rig.request(add(4), add(1))]);
+  const flags = replies.map(({ parts }) => parts.map((part) => part.flags));
+  expect(replies.map(({ clock }) => clock)).toEqual([5000, 5000, 5000, 5900]);
+  expect(flags).toEqual([[0], [0], [0], [NEVER, 0]]);
+  expect(replies.at(-1)).toMatchObject({ residence: 900_000 });
+  expect(rig.memory.view.getUint32(0, true)).toBe(2);
 });
 
 test('where the clock wraps nothing is different', () => {

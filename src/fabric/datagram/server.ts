@@ -142,6 +142,11 @@ export class DatagramServer implements DatagramHandler {
   #refusals = 0;
 
   // Of the datagram that is being answered.
+  /**
+   * The clock, in whole ms, by which its parts are judged and which its replies say. It is read
+   * once: what is judged later is judged by a clock that is not before any that was said.
+   */
+  #nowMs = 0;
   #socket!: DatagramSocket;
   #peers: Uint8Array = new Uint8Array(0);
   #peerAt = 0;
@@ -207,6 +212,7 @@ export class DatagramServer implements DatagramHandler {
 
   #take(input: Bytes, start: number, end: number): void {
     this.#counters.datagramsReceived++;
+    this.#nowMs = Math.floor(this.#serving.runtime.clock.now());
     const count = checkDatagram(input, start, end, this.#rules);
     if (count < 0) {
       this.#counters.malformed[badDatagramName(count)]++;
@@ -275,7 +281,7 @@ export class DatagramServer implements DatagramHandler {
       return;
     }
     if (this.#stations.isOn) this.#stations.lap(Station.CHECK);
-    const now = Math.floor(this.#serving.runtime.clock.now());
+    const now = this.#nowMs;
     const deadline = deadlineOf(partDeadline(input, at), now);
     if (isChange) {
       const row = this.#find(input, at, deadline);
@@ -495,9 +501,9 @@ export class DatagramServer implements DatagramHandler {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     if (this.#writer.count === 0) return;
-    const now = this.#serving.runtime.clock.now();
-    const residence = Math.round((now - this.#arrivedMs + this.#ageMs) * 1000);
-    this.#commit(this.#writer.seal(Math.floor(now), residence));
+    const { clock } = this.#serving.runtime;
+    const residence = Math.round((clock.now() - this.#arrivedMs + this.#ageMs) * 1000);
+    this.#commit(this.#writer.seal(this.#nowMs, residence));
     if (this.#stations.isOn) this.#stations.lap(Station.REPLY);
   }
 
@@ -517,8 +523,7 @@ export class DatagramServer implements DatagramHandler {
     this.#refusals++;
     const start = this.#socket.reserve(REPLY_HEADER_BYTES);
     this.#writer.begin(this.#socket.output, start);
-    const clock = Math.floor(this.#serving.runtime.clock.now());
-    this.#commit(this.#writer.refuse(clock, reason));
+    this.#commit(this.#writer.refuse(this.#nowMs, reason));
     return true;
   }
 

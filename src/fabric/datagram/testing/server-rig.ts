@@ -54,6 +54,8 @@ export class FakeSocket implements DatagramSocket {
   readonly unsent = 0;
   readonly dropped = 0;
   readonly sent: { readonly bytes: Uint8Array; readonly peer: number }[] = [];
+  /** Is shown each when it is made. */
+  committed: (bytes: Uint8Array) => void = () => {};
   /** One that is not flushed is not sent. */
   readonly #pending: { readonly bytes: Uint8Array; readonly peer: number }[] = [];
   /** Two, so that nothing may be written to one that stood here before. */
@@ -75,10 +77,9 @@ export class FakeSocket implements DatagramSocket {
   commit(bytes: number, peers: Uint8Array, peerAt: number): void {
     assert(bytes > 0 && bytes <= this.#reserved, 'more was sent than reserved');
     this.#reserved = 0;
-    this.#pending.push({
-      bytes: this.output.bytes.slice(64, 64 + bytes),
-      peer: peers[peerAt] ?? 0,
-    });
+    const made = this.output.bytes.slice(64, 64 + bytes);
+    this.#pending.push({ bytes: made, peer: peers[peerAt] ?? 0 });
+    this.committed(made);
   }
 
   flush(): void {
