@@ -23,6 +23,7 @@ import { shmLone } from './cases/shm-lone.js';
 import { shmPing } from './cases/shm-ping.js';
 import { shmRate } from './cases/shm-rate.js';
 import { streamChunks, streamPipelined, streamTrips } from './cases/streams.js';
+import { udpClients } from './cases/udp-clients.js';
 import { udpFairness } from './cases/udp-fairness.js';
 import { udpLarge } from './cases/udp-large.js';
 import { udpLone } from './cases/udp-lone.js';
@@ -47,6 +48,7 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'udp-large': udpLarge,
   'udp-loss': udpLoss,
   'udp-fairness': udpFairness,
+  'udp-clients': udpClients,
   'lock-lone': lockLone,
   'lock-contended': lockContended,
   'pages-flat': pagesFlat,

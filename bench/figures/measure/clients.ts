@@ -1,6 +1,12 @@
 /** A rack of its own for a figure, and clients of it in this process, one for each link. */
 
-import { connect, MemrackError, type Rack, type Space } from '../../../src/apps/library.js';
+import {
+  connect,
+  type ConnectOptions,
+  MemrackError,
+  type Rack,
+  type Space,
+} from '../../../src/apps/library.js';
 import { type BenchRack, startRack } from '../../rack.js';
 
 export const LINKS = ['udp', 'tcp', 'shm'] as const;
@@ -23,17 +29,23 @@ export const SPACE = 'figures';
 /** On a machine with other work a turn may stand still for long, and shall not fail for that. */
 const TIMEOUT_MS = 60_000;
 
-export async function connectClient(url: string, link: LinkName): Promise<Client> {
-  const rack = await connectInTime(url, link, performance.now() + TIMEOUT_MS);
+/** Where `idleStreamMs` is given, as that of `connect`. */
+export async function connectClient(
+  url: string,
+  link: LinkName,
+  idleStreamMs?: number,
+): Promise<Client> {
+  const options = idleStreamMs === undefined ? { link } : { link, idleStreamMs };
+  const rack = await connectInTime(url, options, performance.now() + TIMEOUT_MS);
   const space = await rack.space(SPACE, { create: true });
   return { link, system: systemOver(link), rack, space };
 }
 
 /** `connect` gives up after some seconds; where many connect at once that can be too soon. */
-async function connectInTime(url: string, link: LinkName, endMs: number): Promise<Rack> {
+async function connectInTime(url: string, options: ConnectOptions, endMs: number): Promise<Rack> {
   for (;;) {
     try {
-      return await connect(url, { link, timeoutMs: TIMEOUT_MS });
+      return await connect(url, { ...options, timeoutMs: TIMEOUT_MS });
     } catch (error) {
       const isUnanswered = error instanceof MemrackError && error.code === 'Unavailable';
       if (!isUnanswered || performance.now() > endMs) throw error;

@@ -31,10 +31,13 @@ interface Order {
   readonly clients: number;
   /** 0: only connects. */
   readonly operations: number;
+  readonly perSecond: number;
   readonly at: number;
+  readonly idleStreamMs?: number;
 }
 
-interface Answer {
+/** Microseconds of each. */
+export interface Answer {
   readonly reads: readonly number[];
   readonly writes: readonly number[];
 }
@@ -44,19 +47,20 @@ export async function byClients(rounds: number): Promise<Series[]> {
   await inWorld({ memory: '256MiB', links: ['tcp'] }, async ({ bench, space }) => {
     const at = await space.alloc(2 ** 21);
     await space.write(at, new Uint8Array(2 ** 16));
-    const crowd = Array.from({ length: PROCESSES }, () => new Member(bench.url));
+    const crowd = new Crowd(bench.url, PROCESSES);
+    const load = { operations: OPERATIONS, perSecond: PER_SECOND, at };
     try {
       for (const count of COUNTS) {
-        for (const link of LINKS) await grow(crowd, { link, count, at });
+        for (const link of LINKS) await crowd.grow({ link, count, at });
         for (let round = -1; round < rounds; round += 1) {
           for (const link of LINKS) {
-            const found = await turn(crowd, { link, count, operations: OPERATIONS, at });
+            const found = await crowd.turn({ ...load, link, count });
             if (round >= 0) note(curves, systemOver(link), count, found);
           }
         }
       }
     } finally {
-      for (const member of crowd) member.close();
+      crowd.close();
     }
   });
   return curves.series(
@@ -77,39 +81,51 @@ function shareOf(count: number, processes: number, i: number): number {
   return Math.floor((count + processes - 1 - i) / processes);
 }
 
-/** Until there are so many clients of this link, in all processes at once. */
-async function grow(
-  crowd: readonly Member[],
-  { link, count, at }: { link: LinkName; count: number; at: number },
-): Promise<void> {
-  const growing = crowd.map((member, i) => {
-    const clients = shareOf(count, crowd.length, i);
-    return member.ask({ link, clients, operations: 0, at });
-  });
-  await Promise.all(growing);
+/** So many clients. */
+interface Load {
+  readonly link: LinkName;
+  readonly count: number;
+  /** Each has a line of 64 bytes from here on; at least as many as there are in a process. */
+  readonly at: number;
+  /** Of those that have to be connected; that of `connect` when missing. */
+  readonly idleStreamMs?: number;
 }
 
-/** The processes do their shares one after the other, so that none disturbs another. */
-async function turn(
-  crowd: readonly Member[],
-  {
-    link,
-    count,
-    operations,
-    at,
-  }: { link: LinkName; count: number; operations: number; at: number },
-): Promise<Answer> {
-  const used = crowd.slice(0, Math.min(count, crowd.length));
-  const reads: number[] = [];
-  const writes: number[] = [];
-  for (const [i, member] of used.entries()) {
-    const clients = shareOf(count, used.length, i);
-    const share = Math.round(operations / used.length);
-    const answer = await member.ask({ link, clients, operations: share, at });
-    reads.push(...answer.reads);
-    writes.push(...answer.writes);
+export class Crowd {
+  readonly #members: readonly Member[];
+
+  constructor(url: string, processes: number) {
+    this.#members = Array.from({ length: processes }, () => new Member(url));
   }
-  return { reads, writes };
+
+  /** Until there are so many clients of this link, in all processes at once. */
+  async grow({ count, ...wanted }: Load): Promise<void> {
+    const growing = this.#members.map((member, i) => {
+      const clients = shareOf(count, this.#members.length, i);
+      return member.ask({ ...wanted, clients, operations: 0, perSecond: 0 });
+    });
+    await Promise.all(growing);
+  }
+
+  /** The processes do their shares one after the other, so that none disturbs another. */
+  async turn(load: Load & { operations: number; perSecond: number }): Promise<Answer> {
+    const { link, count, operations, perSecond, at } = load;
+    const used = this.#members.slice(0, Math.min(count, this.#members.length));
+    const reads: number[] = [];
+    const writes: number[] = [];
+    for (const [i, member] of used.entries()) {
+      const clients = shareOf(count, used.length, i);
+      const share = Math.round(operations / used.length);
+      const answer = await member.ask({ link, clients, operations: share, perSecond, at });
+      reads.push(...answer.reads);
+      writes.push(...answer.writes);
+    }
+    return { reads, writes };
+  }
+
+  close(): void {
+    for (const member of this.#members) member.close();
+  }
 }
 
 /** One process of the crowd, as its starter sees it. */
@@ -142,11 +158,12 @@ class Member {
 }
 
 /** First every client reads, then every client writes, and so on. */
-async function obey(clients: readonly Client[], { operations, at }: Order): Promise<Answer> {
+async function obey(clients: readonly Client[], order: Order): Promise<Answer> {
+  const { operations, perSecond, at } = order;
   const source = new Uint8Array(BYTES).fill(3);
   const target = new Uint8Array(BYTES);
   const isRead = (i: number): boolean => Math.floor(i / clients.length) % 2 === 0;
-  const latencies = await pacedLatencies(operations, PER_SECOND, (i) => {
+  const latencies = await pacedLatencies(operations, perSecond, (i) => {
     const which = i % clients.length;
     const { space } = clients[which] as Client;
     const place = at + which * LINE;
@@ -164,7 +181,9 @@ async function main(url: string): Promise<void> {
     byLink.set(order.link, clients);
     while (clients.length < order.clients) {
       const count = Math.min(CONNECTED_AT_ONCE, order.clients - clients.length);
-      const connecting = Array.from({ length: count }, () => connectClient(url, order.link));
+      const connecting = Array.from({ length: count }, () =>
+        connectClient(url, order.link, order.idleStreamMs),
+      );
       for (const client of await Promise.all(connecting)) {
         await client.space.read(order.at, target);
         clients.push(client);
