@@ -49,6 +49,8 @@ export interface GreetingParts {
 /** Receives what comes at the socket, the answers to hellos too, and hands those back. */
 export interface GreetingUser extends DatagramHandler {
   bound(socket: DatagramSocket): void;
+  /** Who is there takes datagrams of so many bytes at most; before `opened`. */
+  limited(datagramBytesMax: number): void;
   /** It is known who is there; also, now and then, while there can be no socket. */
   opened(): void;
   /** The process before executes nothing any more. */
@@ -221,6 +223,7 @@ export class Greeting {
     writer.incarnation = incarnation;
     writer.cookieLow = answer.cookieLow;
     writer.cookieHigh = answer.cookieHigh;
+    this.#user.limited(answer.datagramBytesMax);
     if (before === 0 || before === incarnation) this.#open();
     else this.#renew();
     return true;

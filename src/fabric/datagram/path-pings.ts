@@ -78,6 +78,13 @@ export class PathPings {
     return true;
   }
 
+  /** The node says that it takes no longer datagrams. */
+  limit(bytes: number): void {
+    const before = this.size.bytes;
+    this.size.limit(bytes);
+    this.#tell(before);
+  }
+
   #tell(before: number): void {
     const { bytes } = this.size;
     if (bytes === before) return;

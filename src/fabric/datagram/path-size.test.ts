@@ -114,7 +114,7 @@ test('what the own system refuses is given up at once', () => {
 
 test('a late answer, and one to another datagram, say nothing; the node may set a limit', () => {
   const size = new PathSize();
-  size.mostBytes = 4_000;
+  size.limit(4_000);
   size.due(0, TIMEOUT_MS, 0);
   size.sent(1, 0);
   expect(size.answered(2, 1)).toBe(false);

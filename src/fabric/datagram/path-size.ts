@@ -43,7 +43,7 @@ const CHECKING = 2;
 
 export class PathSize {
   /** No longer datagram is taken by the node. */
-  mostBytes = Infinity;
+  #mostBytes = Infinity;
   #level = 0;
   #state: typeof IDLE | typeof GROWING | typeof CHECKING = IDLE;
   #growAt = -Infinity;
@@ -116,6 +116,18 @@ export class PathSize {
     this.#lost += count;
   }
 
+  /** The node says that it takes no longer ones; sure ones it takes, whatever it says. */
+  limit(bytes: number): void {
+    this.#mostBytes = bytes;
+    const before = this.#level;
+    while (this.#level > 0 && this.bytes > bytes) this.#level--;
+    const isInVain = this.#state === GROWING && this.#next === 0;
+    if (this.#level === before && !isInVain) return;
+    this.#state = IDLE;
+    this.#number = -1;
+    this.#lost = 0;
+  }
+
   /** Another path: nothing is known of it. */
   forget(): void {
     this.#level = 0;
@@ -129,7 +141,7 @@ export class PathSize {
   /** The next larger size; 0: none. */
   get #next(): number {
     const next = PATH_BYTES[this.#level + 1] ?? 0;
-    return next <= this.mostBytes ? next : 0;
+    return next <= this.#mostBytes ? next : 0;
   }
 
   #begin(state: typeof GROWING | typeof CHECKING): void {

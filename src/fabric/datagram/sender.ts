@@ -192,6 +192,11 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     this.#replies = new ExpectedReplies(socket.receiveBytes * REPLIES_PART);
   }
 
+  /** From the greeting. */
+  limited(datagramBytesMax: number): void {
+    this.#pings.limit(datagramBytesMax);
+  }
+
   /** From the greeting: parts may be sent. */
   opened(): void {
     this.user.wake();

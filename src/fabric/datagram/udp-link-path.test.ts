@@ -67,6 +67,37 @@ for (const way of ['upBytes', 'downBytes'] as const) {
   });
 }
 
+test('no datagram is longer than the node says that it takes', async () => {
+  const rig = await UdpRig.open((node) => {
+    node.upBytes = node.downBytes = Infinity;
+    node.takesBytes = 4_100;
+  });
+  await chatter(rig, 200);
+  const token = rig.write(0, 65_536);
+  await rig.until(() => rig.status(token) === Status.Ok);
+  await chatter(rig, 200);
+  expect(rig.udp.pathBytes).toBe(4_040);
+  expect(rig.node.longestBytes).toBeGreaterThan(4_000);
+  expect(rig.node.longestBytes).toBeLessThanOrEqual(4_100);
+});
+
+test('a node that takes less than before is sent less at once', async () => {
+  const rig = await grown();
+  rig.node.takesBytes = 9_000;
+  await rig.pass(20_000);
+  await chatter(rig, 50);
+  expect(rig.udp.pathBytes).toBe(8_848);
+  rig.node.longestBytes = 0;
+  const token = rig.write(0, 65_536);
+  await rig.until(() => rig.status(token) === Status.Ok);
+  await chatter(rig, 5_000);
+  expect(rig.node.longestBytes).toBeLessThanOrEqual(9_000);
+  rig.node.takesBytes = 65_504;
+  await rig.pass(20_000);
+  await chatter(rig, 50);
+  expect(rig.udp.pathBytes).toBe(LONGEST);
+});
+
 test('reads are cut anew when answers as long do not come any more', async () => {
   const rig = await grown();
   rig.node.downBytes = 1_472;

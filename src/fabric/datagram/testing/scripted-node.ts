@@ -73,6 +73,10 @@ export class ScriptedNode {
   /** How long datagrams may be that it hears, and that are heard of it; longer ones vanish. */
   upBytes: number = DATAGRAM_BYTES_SURE;
   downBytes: number = DATAGRAM_BYTES_SURE;
+  /** How long datagrams may be as it says itself. */
+  takesBytes: number = DATAGRAM_BYTES_MAX;
+  /** Of all that came. */
+  longestBytes = 0;
   /** As a node answers whose cookie the client does not have. */
   pingAnswerBytesMax = Infinity;
   /** Neither hears nor says anything. */
@@ -121,6 +125,7 @@ export class ScriptedNode {
     this.#world.after(LATENCY_MS, () => {
       const end = bytes.bytes.length;
       if (this.isDead || end > this.upBytes) return;
+      this.longestBytes = Math.max(this.longestBytes, end);
       const count = checkDatagram(bytes, 0, end, { checksum: { crc32c }, isReply: false });
       if (count < 0) throw new Error('the client sends what is no datagram');
       if (messageType(bytes, REQUEST_HEADER_BYTES) === MessageType.Hello) this.#greet(bytes);
@@ -138,7 +143,7 @@ export class ScriptedNode {
       cookieLow: 11,
       cookieHigh: 12,
       receiveBytes: 2 ** 20,
-      datagramBytesMax: DATAGRAM_BYTES_MAX,
+      datagramBytesMax: this.takesBytes,
     });
     writer.append(MessageType.Hello, 0, 0, 0, 0, DatagramHelloReply.fixedBytes);
     this.#deliver(reply, writer.seal(this.clock, 0));

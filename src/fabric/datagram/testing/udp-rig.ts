@@ -19,8 +19,10 @@ export class UdpRig extends Rig {
     this.udp = UdpLink.open({ runtime: this.node.runtime(), link, address: 'udp://node:1' });
   }
 
-  static async open(): Promise<UdpRig> {
+  /** `prepare` is called before anything is sent. */
+  static async open(prepare?: (node: ScriptedNode) => void): Promise<UdpRig> {
     const rig = new UdpRig();
+    prepare?.(rig.node);
     rig.window = await rig.openWindow();
     // The first operation finds out who is there.
     rig.read(0, 8);
