@@ -6,6 +6,9 @@ import { spawnSync } from 'node:child_process';
 import { isAlive } from './rack.js';
 
 const PREFIX = 'memrack-';
+/** What stands at the end of their names. */
+type Role = 'clients' | 'nodes' | 'near' | 'far';
+const OWNED = /^memrack-(\d+)-\d+-(clients|nodes|near|far)$/;
 /** As on Ethernet; the loopback device carries 64 KiB otherwise. */
 const MTU_BYTES = 1500;
 
@@ -18,7 +21,7 @@ export interface Namespaces {
   remove(): void;
 }
 
-function ip(...words: string[]): string {
+export function ip(...words: string[]): string {
   const { status, stdout, stderr, error } = spawnSync('ip', words, { encoding: 'utf8' });
   if (status === 0) return stdout;
   throw new Error(`ip ${words.join(' ')}: ${error?.message ?? stderr.trim()}`);
@@ -38,34 +41,50 @@ export function requiresNamespaces(): boolean {
 
 let made = 0;
 
-export function makeNamespaces(): Namespaces {
+/**
+ * Namespaces with these names behind one of their own, in this order. They are removed again if
+ * `prepare` throws.
+ */
+export function namespacesNamed<const T extends readonly Role[]>(
+  roles: T,
+  prepare: (...names: { [I in keyof T]: string }) => void,
+): { readonly names: { [I in keyof T]: string }; remove(): void } {
   sweep();
-  const name = `${PREFIX}${process.pid}-${made++}`;
-  const [clients, nodes] = [`${name}-clients`, `${name}-nodes`];
-  const host = '10.77.0.2';
+  const prefix = `${PREFIX}${process.pid}-${made++}`;
+  const all = roles.map((role) => `${prefix}-${role}`);
+  const names = all as { [I in keyof T]: string };
   const remove = (): void => {
-    for (const one of [clients, nodes]) removeNamespace(one);
+    for (const one of all) removeNamespace(one);
   };
   try {
-    for (const one of [clients, nodes]) {
-      ip('netns', 'add', one);
-      ip('-n', one, 'address', 'add', `${host}/32`, 'dev', 'lo');
-      ip('-n', one, 'link', 'set', 'lo', 'mtu', String(MTU_BYTES), 'up');
-    }
+    for (const one of all) ip('netns', 'add', one);
+    prepare(...names);
   } catch (error) {
     remove();
     throw error;
   }
+  return { names, remove };
+}
+
+export function makeNamespaces(): Namespaces {
+  const host = '10.77.0.2';
+  const { names, remove } = namespacesNamed(['clients', 'nodes'], (...both) => {
+    for (const one of both) {
+      ip('-n', one, 'address', 'add', `${host}/32`, 'dev', 'lo');
+      ip('-n', one, 'link', 'set', 'lo', 'mtu', String(MTU_BYTES), 'up');
+    }
+  });
+  const [clients, nodes] = names;
   return { clients, nodes, host, remove };
 }
 
-function names(): string[] {
+function namesHere(): string[] {
   const lines = ip('netns', 'list').split('\n');
   return lines.map((line) => line.split(' ')[0] ?? '').filter((name) => name.startsWith(PREFIX));
 }
 
 function removeNamespace(name: string): void {
-  if (!names().includes(name)) return;
+  if (!namesHere().includes(name)) return;
   for (const pid of ip('netns', 'pids', name).split('\n')) {
     if (pid === '' || Number(pid) === process.pid) continue;
     try {
@@ -79,8 +98,8 @@ function removeNamespace(name: string): void {
 
 /** Those of tests that were killed. */
 function sweep(): void {
-  for (const name of names()) {
-    const owner = Number(/^memrack-(\d+)-\d+-(clients|nodes)$/.exec(name)?.[1] ?? Number.NaN);
+  for (const name of namesHere()) {
+    const owner = Number(OWNED.exec(name)?.[1] ?? Number.NaN);
     if (!Number.isNaN(owner) && !isAlive(owner)) removeNamespace(name);
   }
 }

@@ -27,6 +27,8 @@ export type SpaceCommand =
       readonly firstOwn: number;
       readonly increments: number;
     }
+  /** How long datagrams of the first client are at the moment; 0: it has no link over udp. */
+  | { readonly do: 'path' }
   | { readonly do: 'done' }
   | { readonly do: 'stop' };
 

@@ -1,5 +1,5 @@
 /** The process of clients of a space; see space-client.ts. */
-import { connect, type MemrackError, type RemoteSpace } from '../../src/apps/library.js';
+import { connect, type MemrackError, type Rack, type RemoteSpace } from '../../src/apps/library.js';
 import { Counting } from './counting.js';
 import { enterNamespace } from './enter-namespace.js';
 import type {
@@ -14,6 +14,7 @@ type CountCommand = Extract<SpaceCommand, { do: 'count' }>;
 
 class Clients {
   readonly #options: SpaceClientOptions;
+  readonly #racks: Rack[] = [];
   readonly #spaces: RemoteSpace[] = [];
   #counting: Counting | undefined;
 
@@ -25,6 +26,7 @@ class Clients {
     const { url, link, timeoutMs, space, clients } = this.#options;
     for (let i = 0; i < clients; i++) {
       const rack = await connect(url, { link, timeoutMs });
+      this.#racks.push(rack);
       this.#spaces.push(await rack.space(space, { create: true }));
     }
   }
@@ -41,6 +43,8 @@ class Clients {
         return 0;
       case 'count':
         return this.#count(command);
+      case 'path':
+        return this.#racks[0]?.counters().links[0]?.datagrams?.pathBytes ?? 0;
       case 'done':
         return this.#counting?.done ?? 0;
       case 'stop':

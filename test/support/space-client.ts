@@ -71,6 +71,11 @@ export class SpaceClient {
     return this.#must<CountReport>({ do: 'count', ...command });
   }
 
+  /** The longest datagram that the path is known to take. */
+  pathBytes(): Promise<number> {
+    return this.#must<number>({ do: 'path' });
+  }
+
   /** How many increments have ended so far. */
   counted(): Promise<number> {
     return this.#must<number>({ do: 'done' });
