@@ -212,6 +212,10 @@ export const PLANTED: readonly Planted[] = [
     'unequal-paths',
     'a change that the path does not take any more is cut anew without being withdrawn',
   ]),
+  planted('withdrawal-not-recorded', fabricFaults, 'withdrawalNotRecorded', [
+    'unequal-paths',
+    'a change that was withdrawn is executed when a copy of it comes late',
+  ]),
   planted('never-taken-as-done', fabricFaults, 'neverTakenAsDone', [
     'datagrams',
     'a change that was never executed is told as done',

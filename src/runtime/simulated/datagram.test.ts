@@ -153,6 +153,23 @@ test('each way between two machines has a length of its own, which may shrink', 
   expect([await heard(4_000), less.untilNs < Infinity]).toEqual([1, true]);
 });
 
+test('while a path becomes shorter what is too long comes late, and later not at all', async () => {
+  const { world, recorder, server, bind } = await makeRack({ knobs: { pathBytes: 8_972 } });
+  const far = await bind('far');
+  const ends = [[world.machine('far')], [world.machine('home')]] as const;
+  const less = world.shrinkPath(...ends, { bytes: 1_472, lateMs: 10 });
+  send(far, server, 8_000, 20);
+  send(far, server, 1_000);
+  await world.run({ forMs: 10 });
+  const soon = recorder.names.length;
+  expect(soon).toBeGreaterThan(0);
+  expect(soon).toBeLessThan(10);
+  send(far, server, 8_000, 20);
+  world.restorePath(less);
+  await world.run({ forMs: 200 });
+  expect(recorder.names.length).toBe(21);
+});
+
 test('the names of machines are looked up', async () => {
   const { world, process } = await makeRack();
   const { network } = process.runtime;

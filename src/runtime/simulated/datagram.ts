@@ -183,9 +183,10 @@ export class SimulatedDatagramSocket implements DatagramSocket {
     }
     this.machine.neighbours.add(machine.id);
     machine.neighbours.add(this.machine.id);
-    const passage = paths.take(this.machine, machine, length, this.#isV6);
+    const way = { from: this.machine, to: machine, nowNs: kernel.nowNs };
+    const passage = paths.take(way, length, this.#isV6);
     if (passage === Passage.REFUSED) this.unsent += 1;
-    if (passage !== Passage.THROUGH) return;
+    if (passage === Passage.REFUSED || passage === Passage.LOST) return;
     const touched = [this.machine.id, machine.id];
     if (faults.roll(FaultKind.DatagramLoss)) {
       faults.inject(FaultKind.DatagramLoss, touched);
@@ -193,20 +194,21 @@ export class SimulatedDatagramSocket implements DatagramSocket {
     }
     const sender = host === OWN_HOST_NUMBER ? this.#asLocal : this.#asMachine;
     const bytes = this.output.bytes.subarray(at, at + length);
-    this.#sendOnce(machine, port, { peer: sender, bytes: bytes.slice() });
+    const lateNs = passage === Passage.LATE ? this.#parts.prng.below(LATE_US_MAX) * NS_PER_US : 0;
+    this.#sendOnce(machine, port, { peer: sender, bytes: bytes.slice() }, lateNs);
     if (faults.roll(FaultKind.DatagramDuplicate)) {
       faults.inject(FaultKind.DatagramDuplicate, touched);
       this.#takeOff();
-      this.#sendOnce(machine, port, { peer: sender, bytes: bytes.slice() });
+      this.#sendOnce(machine, port, { peer: sender, bytes: bytes.slice() }, lateNs);
     }
   }
 
-  #sendOnce(to: Machine, port: number, datagram: Datagram): void {
+  #sendOnce(to: Machine, port: number, datagram: Datagram, atLeastLateNs: number): void {
     const { kernel, prng } = this.#parts;
     const { faults, knobs } = kernel;
     const { bytes } = datagram;
     const touched = [this.machine.id, to.id];
-    let lateNs = 0;
+    let lateNs = atLeastLateNs;
     if (faults.roll(FaultKind.DatagramReorder)) {
       faults.inject(FaultKind.DatagramReorder, touched);
       lateNs += prng.below(REORDER_LATENCIES * knobs.latencyNs);

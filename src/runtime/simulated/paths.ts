@@ -1,7 +1,8 @@
 /**
  * How long a datagram may be between two machines, each way by itself, and what becomes of longer
  * ones: mostly they vanish and nobody is told (a black hole), as behind a router that is silent;
- * where a machine's own link is what is short, its system refuses them.
+ * where a machine's own link is what is short, its system refuses them. While routes change some
+ * still take the way of before, and come late.
  *
  * The ways between processes of one machine take any datagram.
  */
@@ -16,10 +17,12 @@ export interface Shrinking {
   readonly bytes: number;
   /** Longer datagrams are refused at the sender, which counts them as unsent. */
   readonly isTold: boolean;
+  /** Those that are sent before come late. */
+  readonly lateUntilNs: number;
   readonly fault: Fault;
 }
 
-export const Passage = { THROUGH: 0, LOST: 1, REFUSED: 2 } as const;
+export const Passage = { THROUGH: 0, LOST: 1, REFUSED: 2, LATE: 3 } as const;
 export type Passage = (typeof Passage)[keyof typeof Passage];
 
 export class Paths {
@@ -55,12 +58,17 @@ export class Paths {
   }
 
   /** What becomes of a datagram that is sent now. */
-  take(from: Machine, to: Machine, bytes: number, isV6: boolean): Passage {
+  take(
+    { from, to, nowNs }: { readonly from: Machine; readonly to: Machine; readonly nowNs: number },
+    bytes: number,
+    isV6: boolean,
+  ): Passage {
     if (from === to) return isV6 && bytes > OWN_V6_BYTES ? Passage.REFUSED : Passage.THROUGH;
     const name = way(from, to);
-    for (const { bytes: most, isTold, fault } of this.#shrunk.get(name) ?? []) {
+    for (const { bytes: most, isTold, lateUntilNs, fault } of this.#shrunk.get(name) ?? []) {
       if (bytes <= most) continue;
       this.#faults.matter(fault);
+      if (nowNs < lateUntilNs) return Passage.LATE;
       return isTold ? Passage.REFUSED : Passage.LOST;
     }
     return bytes > (this.#bytes.get(name) ?? this.#usualBytes) ? Passage.LOST : Passage.THROUGH;

@@ -474,15 +474,18 @@ export class SimulatedWorld {
 
   /**
    * So do those from `from` to `to` until `restorePath`; with `isTold` they are refused where they
-   * are sent. The way back is another one.
+   * are sent. Those that are sent within the first `lateMs` come, up to 200 ms late: they took the
+   * way that there was before. The way back is another one.
    */
   shrinkPath(
     from: readonly Machine[],
     to: readonly Machine[],
-    options: { readonly bytes: number; readonly isTold?: boolean },
+    options: { readonly bytes: number; readonly isTold?: boolean; readonly lateMs?: number },
   ): Fault {
     const fault = this.#inject(FaultKind.PathShrunk, [...from, ...to], true);
-    const shrinking = { bytes: options.bytes, isTold: options.isTold === true, fault };
+    const { bytes, isTold = false, lateMs = 0 } = options;
+    const lateUntilNs = this.#kernel.nowNs + lateMs * NS_PER_MS;
+    const shrinking = { bytes, isTold, lateUntilNs, fault };
     for (const a of from) for (const b of to) this.#fabric.paths.shrink(a, b, shrinking);
     this.#shrunkPaths.add(fault);
     return fault;

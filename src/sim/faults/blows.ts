@@ -27,6 +27,8 @@ const IN_STEP_PAUSES_MS: readonly number[] = [20, 90, 130, 200, 400, 1_500, 100_
 /** Payload of datagrams; shorter ones are not for links of ours. */
 const SHRUNK_PATHS: readonly number[] = [1_232, 1_232, 1_472, 4_068];
 const SHRUNK_MS: readonly number[] = [100, 300, 1_000];
+/** For so long what is too long comes late: longer than a time-out, so that further copies do. */
+const SHRUNK_LATE_MS: readonly number[] = [0, 1, 5, 20];
 
 export class Blows {
   readonly #rack: SimulatedRack;
@@ -177,7 +179,11 @@ export class Blows {
     const one = world.machine(`node-${node + 1}`);
     const others = world.machines.filter((machine) => machine !== one);
     const [from, to] = prng.chance(200_000) ? [[one], others] : [others, [one]];
-    const options = { bytes: prng.pick(SHRUNK_PATHS), isTold: prng.chance(300_000) };
+    const options = {
+      bytes: prng.pick(SHRUNK_PATHS),
+      isTold: prng.chance(300_000),
+      lateMs: prng.pick(SHRUNK_LATE_MS),
+    };
     const shrunk = world.shrinkPath(from, to, options);
     world.after(prng.pick(SHRUNK_MS), () => world.restorePath(shrunk));
   }
