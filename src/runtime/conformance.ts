@@ -11,6 +11,7 @@
 
 import type { Case, ConformanceWorld } from './conformance/check.js';
 import { DATAGRAM_CASES } from './conformance/datagrams.js';
+import { DURABLE_CASES } from './conformance/durables.js';
 import { MEMORY_CASES } from './conformance/memory.js';
 import { PROCESS_CASES } from './conformance/processes.js';
 import { STORAGE_CASES } from './conformance/storage.js';
@@ -42,6 +43,7 @@ const CHAPTERS: { readonly [name: string]: readonly Case[] } = {
   'streams over rings': localStreamCases('ring'),
   datagrams: DATAGRAM_CASES,
   memory: MEMORY_CASES,
+  'memory on a disk': DURABLE_CASES,
   storage: STORAGE_CASES,
   processes: PROCESS_CASES,
   threads: THREADS_CASES,

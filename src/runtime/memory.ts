@@ -1,6 +1,7 @@
 /**
  * Memory that outlives a process: files without a name that are mapped, and handed from a parent
- * process to its child. A supervisor creates one, the memory node that it starts adopts it.
+ * process to its child. A supervisor creates one, the memory node that it starts adopts it. Those
+ * that outlive a machine are in `durable.ts`.
  *
  * One mapping is at most `MAPPING_BYTES_MAX` long; larger files are mapped in pieces. A mapping is
  * never undone while the process lives, because a view may still be reachable.

@@ -9,6 +9,7 @@
 import type { Clock, Timers } from './clock.js';
 import type { Databases } from './database.js';
 import type { Disk } from './disk.js';
+import type { DurableFiles } from './durable.js';
 import type { Memory } from './memory.js';
 import type { Network } from './network.js';
 import type { Processes } from './processes.js';
@@ -42,6 +43,7 @@ export interface Runtime {
   readonly disk: Disk;
   readonly databases: Databases;
   readonly memory: Memory;
+  readonly durables: DurableFiles;
   readonly threads: Threads;
   readonly processes: Processes;
   readonly entropy: Entropy;

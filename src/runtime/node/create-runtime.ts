@@ -6,6 +6,7 @@ import { nodeChecksum } from './node-checksum.js';
 import { NodeTimers, nodeClock } from './node-clock.js';
 import { nodeDatabases } from './node-database.js';
 import { nodeDisk } from './node-disk.js';
+import { nodeDurables } from './node-durable.js';
 import { NodeEntropy } from './node-entropy.js';
 import { createLog } from './node-log.js';
 import { nodeMemory } from './node-memory.js';
@@ -65,6 +66,7 @@ export function createRuntime(options: NodeRuntimeOptions = {}): NodeRuntime {
     disk: nodeDisk,
     databases: nodeDatabases,
     memory: nodeMemory,
+    durables: nodeDurables,
     threads: new NodeThreads(poller, options.threadsEntry, options),
     processes: new NodeProcesses(options.rolesEntry),
     entropy: new NodeEntropy(),

@@ -99,12 +99,17 @@ class NodeFile implements File {
   }
 }
 
+/** `code` is the system's name of the error. */
+export function diskError(code: string, message: string): DiskError {
+  return new DiskError(KINDS[code] ?? 'io', message);
+}
+
 /** The same promise, rejecting in our words. */
 async function told<T>(promise: Promise<T>, what: string): Promise<T> {
   try {
     return await promise;
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? '';
-    throw new DiskError(KINDS[code] ?? 'io', `${what}: ${code} ${(error as Error).message}`);
+    throw diskError(code, `${what}: ${code} ${(error as Error).message}`);
   }
 }

@@ -49,9 +49,7 @@ const copyBytes = Buffer.prototype.copy;
 export const nodeMemory: Memory = {
   create(name, bytes) {
     assert(name.includes('memrack'), "a memory file's name contains memrack");
-    if (bytes <= 0 || bytes % PAGE_BYTES !== 0) {
-      throw new MemoryError(`a memory file has whole pages of ${PAGE_BYTES} bytes, not ${bytes}`);
-    }
+    checkLength(bytes);
     const fd = memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) throw new MemoryError(`cannot make a memory file: ${errnoName(lastErrno())}`);
     try {
@@ -72,9 +70,7 @@ export const nodeMemory: Memory = {
   adopt(handle) {
     const fd = descriptorOf(handle);
     try {
-      const name = readlinkSync(`/proc/self/fd/${fd}`);
-      if (!name.includes('memrack')) throw new Error(`it is ${name}`);
-      return new NodeMemoryFile(handle, fd, memoryName(name), fstatSync(fd).size);
+      return new NodeMemoryFile(handle, fd, memoryName(fd), fstatSync(fd).size);
     } catch (error) {
       throw new MemoryError(`no memory file of handle ${handle}: ${(error as Error).message}`);
     }
@@ -85,18 +81,8 @@ export const nodeMemory: Memory = {
   },
 
   open(name, access) {
-    const [, identity = '', pid = '', descriptor = ''] = FILE_NAME.exec(name) ?? [];
-    const fd = openDescriptor(`/proc/${pid}/fd/${descriptor}`, access);
-    try {
-      // Looked at after the opening, so that it was that process whose descriptor was opened.
-      if (identityOf(Number(pid)) !== identity) throw new Error('the process has ended');
-      const link = readlinkSync(`/proc/self/fd/${fd}`);
-      if (!link.includes('memrack')) throw new Error(`it is ${link}`);
-      return new NodeMemoryFile(handleOf(fd), fd, memoryName(link), fstatSync(fd).size, access);
-    } catch (error) {
-      closeSync(fd);
-      throw new MemoryError(`no memory file ${name}: ${(error as Error).message}`);
-    }
+    const fd = openOf(name, access);
+    return new NodeMemoryFile(handleOf(fd), fd, memoryName(fd), fstatSync(fd).size, access);
   },
 
   runNow: runAll,
@@ -123,6 +109,21 @@ function runAll(steps: Steps): void {
   steps.ended();
 }
 
+/** Opens the file of another process by what `nameOf` gave. */
+export function openOf(name: string, access: 'read' | 'write'): number {
+  const [, identity = '', pid = '', descriptor = ''] = FILE_NAME.exec(name) ?? [];
+  const fd = openDescriptor(`/proc/${pid}/fd/${descriptor}`, access);
+  try {
+    // Looked at after the opening, so that it was that process whose descriptor was opened.
+    if (identityOf(Number(pid)) !== identity) throw new Error('the process has ended');
+    memoryName(fd);
+    return fd;
+  } catch (error) {
+    closeSync(fd);
+    throw new MemoryError(`no memory file ${name}: ${(error as Error).message}`);
+  }
+}
+
 function openDescriptor(path: string, access: 'read' | 'write'): number {
   try {
     const flags = access === 'read' ? constants.O_RDONLY : constants.O_RDWR;
@@ -132,14 +133,24 @@ function openDescriptor(path: string, access: 'read' | 'write'): number {
   }
 }
 
-class NodeMemoryFile implements MemoryFile {
+export function checkLength(bytes: number): void {
+  if (bytes > 0 && bytes % PAGE_BYTES === 0) return;
+  throw new MemoryError(`a memory file has whole pages of ${PAGE_BYTES} bytes, not ${bytes}`);
+}
+
+interface MappedPiece {
+  readonly buffer: ArrayBuffer;
+  readonly offset: number;
+}
+
+export class NodeMemoryFile implements MemoryFile {
   readonly handle: MemoryHandle;
   readonly name: string;
   readonly bytes: number;
-  readonly #fd: number;
+  protected readonly fd: number;
   readonly #access: 'read' | 'write';
   /** Kept until they are given up, because their memory must not be undone under a view. */
-  readonly #mapped: ArrayBuffer[] = [];
+  protected readonly mapped: MappedPiece[] = [];
 
   constructor(
     handle: MemoryHandle,
@@ -151,17 +162,17 @@ class NodeMemoryFile implements MemoryFile {
     this.handle = handle;
     this.name = name;
     this.bytes = bytes;
-    this.#fd = fd;
+    this.fd = fd;
     this.#access = access;
   }
 
   map(offset: number, bytes: number): Mapping {
-    this.#check(offset, bytes);
+    this.check(offset, bytes);
     if (bytes > MAPPING_BYTES_MAX) throw new MemoryError('a mapping is at most 1 GiB long');
     let buffer: ArrayBuffer;
     try {
-      buffer = mapShared(this.#fd, offset, bytes, this.#access);
-      this.#mapped.push(buffer);
+      buffer = mapShared(this.fd, offset, bytes, this.#access);
+      this.mapped.push({ buffer, offset });
     } catch (error) {
       throw new MemoryError(`cannot map ${this.name}: ${(error as Error).message}`);
     }
@@ -174,18 +185,18 @@ class NodeMemoryFile implements MemoryFile {
   }
 
   discard(offset: number, bytes: number): void {
-    this.#check(offset, bytes);
-    if (fallocate(this.#fd, FALLOC_PUNCH_HOLE_KEEP_SIZE, offset, bytes) !== 0) {
+    this.check(offset, bytes);
+    if (fallocate(this.fd, FALLOC_PUNCH_HOLE_KEEP_SIZE, offset, bytes) !== 0) {
       throw new MemoryError(`cannot discard in ${this.name}: ${errnoName(lastErrno())}`);
     }
   }
 
   release(): void {
-    for (const buffer of this.#mapped.splice(0)) unshare(buffer);
-    closeSync(this.#fd);
+    for (const { buffer } of this.mapped.splice(0)) unshare(buffer);
+    closeSync(this.fd);
   }
 
-  #check(offset: number, bytes: number): void {
+  protected check(offset: number, bytes: number): void {
     const aligned = offset % PAGE_BYTES === 0 && bytes % PAGE_BYTES === 0;
     if (!aligned || offset < 0 || bytes <= 0 || offset + bytes > this.bytes) {
       throw new MemoryError(`no range of ${this.name}: ${bytes} bytes at ${offset}`);
@@ -193,7 +204,7 @@ class NodeMemoryFile implements MemoryFile {
   }
 }
 
-function handleOf(fd: number): MemoryHandle {
+export function handleOf(fd: number): MemoryHandle {
   assert(fd < DESCRIPTORS_MAX);
   return process.pid * DESCRIPTORS_MAX + fd;
 }
@@ -208,7 +219,14 @@ export function descriptorOf(handle: MemoryHandle): number {
   throw new MemoryError(`no memory file of handle ${handle} was handed to this process`);
 }
 
-/** From what the kernel calls it: `/memfd:NAME (deleted)`. */
-function memoryName(link: string): string {
-  return link.replace(/^\/memfd:/, '').replace(/ \(deleted\)$/, '');
+/**
+ * From what the kernel calls it: `/memfd:NAME (deleted)`, or the path of a file. Throws when it is
+ * nothing that was made here.
+ */
+export function memoryName(fd: number): string {
+  const link = readlinkSync(`/proc/self/fd/${fd}`);
+  const name = link.replace(/^\/memfd:/, '').replace(/ \(deleted\)$/, '');
+  const isOurs = link.startsWith('/memfd:') ? name.includes('memrack') : fstatSync(fd).isFile();
+  if (!isOurs) throw new Error(`it is ${link}`);
+  return name;
 }

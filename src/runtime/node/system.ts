@@ -99,6 +99,82 @@ const mmap: (
   'void *mmap(unsigned long at, unsigned long bytes, int prot, int flags, int fd, int64 offset)',
 );
 
+type Asynchronous = { async(...parameters: unknown[]): void };
+
+/** In a thread of libuv's pool; resolves to what the call returns. Why it failed is not known. */
+function inPool(call: unknown, ...parameters: readonly number[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const done = (error: Error | null, result: number): void => {
+      if (error === null) resolve(result);
+      else reject(error);
+    };
+    (call as Asynchronous).async(...parameters, done);
+  });
+}
+
+const msync = libc.func('int msync(unsigned long at, unsigned long bytes, int flags)');
+const MS_SYNC = 4;
+
+/** Of mapped memory at a multiple of 4,096; false if it failed, for whatever reason. */
+export async function flushMapped(address: number, bytes: number): Promise<boolean> {
+  return (await inPool(msync, address, bytes, MS_SYNC)) === 0;
+}
+
+const posixFallocate = libc.func('int posix_fallocate(int fd, int64 offset, int64 bytes)');
+
+/** Resolves to 0, or to the number of an error. */
+export function allocateFile(fd: number, bytes: number): Promise<number> {
+  return inPool(posixFallocate, fd, 0, bytes);
+}
+
+const posixFadvise = libc.func('int posix_fadvise(int fd, int64 offset, int64 bytes, int advice)');
+const POSIX_FADV_DONTNEED = 4;
+
+/** The machine lets go of the pages of the file that are clean and that nobody has mapped. */
+export async function dropCached(fd: number): Promise<void> {
+  await inPool(posixFadvise, fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+const mincore: (address: number, bytes: number, states: Uint8Array) => number = libc.func(
+  'int mincore(unsigned long at, unsigned long bytes, _Out_ uint8_t *states)',
+);
+
+/** Whether the machine keeps any page of the file in memory; `bytes` are multiples of 4,096. */
+export function isCached(fd: number, bytes: number): boolean {
+  for (let at = 0; at < bytes; at += VIEW_BYTES_MAX) {
+    const length = Math.min(VIEW_BYTES_MAX, bytes - at);
+    const address = Number(mapped(0, length, PROT_READ, MAP_SHARED, fd, at));
+    const states = new Uint8Array(length / 4096);
+    const result = mincore(address, length, states);
+    munmap(address, length);
+    if (result !== 0) throw new Error(`mincore failed: ${errnoName(lastErrno())}`);
+    if (states.some((state) => (state & 1) !== 0)) return true;
+  }
+  return false;
+}
+
+const fcntlLock: (fd: number, command: number, lock: Uint8Array) => number = libc.func(
+  'int fcntl(int fd, int command, _Inout_ uint8_t *lock)',
+);
+const F_OFD_SETLK = 37;
+export const LOCK_READ = 0;
+export const LOCK_WRITE = 1;
+export const LOCK_NONE = 2;
+
+/** Locks a byte for this opening of the file; false where others hold it. */
+export function lockByte(fd: number, byte: number, type: number): boolean {
+  const lock = new Uint8Array(32);
+  const view = new DataView(lock.buffer);
+  // struct flock: short type, short whence, long start, long bytes, int process.
+  view.setInt16(0, type, true);
+  view.setBigInt64(8, BigInt(byte), true);
+  view.setBigInt64(16, 1n, true);
+  if (fcntlLock(fd, F_OFD_SETLK, lock) === 0) return true;
+  const errno = lastErrno();
+  if (errno === EAGAIN || errno === EACCES) return false;
+  throw new Error(`a file cannot be locked: ${errnoName(errno)}`);
+}
+
 const munmap: (address: number, bytes: number) => number = libc.func(
   'int munmap(unsigned long at, unsigned long bytes)',
 );
@@ -133,6 +209,7 @@ export const PR_SET_PDEATHSIG = 1;
 export const SIGKILL = 9;
 export const EAGAIN = 11;
 export const EINTR = 4;
+const EACCES = 13;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 const SOL_SOCKET = 1;

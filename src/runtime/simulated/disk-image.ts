@@ -7,9 +7,33 @@ import type { Prng } from '../../base/prng.js';
 
 const WORD_BYTES = 8;
 
-type Change =
+export type Change =
   | { readonly offset: number; readonly bytes: Uint8Array }
   | { readonly truncatedTo: number };
+
+/** What a crash left undone. */
+export interface Loss {
+  /** Changes that are gone, */
+  lost: number;
+  /** and those of which some words are. */
+  torn: number;
+}
+
+/** A file, however it is kept. */
+export interface FileNode {
+  readonly current: { readonly length: number; read(offset: number, into: Uint8Array): number };
+  /** Bytes were lost at the last crash, and nobody has read since. */
+  noticeLoss: (() => void) | undefined;
+  /** The number of changes ever made: what a flush that begins now stores. */
+  readonly changeCount: number;
+  change(change: Change): void;
+  /** Stores the changes up to this number. */
+  flush(upTo: number): void;
+  /** A flush that failed: the kernel forgets the changes, and no later flush repeats them. */
+  failFlush(upTo: number): void;
+  /** The machine stops: what becomes of the changes that were not flushed. */
+  crash(prng: Prng): Loss;
+}
 
 /** Bytes that grow. */
 class Content {
@@ -49,13 +73,12 @@ class Content {
   }
 }
 
-export class Inode {
+export class Inode implements FileNode {
   readonly current = new Content();
   readonly #stored = new Content();
   #changes: Change[] = [];
   /** How many changes were taken out of `#changes` by flushes. */
   #flushedCount = 0;
-  /** Bytes were lost at the last crash, and nobody has read since. */
   noticeLoss: (() => void) | undefined;
 
   change(change: Change): void {
@@ -63,17 +86,14 @@ export class Inode {
     this.#changes.push(change);
   }
 
-  /** The number of changes ever made: what a flush that begins now stores. */
   get changeCount(): number {
     return this.#flushedCount + this.#changes.length;
   }
 
-  /** Stores the changes up to this number. */
   flush(upTo: number): void {
     for (const change of this.#takeChanges(upTo)) this.#stored.apply(change);
   }
 
-  /** A flush that failed: the kernel forgets the changes, and no later flush repeats them. */
   failFlush(upTo: number): void {
     this.#takeChanges(upTo);
   }
@@ -84,8 +104,7 @@ export class Inode {
     return taken;
   }
 
-  /** The machine stops. Returns what became of the changes that were not flushed. */
-  crash(prng: Prng): { lost: number; torn: number } {
+  crash(prng: Prng): Loss {
     const fate = { lost: 0, torn: 0 };
     for (const change of this.#takeChanges(this.changeCount)) {
       const kind = prng.below(3);
@@ -116,7 +135,7 @@ export class Inode {
   }
 }
 
-export type Entry = Inode | Folder;
+export type Entry = FileNode | Folder;
 
 /** A set of names that appear and vanish together. */
 type NameChange = ReadonlyMap<string, Entry | undefined>;

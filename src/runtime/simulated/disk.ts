@@ -10,7 +10,7 @@
 import { assert } from '../../base/assert.js';
 import type { Prng } from '../../base/prng.js';
 import { type Disk, DiskError, type File } from '../disk.js';
-import { type Entry, Folder, Inode, noticeLoss } from './disk-image.js';
+import { type Entry, type FileNode, Folder, Inode, noticeLoss } from './disk-image.js';
 import { type FaultKind, FaultKind as Kinds } from './faults.js';
 import type { Kernel } from './kernel.js';
 import type { Machine, Task } from './task.js';
@@ -71,6 +71,33 @@ export class DiskStore {
     }
   }
 
+  find(path: string): FileNode {
+    const { folder, name } = this.locate(path);
+    const entry = folder.current.get(name);
+    if (entry === undefined) {
+      noticeLoss(folder);
+      throw new DiskError('not-found', `${path} does not exist`);
+    }
+    if (entry instanceof Folder) throw new DiskError('denied', `${path} is a folder`);
+    return entry;
+  }
+
+  add<Kind extends FileNode>(path: string, make: () => Kind): Kind {
+    const { folder, name } = this.locate(path);
+    if (folder.current.has(name)) throw new DiskError('exists', `${path} exists`);
+    const file = make();
+    folder.change(new Map([[name, file]]));
+    return file;
+  }
+
+  /** Why `grows` more bytes cannot be had for this file; undefined: they can. */
+  whyFull(path: string, grows: number): DiskError | undefined {
+    if (this.capacityBytes === Infinity) return undefined;
+    if (this.usedBytes() + grows <= this.capacityBytes) return undefined;
+    this.inject(Kinds.DiskFull)();
+    return new DiskError('full', `no space for ${path}`);
+  }
+
   usedBytes(folder: Folder = this.#root): number {
     let bytes = 0;
     for (const entry of folder.current.values()) {
@@ -96,7 +123,7 @@ export class DiskStore {
     }
   }
 
-  #crashFile(inode: Inode): void {
+  #crashFile(inode: FileNode): void {
     const fate = inode.crash(this.#prng);
     const faults: (() => void)[] = [];
     if (fate.lost > 0) faults.push(this.inject(Kinds.UnflushedLoss));
@@ -164,12 +191,12 @@ export class DiskStore {
 class SimulatedFile implements File {
   readonly #store: DiskStore;
   readonly #task: Task;
-  readonly #inode: Inode;
+  readonly #inode: FileNode;
   readonly #path: string;
   readonly #mayWrite: boolean;
   #open = true;
 
-  constructor(store: DiskStore, task: Task, inode: Inode, path: string, mayWrite: boolean) {
+  constructor(store: DiskStore, task: Task, inode: FileNode, path: string, mayWrite: boolean) {
     this.#store = store;
     this.#task = task;
     this.#inode = inode;
@@ -204,14 +231,9 @@ class SimulatedFile implements File {
 
   #whyNotWritten(end: number): DiskError | undefined {
     const store = this.#store;
-    if (store.capacityBytes !== Infinity) {
-      const grows = Math.max(0, end - this.#inode.current.length);
-      if (store.usedBytes() + grows > store.capacityBytes) {
-        store.inject(Kinds.DiskFull)();
-        return new DiskError('full', `no space for ${this.#path}`);
-      }
-    }
+    const grows = Math.max(0, end - this.#inode.current.length);
     return (
+      store.whyFull(this.#path, grows) ??
       store.injected(Kinds.DiskFull, `no space for ${this.#path}`) ??
       store.injected(Kinds.DiskWriteError, `cannot write ${this.#path}`)
     );
@@ -265,29 +287,11 @@ export class SimulatedDisk implements Disk {
   }
 
   open(path: string, mode: 'read' | 'write' | 'create'): Promise<File> {
-    return this.#run(this.#store.knobs.diskUs, () => {
-      const inode = mode === 'create' ? this.#create(path) : this.#find(path);
+    const store = this.#store;
+    return this.#run(store.knobs.diskUs, () => {
+      const inode = mode === 'create' ? store.add(path, () => new Inode()) : store.find(path);
       return new SimulatedFile(this.#store, this.#task, inode, path, mode !== 'read');
     });
-  }
-
-  #create(path: string): Inode {
-    const { folder, name } = this.#store.locate(path);
-    if (folder.current.has(name)) throw new DiskError('exists', `${path} exists`);
-    const inode = new Inode();
-    folder.change(new Map([[name, inode]]));
-    return inode;
-  }
-
-  #find(path: string): Inode {
-    const { folder, name } = this.#store.locate(path);
-    const entry = folder.current.get(name);
-    if (entry === undefined) {
-      noticeLoss(folder);
-      throw new DiskError('not-found', `${path} does not exist`);
-    }
-    if (entry instanceof Folder) throw new DiskError('denied', `${path} is a folder`);
-    return entry;
   }
 
   rename(from: string, to: string): Promise<void> {

@@ -49,8 +49,22 @@ const pool = new BufferPool();
 /** The buffers that are pieces of memory files. */
 const pieces = new WeakSet<ArrayBufferLike>();
 
+/** What a process holds under a handle. */
+export interface HeldFile {
+  readonly name: string;
+  readonly bytes: number;
+  holders: number;
+  /** The piece of at most `MAPPING_BYTES_MAX` bytes with this number. */
+  piece(index: number): ArrayBuffer;
+  isTouched(index: number): boolean;
+  /** One holder less. */
+  release(): void;
+  /** What somebody has who opens it by its name. */
+  reopened(): HeldFile;
+}
+
 /** What the kernel knows of one memory file. */
-class MemoryObject {
+export class MemoryObject implements HeldFile {
   readonly name: string;
   readonly bytes: number;
   holders = 0;
@@ -61,7 +75,6 @@ class MemoryObject {
     this.bytes = bytes;
   }
 
-  /** The piece of at most `MAPPING_BYTES_MAX` bytes with this number. */
   piece(index: number): ArrayBuffer {
     let piece = this.#pieces.get(index);
     if (piece === undefined) {
@@ -77,21 +90,28 @@ class MemoryObject {
     return this.#pieces.has(index);
   }
 
-  /** One holder less. */
   release(): void {
     this.holders -= 1;
-    if (this.holders > 0) return;
+    if (this.holders === 0) this.forget();
+  }
+
+  /** Its memory is used for others from now on. */
+  forget(): void {
     for (const piece of this.#pieces.values()) pool.give(piece);
     this.#pieces.clear();
   }
+
+  reopened(): HeldFile {
+    return this;
+  }
 }
 
-class SimulatedMemoryFile implements MemoryFile {
+export class SimulatedMemoryFile implements MemoryFile {
   readonly handle: MemoryHandle;
-  readonly #object: MemoryObject;
+  readonly #object: HeldFile;
   readonly #held: HeldMemory;
 
-  constructor(handle: MemoryHandle, object: MemoryObject, held: HeldMemory) {
+  constructor(handle: MemoryHandle, object: HeldFile, held: HeldMemory) {
     this.handle = handle;
     this.#object = object;
     this.#held = held;
@@ -106,7 +126,7 @@ class SimulatedMemoryFile implements MemoryFile {
   }
 
   map(offset: number, bytes: number): Mapping {
-    this.#check(offset, bytes);
+    this.check(offset, bytes);
     if (bytes > MAPPING_BYTES_MAX) throw new MemoryError('a mapping is at most 1 GiB long');
     const index = Math.floor(offset / MAPPING_BYTES_MAX);
     const buffer = this.#object.piece(index);
@@ -122,7 +142,7 @@ class SimulatedMemoryFile implements MemoryFile {
   }
 
   discard(offset: number, bytes: number): void {
-    this.#check(offset, bytes);
+    this.check(offset, bytes);
     for (let at = offset; at < offset + bytes; ) {
       const index = Math.floor(at / MAPPING_BYTES_MAX);
       const end = Math.min(offset + bytes, (index + 1) * MAPPING_BYTES_MAX);
@@ -138,7 +158,7 @@ class SimulatedMemoryFile implements MemoryFile {
     this.#held.drop(this.handle);
   }
 
-  #check(offset: number, bytes: number): void {
+  protected check(offset: number, bytes: number): void {
     const aligned = offset % PAGE_BYTES === 0 && bytes % PAGE_BYTES === 0;
     if (!aligned || offset < 0 || bytes <= 0 || offset + bytes > this.bytes) {
       throw new MemoryError(`no range of ${this.name}: ${bytes} bytes at ${offset}`);
@@ -148,7 +168,7 @@ class SimulatedMemoryFile implements MemoryFile {
 
 /** What a process holds, like its table of file descriptors. Shared by its tasks. */
 export class HeldMemory {
-  readonly #objects: Map<MemoryHandle, MemoryObject> = new Map();
+  readonly #objects: Map<MemoryHandle, HeldFile> = new Map();
 
   constructor(owner: Process) {
     owner.main.atEnd(() => {
@@ -157,13 +177,13 @@ export class HeldMemory {
     });
   }
 
-  add(handle: MemoryHandle, object: MemoryObject): void {
+  add(handle: MemoryHandle, object: HeldFile): void {
     assert(!this.#objects.has(handle), 'a memory file is held twice');
     object.holders += 1;
     this.#objects.set(handle, object);
   }
 
-  get(handle: MemoryHandle): MemoryObject | undefined {
+  get(handle: MemoryHandle): HeldFile | undefined {
     return this.#objects.get(handle);
   }
 
@@ -189,6 +209,16 @@ export interface SimulatedMemoryParts {
   readonly nextHandle: () => MemoryHandle;
   /** What a living process holds. */
   readonly holder: (pid: number) => HeldMemory | undefined;
+}
+
+/** What another process of this machine holds, by what `nameOf` gave. */
+export function objectOf({ task, holder }: SimulatedMemoryParts, name: string): HeldFile {
+  const [, place = '', pid = '', of = ''] = /^(.+)\/(\d+)\/(\d+)$/.exec(name) ?? [];
+  const object = holder(Number(pid))?.get(Number(of));
+  if (object === undefined || place !== placeOf(task.process.machine)) {
+    throw new MemoryError(`no memory file ${name}: the process has ended, or is elsewhere`);
+  }
+  return object;
 }
 
 /** Names a machine between two crashes. */
@@ -234,12 +264,7 @@ export class SimulatedMemory implements Memory {
   }
 
   open(name: string, _access: 'read' | 'write'): MemoryFile {
-    const [, place = '', pid = '', of = ''] = /^(.+)\/(\d+)\/(\d+)$/.exec(name) ?? [];
-    const holder = this.#parts.holder(Number(pid));
-    const object = holder?.get(Number(of));
-    if (object === undefined || place !== placeOf(this.#task.process.machine)) {
-      throw new MemoryError(`no memory file ${name}: the process has ended, or is elsewhere`);
-    }
+    const object = objectOf(this.#parts, name).reopened();
     const handle = this.#parts.nextHandle();
     this.#held.add(handle, object);
     return new SimulatedMemoryFile(handle, object, this.#held);

@@ -44,6 +44,7 @@ import type { ThreadMain } from '../thread-main.js';
 import { SimulatedClock, SimulatedTimers } from './clock.js';
 import { DatabaseStore, SimulatedDatabases } from './database.js';
 import { DiskStore, SimulatedDisk } from './disk.js';
+import { SimulatedDurables } from './durable.js';
 import { type Fault, FaultKind, type FaultRates, Faults, NO_FAULTS } from './faults.js';
 import { NicModel, type NicOptions } from './hardware.js';
 import { Kernel, NS_PER_MS, SimulatedCrash, SimulatedExit } from './kernel.js';
@@ -223,19 +224,17 @@ export class SimulatedWorld {
     const { task, held, holder, processes, spawnTask, runThread } = needs;
     const { machine } = task.process;
     const entropy = new Prng(kernel.prng.u53());
+    const disk = this.#disk(machine);
+    const nextHandle = (): number => this.#nextHandle++;
+    const memory = { kernel, task, held, holder, nextHandle };
     return {
       clock: new SimulatedClock(kernel, machine),
       timers: new SimulatedTimers(kernel, task),
       network: new SimulatedNetwork(this.#fabric, task),
-      disk: new SimulatedDisk(this.#disk(machine), task),
+      disk: new SimulatedDisk(disk, task),
       databases: new SimulatedDatabases(this.#database(machine), task),
-      memory: new SimulatedMemory({
-        kernel,
-        task,
-        held,
-        holder,
-        nextHandle: () => this.#nextHandle++,
-      }),
+      memory: new SimulatedMemory(memory),
+      durables: new SimulatedDurables(disk, memory),
       threads: new SimulatedThreads({
         kernel,
         task,
