@@ -267,7 +267,10 @@ export class Audit {
     await endpoint.close();
   }
 
-  /** Those who left without a word are noticed after a while. */
+  /**
+   * Those who left without a word are noticed after a while, and an allocation that reached its
+   * node after all was freed, though its caller had given up, expires.
+   */
   async #countersOf(peer: Peer, id: string): Promise<Counters | undefined> {
     for (let ms = 0; ; ms += PAUSE_MS) {
       const reply = await peer.call(MessageType.Counters, {}, 10_000);
@@ -276,7 +279,10 @@ export class Audit {
         return undefined;
       }
       const counters = JSON.parse(reply.json) as Counters;
-      if (counters.slotsAttached === 0 || ms > SLOTS_WITHIN_MS) return counters;
+      const mayWait =
+        (counters.slotsAttached > 0 && ms <= SLOTS_WITHIN_MS) ||
+        (counters.pagesCommitted > 0 && ms <= UNUSED_WITHIN_MS);
+      if (!mayWait) return counters;
       await this.#pause();
     }
   }
