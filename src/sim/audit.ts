@@ -12,7 +12,7 @@ import type { Peer } from '../fabric/link.js';
 import { Status } from '../base/status.js';
 import { sleep } from '../runtime/clock.js';
 import { FaultKind, type SimulatedProcess } from '../runtime/simulated/world.js';
-import { RECORD_KEEP_MS, REGION_BYTES } from '../wire/limits.js';
+import { PING_MS, RECORD_KEEP_MS, REGION_BYTES, SESSION_SILENCE_MS } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { judgeKeeping, type RegionInTheEnd } from './checkers/acknowledged.js';
 import { judgeCounts, type NodeCounts } from './checkers/bounds.js';
@@ -30,6 +30,11 @@ const PAUSE_MS = 50;
 const UNUSED_WITHIN_MS = 60_000;
 /** Longer than a node takes to look whether the owners of its slots live. */
 const SLOTS_WITHIN_MS = 15_000;
+/**
+ * Longer than a node takes to forget a client that was killed behind a wire that was cut: it notices
+ * by the silence, looked for now and then.
+ */
+const FORGOTTEN_MS = SESSION_SILENCE_MS + PING_MS + RECORD_KEEP_MS + 5_000;
 /** Pages per allocation when all memory is taken. */
 const CHUNK_PAGES = 4;
 
@@ -213,7 +218,7 @@ export class Audit {
     });
     const left = await this.#writePages(space, pages);
     const allFrames = taken.length * CHUNK_PAGES - left.length === this.#rack.frames;
-    if (!allFrames) await sleep(this.#process.runtime.timers, RECORD_KEEP_MS + 5_000);
+    if (!allFrames) await sleep(this.#process.runtime.timers, FORGOTTEN_MS);
     const rest = allFrames ? left : await this.#writePages(space, left);
     const written = taken.length * CHUNK_PAGES - rest.length;
     if (written !== this.#rack.frames) {
