@@ -8,18 +8,27 @@
  *   nothing was answered                 x 0.5
  *   a twentieth was lost                 x 0.7, but not below two datagrams for that alone; of 40
  *                                        datagrams at least, so two lost ones
- *   least delay above the target         x 0.7, or as much as lets the queue run empty; of one to
- *                                        three datagrams only if in the round before, too
- *   otherwise, if the window was used    + a datagram, but at most an eighth for each datagram
- *                                        answered; doubled below `threshold` (slow start)
+ *   least delay above the target         x 0.7; of three datagrams and more as much as lets the
+ *                                        queue run empty, if that is less; below an eighth of one
+ *                                        less the nearer the delay is to the target
+ *   otherwise, if the window was used    + a quarter of the root of the window, in datagrams, and
+ *                                        at most 1; below one datagram + an eighth of the window,
+ *                                        and below an eighth less the nearer the delay is to the
+ *                                        target; doubled below `threshold` (slow start)
  *
+ * A larger window grows by more, so that it soon fills a long path, but by a smaller part of
+ * itself, so that those that have less than others catch up.
+ *
+ * Of a window of 2.4 datagrams two are under way for part of the time, and three for the rest.
  * Below one datagram the next is sent (round trip / window) after the one before, so each is a
  * round. The target is the best delay of late and an allowance that grows as the window shrinks:
- * those that have less than others grow where those shrink, until all have the same.
+ * those that have less than others grow where those shrink, until all have the same. What keeps the
+ * best delay from being that of a queue which never empties: see `common-drain.ts`.
  */
 
 import { assert } from '../../base/assert.js';
 import { MiB } from '../../base/units.js';
+import { CommonDrain } from './common-drain.js';
 
 export interface CongestionOptions {
   /** A number in [0, 1), another one each time; for the jitter of pacing. */
@@ -33,7 +42,8 @@ export interface CongestionOptions {
 const WINDOW_BYTES_MAX = MiB;
 /** An Ethernet frame. */
 const DATAGRAM_BYTES = 1514;
-const DATAGRAMS_AT_FIRST = 4;
+/** Many may begin at once: what they send before they know anything is the best delay of others. */
+const DATAGRAMS_AT_FIRST = 1;
 const DATAGRAMS_MIN = 1 / 256;
 
 const SHRINK = 0.7;
@@ -41,9 +51,18 @@ const SHRINK_MIN = 1 / 8;
 /** Of the window that would fill the path, and no queue. */
 const DRAIN = 0.8;
 const FEW_DATAGRAMS = 3;
+/**
+ * Below so much of a datagram each round is one datagram in many round trips: steps as long as
+ * those of larger windows would wander far before the next answer. So they are as long as the
+ * delay is away from its target: of that part, this part.
+ */
+const SMALL = 1 / 8;
+const SHRINK_SMALL = 1 / 4;
 const SHRINK_SILENT = 0.5;
-/** Of a window, for each datagram that was answered. */
-const GROWTH_MAX = 1 / 8;
+/** Of the root of a window in datagrams, for a round. */
+const GROWTH = 1 / 4;
+/** Of a window of less than a datagram, for each that was answered. */
+const GROWTH_SMALL = 1 / 8;
 /** Less loss is the network's noise. */
 const LOST_MAX = 1 / 20;
 /**
@@ -60,9 +79,9 @@ const BEST_FOR_MS = 10_000;
 /** Beyond the best delay a queue is allowed this long, or this part of the best delay. */
 const ALLOWANCE_MS = 1;
 const ALLOWANCE_PART = 1 / 4;
-/** However small the window: the longest wait between two datagrams. */
-const PACE_MS_MAX = 1000;
 const JITTER = 0.25;
+/** However small the window, with jitter: no longer wait between two datagrams than a second. */
+const PACE_MS_MAX = 1000 / (1 + JITTER);
 /** Waiting for less would be waiting for a rounding error. */
 const CLOCK_STEP_MS = 1e-3;
 const SMOOTHING = 1 / 8;
@@ -78,7 +97,11 @@ export class CongestionWindow {
   readonly #windowMax: number;
   /** Below this the window doubles in a round. */
   #threshold = Infinity;
+  readonly #drain: CommonDrain;
   #smoothedMs = 0;
+  #latestMs = 0;
+  /** The network's delay of late: the least of the last round in which there was an answer. */
+  #delayMs = 0;
   /** The least delays of this slot of time and of the one before. */
   #leastMs = Infinity;
   #leastBeforeMs = Infinity;
@@ -86,15 +109,15 @@ export class CongestionWindow {
   /** When the window shrank: what was sent before says nothing about it. */
   #shrunkAt = -Infinity;
   #wasSilent = false;
-  /** The last round that was judged was above the target. */
-  #wasSlow = false;
 
   /** Bytes ever sent, and ever answered, lost or dropped. */
   #sentBytes = 0;
   #doneBytes = 0;
   /** The round ends when so many are done; -1 until the first answer or loss. */
   #roundEnd = -1;
+  /** Of what was sent since the window last shrank, and of all. */
   #roundLeastMs = Infinity;
+  #roundLeastOfAllMs = Infinity;
   #roundAnswered = 0;
   /** All of it, and that which was sent since the window last shrank. */
   #roundLost = 0;
@@ -108,9 +131,12 @@ export class CongestionWindow {
   #lastAt = -Infinity;
   #lastBytes = 0;
   #lastJitter = 1;
+  /** The part of a datagram by which more may be under way than the window, until the next. */
+  #more = 0;
 
   constructor(options: CongestionOptions) {
     this.#fraction = options.fraction;
+    this.#drain = new CommonDrain(options.fraction);
     this.#windowMax = options.windowBytesMax ?? WINDOW_BYTES_MAX;
     this.datagramBytes = options.datagramBytes ?? DATAGRAM_BYTES;
     this.window = Math.min(DATAGRAMS_AT_FIRST * this.datagramBytes, this.#windowMax);
@@ -141,7 +167,8 @@ export class CongestionWindow {
    * window goes alone.
    */
   mayTake(bytes: number, now: number): boolean {
-    if (this.underWay > 0 && this.underWay + bytes > this.window) return false;
+    const more = this.window < this.datagramBytes ? 0 : this.#more * bytes;
+    if (this.underWay > 0 && this.underWay + bytes > this.window + more) return false;
     return this.#paceMs(now) === 0;
   }
 
@@ -164,8 +191,10 @@ export class CongestionWindow {
 
   /** A datagram of `bytes`, as far as it is known. */
   sent(bytes: number, now: number): void {
+    this.#drain.sent(now);
     this.#lastAt = now;
     this.#lastBytes = 0;
+    this.#more = this.#fraction();
     this.#lastJitter = 1 - JITTER + 2 * JITTER * this.#fraction();
     this.added(bytes);
   }
@@ -181,10 +210,12 @@ export class CongestionWindow {
 
   /**
    * One round trip of a datagram took `ms`, of which it was `residenceMs` at the node. To be told
-   * before its `ended`; what was never `sent`, or is lost already, may be told as well.
+   * before its `ended`; what was never `sent`, or is lost already, may be told as well. The answer
+   * says `nodeClock`, in milliseconds.
    */
-  delay(ms: number, residenceMs: number, now: number): void {
+  delay(ms: number, residenceMs: number, now: number, nodeClock: number): void {
     const net = Math.max(0, ms - residenceMs);
+    this.#latestMs = ms;
     this.#smoothedMs =
       this.#smoothedMs === 0 ? ms : this.#smoothedMs + (ms - this.#smoothedMs) * SMOOTHING;
     if (now >= this.#slotEnd) {
@@ -192,7 +223,11 @@ export class CongestionWindow {
       this.#leastMs = Infinity;
       this.#slotEnd = now + BEST_FOR_MS;
     }
-    if (net < this.#leastMs) this.#leastMs = net;
+    if (net < this.#leastMs) {
+      this.#leastMs = net;
+      this.#drain.heard(nodeClock, net, now);
+    }
+    if (net < this.#roundLeastOfAllMs) this.#roundLeastOfAllMs = net;
     if (net < this.#roundLeastMs && now - ms >= this.#shrunkAt) this.#roundLeastMs = net;
   }
 
@@ -220,9 +255,19 @@ export class CongestionWindow {
   }
 
   #paceMs(now: number): number {
+    const drainMs = this.#drain.waitMs(this.#delayMs, this.window / this.datagramBytes, now);
+    return drainMs > CLOCK_STEP_MS ? drainMs : this.#gapMs(now);
+  }
+
+  /**
+   * By the shorter of the mean and the latest round trip: who sends seldom would wait for long by
+   * what was true before.
+   */
+  #gapMs(now: number): number {
     if (this.#lastBytes <= this.window) return 0;
-    const gap = (this.#smoothedMs * this.#lastBytes * this.#lastJitter) / this.window;
-    const ms = this.#lastAt + Math.min(gap, PACE_MS_MAX) - now;
+    const roundMs = Math.min(this.#smoothedMs, this.#latestMs);
+    const gap = Math.min((roundMs * this.#lastBytes) / this.window, PACE_MS_MAX);
+    const ms = this.#lastAt + gap * this.#lastJitter - now;
     return ms > CLOCK_STEP_MS ? ms : 0;
   }
 
@@ -241,32 +286,20 @@ export class CongestionWindow {
     else if (this.#isLossy()) this.#shrink(this.#lossFactor(), now);
     else if (least === Infinity) {
       // All that was answered was sent before the window shrank: this round is not judged.
-    } else if (least > this.targetMs) this.#slowRound(least, now);
-    else {
-      this.#wasSlow = false;
-      if (this.#mayGrow()) this.#grow();
-    }
+    } else if (least > this.targetMs) this.#shrink(this.#slowFactor(least), now);
+    else if (this.#mayGrow()) this.#grow();
     if (this.#lossDone >= LOSS_DATAGRAMS * this.datagramBytes) {
       this.#lossDone = 0;
       this.#lossLost = 0;
     }
     this.#roundEnd = -1;
+    if (this.#roundLeastOfAllMs < Infinity) this.#delayMs = this.#roundLeastOfAllMs;
     this.#roundLeastMs = Infinity;
+    this.#roundLeastOfAllMs = Infinity;
     this.#roundAnswered = 0;
     this.#roundLost = 0;
     this.#roundLostNew = 0;
     this.#roundMost = this.underWay;
-  }
-
-  /**
-   * Of one to three datagrams a lone slow round may be the tail of a network that delays one in
-   * ten, whatever is sent. Who has less shares a narrow path, and answers its queue at once.
-   */
-  #slowRound(leastMs: number, now: number): void {
-    const datagrams = this.window / this.datagramBytes;
-    const isFew = datagrams >= 1 && datagrams < FEW_DATAGRAMS;
-    if (this.#wasSlow || !isFew) this.#shrink(this.#drainFactor(leastMs), now);
-    this.#wasSlow = true;
   }
 
   /** One lost datagram says nothing, also where there is but one in a round. */
@@ -306,15 +339,28 @@ export class CongestionWindow {
    * longer still. So all who have a share in it let it run empty. Of a few datagrams it is not
    * known whether they stood in a queue or waited for a collection of garbage.
    */
-  #drainFactor(leastMs: number): number {
+  #slowFactor(leastMs: number): number {
+    if (this.#isSmall) return Math.max(SHRINK, 1 - SHRINK_SMALL * (leastMs / this.targetMs - 1));
     if (this.window < FEW_DATAGRAMS * this.datagramBytes) return SHRINK;
     return Math.min(SHRINK, Math.max((DRAIN * this.bestMs) / leastMs, SHRINK_MIN));
+  }
+
+  get #isSmall(): boolean {
+    return this.window < SMALL * this.datagramBytes;
   }
 
   /** A window of which less than half was in use is proved by nothing. */
   #mayGrow(): boolean {
     const isUsed = 2 * this.#roundMost >= this.window;
     return isUsed && this.#roundLost <= LOST_MAX * this.#roundAnswered;
+  }
+
+  /** By a round, in datagrams. */
+  #growth(): number {
+    const datagrams = this.window / this.datagramBytes;
+    if (datagrams >= 1) return Math.min(1, GROWTH * Math.sqrt(datagrams));
+    const room = this.#isSmall ? 1 - this.#roundLeastMs / this.targetMs : 1;
+    return datagrams * GROWTH_SMALL * room;
   }
 
   #grow(): void {
@@ -324,8 +370,8 @@ export class CongestionWindow {
       this.window = Math.min(this.window + answered, this.#threshold);
     } else {
       // One that is larger than the window is a round, however short it is.
-      const datagrams = Math.max(answered / unit, this.#lastBytes > this.window ? 1 : 0);
-      this.window += Math.min(unit, this.window * GROWTH_MAX * datagrams);
+      const rounds = this.#lastBytes > this.window ? 1 : Math.min(1, answered / this.window);
+      this.window += unit * rounds * this.#growth();
     }
     this.window = Math.min(this.window, this.#windowMax);
   }

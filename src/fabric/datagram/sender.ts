@@ -493,7 +493,8 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
     if (!this.#word.answered(number)) return;
     const residenceMs = headerWord(input, start, ReplyWord.RESIDENCE) / 1000 + this.#ageMs;
     this.#delays.sample(now - sentAt);
-    this.#window.delay(now - sentAt, residenceMs, now);
+    const clock = headerWord(input, start, ReplyWord.CLOCK);
+    this.#window.delay(now - sentAt, residenceMs, now, clock);
   }
 
   #repliesIn(input: Bytes, from: number, end: number, number: number, now: number): void {

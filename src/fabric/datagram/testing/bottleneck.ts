@@ -22,11 +22,16 @@ export interface BottleneckOptions {
   readonly noiseMs?: number;
   /** When sender i begins. */
   readonly startMs?: (sender: number) => number;
+  /** Nothing leaves the queue before. */
+  readonly stoppedUntilMs?: number;
   readonly seed?: number;
 }
 
 /** Waking up takes a while, and not always the same: without it senders would move in step. */
 const WAKE_MS = 0.3;
+
+/** The node's clock less that of the senders. */
+const NODE_AHEAD_MS = 123_456;
 
 const ARRIVAL = 0;
 const TIME_OUT = 1;
@@ -112,6 +117,7 @@ export class Bottleneck {
   constructor(options: BottleneckOptions) {
     this.#options = options;
     this.#bytes = options.datagramBytes ?? 1514;
+    this.#freeAt = options.stoppedUntilMs ?? 0;
     this.#prng = new Prng(options.seed ?? 1);
     this.senders = Array.from({ length: options.senders }, (_, i) => {
       const startMs = options.startMs?.(i) ?? this.#prng.fraction();
@@ -170,7 +176,8 @@ export class Bottleneck {
     if (type === WAKE) sender.wakeAt = Infinity;
     else if (type === ARRIVAL) {
       sender.delays.sample(ms);
-      window.delay(ms, 0, this.now);
+      const nodeClock = Math.floor(sentAt + this.#options.baseMs / 2) + NODE_AHEAD_MS;
+      window.delay(ms, 0, this.now, nodeClock);
       sender.goodput += this.#bytes;
       if (datagram?.isDone === false) window.ended(this.#bytes, this.now);
     } else {
