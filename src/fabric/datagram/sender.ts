@@ -6,6 +6,7 @@
  * were answered, or when the node says that it came damaged. See docs/internals/datagrams.md.
  */
 
+import { assert } from '../../base/assert.js';
 import type { Status } from '../../base/status.js';
 import type { Timer } from '../../runtime/clock.js';
 import type {
@@ -278,6 +279,7 @@ export class DatagramSender implements DatagramHandler, GreetingUser {
       else this.#append(row, place, body, socket.output);
       parts.isLong[row] = isLong(Math.max(writer.bytes, reply)) ? 1 : 0;
       parts.sent(row, number, now);
+      assert(parts.cost[row] === 0, 'an attempt before still counts as under way');
       parts.cost[row] = cost;
       parts.expected[row] = reply;
       this.#replies.expected(reply);

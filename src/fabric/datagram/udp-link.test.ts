@@ -159,6 +159,8 @@ describe('a change whose fate is not known', () => {
     expect(rig.status(token)).toBe(Status.OutcomeUnknown);
     expect(addresses(rig.node.since(2))).toEqual([128]);
     expect(rig.node.attempts.at(-1)?.incarnation).toBe(78);
+    // Neither counts as under way any more, also the read that was begun anew.
+    expect(rig.udp.state).toMatchObject({ underWayBytes: 0, expectedReplyBytes: 0 });
     // What the process before has said is no longer of interest.
     const next = rig.write(0, 16);
     rig.node.script = () => undefined;

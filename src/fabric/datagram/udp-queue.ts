@@ -458,7 +458,10 @@ export class UdpQueue implements SenderUser {
       if (state === BARRED) {
         this.#unbar(row);
       } else if (!this.changes(row) || fabricFaults.changeSentAnew) {
-        if (state === SENT) parts.makeReady(row);
+        if (state !== SENT) continue;
+        // Else its first attempt would fill the window for ever.
+        this.#sender.givenUp(row);
+        parts.makeReady(row);
       } else {
         const slot = parts.operation[row] as number;
         this.#sender.givenUp(row);
