@@ -24,7 +24,6 @@ export const ACCESS_NO_SPACE = 2;
 export type AccessEnd = typeof ACCESS_DONE | typeof ACCESS_LATER | typeof ACCESS_NO_SPACE;
 
 const WORD_BYTES = 8;
-const LOW_32 = 0xffffffffn;
 
 export class Access {
   /** The word that the last atomic found, in unsigned halves. */
@@ -36,6 +35,9 @@ export class Access {
   readonly #memory: Memory;
   readonly #requests = new WideViews();
   readonly #replies = new WideViews();
+  /** A word and its halves: calculating with a bigint costs a call of the engine for each step. */
+  readonly #old = new BigUint64Array(1);
+  readonly #oldHalves = new Uint32Array(this.#old.buffer);
   /** The frame that `#frameForWriting` found. */
   #frame = 0 as FrameIndex;
 
@@ -96,7 +98,10 @@ export class Access {
     return ACCESS_DONE;
   }
 
-  /** `offset` is a multiple of 8; the operands are two u64 at `inputAt`: expected, desired. */
+  /**
+   * `offset` and `inputAt` are multiples of 8; the operands are two u64 at `inputAt`: expected,
+   * desired.
+   */
   compareAndSwap(
     entry: number,
     slot: number,
@@ -104,8 +109,9 @@ export class Access {
     input: Bytes,
     inputAt: number,
   ): AccessEnd {
-    const expected = input.view.getBigUint64(inputAt, true);
-    const desired = input.view.getBigUint64(inputAt + WORD_BYTES, true);
+    const words = this.#requests.wordsOf(input);
+    const expected = words[inputAt >>> 3] as bigint;
+    const desired = words[(inputAt >>> 3) + 1] as bigint;
     // A page that was never written holds zeros; a swap that would not change it takes no frame.
     if (this.#pages.frameOf(entry) === NO_FRAME && (expected !== 0n || desired === 0n)) {
       return this.#found(0n);
@@ -117,7 +123,7 @@ export class Access {
     return this.#found(Atomics.compareExchange(wide, at >>> 3, expected, desired));
   }
 
-  /** `offset` is a multiple of 8; the operand is a u64 at `inputAt`. Wraps at 2^64. */
+  /** `offset` and `inputAt` are multiples of 8; the operand is a u64 there. Wraps at 2^64. */
   fetchAndAdd(
     entry: number,
     slot: number,
@@ -125,7 +131,7 @@ export class Access {
     input: Bytes,
     inputAt: number,
   ): AccessEnd {
-    const delta = input.view.getBigUint64(inputAt, true);
+    const delta = this.#requests.wordsOf(input)[inputAt >>> 3] as bigint;
     if (this.#pages.frameOf(entry) === NO_FRAME && delta === 0n) return this.#found(0n);
     const end = this.#frameForWriting(entry, slot, 0);
     if (end !== ACCESS_DONE) return end;
@@ -134,8 +140,9 @@ export class Access {
   }
 
   #found(old: bigint): AccessEnd {
-    this.oldLow = Number(old & LOW_32);
-    this.oldHigh = Number(old >> 32n);
+    this.#old[0] = old;
+    this.oldLow = this.#oldHalves[0] as number;
+    this.oldHigh = this.#oldHalves[1] as number;
     return ACCESS_DONE;
   }
 
