@@ -227,6 +227,9 @@ class RowQueue {
       if (this.#isCurrent(row, this.#keys[place] as number)) return row;
       this.#head++;
     }
+    // It is empty over and over again: the same few places stay in the cache.
+    this.#head = 0;
+    this.#tail = 0;
     return -1;
   }
 
