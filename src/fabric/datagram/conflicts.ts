@@ -52,6 +52,11 @@ export class Conflicts {
   #free = new Int32Array(ROWS_AT_FIRST);
   #freed = 0;
   #fresh = 0;
+  /** The block that was looked for last, with its slot: it is asked for and entered in turn. */
+  #lastBlock = -1;
+  #lastSpace = -1;
+  #lastHash = 0;
+  #lastSlot = 0;
 
   /** How many blocks there is room for; it doubles when that is too few. */
   get capacity(): number {
@@ -68,7 +73,7 @@ export class Conflicts {
     let first = (address - block * BLOCK_BYTES) >> LINE_SHIFT;
     for (; block <= lastBlock; block++) {
       const last = block === lastBlock ? (end - block * BLOCK_BYTES) >> LINE_SHIFT : LINES - 1;
-      const slot = this.#find(space, block, hashOf(space, block));
+      const slot = this.#find(space, block);
       const row = (this.#slots[slot] as number) - 1;
       if (row !== NO_ROW && this.#meets(row, first, last, changes)) return false;
       first = 0;
@@ -104,7 +109,7 @@ export class Conflicts {
     let first = (address - block * BLOCK_BYTES) >> LINE_SHIFT;
     for (; block <= lastBlock; block++) {
       const last = block === lastBlock ? (end - block * BLOCK_BYTES) >> LINE_SHIFT : LINES - 1;
-      const slot = this.#find(space, block, hashOf(space, block));
+      const slot = this.#find(space, block);
       const row = (this.#slots[slot] as number) - 1;
       assert(row !== NO_ROW, 'no such operation was entered');
       const at = row * this.#planes * PLANE + (changes ? WRITERS : 0);
@@ -156,19 +161,25 @@ export class Conflicts {
   }
 
   /** The slot of a block's row, or the empty one where it would be. */
-  #find(space: number, block: number, hash: number): number {
+  #find(space: number, block: number): number {
+    if (block === this.#lastBlock && space === this.#lastSpace) return this.#lastSlot;
     const slots = this.#slots;
     const mask = this.#mask;
-    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+    const hash = hashOf(space, block);
+    let slot = hash & mask;
+    for (; ; slot = (slot + 1) & mask) {
       const row = (slots[slot] as number) - 1;
-      if (row === NO_ROW) return slot;
-      if (this.#block[row] === block && this.#space[row] === space) return slot;
+      if (row === NO_ROW || (this.#block[row] === block && this.#space[row] === space)) break;
     }
+    this.#lastBlock = block;
+    this.#lastSpace = space;
+    this.#lastHash = hash;
+    this.#lastSlot = slot;
+    return slot;
   }
 
   #rowFor(space: number, block: number): number {
-    const hash = hashOf(space, block);
-    const slot = this.#find(space, block, hash);
+    const slot = this.#find(space, block);
     const known = (this.#slots[slot] as number) - 1;
     if (known !== NO_ROW) return known;
     if (this.rows === this.#capacity) {
@@ -178,7 +189,7 @@ export class Conflicts {
     const row = this.#freed > 0 ? (this.#free[--this.#freed] as number) : this.#fresh++;
     this.#block[row] = block;
     this.#space[row] = space;
-    this.#hash[row] = hash;
+    this.#hash[row] = this.#lastHash;
     this.#slots[slot] = row + 1;
     this.rows++;
     return row;
@@ -202,6 +213,7 @@ export class Conflicts {
       hole = next;
     }
     slots[hole] = 0;
+    this.#lastBlock = -1;
     this.#free[this.#freed++] = row;
     this.rows--;
   }
@@ -218,6 +230,7 @@ export class Conflicts {
     this.#users = grown(this.#users, new Int32Array(capacity));
     this.#free = grown(this.#free, new Int32Array(capacity));
     this.#slots = new Int32Array(2 * capacity);
+    this.#lastBlock = -1;
     for (const entry of old) {
       if (entry === 0) continue;
       let slot = (this.#hash[entry - 1] as number) & this.#mask;
