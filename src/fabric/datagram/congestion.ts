@@ -13,8 +13,8 @@
  *                                        less the nearer the delay is to the target
  *   otherwise, if the window was used    + a quarter of the root of the window, in datagrams, and
  *                                        at most 1; below one datagram + an eighth of the window,
- *                                        and below an eighth less the nearer the delay is to the
- *                                        target; doubled below `threshold` (slow start)
+ *                                        and less the nearer the delay is to the target;
+ *                                        doubled below `threshold` (slow start)
  *
  * A larger window grows by more, so that it soon fills a long path, but by a smaller part of
  * itself, so that those that have less than others catch up.
@@ -52,9 +52,9 @@ const SHRINK_MIN = 1 / 8;
 const DRAIN = 0.8;
 const FEW_DATAGRAMS = 3;
 /**
- * Below so much of a datagram each round is one datagram in many round trips: steps as long as
- * those of larger windows would wander far before the next answer. So they are as long as the
- * delay is away from its target: of that part, this part.
+ * Below so much of a datagram each round is one datagram in many round trips: to shrink as larger
+ * windows do would lead far before the next answer. So it shrinks by this part of the part by which
+ * the delay is beyond its target.
  */
 const SMALL = 1 / 8;
 const SHRINK_SMALL = 1 / 4;
@@ -359,8 +359,10 @@ export class CongestionWindow {
   #growth(): number {
     const datagrams = this.window / this.datagramBytes;
     if (datagrams >= 1) return Math.min(1, GROWTH * Math.sqrt(datagrams));
-    const room = this.#isSmall ? 1 - this.#roundLeastMs / this.targetMs : 1;
-    return datagrams * GROWTH_SMALL * room;
+    // Who has more is answered, and grows, more often: so less of it, the longer the queue is.
+    const { targetMs } = this;
+    const room = (targetMs - this.#roundLeastMs) / (targetMs - this.bestMs);
+    return datagrams * GROWTH_SMALL * Math.min(1, 2 * room);
   }
 
   #grow(): void {
