@@ -19,7 +19,8 @@ const READ_BYTES = 1024;
 const PIPE = { bytesPerSecond: 3e6, queueBytesMax: 256 * 1024 };
 /** As long as an Ethernet carries. */
 const DATAGRAM_BYTES = 1472;
-const SETTLE_MS = 4000;
+/** A link makes its first five common pauses in so long. */
+const SETTLE_MS = 6000;
 const TURN_MS = 6000;
 const LOOK_MS = 50;
 

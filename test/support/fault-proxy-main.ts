@@ -20,6 +20,9 @@ import { passStreams } from './fault-proxy-streams.js';
 
 /** What comes before a client's socket is there. */
 const EARLY_MAX = 64;
+/** Timers are no finer. */
+const TIMER_MS = 1;
+const SLEEP = new Int32Array(new SharedArrayBuffer(4));
 
 const runtime = createRuntime({ poll: false, source: 'fault-proxy', logLevel: 'warn' });
 
@@ -61,6 +64,10 @@ class Proxy {
   readonly #pipeToClient: NarrowPipe<Client> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #timerDue = Number.POSITIVE_INFINITY;
+  /** It comes back in less than a timer's time. */
+  #isNear = false;
+  /** When the system took the datagram that is looked at. */
+  #cameAt = 0;
   #streams = 0;
   #missed = 0;
 
@@ -74,14 +81,13 @@ class Proxy {
     const south = pipeToClient && new NarrowPipe<Client>(pipeToClient, toClient);
     this.#pipeToNode = north;
     this.#pipeToClient = south;
-    const now = (): number => performance.now();
     this.#toNode = new FaultyWay(prng.fork('to node'), (client, bytes, start, length) => {
       if (north === undefined) toNode(client, bytes, start, length);
-      else north.offer(client, bytes, start, length, now());
+      else north.offer(client, bytes, start, length, this.#cameAt);
     });
     this.#toClient = new FaultyWay(prng.fork('to client'), (client, bytes, start, length) => {
       if (south === undefined) toClient(client, bytes, start, length);
-      else south.offer(client, bytes, start, length, now());
+      else south.offer(client, bytes, start, length, this.#cameAt);
     });
     this.#toNode.set(options.toNode ?? {});
     this.#toClient.set(options.toClient ?? {});
@@ -105,6 +111,7 @@ class Proxy {
         const client = this.#clientOf(batch.peers, i * PEER_BYTES, { door, index, to });
         const start = batch.starts[i] as number;
         const { bytes } = batch.input;
+        this.#cameAt = now - (batch.ages[i] as number);
         this.#toNode.offer(client, bytes, start, batch.lengths[i] as number, now);
       }
       this.#run(now);
@@ -135,6 +142,7 @@ class Proxy {
       for (let i = 0; i < batch.count; i++) {
         const { bytes } = batch.input;
         const start = batch.starts[i] as number;
+        this.#cameAt = now - (batch.ages[i] as number);
         this.#toClient.offer(client, bytes, start, batch.lengths[i] as number, now);
       }
       this.#run(now);
@@ -183,14 +191,16 @@ class Proxy {
 
   /** Sends all that is due, and comes back for the rest. */
   #run(now: number): void {
-    const due = Math.min(
-      this.#toNode.run(now),
-      this.#toClient.run(now),
-      // After those that send into them.
+    this.#cameAt = now;
+    const faultDue = Math.min(this.#toNode.run(now), this.#toClient.run(now));
+    // After those that send into them.
+    const pipeDue = Math.min(
       this.#pipeToNode?.run(now) ?? Number.POSITIVE_INFINITY,
       this.#pipeToClient?.run(now) ?? Number.POSITIVE_INFINITY,
     );
     this.#flush();
+    if (pipeDue - now < TIMER_MS) this.#runAt(pipeDue);
+    const due = Math.min(faultDue, pipeDue);
     if (due >= this.#timerDue) return;
     clearTimeout(this.#timer);
     this.#timerDue = due;
@@ -199,8 +209,24 @@ class Proxy {
         this.#timerDue = Number.POSITIVE_INFINITY;
         this.#run(performance.now());
       },
-      Math.max(1, Math.ceil(due - now)),
+      Math.max(TIMER_MS, Math.ceil(due - now)),
     );
+  }
+
+  /**
+   * Timers are a millisecond late, and more: for who measures delays, a queue that is not there. So
+   * the process sleeps for the little that is left. What comes meanwhile is read afterwards, with
+   * the time at which the system took it.
+   */
+  #runAt(due: number): void {
+    if (this.#isNear) return;
+    this.#isNear = true;
+    setImmediate(() => {
+      this.#isNear = false;
+      const ms = due - performance.now();
+      if (ms > 0) Atomics.wait(SLEEP, 0, 0, ms);
+      this.#run(performance.now());
+    });
   }
 
   obey(command: Asked): ProxyStats | number {
