@@ -77,6 +77,10 @@ export const fabricFaults = {
   changeCutAnew: false,
   /** A change that a process before may have executed is sent to the next one. */
   changeSentAnew: false,
+  /** An idle stream is closed although windows or frames at the node belong to its client. */
+  streamClosedThoughHeld: false,
+  /** An idle stream is closed while a call is under way, which is made again over the next. */
+  streamClosedInCall: false,
 
   // Of going over to another link (docs/internals/fall-over.md).
   /** What conflicts with operations in doubt over the stream goes as datagrams. */

@@ -59,8 +59,8 @@ export class ClientProcesses {
     this.#prng = rack.world.prng.fork('clients');
     this.#timeoutMs = this.#prng.pick([400, 2_000, 10_000]);
     // Others have no such streams, and their seeds stay what they were.
-    const isByDatagrams = workload.isByDatagrams === true;
-    this.#idleStreamMs = isByDatagrams ? this.#prng.pick(IDLE_STREAM_MS) : STREAM_IDLE_MS_DEFAULT;
+    const { isByDatagrams = false, idleStreamMs = IDLE_STREAM_MS } = workload;
+    this.#idleStreamMs = isByDatagrams ? this.#prng.pick(idleStreamMs) : STREAM_IDLE_MS_DEFAULT;
   }
 
   startAll(): void {
@@ -172,7 +172,8 @@ export class ClientProcesses {
   }
 
   #chooseLink(prng: Prng): Link | undefined {
-    const { isOneSided, isByDatagrams, isFallingOver } = this.#workload;
+    const { isOneSided, isByDatagrams, isByDatagramsAlone, isFallingOver } = this.#workload;
+    if (isByDatagramsAlone === true) return 'udp';
     if (isFallingOver === true) return prng.pick(FALLING_OVER_LINKS);
     if (isByDatagrams === true) return prng.pick(DATAGRAM_LINKS);
     return isOneSided === true ? prng.pick(LINKS) : undefined;

@@ -228,6 +228,14 @@ export const PLANTED: readonly Planted[] = [
     'datagrams',
     'a change is sent anew to a restarted node',
   ]),
+  planted('stream-closed-though-held', fabricFaults, 'streamClosedThoughHeld', [
+    'kept-datagram-leases',
+    'an idle stream is closed although windows at its node belong to the client',
+  ]),
+  planted('stream-closed-in-call', fabricFaults, 'streamClosedInCall', [
+    'datagrams',
+    'an idle stream is closed while a call is under way, which is made again',
+  ]),
   planted('doubts-ignored', fabricFaults, 'doubtsIgnored', [
     'fall-over',
     'a link goes over to datagrams while conflicting messages are in doubt',

@@ -32,6 +32,7 @@ const NOT_IN_TOY = [
   'leases',
   'one-sided-leases',
   'kept-leases',
+  'kept-datagram-leases',
   'locks',
   'one-sided-locks',
   'datagram-locks',

@@ -12,6 +12,7 @@ import { Status } from '../../base/status.js';
 import type { Timer } from '../../runtime/clock.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { MessageType, type Reply, type Request } from '../../wire/messages.js';
+import { fabricFaults } from '../planted.js';
 import type { Transport } from '../transport.js';
 
 /** Opening a stream again costs two round trips; keeping it costs the node a slot and buffers. */
@@ -52,8 +53,10 @@ export class IdleStream {
 
   #look(): void {
     const transport = this.#transport;
-    const isUsed = transport.uses !== this.#usesSeen || !transport.isEmpty;
-    const isHeld = this.#windows.size > 0 || this.#reservations.size > 0;
+    const isInCall = !transport.isEmpty && !fabricFaults.streamClosedInCall;
+    const isUsed = transport.uses !== this.#usesSeen || isInCall;
+    const holds = this.#windows.size > 0 || this.#reservations.size > 0;
+    const isHeld = holds && !fabricFaults.streamClosedThoughHeld;
     if (isUsed || isHeld || !transport.letGo()) this.changed();
   }
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Allocation, Journal, SUCCESS } from '../journal.js';
+import { Allocation, type Ended, Journal, SUCCESS } from '../journal.js';
 import { type WordOperation, WordVerb, ZERO } from './history.js';
 import { findLeaseFaults } from './leases.js';
 
@@ -27,10 +27,10 @@ function journal() {
     });
   };
   /** Under an epoch; the first of an allocation is number 1. */
-  const write = (epoch: number, from: number, to: number): void => {
+  const write = (epoch: number, from: number, to: number, as: Ended = SUCCESS): void => {
     const { number } = allocation.beginWrite(PLACE, 1, from);
     operation(WordVerb.write, number, from, to);
-    const ended = Number.isFinite(to) ? SUCCESS : undefined;
+    const ended = Number.isFinite(to) ? as : undefined;
     seen.leaseWrites.set(`1/${number}`, { lease: 'l', epoch, calledAt: from, ended });
   };
   const read = (number: number, from: number, to: number): void => {
@@ -102,4 +102,18 @@ it('finds a lease that is lost although nothing but the controller was away', ()
   expect(rules()).toEqual([]);
   seen.isControllerAlone = true;
   expect(rules()).toEqual(['lease-lost-in-vain', 'lease-lost-in-vain']);
+});
+
+it('finds writes of a holder that are refused although nothing but the controller was away', () => {
+  const { seen, told, write, rules } = journal();
+  told(2, 1, 10);
+  write(2, 11, 12);
+  write(2, 13, 14, { ...SUCCESS, code: 'NoSpace' });
+  seen.isControllerAlone = true;
+  expect(rules()).toEqual([]);
+  write(2, 15, 16, { ...SUCCESS, code: 'Unavailable' });
+  write(2, 17, 18, { ...SUCCESS, code: 'Stale' });
+  expect(rules()).toEqual(['lease-refused-in-vain']);
+  seen.isControllerAlone = false;
+  expect(rules()).toEqual([]);
 });

@@ -14,6 +14,7 @@ export function findLeaseFaults(journal: Journal): Complaint[] {
     ...findEpochsThatFall(journal),
     ...findStaleWrites(journal),
     ...findLostInVain(journal),
+    ...findRefusedInVain(journal),
     ...journal.allocations.flatMap((allocation) => findLateWrites(journal, allocation)),
   ];
 }
@@ -33,6 +34,9 @@ function findEpochsThatFall({ leases }: Journal): Complaint[] {
   return complaints;
 }
 
+/** How a write ends whose window is not open. */
+const IN_VAIN = ['Stale', 'Unavailable'];
+
 /** While its nodes can be reached a lease lasts, whatever becomes of the controller. */
 function findLostInVain({ leases, isControllerAlone }: Journal): Complaint[] {
   if (!isControllerAlone) return [];
@@ -41,6 +45,19 @@ function findLostInVain({ leases, isControllerAlone }: Journal): Complaint[] {
     const text = `client ${client} lost ${name} of epoch ${epoch}, and nobody has taken it`;
     return { kind: 'lease-lost-in-vain', text };
   });
+}
+
+/** Its holder's windows last as long: nodes that are well take what is written through them. */
+function findRefusedInVain({ leaseWrites, isControllerAlone }: Journal): Complaint[] {
+  if (!isControllerAlone) return [];
+  // One for each lease says it all.
+  const refused = new Map<string, Complaint>();
+  for (const [key, { lease, epoch, ended }] of leaseWrites) {
+    if (ended === undefined || !IN_VAIN.includes(ended.code)) continue;
+    const text = `write ${key} under ${lease} of epoch ${epoch} ended with ${ended.code}`;
+    refused.set(`${lease}/${epoch}`, { kind: 'lease-refused-in-vain', text });
+  }
+  return [...refused.values()];
 }
 
 /** When the first holder with a higher epoch was told. */

@@ -4,7 +4,7 @@ import { allocFree } from './alloc-free.js';
 import { directory } from './directory.js';
 import { oneSided } from './one-sided.js';
 import { large } from './large.js';
-import { keptLeases, leases, oneSidedLeases } from './leases.js';
+import { keptDatagramLeases, keptLeases, leases, oneSidedLeases } from './leases.js';
 import { datagramLocks, locks, oneSidedLocks } from './locks.js';
 import { datagrams, fallingOver, mixed } from './mixed.js';
 import { registers } from './registers.js';
@@ -29,6 +29,7 @@ export const WORKLOADS: readonly Workload[] = [
   datagramLocks,
   fallingOver,
   unequalPaths,
+  keptDatagramLeases,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

@@ -184,6 +184,14 @@ export const keptLeases: Workload = {
   run: keep,
 };
 
+export const keptDatagramLeases: Workload = {
+  ...keptLeases,
+  name: 'kept-datagram-leases',
+  about: 'the same over datagrams, beside streams that are closed when idle',
+  isByDatagrams: true,
+  idleStreamMs: [2, 20, 200],
+};
+
 export const oneSidedLeases: Workload = {
   name: 'one-sided-leases',
   about: 'the same by threads that reach the memory themselves, and are stopped in the middle',

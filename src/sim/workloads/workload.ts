@@ -4,6 +4,7 @@
  */
 
 import type { Prng } from '../../base/prng.js';
+import type { FaultKind } from '../../runtime/simulated/world.js';
 import type { Allocation, Ended, Journal } from '../journal.js';
 import type { ObservedLeases } from '../observed-leases.js';
 import type { ObservedLocks } from '../observed-locks.js';
@@ -72,14 +73,22 @@ export interface Workload {
   readonly isOneSided?: boolean;
   /** Most clients send datagrams, and those are lost, doubled, late, out of order and damaged. */
   readonly isByDatagrams?: boolean;
+  /** All of them do: nobody is quicker than the others, and has done most when things happen. */
+  readonly isByDatagramsAlone?: boolean;
+  /** After how long their streams are closed when idle, one for each run; else of all kinds. */
+  readonly idleStreamMs?: readonly number[];
   /** Of those most choose their link by themselves, and streams or datagrams alone are cut. */
   readonly isFallingOver?: boolean;
   /** Machines have paths of different lengths between them. */
   readonly hasUnequalPaths?: boolean;
+  /** Rates of faults that come by themselves, one for each run, where not those of all. */
+  readonly rates?: Readonly<Partial<Record<FaultKind, readonly number[]>>>;
   /** Nothing but the controller and its connections is struck: nodes and clients are well. */
   readonly isControllerAlone?: boolean;
   /** Steps of all clients together; each is one to some operations. */
   readonly steps: number;
+  /** How many blows fall in a run, at least and at most, where not as many as usual. */
+  readonly blowCount?: readonly [number, number];
   /** How often each kind of blow falls, relative to the others. */
   readonly blows: Readonly<Partial<Record<BlowName, number>>>;
   run(client: ClientProgram): Promise<void>;
