@@ -244,7 +244,7 @@ class SeedRun {
       prng,
       usualRate: (kind) => this.#rates[kind] ?? 0,
     });
-    const count = prng.between(...BLOWS);
+    const count = prng.between(...(this.#workload.blowCount ?? BLOWS));
     const places = Array.from({ length: count }, () => prng.fraction() * 0.95).sort(
       (a, b) => a - b,
     );
@@ -276,7 +276,10 @@ function drawRates(prng: Prng, { isBulky, isOneSided, ...is }: Workload): FaultR
   const rates = drawRatesOfAll(prng, isBulky || isOneSided === true);
   if (isOneSided === true) rates[FaultKind.StepStopped] = prng.pick([5_000, 10_000, 30_000]);
   if (is.isByDatagrams !== true) return rates;
-  const ofDatagrams = { ...rates, ...drawRatesOfDatagrams(prng) };
+  const ofDatagrams: FaultRates = { ...rates, ...drawRatesOfDatagrams(prng) };
+  for (const [kind, choice] of Object.entries(is.rates ?? {})) {
+    ofDatagrams[kind as FaultKind] = prng.pick(choice);
+  }
   if (is.hasUnequalPaths !== true) return ofDatagrams;
   // Copies that come after a path has shrunk are what matters.
   const [loss, delay] = [prng.pick([0, 1_000, 20_000]), prng.pick([30_000, 100_000, 200_000])];

@@ -6,7 +6,7 @@ import { oneSided } from './one-sided.js';
 import { large } from './large.js';
 import { keptDatagramLeases, keptLeases, leases, oneSidedLeases } from './leases.js';
 import { datagramLocks, locks, oneSidedLocks } from './locks.js';
-import { datagrams, fallingOver, mixed } from './mixed.js';
+import { datagramRestarts, datagrams, fallingOver, mixed } from './mixed.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
 import { unequalPaths } from './unequal-paths.js';
@@ -30,6 +30,7 @@ export const WORKLOADS: readonly Workload[] = [
   fallingOver,
   unequalPaths,
   keptDatagramLeases,
+  datagramRestarts,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

@@ -1,5 +1,6 @@
 /** A bit of everything at once, with every kind of blow. */
 
+import { FaultKind } from '../../runtime/simulated/world.js';
 import { Tenancy } from './alloc-free.js';
 import { counterPlaces, Registers } from './registers.js';
 import { type ClientProgram, inLanes, share, type Workload } from './workload.js';
@@ -59,3 +60,33 @@ export const fallingOver: Workload = {
   steps: 1_500,
   blows: { ...mixed.blows, cut: 10, 'cut-streams': 60, 'cut-datagrams': 20, 'kill-node': 5 },
 };
+
+export const datagramRestarts: Workload = {
+  ...fallingOver,
+  name: 'datagram-restarts',
+  about: 'words of all clients, sent as datagrams to nodes that die and come back all the time',
+  isFallingOver: false,
+  isByDatagramsAlone: true,
+  // Kept, so that they learn of the next process, and windows there, before datagrams do.
+  idleStreamMs: [5_000],
+  // So that time-outs are long: what was sent to one process is sent again to the next.
+  rates: {
+    [FaultKind.DatagramDelay]: [50_000, 100_000],
+    [FaultKind.DatagramLoss]: [50_000, 100_000],
+  },
+  steps: 2_500,
+  blowCount: [25, 50],
+  blows: { cut: 5, 'pause-node': 5, 'pause-client': 5, 'kill-node': 85 },
+  run: playWords,
+};
+
+/** Nothing but words, and mostly sums: much is under way at every death, and twice is seen. */
+async function playWords(client: ClientProgram): Promise<void> {
+  const { prng } = client;
+  const spaces = [await client.open('words')];
+  await share(client, spaces, 2, counterPlaces);
+  const words = new Registers(client, spaces);
+  await inLanes(client, prng.between(6, 16), () => {
+    return prng.chance(800_000) ? words.add() : words.step();
+  });
+}

@@ -51,6 +51,16 @@ export class Registers {
     if (ended.code === 'DataLost') await this.#replace(allocation);
   }
 
+  /** Adds to one of the words that are only added to: what is done twice shows in their sums. */
+  async add(): Promise<void> {
+    const { prng, board } = this.#client;
+    const allocation = board.shared.length === 0 ? undefined : prng.pick(board.shared);
+    const space = this.#spaces.find((one) => one.name === allocation?.space);
+    if (allocation === undefined || space === undefined) return this.step();
+    const ended = await this.#count(space, allocation, prng.pick([...allocation.counters]));
+    if (ended.code === 'DataLost') await this.#replace(allocation);
+  }
+
   #count(space: ObservedSpace, allocation: Allocation, place: number): Promise<Ended> {
     const { prng } = this.#client;
     if (prng.chance(300_000)) return space.readWord(allocation, place);
