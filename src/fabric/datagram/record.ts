@@ -17,7 +17,11 @@ import { assert } from '../../base/assert.js';
 import { clockAhead, DEADLINE_AHEAD_MS_MAX } from '../../wire/datagram.js';
 import { fabricFaults } from '../planted.js';
 
-export const RECORD_ROWS = 2 ** 18;
+/**
+ * Clients give a change half a second, and each is kept for as long: a million changes a second,
+ * of all clients together, find room, which is as many as a node executes. 31 MB.
+ */
+export const RECORD_ROWS = 2 ** 19;
 export const BUCKET_MS = 32;
 export const BUCKETS = 1024;
 const BUCKET_MASK = BUCKETS - 1;
