@@ -31,8 +31,8 @@ const UNUSED_WITHIN_MS = 60_000;
 /** Longer than a node takes to look whether the owners of its slots live. */
 const SLOTS_WITHIN_MS = 15_000;
 /**
- * Longer than a node takes to forget a client that was killed behind a wire that was cut: it notices
- * by the silence, looked for now and then.
+ * Longer than a node takes to forget a client that was killed behind a wire that was cut: it
+ * notices by the silence, looked for now and then.
  */
 const FORGOTTEN_MS = SESSION_SILENCE_MS + PING_MS + RECORD_KEEP_MS + 5_000;
 /** Pages per allocation when all memory is taken. */
