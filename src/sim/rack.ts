@@ -47,6 +47,8 @@ export class SimulatedRack {
   readonly supervisors: readonly Post[];
   readonly memoryEnds: MemoryEnd[] = [];
   readonly #prng: Prng;
+  /** Supervisors that were told to stop. */
+  readonly #stopping = new Set<SimulatedProcess>();
   readonly #journal: Journal;
 
   constructor(world: SimulatedWorld, shape: RackShape, journal: Journal) {
@@ -134,7 +136,9 @@ export class SimulatedRack {
   /** In order, as an operator would: its memory is gone all the same, and it says so. */
   stopNode(index: number): void {
     const post = this.supervisors[index];
-    if (post?.process.alive === true) this.world.terminate(post.process);
+    if (post?.process.alive !== true) return;
+    this.#stopping.add(post.process);
+    this.world.terminate(post.process);
   }
 
   killController(): void {
@@ -183,13 +187,15 @@ export class SimulatedRack {
     this.world.after(LOOK_MS, () => this.#look());
   }
 
-  /** Everything that belongs to the rack runs. */
+  /** Everything that belongs to the rack runs, and nothing of it is about to end. */
   get isComplete(): boolean {
     if (!this.controller.process.alive || this.controller.process.running === undefined) {
       return false;
     }
     return this.supervisors.every((post, index) => {
-      return post.process.alive && this.nodeProcess(index)?.running !== undefined;
+      const { process } = post;
+      if (!process.alive || this.#stopping.has(process)) return false;
+      return this.nodeProcess(index)?.running !== undefined;
     });
   }
 }
