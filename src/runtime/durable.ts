@@ -25,8 +25,8 @@ export interface DurableFile extends MemoryFile {
    * order. Only of what this object has mapped. One at a time: the next begins when the one before
    * has ended.
    *
-   * Rejects with a `DiskError`: what is on the disk is not known then, and a later flush may
-   * succeed without having written it. Whoever sees that must stop.
+   * Rejects with a `DiskError`: what is on the disk is not known then. The system would let a later
+   * flush succeed without having written it, so every later one of this object fails, too.
    */
   flush(ranges: readonly FileRange[]): Promise<void>;
   /**

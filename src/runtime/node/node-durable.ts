@@ -97,14 +97,13 @@ interface Place {
 }
 
 class NodeDurableFile extends NodeMemoryFile implements DurableFile {
-  /** The end of the last flush that was asked for. */
+  /** The last flush that was asked for. */
   #flushed: Promise<void> = Promise.resolve();
 
   flush(ranges: readonly FileRange[]): Promise<void> {
     const places = ranges.flatMap((range) => this.#placesOf(range));
-    const run = this.#flushed.then(() => this.#flushPlaces(places));
-    this.#flushed = run.catch(() => undefined);
-    return run;
+    this.#flushed = this.#flushed.then(() => this.#flushPlaces(places));
+    return this.#flushed;
   }
 
   /** Where a range is mapped. */

@@ -88,7 +88,10 @@ test('after a failed flush the next one writes nothing, and settling shows the d
     world.faults.setRate(FaultKind.DiskFlushError, 1_000_000);
     await expect(world.drive(file.flush(whole))).rejects.toThrow('cannot flush');
     world.faults.setRate(FaultKind.DiskFlushError, 0);
-    await world.drive(file.flush(whole));
+    await expect(world.drive(file.flush(whole))).rejects.toThrow('cannot flush');
+    const other = await openAgain(world);
+    other.map(0, BYTES);
+    await world.drive(other.flush(whole));
     const crashes = seed % 2 === 0;
     if (crashes) {
       world.crash(machine);
@@ -98,6 +101,7 @@ test('after a failed flush the next one writes nothing, and settling shows the d
       continue;
     }
     file.release();
+    other.release();
     const again = await openAgain(world);
     const settled = await world.drive(again.settle());
     const hasLost = wordsOf(again).includes(1);

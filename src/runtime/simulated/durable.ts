@@ -45,7 +45,7 @@ class SimulatedDurableFile extends SimulatedMemoryFile implements DurableFile {
     assert(this.#isMapped, 'only what is mapped is flushed');
     const { image } = this.#opening;
     const content = image.contentOf(ranges);
-    const run = this.#flushed.then(() => {
+    this.#flushed = this.#flushed.then(() => {
       return this.#run(() => {
         image.writeSomeBack();
         const error = this.#injected();
@@ -54,8 +54,7 @@ class SimulatedDurableFile extends SimulatedMemoryFile implements DurableFile {
         if (error !== undefined) throw error;
       });
     });
-    this.#flushed = run.catch(() => undefined);
-    return run;
+    return this.#flushed;
   }
 
   #injected(): DiskError | undefined {
