@@ -41,10 +41,11 @@ export const WORDS: Readonly<Record<FigureName, Words>> = {
     differences: [
       `The node looks a page up in one bucket of a flat hash table, and a window in one record of a
        table: as in Clio's board one access to memory, however many there are. It has no TLB of its
-       own; the caches of the processor take that part, with steps where a level is outgrown. Such
-       a step is some tens of nanoseconds, and can hardly be seen beside the microseconds of the
-       loopback; also, with more pages more of the data itself is cold, which is the memory's part
-       and not the table's.`,
+       own; the caches of the processor take that part, with steps where a level is outgrown.
+       Beside the microseconds of the loopback such a step can hardly be seen; over shared memory,
+       with nothing to hide it, 2^14 pages take half a microsecond more than one, and 2^12 windows
+       a microsecond and a half: several lines in a row that no cache has. With more pages more of
+       the data itself is cold, too, which is the memory's part and not the table's.`,
       `Clio shows 4 TB by mapping a large range to little memory. Our table has four entries per
        frame that a node lends and no more, so the number of pages ends with the memory of the
        machine; it cannot degrade beyond that, as there is no beyond. A client may have 4,096
@@ -64,11 +65,14 @@ export const WORDS: Readonly<Record<FigureName, Words>> = {
       `A first write takes a zeroed frame from a ring that another thread keeps full, as Clio's
        board takes a free page from its own: no system call, no other machine. A first read takes
        no frame at all: it finds the entry without one and gives zeros. The machine gives memory
-       when the other thread fills the ring, and that thread shares the two cores with the node.`,
+       when the other thread fills the ring, and that thread shares the two cores with the node.
+       Over shared memory a first write is a message to the node, which alone gives frames to
+       pages; every later one is the client's own.`,
       `The last column is another thing than a miss of a region's registration in a card, which
        comes again and again as soon as there are too many of them: ours happens once per client and
        region, and again only when the region has moved. It costs some messages, among them those
-       that set a connection up.`,
+       that set a connection up; over shared memory also the mapping of the node's files, which is
+       nearly all of it.`,
     ],
   },
   '4.7': {
@@ -100,9 +104,11 @@ export const WORDS: Readonly<Record<FigureName, Words>> = {
        those gaps until one core is busy, and then the curve is flat. Asynchronous clients have no
        gaps from the first one on. Over shared memory there is no node in the way: what is copied
        is limited by the client's core alone, and more clients on that core change nothing.`,
-      `Over udp a sender begins with a small window and finds out what the path takes, by delay; on
-       a machine with other work, delays are those of the scheduler, which cannot be told from a
-       queue in the network: then it sends less than tcp over loopback, which has no such doubts.`,
+      `Asynchronous reads over udp are far below writes. The node keeps nothing of a client, so not
+       the length that its path takes either: an answer is at most as long as the datagram that
+       asks. Requests to write carry their KiB and are long; those to read are short, so two KiB
+       go to a datagram on the way back, and datagrams are what the kernel's network stack costs.
+       Over tcp there is no such bound.`,
     ],
   },
   '4.10': {
@@ -139,7 +145,8 @@ export const WORDS: Readonly<Record<FigureName, Words>> = {
        table, the second confirms it, so that a client that dies in between leaves nothing. The
        first waits for the thread that chooses addresses, which sleeps when there is nothing to do.
        These hand-overs are most of the time of a small allocation, and entries are written at some
-       nanoseconds each, so that growth is seen only towards 512 pages. Registration of RDMA pins
+       nanoseconds each, so that growth is seen only towards 512 pages, and none when they are freed.
+       Registration of RDMA pins
        every 4 KiB, and grows with the size from the start. Frames are not part of it: they come
        at the first write (figure 4.6).`,
     ],
@@ -165,8 +172,8 @@ export const WORDS: Readonly<Record<FigureName, Words>> = {
     measured: `Over udp. The node times its stations for every request: network stack (form,
       checksum, cookie, reply and handing it to the system), translation (window and page table),
       memory access, the rest (its record of changes). Network: median round trip of a short ping
-      without its time at the node, so both kernels and the wake-ups. Client: what is left of the
-      median latency.`,
+      without what the node was at work on it, sending included, so both kernels and the wake-ups.
+      Client: what is left of the median latency; the ping's own client is in the network.`,
     differences: [
       `The order is turned around: what is most of Clio's time, memory, is the smallest part of
        ours, and what Clio's hardware has done away with, the operating system's network stack, is

@@ -80,21 +80,23 @@ async function oneTurn(
   bytes: number,
 ): Promise<number[]> {
   const buffer = new Uint8Array(bytes);
-  const network = median(await networkLatencies(prober));
+  const untilSent = median(await networkLatencies(prober));
   const before = await sums(node, 1);
   const latencies = await loneLatencies(OPERATIONS, () =>
     kind === 'read' ? space.read(at, buffer) : space.write(at, buffer),
   );
   const { meanUs } = stationsBetween(before, await sums(node, 0))[kind satisfies RequestKind];
   const ofNode = STATIONS.map((name) => OF_NODE[name].reduce((sum, one) => sum + meanUs[one], 0));
+  // The node's time ends in its answers before they are sent; that they are is counted at the node.
+  const network = Math.max(0, untilSent - meanUs.send);
   const known = network + ofNode.reduce((sum, us) => sum + us, 0);
-  const [client, wire] = [Math.max(0, median(latencies) - known), network];
+  const client = Math.max(0, median(latencies) - known);
   return STATIONS.map((name, i) =>
-    name === 'client' ? client : name === 'network' ? wire : (ofNode[i] as number),
+    name === 'client' ? client : name === 'network' ? network : (ofNode[i] as number),
   );
 }
 
-/** Round trips of short pings, without their time at the node; in microseconds. */
+/** Round trips of short pings, without their time at the node until they are sent; microseconds. */
 async function networkLatencies(prober: Prober): Promise<Latencies> {
   const latencies = new Float64Array(PINGS);
   let answered = 0;
