@@ -89,6 +89,7 @@ export class ChangeRecord {
   readonly #shift: number;
   readonly #headMask: number;
   #words = NOTHING;
+  /** First rows + 1; 0: none. So they begin as zeros, which take no memory before their time. */
   #heads = NOTHING;
   /** Of each place of the wheel: the number of the bucket that stands there, its list. */
   readonly #numbers = new Float64Array(BUCKETS).fill(Number.NaN);
@@ -127,7 +128,7 @@ export class ChangeRecord {
     const number = Math.floor(deadline / BUCKET_MS);
     if (this.#numbers[number & BUCKET_MASK] !== number) return NONE;
     const words = this.#words;
-    let row = this.#heads[this.#headOf(clientLow, link, id)] as number;
+    let row = (this.#heads[this.#headOf(clientLow, link, id)] as number) - 1;
     while (row >= 0) {
       const at = row * ROW_WORDS;
       if (
@@ -215,7 +216,7 @@ export class ChangeRecord {
 
   #allocate(): void {
     this.#words = new Int32Array(this.#capacity * ROW_WORDS);
-    this.#heads = new Int32Array(this.#capacity << HEADS_PER_ROW_BITS).fill(NONE);
+    this.#heads = new Int32Array(this.#capacity << HEADS_PER_ROW_BITS);
   }
 
   #headOf(clientLow: number, link: number, id: number): number {
@@ -238,18 +239,18 @@ export class ChangeRecord {
 
   #chain(row: number, head: number): void {
     const words = this.#words;
-    const first = this.#heads[head] as number;
+    const first = (this.#heads[head] as number) - 1;
     words[row * ROW_WORDS + CHAIN] = first;
     words[row * ROW_WORDS + BACK] = ~head;
     if (first >= 0) words[first * ROW_WORDS + BACK] = row;
-    this.#heads[head] = row;
+    this.#heads[head] = row + 1;
   }
 
   #unchain(row: number): void {
     const words = this.#words;
     const next = words[row * ROW_WORDS + CHAIN] as number;
     const back = words[row * ROW_WORDS + BACK] as number;
-    if (back < 0) this.#heads[~back] = next;
+    if (back < 0) this.#heads[~back] = next + 1;
     else words[back * ROW_WORDS + CHAIN] = next;
     if (next >= 0) words[next * ROW_WORDS + BACK] = back;
   }

@@ -77,7 +77,8 @@ export class Windows {
     this.#entropy = parts.entropy;
     this.#nextEpoch = Math.imul(parts.incarnation, INCARNATION_STRIDE) >>> 0;
     this.#lastEpochs = new Uint32Array(table.entries);
-    this.#unused = Uint32Array.from({ length: table.entries }, (_, window) => window);
+    this.#unused = new Uint32Array(table.entries);
+    for (let window = 0; window < table.entries; window++) this.#unused[window] = window;
     this.words = table.words;
     this.clients = new Float64Array(table.entries);
     this.areParts = new Uint8Array(table.entries);
