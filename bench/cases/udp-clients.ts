@@ -154,11 +154,10 @@ export async function udpClients(rounds: number): Promise<Result> {
   const notes = ['nearly all that is kept is the record of changes, which has one size'];
   const measured = await inWorld((world) => measure(world, rounds, notes));
   const [one, ...more] = measured as [Measured, ...Measured[]];
-  const of = `clients over udp, each with a socket of its own, in ${PROCESSES} processes`;
-  const load = `together they do ${PER_SECOND} operations a second, each client in turn`;
+  const load = `${PER_SECOND} operations a second in all`;
   return {
     bench: 'udp-clients',
-    what: `what a memory node keeps for ${of}; ${load}`,
+    what: `what a node keeps for clients over udp, in ${PROCESSES} processes; ${load}`,
     unit: 'bytes',
     rows: measured.map(({ side, turns }) => rowOf(side, turns)),
     comparisons: more.map((many) => compare(many, one, { atMost: 1 })),

@@ -145,10 +145,9 @@ export const WORDS: Readonly<Record<FigureName, Words>> = {
        table, the second confirms it, so that a client that dies in between leaves nothing. The
        first waits for the thread that chooses addresses, which sleeps when there is nothing to do.
        These hand-overs are most of the time of a small allocation, and entries are written at some
-       nanoseconds each, so that growth is seen only towards 512 pages, and none when they are freed.
-       Registration of RDMA pins
-       every 4 KiB, and grows with the size from the start. Frames are not part of it: they come
-       at the first write (figure 4.6).`,
+       nanoseconds each, so that growth is seen only towards 512 pages; when they are freed none is
+       seen. Registration of RDMA pins every 4 KiB, and grows with the size from the start. Frames
+       are not part of it: they come at the first write (figure 4.6).`,
     ],
   },
   '4.13': {
