@@ -579,7 +579,7 @@ export class UdpQueue implements SenderUser {
     const position = underWay.position[slot] as number;
     underWay.position[slot] = -1;
     const place = this.target.place(position);
-    const isInDoubt = (underWay.partsLeft[slot] as number) > 0 || underWay.isSomeDone[slot] === 1;
+    const isInDoubt = (underWay.partsLeft[slot] as number) > 0 || underWay.mayBeDone[slot] === 1;
     const isChange = underWay.changes[slot] === 1;
     const status =
       isChange && !isInDoubt
@@ -652,10 +652,13 @@ export class UdpQueue implements SenderUser {
     const ring = this.target;
     const mayBeDone = new Set<number>();
     const parts = this.#parts;
+    const underWay = this.#underWay;
     for (let row = 0; row < parts.rows; row++) {
-      const isSent = parts.state[row] !== FREE && (parts.attempts[row] as number) > 0;
+      if (parts.state[row] === FREE || !this.changes(row)) continue;
       const slot = parts.operation[row] as number;
-      if (isSent && this.changes(row)) mayBeDone.add(this.#underWay.position[slot] as number);
+      const wasSent = (parts.attempts[row] as number) > 0;
+      if (wasSent || underWay.mayBeDone[slot] === 1)
+        mayBeDone.add(underWay.position[slot] as number);
     }
     for (let position = ring.head; position < ring.tail; position++) {
       if (ring.sink[ring.place(position)] === undefined) continue;

@@ -27,8 +27,11 @@ export class UnderWay {
   changes = new Uint8Array(0);
   /** 1: some part of it has left the socket. */
   wasSent = new Uint8Array(0);
-  /** What its parts came to: whether one was done, and how the first that was not done ended. */
-  isSomeDone = new Uint8Array(0);
+  /**
+   * What its parts came to: whether one was done, or may have been, and how the first ended of those
+   * that were not done for sure.
+   */
+  mayBeDone = new Uint8Array(0);
   refusal = new Uint8Array(0);
   /** Of use to whoever looks at all of them. */
   isMarked = new Uint8Array(0);
@@ -54,7 +57,7 @@ export class UnderWay {
     const slot = this.#order[this.count++] as number;
     this.wasSent[slot] = 0;
     this.partsLeft[slot] = 0;
-    this.isSomeDone[slot] = 0;
+    this.mayBeDone[slot] = 0;
     this.refusal[slot] = Status.Ok;
     this.low[slot] = 0;
     this.high[slot] = 0;
@@ -78,7 +81,7 @@ export class UnderWay {
     this.partsLeft = grown(this.partsLeft, columns.uint16(slots));
     this.#order = grown(this.#order, columns.uint16(slots));
     this.changes = grown(this.changes, columns.uint8(slots));
-    this.isSomeDone = grown(this.isSomeDone, columns.uint8(slots));
+    this.mayBeDone = grown(this.mayBeDone, columns.uint8(slots));
     this.refusal = grown(this.refusal, columns.uint8(slots));
     this.wasSent = grown(this.wasSent, columns.uint8(slots));
     this.isMarked = grown(this.isMarked, columns.uint8(slots));
@@ -87,8 +90,8 @@ export class UnderWay {
 
   /** One part has ended so; true if it was the last. */
   partEnded(slot: number, status: Status): boolean {
-    if (status === Status.Ok) this.isSomeDone[slot] = 1;
-    else if (this.refusal[slot] === Status.Ok) this.refusal[slot] = status;
+    if (status === Status.Ok || status === Status.OutcomeUnknown) this.mayBeDone[slot] = 1;
+    if (status !== Status.Ok && this.refusal[slot] === Status.Ok) this.refusal[slot] = status;
     const left = (this.partsLeft[slot] as number) - 1;
     this.partsLeft[slot] = left;
     return left === 0;
@@ -97,7 +100,7 @@ export class UnderWay {
   /** How it ends when all parts have. */
   status(slot: number): Status {
     const refusal = this.refusal[slot] as Status;
-    const isTorn = refusal !== Status.Ok && this.isSomeDone[slot] === 1;
-    return isTorn && this.changes[slot] === 1 ? Status.OutcomeUnknown : refusal;
+    const isInDoubt = refusal !== Status.Ok && this.mayBeDone[slot] === 1;
+    return isInDoubt && this.changes[slot] === 1 ? Status.OutcomeUnknown : refusal;
   }
 }
