@@ -30,7 +30,7 @@ test('a change ends as all of its parts say together', () => {
   }
 });
 
-test('a part that was done, or of which nobody knows, is remembered before the last has ended', () => {
+test('a part that was done, or of which nobody knows, is remembered at once', () => {
   for (const status of [Status.Ok, Status.OutcomeUnknown]) {
     const { underWay, slot } = taken(2);
     underWay.partEnded(slot, status);

@@ -28,8 +28,8 @@ export class UnderWay {
   /** 1: some part of it has left the socket. */
   wasSent = new Uint8Array(0);
   /**
-   * What its parts came to: whether one was done, or may have been, and how the first ended of those
-   * that were not done for sure.
+   * What its parts came to: whether one was done, or may have been, and how the first ended that
+   * was not done for sure.
    */
   mayBeDone = new Uint8Array(0);
   refusal = new Uint8Array(0);
