@@ -17,6 +17,7 @@ import { largeRead } from './cases/large-read.js';
 import { lockContended, lockLone } from './cases/locks.js';
 import { loneRead } from './cases/lone-read.js';
 import { pipelinedRead } from './cases/pipelined-read.js';
+import { placement } from './cases/placement.js';
 import { shmBlocking } from './cases/shm-blocking.js';
 import { shmLarge } from './cases/shm-large.js';
 import { shmLone } from './cases/shm-lone.js';
@@ -57,6 +58,7 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'stream-trips': streamTrips,
   'stream-pipelined': streamPipelined,
   'stream-chunks': streamChunks,
+  placement,
   idle: (rounds) => idleRack(Math.min(rounds, 3)),
   heap: () => heapGrowth(),
 };
