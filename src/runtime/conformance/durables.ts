@@ -63,6 +63,12 @@ export const DURABLE_CASES: readonly Case[] = [
       const nameless = runtime.memory.create('memrack-conformance', 4096);
       await expectError(() => durables.adopt(nameless.handle), 'MemoryError', undefined, 'adopted');
       await expectError(() => file.discard(0, 4096), 'MemoryError', undefined, 'discarded');
+      // Nor is a file on a disk one without a name, whoever says so.
+      const { memory } = runtime;
+      const adopted = () => memory.adopt(file.handle);
+      await expectError(adopted, 'MemoryError', undefined, 'adopted as memory');
+      const named = () => memory.open(memory.nameOf(file.handle), 'write');
+      await expectError(named, 'MemoryError', undefined, 'opened as memory');
       nameless.release();
       file.release();
     },

@@ -1,20 +1,21 @@
 /** Memory files on a disk: fallocate, shared mappings, msync, locks of open file descriptions. */
 
-import { closeSync, constants, fdatasync, fstatSync, openSync, unlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fstatSync,
+  openSync,
+  readlinkSync,
+  unlinkSync,
+} from 'node:fs';
 import { promisify } from 'node:util';
 import { assert } from '../../base/assert.js';
 import { DiskError } from '../disk.js';
 import type { DurableFile, DurableFiles, FileRange, Settled } from '../durable.js';
 import { MemoryError, type MemoryHandle } from '../memory.js';
 import { diskError } from './node-disk.js';
-import {
-  checkLength,
-  descriptorOf,
-  handleOf,
-  memoryName,
-  NodeMemoryFile,
-  openOf,
-} from './node-memory.js';
+import { checkLength, descriptorOf, handleOf, NodeMemoryFile, openOf } from './node-memory.js';
 import {
   addressOf,
   allocateFile,
@@ -82,9 +83,11 @@ function opened(fd: number): DurableFile {
 }
 
 function durableFile(fd: number, handle: MemoryHandle): DurableFile {
-  const { size, nlink } = fstatSync(fd);
-  const name = memoryName(fd);
-  if (nlink === 0) throw new MemoryError(`${name} is no durable memory file: no disk has it`);
+  const name = readlinkSync(`/proc/self/fd/${fd}`);
+  const stat = fstatSync(fd);
+  const { size, nlink } = stat;
+  if (nlink === 0 || !stat.isFile())
+    throw new MemoryError(`${name} is no durable memory file: no disk has it`);
   if (size === 0 || size % PAGE_BYTES !== 0) {
     throw new MemoryError(`${name} is no durable memory file: it is ${size} bytes long`);
   }

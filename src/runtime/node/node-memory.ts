@@ -82,7 +82,12 @@ export const nodeMemory: Memory = {
 
   open(name, access) {
     const fd = openOf(name, access);
-    return new NodeMemoryFile(handleOf(fd), fd, memoryName(fd), fstatSync(fd).size, access);
+    try {
+      return new NodeMemoryFile(handleOf(fd), fd, memoryName(fd), fstatSync(fd).size, access);
+    } catch (error) {
+      closeSync(fd);
+      throw new MemoryError(`no memory file ${name}: ${(error as Error).message}`);
+    }
   },
 
   runNow: runAll,
@@ -109,14 +114,13 @@ function runAll(steps: Steps): void {
   steps.ended();
 }
 
-/** Opens the file of another process by what `nameOf` gave. */
+/** Opens the file of another process by what `nameOf` gave, whatever kind of file that is. */
 export function openOf(name: string, access: 'read' | 'write'): number {
   const [, identity = '', pid = '', descriptor = ''] = FILE_NAME.exec(name) ?? [];
   const fd = openDescriptor(`/proc/${pid}/fd/${descriptor}`, access);
   try {
     // Looked at after the opening, so that it was that process whose descriptor was opened.
     if (identityOf(Number(pid)) !== identity) throw new Error('the process has ended');
-    memoryName(fd);
     return fd;
   } catch (error) {
     closeSync(fd);
@@ -219,14 +223,10 @@ export function descriptorOf(handle: MemoryHandle): number {
   throw new MemoryError(`no memory file of handle ${handle} was handed to this process`);
 }
 
-/**
- * From what the kernel calls it: `/memfd:NAME (deleted)`, or the path of a file. Throws when it is
- * nothing that was made here.
- */
-export function memoryName(fd: number): string {
+/** From what the kernel calls it: `/memfd:NAME (deleted)`. Throws when nothing here made it. */
+function memoryName(fd: number): string {
   const link = readlinkSync(`/proc/self/fd/${fd}`);
-  const name = link.replace(/^\/memfd:/, '').replace(/ \(deleted\)$/, '');
-  const isOurs = link.startsWith('/memfd:') ? name.includes('memrack') : fstatSync(fd).isFile();
-  if (!isOurs) throw new Error(`it is ${link}`);
+  const [, name = ''] = /^\/memfd:(.*memrack.*) \(deleted\)$/.exec(link) ?? [];
+  if (name === '') throw new Error(`it is ${link}`);
   return name;
 }

@@ -224,10 +224,6 @@ export class Opening implements HeldFile {
     if (this.holders === 0) this.image.openings.delete(this);
   }
 
-  reopened(): HeldFile {
-    return new Opening(this.image);
-  }
-
   lock(part: number, how: 'shared' | 'exclusive'): boolean {
     for (const other of this.image.openings) {
       const held = other === this ? undefined : other.locks.get(part);

@@ -59,8 +59,6 @@ export interface HeldFile {
   isTouched(index: number): boolean;
   /** One holder less. */
   release(): void;
-  /** What somebody has who opens it by its name. */
-  reopened(): HeldFile;
 }
 
 /** What the kernel knows of one memory file. */
@@ -99,10 +97,6 @@ export class MemoryObject implements HeldFile {
   forget(): void {
     for (const piece of this.#pieces.values()) pool.give(piece);
     this.#pieces.clear();
-  }
-
-  reopened(): HeldFile {
-    return this;
   }
 }
 
@@ -254,7 +248,9 @@ export class SimulatedMemory implements Memory {
 
   adopt(handle: MemoryHandle): MemoryFile {
     const object = this.#held.get(handle);
-    if (object === undefined) throw new MemoryError(`no memory file of handle ${handle}`);
+    if (!(object instanceof MemoryObject)) {
+      throw new MemoryError(`no memory file of handle ${handle}`);
+    }
     return new SimulatedMemoryFile(handle, object, this.#held);
   }
 
@@ -264,7 +260,8 @@ export class SimulatedMemory implements Memory {
   }
 
   open(name: string, _access: 'read' | 'write'): MemoryFile {
-    const object = objectOf(this.#parts, name).reopened();
+    const object = objectOf(this.#parts, name);
+    if (!(object instanceof MemoryObject)) throw new MemoryError(`no memory file ${name}`);
     const handle = this.#parts.nextHandle();
     this.#held.add(handle, object);
     return new SimulatedMemoryFile(handle, object, this.#held);
