@@ -17,6 +17,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{src,bench,tools}/**/*.test.ts', 'src/**/*.fuzz.ts'],
           testTimeout: MINUTE_MS / 2,
+          // Some compile what they run.
+          hookTimeout: MINUTE_MS / 2,
         },
       },
       {

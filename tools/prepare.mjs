@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -45,6 +46,11 @@ export function isInstalled() {
 
 export function install() {
   if (isInstalled()) return true;
+  // npm would empty the folder that the link leads to, for everybody who works with it.
+  if (lstatSync(join(ROOT, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink()) {
+    say('node_modules is a link, and lacks packages: run `npm ci` where it leads to, or remove it');
+    return false;
+  }
   say('installing packages (npm ci), a minute or less ...');
   const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], {
     cwd: ROOT,

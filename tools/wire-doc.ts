@@ -8,6 +8,7 @@ import ts from 'typescript';
 
 export const PAGE = 'docs/wire.md';
 const MESSAGES = 'src/wire/messages.ts';
+const MOVES = 'src/wire/move-messages.ts';
 const DATAGRAMS = 'src/wire/datagram.ts';
 const LIMITS = 'src/wire/limits.ts';
 
@@ -328,11 +329,17 @@ function limitRows(text: string): string[][] {
   ]);
 }
 
-export function wireDocument(messages: string, datagrams: string, limits: string): string {
+export function wireDocument(
+  messages: string,
+  datagrams: string,
+  limits: string,
+  moves = '',
+): string {
   const file = parse(MESSAGES, messages);
   const lines = [INTRODUCTION, '## Message types', ''];
   lines.push(...table(['type', 'name', 'request', 'reply', 'repeatable'], messageRows(file)));
   lines.push('## Structs', '', ...structLines(readStructs(messages)));
+  lines.push(...structLines(readStructs(moves)));
   lines.push(DATAGRAMS_TOLD, ...structLines(readStructs(datagrams)));
   const values = valueRows(datagrams, ['DatagramRefusal', 'RequestFlag', 'PartFlag']);
   lines.push(...table(['of', 'name', 'value', 'meaning'], values));
@@ -344,7 +351,7 @@ export function wireDocument(messages: string, datagrams: string, limits: string
 
 export function readDocument(root: string): string {
   const read = (path: string) => readFileSync(join(root, path), 'utf8');
-  return wireDocument(read(MESSAGES), read(DATAGRAMS), read(LIMITS));
+  return wireDocument(read(MESSAGES), read(DATAGRAMS), read(LIMITS), read(MOVES));
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

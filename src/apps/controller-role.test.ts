@@ -12,6 +12,7 @@ import type { Peer } from '../fabric/link.js';
 import { createRuntime } from '../runtime/node/create-runtime.js';
 import type { RunningRole } from '../runtime/runtime.js';
 import { MessageType as M } from '../wire/messages.js';
+import { NO_MARK } from '../controller/mark.js';
 import { controllerWithHttp } from './controller-role.js';
 
 const CALL_MS = 5_000;
@@ -52,7 +53,8 @@ async function joinNode(address: string, memoryId: number): Promise<void> {
   const listener = await endpoint.listen('tcp://127.0.0.1:0');
   const facts = { id: 'n1', memoryId, incarnation: 1, machine: 'here', pid: 7, pageBytes: 65536 };
   const place = { address: listener.address, keeper: '', process: '' };
-  const request = { ...facts, ...place, bytesLent: 2 ** 30, regions: [] };
+  const kind = { kind: 0, isTrusted: 0, fileSystem: '', openings: [] };
+  const request = { ...facts, ...kind, ...place, bytesLent: 2 ** 30, ...NO_MARK, regions: [] };
   const joined = await controller.call(M.JoinNode, request, CALL_MS);
   expect(joined).toMatchObject({ status: Status.Ok });
 }

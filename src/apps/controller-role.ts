@@ -14,7 +14,7 @@ export const controllerWithHttp: RoleMain<ControllerConfig> = async (runtime, co
     listenHost: hostOf(config),
     failed: (error) => {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      runtime.log.write('error', `an HTTP request met a bug: ${text}`);
+      runtime.log.write('error', `an HTTP request met a bug: ${text}`, { code: 'HTTP_BUG' });
     },
   });
   const server = httpServer(app);

@@ -20,6 +20,7 @@ export type { BlockingService } from '../client/blocking/service.js';
 export { type ErrorCode, MemrackError } from '../client/error.js';
 export type { Rights } from '../client/held-memory.js';
 export type { Member } from '../client/control.js';
+export type { NodeNumbers } from '../client/node-watch.js';
 export type { FabricCounts, LinkCounts, RackCounters } from '../client/counters.js';
 export type { FileFacts, FileDirectory } from '../client/files.js';
 export type { Lease, LeaseWindow } from '../client/lease.js';

@@ -12,6 +12,8 @@ import { Status } from '../base/status.js';
 import { formatBytes } from '../base/units.js';
 import type { RackStatus } from '../controller/api.js';
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
+import type { DonorConfig } from '../memory-node/donor-config.js';
+import { EXIT_STORAGE_FAILED } from '../memory-node/main.js';
 import type { SupervisorReady } from '../memory-node/supervisor.js';
 import { sleep } from '../runtime/clock.js';
 import type { Child, Exit } from '../runtime/processes.js';
@@ -24,12 +26,17 @@ export interface RackOptions {
   /** Of the controller; 0: any free one. */
   readonly port: number;
   readonly nodes: number;
+  /** Further ones, whose memory is files in the folder for data. */
+  readonly persistentNodes: number;
+  /** Whether these may be on a file system of which nothing is known. */
+  readonly unprovenFileSystem: boolean;
   /** What each memory node lends. */
   readonly memoryBytes: number;
   readonly pageBytes: number;
   /** Folder for metadata; undefined: kept in memory only. */
   readonly data: string | undefined;
   readonly placement: string;
+  readonly donor?: DonorConfig;
 }
 
 /** The rack could not be started; everything that was started has been ended. */
@@ -106,7 +113,10 @@ export class LocalRack {
       const nodes = Array.from({ length: this.#options.nodes }, (_, i) =>
         this.#startNode(`node-${i + 1}`),
       );
-      await Promise.all([...nodes, this.#startHost('host-1')]);
+      const onDisk = Array.from({ length: this.#options.persistentNodes }, (_, i) =>
+        this.#startPersistent(`persistent-${i + 1}`),
+      );
+      await Promise.all([...nodes, ...onDisk, this.#startHost('host-1')]);
       if (this.#options.data !== undefined) await this.#sayLosses();
     } catch (error) {
       await this.stop();
@@ -150,7 +160,8 @@ export class LocalRack {
     const { clock, timers } = this.#runtime;
     const end = clock.now() + JOINED_MS;
     let status = await this.#status();
-    while ((status?.nodes.serving ?? 0) < this.#options.nodes) {
+    const { nodes, persistentNodes } = this.#options;
+    while ((status?.nodes.serving ?? 0) < nodes + persistentNodes) {
       if (this.#isStopping || clock.now() > end) break;
       await sleep(timers, JOINED_LOOK_MS);
       status = await this.#status();
@@ -207,6 +218,7 @@ export class LocalRack {
       machine: hostname(),
       memoryBytes,
       pageBytes,
+      ...this.#options.donor,
     };
     const { child, ready } = await this.#spawn('supervisor', config);
     const { memoryId } = ready as SupervisorReady;
@@ -224,6 +236,49 @@ export class LocalRack {
     const controller = this.#endpoint.peer(this.#controllerAddress);
     await controller.call(MessageType.NodeEnded, request, TELL_MS);
     await this.#again(id, () => this.#startNode(id), death);
+  }
+
+  /**
+   * Its file is made once, when the rack has never heard of the node: one that is missing later is
+   * on a disk that is not mounted, or is lost, and says so.
+   */
+  async #startPersistent(id: string): Promise<void> {
+    const { data, listen, memoryBytes, pageBytes, unprovenFileSystem } = this.#options;
+    const path = `${data}/${id}.mem`;
+    const controller = this.#endpoint.peer(this.#controllerAddress);
+    const known = await controller.call(MessageType.DescribeNode, { id }, TELL_MS);
+    const create = known.status === Status.NotFound && !(await this.#exists(path));
+    const config = {
+      id,
+      join: [this.#controllerAddress],
+      listen: `tcp://${listen}:0`,
+      machine: hostname(),
+      memoryBytes,
+      pageBytes,
+      persistent: { path, create, unprovenFileSystem },
+    };
+    const { child } = await this.#spawn('supervisor', config);
+    const began = this.#runtime.clock.now();
+    void child.exited.then((exit) => this.#persistentEnded(id, exit, this.#death(exit, began)));
+  }
+
+  async #exists(path: string): Promise<boolean> {
+    try {
+      await (await this.#runtime.disk.open(path, 'read')).close();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async #persistentEnded(id: string, exit: Exit, death: NamedDeath): Promise<void> {
+    if (this.#isStopping) return;
+    if (exit.code === EXIT_STORAGE_FAILED) {
+      this.#say(`${id} has ended, because its disk failed: repair that, then start the rack again`);
+      return;
+    }
+    this.#say(`the supervisor of ${id} has ended (${death.how}): starting it again with its file`);
+    await this.#again(id, () => this.#startPersistent(id), death);
   }
 
   async #startHost(id: string): Promise<void> {

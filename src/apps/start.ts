@@ -163,6 +163,8 @@ async function main(): Promise<number> {
     memoryBytes: nodeBytes(tree),
     pageBytes: PAGE_BYTES_DEFAULT,
     data: undefined,
+    persistentNodes: 0,
+    unprovenFileSystem: false,
     placement: PLACEMENT_POLICY_DEFAULT,
   };
   const rack = new LocalRack(runtime, options, complain);

@@ -24,6 +24,7 @@ export const Status = {
   Invalid: 14,
   Unsupported: 15,
   Closed: 16,
+  Moved: 17,
 } as const;
 export type Status = (typeof Status)[keyof typeof Status];
 export type StatusName = keyof typeof Status;
@@ -88,6 +89,11 @@ export const STATUS_FACTS = {
     remedy: 'use a version that supports it, or another link',
   },
   Closed: { outcome: 'notApplied', retryable: false, remedy: 'connect again' },
+  Moved: {
+    outcome: 'notApplied',
+    retryable: true,
+    remedy: 'another memory node holds it by now: ask where, and repeat it there',
+  },
 } as const satisfies Record<StatusName, StatusFacts>;
 
 const NAMES = Object.keys(Status) as StatusName[];

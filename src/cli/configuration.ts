@@ -45,10 +45,40 @@ export const CONFIGURATION = z.strictObject({
   nodes: z.int().min(1).max(64).default(3).describe('Memory nodes that `up` starts.'),
   memory: size.default('1GiB').describe('What each memory node lends.'),
   pageBytes: size.default('2MiB').describe('Page size of memory nodes: a power of two.'),
+  protectDonor: z
+    .boolean()
+    .default(true)
+    .describe('Whether memory nodes give memory back when their machine is short of it.'),
+  lendAbove: size
+    .optional()
+    .describe(
+      'So much a memory node leaves its machine before it lends more. With `giveBackBelow`.',
+    ),
+  giveBackBelow: size
+    .optional()
+    .describe('It gives memory back when its machine has less left. By default both are shares.'),
+  controlGroup: z
+    .string()
+    .optional()
+    .describe('The control group whose memory a memory node watches, as the kernel names it.'),
   join: z
     .string()
     .optional()
     .describe('Address of the controller, for the single roles `memory-node` and `host`.'),
+  persistent: z
+    .string()
+    .optional()
+    .describe('File that the memory of `memory-node` is; it must be there, see `--create`.'),
+  unprovenFileSystem: z
+    .boolean()
+    .default(false)
+    .describe('Whether that file may be on a file system of which nothing is known.'),
+  persistentNodes: z
+    .int()
+    .min(0)
+    .max(16)
+    .default(0)
+    .describe('Memory nodes that `up` starts on files in its folder for data.'),
   id: z
     .string()
     .optional()

@@ -28,6 +28,17 @@ export function withConfig(command: Command): Command {
   return command.option('--config <file>', 'a memrack.json; flags win over it');
 }
 
+/** Adds `--log` and `--log-level` to a command that runs roles, whose children log as it does. */
+export function withLog(command: Command): Command {
+  return command
+    .option('--log <format>', 'json or text (default: text on a terminal)', (text) => {
+      process.env['MEMRACK_LOG_FORMAT'] = oneOf('json', 'text')(text);
+    })
+    .option('--log-level <level>', 'debug, info, warn or error (default warn)', (text) => {
+      process.env['MEMRACK_LOG'] = oneOf('debug', 'info', 'warn', 'error')(text);
+    });
+}
+
 /** Adds what every command that speaks to a rack has. */
 export function withRack(command: Command): Command {
   return withConfig(command).option(

@@ -10,6 +10,7 @@ import {
   say,
   type SharedFlags,
   withConfig,
+  withLog,
 } from './context.js';
 import { warnIfPublic } from './listen.js';
 import { runInForeground } from './run-role.js';
@@ -22,7 +23,7 @@ interface ControllerFlags extends SharedFlags {
 }
 
 export function addController(program: Command): void {
-  withConfig(program.command('controller'))
+  withLog(withConfig(program.command('controller')))
     .description('the controller of a rack: membership, spaces, placement, the HTTP API')
     .option('--listen <address>', 'address to listen on (default 127.0.0.1)')
     .option('--port <port>', 'port (default 7070; 0: any free one)')

@@ -25,8 +25,14 @@ const DEVICES = ['/dev/fuse', '/dev/userfaultfd', '/dev/loop-control', '/dev/net
 export function addDoctor(program: Command): void {
   withOutput(withRack(program.command('doctor')))
     .description('checks this machine, and with a rack named the network to its memory nodes')
-    .addHelpText('after', '\nExample:\n  memrack doctor --rack memrack://127.0.0.1:7070')
-    .action(async (flags: SharedFlags) => {
+    .option('--verify <file>', 'checks the file of a persistent memory that is not being served')
+    .addHelpText(
+      'after',
+      '\nExample:\n  memrack doctor --rack memrack://127.0.0.1:7070\n' +
+        '  memrack doctor --verify /data/d1.mem',
+    )
+    .action(async (flags: SharedFlags & { readonly verify?: string }) => {
+      if (flags.verify !== undefined) return verifyFile(flags, flags.verify);
       const own = await examine();
       const network = await networkOf(flags, own);
       const findings = [...own, ...network.findings];
@@ -36,6 +42,19 @@ export function addDoctor(program: Command): void {
       if (!network.isReached) throw new Exit(EXIT.unreachable);
       if (findings.some(({ state }) => state === 'bad')) throw new Exit(EXIT.failed);
     });
+}
+
+/** Nothing else is looked at. */
+async function verifyFile(flags: SharedFlags, path: string): Promise<void> {
+  // Both need native packages, which may be what is missing on this machine.
+  const { appRuntime } = await import('../apps/app-runtime.js');
+  const { examineFile } = await import('./doctor-file.js');
+  const { findings, isRefused } = await examineFile(appRuntime('doctor'), path);
+  const rows = findings.map((each) => ({ code: `FILE_${codeOf(each)}`, ...each }));
+  if (flags.output === 'json') printRows(flags, rows, []);
+  else show(findings);
+  if (isRefused) throw new Exit(EXIT.refused);
+  if (findings.some(({ state }) => state === 'bad')) throw new Exit(EXIT.failed);
 }
 
 /** Without the native packages nothing can be sent, which is found already. */

@@ -3,7 +3,7 @@
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { ConfigError } from '../base/config-error.js';
-import { configurationOf, say, type SharedFlags, withConfig } from './context.js';
+import { configurationOf, say, type SharedFlags, withConfig, withLog } from './context.js';
 import { type DoorFlags, refuseDoors } from './doors.js';
 import { joinAddress, requireOneAddress, warnIfPublic } from './listen.js';
 import { machineName } from './memory-node.js';
@@ -16,7 +16,7 @@ interface HostFlags extends SharedFlags, DoorFlags {
 }
 
 export function addHost(program: Command): void {
-  withConfig(program.command('host'))
+  withLog(withConfig(program.command('host')))
     .description('the process of a using machine: joins the rack; its doors come later')
     .option('--join <address>', 'HOST:PORT of the controller')
     .option('--listen <address>', 'address to listen on (default 127.0.0.1)')

@@ -11,8 +11,6 @@ interface Later {
 }
 
 const LATER: readonly Later[] = [
-  { name: 'top', what: 'live view of the rack', example: 'memrack top' },
-  { name: 'node', what: 'drain or remove a member', example: 'memrack node drain node-2' },
   {
     name: 'device',
     what: 'block devices, served over NBD',

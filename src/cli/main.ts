@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { endWith } from '../apps/end-with.js';
+import { addBackup } from './backup.js';
 import { addBench } from './bench.js';
 import { addController } from './controller.js';
 import { addDoctor } from './doctor.js';
@@ -11,11 +12,14 @@ import { EXIT, failWith } from './exit.js';
 import { addHost } from './host.js';
 import { addLater } from './later.js';
 import { addMemoryNode } from './memory-node.js';
+import { addNode } from './node.js';
 import { addNodes } from './nodes.js';
 import { addPing } from './ping.js';
 import { addPutAndGet } from './put-get.js';
+import { addSlow } from './slow.js';
 import { addSpace } from './space.js';
 import { addStatus } from './status.js';
+import { addTop } from './top.js';
 import { addUp } from './up.js';
 
 function version(): string {
@@ -34,8 +38,28 @@ export function buildProgram(): Command {
     .exitOverride()
     .showHelpAfterError('(memrack COMMAND --help shows how it is used)')
     .addHelpText('after', EXIT_CODES);
-  const parts = [addUp, addController, addMemoryNode, addHost, addStatus, addNodes, addSpace];
-  for (const add of [...parts, addPutAndGet, addBench, addPing, addDoctor, addLater]) add(program);
+  const parts = [
+    addUp,
+    addController,
+    addMemoryNode,
+    addHost,
+    addStatus,
+    addNodes,
+    addNode,
+    addSpace,
+  ];
+  for (const add of [
+    ...parts,
+    addPutAndGet,
+    addBackup,
+    addBench,
+    addPing,
+    addTop,
+    addSlow,
+    addDoctor,
+    addLater,
+  ])
+    add(program);
   for (const command of everyCommand(program)) command.exitOverride();
   return program;
 }

@@ -70,5 +70,6 @@ function show(status: z.infer<typeof STATUS>): void {
     const mark = paint(process.stdout, COLOURS[severity] ?? 'dim', `${severity} ${code}`);
     say(`\n${mark} ${subject}: ${message}`);
     say(`  ${remedy}`);
+    say(paint(process.stdout, 'dim', `  docs/status-codes.md#${code.toLowerCase()}`));
   }
 }

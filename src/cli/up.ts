@@ -2,7 +2,8 @@
 
 import type { Command } from 'commander';
 import { prepareDataFolder } from '../apps/data-folder.js';
-import { LocalRack, RackFailed } from '../apps/rack-processes.js';
+import { LocalRack, RackFailed, type RackOptions } from '../apps/rack-processes.js';
+import { ConfigError } from '../base/config-error.js';
 import { formatBytes } from '../base/units.js';
 import {
   configurationOf,
@@ -12,7 +13,9 @@ import {
   memoryFlags,
   PLACEMENT_HELP,
   withConfig,
+  withLog,
 } from './context.js';
+import { donorConfig } from './donor-flags.js';
 import { complain, Exit } from './exit.js';
 import { requireOneAddress, warnIfPublic } from './listen.js';
 import { refuseDoors } from './doors.js';
@@ -23,6 +26,8 @@ interface UpFlags extends SharedFlags {
   readonly memory?: string;
   readonly pageBytes?: string;
   readonly data?: string;
+  readonly persistentNodes?: string;
+  readonly unprovenFileSystem?: boolean;
   readonly port?: string;
   readonly listen?: string;
   readonly placement?: string;
@@ -31,12 +36,14 @@ interface UpFlags extends SharedFlags {
 }
 
 export function addUp(program: Command): void {
-  withConfig(program.command('up'))
+  withLog(withConfig(program.command('up')))
     .description('a whole rack in the foreground: controller, memory nodes and a host')
     .option('--nodes <count>', 'memory nodes (default 3)')
     .option('--memory <size>', 'what each memory node lends (default 1GiB)')
     .option('--page-bytes <size>', 'page size (default 2MiB)')
-    .option('--data <folder>', 'keep metadata here; memory itself is lost when the rack ends')
+    .option('--data <folder>', 'keep metadata here, and the memory of persistent nodes')
+    .option('--persistent-nodes <count>', 'further nodes, whose memory is files in that folder')
+    .option('--unproven-file-system', 'lets the folder be on another file system than ext4, xfs')
     .option('--port <port>', 'of the controller and the HTTP API (default 7070; 0: any free one)')
     .option('--listen <address>', 'address to listen on (default 127.0.0.1)')
     .option('--placement <policy>', PLACEMENT_HELP)
@@ -52,13 +59,22 @@ async function up(flags: UpFlags): Promise<void> {
   const listen = flags.listen ?? configuration.listen;
   requireOneAddress(listen);
   const data = flags.data ?? configuration.data;
+  const persistent = flags.persistentNodes ?? String(configuration.persistentNodes);
+  const persistentNodes = countFlag('persistent-nodes', persistent, 0, 16);
+  if (persistentNodes > 0 && data === undefined) {
+    const why = '--persistent-nodes: name the folder for their files by --data';
+    throw new ConfigError('command line', [why]);
+  }
   const options = {
+    persistentNodes,
+    unprovenFileSystem: flags.unprovenFileSystem ?? configuration.unprovenFileSystem,
     listen,
     port: countFlag('port', flags.port ?? String(configuration.port), 0, 65_535),
     nodes: countFlag('nodes', flags.nodes ?? String(configuration.nodes), 1, 64),
     ...memoryFlags(flags, configuration),
     data: data === undefined ? undefined : prepareDataFolder(data),
     placement: flags.placement ?? configuration.placement,
+    donor: donorConfig({}, configuration),
   };
   warnIfPublic(listen);
   // Not before it is used: `doctor` is to run where a native package cannot be loaded.
@@ -72,14 +88,16 @@ async function up(flags: UpFlags): Promise<void> {
     if (error instanceof RackFailed) throw new Exit(error.exitCode, error.message);
     throw error;
   }
-  if (isUp) announce(rack, options.nodes, options.memoryBytes);
+  if (isUp) announce(rack, options);
   const failure = await Promise.race([rack.failed, asked]);
   await rack.stop();
   if (failure !== undefined) throw new Exit(failure.exitCode, failure.message);
 }
 
-function announce(rack: LocalRack, nodes: number, memoryBytes: number): void {
+function announce(rack: LocalRack, options: RackOptions): void {
+  const { nodes, memoryBytes, persistentNodes, data } = options;
   say(`rack is up: ${nodes} memory nodes of ${formatBytes(memoryBytes)}`);
+  if (persistentNodes > 0) say(`  on disk    ${persistentNodes} more, in ${data}`);
   say(`  programs   ${rack.url}`);
   say(`  HTTP API   ${rack.httpUrl}/v1/status`);
   say(`  metrics    ${rack.httpUrl}/metrics`);

@@ -14,7 +14,9 @@ import { AllocFlag } from '../wire/messages.js';
 import type { Control } from './control.js';
 import { failed, MemrackError, spaceRemoved } from './error.js';
 import { HeldMemory, type Relocated, type Rights } from './held-memory.js';
-import { type Allocated, isElsewhere, type Part, PieceCalls } from './piece-calls.js';
+import { isElsewhere } from './elsewhere.js';
+import { type Allocated, PieceCalls } from './piece-calls.js';
+import type { Part } from './pieces.js';
 import { Placement } from './placement.js';
 import type { RegionMap } from './region-map.js';
 

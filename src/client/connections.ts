@@ -51,6 +51,8 @@ export interface Connection {
 export class Connections {
   readonly #fabric: Fabric;
   readonly #byNode = new Map<string, Connection>();
+  /** The client is. */
+  isClosed = false;
 
   constructor(fabric: Fabric) {
     this.#fabric = fabric;
@@ -108,6 +110,7 @@ export class Connections {
   }
 
   close(): void {
+    this.isClosed = true;
     for (const connection of this.#byNode.values()) connection.link.close();
     this.#byNode.clear();
   }

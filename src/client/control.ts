@@ -23,6 +23,8 @@ export interface RegionFacts {
   readonly address: string;
   /** The memory that holds it; 0 when that is lost. */
   readonly memoryId: number;
+  /** Under which it is held: higher than at any node that had it before. */
+  readonly epoch: number;
   readonly state: RegionState;
 }
 
@@ -184,14 +186,14 @@ type Places = Extract<Reply<typeof MessageType.SpaceRegions>, { readonly nodes: 
 
 function placesOf(reply: Places): RegionFacts[] {
   const facts: RegionFacts[] = [];
-  for (const { region, node, lost } of reply.regions) {
+  for (const { region, node, lost, epoch } of reply.regions) {
     const place = reply.nodes[node];
     // A reply that names no owner is a bug of the controller; the region stays unknown then.
     if (place === undefined) continue;
     const isServing = place.state === NodeState.SERVING || place.state === NodeState.DRAINING;
     const state = lost === 1 ? 'lost' : isServing ? 'serving' : 'away';
     const { id: nodeId, address, memoryId } = place;
-    facts.push({ region, nodeId, address, memoryId, state });
+    facts.push({ region, nodeId, address, memoryId, epoch, state });
   }
   return facts;
 }

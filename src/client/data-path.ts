@@ -35,6 +35,7 @@ import type { Route, Routes } from './routes.js';
 import type { Submission } from './submission.js';
 import { type Item, type Operands, Transfer, type TransferParts } from './transfer.js';
 import type { Turns } from './turns.js';
+import type { Unflushed } from './unflushed.js';
 
 export interface ReadItem {
   readonly at: number;
@@ -56,6 +57,8 @@ export interface SharedParts {
   readonly name: string;
   readonly pageBytes: number;
   readonly timeoutMs: number;
+  /** Of memory on disks: what has to be flushed. */
+  readonly unflushed: Unflushed | undefined;
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -80,16 +83,20 @@ export class DataPath {
   #isWatching = false;
 
   constructor(shared: SharedParts, routes: Routes, failures: Failures) {
-    const { runtime, submission, pageBytes, timeoutMs } = shared;
+    const { runtime, submission, pageBytes, timeoutMs, unflushed } = shared;
     this.#shared = shared;
     this.#submission = submission;
     this.#turns = shared.turns;
     this.#life = shared.life;
     this.#pageBytes = pageBytes;
     this.#routes = routes;
-    this.#table = new OperationTable(shared.barriers, (failed) => failures.judge(failed));
+    this.#table = new OperationTable(
+      shared.barriers,
+      (failed) => failures.judge(failed),
+      routes.putBack === undefined ? undefined : (sink, from) => routes.putBack?.(sink, from),
+    );
     const table = this.#table;
-    this.#parts = { runtime, table, submission, regions: routes, pageBytes, timeoutMs };
+    this.#parts = { runtime, table, submission, regions: routes, pageBytes, timeoutMs, unflushed };
     this.#atOnce = new AtOnce(pageBytes, (at, bytes, changes) => this.#route(at, bytes, changes));
   }
 
@@ -185,7 +192,12 @@ export class DataPath {
       const end = Math.ceil((at + bytes) / this.#pageBytes);
       if (this.#submission.conflicts(first, end, changes)) return undefined;
     }
-    return this.#routes.ready(Math.floor(at / REGION_BYTES));
+    const route = this.#routes.ready(Math.floor(at / REGION_BYTES));
+    const { unflushed } = this.#shared;
+    if (unflushed !== undefined && changes && route !== undefined) {
+      unflushed.note(at, bytes, route.connection.link.opening ?? 0);
+    }
+    return route;
   }
 
   /** Of what was done at once. `undefined`, of all writes, needs no promise of its own. */

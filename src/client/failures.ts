@@ -33,6 +33,7 @@ function mayHaveMoved(status: Status): boolean {
   return (
     status === Status.Unavailable ||
     status === Status.NotFound ||
+    status === Status.Moved ||
     status === Status.Stale ||
     status === Status.OutcomeUnknown ||
     status === Status.Timeout ||

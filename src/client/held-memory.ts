@@ -10,7 +10,8 @@ import { REGION_BYTES } from '../wire/limits.js';
 import { AllocFlag, MessageType, Right } from '../wire/messages.js';
 import { type ErrorCode, failed, MemrackError } from './error.js';
 import { Owners, partsOf } from './owners.js';
-import type { Part, PieceCalls } from './piece-calls.js';
+import type { PieceCalls } from './piece-calls.js';
+import type { Part } from './pieces.js';
 import type { Placement } from './placement.js';
 import type { RegionMap } from './region-map.js';
 
@@ -54,10 +55,8 @@ export class HeldMemory {
 
   /** False: it is gone with the memory that it was in. */
   async #freePart(part: Part, deadline: number): Promise<boolean> {
-    const connection = await this.#owners.reach(part.region, deadline);
     const request = { space: this.#parts.space, nonce: 0, address: part.address };
-    const timeoutMs = this.#parts.pieces.left(deadline);
-    const reply = await connection.link.call(MessageType.Free, request, timeoutMs);
+    const reply = await this.#owners.call(part.region, MessageType.Free, request, deadline);
     if (reply.status === Status.Ok) return true;
     const error = await this.#owners.explain(`freeing at ${part.address}`, part.region, reply);
     if (error.code === 'DataLost') return false;
@@ -145,10 +144,8 @@ export class HeldMemory {
   ): Promise<{ base: number; bytes: number; flags: number } | 'lost' | 'nothing'> {
     const region = Math.floor(address / REGION_BYTES);
     try {
-      const connection = await this.#owners.reach(region, deadline);
       const request = { space: this.#parts.space, nonce: 0, address };
-      const timeoutMs = this.#parts.pieces.left(deadline);
-      const reply = await connection.link.call(MessageType.Inspect, request, timeoutMs);
+      const reply = await this.#owners.call(region, MessageType.Inspect, request, deadline);
       if (reply.status === Status.Ok) return reply;
       throw await this.#owners.explain(`no allocation begins at ${address}`, region, reply);
     } catch (error) {
@@ -164,10 +161,8 @@ export class HeldMemory {
   async relocate(at: number, bytes: number, deadline: number): Promise<Relocated> {
     const total = { moved: 0, cancelled: 0 };
     for (const { region, address, bytes: inRegion } of partsOf(at, bytes)) {
-      const connection = await this.#owners.reach(region, deadline);
       const request = { space: this.#parts.space, address, bytes: inRegion };
-      const timeoutMs = this.#parts.pieces.left(deadline);
-      const reply = await connection.link.call(MessageType.Relocate, request, timeoutMs);
+      const reply = await this.#owners.call(region, MessageType.Relocate, request, deadline);
       if (reply.status !== Status.Ok)
         throw await this.#owners.explain(`at ${address}`, region, reply);
       total.moved += reply.moved;
@@ -192,13 +187,11 @@ export class HeldMemory {
 
   /** Busy: the rights are changed, but a thread that is stopped may still work under others. */
   async #protectPart(part: Part, rights: Rights, deadline: number): Promise<void> {
-    const { runtime, space, pieces } = this.#parts;
+    const { runtime, space } = this.#parts;
     const { region, address, bytes } = part;
     const request = { space, rights: RIGHTS[rights], address, bytes };
-    const connection = await this.#owners.reach(region, deadline);
     for (let isChanged = false; ; isChanged = true) {
-      const timeoutMs = pieces.left(deadline);
-      const reply = await connection.link.call(MessageType.Protect, request, timeoutMs);
+      const reply = await this.#owners.call(region, MessageType.Protect, request, deadline);
       if (reply.status === Status.Ok) return;
       if (reply.status !== Status.Busy) {
         const error = await this.#owners.explain(`at ${address}`, region, reply);

@@ -45,7 +45,9 @@ export const hostMain: RoleMain<HostConfig> = async (runtime, config) => {
   void host.run();
   const { pid } = runtime.processes;
   runtime.processes.ready({ id: checked.id, address, pid } satisfies HostReady);
-  runtime.log.write('info', 'this host serves no door: they come with a later version', {});
+  runtime.log.write('info', 'this host serves no door: they come with a later version', {
+    code: 'HOST_WITHOUT_DOORS',
+  });
   return host;
 };
 
@@ -122,7 +124,7 @@ class Host implements RunningRole {
   #tell(level: 'info' | 'warn', message: string): void {
     if (this.#isStopped || message === this.#lastTold) return;
     this.#lastTold = message;
-    this.#runtime.log.write(level, message, { host: this.#config.id });
+    this.#runtime.log.write(level, message, { code: 'MEMBERSHIP', host: this.#config.id });
   }
 
   #pause(ms: number): Promise<void> {

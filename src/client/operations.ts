@@ -8,8 +8,9 @@
 
 import { assert } from '../base/assert.js';
 import { type Outcome, Status } from '../base/status.js';
-import type { CompletionSink } from '../fabric/link.js';
+import type { CompletionSink, OperationColumns } from '../fabric/link.js';
 import type { Barriers, Generation } from './barriers.js';
+import type { MovedPlace } from './put-back.js';
 import { ignore, type MemrackError, unawaited } from './error.js';
 
 export const Kind = { Read: 0, Write: 1, CompareAndSwap: 2, FetchAndAdd: 3 } as const;
@@ -49,12 +50,15 @@ export interface Issuer {
   operationEnded(): void;
 }
 
+export type PutBack = (sink: CompletionSink, from: MovedPlace) => void;
+
 export type Resolve = (value: unknown) => void;
 export type Reject = (reason: unknown) => void;
 
 export class OperationTable implements CompletionSink {
   readonly #barriers: Barriers;
   readonly #judge: Judge;
+  readonly #putBack: PutBack | undefined;
   #capacity = FIRST_ROWS;
   #free: Int32Array;
   #freeCount = FIRST_ROWS;
@@ -84,8 +88,10 @@ export class OperationTable implements CompletionSink {
     this.#rejectMade = reject;
   };
 
-  constructor(barriers: Barriers, judge: Judge) {
+  /** `putBack` takes pieces whose region has moved; each is told again, as a piece of its row. */
+  constructor(barriers: Barriers, judge: Judge, putBack?: PutBack) {
     this.#barriers = barriers;
+    this.#putBack = putBack;
     this.#judge = judge;
     this.#free = Int32Array.from({ length: FIRST_ROWS }, (_, i) => FIRST_ROWS - 1 - i);
   }
@@ -161,7 +167,19 @@ export class OperationTable implements CompletionSink {
     return this.#statuses[row] !== Status.Ok;
   }
 
+  moved(row: number, ring: OperationColumns, place: number, offset: number, bytes: number): void {
+    if (this.#putBack === undefined) return;
+    this.hold(row);
+    this.#putBack(this, { token: row, ring, place, offset, bytes });
+  }
+
   completed(row: number, status: Status, outcome: Outcome, low: number, high: number): void {
+    const isPutBack = status === Status.Moved && this.#putBack !== undefined;
+    // Nothing was executed, and what was to be is a piece of its own now.
+    if (isPutBack) {
+      this.#pieceEnded(row);
+      return;
+    }
     if (status === Status.Ok) {
       this.#isApplied[row] = 1;
       this.#lows[row] = low;

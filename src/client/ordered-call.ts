@@ -8,6 +8,8 @@ import { closed, type MemrackError } from './error.js';
 import type { PageRange, Submission, Waiting } from './submission.js';
 
 export interface OrderedCallParts {
+  /** False: only changes before it, and none after it, have anything to do with it. */
+  readonly changes: boolean;
   readonly pages: PageRange;
   readonly run: () => Promise<void>;
   readonly left: () => void;
@@ -17,7 +19,7 @@ export interface OrderedCallParts {
 }
 
 export class OrderedCall implements Waiting {
-  readonly changes = true;
+  readonly changes: boolean;
   readonly pages: readonly PageRange[];
   isStarted = false;
   readonly #parts: OrderedCallParts;
@@ -25,6 +27,7 @@ export class OrderedCall implements Waiting {
 
   constructor(parts: OrderedCallParts) {
     this.#parts = parts;
+    this.changes = parts.changes;
     this.#range = { ...parts.pages };
     this.pages = [this.#range];
   }
@@ -60,9 +63,11 @@ export function inOrder(
   pages: PageRange,
   what: string,
   run: (call: OrderedCall) => Promise<void>,
+  changes = true,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const call: OrderedCall = new OrderedCall({
+      changes,
       pages,
       run: () => run(call),
       left: () => submission.leave(call),

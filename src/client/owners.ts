@@ -6,9 +6,11 @@
 import { Status } from '../base/status.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { REGION_BYTES } from '../wire/limits.js';
+import type { CallType, Reply, Request } from '../wire/messages.js';
 import type { Connection } from './connections.js';
-import { failed, type MemrackError, spaceRemoved } from './error.js';
-import { isElsewhere, type Part } from './piece-calls.js';
+import { failed, MemrackError, spaceRemoved } from './error.js';
+import { isElsewhere } from './elsewhere.js';
+import type { Part } from './pieces.js';
 import type { RegionMap } from './region-map.js';
 
 const LOOK_AGAIN_MS = 1000;
@@ -25,6 +27,7 @@ export class Owners {
   /** The connection to the owner of a region, or the reason why there is none. */
   async reach(region: number, deadline: number): Promise<Connection> {
     const regions = this.#regions;
+    await regions.settled(region, deadline);
     if (regions.connection(region) === undefined) {
       const status = await regions.refresh(deadline);
       if (status === Status.NotFound) throw spaceRemoved(`no owner of region ${region}`);
@@ -38,6 +41,39 @@ export class Owners {
       throw failed('nothing is allocated there', Status.NotAllocated);
     }
     return connection;
+  }
+
+  /** The call, made again where the region is, as often as it has moved meanwhile. */
+  async call<T extends CallType>(
+    region: number,
+    type: T,
+    request: Request<T>,
+    deadline: number,
+  ): Promise<Reply<T>> {
+    for (;;) {
+      const connection = await this.reach(region, deadline);
+      const leftMs = Math.max(1, deadline - this.#runtime.clock.now());
+      const reply = await connection.link.call(type, request, leftMs);
+      const { status } = reply as { readonly status: Status };
+      if (status !== Status.Moved || leftMs <= 1) return reply;
+      this.#regions.moved(region, region);
+    }
+  }
+
+  /** The same; where no owner can be found in time that is told as `Unavailable`. */
+  async tryCall<T extends CallType>(
+    region: number,
+    type: T,
+    request: Request<T>,
+    deadline: number,
+  ): Promise<Reply<T>> {
+    try {
+      return await this.call(region, type, request, deadline);
+    } catch (error) {
+      if (!(error instanceof MemrackError)) throw error;
+      const status = error.code === 'DataLost' ? Status.DataLost : Status.Unavailable;
+      return { status, reason: error.message } as Reply<T>;
+    }
   }
 
   /** A refusal, after a look whether the region still exists. */

@@ -11,19 +11,14 @@ import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { NONCE_END } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
+import { Owners } from './owners.js';
+import type { Part } from './pieces.js';
 import type { RegionMap } from './region-map.js';
 
 export interface PieceParts {
   readonly runtime: Runtime;
   readonly regions: RegionMap;
   readonly space: number;
-}
-
-/** One region's part of a range. */
-export interface Part {
-  readonly region: number;
-  readonly address: number;
-  readonly bytes: number;
 }
 
 export interface Allocated {
@@ -49,11 +44,13 @@ const PAUSE_MS_MAX = 5000;
 
 export class PieceCalls {
   readonly #parts: PieceParts;
+  readonly #owners: Owners;
   #nonce: number;
   #abandoned = 0;
 
   constructor(parts: PieceParts) {
     this.#parts = parts;
+    this.#owners = new Owners(parts.runtime, parts.regions);
     this.#nonce = parts.runtime.entropy.u32() % NONCE_END;
   }
 
@@ -78,11 +75,11 @@ export class PieceCalls {
     deadline: number,
   ): Promise<Allocated> {
     const { regions, space } = this.#parts;
-    const connection = regions.connection(wanted.region);
-    if (connection === undefined) return { status: Status.Unavailable, address: 0, reason: '' };
+    if (regions.connection(wanted.region) === undefined) {
+      return { status: Status.Unavailable, address: 0, reason: '' };
+    }
     const request = { space, ...wanted };
-    const timeoutMs = this.left(deadline);
-    const reply = await connection.link.call(MessageType.Alloc, request, timeoutMs);
+    const reply = await this.#owners.tryCall(wanted.region, MessageType.Alloc, request, deadline);
     if (reply.status === Status.Ok) return { ...reply, reason: '' };
     const { reason } = reply;
     const isAway = reply.status === Status.Timeout || reply.status === Status.OutcomeUnknown;
@@ -91,11 +88,15 @@ export class PieceCalls {
 
   async confirm(part: Part, nonce: number, deadline: number): Promise<Confirmed> {
     const { regions, space } = this.#parts;
-    const connection = regions.connection(part.region);
-    if (connection === undefined) return 'unknown';
+    if (regions.connection(part.region) === undefined) return 'unknown';
     const request = { space, nonce, address: part.address };
-    const timeoutMs = this.left(deadline);
-    const { status } = await connection.link.call(MessageType.ConfirmAlloc, request, timeoutMs);
+    const reply = await this.#owners.tryCall(
+      part.region,
+      MessageType.ConfirmAlloc,
+      request,
+      deadline,
+    );
+    const { status } = reply;
     if (status === Status.Ok) return 'kept';
     return status === Status.NotAllocated ? 'gone' : 'unknown';
   }
@@ -132,19 +133,10 @@ export class PieceCalls {
     const link = regions.connection(region)?.link;
     const reply = await link?.call(MessageType.Free, request, ABANDON_CALL_MS);
     if (reply?.status === Status.Ok || reply?.status === Status.NotAllocated) return true;
+    if (reply?.status === Status.Moved) regions.moved(region, region);
     const status = await regions.refresh(runtime.clock.now() + LOOK_MS);
     // NotFound: the space was removed.
     if (status === Status.Closed || status === Status.NotFound) return true;
     return status === Status.Ok && regions.state(region) === 'lost';
   }
-}
-
-/** Answers that a change of the region's owner, or of the way to it, could explain. */
-export function isElsewhere(status: Status): boolean {
-  return (
-    status === Status.NotFound ||
-    status === Status.Unavailable ||
-    status === Status.Stale ||
-    status === Status.Closed
-  );
 }

@@ -28,3 +28,10 @@ export function pieceCount(address: number, bytes: number, pageBytes: number): n
   }
   return count;
 }
+
+/** One region's part of a range. */
+export interface Part {
+  readonly region: number;
+  readonly address: number;
+  readonly bytes: number;
+}

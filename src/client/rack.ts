@@ -4,6 +4,7 @@
  * The same code runs in real programs and in the simulator: the world comes in as `runtime`.
  */
 
+import { exposition } from '../base/exposition.js';
 import { createCounters } from '../fabric/counters.js';
 import { createEndpoint } from '../fabric/endpoint.js';
 import { Status } from '../base/status.js';
@@ -11,6 +12,7 @@ import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { MessageType, SpaceKind } from '../wire/messages.js';
 import { badName } from './arguments.js';
+import { clientMetrics } from './client-metrics.js';
 import { clientFabric } from './client-fabric.js';
 import { Connections, type Fabric } from './connections.js';
 import { Control, type Member } from './control.js';
@@ -20,6 +22,7 @@ import { FileDirectory } from './files.js';
 import type { Lease } from './lease.js';
 import { type LeaseOptions, Leases } from './leases.js';
 import { Agenda } from './locks/agenda.js';
+import { type NodeNumbers, NodeWatch } from './node-watch.js';
 import { badOptions, type ConnectOptions, parseRackUrl, TIMEOUT_MS_DEFAULT } from './options.js';
 import { RemoteSpace } from './space.js';
 import type { RangeWindow } from './window.js';
@@ -28,7 +31,7 @@ import { decodeToken } from './window-token.js';
 export interface SpaceOptions {
   /** Make it if there is none. Otherwise `NotFound`. */
   readonly create?: boolean;
-  /** `dram` (default): gone with its memory node. `persistent` is not in this version. */
+  /** `dram` (default): gone with its memory node. `persistent`: on disks, see `Space.flush`. */
   readonly kind?: 'dram' | 'persistent';
   /** Of a space that is created: 64 KiB to 1 GiB, a power of two. Default: that of the rack. */
   readonly pageBytes?: number;
@@ -71,6 +74,7 @@ export class Rack {
   readonly #agenda: Agenda;
   readonly #spaces = new Map<number, RemoteSpace>();
   readonly #leases: Leases;
+  readonly #watch: NodeWatch;
   #isClosed = false;
 
   constructor(parts: RackParts) {
@@ -83,6 +87,8 @@ export class Rack {
     this.#agenda = new Agenda(parts.runtime.clock, parts.runtime.timers);
     const { runtime, control, timeoutMs, clientId = 0 } = parts;
     const connections = this.#connections;
+    const { clock } = runtime;
+    this.#watch = new NodeWatch({ clock, peer: (address) => parts.fabric.peer(address) });
     this.#leases = new Leases({ runtime, control, connections, clientId, timeoutMs });
     this.files = new FileDirectory(runtime, control, timeoutMs, async (place) => {
       const space = await this.spaceOf(place.space);
@@ -99,14 +105,14 @@ export class Rack {
     this.#checkOpen();
     const wrong = badName('space', name);
     if (wrong !== undefined) throw wrong;
-    if (options.kind !== undefined && options.kind !== 'dram') {
-      const remedy = "use the kind 'dram'";
-      const what = `spaces of the kind '${options.kind}' are not in this version`;
-      throw new MemrackError('Unsupported', what, { remedy });
+    const { kind } = options;
+    if (kind !== undefined && kind !== 'dram' && kind !== 'persistent') {
+      const remedy = "use the kind 'dram' or 'persistent'";
+      throw new MemrackError('Invalid', `there is no kind '${String(kind)}'`, { remedy });
     }
     const request = {
       create: options.create === true ? 1 : 0,
-      kind: SpaceKind.DRAM,
+      kind: kind === 'persistent' ? SpaceKind.PERSISTENT : SpaceKind.DRAM,
       pageBytes: options.pageBytes ?? 0,
       name,
     };
@@ -115,17 +121,30 @@ export class Rack {
     for (;;) {
       const reply = await this.#control.demand(what, MessageType.OpenSpace, request, deadline);
       this.#checkOpen();
-      if (reply.pageBytes !== 0) return this.#opened(name, reply.space, reply.pageBytes);
-      await this.#waitForNode(what, reply.space, deadline);
+      const isPersistent = reply.kind === SpaceKind.PERSISTENT;
+      if (kind !== undefined && (kind === 'persistent') !== isPersistent) {
+        const is = isPersistent ? 'persistent' : 'dram';
+        throw new MemrackError('Conflict', `${what}: it is of the kind '${is}', not '${kind}'`);
+      }
+      if (reply.pageBytes !== 0) {
+        return this.#opened(name, reply.space, reply.pageBytes, isPersistent);
+      }
+      await this.#waitForNode(what, reply.space, isPersistent, deadline);
     }
   }
 
   /** The page size of a space is that of its first region, which takes a node that has joined. */
-  async #waitForNode(what: string, space: number, deadline: number): Promise<void> {
+  async #waitForNode(
+    what: string,
+    space: number,
+    isPersistent: boolean,
+    deadline: number,
+  ): Promise<void> {
     const granted = await this.#control.grant(space, { count: 1, bytes: 0, near: '' }, deadline);
     if (granted.status === Status.Ok) return;
     if (this.#runtime.clock.now() + JOIN_POLL_MS >= deadline) {
-      const remedy = 'start a memory node: memrack memory-node --join ADDRESS --memory SIZE';
+      const memory = isPersistent ? '--persistent FILE --create --memory SIZE' : '--memory SIZE';
+      const remedy = `start a memory node: memrack memory-node --join ADDRESS ${memory}`;
       const why = granted.reason === '' ? 'no memory node serves' : granted.reason;
       throw new MemrackError('Unavailable', `${what}: ${why}`, { remedy });
     }
@@ -137,7 +156,8 @@ export class Rack {
     const known = this.#spaces.get(id);
     if (known !== undefined) return known;
     for (const space of await this.#listSpaces()) {
-      if (space.id === id) return this.#opened(space.name, id, space.pageBytes);
+      if (space.id !== id) continue;
+      return this.#opened(space.name, id, space.pageBytes, space.kind === 'persistent');
     }
     const remedy = 'it was removed: put the data again';
     throw new MemrackError('NotFound', `there is no space number ${id}`, { remedy });
@@ -159,13 +179,14 @@ export class Rack {
     return space.windowOf(facts);
   }
 
-  #opened(name: string, id: number, pageBytes: number): RemoteSpace {
+  #opened(name: string, id: number, pageBytes: number, isPersistent: boolean): RemoteSpace {
     const known = this.#spaces.get(id);
     if (known !== undefined) return known;
     const space = new RemoteSpace({
       runtime: this.#runtime,
       control: this.#control,
       connections: this.#connections,
+      isPersistent,
       name,
       id,
       pageBytes,
@@ -242,6 +263,14 @@ export class Rack {
     return this.#control.members(this.#deadline());
   }
 
+  /**
+   * What the memory nodes count, of those that serve, each asked for `timeoutMs` at most. For tools
+   * that look now and then; docs/metrics.md says what the numbers mean.
+   */
+  nodeNumbers(timeoutMs = 1_000): Promise<NodeNumbers[]> {
+    return unawaited(this.#nodes().then((members) => this.#watch.read(members, timeoutMs)));
+  }
+
   /** Health of the rack: what `memrack status -o json` prints. */
   status(): Promise<unknown> {
     return unawaited(this.#status());
@@ -263,6 +292,14 @@ export class Rack {
     return { ...counts, links: [...this.#connections.links()] };
   }
 
+  /**
+   * The same as text in the format of Prometheus, for a program that serves its own `/metrics`; one
+   * rack per process, because nothing in it names the rack.
+   */
+  metrics(): string {
+    return exposition(clientMetrics(this.counters()));
+  }
+
   /** Ends this client. Everything that is still under way rejects with `Closed`. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
@@ -270,6 +307,7 @@ export class Rack {
     await this.#leases.close();
     await Promise.all([...this.#spaces.values()].map((space) => space.closeBlocking()));
     this.#agenda.close();
+    this.#watch.close();
     for (const space of this.#spaces.values()) space.close();
     this.#connections.close();
     await this.#fabric.close();

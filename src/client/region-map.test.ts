@@ -11,6 +11,7 @@ const FACTS: RegionFacts = {
   nodeId: 'node-0',
   address: 'tcp://0',
   memoryId: 1,
+  epoch: 1,
   state: 'serving',
 };
 

@@ -7,25 +7,48 @@
  */
 
 import { Status } from '../base/status.js';
+import type { CompletionSink } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
+import { REGION_BYTES } from '../wire/limits.js';
+import { MessageType } from '../wire/messages.js';
 import type { Connection, Connections } from './connections.js';
 import type { Control, RegionFacts, RegionState } from './control.js';
+import { fenceOver } from './fence.js';
+import { clientFaults } from './planted.js';
+import { type MovedPlace, PutBacks } from './put-back.js';
 import type { Route, Routes } from './routes.js';
 
 interface Region {
   readonly state: RegionState;
   readonly nodeId: string;
+  /** What is known of owners under lower epochs is old. */
+  readonly epoch: number;
   /** None to a region whose memory is gone: its node may live on with other memory. */
   readonly route: Route | undefined;
+}
+
+/** A region whose node has said that it does not hold it any more, or that has another owner. */
+interface GoingOver {
+  /** What came back, to be started anew, before anything else. */
+  readonly putBacks: PutBacks;
+  readonly ended: Promise<void>;
+  /** The owner that was learned meanwhile. */
+  next: RegionFacts | undefined;
 }
 
 const RETRY_MS_MIN = 5;
 const RETRY_MS_MAX = 250;
 /** A node is asked for a window this long, then the controller whether it is still the owner. */
 const OPEN_MS_MAX = 1000;
+/** One question for the owner of a region. */
+const LOOK_AGAIN_MS = 1000;
 /** How often a node may refuse its memory before that is believed. */
 const REFUSALS_MAX = 2;
+/** One attempt to find out whether all is over at the node that a region has left. */
+const FENCE_MS = 1000;
+/** Nothing came back, and nobody knows another owner: so long it is looked for one. */
+const LOOK_FOR_OWNER_MS = 10_000;
 
 export class RegionMap implements Routes {
   readonly #runtime: Runtime;
@@ -37,6 +60,7 @@ export class RegionMap implements Routes {
   #refreshing: Promise<Status> | undefined;
   #following: Promise<Status> | undefined;
   readonly #opening = new Map<Route, Promise<Status>>();
+  readonly #goingOver = new Map<number, GoingOver>();
 
   constructor(runtime: Runtime, control: Control, connections: Connections, space: number) {
     this.#runtime = runtime;
@@ -48,7 +72,8 @@ export class RegionMap implements Routes {
   /** The way to a region whose owner and window are known and whose data is not lost. */
   ready(region: number): Route | undefined {
     const route = this.#regions.get(region)?.route;
-    return route?.window === undefined || route.connection.isClosed ? undefined : route;
+    if (route?.window === undefined || route.connection.isClosed) return undefined;
+    return this.#goingOver.size > 0 && this.#goingOver.has(region) ? undefined : route;
   }
 
   state(region: number): RegionState | undefined {
@@ -80,12 +105,30 @@ export class RegionMap implements Routes {
   }
 
   /** What the controller answered, also to other calls than ours. */
-  learn({ region, nodeId, address, memoryId, state }: RegionFacts): void {
+  learn(facts: RegionFacts): void {
+    const known = this.#regions.get(facts.region);
+    const isOld = known !== undefined && facts.epoch < known.epoch;
+    if (isOld && !clientFaults.olderOwnerLearned) return;
+    const going = this.#goingOver.get(facts.region);
+    const isMove = known?.route !== undefined && known.nodeId !== facts.nodeId;
+    if (facts.state === 'lost' || !isMove || known.route?.connection.isClosed === true) {
+      this.#learn(facts);
+    } else if (going !== undefined) {
+      going.next = facts;
+    } else if (clientFaults.goesOverAtOnce) {
+      this.#learn(facts);
+    } else {
+      // What is under way at the node before comes first.
+      this.#goOver(facts.region, facts);
+    }
+  }
+
+  #learn({ region, nodeId, address, memoryId, epoch, state }: RegionFacts): void {
     if (state === 'lost') {
       // What still waits at the node that had it waits in vain: its memory was one with the rest.
       const route = this.#regions.get(region)?.route;
       if (route !== undefined) this.#connections.drop(route.connection);
-      this.#regions.set(region, { state, nodeId, route: undefined });
+      this.#regions.set(region, { state, nodeId, epoch, route: undefined });
       return;
     }
     const connection = this.#connections.to(nodeId, address, memoryId);
@@ -94,7 +137,109 @@ export class RegionMap implements Routes {
       route = { connection, window: undefined };
       this.#routes.set(nodeId, route);
     }
-    this.#regions.set(region, { state, nodeId, route });
+    this.#regions.set(region, { state, nodeId, epoch, route });
+  }
+
+  // ------------------------------------------------------------------- to another node of a region
+
+  putBack(sink: CompletionSink, from: MovedPlace): void {
+    const region = Math.floor((from.ring.address[from.place] as number) / REGION_BYTES);
+    this.#goOver(region, undefined).putBacks.add(sink, from);
+  }
+
+  isGoingOver(region: number): boolean {
+    return this.#goingOver.has(region);
+  }
+
+  moved(first: number, last: number): void {
+    for (let region = first; region <= last; region++) {
+      if (this.#regions.get(region)?.route !== undefined) this.#goOver(region, undefined);
+    }
+  }
+
+  /** Resolves when it is known where the region is, as far as it can be known in time. */
+  async settled(region: number, deadline: number): Promise<void> {
+    const going = this.#goingOver.get(region);
+    if (going === undefined) return;
+    const leftMs = Math.max(1, deadline - this.#runtime.clock.now());
+    await Promise.race([going.ended, sleep(this.#runtime.timers, leftMs)]);
+  }
+
+  #goOver(region: number, next: RegionFacts | undefined): GoingOver {
+    const known = this.#goingOver.get(region);
+    if (known !== undefined) return known;
+    let end: () => void = () => {};
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const going: GoingOver = { putBacks: new PutBacks(), ended, next };
+    this.#goingOver.set(region, going);
+    void this.#goOverNow(region, going).then(end);
+    return going;
+  }
+
+  /**
+   * Waits until nothing of this client can be executed any more at the node that the region was
+   * at, finds out where it is, opens a window there, starts what came back, and lets others follow.
+   */
+  async #goOverNow(region: number, going: GoingOver): Promise<void> {
+    const before = this.#regions.get(region);
+    const old = before?.route?.connection;
+    const giveUpMs = this.#runtime.clock.now() + LOOK_FOR_OWNER_MS;
+    for (let pauseMs = RETRY_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, RETRY_MS_MAX)) {
+      going.putBacks.expire(this.#runtime.clock.now());
+      if (this.#isClosed()) break;
+      const isOver = await this.#isOverAt(old);
+      if (isOver && (await this.#findOwner(region, going, before?.epoch ?? 0))) break;
+      const isForNobody = going.putBacks.count === 0 && this.#runtime.clock.now() >= giveUpMs;
+      if (isForNobody) break;
+      await sleep(this.#runtime.timers, pauseMs);
+    }
+    this.#goingOver.delete(region);
+    const route = this.#regions.get(region)?.route;
+    const window = route?.window;
+    if (route === undefined || window === undefined || route.connection.isClosed) {
+      const isLost = this.#regions.get(region)?.state === 'lost';
+      going.putBacks.fail(isLost ? Status.DataLost : Status.Unavailable);
+    } else {
+      going.putBacks.start(route.connection.link, window);
+    }
+  }
+
+  #isClosed(): boolean {
+    return this.#connections.isClosed;
+  }
+
+  /** Everything that was started there has ended, or come back. */
+  async #isOverAt(connection: Connection | undefined): Promise<boolean> {
+    if (connection === undefined || connection.isClosed) return true;
+    const status = await fenceOver(connection.link, this.#runtime.clock.now() + FENCE_MS);
+    return status === Status.Ok || status === Status.Closed;
+  }
+
+  /** False: it is to be looked for again. */
+  async #findOwner(region: number, going: GoingOver, epoch: number): Promise<boolean> {
+    const deadline = this.#runtime.clock.now() + LOOK_AGAIN_MS;
+    if (going.next === undefined) await this.#askOldOwner(region, going);
+    if (going.next === undefined) await this.refresh(deadline);
+    const { next } = going;
+    going.next = undefined;
+    if (next !== undefined) this.#learn(next);
+    const known = this.#regions.get(region);
+    if (known?.state === 'lost') return true;
+    if (known?.route === undefined || known.epoch <= epoch) return false;
+    return (await this.#open(known.route, deadline)) === Status.Ok;
+  }
+
+  async #askOldOwner(region: number, going: GoingOver): Promise<void> {
+    const known = this.#regions.get(region);
+    const connection = known?.route?.connection;
+    if (known === undefined || connection === undefined || connection.isClosed) return;
+    const request = { space: this.#space, region };
+    const reply = await connection.link.call(MessageType.WhereIs, request, LOOK_AGAIN_MS);
+    if (reply.status !== Status.Ok || reply.epoch <= known.epoch) return;
+    const { id: nodeId, address, memoryId, epoch } = reply;
+    going.next ??= { region, nodeId, address, memoryId, epoch, state: 'serving' };
   }
 
   /** Asks the controller if nothing was ever learned. */
@@ -146,7 +291,9 @@ export class RegionMap implements Routes {
 
   async #prepareOne(region: number, deadline: number): Promise<Status> {
     for (let pauseMs = RETRY_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, RETRY_MS_MAX)) {
+      await this.settled(region, deadline);
       if (this.ready(region) !== undefined) return Status.Ok;
+      if (this.isGoingOver(region)) return Status.Unavailable;
       const status = await this.#attempt(region, deadline);
       if (status !== Status.Unavailable) return status;
       if (this.#runtime.clock.now() + pauseMs >= deadline) return Status.Unavailable;

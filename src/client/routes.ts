@@ -4,9 +4,10 @@
  */
 
 import type { Status } from '../base/status.js';
-import type { Window } from '../fabric/link.js';
+import type { CompletionSink, Window } from '../fabric/link.js';
 import type { Connection } from './connections.js';
 import type { RegionState } from './control.js';
+import type { MovedPlace } from './put-back.js';
 
 /** One node, as a space or a window sees it. */
 export interface Route {
@@ -26,4 +27,13 @@ export interface Routes {
   refusal?(region: number): string | undefined;
   /** After a refusal that says that the window is not good any more. */
   dropWindow(region: number): void;
+  /**
+   * The node does not hold the region any more: a piece of an operation came back, and is started
+   * again where the region is. Undefined where regions do not move.
+   */
+  putBack?(sink: CompletionSink, from: MovedPlace): void;
+  /** On its way to another node, or in doubt: `prepare` waits until it is known where it is. */
+  isGoingOver?(region: number): boolean;
+  /** A node has said that it does not hold one of these regions any more. */
+  moved?(first: number, last: number): void;
 }

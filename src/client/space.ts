@@ -21,6 +21,7 @@ import type { Control } from './control.js';
 import { DataPath, type ReadItem, type SharedParts, type WriteItem } from './data-path.js';
 import { closed, invalid, MemrackError, unawaited, unsupported } from './error.js';
 import { Failures } from './failures.js';
+import { Flushes } from './flush.js';
 import type { Relocated, Rights } from './held-memory.js';
 import { lockMemoryOf } from './lock-memory.js';
 import type { Agenda } from './locks/agenda.js';
@@ -31,6 +32,7 @@ import { RegionMap } from './region-map.js';
 import type { Routes } from './routes.js';
 import { pageRange, Submission } from './submission.js';
 import { Turns } from './turns.js';
+import { Unflushed } from './unflushed.js';
 import { badWindow, RangeWindow } from './window.js';
 import { WindowCalls } from './window-calls.js';
 import type { WindowFacts, WindowRights } from './window-token.js';
@@ -53,6 +55,8 @@ export interface SpaceParts {
   readonly id: number;
   readonly pageBytes: number;
   readonly timeoutMs: number;
+  /** Its memory is on disks. */
+  readonly isPersistent?: boolean;
   /** Of the whole client, for its locks. */
   readonly agenda?: Agenda;
 }
@@ -70,6 +74,8 @@ export class RemoteSpace {
   readonly #shared: SharedParts;
   readonly #path: DataPath;
   readonly #allocation: Allocation;
+  /** Undefined: its memory ends with its nodes. */
+  readonly #flushes: Flushes | undefined;
   readonly #locks: Locks;
   readonly #windows: WindowCalls;
   readonly #regions: RegionMap;
@@ -94,10 +100,13 @@ export class RemoteSpace {
     const submission = this.#submission;
     const turns = new Turns(runtime);
     const life = this.#life;
-    const facts = { life, name, pageBytes, timeoutMs };
+    const unflushed = parts.isPersistent === true ? new Unflushed(pageBytes) : undefined;
+    const facts = { life, name, pageBytes, timeoutMs, unflushed };
     this.#shared = { runtime, barriers, submission, turns, ...facts };
     this.#path = new DataPath(this.#shared, regions, new Failures(runtime, regions, facts, true));
     this.#locks = new Locks(runtime, () => lockMemoryOf(this.#shared, regions), parts.agenda);
+    this.#flushes =
+      unflushed === undefined ? undefined : new Flushes({ runtime, regions, space: id, unflushed });
     this.#allocation = new Allocation({ runtime, control, regions, space: id, pageBytes });
     this.#windows = new WindowCalls(runtime, regions, id);
     this.pathBy = (routesOf) => {
@@ -242,9 +251,30 @@ export class RemoteSpace {
     return unawaited(this.#barrier());
   }
 
-  /** Not in this version: only memory of the kind `persistent` has something to flush. */
-  flush(_at: number, _bytes: number): Promise<void> {
-    return this.#barriers.refuse(unsupported('flush', 'the kind "persistent" is not there yet'));
+  /**
+   * When it resolves, everything that this client has written to these bytes before, and was told
+   * as done, survives the end of every process and machine. Of a space of the kind `persistent`;
+   * `Unsupported` of another one. What is not flushed may survive, too, in words of 8 bytes.
+   *
+   * `DataLost`: a node has come back without some of what was written since the last flush. That is
+   * told once: what is there can be read, written again, and flushed.
+   */
+  flush(at: number, bytes: number): Promise<void> {
+    const wrong = badAddress('at', at) ?? badLength('bytes', bytes) ?? badRange(at, bytes);
+    if (wrong !== undefined) return this.#barriers.refuse(wrong);
+    const flushes = this.#flushes;
+    if (flushes === undefined) {
+      const why = `the memory of the space ${this.name} ends with its nodes`;
+      return this.#barriers.refuse(unsupported('flush', why));
+    }
+    return this.#call(`flush of ${bytes} bytes at ${at}`, () => {
+      const pages = pageRange(at, bytes, this.pageBytes);
+      const run = (): Promise<void> => {
+        const deadline = this.#runtime.clock.now() + this.#timeoutMs;
+        return flushes.flush(at, bytes, deadline);
+      };
+      return inOrder(this.#submission, pages, `the space ${this.name}`, run, false);
+    });
   }
 
   /**
@@ -285,6 +315,12 @@ export class RemoteSpace {
     const bytes = bytesOfPort(options);
     if (bytes instanceof MemrackError) throw bytes;
     if (this.#life.isClosed) throw closed(`the space ${this.name} is closed`);
+    if (this.#flushes !== undefined) {
+      throw unsupported(
+        'blocking',
+        'threads that block cannot flush, and this space is persistent',
+      );
+    }
     const { name, id, pageBytes } = this;
     const runtime = this.#runtime;
     const regions = this.#regions;

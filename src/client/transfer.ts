@@ -18,6 +18,7 @@ import { type Issuer, Kind, type OperationTable, type Range } from './operations
 import { isOnePiece, pieceBytes } from './pieces.js';
 import type { Routes } from './routes.js';
 import type { PageRange, Submission, Waiting } from './submission.js';
+import type { Unflushed } from './unflushed.js';
 
 /** Pieces of one operation under way at the same time: as many as a link has in flight. */
 const PIECES_MAX = IN_FLIGHT_MAX;
@@ -47,6 +48,7 @@ export interface TransferParts {
   readonly regions: Routes;
   readonly pageBytes: number;
   readonly timeoutMs: number;
+  readonly unflushed: Unflushed | undefined;
 }
 
 /** The pages of the items, coarsened when there are many. */
@@ -194,12 +196,28 @@ export class Transfer implements Waiting, Issuer {
       if (this.#reserveStatus === Status.Ok) this.#reserveStatus = status;
       this.#reservesLeft -= 1;
       if (this.#reservesLeft > 0 || this.#isSent) return;
+      if (this.#reserveStatus === Status.Moved) {
+        this.#reserveAgain();
+        return;
+      }
       if (this.#reserveStatus === Status.Ok) this.#send();
       // A reservation changes no data: an unknown one is as good as none.
       else if (this.#reserveStatus === Status.OutcomeUnknown) this.#stop(Status.Unavailable);
       else this.#stop(this.#reserveStatus);
     },
   };
+
+  /** A region has moved: what was promised is given back, and asked for where the region is now. */
+  #reserveAgain(): void {
+    this.operationEnded();
+    this.#reserveStatus = Status.Ok;
+    const { regions } = this.#parts;
+    for (const { address, bytes } of this.#items) {
+      const last = Math.floor((address + bytes - 1) / REGION_BYTES);
+      regions.moved?.(Math.floor(address / REGION_BYTES), last);
+    }
+    void this.#prepare();
+  }
 
   #send(): void {
     this.#isSending = true;
@@ -209,6 +227,11 @@ export class Transfer implements Waiting, Issuer {
       const item = this.#items[this.#item];
       if (item === undefined) break;
       const address = item.address + this.#offset;
+      const region = Math.floor(address / REGION_BYTES);
+      if (this.#parts.regions.isGoingOver?.(region) === true) {
+        void this.#waitFor(region);
+        return;
+      }
       const bytes = pieceBytes(address, item.bytes - this.#offset, pageBytes);
       this.#sendPiece(item, address, bytes, deadline);
       this.#offset += bytes;
@@ -218,6 +241,16 @@ export class Transfer implements Waiting, Issuer {
       }
     }
     if (this.#item === this.#items.length || table.hasFailed(this.#row)) this.#sentAll();
+  }
+
+  /** The region is on its way to another node: what comes next goes there. */
+  async #waitFor(region: number): Promise<void> {
+    this.#isSending = false;
+    const { regions, table } = this.#parts;
+    const status = await regions.prepare(region, region, this.#deadline());
+    if (this.#isSent) return;
+    if (status !== Status.Ok) table.fail(this.#row, status, 'notApplied');
+    this.#send();
   }
 
   #sendPiece(item: Item, address: number, bytes: number, deadline: number): void {
@@ -239,6 +272,7 @@ export class Transfer implements Waiting, Issuer {
     table.hold(this.#row);
     this.#outstanding += 1;
     const { link } = route.connection;
+    if (this.changes) this.#parts.unflushed?.note(address, bytes, link.opening ?? 0);
     const row = this.#row;
     const { window } = route;
     if (this.#kind === Kind.Read) {

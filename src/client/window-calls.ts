@@ -11,7 +11,7 @@ import type { Runtime } from '../runtime/runtime.js';
 import { MessageType, Right } from '../wire/messages.js';
 import { failed, MemrackError } from './error.js';
 import { Owners, partsOf } from './owners.js';
-import type { Part } from './piece-calls.js';
+import type { Part } from './pieces.js';
 import type { RegionMap } from './region-map.js';
 import type { WindowFacts, WindowPart, WindowRights } from './window-token.js';
 
@@ -71,7 +71,6 @@ export class WindowCalls {
     deadline: number,
     parent: WindowPart | undefined,
   ): Promise<WindowPart> {
-    const connection = await this.#owners.reach(region, deadline);
     const request = {
       space: this.#space,
       rights: RIGHTS[rights],
@@ -83,8 +82,7 @@ export class WindowCalls {
       leaseEpoch: 0,
       isShared: 1,
     };
-    const timeoutMs = this.#leftMs(deadline);
-    const reply = await connection.link.call(MessageType.OpenRange, request, timeoutMs);
+    const reply = await this.#owners.call(region, MessageType.OpenRange, request, deadline);
     if (reply.status === Status.Ok) return { window: reply.window, epoch: reply.epoch };
     // What may be open there was told to nobody.
     const isUnheard = reply.status === Status.OutcomeUnknown;

@@ -3,6 +3,7 @@
  *
  * Everything here is plain data, ready for JSON. Refusals are returned.
  */
+import type { Metric } from '../base/metric.js';
 import type { FileRow } from './metadata/schema.js';
 import type { Finding } from './findings.js';
 import type { FilePage } from './files.js';
@@ -55,17 +56,13 @@ export interface SpaceFacts {
   readonly state: 'active' | 'removing';
 }
 
-/** One number of one series, as Prometheus understands it. */
-export interface Metric {
-  readonly name: string;
-  readonly kind: 'counter' | 'gauge';
-  readonly help: string;
-  readonly samples: readonly MetricSample[];
-}
-
-export interface MetricSample {
-  readonly labels: Readonly<Record<string, string>>;
-  readonly value: number;
+/** A region of a space, and who has it. */
+export interface RegionFacts {
+  readonly region: number;
+  readonly node: string;
+  readonly epoch: number;
+  /** `moving`: on its way from this node to another one. */
+  readonly state: 'serving' | 'away' | 'lost' | 'moving';
 }
 
 export interface ControllerApi {
@@ -80,6 +77,16 @@ export interface ControllerApi {
     pageBytes: number,
   ): Promise<Result<{ space: SpaceFacts; created: boolean }>>;
   removeSpace(name: string): Promise<Result<object>>;
+  /** `isLost`: by the word of an operator its memory is gone, and with it what it holds. */
+  removeNode(id: string, isLost: boolean): Promise<Result<{ regionsLost: number }>>;
+  /** A copy of all metadata, as of now. Rejects with `DiskError`. */
+  backup(): Promise<Uint8Array>;
+  /** Of `SPACE_UNKNOWN`; `name` empty: `recovered-ID`. */
+  adoptSpace(id: number, name: string): Promise<Result<{ space: SpaceFacts }>>;
+  /** Of one space, in the order of their numbers. */
+  regions(space: string): Result<{ regions: RegionFacts[] }>;
+  /** Resolves when the region is at the node `to`, or with why it is not. */
+  moveRegion(space: string, region: number, to: string): Promise<Result<object>>;
   files(prefix: string, after: string, limit: number): FilePage;
   file(key: string): Result<{ file: FileRow }>;
   /** Also asks the nodes that serve, and waits a second for them at most. */

@@ -21,7 +21,7 @@ test('what is left out has a default', () => {
   expect(checkConfig({ listen })).toEqual({
     listen,
     data: undefined,
-    placement: 'best-free-of-two',
+    placement: 'best-free-of-k',
     machine: 'localhost',
     heartbeatMs: 2_000,
     awayMs: 6_000,

@@ -4,6 +4,8 @@
  * It is never on the data path. All its state is metadata that is durable before it is told, and
  * what the members say about themselves every two seconds.
  */
+import type { SpaceId } from '../base/brands.js';
+import { Status } from '../base/status.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import type { Clock, Timers } from '../runtime/clock.js';
 import type { Entropy } from '../runtime/runtime.js';
@@ -13,11 +15,15 @@ import { Hosts } from './hosts.js';
 import type { LeaseCalls } from './lease-calls.js';
 import { Leases } from './leases.js';
 import { AWAY_MS_DEFAULT, CHANGES_WAITING_MAX } from './limits.js';
+import { ownMark } from './mark.js';
 import type { Member } from './member.js';
 import { Membership } from './membership.js';
 import type { Metadata } from './metadata/metadata.js';
 import type { NodeCalls } from './node-calls.js';
+import { RegionMoves } from './moves.js';
 import { Regions } from './regions.js';
+import { Restoration } from './restoration.js';
+import { refuse, type Refusal } from './refusal.js';
 import { Serial } from './serial.js';
 import { Spaces } from './spaces.js';
 
@@ -30,6 +36,8 @@ export interface ControllerOptions {
   readonly leaseCalls: LeaseCalls;
   readonly policy: PlacementPolicy;
   readonly awayMs?: number;
+  /** The database turned out to be an older copy, or all nodes have told what it missed. */
+  readonly restorationNoted?: (what: 'begun' | 'ended') => void;
 }
 
 export class Controller {
@@ -37,11 +45,15 @@ export class Controller {
   readonly changes: Serial;
   readonly membership: Membership;
   readonly regions: Regions;
+  readonly moves: RegionMoves;
   readonly spaces: Spaces;
   readonly files: Files;
   readonly garbage: Garbage;
   readonly hosts: Hosts;
   readonly leases: Leases;
+  readonly restoration: Restoration;
+  /** Of this process, in the marks that nodes are told. */
+  readonly instance: number;
   readonly startedMs: number;
 
   constructor(options: ControllerOptions) {
@@ -53,10 +65,28 @@ export class Controller {
     this.metadata = metadata;
     this.changes = changes;
     this.startedMs = clock.now();
-    this.membership = new Membership({ ...shared, clock, awayMs, returned });
+    this.instance = entropy.u32();
+    this.restoration = new Restoration({
+      ...shared,
+      clock,
+      awayMs,
+      instance: this.instance,
+      members: () => this.membership.members,
+      noted: options.restorationNoted ?? (() => undefined),
+    });
+    const { restoration } = this;
+    this.membership = new Membership({
+      ...shared,
+      clock,
+      awayMs,
+      returned,
+      judge: (mark, held) => restoration.judge(mark, held),
+      hasReplaced: (mark) => restoration.hasReplaced(mark),
+    });
     const withMembers = { ...shared, membership: this.membership };
     this.regions = new Regions({ ...withMembers, policy, entropy, timers });
-    this.spaces = new Spaces(withMembers);
+    this.spaces = new Spaces({ ...withMembers, witness: () => this.#witness(calls) });
+    this.moves = new RegionMoves({ ...withMembers, clock, timers, arrived: returned });
     this.files = new Files(metadata, changes, clock);
     this.garbage = new Garbage(metadata, changes);
     this.hosts = new Hosts(clock, awayMs);
@@ -65,13 +95,40 @@ export class Controller {
   }
 
   /** Goes on with what an earlier life had begun. To be called once, before anything is served. */
-  resume(): Promise<void> {
-    return this.spaces.resume();
+  async resume(): Promise<void> {
+    await this.changes.run(() => this.restoration.finishIfAll());
+    await this.spaces.resume();
+    this.moves.resume();
+  }
+
+  /** Of a space whose regions nodes may hold nevertheless it is not said that there is none. */
+  refuseUnknownSpace(space: SpaceId): Refusal {
+    const unsure = this.restoration.refusal();
+    if (unsure !== undefined) return unsure;
+    const isHeld = this.membership.unknownSpaces().has(space);
+    if (!isHeld) return refuse(Status.NotFound, `there is no space ${space}`);
+    const remedy = `memrack space adopt ${space} NAME`;
+    const message = `space ${space} is not known to the metadata, nodes hold it: ${remedy}`;
+    return refuse(Status.Unavailable, message);
   }
 
   /** Waits for changes under way, then closes the metadata. */
   async close(): Promise<void> {
+    this.moves.stop();
     await this.changes.run(() => this.metadata.close());
+  }
+
+  /** Ends when all that serve have heard, or could not be reached. */
+  async #witness(calls: NodeCalls): Promise<void> {
+    const mark = ownMark(this.metadata, this.instance);
+    await Promise.all(this.membership.serving().map(({ row }) => calls.noteMark(row, mark)));
+  }
+
+  /** They were not told what they are owed while one was waited for. */
+  #settleOthers(last: Member): void {
+    for (const member of this.membership.members.values()) {
+      if (member !== last && member.isJoined) void this.#settle(member);
+    }
   }
 
   /** Tells a node what it owes to know; one conversation at a time. */
@@ -79,8 +136,17 @@ export class Controller {
     if (member.isSettling) return;
     member.isSettling = true;
     try {
+      const isWaiting = this.restoration.phase !== 'over';
+      await this.restoration.ask(member);
+      if (this.restoration.phase === 'restoring') {
+        await this.changes.run(() => this.restoration.finishIfAll());
+      }
       await this.spaces.settle(member);
-      await this.regions.settle(member);
+      // What it was to be told may have been decided otherwise since.
+      if (this.restoration.phase === 'over') {
+        if (isWaiting) this.#settleOthers(member);
+        await this.regions.settle(member);
+      }
       await this.regions.recheckUnknown(member);
     } finally {
       member.isSettling = false;

@@ -23,9 +23,29 @@ export const FINDINGS = {
     severity: 'warning',
     remedy: 'do what the message says on the machine that runs the refused process',
   },
+  FILE_SYSTEM_UNPROVEN: {
+    severity: 'warning',
+    remedy: 'move its file to ext4 or xfs: end the node, copy the file, start it there',
+  },
   NODE_NEARLY_FULL: {
     severity: 'warning',
     remedy: 'free memory, or add a memory node before it is full',
+  },
+  NODE_GIVES_BACK: {
+    severity: 'warning',
+    remedy:
+      'end programs on its machine, or free memory of the rack: what is used does not move away ' +
+      'by itself in this version',
+  },
+  NODE_LENDS_LESS: {
+    severity: 'info',
+    remedy: 'nothing: it lends more again when its machine has more memory left',
+  },
+  NODE_NOT_MEASURED: {
+    severity: 'warning',
+    remedy:
+      'see the log of the node: /proc/meminfo must be readable, and the node must run in the ' +
+      'control group that it was given',
   },
   DATA_LOST: {
     severity: 'error',
@@ -36,6 +56,18 @@ export const FINDINGS = {
     remedy:
       'if the metadata was lost, start the controller with its old --data folder; else restart ' +
       'the node and its supervisor empty to free the memory',
+  },
+  SPACE_UNKNOWN: {
+    severity: 'warning',
+    remedy:
+      'memrack space adopt ID NAME gives it back to its clients; else restart its nodes and ' +
+      'their supervisors empty to free the memory',
+  },
+  CONTROLLER_RESTORED: {
+    severity: 'error',
+    remedy:
+      'start the nodes that are named; of memory that is gone for certain say so: memrack node ' +
+      'remove ID --lost. Put files again that were put after the copy was made',
   },
   REGION_NOT_CONFIRMED: {
     severity: 'info',

@@ -71,6 +71,9 @@ export class Garbage {
   }
 }
 
+/** Of garbage that an older copy of the database knew: it may be freed, so nobody gets it. */
+export const TAKER_NOBODY = 2 ** 53 - 1;
+
 /**
  * The changes of garbage that belong into the commit that enters `live` and takes the names of
  * `dropped` away. A place that is entered again was allocated again, so it is freed already.
@@ -83,15 +86,21 @@ export function garbageChanges(
 ): MetadataChange[] {
   const named = new Set(live.map(placeKey));
   const changes = new Map<string, MetadataChange>();
+  const kept: MetadataChange[] = [];
   for (const row of live) {
     const key = placeKey(row);
     if (metadata.garbage.has(key)) changes.set(key, { table: 'garbage', remove: row });
   }
-  for (const { space, address, length } of dropped) {
+  for (const { key: name, space, address, length } of dropped) {
     const key = placeKey({ space, address });
     if (named.has(key)) continue;
+    // The entry came from an older copy of the database: its place may be somebody else's by now.
+    if (metadata.doubtfulFiles.has(name)) {
+      kept.push({ table: 'doubtfulFiles', remove: name });
+      continue;
+    }
     const put = { space, address, length, sinceMs: nowMs, taker: 0 };
     changes.set(key, { table: 'garbage', put });
   }
-  return [...changes.values()];
+  return [...changes.values(), ...kept];
 }

@@ -15,6 +15,8 @@ import type { Fields } from '../wire/struct.js';
 import type { ControllerApi, MemberFacts, RackStatus } from './api.js';
 import type { Controller } from './controller.js';
 import type { NodeJoin } from './join-rules.js';
+import { NO_MARK, ownMark } from './mark.js';
+import type { HeldRegion } from './reconcile.js';
 import type { Place } from './metadata/metadata.js';
 import type { FileRow, GarbageRow, SpaceRow } from './metadata/schema.js';
 import { isRefusal, type Refusal } from './refusal.js';
@@ -23,6 +25,7 @@ import { regionsReply, spaceRegions } from './region-messages.js';
 import { memberFacts } from './report.js';
 
 const M = wire.MessageType;
+const { SpaceKind } = wire;
 
 /** Registers a handler; what an endpoint offers. */
 export type Serve = <T extends CallType>(type: T, handler: CallHandler<T>) => void;
@@ -49,26 +52,37 @@ export function serveController(serve: Serve, options: HandlerOptions): void {
 
 function serveMembers(serve: Serve, { controller, heartbeatMs, log }: HandlerOptions): void {
   const { membership, hosts } = controller;
-  const welcome = { status: Status.Ok, heartbeatMs } as const;
+  const mark = () => ownMark(controller.metadata, controller.instance);
   serve(M.JoinNode, async (request) => {
     const busy = refuseBusy(controller);
     if (busy !== undefined) return busy;
-    const result = await membership.join(request as NodeJoin);
+    const result = await membership.join(nodeJoin(request));
     const { id, address } = request;
     if (isRefusal(result)) {
-      log.write('warn', 'a memory node was refused', { id, address, reason: result.message });
+      log.write('warn', 'a memory node was refused', {
+        code: 'NODE_REFUSED',
+        id,
+        address,
+        reason: result.message,
+      });
       return refused(result);
     }
     const unknown = membership.members.get(id)?.unknown.length ?? 0;
-    log.write(unknown > 0 ? 'warn' : 'info', 'a memory node joined', { id, address, unknown });
-    return welcome;
+    log.write(unknown > 0 ? 'warn' : 'info', 'a memory node joined', {
+      code: 'NODE_JOINED',
+      id,
+      address,
+      unknown,
+    });
+    return { status: Status.Ok, heartbeatMs, ...mark() };
   });
   serve(M.Heartbeat, (request) => ({
     status: Status.Ok,
     known: membership.heartbeat(request) ? 1 : 0,
+    ...mark(),
   }));
   serve(M.NodeEnded, async ({ id, memoryId }) => {
-    log.write('warn', 'the memory of a node is gone', { id });
+    log.write('warn', 'the memory of a node is gone', { code: 'NODE_ENDED', id });
     await membership.ended(id, memoryId);
     return { status: Status.Ok };
   });
@@ -79,13 +93,16 @@ function serveMembers(serve: Serve, { controller, heartbeatMs, log }: HandlerOpt
     }
     const { memoryId, machine, keeper, process } = member.row;
     const state = stateNumber(membership.state(member));
-    return { status: Status.Ok, memoryId, machine, keeper, process, state };
+    const kind = controller.metadata.disks.has(id) ? SpaceKind.PERSISTENT : SpaceKind.DRAM;
+    return { status: Status.Ok, memoryId, machine, keeper, process, state, kind };
   });
   serve(M.JoinHost, (request) => {
     const result = hosts.join(request);
-    return isRefusal(result) ? refused(result) : welcome;
+    return isRefusal(result) ? refused(result) : { status: Status.Ok, heartbeatMs, ...NO_MARK };
   });
-  serve(M.HostHeartbeat, ({ id }) => ({ status: Status.Ok, known: hosts.heartbeat(id) ? 1 : 0 }));
+  serve(M.HostHeartbeat, ({ id }) => {
+    return { status: Status.Ok, known: hosts.heartbeat(id) ? 1 : 0, ...NO_MARK };
+  });
 }
 
 function serveSpaces(serve: Serve, { controller }: HandlerOptions): void {
@@ -93,6 +110,8 @@ function serveSpaces(serve: Serve, { controller }: HandlerOptions): void {
   serve(M.OpenSpace, async ({ name, create, kind, pageBytes }) => {
     const busy = refuseBusy(controller);
     if (busy !== undefined) return busy;
+    const unsure = metadata.spaceIds.has(name) ? undefined : refuseChange(controller);
+    if (unsure !== undefined) return unsure;
     const result = await spaces.open({ name, create: create !== 0, kind, pageBytes });
     if (isRefusal(result)) return refused(result);
     const {
@@ -120,17 +139,16 @@ function serveSpaces(serve: Serve, { controller }: HandlerOptions): void {
     return { status: Status.Ok, spaces: values, more };
   });
   serve(M.RemoveSpaceByName, async ({ name }) => {
-    const result = refuseBusy(controller) ?? (await spaces.remove(name));
+    const result = refuseChange(controller) ?? (await spaces.remove(name));
     return 'reason' in result || !isRefusal(result) ? result : refused(result);
   });
   serve(M.SpaceRegions, ({ space: number, after }) => {
     const space = number as SpaceId;
-    return metadata.activeSpace(space) === undefined
-      ? refused({ status: Status.NotFound, message: `there is no space ${space}` })
-      : spaceRegions(controller, space, after);
+    if (metadata.activeSpace(space) !== undefined) return spaceRegions(controller, space, after);
+    return refused(controller.refuseUnknownSpace(space));
   });
   serve(M.GrantRegions, async (request) => {
-    const busy = refuseBusy(controller);
+    const busy = refuseChange(controller);
     if (busy !== undefined) return busy;
     const result = await regions.grant(request as GrantRequest);
     return isRefusal(result) ? refused(result) : regionsReply(result.regions, 0);
@@ -140,7 +158,7 @@ function serveSpaces(serve: Serve, { controller }: HandlerOptions): void {
 function serveFiles(serve: Serve, { controller }: HandlerOptions): void {
   const { files } = controller;
   serve(M.PutFiles, async (request) => {
-    const busy = refuseBusy(controller);
+    const busy = refuseChange(controller);
     if (busy !== undefined) return busy;
     const result = await files.put(request.files.map(fileRow));
     if (isRefusal(result)) return refused(result);
@@ -156,7 +174,7 @@ function serveFiles(serve: Serve, { controller }: HandlerOptions): void {
     return { status: Status.Ok, files: values, more: page.more ? 1 : more };
   });
   serve(M.RemoveFile, async ({ key }) => {
-    const busy = refuseBusy(controller);
+    const busy = refuseChange(controller);
     if (busy !== undefined) return busy;
     const result = await files.remove(key);
     return isRefusal(result) ? refused(result) : { status: Status.Ok, ...result.file };
@@ -166,14 +184,14 @@ function serveFiles(serve: Serve, { controller }: HandlerOptions): void {
 function serveGarbage(serve: Serve, { controller }: HandlerOptions): void {
   const { garbage } = controller;
   serve(M.TakeGarbage, async ({ taker, limit }) => {
-    const busy = refuseBusy(controller);
+    const busy = refuseChange(controller);
     if (busy !== undefined) return busy;
     const result = await garbage.take(taker, limit);
     if (isRefusal(result)) return refused(result);
     return { status: Status.Ok, places: result.places.map(filePlace), more: result.more ? 1 : 0 };
   });
   serve(M.ForgetGarbage, async ({ taker, places, isFreed }) => {
-    const busy = refuseBusy(controller);
+    const busy = refuseChange(controller);
     if (busy !== undefined) return busy;
     await garbage.forget(taker, places.map(placeOf), isFreed !== 0);
     return { status: Status.Ok };
@@ -183,7 +201,7 @@ function serveGarbage(serve: Serve, { controller }: HandlerOptions): void {
 function serveLeases(serve: Serve, { controller }: HandlerOptions): void {
   const { leases } = controller;
   serve(M.AcquireLease, async ({ nodes, ...wish }) => {
-    const busy = refuseBusy(controller);
+    const busy = refuseChange(controller);
     if (busy !== undefined) return busy;
     const result = await leases.acquire({ ...wish, nodes: nodes.map(({ id }) => id) });
     return isRefusal(result) ? refused(result) : result;
@@ -192,6 +210,21 @@ function serveLeases(serve: Serve, { controller }: HandlerOptions): void {
     const result = await leases.release(lease, epoch);
     return isRefusal(result) ? refused(result) : { status: Status.Ok };
   });
+}
+
+/** Of what could be decided twice while the database may be older than the truth. */
+function refuseChange(controller: Controller): Refused | undefined {
+  const unsure = controller.restoration.refusal();
+  return unsure === undefined ? refuseBusy(controller) : refused(unsure);
+}
+
+function nodeJoin(request: Request<typeof M.JoinNode>): NodeJoin {
+  const { controller, commit, life, nextSpace, nextEpoch, instance, ...join } = request;
+  const mark = { controller, commit, life, nextSpace, nextEpoch, instance };
+  const openings = join.openings.map(({ opening }) => opening);
+  const isTrusted = join.isTrusted === 1;
+  const regions = join.regions as readonly HeldRegion[];
+  return { ...join, mark, openings, isTrusted, regions };
 }
 
 function refuseBusy({ changes }: Controller): Refused | undefined {
@@ -226,7 +259,7 @@ function spaceMessage({ metadata }: Controller, row: SpaceRow): Fields<typeof wi
     space: row.id,
     pageBytes: row.pageBytes,
     regions: metadata.regionsOf(row.id).size,
-    kind: wire.SpaceKind.DRAM,
+    kind: row.kind === 'persistent' ? SpaceKind.PERSISTENT : SpaceKind.DRAM,
     removing: row.state === 'removing' ? 1 : 0,
     name: row.name,
   };

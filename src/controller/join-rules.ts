@@ -6,6 +6,8 @@ import {
   REGIONS_PER_MESSAGE_MAX,
   REGIONS_PER_SPACE_MAX,
 } from '../wire/limits.js';
+import type { ControllerMark } from '../disk/table-file.js';
+import { SpaceKind } from '../wire/messages.js';
 import { EPOCH_END, SPACE_ID_END } from './limits.js';
 import { NAME_CHARACTERS_MAX, quote, refuseName } from './names.js';
 import type { HeldRegion } from './reconcile.js';
@@ -22,6 +24,16 @@ export interface NodeJoin {
   readonly process: string;
   readonly pageBytes: number;
   readonly bytesLent: number;
+  /** What its memory remembers of controllers. */
+  readonly mark: ControllerMark;
+  /** Of `SpaceKind`. */
+  readonly kind: number;
+  /** Of its file, the one of now last. */
+  readonly openings: readonly number[];
+  /** Of which nobody has shown that it keeps what was flushed; else empty. */
+  readonly fileSystem: string;
+  /** An operator has said that an older state is to be served. */
+  readonly isTrusted: boolean;
   readonly regions: readonly HeldRegion[];
 }
 
@@ -49,6 +61,13 @@ export function refuseJoin(request: NodeJoin): Refusal | undefined {
   }
   if (bytesLent < pageBytes) {
     return refuse(Status.Invalid, `${bytesLent} bytes lent are less than one page (${pageBytes})`);
+  }
+  const isDisk = request.kind === SpaceKind.PERSISTENT;
+  if (request.kind > SpaceKind.PERSISTENT || request.openings.length > 0 !== isDisk) {
+    return refuse(Status.Invalid, `memory of kind ${request.kind} with no, or with an, opening`);
+  }
+  if (request.fileSystem !== '' && !isShownName(request.fileSystem)) {
+    return refuse(Status.Invalid, 'the file system has a name that cannot be shown');
   }
   if (regions.length > REGIONS_PER_MESSAGE_MAX || !regions.every(isPossible)) {
     return refuse(Status.Invalid, 'the node reports regions whose numbers are not possible');

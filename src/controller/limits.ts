@@ -31,6 +31,15 @@ export const HOST_FORGOTTEN_MS = 600_000;
 export const CONNECTIONS_PER_LIFE = 2 ** 16;
 export const LIVES_MAX = 2 ** 16 - 1;
 
+/**
+ * After the database turned out to be an older copy: how far numbers jump beyond the highest that
+ * nodes remember, for what was given out since their last heartbeat; regions for what nodes hold
+ * that joined since, and are not known.
+ */
+export const NUMBERS_BEYOND = 2 ** 16;
+export const REGIONS_BEYOND = 2 ** 14;
+export const LIVES_BEYOND = 16;
+
 /** Changes of metadata that may wait for their turn. */
 export const CHANGES_WAITING_MAX = 1_024;
 /**
@@ -38,6 +47,11 @@ export const CHANGES_WAITING_MAX = 1_024;
  * answer of the controller, so that a grant can still go to another node.
  */
 export const TELL_MS = 1_000;
+/** Between two looks at a region that moves: more and more. */
+export const MOVE_LOOK_MS_MIN = 5;
+export const MOVE_LOOK_MS_MAX = 200;
+/** Handing over for so long, the source is helped: longer than it waits for an answer itself. */
+export const MOVE_DOUBT_MS = 1_000;
 /** Choices of nodes for one grant: each failure excludes a node from the next. */
 export const GRANT_ATTEMPTS_MAX = 4;
 /** A node may promise up to this many times what it lends (Clio, section 4.4.2: over-commit). */

@@ -1,11 +1,14 @@
 /** `ControllerApi` over a controller of the same process. */
+import type { RegionIndex, SpaceId } from '../base/brands.js';
+import type { Metric } from '../base/metric.js';
 import { Status } from '../base/status.js';
 import type { Clock } from '../runtime/clock.js';
 import { SpaceKind } from '../wire/messages.js';
-import type { ControllerApi, Metric } from './api.js';
+import type { ControllerApi, RegionFacts } from './api.js';
 import type { Controller } from './controller.js';
 import { rackMetrics } from './metrics.js';
-import { isRefusal, ok, type Refusal } from './refusal.js';
+import { quote } from './names.js';
+import { isRefusal, ok, refuse, type Refusal } from './refusal.js';
 import { memberFacts, rackStatus, spaceFacts, type ReportContext } from './report.js';
 
 export interface LocalApiOptions {
@@ -31,6 +34,21 @@ const BUSY: Refusal = {
   message: 'too many changes wait for their turn: try again',
 };
 
+function lostRegionsOf({ metadata }: Controller, node: string): number {
+  return [...metadata.regionsOfNode(node).values()].filter(({ state }) => state === 'lost').length;
+}
+
+function refuseChange({ changes, restoration }: Controller): Refusal | undefined {
+  return changes.isFull ? BUSY : restoration.refusal();
+}
+
+function regionFacts({ regions, metadata }: Controller, space: SpaceId): RegionFacts[] {
+  return regions.list(space, 0, Infinity).map(({ region, node, epoch, state }) => {
+    const isMoving = metadata.moveOf({ space, region }) !== undefined;
+    return { region, node, epoch, state: isMoving ? 'moving' : state };
+  });
+}
+
 export function localApi(controller: Controller, options: LocalApiOptions): ControllerApi {
   const { clock, machine, isDurable } = options;
   const context = (): ReportContext => ({
@@ -47,14 +65,45 @@ export function localApi(controller: Controller, options: LocalApiOptions): Cont
       ),
     spaces: () => controller.spaces.list().map((space) => spaceFacts(controller, space)),
     createSpace: async (name, kindName, pageBytes) => {
-      if (controller.changes.isFull) return BUSY;
+      const isKnown = controller.metadata.spaceIds.has(name);
+      const unsure = isKnown ? undefined : refuseChange(controller);
+      if (unsure !== undefined) return unsure;
       const kind = KIND_NUMBERS[kindName] ?? KIND_UNKNOWN;
       const opened = await controller.spaces.open({ name, create: true, kind, pageBytes });
       if (isRefusal(opened)) return opened;
       return ok({ space: spaceFacts(controller, opened.space), created: opened.created });
     },
-    removeSpace: async (name) =>
-      controller.changes.isFull ? BUSY : controller.spaces.remove(name),
+    removeSpace: async (name) => refuseChange(controller) ?? controller.spaces.remove(name),
+    removeNode: async (id, isLost) => {
+      if (controller.changes.isFull) return BUSY;
+      const before = lostRegionsOf(controller, id);
+      const result = await controller.membership.remove(id, isLost);
+      if (isRefusal(result)) return result;
+      await controller.resume();
+      return ok({ regionsLost: lostRegionsOf(controller, id) - before });
+    },
+    backup: () => controller.changes.run(() => controller.metadata.copy()),
+    adoptSpace: async (id, name) => {
+      const refusal = refuseChange(controller);
+      if (refusal !== undefined) return refusal;
+      const called = name === '' ? `recovered-${id}` : name;
+      const adopted = await controller.spaces.adopt(id as SpaceId, called);
+      return isRefusal(adopted) ? adopted : ok({ space: spaceFacts(controller, adopted.space) });
+    },
+    regions: (name) => {
+      const space = controller.metadata.spaceIds.get(name);
+      if (space === undefined) return refuse(Status.NotFound, `there is no space ${quote(name)}`);
+      return ok({ regions: regionFacts(controller, space) });
+    },
+    moveRegion: async (name, region, to) => {
+      const space = controller.metadata.spaceIds.get(name);
+      if (space === undefined) return refuse(Status.NotFound, `there is no space ${quote(name)}`);
+      const refusal = refuseChange(controller);
+      if (refusal !== undefined) return refusal;
+      const wish = { space, region: region as RegionIndex, to };
+      const end = await controller.moves.move(wish);
+      return end.end === 'done' ? ok({}) : refuse(end.status, `not moved: ${end.reason}`);
+    },
     files: (prefix, after, limit) => controller.files.list(prefix, after, limit),
     file: (key) => controller.files.get(key),
     metrics: async () => {

@@ -17,6 +17,7 @@ import {
   type Request,
 } from '../wire/messages.js';
 import { controllerMain } from './main.js';
+import { NO_MARK } from './mark.js';
 
 interface Held {
   readonly space: number;
@@ -73,14 +74,17 @@ async function joinForEver(
   const { id, incarnation, address } = node;
   const memoryId = memoryIdOf(id);
   const bytes = { bytesLent: 2 ** 40, bytesUsed: 0, bytesCommitted: 0 };
+  const donor = { bytesToGive: 0, donor: 0 };
   for (;;) {
     const regions = [...node.held.values()];
     const facts = { id, memoryId, incarnation, address, machine: id, pid: 1, pageBytes: 65536 };
-    const request = { ...facts, ...bytes, keeper: '', process: '', regions };
+    const kind = { kind: 0, isTrusted: 0, fileSystem: '', openings: [] };
+    const own = { ...facts, ...kind, ...bytes, keeper: '', process: '' };
+    const request = { ...own, ...NO_MARK, regions };
     const joined = await controller.call(M.JoinNode, request, 1_000);
     for (let known = joined.status === Status.Ok; known; ) {
       await sleep(runtime.timers, HEARTBEAT_MS);
-      const beat = { id, memoryId, incarnation, state: NodeState.SERVING, ...bytes };
+      const beat = { id, memoryId, incarnation, state: NodeState.SERVING, ...bytes, ...donor };
       const reply = await controller.call(M.Heartbeat, beat, 1_000);
       known = reply.status === Status.Ok && reply.known === 1;
     }

@@ -1,19 +1,21 @@
 /** The controller's process: what it serves, and how it begins and ends. */
-import type { FabricCounters } from '../fabric/counters.js';
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import { placementPolicy } from '../policies/placement/placement-policies.js';
+import type { Clock } from '../runtime/clock.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import { MessageType } from '../wire/messages.js';
-import type { ControllerApi, Metric } from './api.js';
+import type { ControllerApi } from './api.js';
 import { checkConfig, type ControllerConfig } from './config.js';
 import { Controller } from './controller.js';
 import { serveController } from './handlers.js';
 import { localApi } from './local-api.js';
+import { commitMetrics, fabricMetrics } from './metrics.js';
 import { NODE_COUNTERS_MS, NodeMetrics } from './node-metrics.js';
 import { openMetadata } from './metadata/open.js';
 import { PeerLeaseCalls } from './lease-calls.js';
 import { PeerCalls } from './peer-calls.js';
 import { isLocalAddress } from './report.js';
+import { TimedDatabases } from './timed-databases.js';
 
 /** What is stored is known only after a restart. */
 const EXIT_METADATA_FAILED = 1;
@@ -37,7 +39,8 @@ export async function startController(
   config: ControllerConfig,
 ): Promise<RunningController> {
   const checked = checkConfig(config);
-  const { clock, timers, databases, entropy } = runtime;
+  const { clock, timers, entropy } = runtime;
+  const databases = new TimedDatabases(runtime.databases, clock);
   const { metadata, identity } = await openMetadata({
     databases,
     entropy,
@@ -45,7 +48,10 @@ export async function startController(
     failed: (reason) => endForMetadata(runtime, reason),
   });
   const endpoint = createEndpoint(runtime, identity);
-  const calls = new PeerCalls((address, memoryId) => endpoint.peer(address, memoryId));
+  const calls = new PeerCalls(
+    (address, memoryId) => endpoint.peer(address, memoryId),
+    (before) => endpoint.numberConnectionsFrom(before),
+  );
   const policy = placementPolicy(checked.placement);
   const { awayMs } = checked;
   const controller = new Controller({
@@ -57,23 +63,21 @@ export async function startController(
     leaseCalls: new PeerLeaseCalls((node) => calls.at(node)),
     policy,
     awayMs,
+    restorationNoted: (what) => noteRestoration(runtime, what),
   });
   await controller.resume();
   const place = { address: '' };
-  const nodeMetrics = new NodeMetrics({
-    clock,
-    nodes: () =>
-      controller.membership.serving().map(({ row }) => ({
-        id: row.id,
-        ask: () => calls.at(row).call(MessageType.Counters, {}, NODE_COUNTERS_MS),
-      })),
-  });
+  const nodeMetrics = metricsOfNodes(clock, controller, calls);
   const api = localApi(controller, {
     clock: runtime.clock,
     address: () => place.address,
     machine: checked.machine,
     isDurable: checked.data !== undefined,
-    otherMetrics: async () => [...fabricMetrics(endpoint.counters), ...(await nodeMetrics.read())],
+    otherMetrics: async () => [
+      ...commitMetrics(databases.commits.counts()),
+      ...fabricMetrics(endpoint.counters),
+      ...(await nodeMetrics.read()),
+    ],
   });
   serveController((type, handler) => endpoint.serve(type, handler), {
     controller,
@@ -89,17 +93,37 @@ export async function startController(
     throw error;
   }
   const { address } = place;
-  if (!isLocalAddress(address)) {
-    runtime.log.write('warn', 'whoever reaches this address can do everything', { address });
-  }
+  warnIfPublic(runtime, address);
   runtime.processes.ready({ address, pid: runtime.processes.pid } satisfies ControllerReady);
   return { address, api, stop: end };
+}
+
+function metricsOfNodes(clock: Clock, controller: Controller, calls: PeerCalls): NodeMetrics {
+  const nodes = () =>
+    controller.membership.serving().map(({ row }) => ({
+      id: row.id,
+      ask: () => calls.at(row).call(MessageType.Counters, {}, NODE_COUNTERS_MS),
+    }));
+  return new NodeMetrics({ clock, nodes });
+}
+
+function warnIfPublic({ log }: Runtime, address: string): void {
+  if (isLocalAddress(address)) return;
+  const code = 'LISTENING_WITHOUT_AUTHENTICATION';
+  log.write('warn', 'whoever reaches this address can do everything', { code, address });
+}
+
+function noteRestoration({ log }: Runtime, what: 'begun' | 'ended'): void {
+  const text = what === 'begun' ? 'all nodes are asked' : 'all nodes have told what they hold';
+  log.write('warn', `the metadata is an older copy: ${text}`, { code: 'METADATA_OLDER_COPY' });
 }
 
 /** Not from within the commit that failed: it has a caller, who is to hear nothing any more. */
 function endForMetadata({ log, processes, timers }: Runtime, reason: unknown): void {
   const text = reason instanceof Error ? reason.message : String(reason);
-  log.write('error', `metadata could not be stored, the controller ends: ${text}`);
+  log.write('error', `metadata could not be stored, the controller ends: ${text}`, {
+    code: 'METADATA_NOT_STORED',
+  });
   timers.soon(() => processes.exit(EXIT_METADATA_FAILED));
 }
 
@@ -112,25 +136,4 @@ function endOf(endpoint: Endpoint, calls: PeerCalls, controller: Controller): ()
     await controller.close();
   };
   return () => (ended ??= end());
-}
-
-function fabricMetrics({ malformed, ...counters }: FabricCounters): Metric[] {
-  const plain = Object.entries(counters).map(
-    ([key, value]): Metric => ({
-      name: `memrack_fabric_${snakeCase(key)}_total`,
-      kind: 'counter',
-      help: 'Of the connections of the controller; see src/fabric/counters.ts.',
-      samples: [{ labels: {}, value }],
-    }),
-  );
-  const kinds = Object.entries(malformed).map(([kind, value]) => ({ labels: { kind }, value }));
-  const help = 'Connections closed because of what came over them.';
-  return [
-    ...plain,
-    { name: 'memrack_fabric_malformed_total', kind: 'counter', help, samples: kinds },
-  ];
-}
-
-function snakeCase(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

@@ -3,6 +3,7 @@
  * the controller started, what it last said, and what it still has to be told.
  */
 import type { SpaceId } from '../base/brands.js';
+import { NO_MARK } from './mark.js';
 import type { NodeRow } from './metadata/schema.js';
 import type { HeldRegion } from './reconcile.js';
 
@@ -20,6 +21,10 @@ export class Member {
   bytesLent: number;
   bytesUsed = 0;
   bytesCommitted = 0;
+  /** Used, and more than it lends now. */
+  bytesToGive = 0;
+  /** It does not know what its machine has left. */
+  isUnmeasured = false;
   /** Bytes of regions granted since the last heartbeat. */
   bytesPromised = 0;
   /** Keys of regions that the node has confirmed to hold. */
@@ -31,6 +36,10 @@ export class Member {
   /** Spaces that the node must be told to remove. */
   removing = new Set<SpaceId>();
   isSettling = false;
+  /** What its memory remembered of controllers when it joined. */
+  mark = NO_MARK;
+  /** Its unknown regions were looked at after a restoration. */
+  isReclaimed = false;
 
   constructor(row: NodeRow) {
     this.row = row;

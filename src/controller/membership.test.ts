@@ -4,6 +4,7 @@ import { Status } from '../base/status.js';
 import type { Controller } from './controller.js';
 import type { HeldRegion } from './reconcile.js';
 import type { NodeJoin } from './join-rules.js';
+import { NO_MARK } from './mark.js';
 import { FakeRack, settled } from './testing/fake-rack.js';
 
 const beat = (request: NodeJoin) => ({ ...request, bytesUsed: 0, bytesCommitted: 0 });
@@ -150,6 +151,8 @@ test('a region that only the node knows is kept and its numbers are never given 
   const node = rack.node('tcp://10.0.0.1:7101');
   node.held.set(-1, foreign);
   node.held.set(-2, ahead);
+  // It never heard of this database: the one before was lost.
+  node.mark = NO_MARK;
   const held = [...node.held.values()];
   await controller.membership.join(rack.joinRequest('n1', { regions: held }));
   await settled();
@@ -199,4 +202,24 @@ test('what a node says about itself is checked, field by field', async () => {
     expect(result.status, JSON.stringify(options)).toBe(Status.Invalid);
   }
   expect(controller.membership.members.size).toBe(0);
+});
+
+test('an operator lets a node go that holds nothing, or says that its memory is gone', async () => {
+  const { rack, controller, space } = await rackWithRegion();
+  const { membership } = controller;
+  expect(await membership.remove('n9', true)).toMatchObject({ status: Status.NotFound });
+  expect(await membership.remove('n1', true)).toMatchObject({ status: Status.Conflict });
+  await membership.join(rack.joinRequest('n2'));
+  rack.nowMs += 6_001;
+  expect(await membership.remove('n1', false)).toMatchObject({ status: Status.Conflict });
+  expect(states(controller, space)).toEqual(['away']);
+  expect(await membership.remove('n2', false)).toMatchObject({ status: Status.Ok });
+  expect([...membership.members.keys()]).toEqual(['n1']);
+  expect(await membership.remove('n1', true)).toMatchObject({ status: Status.Ok });
+  expect(states(controller, space)).toEqual(['lost']);
+  // It was not gone: its bytes stay where they are, and what was called lost stays lost.
+  await membership.join(rack.joinRequest('n1'));
+  await settled();
+  expect(states(controller, space)).toEqual(['lost']);
+  expect(rack.node(rack.joinRequest('n1').address).held.size).toBe(1);
 });

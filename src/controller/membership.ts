@@ -12,9 +12,12 @@
  * restart of the controller every node is away until it has joined again, so that what it holds is
  * compared with the database before anything new is given to it.
  */
+import type { SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
+import type { ControllerMark } from '../disk/table-file.js';
 import type { Clock } from '../runtime/clock.js';
 import { NODES_MAX } from '../wire/limits.js';
+import { DonorFlag } from '../wire/messages.js';
 import { controllerFaults } from './planted.js';
 import { REFUSAL_SHOWN_MS, REFUSALS_SHOWN_MAX } from './limits.js';
 import { Member, type NodeState } from './member.js';
@@ -23,7 +26,8 @@ import type { NodeRow } from './metadata/schema.js';
 import type { NodeCalls } from './node-calls.js';
 import { NAME_CHARACTERS_MAX, quote } from './names.js';
 import { type NodeJoin, refuseJoin } from './join-rules.js';
-import { reconcile, type Reconciliation } from './reconcile.js';
+import { diskChanges, keptChanges } from './kept.js';
+import { type HeldRegion, reconcile, type Reconciliation } from './reconcile.js';
 import { isRefusal, ok, refuse, type Refusal, type Result } from './refusal.js';
 import type { Serial } from './serial.js';
 
@@ -34,6 +38,8 @@ export interface NodeHeartbeat {
   readonly bytesLent: number;
   readonly bytesUsed: number;
   readonly bytesCommitted: number;
+  readonly bytesToGive?: number;
+  readonly donor?: number;
 }
 
 export interface MembershipOptions {
@@ -42,6 +48,10 @@ export interface MembershipOptions {
   readonly changes: Serial;
   readonly calls: NodeCalls;
   readonly awayMs: number;
+  /** Within a change: what a joining node remembers may show that the database is old. */
+  readonly judge: (mark: ControllerMark, held: readonly HeldRegion[]) => Promise<void>;
+  /** Whether memory of this mark was let in after the database was copied. */
+  readonly hasReplaced: (mark: ControllerMark) => boolean;
   /** The node has joined or given a sign of life: it can be told what it has to know. */
   readonly returned: (member: Member) => void;
 }
@@ -73,6 +83,20 @@ export class Membership {
 
   serving(): Member[] {
     return [...this.#members.values()].filter((member) => this.state(member) === 'serving');
+  }
+
+  /** Spaces that the metadata does not know, and the nodes that hold regions of them. */
+  unknownSpaces(): Map<SpaceId, Member[]> {
+    const { metadata } = this.#options;
+    const found = new Map<SpaceId, Member[]>();
+    for (const member of this.#members.values()) {
+      const spaces = new Set(member.unknown.map(({ space }) => space));
+      for (const space of spaces) {
+        if (metadata.spaces.has(space)) continue;
+        found.set(space, [...(found.get(space) ?? []), member]);
+      }
+    }
+    return found;
   }
 
   /** Joins that were refused a short while ago, for status. */
@@ -107,6 +131,8 @@ export class Membership {
     member.bytesLent = beat.bytesLent;
     member.bytesUsed = beat.bytesUsed;
     member.bytesCommitted = beat.bytesCommitted;
+    member.bytesToGive = beat.bytesToGive ?? 0;
+    member.isUnmeasured = ((beat.donor ?? 0) & DonorFlag.UNMEASURED) !== 0;
     this.#options.returned(member);
     return true;
   }
@@ -130,12 +156,52 @@ export class Membership {
     });
   }
 
+  /**
+   * An operator lets a node go: one that holds nothing, or one whose memory is gone by his word.
+   * While it serves nobody's word counts.
+   */
+  async remove(id: string, isLost: boolean): Promise<Result<object>> {
+    const member = this.#members.get(id);
+    if (member === undefined) {
+      return refuse(Status.NotFound, `there is no memory node ${quote(id)}`);
+    }
+    const { memoryId, address, machine } = member.row;
+    if (this.state(member) === 'serving') {
+      const message = `memory node ${quote(id)} serves at ${address} on ${machine}: end it first`;
+      return refuse(Status.Conflict, message);
+    }
+    if (isLost) {
+      await this.ended(id, memoryId);
+      return ok({});
+    }
+    return this.#options.changes.run(() => this.#letGo(id));
+  }
+
+  async #letGo(id: string): Promise<Result<object>> {
+    const { metadata, calls } = this.#options;
+    const member = this.#members.get(id);
+    if (member === undefined) return ok({});
+    const held = metadata.regionsOfNode(id).size;
+    if (held > 0 || this.state(member) === 'serving') {
+      return refuse(
+        Status.Conflict,
+        `memory node ${quote(id)} has ${held} regions, which may come back with it: start it ` +
+          'again; if its memory is gone for certain say so with --lost, and they are lost',
+      );
+    }
+    await metadata.commit([{ table: 'nodes', remove: id }]);
+    calls.forget(member.row);
+    this.#members.delete(id);
+    return ok({});
+  }
+
   /** Within a change. An ended node stays listed as long as something that it held is lost. */
   async forgetIfNothingIsLeft(id: string): Promise<void> {
     const { metadata } = this.#options;
     if (this.#members.get(id)?.row.state !== 'ended') return;
     if (metadata.regionsOfNode(id).size > 0) return;
-    await metadata.commit([{ table: 'nodes', remove: id }]);
+    const disk = metadata.disks.has(id) ? [{ table: 'disks', remove: id } as const] : [];
+    await metadata.commit([{ table: 'nodes', remove: id }, ...disk]);
     this.#members.delete(id);
   }
 
@@ -157,12 +223,15 @@ export class Membership {
   }
 
   async #admit(request: NodeJoin): Promise<Result<object>> {
-    const { metadata, calls } = this.#options;
+    const { metadata, calls, judge, hasReplaced } = this.#options;
+    const hasEnded = hasReplaced(request.mark);
+    await judge(request.mark, request.regions);
     const before = this.#members.get(request.id);
     const isOther = before !== undefined && before.row.memoryId !== request.memoryId;
     if (before !== undefined) {
-      if (isOther && before.row.state !== 'ended') return this.#refuseOther(before);
-      if (!isOther && request.incarnation < before.row.incarnation) return refuseOld(before.row);
+      if (isOther && before.row.state !== 'ended' && !hasEnded) return this.#refuseOther(before);
+      const older = isOther || request.isTrusted ? undefined : this.#refuseOlder(before, request);
+      if (older !== undefined) return older;
     } else if (this.#members.size >= NODES_MAX) {
       return refuse(
         Status.NoSpace,
@@ -172,13 +241,21 @@ export class Membership {
     }
     const found = reconcile(metadata, request, request.regions);
     const row = nodeRow(request);
-    const changes: MetadataChange[] = [];
+    const changes: MetadataChange[] = [
+      ...(isOther ? this.#lose(request.id, before.row.memoryId) : []),
+      ...diskChanges(metadata, request),
+      ...keptChanges(metadata, request),
+    ];
     if (!isSameRow(before?.row, row)) changes.push({ table: 'nodes', put: row });
     if (!controllerFaults.regionGrantedTwiceAtRestart) changes.push(...found.changes);
     await metadata.commit(changes);
-    if (before !== undefined && before.row.address !== row.address) calls.forget(before.row);
+    if (before !== undefined && (isOther || before.row.address !== row.address)) {
+      calls.forget(before.row);
+    }
     const member = isOther || before === undefined ? new Member(row) : before;
     this.#members.set(request.id, member);
+    member.mark = request.mark;
+    member.isReclaimed = false;
     this.#welcome(member, row, found);
     return ok({});
   }
@@ -195,11 +272,21 @@ export class Membership {
     this.#options.returned(member);
   }
 
+  /** What it says of itself was so before something that the rack knows of it. */
+  #refuseOlder({ row }: Member, request: NodeJoin): Refusal | undefined {
+    const disk = this.#options.metadata.disks.get(row.id);
+    if (disk !== undefined && !request.openings.includes(disk.opening)) return refuseCopy(row);
+    return request.incarnation < row.incarnation ? refuseOld(row) : undefined;
+  }
+
   /** The rows that say that what this memory held is gone. */
   #lose(id: string, memoryId: number): MetadataChange[] {
     const changes: MetadataChange[] = [];
     for (const row of this.#options.metadata.regionsOfNode(id).values()) {
       if (row.memoryId !== memoryId || row.state === 'lost') continue;
+      // The target may hold it by now: the move asks, and decides.
+      const move = this.#options.metadata.moveOf(row);
+      if (move !== undefined && move.fromMemory === memoryId) continue;
       changes.push({ table: 'regions', put: { ...row, state: 'lost' } });
     }
     return changes;
@@ -224,6 +311,15 @@ function refuseOld(row: NodeRow): Refusal {
     Status.Stale,
     `memory node ${quote(row.id)} has been started again since (incarnation ${row.incarnation}): ` +
       'this process is no longer the one that serves its memory, and has to end',
+  );
+}
+
+function refuseCopy(row: NodeRow): Refusal {
+  return refuse(
+    Status.Stale,
+    `the file of memory node ${quote(row.id)} is older than what the rack has seen of it: a ` +
+      'copy, or restored from one. Serve the one that was served last; if that is gone for good, ' +
+      'say so by --trust-copy: what was stored since is lost then',
   );
 }
 

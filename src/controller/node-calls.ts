@@ -5,6 +5,7 @@
  */
 import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
 import type { Status } from '../base/status.js';
+import type { ControllerMark } from '../disk/table-file.js';
 import type { HeldRegion } from './reconcile.js';
 
 export interface RegionGrant {
@@ -22,6 +23,34 @@ export interface NodeAt {
   readonly memoryId: number;
 }
 
+export interface MoveOfRegion {
+  readonly space: SpaceId;
+  readonly region: RegionIndex;
+  readonly epoch: Epoch;
+}
+
+export interface MoveOutOrder extends MoveOfRegion {
+  /** Under which the node holds it. */
+  readonly held: Epoch;
+  /** Of the target. */
+  readonly id: string;
+  readonly address: string;
+  readonly memoryId: number;
+}
+
+export interface MoveProgress {
+  /** Of `MoveState`. */
+  readonly state: number;
+  /** Of one that was cancelled: a status, and a text for people. */
+  readonly why: number;
+  readonly reason: string;
+}
+
+export interface Answer {
+  readonly status: Status;
+  readonly reason: string;
+}
+
 export interface NodeCalls {
   /** `Ok` also when the node already has it with this epoch. */
   grantRegion(node: NodeAt, grant: RegionGrant): Promise<Status>;
@@ -29,6 +58,21 @@ export interface NodeCalls {
   removeSpace(node: NodeAt, space: SpaceId): Promise<Status>;
   /** What the node holds now; undefined when no answer came. */
   heldRegions(node: NodeAt): Promise<readonly HeldRegion[] | undefined>;
+  /** Kept with its memory, so that an older copy of the database is known for one. */
+  noteMark(node: NodeAt, mark: ControllerMark): Promise<Status>;
+  /** Asks the holder to give a region away. `Ok`: it is under way, or has ended. */
+  moveOut(node: NodeAt, order: MoveOutOrder): Promise<Answer>;
+  /** What a node knows of a move; undefined when no answer came. */
+  moveProgress(node: NodeAt, move: MoveOfRegion): Promise<MoveProgress | undefined>;
+  /** `MoveState.HELD`: the node holds the region. Else it never will under this epoch. */
+  moveCancel(node: NodeAt, move: MoveOfRegion): Promise<MoveProgress | undefined>;
+  /** Tells the source what became of the region. */
+  moveEnd(node: NodeAt, move: MoveOfRegion, isTaken: boolean): Promise<Status>;
   /** Nothing will be asked of it there any more. */
   forget(node: NodeAt): void;
+  /**
+   * All that is asked from here on goes over connections with numbers above those of this life and
+   * of all lives before it, so that nodes execute nothing that was asked before.
+   */
+  reconnect(life: number): void;
 }

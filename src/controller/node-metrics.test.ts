@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
+import { Histogram } from '../base/histogram.js';
+import type { Metric } from '../base/metric.js';
 import { Status } from '../base/status.js';
-import type { Metric } from './api.js';
 import { NodeMetrics } from './node-metrics.js';
 
 const COUNTERS = {
@@ -21,7 +22,8 @@ const COUNTERS = {
 function valueOf(metrics: readonly Metric[], name: string, labels: object): number | undefined {
   const metric = metrics.find((each) => each.name === name);
   const wanted = JSON.stringify(labels);
-  return metric?.samples.find((sample) => JSON.stringify(sample.labels) === wanted)?.value;
+  const found = metric?.samples.find(({ labels: given }) => JSON.stringify(given) === wanted);
+  return found !== undefined && 'value' in found ? found.value : undefined;
 }
 
 test('the numbers of every node that answers, under names that are kept', async () => {
@@ -58,6 +60,22 @@ test('the numbers of every node that answers, under names that are kept', async 
     expect(name.endsWith('_total'), name).toBe(kind === 'counter');
     expect(help).not.toBe('');
   }
+});
+
+test('histograms and sums by station, and none of a node that tells nonsense', async () => {
+  const reads = new Histogram(1e-6, 4);
+  reads.add(3e-6, 5);
+  const service = { read: reads.counts(), write: { bounds: [1], counts: [1], sum: 1 } };
+  const stationSeconds = { read: { check: 0.5, send: 1 } };
+  const json = JSON.stringify({ service, stationSeconds });
+  const ask = async () => ({ status: Status.Ok, json });
+  const clock = { now: () => 5, wall: () => 5 };
+  const metrics = await new NodeMetrics({ clock, nodes: () => [{ id: 'a', ask }] }).read();
+  const histogram = metrics.find(({ kind }) => kind === 'histogram');
+  expect(histogram?.name).toBe('memrack_node_service_seconds');
+  expect(histogram?.samples).toEqual([{ labels: { node: 'a', kind: 'read' }, ...reads.counts() }]);
+  const labels = { node: 'a', kind: 'read', station: 'send' };
+  expect(valueOf(metrics, 'memrack_node_station_seconds_total', labels)).toBe(1);
 });
 
 test('who looks often asks no node again', async () => {

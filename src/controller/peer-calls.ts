@@ -1,19 +1,36 @@
 /** `NodeCalls` over the fabric: one connection per node, so a node sees calls in their order. */
 import type { SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
+import type { ControllerMark } from '../disk/table-file.js';
 import type { Peer } from '../fabric/link.js';
 import { MessageType } from '../wire/messages.js';
-import { TELL_MS } from './limits.js';
-import type { NodeAt, NodeCalls, RegionGrant } from './node-calls.js';
+import { CONNECTIONS_PER_LIFE, TELL_MS } from './limits.js';
+import type {
+  Answer,
+  MoveOfRegion,
+  MoveOutOrder,
+  MoveProgress,
+  NodeAt,
+  NodeCalls,
+  RegionGrant,
+} from './node-calls.js';
 import type { HeldRegion } from './reconcile.js';
 
 export class PeerCalls implements NodeCalls {
   readonly #peer: (address: string, memoryId: number) => Peer;
+  readonly #numberFrom: (before: number) => void;
   readonly #peers = new Map<string, Peer>();
 
-  /** `peer` gives the peer of a memory at an address, the same one until it is closed. */
-  constructor(peer: (address: string, memoryId: number) => Peer) {
+  /**
+   * `peer` gives the peer of a memory at an address, the same one until it is closed; `numberFrom`
+   * lets the numbers of connections begin above its argument.
+   */
+  constructor(
+    peer: (address: string, memoryId: number) => Peer,
+    numberFrom: (before: number) => void,
+  ) {
     this.#peer = peer;
+    this.#numberFrom = numberFrom;
   }
 
   async grantRegion(node: NodeAt, grant: RegionGrant): Promise<Status> {
@@ -33,6 +50,38 @@ export class PeerCalls implements NodeCalls {
     return reply.status === Status.Ok && reply.more === 0
       ? (reply.regions as readonly HeldRegion[])
       : undefined;
+  }
+
+  async noteMark(node: NodeAt, mark: ControllerMark): Promise<Status> {
+    return (await this.at(node).call(MessageType.NoteMark, mark, TELL_MS)).status;
+  }
+
+  reconnect(life: number): void {
+    this.close();
+    this.#numberFrom(life * CONNECTIONS_PER_LIFE);
+  }
+
+  async moveOut(node: NodeAt, order: MoveOutOrder): Promise<Answer> {
+    const reply = await this.at(node).call(MessageType.MoveOut, order, TELL_MS);
+    return reply.status === Status.Ok ? { status: Status.Ok, reason: '' } : reply;
+  }
+
+  async moveProgress(node: NodeAt, move: MoveOfRegion): Promise<MoveProgress | undefined> {
+    const request = { ...move, more: 0 };
+    const reply = await this.at(node).call(MessageType.MoveProgress, request, TELL_MS);
+    return reply.status === Status.Ok ? reply : undefined;
+  }
+
+  async moveCancel(node: NodeAt, move: MoveOfRegion): Promise<MoveProgress | undefined> {
+    const request = { ...move, more: 0 };
+    const reply = await this.at(node).call(MessageType.MoveCancel, request, TELL_MS);
+    return reply.status === Status.Ok ? reply : undefined;
+  }
+
+  async moveEnd(node: NodeAt, move: MoveOfRegion, isTaken: boolean): Promise<Status> {
+    const request = { ...move, more: isTaken ? 1 : 0 };
+    const reply = await this.at(node).call(MessageType.MoveEnd, request, TELL_MS);
+    return reply.status;
   }
 
   forget(node: NodeAt): void {

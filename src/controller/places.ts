@@ -3,6 +3,7 @@ import { assert, defined } from '../base/assert.js';
 import { Status } from '../base/status.js';
 import { formatBytes } from '../base/units.js';
 import type { Candidate, Chance, PlacementPolicy } from '../policies/placement/candidate.js';
+import { isNearEnough } from '../policies/placement/near.js';
 import { REGION_BYTES, REGIONS_PER_MESSAGE_MAX } from '../wire/limits.js';
 import { OVERCOMMIT } from './limits.js';
 import type { Member } from './member.js';
@@ -16,11 +17,13 @@ export interface PlacesRequest {
   readonly count: number;
   /** Room that each region's node must have at least; 0: one page. */
   readonly bytes: number;
-  /** The node to prefer if it may be chosen; empty: none. */
+  /** The node to prefer while it has a good part of its memory left; empty: none. */
   readonly near: string;
   readonly policy: PlacementPolicy;
   readonly chance: Chance;
   readonly turn: number;
+  /** Of a space of the kind persistent. */
+  readonly isForDisk?: boolean;
 }
 
 export interface Places {
@@ -31,6 +34,13 @@ export interface Places {
 
 export function choosePlaces(request: PlacesRequest): Result<Places> {
   const { members, pageBytes, count } = request;
+  if (members.length === 0 && request.isForDisk === true) {
+    return refuse(
+      Status.Unavailable,
+      'no memory node that lends a file on a disk is serving: start one with ' +
+        '`memrack memory-node --persistent FILE`, or see `memrack status`',
+    );
+  }
   if (members.length === 0) {
     return refuse(
       Status.Unavailable,
@@ -82,7 +92,9 @@ function chooseOne(
   const eligible = willing.length > 0 ? willing : withRoom;
   if (eligible.length === 0) return undefined;
   const near = eligible.find(({ row }) => row.id === request.near);
-  if (near !== undefined) return near;
+  if (near !== undefined && isNearEnough(candidate(near, request, chosen), REGION_BYTES)) {
+    return near;
+  }
   const index = request.policy({
     candidates: eligible.map((member) => candidate(member, request, chosen)),
     chance: request.chance,

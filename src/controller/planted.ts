@@ -10,6 +10,18 @@ export const controllerFaults = {
   regionGrantedTwiceAtRestart: false,
   /** What the directory of files was told to keep is acknowledged before it is durable. */
   filesToldBeforeDurable: false,
+  /** Nobody looks whether the database is older than what nodes remember. */
+  marksIgnored: false,
+  /** An older copy of the database is believed as soon as one node has told what it holds. */
+  oneAnswerIsEnough: false,
+  /** Numbers go on where the nodes' answers end. */
+  grantsNotAbove: false,
+  /** What nodes hold of a space that the database does not know is deleted. */
+  unknownSpacesRemoved: false,
+  /** What nodes hold beyond the database is left aside, and its numbers are given again. */
+  answersIgnored: false,
   /** A lease is taken over although the epoch was not raised at a node that did not answer. */
   takeOverSkipsNode: false,
+  /** A region's row says the target as soon as the source is in doubt, without asking. */
+  moveCommittedByController: false,
 };

@@ -41,9 +41,15 @@ export function reconcile(
     if (metadata.spaces.get(region.space)?.state === 'removing') removing.add(region.space);
     else if (isSame && row.state === 'granted') {
       confirmed.add(regionKey(region.space, region.region));
-    } else unknown.push(region);
+    } else if (!isMoving(metadata, node, region)) unknown.push(region);
   }
   return { confirmed, unknown, removing, changes: numbersTaken(metadata, unknown) };
+}
+
+/** A region on its way: who holds it the move finds out. */
+function isMoving(metadata: Metadata, node: { readonly memoryId: number }, held: HeldRegion) {
+  const move = metadata.moveOf(held);
+  return move !== undefined && [move.fromMemory, move.toMemory].includes(node.memoryId);
 }
 
 /** Raises counters above every number that an unknown region carries. */

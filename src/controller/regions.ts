@@ -14,6 +14,7 @@ import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import { sleep, type Timers } from '../runtime/clock.js';
 import type { Entropy } from '../runtime/runtime.js';
 import { GRANT_REGIONS_MAX, REGION_BYTES, REGIONS_PER_SPACE_MAX } from '../wire/limits.js';
+import { isOnDisk, keptChange } from './kept.js';
 import { EPOCH_END, GRANT_ATTEMPTS_MAX } from './limits.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
@@ -116,6 +117,8 @@ export class Regions {
     for (const row of owed) {
       const space = metadata.activeSpace(row.space);
       if (space === undefined || !isOwed(member, row) || !member.isJoined) continue;
+      // Who holds it is for the move to find out: granted now, two might.
+      if (metadata.moveOf(row) !== undefined) continue;
       const status = await this.#tell(member, row, space);
       if (status !== Status.Ok) return;
     }
@@ -143,6 +146,9 @@ export class Regions {
     const { count } = request;
     const space = metadata.activeSpace(request.space);
     if (space === undefined) return refuse(Status.NotFound, `there is no space ${request.space}`);
+    if (metadata.next('restoring') !== 0) {
+      return refuse(Status.Unavailable, 'the controller works on an older copy of its database');
+    }
     if (space.nextRegion + count > REGIONS_PER_SPACE_MAX) {
       return refuse(
         Status.NoSpace,
@@ -153,7 +159,10 @@ export class Regions {
     if (epoch + count > EPOCH_END) {
       return refuse(Status.NoSpace, 'all epochs are used up: set up a new rack and move the data');
     }
-    const members = membership.serving().filter(({ row }) => !excluded.has(row.id));
+    const isForDisk = space.kind === 'persistent';
+    const members = membership.serving().filter((member) => {
+      return !excluded.has(member.row.id) && isOnDisk(metadata, member) === isForDisk;
+    });
     const places = choosePlaces({
       members,
       regionsOf: (node) => metadata.regionsOfNode(node).size,
@@ -164,6 +173,7 @@ export class Regions {
       policy,
       chance: entropy,
       turn: this.#turn,
+      isForDisk,
     });
     if (isRefusal(places)) return places;
     this.#turn += count;
@@ -215,9 +225,18 @@ export class Regions {
     const status = await this.#options.calls.grantRegion(member.row, grant);
     member.telling.delete(key);
     if (!isOwner(member, row)) return Status.OutcomeUnknown;
-    if (status === Status.Ok) member.confirmed.add(key);
+    if (status === Status.Ok) await this.#confirmed(member, row);
     else if (NO_ANSWER.includes(status)) member.isSuspect = true;
     return status;
+  }
+
+  async #confirmed(member: Member, row: RegionRow): Promise<void> {
+    const { metadata, changes } = this.#options;
+    const key = regionKey(row.space, row.region);
+    if (isOnDisk(metadata, member) && metadata.kept.get(key)?.epoch !== row.epoch) {
+      await changes.run(() => metadata.commit([keptChange(row)]));
+    }
+    member.confirmed.add(key);
   }
 
   /** The nodes certainly do not have these: nobody will look for them. */

@@ -81,7 +81,7 @@ function findingsOf(controller: Controller, context: ReportContext): Finding[] {
       findings.push(finding('HOST_AWAY', host.id, `host at ${host.address} is silent`));
     }
   }
-  findings.push(...ownFindings(context));
+  findings.push(...restorationFindings(controller), ...ownFindings(context));
   const order = ['error', 'warning', 'info'];
   return findings.sort((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity));
 }
@@ -98,14 +98,23 @@ function memberFindings(controller: Controller, member: Member, nowMs: number): 
     const message = `${address} on ${machine} is ${silent}; it holds ${owned.size} regions`;
     findings.push(finding('NODE_AWAY', id, message));
   }
-  if (state === 'serving' && member.bytesUsed >= member.bytesLent * NEARLY_FULL_SHARE) {
+  if (state === 'serving') findings.push(...donorFindings(member));
+  const isWhole = member.bytesLent >= member.row.bytesLent;
+  const isFull = member.bytesUsed >= member.bytesLent * NEARLY_FULL_SHARE;
+  if (state === 'serving' && isWhole && isFull) {
     const message = `${formatBytes(member.bytesUsed)} of ${formatBytes(member.bytesLent)} are used`;
     findings.push(finding('NODE_NEARLY_FULL', id, message));
   }
-  if (member.unknown.length > 0) {
-    const [first] = member.unknown;
+  const disk = controller.metadata.disks.get(id);
+  if (disk !== undefined && disk.fileSystem !== '') {
+    const message = `its memory is a file on ${disk.fileSystem}, which may lose what was flushed`;
+    findings.push(finding('FILE_SYSTEM_UNPROVEN', id, message));
+  }
+  const unknown = member.unknown.filter(({ space }) => controller.metadata.spaces.has(space));
+  if (unknown.length > 0) {
+    const [first] = unknown;
     const message =
-      `holds ${member.unknown.length} regions that the metadata does not know, for example ` +
+      `holds ${unknown.length} regions that the metadata does not know, for example ` +
       `region ${first?.region} of space ${first?.space}; they are kept and not granted to anybody`;
     findings.push(finding('REGION_UNKNOWN', id, message));
   }
@@ -113,6 +122,28 @@ function memberFindings(controller: Controller, member: Member, nowMs: number): 
   if (state === 'serving' && member.confirmed.size < granted) {
     const message = `${granted - member.confirmed.size} regions granted to it are not confirmed`;
     findings.push(finding('REGION_NOT_CONFIRMED', id, message));
+  }
+  return findings;
+}
+
+/** Of a node that lends less than it could, because its machine needs its memory. */
+function donorFindings(member: Member): Finding[] {
+  const { bytesLent, bytesToGive, isUnmeasured, row } = member;
+  const findings: Finding[] = [];
+  if (bytesToGive > 0) {
+    const message =
+      `${formatBytes(bytesToGive)} of used memory have to move away: it lends ` +
+      `${formatBytes(bytesLent)} now, because its machine is short of memory`;
+    findings.push(finding('NODE_GIVES_BACK', row.id, message));
+  } else if (bytesLent < row.bytesLent) {
+    const message =
+      `lends ${formatBytes(bytesLent)} of ${formatBytes(row.bytesLent)} now, because its machine ` +
+      'is short of memory';
+    findings.push(finding('NODE_LENDS_LESS', row.id, message));
+  }
+  if (isUnmeasured) {
+    const message = 'does not know how much memory its machine, or its control group, has left';
+    findings.push(finding('NODE_NOT_MEASURED', row.id, message));
   }
   return findings;
 }
@@ -152,6 +183,21 @@ function leaseFindings({ leases }: Controller): Finding[] {
     const message = `could not pass to another holder without an answer of ${nodes.join(', ')}`;
     return finding('LEASE_BLOCKED', name, message);
   });
+}
+
+function restorationFindings({ restoration, membership }: Controller): Finding[] {
+  const findings: Finding[] = [];
+  for (const [space, holders] of membership.unknownSpaces()) {
+    const nodes = holders.map(({ row }) => row.id).join(', ');
+    const message = `${nodes} hold regions of it; the metadata does not know it, nor its name`;
+    findings.push(finding('SPACE_UNKNOWN', String(space), message));
+  }
+  if (restoration.phase !== 'restoring') return findings;
+  const nodes = restoration.awaited().slice(0, 20).join(', ');
+  const message =
+    'the metadata is an older copy: nothing is made, removed or granted until all its nodes have ' +
+    `told what they hold; it waits for ${nodes === '' ? 'none' : nodes}`;
+  return [...findings, finding('CONTROLLER_RESTORED', 'controller', message)];
 }
 
 function ownFindings({ address, isDurable }: ReportContext): Finding[] {

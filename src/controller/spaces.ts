@@ -9,14 +9,17 @@ import type { RegionIndex, SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
 import { SpaceKind } from '../wire/messages.js';
 import { isPageSize } from './join-rules.js';
-import { PURGE_ROWS_MAX, SPACE_ID_END, SPACES_MAX } from './limits.js';
+import { isOnDisk } from './kept.js';
+import { PURGE_ROWS_MAX, REGIONS_BEYOND, SPACE_ID_END, SPACES_MAX } from './limits.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
-import type { Metadata, MetadataChange } from './metadata/metadata.js';
+import { regionKey, type Metadata, type MetadataChange } from './metadata/metadata.js';
 import type { RegionRow, SpaceRow } from './metadata/schema.js';
 import { quote, refuseName } from './names.js';
 import type { NodeCalls } from './node-calls.js';
 import { commonPageBytes } from './places.js';
+import { beyondLast, regionRow, withRegion } from './reclaim.js';
+import type { HeldRegion } from './reconcile.js';
 import { ok, refuse, type Refusal, type Result } from './refusal.js';
 import type { Serial } from './serial.js';
 
@@ -42,6 +45,8 @@ export interface SpacesOptions {
   readonly membership: Membership;
   readonly changes: Serial;
   readonly calls: NodeCalls;
+  /** Nodes that are there are told how far the database has come. */
+  readonly witness: () => Promise<void>;
 }
 
 export class Spaces {
@@ -57,7 +62,24 @@ export class Spaces {
     const known = this.#byName(request.name);
     if (known !== undefined) return Promise.resolve(ok({ space: known, created: false }));
     if (!request.create) return Promise.resolve(refuseUnknown(request.name));
-    return this.#options.changes.run(() => this.#create(request));
+    return this.#createAndTell(request);
+  }
+
+  /** No node holds anything of it: its number shall be remembered somewhere nevertheless. */
+  async #createAndTell(request: OpenSpace): Promise<Result<OpenedSpace>> {
+    const result = await this.#options.changes.run(() => this.#create(request));
+    if (result.status === Status.Ok && result.created) await this.#options.witness();
+    return result;
+  }
+
+  /**
+   * A space that nodes hold and the metadata does not know becomes known again, with every region
+   * that nodes which are there hold of it.
+   */
+  adopt(id: SpaceId, name: string): Promise<Result<{ space: SpaceRow }>> {
+    const wrong = refuseName('space name', name);
+    if (wrong !== undefined) return Promise.resolve(wrong);
+    return this.#options.changes.run(() => this.#adopt(id, name));
   }
 
   /** All, those that are being removed included, by name. */
@@ -135,8 +157,8 @@ export class Spaces {
     const space: SpaceRow = {
       id,
       name: request.name,
-      kind: 'dram',
-      pageBytes: request.pageBytes === 0 ? this.#pageBytes() : request.pageBytes,
+      kind: request.kind === SpaceKind.PERSISTENT ? 'persistent' : 'dram',
+      pageBytes: request.pageBytes === 0 ? this.#pageBytes(request.kind) : request.pageBytes,
       nextRegion: FIRST_REGION,
       state: 'active',
     };
@@ -147,10 +169,47 @@ export class Spaces {
     return ok({ space, created: true });
   }
 
-  #pageBytes(): number {
-    const { membership } = this.#options;
-    const ofServing = commonPageBytes(membership.serving());
-    return ofServing === 0 ? commonPageBytes([...membership.members.values()]) : ofServing;
+  async #adopt(id: SpaceId, name: string): Promise<Result<{ space: SpaceRow }>> {
+    const { metadata, membership } = this.#options;
+    const holders = membership.unknownSpaces().get(id) ?? [];
+    const [first] = holders;
+    if (first === undefined) {
+      const message = `no node that is there holds regions of an unknown space ${id}`;
+      return refuse(Status.NotFound, message);
+    }
+    if (this.#byName(name) !== undefined) {
+      return refuse(Status.Exists, `there is a space ${quote(name)} already: choose another name`);
+    }
+    const { pageBytes } = first.row;
+    const kind = isOnDisk(metadata, first) ? 'persistent' : 'dram';
+    let space: SpaceRow = {
+      ...{ id, name, kind, pageBytes, state: 'active' as const },
+      nextRegion: FIRST_REGION,
+    };
+    const rows = new Map<RegionIndex, RegionRow>();
+    for (const { row, unknown } of holders) {
+      for (const held of unknown.filter((one) => one.space === id)) {
+        space = withRegion(space, held.region, pageBytes);
+        if ((rows.get(held.region)?.epoch ?? 0) >= held.epoch) continue;
+        rows.set(held.region, regionRow(row, held));
+      }
+    }
+    space = beyondLast(space, REGIONS_BEYOND);
+    await metadata.commit([
+      { table: 'spaces', put: space },
+      ...[...rows.values()].map((put) => ({ table: 'regions', put }) as const),
+    ]);
+    for (const member of holders) confirmAdopted(member, rows);
+    return ok({ space });
+  }
+
+  #pageBytes(kind: number): number {
+    const { membership, metadata } = this.#options;
+    const isIts = (member: Member): boolean =>
+      isOnDisk(metadata, member) === (kind === SpaceKind.PERSISTENT);
+    const ofServing = commonPageBytes(membership.serving().filter(isIts));
+    if (ofServing !== 0) return ofServing;
+    return commonPageBytes([...membership.members.values()].filter(isIts));
   }
 
   #owed(member: Member): Set<SpaceId> {
@@ -174,7 +233,9 @@ export class Spaces {
     }
     member.removing.delete(space);
     await changes.run(() => {
-      const rows = [...metadata.regionsOf(space).values()].filter((row) => isHeldBy(member, row));
+      const rows = [...metadata.regionsOf(space).values()].filter(
+        (row) => isHeldBy(member, row) && metadata.moveOf(row) === undefined,
+      );
       return metadata.commit(rows.map((row) => ({ table: 'regions', remove: row }) as const));
     });
     return true;
@@ -191,7 +252,7 @@ export class Spaces {
     const { metadata, membership } = this.#options;
     if (metadata.spaces.get(space)?.state !== 'removing') return;
     const rows = [...metadata.regionsOf(space).values()];
-    const lost = rows.filter((row) => row.state === 'lost');
+    const lost = rows.filter((row) => row.state === 'lost' && metadata.moveOf(row) === undefined);
     const changes: MetadataChange[] = lost.map((row) => ({ table: 'regions', remove: row }));
     if (lost.length === rows.length) changes.push({ table: 'spaces', remove: space });
     await metadata.commit(changes);
@@ -199,6 +260,17 @@ export class Spaces {
       await membership.forgetIfNothingIsLeft(node);
     }
   }
+}
+
+function confirmAdopted(member: Member, rows: ReadonlyMap<RegionIndex, RegionRow>): void {
+  const isOwn = ({ space, region, epoch }: HeldRegion): boolean => {
+    const row = rows.get(region);
+    return row?.space === space && row.epoch === epoch && row.node === member.row.id;
+  };
+  for (const one of member.unknown.filter(isOwn)) {
+    member.confirmed.add(regionKey(one.space, one.region));
+  }
+  member.unknown = member.unknown.filter((one) => !isOwn(one));
 }
 
 function isHeldBy(member: Member, row: RegionRow): boolean {
@@ -211,11 +283,10 @@ function refuseUnknown(name: string): Refusal {
 }
 
 function refuseNew(request: OpenSpace, metadata: Metadata): Refusal | undefined {
-  if (request.kind !== SpaceKind.DRAM) {
-    const asked = request.kind === SpaceKind.PERSISTENT ? "'persistent'" : `number ${request.kind}`;
+  if (request.kind !== SpaceKind.DRAM && request.kind !== SpaceKind.PERSISTENT) {
     return refuse(
       Status.Unsupported,
-      `spaces of kind ${asked} do not exist in this version: the only kind is 'dram'`,
+      `there are spaces of the kinds 'dram' and 'persistent', and none of number ${request.kind}`,
     );
   }
   if (request.pageBytes !== 0 && !isPageSize(request.pageBytes)) {

@@ -19,6 +19,9 @@ import type { Bytes } from '../runtime/network.js';
 import { layout, readU32, readU53, storeU53, storeWord } from './layout.js';
 
 export const BLOCK_BYTES = 4096;
+/** Locks of the file: who serves it, alone; and all that have its frames mapped, together. */
+export const SERVED_PART = 0;
+export const MAPPED_PART = 1;
 /** `MRKD` in little-endian order. */
 const MAGIC = 0x444b524d;
 const VERSION = 1;

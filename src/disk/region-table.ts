@@ -4,7 +4,7 @@
  *   entry    word 0   space
  *            word 1   index of the region in the space
  *            word 2   epoch of the grant
- *            word 3   1: held; 0: the entry is empty
+ *            word 3   1: held; 2: being handed over, nobody is served; 0: the entry is empty
  *
  * As in the page table an entry is filled before its last word is stored. A new epoch is one store.
  */
@@ -17,7 +17,10 @@ export const REGION_ENTRY_BYTES = 4 * WORDS;
 const SPACE = 0;
 const REGION = 1;
 const EPOCH = 2;
-const HELD = 3;
+const STATE = 3;
+const HELD = 1;
+/** Another node may hold it already (docs/internals/moves.md). */
+const HANDING = 2;
 
 /** More than a space can have; a key stays below 2^53. */
 const REGION_STRIDE = 2 ** 24;
@@ -52,7 +55,7 @@ export class RegionTable {
     this.#store = store;
     for (let i = 0; i < entries; i++) {
       const at = first + i * WORDS;
-      if (words[at + HELD] === 0) this.#empty.push(at);
+      if (words[at + STATE] === 0) this.#empty.push(at);
       else this.#note(at, 1);
     }
     // Taken from the end: the first ones first.
@@ -112,6 +115,18 @@ export class RegionTable {
     return at === undefined ? undefined : (this.#words[at + EPOCH] as number) >>> 0;
   }
 
+  isHanding(space: number, region: number): boolean {
+    const at = this.#places.get(regionKey(space, region));
+    return at !== undefined && this.#words[at + STATE] === HANDING;
+  }
+
+  /** Of a region that is held: whether it is in doubt who holds it. One store. */
+  setHanding(space: number, region: number, isHanding: boolean): void {
+    const at = this.#places.get(regionKey(space, region));
+    assert(at !== undefined, 'a region that is not held is handed over');
+    this.#store(this.#words, at + STATE, isHanding ? HANDING : HELD);
+  }
+
   /** Adds the region, or gives it the new epoch; the caller has compared epochs. */
   put(grant: RegionGrant): boolean {
     const held = this.#places.get(regionKey(grant.space, grant.region));
@@ -124,7 +139,7 @@ export class RegionTable {
     this.#store(this.#words, at + SPACE, grant.space);
     this.#store(this.#words, at + REGION, grant.region);
     this.#store(this.#words, at + EPOCH, grant.epoch);
-    this.#store(this.#words, at + HELD, 1);
+    this.#store(this.#words, at + STATE, HELD);
     this.#note(at, 1);
     return true;
   }
@@ -132,7 +147,7 @@ export class RegionTable {
   remove(space: number, region: number): void {
     const at = this.#places.get(regionKey(space, region));
     if (at === undefined) return;
-    this.#store(this.#words, at + HELD, 0);
+    this.#store(this.#words, at + STATE, 0);
     this.#note(at, -1);
     this.#empty.push(at);
   }

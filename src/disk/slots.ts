@@ -8,6 +8,9 @@
  *     word 1      number of the page-table entry it works on, plus 1   written by the thread
  *     word 2      number of the frame it works on, plus 1              written by the thread
  *
+ *   marks         behind the slots: a byte for each frame
+ *                 1: it was written to since the node looked last    written by all, see moves.md
+ *
  *   owner table   in the table file: whose each slot is                 written by the node
  *     word 0      1: taken; 0: free, and the rest means nothing
  *     word 1      bytes of the identity
@@ -30,6 +33,14 @@ export const SLOT_GENERATION = 0;
 export const SLOT_ENTRY = 1;
 export const SLOT_FRAME = 2;
 export const SLOT_IDLE = 0;
+
+/** Where the marks of frames begin in the slot file. */
+export const MARKS_OFFSET = SLOT_FILE_BYTES;
+
+/** Length of a slot file with its marks. */
+export function slotFileBytes(frames: number): number {
+  return MARKS_OFFSET + Math.ceil(frames / 4096) * 4096;
+}
 
 const OWNER_WORDS = 64;
 export const OWNER_TABLE_BYTES = SLOTS_MAX * OWNER_WORDS * 4;

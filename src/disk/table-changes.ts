@@ -97,7 +97,8 @@ export function allocationPages(table: TableFile, entry: number): number {
  * What a new process does before it believes the tables: undoes or finishes the change that was
  * under way, drops what lies in no region that is held (all who ask for it are told so), ends
  * pauses, and drops what no client had confirmed. A provisional continuation stays: the piece
- * before it decides. May itself die anywhere and be run again. A string says why the tables cannot
+ * before it decides. Regions that are being handed over stay as they are, because another node may
+ * have them by now. May itself die anywhere and be run again. A string says why the tables cannot
  * be adopted, for people.
  */
 export function recover(table: TableFile): string | undefined {
@@ -109,7 +110,7 @@ export function recover(table: TableFile): string | undefined {
   for (let at = table.pages.next(0); at >= 0; at = table.pages.next(at + ENTRY_WORDS)) {
     const flags = table.pages.flagsOf(at);
     const isProvisional = (flags & EntryFlag.PROVISIONAL) !== 0;
-    if (!isProvisional || (flags & EntryFlag.CONTINUATION) !== 0) continue;
+    if (!isProvisional || (flags & EntryFlag.CONTINUATION) !== 0 || isHanding(table, at)) continue;
     const space = table.pages.spaceOf(at);
     const firstPage = table.pages.pageOf(at);
     freePages(table, { space, firstPage, pages: allocationPages(table, at) }, ignored);
@@ -117,11 +118,17 @@ export function recover(table: TableFile): string | undefined {
   return undefined;
 }
 
+function isHanding({ pages, regions, pagesPerRegion }: TableFile, at: number): boolean {
+  return regions.isHanding(pages.spaceOf(at), Math.floor(pages.pageOf(at) / pagesPerRegion));
+}
+
 /** Nobody moves these pages any more: each has its frame, be it the old one or the new one. */
-function endPauses({ pages }: TableFile): void {
+function endPauses(table: TableFile): void {
+  const { pages } = table;
   for (let at = pages.next(0); at >= 0; at = pages.next(at + ENTRY_WORDS)) {
     const flags = pages.flagsOf(at);
-    if ((flags & EntryFlag.PAUSED) !== 0) pages.setFlags(at, flags & ~EntryFlag.PAUSED);
+    if ((flags & EntryFlag.PAUSED) === 0 || isHanding(table, at)) continue;
+    pages.setFlags(at, flags & ~EntryFlag.PAUSED);
   }
 }
 

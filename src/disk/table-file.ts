@@ -28,8 +28,11 @@ import { WINDOW_RECORD_BYTES, WindowTable } from './window-table.js';
 
 /** `MRKT` in little-endian order. */
 const MAGIC = 0x544b524d;
-/** 1: the first. 2: with what clients need that map the file themselves. */
-const VERSION = 2;
+/**
+ * 3: marks of pages that were written, and what is kept of moves between nodes. 2: with what
+ * clients need that map the file themselves. 1: the first.
+ */
+const VERSION = 3;
 const NODE_ID_BYTES_MAX = 64;
 
 const STATIC = layout('TableFileStatic', 64, {
@@ -66,17 +69,36 @@ const MOVING = layout('TableFileMoving', 64, {
   generation: 'u32',
   /** Raised by every change that did not wait for all slots. */
   forced: 'u32',
-  rest: 29,
+  /** Not 0: whoever writes to a frame marks it (slots.ts). */
+  tracking: 'u32',
+  /** Moves to this memory up to this epoch are never completed any more. */
+  floor: 'u32',
+  /** The highest epoch under which a region was given to another memory. */
+  givenAway: 'u32',
+  rest: 2,
+  /** The highest mark that a controller told: see docs/internals/restore.md. */
+  markController: 'u53',
+  markCommit: 'u53',
+  markLife: 'u32',
+  markSpace: 'u32',
+  markEpoch: 'u32',
+  markInstance: 'u32',
+  /** Of a durable file: see `openings`. 0: none. */
+  openings: 16,
 });
 
 const HEADER_BYTES = 4096;
 const MOVING_FIRST = STATIC.words;
 const TABLE_ALIGNMENT = 4096;
+/** More than a node is opened between two times that the controller hears of it. */
+const OPENINGS_MAX = 8;
 
 /** Words of the file that clients look at in every step. */
 export const ALIVE_WORD = MOVING_FIRST + MOVING.at.alive;
 export const GENERATION_WORD = MOVING_FIRST + MOVING.at.generation;
 export const FORCED_WORD = MOVING_FIRST + MOVING.at.forced;
+const OPENINGS_FIRST = MOVING_FIRST + MOVING.at.openings;
+export const TRACKING_WORD = MOVING_FIRST + MOVING.at.tracking;
 
 export interface TableFacts {
   readonly nodeId: string;
@@ -89,6 +111,17 @@ export interface TableFacts {
   /** Bytes of address space per region: the unit in which spaces are granted. */
   readonly regionBytes: number;
   readonly windowEntries: number;
+}
+
+/** How far the database of a controller had come: all 0 where none was told. */
+export interface ControllerMark {
+  readonly controller: number;
+  readonly commit: number;
+  readonly life: number;
+  readonly nextSpace: number;
+  readonly nextEpoch: number;
+  /** Random, of the process that told `commit`. */
+  readonly instance: number;
 }
 
 interface Places {
@@ -165,14 +198,16 @@ export class TableFile {
   readonly leases: LeaseTable;
   readonly #words: Int32Array;
   readonly #store: StoreWord;
+  readonly #passing: StoreWord;
 
-  private constructor(mapping: Mapping, facts: TableFacts, store: StoreWord) {
+  private constructor(mapping: Mapping, facts: TableFacts, store: StoreWord, passing: StoreWord) {
     const { words } = mapping;
     this.facts = facts;
+    this.#passing = passing;
     const places = placesOf(facts);
     this.pages = new PageTable(words, places.pages / 4, facts.tableEntries, store);
-    this.owners = new SlotOwners(words, places.owners / 4, store);
-    this.windows = new WindowTable(words, places.windows / 4, facts.windowEntries, store);
+    this.owners = new SlotOwners(words, places.owners / 4, passing);
+    this.windows = new WindowTable(words, places.windows / 4, facts.windowEntries, passing);
     this.leases = new LeaseTable(words, places.leases / 4, store);
     this.regions = new RegionTable(words, HEADER_BYTES / 4, facts.regionEntries, store);
     this.intent = new Intent(words, MOVING_FIRST + MOVING.at.intent, store);
@@ -180,11 +215,46 @@ export class TableFile {
     this.#store = store;
   }
 
-  /** Checks what `formatTableFile` wrote. A string says what is wrong, for people. */
-  static open(mapping: Mapping, store: StoreWord = storeWord): TableFile | string {
+  /**
+   * Checks what `formatTableFile` wrote. A string says what is wrong, for people. `passing` stores
+   * what is good only as long as a supervisor holds the file.
+   */
+  static open(
+    mapping: Mapping,
+    store: StoreWord = storeWord,
+    passing: StoreWord = store,
+  ): TableFile | string {
     const reason = invalid(mapping);
     if (reason !== undefined) return reason;
-    return new TableFile(mapping, readFacts(mapping), store);
+    return new TableFile(mapping, readFacts(mapping), store, passing);
+  }
+
+  /**
+   * Of a durable file the last openings, oldest first, the one of now included. The controller
+   * knows which it has met last: a file that was copied before that one was made does not name it.
+   */
+  get openings(): number[] {
+    const openings: number[] = [];
+    for (let i = 0; i < OPENINGS_MAX; i++) {
+      const opening = readU53(this.#words, OPENINGS_FIRST + 2 * i);
+      if (opening !== 0) openings.push(opening);
+    }
+    return openings;
+  }
+
+  /** Before any process serves. */
+  noteOpening(opening: number): void {
+    const openings = [...this.openings, opening].slice(-OPENINGS_MAX);
+    openings.forEach((one, i) => {
+      storeU53(this.#store, this.#words, OPENINGS_FIRST + 2 * i, one);
+    });
+  }
+
+  /** Of a supervisor that makes the file from a durable one: nobody has a slot or a window. */
+  forgetPassing(): void {
+    const { owners, leases } = placesOf(this.facts);
+    this.#words.fill(0, owners / 4, leases / 4);
+    this.alive = 0;
   }
 
   get incarnation(): number {
@@ -192,8 +262,8 @@ export class TableFile {
   }
 
   /** The first change of a new node process: from then on every epoch given before is old. */
-  raiseIncarnation(): void {
-    this.#store(this.#words, MOVING_FIRST + MOVING.at.incarnation, this.incarnation + 1);
+  raiseIncarnation(by = 1): void {
+    this.#store(this.#words, MOVING_FIRST + MOVING.at.incarnation, this.incarnation + by);
   }
 
   /** The incarnation of the process that serves; 0 while none does. */
@@ -202,7 +272,7 @@ export class TableFile {
   }
 
   set alive(incarnation: number) {
-    this.#store(this.#words, ALIVE_WORD, incarnation);
+    this.#passing(this.#words, ALIVE_WORD, incarnation);
   }
 
   get generation(): number {
@@ -212,12 +282,80 @@ export class TableFile {
   /** Returns the new one. */
   raiseGeneration(): number {
     const next = nextGeneration(this.generation);
-    this.#store(this.#words, GENERATION_WORD, next);
+    this.#passing(this.#words, GENERATION_WORD, next);
     return next;
   }
 
   raiseForced(): void {
-    this.#store(this.#words, FORCED_WORD, Atomics.load(this.#words, FORCED_WORD) + 1);
+    this.#passing(this.#words, FORCED_WORD, Atomics.load(this.#words, FORCED_WORD) + 1);
+  }
+
+  get mark(): ControllerMark {
+    const words = this.#words;
+    return {
+      controller: readU53(words, MOVING_FIRST + MOVING.at.markController),
+      commit: readU53(words, MOVING_FIRST + MOVING.at.markCommit),
+      life: readU32(words, MOVING_FIRST + MOVING.at.markLife),
+      nextSpace: readU32(words, MOVING_FIRST + MOVING.at.markSpace),
+      nextEpoch: readU32(words, MOVING_FIRST + MOVING.at.markEpoch),
+      instance: readU32(words, MOVING_FIRST + MOVING.at.markInstance),
+    };
+  }
+
+  /** Of the same controller a mark only rises; that of another one takes its place. */
+  raiseMark(told: ControllerMark): void {
+    const { at } = MOVING;
+    if (told.controller === 0) return;
+    const now = this.mark;
+    const isSame = now.controller === told.controller;
+    if (!isSame) this.#storeMark53(at.markController, 0);
+    const most = (field: keyof ControllerMark): number =>
+      isSame ? Math.max(now[field], told[field]) : told[field];
+    if (!isSame || told.commit > now.commit) {
+      this.#storeMark53(at.markCommit, told.commit);
+      this.#storeMark(at.markInstance, now.instance, told.instance);
+    }
+    this.#storeMark(at.markLife, now.life, most('life'));
+    this.#storeMark(at.markSpace, now.nextSpace, most('nextSpace'));
+    this.#storeMark(at.markEpoch, now.nextEpoch, most('nextEpoch'));
+    if (!isSame) this.#storeMark53(at.markController, told.controller);
+  }
+
+  #storeMark(at: number, before: number, now: number): void {
+    if (now !== before) this.#store(this.#words, MOVING_FIRST + at, now);
+  }
+
+  #storeMark53(at: number, value: number): void {
+    storeU53(this.#store, this.#words, MOVING_FIRST + at, value);
+  }
+
+  /** Whether writers mark the frames that they write to. */
+  get isTracking(): boolean {
+    return Atomics.load(this.#words, TRACKING_WORD) !== 0;
+  }
+
+  set isTracking(isOn: boolean) {
+    this.#store(this.#words, TRACKING_WORD, isOn ? 1 : 0);
+  }
+
+  /** Epochs up to this one are refused for regions that would come here. */
+  get floor(): number {
+    return readU32(this.#words, MOVING_FIRST + MOVING.at.floor);
+  }
+
+  /** Never lowers it. */
+  raiseFloor(epoch: number): void {
+    if (epoch > this.floor) this.#store(this.#words, MOVING_FIRST + MOVING.at.floor, epoch);
+  }
+
+  /** The highest epoch under which a region of this memory went to another one. */
+  get givenAway(): number {
+    return readU32(this.#words, MOVING_FIRST + MOVING.at.givenAway);
+  }
+
+  noteGivenAway(epoch: number): void {
+    if (epoch <= this.givenAway) return;
+    this.#store(this.#words, MOVING_FIRST + MOVING.at.givenAway, epoch);
   }
 
   get pagesPerRegion(): number {

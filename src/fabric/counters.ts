@@ -141,6 +141,8 @@ export interface DatagramServerCounters {
   refusalsHeldBack: number;
   /** Changes in the record at the moment. */
   recordRows: number;
+  /** How many it takes; 0 where no datagrams are served. */
+  recordRowsMax: number;
   recordBytes: number;
   /** Datagrams, and of the last two kinds parts, that were dropped. */
   readonly malformed: Record<BadDatagramKind, number>;
@@ -163,6 +165,7 @@ export function createDatagramServerCounters(): DatagramServerCounters {
     nacks: 0,
     refusalsHeldBack: 0,
     recordRows: 0,
+    recordRowsMax: 0,
     recordBytes: 0,
     malformed: {
       magic: 0,

@@ -41,6 +41,8 @@ export interface EndpointOptions {
   readonly connectionsBefore?: number;
   /** How many times this memory was adopted; told to every client. 0 for what is no memory node. */
   readonly incarnation?: number;
+  /** Of the file that the memory is, see FlushRequest; 0 when missing: it is none. */
+  readonly opening?: number;
   /** The memory that is lent here: who means another one is refused. None when missing. */
   readonly memoryId?: number;
   /** What times requests here, also where they are executed; one of its own when missing. */
@@ -88,6 +90,8 @@ export interface Endpoint {
    */
   link(address: Address, memoryId?: number): TcpLink;
   peer(address: Address, memoryId?: number): Peer;
+  /** Connections are numbered from the next one on, if that is above those of before. */
+  numberConnectionsFrom(before: number): void;
   /** Ends all links, sessions and listeners. */
   close(): Promise<void>;
 }
@@ -126,6 +130,7 @@ class StreamEndpoint implements Endpoint {
       data: undefined,
       instance,
       incarnation: options.incarnation ?? 0,
+      opening: options.opening ?? 0,
       memoryId: options.memoryId ?? 0,
       sessions: new Set(),
       stations: options.stations ?? new Stations(runtime.clock),
@@ -133,6 +138,10 @@ class StreamEndpoint implements Endpoint {
     const nextConnection = () => ++this.#connections;
     const firstSequence = options.firstSequence ?? 1;
     this.#asking = { runtime, counters, client: this.clientId, firstSequence, nextConnection };
+  }
+
+  numberConnectionsFrom(before: number): void {
+    this.#connections = Math.max(this.#connections, before);
   }
 
   get datagramSockets(): DatagramSocketCounts {

@@ -16,7 +16,7 @@ export function answerHello(
   hello: Hello,
   version: number,
   previous: ResultRecord | undefined,
-  server: { readonly instance: number; readonly incarnation: number },
+  server: { readonly instance: number; readonly incarnation: number; readonly opening: number },
 ): { body: Uint8Array; missed: number } {
   const missed = previous?.missedSince(hello.acknowledged) ?? [];
   const reply = {
@@ -27,6 +27,7 @@ export function answerHello(
     executed: previous?.executed ?? 0,
     inFlightMax: IN_FLIGHT_MAX,
     incarnation: server.incarnation,
+    opening: server.opening,
     missed,
   };
   const body = new Uint8Array(HelloReply.encodedBytes(reply));

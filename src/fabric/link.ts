@@ -21,12 +21,28 @@ export interface Window {
   epoch: number;
 }
 
+/** What an operation on memory is about, by places; see `OperationRing`. */
+export interface OperationColumns {
+  readonly type: Uint8Array;
+  readonly address: Float64Array;
+  readonly start: Float64Array;
+  readonly deadline: Float64Array;
+  readonly operands: Int32Array;
+  readonly buffer: readonly (Uint8Array | undefined)[];
+}
+
 export interface CompletionSink {
   /**
    * `token` is the caller's. The value (of atomics: the old one) comes in two unsigned halves,
    * because a bigint per operation is expensive; both 0 for the other verbs.
    */
   completed(token: number, status: Status, outcome: Outcome, low: number, high: number): void;
+  /**
+   * The node does not hold the region any more: `bytes` of the operation in `place` of the ring,
+   * from `offset` of its range on, were not executed, and are to be started anew elsewhere. Told
+   * before the operation is completed (`Moved`: nothing was executed).
+   */
+  moved?(token: number, ring: OperationColumns, place: number, offset: number, bytes: number): void;
 }
 
 /** From a verb that is done at once or not at all: it was not, and has no effect. */
@@ -150,6 +166,11 @@ export interface Link extends Peer {
   readonly resultHigh: number;
   /** Where several can be done at once together. */
   readonly together?: Together;
+  /**
+   * Of the file of the memory, as the last hello told it: what is written from now on is written
+   * under this opening, or a later one. 0, or missing: there was none, or it is no file.
+   */
+  readonly opening?: number;
 }
 
 /**

@@ -33,6 +33,8 @@ export const fabricFaults = {
   slotNotIdle: false,
   /** A step looks at the entry first and publishes its frame afterwards. */
   checkedBeforePublished: false,
+  /** A step that writes to a page does not say so while its region moves. */
+  writesNotMarked: false,
   /** Operations are done at once while others of this client may still be executed by the node. */
   shmBesideTcp: false,
 

@@ -43,6 +43,7 @@ import { fabricFaults, unheardSession } from './planted.js';
 import type { ResultRecord } from './record.js';
 import { type CallHandler, type DataHandler, type DataSession, DONE } from './serve.js';
 import { Station, type Stations } from './stations.js';
+import type { WaitCause } from './waits.js';
 import type { Runtime } from '../runtime/runtime.js';
 
 /** What all sessions of one endpoint share. */
@@ -55,6 +56,8 @@ export interface Serving {
   /** Random, of this process; and the memory node's incarnation, which it may set. */
   readonly instance: number;
   incarnation: number;
+  /** Of the file that the memory is; 0: it is none. */
+  readonly opening: number;
   /** The memory that is lent; 0: none. */
   readonly memoryId: number;
   readonly sessions: Set<Session>;
@@ -73,6 +76,13 @@ const SESSION_BYTES = 1024;
 type State = 'new' | 'greeting' | 'open' | 'ended';
 /** Why nothing more is executed at the moment. */
 type Blocked = 'no' | 'room' | 'wait' | 'call' | 'hello' | 'turn';
+
+/** As which waits are shown; the others are not the request's. */
+const WAITS_FOR: Readonly<Partial<Record<Blocked, WaitCause>>> = {
+  wait: 'memory',
+  call: 'call',
+  room: 'reader',
+};
 
 /** A reply that is not made in place; it waits here for room. */
 interface MadeReply {
@@ -97,8 +107,9 @@ export class Session implements StreamHandler, DataSession, Greeting {
   #blocked: Blocked = 'no';
   #record: ResultRecord | undefined;
   #executed = 0;
-  /** Of the data message that is being executed. */
+  /** Of the message that is being executed. */
   #type = 0;
+  #blockedAtMs = 0;
   #isFinished = false;
   /** When the first message of this batch that can take long was done; -1: none was. */
   #longSince = -1;
@@ -333,6 +344,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
     const answer = handler(request as never, this);
     if (answer instanceof Promise) {
       this.#isCallRunning = true;
+      this.#type = type;
       this.#blockOn('call');
       // A rejection is a bug and is left to end the process.
       void answer.then((reply) => this.#called(type, reply));
@@ -475,6 +487,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
 
   #blockOn(what: Blocked): false {
     this.#blocked = what;
+    this.#blockedAtMs = this.#serving.runtime.clock.now();
     this.#sayWorkingLater();
     if (what === 'room') this.#serving.counters.outputFull++;
     return false;
@@ -494,6 +507,11 @@ export class Session implements StreamHandler, DataSession, Greeting {
 
   /** Goes on with the input, soon: never from within the call that unblocked it. */
   #unblock(): void {
+    const cause = WAITS_FOR[this.#blocked];
+    if (cause !== undefined) {
+      const { waits } = this.#serving.stations;
+      waits.note(cause, this.#blockedAtMs, this.#type, this.client);
+    }
     this.#blocked = 'no';
     this.#stream.resume();
   }
@@ -524,6 +542,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
     this.#serving.counters.malformed[kind]++;
     const reason = detail === '' ? `malformed: ${kind}` : `malformed: ${detail}`;
     this.#serving.runtime.log.write('debug', 'connection refused', {
+      code: 'CONNECTION_REFUSED',
       remote: this.#stream.remote,
       reason,
     });

@@ -86,3 +86,29 @@ test('one look in so many is measured, and none when the time is over', () => {
   stations.measure(0, 0);
   expect(looks()).not.toContain(true);
 });
+
+test('where nobody asks one look in so many is timed, before and after', () => {
+  let ms = 100;
+  const stations = new Stations({ now: () => (ms += 0.001), wall: () => 0 }, 2);
+  const look = (): void => {
+    stations.begin();
+    if (stations.isOn) {
+      ms += 0.005;
+      stations.lap(CHECK);
+      stations.count(MessageType.Read);
+      stations.count(MessageType.Read);
+    }
+    stations.end();
+  };
+  for (let i = 0; i < 4; i++) look();
+  expect(stations.requests(READ)).toBe(4);
+  stations.measure(1, 1000);
+  look();
+  stations.measure(0, 0);
+  for (let i = 0; i < 2; i++) look();
+  expect(stations.requests(READ)).toBe(8);
+  // Half of the look's 5 us each: above the bounds 1 and 2, below 4.
+  const { bounds, counts } = stations.service.read;
+  expect([bounds[2], counts[2]]).toEqual([expect.closeTo(4e-6, 9), 8]);
+  expect(stations.seconds.read.check).toBeCloseTo(20e-6, 9);
+});

@@ -1,7 +1,8 @@
 /**
  * Where the time of a request goes at the node that serves it: a stopwatch whose laps are the
- * stations of its way. Nothing is measured until somebody asks for it, and then for a while only:
- * off, a look at the input costs one comparison, and each station a test of `isOn`.
+ * stations of its way. One look in many is measured, or none, until somebody asks for more, for a
+ * while. A look that is not measured costs a count and a comparison, and each station a test of
+ * `isOn`.
  *
  *   begin    a look at what has arrived begins; one look in `every` is measured
  *   lap      from the lap before to now was spent at this station
@@ -13,8 +14,10 @@
  * takes is taken off each lap.
  */
 
+import { Histogram, type HistogramCounts } from '../base/histogram.js';
 import type { Clock } from '../runtime/clock.js';
 import { MessageType } from '../wire/messages.js';
+import { Waits } from './waits.js';
 
 /** In the order in which a request comes by. */
 export const Station = {
@@ -43,6 +46,9 @@ export type RequestKind = (typeof REQUEST_KINDS)[number];
 const STATIONS = STATION_NAMES.length;
 const KINDS = REQUEST_KINDS.length;
 const NS_PER_MS = 1e6;
+/** From a microsecond to a quarter of a second. */
+const LEAST_S = 1e-6;
+const BUCKETS = 19;
 const CLOCK_ROUNDS = 8;
 const CLOCK_LOOKS = 500;
 
@@ -57,12 +63,15 @@ function kindOf(type: number): number {
 export class Stations {
   /** Whether the look that is under way is measured. */
   isOn = false;
+  /** Requests that leave the fast path, which are no laps. */
+  readonly waits: Waits;
   readonly #clock: Clock;
   /** What reading it takes; -1: not known yet. */
   #clockMs = -1;
+  readonly #everyDefault: number;
   /** Of so many looks one is measured; 0: none. */
-  #every = 0;
-  #untilMs = 0;
+  #every: number;
+  #untilMs = Infinity;
   #looks = 0;
   #lastMs = 0;
   /** Milliseconds of this look by station, and its requests by kind. */
@@ -71,16 +80,32 @@ export class Stations {
   /** Since the start: milliseconds by kind and station, and requests by kind. */
   readonly #sumMs = new Float64Array(KINDS * STATIONS);
   readonly #requests = new Float64Array(KINDS);
+  /** Seconds of a request at all stations together, by kind. */
+  readonly #service = REQUEST_KINDS.map(() => new Histogram(LEAST_S, BUCKETS));
 
-  constructor(clock: Clock) {
+  /** While nobody asks for more, one look in `everyDefault` is measured; 0: none. */
+  constructor(clock: Clock, everyDefault = 0) {
     this.#clock = clock;
+    this.waits = new Waits(clock);
+    this.#everyDefault = everyDefault;
+    this.#every = everyDefault;
+    if (everyDefault > 0) this.#clockMs = this.#readingMs();
   }
 
-  /** Measures one look in `every` (0: none) for `forMs` from now on. */
+  /** Measures one look in `every` (0: as if nobody had asked) for `forMs` from now on. */
   measure(every: number, forMs: number): void {
+    if (every === 0) {
+      this.#asBefore();
+      return;
+    }
     this.#every = every;
     this.#untilMs = this.#clock.now() + forMs;
-    if (every > 0 && this.#clockMs < 0) this.#clockMs = this.#readingMs();
+    if (this.#clockMs < 0) this.#clockMs = this.#readingMs();
+  }
+
+  #asBefore(): void {
+    this.#every = this.#everyDefault;
+    this.#untilMs = Infinity;
   }
 
   begin(): void {
@@ -88,7 +113,7 @@ export class Stations {
     this.#looks = 0;
     const now = this.#clock.now();
     if (now >= this.#untilMs) {
-      this.#every = 0;
+      this.#asBefore();
       return;
     }
     this.isOn = true;
@@ -120,8 +145,10 @@ export class Stations {
     this.isOn = false;
     const all = this.#counted.reduce((sum, count) => sum + count, 0);
     if (all === 0) return;
+    const requestMs = this.#lapMs.reduce((sum, ms) => sum + ms, 0) / all;
     for (let kind = 0; kind < KINDS; kind++) {
       const count = this.#counted[kind] as number;
+      if (count > 0) this.#service[kind]?.add(Math.max(0, requestMs) / 1000, count);
       this.#requests[kind] = (this.#requests[kind] as number) + count;
       for (let station = 0; station < STATIONS; station++) {
         const at = kind * STATIONS + station;
@@ -140,6 +167,21 @@ export class Stations {
   sumNs(kind: number, station: number): number {
     const sumMs = this.#sumMs[kind * STATIONS + station] as number;
     return Math.max(0, Math.round(sumMs * NS_PER_MS));
+  }
+
+  /** What requests took in all that were measured, as seconds; by kind. */
+  get service(): Readonly<Record<RequestKind, HistogramCounts>> {
+    const entries = REQUEST_KINDS.map((kind, i) => [kind, this.#service[i]?.counts()] as const);
+    return Object.fromEntries(entries) as Record<RequestKind, HistogramCounts>;
+  }
+
+  /** Their seconds at each station, by kind. */
+  get seconds(): Readonly<Record<RequestKind, Readonly<Record<StationName, number>>>> {
+    const entries = REQUEST_KINDS.map((kind, i) => {
+      const ofKind = STATION_NAMES.map((name, at) => [name, this.sumNs(i, at) / 1e9] as const);
+      return [kind, Object.fromEntries(ofKind)] as const;
+    });
+    return Object.fromEntries(entries) as Record<RequestKind, Record<StationName, number>>;
   }
 
   /** What reading the clock takes, in whole nanoseconds; 0 before anything was measured. */

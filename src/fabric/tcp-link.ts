@@ -63,6 +63,10 @@ export class TcpLink extends QueuedVerbs implements Link {
     return window;
   }
 
+  get opening(): number {
+    return this.transport.opening;
+  }
+
   /** The number of the client that this link is of. */
   get client(): number {
     return this.#asking.client;

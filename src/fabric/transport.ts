@@ -159,6 +159,8 @@ export class Transport implements ConnectionUser, Remote {
   #previous = 0;
   #acknowledged = 0;
   #instance = 0;
+  /** Of the file of the memory at the other end, as the last hello told it; 0: it is none. */
+  opening = 0;
   /** The position behind the last operation with an order (see `verbs.ts`). */
   #orderedEnd = 0;
   /** What a lost connection has sent may still be executed; a hello ends that. */
@@ -451,6 +453,7 @@ export class Transport implements ConnectionUser, Remote {
     const sink = ring.sink[place];
     if (sink === undefined) return;
     const token = ring.token[place] as number;
+    if (status === Status.Moved) sink.moved?.(token, ring, place, 0, ring.bytes[place] as number);
     ring.sink[place] = undefined;
     ring.buffer[place] = undefined;
     this.#live--;
@@ -642,6 +645,7 @@ export class Transport implements ConnectionUser, Remote {
     this.#acknowledged = this.#asking.firstSequence;
     this.#nextSequence = (this.#acknowledged + 1) >>> 0;
     this.#instance = answer.instance;
+    this.opening = answer.opening;
     if (areWindowsOld && this.windows.size > 0 && !fabricFaults.windowsNotRenewed) {
       this.#state = 'renewing';
       this.#renewal = new WindowRenewal(
@@ -731,7 +735,11 @@ export class Transport implements ConnectionUser, Remote {
     if (connection === this.#candidate) {
       this.#candidate = undefined;
       this.#counters.movesFailed++;
-      this.#runtime.log.write('debug', 'not moved', { remote: connection.address, reason });
+      this.#runtime.log.write('debug', 'not moved', {
+        code: 'CONNECTION_NOT_MOVED',
+        remote: connection.address,
+        reason,
+      });
       this.#schedule();
       return;
     }
@@ -766,7 +774,11 @@ export class Transport implements ConnectionUser, Remote {
     const ceiling = Math.min(RECONNECT_MS_MAX, RECONNECT_MS_MIN * 2 ** this.#failures);
     this.#failures++;
     const delay = ceiling * (0.5 + this.#runtime.entropy.fraction() / 2);
-    this.#runtime.log.write('debug', 'connection lost', { remote: this.address, reason });
+    this.#runtime.log.write('debug', 'connection lost', {
+      code: 'CONNECTION_LOST',
+      remote: this.address,
+      reason,
+    });
     this.#retry = this.#runtime.timers.after(delay, () => {
       if (this.#state === 'backing off') this.#connect();
     });

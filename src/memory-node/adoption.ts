@@ -6,6 +6,7 @@
  * out.
  */
 
+import { type StoreWord, storeWord } from '../disk/layout.js';
 import { ENTRY_WORDS } from '../disk/page-table.js';
 import { recover, verify } from '../disk/table-changes.js';
 import { TableFile } from '../disk/table-file.js';
@@ -26,8 +27,8 @@ export interface AdoptedTable {
 }
 
 /** A string says why the memory cannot be taken over, for people. */
-export function adoptTable(mapping: Mapping): AdoptedTable | string {
-  const table = TableFile.open(mapping);
+export function adoptTable(mapping: Mapping, store?: StoreWord): AdoptedTable | string {
+  const table = TableFile.open(mapping, store, storeWord);
   if (typeof table === 'string') return table;
   table.alive = 0;
   const isUsed = table.incarnation > 0;

@@ -12,6 +12,7 @@ test('what is not given is filled in', () => {
     machine: 'localhost',
     replace: false,
     revokeMs: 100,
+    donor: { controlGroup: '' },
     pageBytes: 2 * MiB,
     frames: 512,
     commitPages: 1024,
@@ -36,6 +37,11 @@ test.each([
   [{ tableEntries: 17 }, 'tableEntries: 17 is not a power of two'],
   [{ commitPages: 4096 }, 'commitPages: 4096 is not an integer from 1 to 2048'],
   [{ zeroedFrames: 0 }, 'zeroedFrames: 0 is not'],
+  [{ protectDonor: 1 }, 'protectDonor: 1 is not true or false'],
+  [{ controlGroup: 'a' }, 'controlGroup: "a" is not the path'],
+  [{ lendAboveBytes: 5 }, 'giveBackBelowBytes: undefined is not given without lendAboveBytes'],
+  [{ lendAboveBytes: 5, giveBackBelowBytes: 5 }, 'lendAboveBytes: 5 is not more than'],
+  [{ lendAboveBytes: -1, giveBackBelowBytes: -2 }, 'giveBackBelowBytes: -2 is not a number'],
   [{ revokeMs: 1001 }, 'revokeMs: 1001 is not an integer from 1 to 1000'],
   [{ memory: 5 }, 'memory: there is no such key'],
 ])('%o is refused', (change, problem) => {
@@ -55,4 +61,13 @@ test('all problems are told at once', () => {
   } catch (error) {
     expect((error as ConfigError).problems).toHaveLength(3);
   }
+});
+
+test('marks are given both, or the machine decides, or nobody looks', () => {
+  const marks = { lendAboveBytes: 3 * MiB, giveBackBelowBytes: MiB, controlGroup: '/a/b' };
+  expect(checkSupervisorConfig({ ...GOOD, ...marks }).donor).toEqual({
+    controlGroup: '/a/b',
+    marks: { low: MiB, high: 3 * MiB },
+  });
+  expect(checkSupervisorConfig({ ...GOOD, protectDonor: false }).donor).toBeUndefined();
 });

@@ -4,7 +4,8 @@
  */
 
 import { ConfigError } from '../base/config-error.js';
-import { formatBytes } from '../base/units.js';
+import { formatBytes, MiB } from '../base/units.js';
+import { BLOCK_BYTES } from '../disk/durable-layout.js';
 import { tableEntriesFor, tableFileBytes, type TableFacts } from '../disk/table-file.js';
 import { MAPPING_BYTES_MAX } from '../runtime/memory.js';
 import {
@@ -15,6 +16,9 @@ import {
   WINDOWS_END,
   REGIONS_PER_MESSAGE_MAX,
 } from '../wire/limits.js';
+import { checkDonorConfig, DONOR_KEYS, type DonorConfig } from './donor-config.js';
+import type { DonorOptions } from './node.js';
+import type { DurableOptions } from './durable/open-journal.js';
 import type { NodeFiles } from './sharing.js';
 import { REVOKE_MS_DEFAULT } from './store/revocation.js';
 
@@ -23,10 +27,20 @@ const OVERCOMMIT = 2;
 /** All regions of a node are named in one message when it joins. */
 export const REGION_ENTRIES = REGIONS_PER_MESSAGE_MAX;
 const FRAMES_MIN = 2;
+/** A few hundred commits between two checkpoints. */
+const LOG_BYTES_DEFAULT = 4 * MiB;
+const LOG_BYTES_MIN = 4 * BLOCK_BYTES;
+const PERSISTENT_DEFAULTS: PersistentConfig = {
+  path: '',
+  create: false,
+  unprovenFileSystem: false,
+  trustCopy: false,
+  logBytes: LOG_BYTES_DEFAULT,
+};
 /** Who waits for the answer hears nothing for some ten times as long at most. */
 const REVOKE_MS_MAX = 1_000;
 
-export interface SupervisorConfig {
+export interface SupervisorConfig extends DonorConfig {
   /** The node's name in the rack. */
   readonly id: string;
   /** Where data and calls are served: `tcp://HOST:PORT`; port 0: any free one. */
@@ -54,14 +68,43 @@ export interface SupervisorConfig {
    * before its page is copied away from under it.
    */
   readonly revokeMs?: number;
+  /** Of memory on a disk; its sizes are those that its file was made with. */
+  readonly persistent?: Partial<PersistentConfig>;
 }
 
-export interface CheckedSupervisorConfig extends Required<SupervisorConfig> {
+/** Memory that is a file on a disk, and outlives processes and machines as far as it is flushed. */
+export interface PersistentConfig {
+  readonly path: string;
+  /** Makes the file; refused where there is one. Without it there must be one. */
+  readonly create: boolean;
+  /** The word of an operator that a file system will do of which nothing is known. */
+  readonly unprovenFileSystem: boolean;
+  /**
+   * The word of an operator that an older copy of a file is to be served: what was stored since is
+   * lost then.
+   */
+  readonly trustCopy: boolean;
+  /** Of a file that is made: a multiple of 4,096. */
+  readonly logBytes: number;
+}
+
+export interface CheckedSupervisorConfig
+  extends Required<Omit<SupervisorConfig, keyof DonorConfig | 'persistent'>> {
   readonly frames: number;
+  readonly donor: DonorOptions | undefined;
+  readonly persistent: PersistentConfig | undefined;
+}
+
+/** What a supervisor tells of the file that it has opened. */
+export interface DurableFacts extends DurableOptions {
+  /** The name of a file system of which nothing is known; empty: it is known to do. */
+  readonly unprovenFileSystem: string;
+  readonly isTrusted: boolean;
 }
 
 /** What a supervisor gives to the process that serves. */
 export interface MemoryNodeConfig extends NodeFiles {
+  readonly durable?: DurableFacts;
   readonly id: string;
   readonly join: readonly string[];
   readonly listen: string;
@@ -73,6 +116,7 @@ export interface MemoryNodeConfig extends NodeFiles {
   readonly commitPages: number;
   readonly zeroedFrames: number;
   readonly revokeMs: number;
+  readonly donor?: DonorOptions | undefined;
 }
 
 const KEYS: readonly (keyof SupervisorConfig)[] = [
@@ -87,6 +131,8 @@ const KEYS: readonly (keyof SupervisorConfig)[] = [
   'tableEntries',
   'zeroedFrames',
   'revokeMs',
+  ...DONOR_KEYS,
+  'persistent',
 ];
 
 /** Throws a `ConfigError`. Takes anything: it came from a file or another process. */
@@ -103,6 +149,8 @@ export function checkSupervisorConfig(config: unknown): CheckedSupervisorConfig 
     return isGood;
   };
   checkPlaces(given, check);
+  const donor = checkDonorConfig(given, check);
+  const persistent = checkPersistent(given, check);
   const sizes = checkSizes(given, check);
   if (problems.length > 0 || sizes === undefined) throw new ConfigError('memory node', problems);
   return {
@@ -111,9 +159,17 @@ export function checkSupervisorConfig(config: unknown): CheckedSupervisorConfig 
     join: (given['join'] ?? []) as readonly string[],
     machine: (given['machine'] ?? 'localhost') as string,
     replace: (given['replace'] ?? false) as boolean,
-    revokeMs: (given['revokeMs'] ?? REVOKE_MS_DEFAULT) as number,
+    revokeMs: (given['revokeMs'] ?? revokeMsDefault(persistent)) as number,
+    // What is on a disk the kernel takes back by itself.
+    donor: persistent === undefined ? donor : undefined,
+    persistent,
     ...sizes,
   };
+}
+
+/** A step on memory of a disk may wait for that. */
+function revokeMsDefault(persistent: PersistentConfig | undefined): number {
+  return persistent === undefined ? REVOKE_MS_DEFAULT : REVOKE_MS_MAX;
 }
 
 type Check = (key: string, isGood: boolean, allowed: string) => boolean;
@@ -131,6 +187,26 @@ function checkPlaces(given: Record<string, unknown>, check: Check): void {
   check('replace', typeof replace === 'boolean', 'true or false');
   const isRevoke = isCount(revokeMs) && revokeMs >= 1 && revokeMs <= REVOKE_MS_MAX;
   check('revokeMs', isRevoke, `an integer from 1 to ${REVOKE_MS_MAX}`);
+}
+
+function checkPersistent(
+  given: Record<string, unknown>,
+  check: Check,
+): PersistentConfig | undefined {
+  const persistent = given['persistent'];
+  if (persistent === undefined) return undefined;
+  const chosen = { ...PERSISTENT_DEFAULTS, ...(persistent as object) };
+  const { path, create, unprovenFileSystem, trustCopy, logBytes } = chosen;
+  const isLog = isCount(logBytes) && logBytes >= LOG_BYTES_MIN && logBytes % BLOCK_BYTES === 0;
+  const isGood =
+    typeof persistent === 'object' &&
+    Object.keys(chosen).every((key) => key in PERSISTENT_DEFAULTS) &&
+    typeof path === 'string' &&
+    path !== '' &&
+    [create, unprovenFileSystem, trustCopy].every((value) => typeof value === 'boolean');
+  const least = `logBytes a multiple of ${BLOCK_BYTES} from ${LOG_BYTES_MIN} on`;
+  check('persistent', isGood && isLog, `a path, create, and so on; ${least}`);
+  return chosen;
 }
 
 function isAddress(value: unknown): boolean {

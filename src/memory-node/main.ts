@@ -15,6 +15,8 @@ export const MEMORY_NODE_ROLE = 'memory-node';
 
 /** The memory cannot be taken over: starting again would not help. */
 export const EXIT_CANNOT_ADOPT = 10;
+/** What is stored is not known any more to be on the disk. */
+export const EXIT_STORAGE_FAILED = 11;
 const EXIT_SLOW_PATH_ENDED = 1;
 
 /** What the process tells its supervisor when it serves. */
@@ -28,9 +30,17 @@ export interface MemoryNodeReady {
 }
 
 export const memoryNodeMain: RoleMain<MemoryNodeConfig> = async (runtime, config) => {
-  const node = await MemoryNode.open(runtime, config);
+  const failed = (error: unknown): void => {
+    runtime.log.write('error', `the disk failed: ${String(error)}`, { node: config.id });
+    // Not from within a promise: `exit` may throw.
+    runtime.timers.soon(() => runtime.processes.exit(EXIT_STORAGE_FAILED));
+  };
+  const node = await MemoryNode.open(runtime, config, failed);
   if (typeof node === 'string') {
-    runtime.log.write('error', `the memory cannot be taken over: ${node}`, { node: config.id });
+    runtime.log.write('error', `the memory cannot be taken over: ${node}`, {
+      code: 'MEMORY_NOT_ADOPTED',
+      node: config.id,
+    });
     return runtime.processes.exit(EXIT_CANNOT_ADOPT);
   }
   const running = new RunningNode(runtime, node, config);
@@ -55,6 +65,7 @@ class RunningNode implements RunningRole {
     this.#endpoint = createEndpoint(runtime, {
       incarnation,
       memoryId: facts.memoryId,
+      opening: config.durable?.opening ?? 0,
       stations: node.stations,
     });
   }
@@ -65,6 +76,7 @@ class RunningNode implements RunningRole {
     this.#endpoint.serveData(this.#node.dataHandler);
     this.#node.serveCalls(this.#endpoint, () => ({
       fabric: { ...this.#endpoint.counters },
+      sessions: this.#endpoint.sessions,
       datagrams: { ...this.#endpoint.datagrams, ...this.#endpoint.datagramSockets },
       // Does not grow with clients that come by datagrams.
       stateBytes: this.#endpoint.stateBytes + this.#node.stateBytes,
@@ -88,7 +100,9 @@ class RunningNode implements RunningRole {
     } catch (error) {
       const isTaken = error instanceof NetworkError && error.kind === 'in-use';
       if (!isTaken || listenElse === listen) throw error;
-      this.#runtime.log.write('warn', `${listen} is taken, listening elsewhere`, {});
+      this.#runtime.log.write('warn', `${listen} is taken, listening elsewhere`, {
+        code: 'PORT_TAKEN',
+      });
       return (await this.#endpoint.listen(listenElse)).address;
     }
   }
@@ -100,7 +114,11 @@ class RunningNode implements RunningRole {
     try {
       await this.#endpoint.listenDatagrams(address);
     } catch (error) {
-      this.#runtime.log.write('warn', 'no datagrams are taken', { address, error: String(error) });
+      this.#runtime.log.write('warn', 'no datagrams are taken', {
+        code: 'DATAGRAMS_NOT_TAKEN',
+        address,
+        error: String(error),
+      });
     }
   }
 
@@ -113,16 +131,17 @@ class RunningNode implements RunningRole {
       const own = await network.ownAddress(`node-${memoryId.toString(36)}`);
       return own === undefined ? '' : (await this.#endpoint.listen(own)).address;
     } catch (error) {
-      log.write('warn', 'no connections through shared memory', { error });
+      log.write('warn', 'no connections through shared memory', { code: 'RINGS_NOT_TAKEN', error });
       return '';
     }
   }
 
   #joinRack(): void {
-    const { id, machine, join, keeper } = this.#config;
+    const { id, machine, join, keeper, durable } = this.#config;
     if (join.length === 0) return;
     const controllers = join.map((address) => this.#endpoint.peer(address));
     const peer = (address: string, memoryId: number) => this.#endpoint.peer(address, memoryId);
+    this.#node.reachNodes(peer);
     this.#node.askNeighbours(new RackNeighbours(controllers, peer));
     this.#membership = new Membership(this.#runtime, {
       id,
@@ -131,6 +150,8 @@ class RunningNode implements RunningRole {
       keeper,
       table: this.#node.table,
       load: () => this.#node.load(),
+      durable,
+      settled: () => this.#node.journal?.commit() ?? Promise.resolve(),
       controllers,
     });
     void this.#membership.run();
@@ -139,7 +160,9 @@ class RunningNode implements RunningRole {
   /** Without it no address is chosen and no frame zeroed: a new process makes a new one. */
   #slowPathEnded(reason: string): void {
     if (this.#stopped !== undefined) return;
-    this.#runtime.log.write('error', `the slow path has ended: ${reason}`, {});
+    this.#runtime.log.write('error', `the slow path has ended: ${reason}`, {
+      code: 'SLOW_PATH_ENDED',
+    });
     // Not from within a promise: `exit` may throw.
     this.#runtime.timers.soon(() => this.#runtime.processes.exit(EXIT_SLOW_PATH_ENDED));
   }

@@ -10,7 +10,8 @@ import type { TableFile } from '../disk/table-file.js';
 import type { Peer } from '../fabric/link.js';
 import type { Timer } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { MessageType, NodeState } from '../wire/messages.js';
+import { MessageType, NodeState, SpaceKind } from '../wire/messages.js';
+import type { DurableFacts } from './config.js';
 import type { MemoryNodeLoad } from './node.js';
 
 const CALL_MS = 5_000;
@@ -26,6 +27,10 @@ export interface MembershipParts {
   readonly keeper: string;
   readonly table: TableFile;
   readonly load: () => MemoryNodeLoad;
+  /** Where the memory is on a disk. */
+  readonly durable: DurableFacts | undefined;
+  /** Resolves when what the table says now is durable. */
+  readonly settled: () => Promise<void>;
   /** The controller, at each of its addresses. At least one. */
   readonly controllers: readonly Peer[];
 }
@@ -80,24 +85,31 @@ export class Membership {
 
   /** The interval of heartbeats, or undefined if the controller is away or refuses. */
   async #join(): Promise<number | undefined> {
-    const { id, address, machine, keeper, table, load } = this.#parts;
+    const { id, address, machine, keeper, table, load, durable } = this.#parts;
+    await this.#parts.settled();
     const { memoryId, pageBytes } = table.facts;
     const { pid, identity } = this.#runtime.processes;
     const request = {
       memoryId,
-      bytesLent: load().bytesLent,
+      bytesLent: load().bytesCapacity,
       incarnation: table.incarnation,
       pageBytes,
       pid,
+      kind: durable === undefined ? SpaceKind.DRAM : SpaceKind.PERSISTENT,
+      isTrusted: durable?.isTrusted === true ? 1 : 0,
       id,
       address,
       machine,
       keeper,
       process: identity,
+      ...table.mark,
+      fileSystem: durable?.unprovenFileSystem ?? '',
+      openings: table.openings.map((opening) => ({ opening })),
       regions: table.regions.list(),
     };
     const reply = await this.#peer.call(MessageType.JoinNode, request, CALL_MS);
     if (reply.status === Status.Ok) {
+      table.raiseMark(reply);
       this.#tell('info', 'joined the rack');
       return Math.max(HEARTBEAT_MS_MIN, reply.heartbeatMs);
     }
@@ -110,9 +122,10 @@ export class Membership {
   async #beat(heartbeatMs: number): Promise<void> {
     const { id, table, load } = this.#parts;
     while (!this.#isStopped) {
+      const { bytesLent, bytesUsed, bytesCommitted, bytesToGive, donor } = load();
       const request = {
         memoryId: table.facts.memoryId,
-        ...load(),
+        ...{ bytesLent, bytesUsed, bytesCommitted, bytesToGive, donor },
         incarnation: table.incarnation,
         state: NodeState.SERVING,
         id,
@@ -123,6 +136,7 @@ export class Membership {
         return;
       }
       if (reply.known === 0) return;
+      table.raiseMark(reply);
       await this.#pause(heartbeatMs);
     }
   }
@@ -131,7 +145,7 @@ export class Membership {
   #tell(level: 'info' | 'warn', message: string): void {
     if (this.#isStopped || message === this.#lastTold) return;
     this.#lastTold = message;
-    this.#runtime.log.write(level, message, { node: this.#parts.id });
+    this.#runtime.log.write(level, message, { code: 'MEMBERSHIP', node: this.#parts.id });
   }
 
   #pause(ms: number): Promise<void> {

@@ -30,6 +30,37 @@ export const memoryNodeFaults = {
   slotsReadBeforeUnmapping: false,
   /** A restarted node does not look what the slots hold. */
   adoptionDoesNotWait: false,
+  /** First touches and reservations take frames beyond what may be lent now. */
+  limitIgnored: false,
+  /** What may be lent follows every reading, without the distance of two marks. */
+  oneMark: false,
+  /** Frames of pages are given back to the machine, too. */
+  usedGivenBack: false,
+  // Of regions that move to another node (docs/internals/moves.md).
+  /** What the node itself writes while a region moves is not marked. */
+  ownWritesNotMarked: false,
+  /** Marks are taken and pages copied at once, with steps under way that marked before. */
+  marksTakenWithoutWaiting: false,
+  /** The region is handed over while clients go on with it at its old place. */
+  handedWithoutPause: false,
+  /** Paused pages are copied while threads may still be at work on them. */
+  pauseNotWaitedFor: false,
+  /** The target takes the region before the last round was copied. */
+  switchedBeforeCopy: false,
+  /** The target holds the region before it has the entries. */
+  heldBeforeEntries: false,
+  /** A cancel in the pause lets pages go on, and the move goes on, too. */
+  lostCancel: false,
+  /** Handing is not written down: a new process serves the region on. */
+  handingNotMarked: false,
+  /** A target that does not answer is taken for one that does not take the region. */
+  servedOnInDoubt: false,
+  /** What was refused can be taken later. */
+  floorNotKept: false,
+  /** A region that was given away can be granted again under its old epoch. */
+  givenAwayForgotten: false,
+  /** The pages are freed before the target has them. */
+  freedBeforeTaken: false,
   /** Who asks for the window that all share is given that of any space. */
   sharedBeyondSpace: false,
 };

@@ -3,7 +3,7 @@
  * their slots, what those say, and the names under which the memory files are opened.
  */
 
-import { SLOT_FILE_BYTES } from '../disk/slots.js';
+import { MARKS_OFFSET, slotFileBytes } from '../disk/slots.js';
 import type { TableFile } from '../disk/table-file.js';
 import type { MemoryHandle } from '../runtime/memory.js';
 import type { Address } from '../runtime/network.js';
@@ -27,6 +27,8 @@ export interface NodeFiles {
 export class Sharing {
   readonly slots: Slots;
   readonly quiescence: Quiescence;
+  /** A byte per frame: see disk/slots.ts. */
+  readonly marks: Uint8Array;
   readonly memoryNames: MemoryNames;
   /** Where this process listens for those threads alone; empty: nowhere. */
   ring: Address = '';
@@ -35,7 +37,9 @@ export class Sharing {
 
   constructor(runtime: Runtime, table: TableFile, files: NodeFiles) {
     const { timers, clock, memory, processes } = runtime;
-    const { words } = memory.adopt(files.slotMemory).map(0, SLOT_FILE_BYTES);
+    const { frames } = table.facts;
+    const { words, bytes } = memory.adopt(files.slotMemory).map(0, slotFileBytes(frames));
+    this.marks = bytes.subarray(MARKS_OFFSET, MARKS_OFFSET + frames);
     this.#table = table;
     const changed = (): void => this.#keep();
     this.slots = new Slots({ owners: table.owners, words, processes, clock, timers, changed });

@@ -11,7 +11,13 @@ import type { Endpoint } from '../fabric/endpoint.js';
 import type { Peer } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { type DescribeNodeReply, MessageType, NodeState, type Reply } from '../wire/messages.js';
+import {
+  type DescribeNodeReply,
+  MessageType,
+  NodeState,
+  type Reply,
+  SpaceKind,
+} from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 
 const CALL_MS = 5_000;
@@ -72,8 +78,11 @@ async function isClear(
 }
 
 function isGone({ processes }: Runtime, to: Successor, known: Known): boolean {
-  // Either of the two alone would keep it.
-  const hasEnded = processes.hasEnded(known.keeper) && processes.hasEnded(known.process);
+  // Either of the two alone would keep it; and what is on a disk outlives them.
+  const hasEnded =
+    known.kind !== SpaceKind.PERSISTENT &&
+    processes.hasEnded(known.keeper) &&
+    processes.hasEnded(known.process);
   if (known.machine === to.machine && hasEnded) return true;
   return to.replace && known.state !== NodeState.SERVING;
 }

@@ -1,3 +1,4 @@
+import { NO_MARK } from '../controller/mark.js';
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
@@ -37,13 +38,14 @@ function fakeController(endpoint: Endpoint) {
       if (ended.at(-1) !== described.memoryId) return { status: Status.Exists, reason: 'other' };
     }
     joins.push({ incarnation, regions: regions.length, memoryId, address });
-    described = { memoryId, machine, keeper, process, state: NodeState.SERVING };
+    const { kind } = request;
+    described = { memoryId, machine, keeper, process, state: NodeState.SERVING, kind };
     isKnown = 1;
-    return { status: Status.Ok, heartbeatMs: 100 };
+    return { status: Status.Ok, heartbeatMs: 100, ...NO_MARK };
   });
   endpoint.serve(MessageType.Heartbeat, ({ bytesUsed, bytesCommitted }) => {
     beats.push({ bytesUsed, bytesCommitted });
-    return { status: Status.Ok, known: isKnown };
+    return { status: Status.Ok, known: isKnown, ...NO_MARK };
   });
   endpoint.serve(MessageType.NodeEnded, ({ memoryId }) => {
     ended.push(memoryId);

@@ -5,29 +5,28 @@
  */
 
 import { defined } from '../base/assert.js';
-import { formatBytes } from '../base/units.js';
-import { memoryFileName } from '../disk/memory-names.js';
-import { SLOT_FILE_BYTES } from '../disk/slots.js';
-import { formatTableFile, tableFileBytes, type TableFacts } from '../disk/table-file.js';
 import { createEndpoint } from '../fabric/endpoint.js';
 import type { Child, Exit } from '../runtime/processes.js';
 import { sleep } from '../runtime/clock.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
-import { REGION_BYTES, WINDOWS_END } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
+import { CannotStart } from './cannot-start.js';
 import {
   type CheckedSupervisorConfig,
   checkSupervisorConfig,
   type MemoryNodeConfig,
-  REGION_ENTRIES,
   type SupervisorConfig,
 } from './config.js';
-import type { NodeFiles } from './sharing.js';
+import { durableFaults } from './durable/planted.js';
+import {
+  EXIT_CANNOT_ADOPT,
+  EXIT_STORAGE_FAILED,
+  MEMORY_NODE_ROLE,
+  type MemoryNodeReady,
+} from './main.js';
+import { makeMemory, type Memory, openMemory } from './memory-files.js';
 import { succeed } from './succession.js';
-import { EXIT_CANNOT_ADOPT, MEMORY_NODE_ROLE, type MemoryNodeReady } from './main.js';
 
-/** Left to the machine beside what is lent. */
-const MACHINE_RESERVE_BYTES = 64 * 1024 * 1024;
 /** A process that dies by itself within this time counts as one that cannot run. */
 const QUICK_DEATH_MS = 10_000;
 const OWN_DEATHS_MAX = 8;
@@ -46,10 +45,8 @@ export interface SupervisorReady extends MemoryNodeReady {
   readonly supervisor: number;
 }
 
-/** The node cannot be started here; the message says why and what to do. */
-export class CannotStart extends Error {
-  override readonly name = 'CannotStart';
-}
+/** It must not be started again by whoever sees it end: nothing is better then. */
+class StorageFailed extends CannotStart {}
 
 export const supervisorMain: RoleMain<SupervisorConfig> = async (runtime, config) => {
   const supervisor = new Supervisor(runtime, checkSupervisorConfig(config));
@@ -60,8 +57,7 @@ export const supervisorMain: RoleMain<SupervisorConfig> = async (runtime, config
 class Supervisor implements RunningRole {
   readonly #runtime: Runtime;
   readonly #config: CheckedSupervisorConfig;
-  readonly #memoryId: number;
-  #memory: NodeFiles | undefined;
+  #memory: Memory | undefined;
   #child: Child | undefined;
   /** Of the process that serves, or served last. */
   #address: string;
@@ -77,7 +73,6 @@ class Supervisor implements RunningRole {
   constructor(runtime: Runtime, config: CheckedSupervisorConfig) {
     this.#runtime = runtime;
     this.#config = config;
-    this.#memoryId = runtime.entropy.u53();
     this.#address = config.listen;
   }
 
@@ -86,8 +81,11 @@ class Supervisor implements RunningRole {
   }
 
   /** Resolves when the node serves for the first time. */
-  start(): Promise<void> {
-    this.#memory = this.#createMemory();
+  async start(): Promise<void> {
+    const { persistent } = this.#config;
+    const make = persistent === undefined ? makeMemory : openMemory;
+    const isStopped = (): boolean => this.#stopped !== undefined;
+    this.#memory = await make(this.#runtime, this.#config, isStopped);
     return new Promise((resolve, reject) => {
       this.#ended = this.#keepRunning(resolve).catch((error: unknown) => {
         if (!this.#isServing) reject(error as Error);
@@ -96,47 +94,14 @@ class Supervisor implements RunningRole {
     });
   }
 
-  #createMemory(): NodeFiles {
-    const { id, memoryBytes, pageBytes, frames, tableEntries } = this.#config;
-    const facts: TableFacts = {
-      nodeId: id,
-      memoryId: this.#memoryId,
-      pageBytes,
-      frames,
-      tableEntries,
-      regionEntries: REGION_ENTRIES,
-      regionBytes: REGION_BYTES,
-      windowEntries: WINDOWS_END,
-    };
-    const tableBytes = tableFileBytes(facts);
-    const needed = memoryBytes + tableBytes + SLOT_FILE_BYTES + MACHINE_RESERVE_BYTES;
-    const { memory } = this.#runtime;
-    const available = memory.available();
-    if (available < needed) {
-      throw new CannotStart(
-        `lending ${formatBytes(memoryBytes)} needs ${formatBytes(needed)} with tables and a ` +
-          `reserve for the machine, but only ${formatBytes(available)} are available: ` +
-          'lend less (--memory), or end programs that use memory on this machine',
-      );
-    }
-    const table = memory.create(memoryFileName('table', facts), tableBytes);
-    formatTableFile(table.map(0, tableBytes), facts);
-    const frameFile = memory.create(memoryFileName('frames', facts), memoryBytes);
-    const slots = memory.create(memoryFileName('slots', facts), SLOT_FILE_BYTES);
-    return {
-      tableMemory: table.handle,
-      frameMemory: frameFile.handle,
-      slotMemory: slots.handle,
-    };
-  }
-
   /** Until `stop`; rejects when starting again has become pointless. */
   async #keepRunning(serves: () => void): Promise<void> {
     const cleared = new Promise<void>((resolve, reject) => {
       this.#succeed(resolve).catch(reject);
     });
     await Promise.race([cleared, sleep(this.#runtime.timers, SUCCEED_MS)]);
-    while (this.#stopped === undefined) {
+    for (let isFirst = true; this.#stopped === undefined; isFirst = false) {
+      if (!isFirst) await this.#flushWhatWasStored();
       const startedMs = this.#runtime.clock.now();
       const child = this.#spawn();
       let isReady = false;
@@ -155,6 +120,17 @@ class Supervisor implements RunningRole {
     }
   }
 
+  /** The process before may have ended in the middle of a flush, or because of one. */
+  async #flushWhatWasStored(): Promise<void> {
+    const { durable } = defined(this.#memory);
+    if (durable === undefined || durableFaults.notFlushedAtRestart) return;
+    try {
+      await durable.flusher.flushAll();
+    } catch (error) {
+      throw new StorageFailed(`the disk failed: ${String(error)}`);
+    }
+  }
+
   /** Goes on beside the node until it has joined. */
   async #succeed(cleared: () => void): Promise<void> {
     const { id, machine, join, replace } = this.#config;
@@ -164,7 +140,7 @@ class Supervisor implements RunningRole {
     }
     const endpoint = createEndpoint(this.#runtime, {});
     this.#endSuccession = () => endpoint.close();
-    const memoryId = this.#memoryId;
+    const { memoryId } = defined(this.#memory);
     const isStopped = (): boolean => this.#stopped !== undefined;
     const successor = { id, machine, memoryId, join, replace, isStopped };
     await succeed(this.#runtime, endpoint, successor, cleared);
@@ -172,8 +148,8 @@ class Supervisor implements RunningRole {
   }
 
   #spawn(): Child {
-    const { id, join, listen, machine, commitPages, zeroedFrames, revokeMs } = this.#config;
-    const files = defined(this.#memory);
+    const { id, join, listen, machine, commitPages, zeroedFrames, revokeMs, donor } = this.#config;
+    const { files, durable } = defined(this.#memory);
     const config: MemoryNodeConfig = {
       id,
       join,
@@ -185,6 +161,8 @@ class Supervisor implements RunningRole {
       commitPages,
       zeroedFrames,
       revokeMs,
+      donor,
+      ...(durable === undefined ? {} : { durable: durable.facts }),
     };
     const memory = [files.tableMemory, files.frameMemory, files.slotMemory];
     this.#child = this.#runtime.processes.spawn({ role: MEMORY_NODE_ROLE, config, memory });
@@ -197,6 +175,7 @@ class Supervisor implements RunningRole {
     this.#address = ready.address;
     const { id, pid, incarnation } = ready;
     this.#log('info', isFirst ? 'serving' : 'serving again', {
+      code: 'NODE_SERVING',
       pid,
       incarnation,
       address: ready.address,
@@ -207,9 +186,16 @@ class Supervisor implements RunningRole {
 
   #noteDeath(exit: Exit, wasReady: boolean, livedMs: number): void {
     const how = exit.signal ?? `exit code ${exit.code ?? 'unknown'}`;
-    this.#log('warn', `the process that serves has ended (${how})`, { livedMs });
+    this.#log('warn', `the process that serves has ended (${how})`, {
+      code: 'NODE_PROCESS_ENDED',
+      livedMs,
+    });
     if (exit.code === EXIT_CANNOT_ADOPT) {
       throw new CannotStart('its memory cannot be taken over; its contents are lost');
+    }
+    if (exit.code === EXIT_STORAGE_FAILED || this.#isDiskSignal(exit)) {
+      const remedy = 'repair the disk, then start it again: what was flushed is there';
+      throw new StorageFailed(`the disk failed: ${remedy}`);
     }
     // A process that served and was then killed from outside would run if it were left alone.
     const isOwnFault = !wasReady || (exit.signal === undefined && livedMs < QUICK_DEATH_MS);
@@ -222,6 +208,11 @@ class Supervisor implements RunningRole {
     }
   }
 
+  /** A page of a mapped file that cannot be read or written ends the process. */
+  #isDiskSignal({ signal }: Exit): boolean {
+    return signal === 'SIGBUS' && defined(this.#memory).durable !== undefined;
+  }
+
   #restartMs(): number {
     const most = this.#ownDeaths > 0 ? RESTART_MS_MAX : RESTART_KILLED_MS_MAX;
     return Math.min(most, RESTART_MS_MIN * 2 ** this.#quickDeaths);
@@ -229,16 +220,28 @@ class Supervisor implements RunningRole {
 
   /** The memory goes with this process, so the controller is told first, if it can be. */
   #giveUp(error: Error): void {
-    this.#log('error', `memory node ${this.#config.id} is given up: ${error.message}`, {});
+    this.#log('error', `memory node ${this.#config.id} is given up: ${error.message}`, {
+      code: 'NODE_GIVEN_UP',
+    });
     const { timers, processes } = this.#runtime;
+    const code = error instanceof StorageFailed ? EXIT_STORAGE_FAILED : EXIT_GAVE_UP;
+    this.#endAccess();
     // Not from within a promise: `exit` may throw.
-    void this.#sayFarewell().then(() => timers.soon(() => processes.exit(EXIT_GAVE_UP)));
+    void this.#sayFarewell().then(() => timers.soon(() => processes.exit(code)));
+  }
+
+  /** Threads that have a slot begin nothing more. */
+  #endAccess(): void {
+    if (this.#memory !== undefined) this.#memory.table.alive = 0;
   }
 
   async #sayFarewell(): Promise<void> {
     const { id, join } = this.#config;
+    const { memoryId, durable } = defined(this.#memory);
+    // What is on a disk does not end with us.
+    if (durable !== undefined) return;
     const endpoint = createEndpoint(this.#runtime, {});
-    const request = { memoryId: this.#memoryId, id };
+    const request = { memoryId, id };
     const told = join.map((address) =>
       endpoint.peer(address).call(MessageType.NodeEnded, request, FAREWELL_MS),
     );
@@ -265,6 +268,7 @@ class Supervisor implements RunningRole {
       kill.cancel();
     }
     await this.#ended;
+    this.#endAccess();
     await this.#sayFarewell();
   }
 }

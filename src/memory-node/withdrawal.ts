@@ -24,6 +24,8 @@ export interface WithdrawalParts {
   readonly awaitFrames: () => void;
   /** Pages that were paused go on. */
   readonly resumed: () => void;
+  /** See `RevocationParts`. */
+  readonly mayCopyAway: (entry: number) => boolean;
 }
 
 export class Withdrawal {
@@ -37,7 +39,8 @@ export class Withdrawal {
     this.#windows = windows;
     const mover = new PageMover({ pages: table.pages, frames, pool, memory });
     const parts = { table, quiescence, mover, clock, timers, awaitFrames };
-    this.revocation = new Revocation({ ...parts, revokeMs });
+    const { mayCopyAway } = given;
+    this.revocation = new Revocation({ ...parts, revokeMs, mayCopyAway });
     this.relocation = new Relocation({ ...parts, stuckMs: revokeMs, resumed });
   }
 

@@ -28,10 +28,17 @@ export interface Database {
    * rejects (`DiskError`) the process must stop: what is stored is known only after a restart.
    */
   commit(changes: readonly Change[]): Promise<void>;
+  /** All that is durable now, for `restore`. Rejects with `DiskError`. */
+  copy(): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
 export interface Databases {
   /** `folder` undefined: in memory only. Creates what is missing; checks what is there. */
   open(folder: string | undefined, name: string, schema: Schema): Promise<Database>;
+  /**
+   * Makes the database that was copied, durably, where there is none: rejects with `DiskError`
+   * (`denied`) where there is one, whether anybody uses it or not.
+   */
+  restore(folder: string, name: string, copy: Uint8Array): Promise<void>;
 }

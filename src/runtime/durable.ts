@@ -19,6 +19,11 @@ export interface FileRange {
 export type Settled = 'settled' | 'lossy' | 'in use';
 
 export interface DurableFile extends MemoryFile {
+  /** Of which file of this machine it is an opening: a copy is another one. */
+  readonly device: number;
+  readonly inode: number;
+  /** What the file lies on, as `ext4`; one that is not known by name as `0x` and its number. */
+  readonly fileSystem: string;
   /**
    * When it resolves, what was stored in these ranges before the call survives the machine, each
    * aligned word of 8 bytes whole. What is not flushed may be on the disk at any time, and in any
@@ -29,6 +34,11 @@ export interface DurableFile extends MemoryFile {
    * flush succeed without having written it, so every later one of this object fails, too.
    */
   flush(ranges: readonly FileRange[]): Promise<void>;
+  /**
+   * As `flush`, of the whole file, whoever stored it and has it mapped. Rejects with a `DiskError`
+   * also where a flush by another opening has failed since this one was made.
+   */
+  flushAll(): Promise<void>;
   /**
    * Makes the file as the disk has it, before it is mapped: flushes all, then lets go of what the
    * machine keeps of it.

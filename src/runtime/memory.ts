@@ -8,6 +8,7 @@
  */
 
 import type { Bytes } from './network.js';
+import type { Room } from './room.js';
 
 /** 1 GiB; a view over more than 4 GiB ends the whole process. */
 export const MAPPING_BYTES_MAX = 1024 * 1024 * 1024;
@@ -29,6 +30,13 @@ export interface MemoryFile {
   map(offset: number, bytes: number): Mapping;
   /** Gives the physical memory of the range back to the machine; it reads as zeros after. */
   discard(offset: number, bytes: number): void;
+  /**
+   * Takes physical memory for a range that is mapped here, so that no later access waits for it.
+   * The contents stay.
+   */
+  populate(offset: number, bytes: number): void;
+  /** Bytes of physical memory that the file takes up now, whoever touched them. */
+  heldBytes(): number;
   /**
    * Gives up this process' hold on the file. Its mappings must not be used any more; on a real
    * machine a late access meets memory of its own, not the file's.
@@ -89,6 +97,8 @@ export interface Memory {
   meanwhile(): void;
   /** Bytes of physical memory that this machine could give without swapping (MemAvailable). */
   available(): number;
+  /** The same with more about it, for who lends memory; `group` names a control group, or ''. */
+  room(group: string): Room;
   /**
    * Copies without making an object. Ranges within one buffer may overlap. Does not promise that
    * 8-byte words stay whole: for those use `Mapping.wide` and `Atomics`.

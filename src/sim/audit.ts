@@ -4,7 +4,7 @@
  * allocated and written again, so that nothing has leaked.
  */
 
-import { Control, type Member } from '../client/control.js';
+import { Control, type Member, type RegionFacts } from '../client/control.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { OVERCOMMIT } from '../controller/limits.js';
 import { createEndpoint } from '../fabric/endpoint.js';
@@ -18,6 +18,7 @@ import { judgeKeeping, type RegionInTheEnd } from './checkers/acknowledged.js';
 import { judgeCounts, type NodeCounts } from './checkers/bounds.js';
 import type { RegionSeen } from './checkers/ownership.js';
 import { AUDITOR, type Allocation, type Ended, isNotApplied, type Journal } from './journal.js';
+import { LendingAudit } from './lending.js';
 import { ObservedFiles } from './observed-files.js';
 import { ObservedSpace } from './observed-space.js';
 import type { SimulatedRack } from './rack.js';
@@ -71,6 +72,11 @@ export class Audit {
     }
     this.stage = 'waiting until the nodes say that all is free';
     await this.#untilUnused(client);
+    if (this.#rack.shape.isShortOfMemory === true) {
+      this.stage = 'running short of memory';
+      const lending = new LendingAudit(this.#rack, this.#process, client);
+      for (const { kind, text } of await lending.run()) this.#journal.complain(kind, text);
+    }
     this.stage = 'taking all memory';
     await this.#takeAll(client);
     this.stage = 'looking at the counters';
@@ -103,13 +109,23 @@ export class Audit {
     const endpoint = createEndpoint(runtime, {});
     const control = new Control(runtime, endpoint.peer(this.#rack.controllerAddress), 'audit');
     for (const { name, id } of await client.spaces()) {
-      const answer = await control.regions(id, runtime.clock.now() + 10_000);
-      for (const { region, nodeId, state } of answer.regions) {
-        this.#regions.set(`${name}/${region}`, { node: nodeId, isLost: state === 'lost' });
+      for (const { region, nodeId, state } of await this.#settledRegions(control, id)) {
+        const key = `${name}/${region}`;
+        const mayHaveMoved = this.#journal.movedRegions.has(key);
+        this.#regions.set(key, { node: nodeId, isLost: state === 'lost', mayHaveMoved });
       }
       this.#spaces.set(name, this.#observed(name, await client.space(name)));
     }
     await endpoint.close();
+  }
+
+  /** When it is known of each who has it: the memory of a node that gave it away may be gone. */
+  async #settledRegions(control: Control, space: number): Promise<readonly RegionFacts[]> {
+    for (;;) {
+      const answer = await control.regions(space, this.#process.runtime.clock.now() + 10_000);
+      if (answer.regions.every(({ state }) => state !== 'away')) return answer.regions;
+      await this.#pause();
+    }
   }
 
   #observed(name: string, space: Awaited<ReturnType<Rack['space']>>): ObservedSpace {
@@ -193,7 +209,8 @@ export class Audit {
   }
 
   async #takeAll(client: Rack): Promise<void> {
-    const raw = await client.space('capacity', { create: true });
+    const kind = this.#rack.shape.isPersistent === true ? 'persistent' : 'dram';
+    const raw = await client.space('capacity', { create: true, kind });
     const space = this.#observed('capacity', raw);
     const perPage = this.#rack.shape.pageBytes / 8;
     const taken: Allocation[] = [];
@@ -336,8 +353,8 @@ export async function watchRegions(
     const spaces = await client.spaces().catch(() => []);
     for (const { id } of spaces) {
       const answer = await control.regions(id, runtime.clock.now() + everyMs);
-      for (const { region, nodeId } of answer.regions) {
-        seen.push({ space: id, region, node: nodeId, epoch: 0 });
+      for (const { region, nodeId, epoch } of answer.regions) {
+        seen.push({ space: id, region, node: nodeId, epoch });
       }
     }
   }

@@ -137,8 +137,10 @@ export class ClientProcesses {
       board: this.board,
       pageBytes: shape.pageBytes,
       frames,
+      openDurable: async (name) => this.#openSpace(await rack(), name, runtime.timers),
       open: async (name) => {
         const space = await this.#openSpace(await rack(), name, runtime.timers);
+        this.#journal.spaces.set(space.id, name);
         return new ObservedSpace({
           name,
           client: number,
@@ -200,7 +202,8 @@ export class ClientProcesses {
   ): Promise<Awaited<ReturnType<Rack['space']>>> {
     for (;;) {
       try {
-        return await rack.space(name, { create: true });
+        const kind = this.#workload.isPersistent === true ? 'persistent' : 'dram';
+        return await rack.space(name, { create: true, kind });
       } catch (error) {
         const { code } = endedBy(error);
         if (!PASSING.has(code)) throw error;

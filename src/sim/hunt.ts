@@ -9,27 +9,30 @@ export interface Hunt {
   /** Undefined: it was not found. */
   readonly found: SeedVerdict | undefined;
   readonly seeds: number;
+  /** The first of them. */
+  readonly from: number;
 }
 
 /**
  * Assertions are off, so what is found was found by what clients saw. A seed that ends otherwise
  * (`crash`: the bug made our code fall over) does not count as found.
  */
-export async function hunt(bug: Planted, seedsMax = PLANTED_SEEDS_MAX): Promise<Hunt> {
-  for (let seed = 1; seed <= seedsMax; seed++) {
+export async function hunt(bug: Planted, seedsMax = PLANTED_SEEDS_MAX, from = 1): Promise<Hunt> {
+  for (let seed = from; seed < from + seedsMax; seed++) {
     const run = () => runSeed({ seed, workload: bug.workload });
     const { failure, ...rest } = await withPlanted(bug, run);
     if (failure !== 'correctness' && failure !== 'liveness') continue;
     // What also happens without the bug was not found because of it.
     if ((await run()).failure === undefined)
-      return { bug, found: { failure, ...rest }, seeds: seed };
+      return { bug, found: { failure, ...rest }, seeds: seed - from + 1, from };
   }
-  return { bug, found: undefined, seeds: seedsMax };
+  return { bug, found: undefined, seeds: seedsMax, from };
 }
 
-export function huntText({ bug, found, seeds }: Hunt): string {
+export function huntText({ bug, found, seeds, from }: Hunt): string {
   const name = bug.name.padEnd(30);
   if (found === undefined) return `${name} NOT FOUND in ${seeds} seeds (${bug.about})`;
   const rules = [...new Set(found.violations.map((one) => one.rule))].join(', ');
-  return `${name} found in ${seeds} ${seeds === 1 ? 'seed' : 'seeds'}: ${rules}`;
+  const first = from === 1 ? '' : ` from ${from} on`;
+  return `${name} found in ${seeds} ${seeds === 1 ? 'seed' : 'seeds'}${first}: ${rules}`;
 }

@@ -201,6 +201,8 @@ const VIOLATIONS_MAX = 20;
 
 export class Journal {
   readonly allocations: Allocation[] = [];
+  /** Names of spaces by number, as clients were told. */
+  readonly spaces = new Map<number, string>();
   readonly keys: Map<string, WordHistory> = new Map();
   /** Holders in the order in which they were told. */
   readonly leases: LeaseTold[] = [];
@@ -244,6 +246,15 @@ export class Journal {
 
   addAllocation(allocation: Allocation): void {
     this.allocations.push(allocation);
+  }
+
+  /** Space and number of regions that were to go to another node. */
+  readonly movedRegions: Set<string> = new Set();
+
+  /** A region was to go to another node. */
+  noteMove(isDone: boolean): void {
+    const key = isDone ? 'move Ok' : 'move none';
+    this.endings.set(key, (this.endings.get(key) ?? 0) + 1);
   }
 
   count(verb: string, ended: Ended): void {

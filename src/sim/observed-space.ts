@@ -44,6 +44,16 @@ export interface DrivenSpace {
   window?(at: number, bytes: number, rights: GrantRights): Promise<DrivenWindow>;
 }
 
+/** The part of the public library that is driven in spaces on disks. */
+export interface DurableSpace {
+  alloc(bytes: number): Promise<number>;
+  free(at: number): Promise<unknown>;
+  read(at: number, into: Uint8Array): Promise<unknown>;
+  write(at: number, from: Uint8Array): Promise<unknown>;
+  flush(at: number, bytes: number): Promise<unknown>;
+  relocate(at: number, bytes: number): Promise<unknown>;
+}
+
 /** The part of a window of the public library that is driven here. */
 export interface DrivenWindow {
   readonly token: string;

@@ -9,6 +9,7 @@ import { lockFaults } from '../client/locks/planted.js';
 import { controllerFaults } from '../controller/planted.js';
 import { fabricFaults } from '../fabric/planted.js';
 import { leaseFaults } from '../leases/planted.js';
+import { durableFaults } from '../memory-node/durable/planted.js';
 import { memoryNodeFaults } from '../memory-node/planted.js';
 
 export interface Planted {
@@ -43,6 +44,18 @@ export const PLANTED: readonly Planted[] = [
   planted('frame-reused-at-once', memoryNodeFaults, 'frameReusedAtOnce', [
     'alloc-free',
     'a freed frame is given out first and zeroed afterwards',
+  ]),
+  planted('lent-by-one-mark', memoryNodeFaults, 'oneMark', [
+    'short-memory',
+    'what is lent follows what is left, without the distance of two marks',
+  ]),
+  planted('limit-ignored', memoryNodeFaults, 'limitIgnored', [
+    'short-memory',
+    'first touches take frames beyond what may be lent',
+  ]),
+  planted('used-given-back', memoryNodeFaults, 'usedGivenBack', [
+    'short-memory',
+    'a frame that a page has is given back to the machine',
   ]),
   planted('reservation-not-undone', memoryNodeFaults, 'reservationNotUndone', [
     'large',
@@ -82,6 +95,33 @@ export const PLANTED: readonly Planted[] = [
     'restarts',
     'a grant is told before it is durable',
   ]),
+  planted('restored-unasked', controllerFaults, 'marksIgnored', [
+    'restored',
+    'a controller does not look whether nodes remember more than its database has',
+  ]),
+  planted('unknown-space-removed', controllerFaults, 'unknownSpacesRemoved', [
+    'restored',
+    'what nodes hold of a space that an older copy of the database does not know is deleted',
+  ]),
+  {
+    name: 'answers-ignored',
+    about: 'a controller on an older copy of its database asks, and goes on where the copy ends',
+    workload: 'restored',
+    set(on) {
+      controllerFaults.answersIgnored = on;
+      // Numbers that jump are the second line of defence.
+      controllerFaults.grantsNotAbove = on;
+    },
+  },
+  {
+    name: 'one-answer-is-enough',
+    about: 'an older copy of the database is believed as soon as one node has answered',
+    workload: 'restored',
+    set(on) {
+      controllerFaults.oneAnswerIsEnough = on;
+      controllerFaults.grantsNotAbove = on;
+    },
+  },
   planted('lock-without-epoch', lockFaults, 'lockWithoutEpoch', [
     'locks',
     'who takes a lock over leaves its epoch as it was',
@@ -247,6 +287,50 @@ export const PLANTED: readonly Planted[] = [
   planted('datagrams-overtaken', fabricFaults, 'datagramsOvertaken', [
     'fall-over',
     'a link goes back to its stream while conflicting datagrams are under way',
+  ]),
+  planted('own-writes-not-marked', memoryNodeFaults, 'ownWritesNotMarked', [
+    'moves',
+    'what a node writes while a region moves away is not copied again',
+  ]),
+  planted('switched-before-copy', memoryNodeFaults, 'switchedBeforeCopy', [
+    'moves',
+    'a region is taken before the last round was copied',
+  ]),
+  planted('handed-without-pause', memoryNodeFaults, 'handedWithoutPause', [
+    'moves',
+    'a region is handed over while clients go on at its old place',
+  ]),
+  planted('writes-not-marked', fabricFaults, 'writesNotMarked', [
+    'one-sided-moves',
+    'what threads write while a region moves away is not copied again',
+  ]),
+  planted('frames-not-flushed', durableFaults, 'framesNotFlushed', [
+    'persistent',
+    'what new pages hold is not flushed before the entries that name them',
+  ]),
+  planted('batch-not-flushed', durableFaults, 'batchNotFlushed', [
+    'persistent',
+    'a batch of the log is not flushed before it is told of',
+  ]),
+  planted('image-not-flushed', durableFaults, 'imageNotFlushed', [
+    'persistent',
+    'the image of a checkpoint is not flushed before its superblock',
+  ]),
+  planted('superblock-not-flushed', durableFaults, 'superblockNotFlushed', [
+    'persistent',
+    'the log begins anew before the superblock is flushed',
+  ]),
+  planted('range-not-flushed', durableFaults, 'rangeNotFlushed', [
+    'persistent',
+    'a flush does not flush the bytes of its range',
+  ]),
+  planted('answered-before-commit', durableFaults, 'answeredBeforeCommit', [
+    'persistent',
+    'a call is answered before what it has changed is durable',
+  ]),
+  planted('opening-ignored', durableFaults, 'openingIgnored', [
+    'persistent',
+    'what was lost before a file was opened anew is told as flushed',
   ]),
 ];
 

@@ -5,7 +5,14 @@
 
 import { assert } from '../base/assert.js';
 import type { Prng } from '../base/prng.js';
-import type { Machine, SimulatedProcess, SimulatedWorld } from '../runtime/simulated/world.js';
+import type { ControllerApi } from '../controller/api.js';
+import type { RunningController } from '../controller/main.js';
+import {
+  type DatabaseCopy,
+  type Machine,
+  type SimulatedProcess,
+  type SimulatedWorld,
+} from '../runtime/simulated/world.js';
 import type { MemoryEnd } from './checkers/acknowledged.js';
 import type { Journal } from './journal.js';
 
@@ -18,12 +25,23 @@ export interface RackShape {
   readonly heartbeatMs: number;
   /** Clients run on the machines of nodes. */
   readonly isOneSided: boolean;
+  /** Nodes mind what their machines have left. */
+  readonly isShortOfMemory?: boolean;
+  /** Memory is files on the disks of the nodes' machines. */
+  readonly isPersistent?: boolean;
 }
+
+/** Marks of nodes that mind it. */
+export const LEND_ABOVE_PAGES = 8;
+export const GIVE_BACK_BELOW_PAGES = 2;
 
 export const CONTROLLER_PORT = 7070;
 const NODE_PORT = 7100;
+/** With a log that is full soon. */
+const MEMORY_FILE = { path: '/memory', logBytes: 32 * 1024 };
 /** How often somebody looks whether all processes live. */
 const LOOK_MS = 20;
+const OPERATOR_LOOK_MS = 250;
 const CHILD_LOOK_MS = 0.05;
 
 /** A place where one process of the rack belongs. */
@@ -50,6 +68,8 @@ export class SimulatedRack {
   /** Supervisors that were told to stop. */
   readonly #stopping = new Set<SimulatedProcess>();
   readonly #journal: Journal;
+  readonly #copies: DatabaseCopy[] = [];
+  #isOperated = false;
 
   constructor(world: SimulatedWorld, shape: RackShape, journal: Journal) {
     this.world = world;
@@ -76,7 +96,16 @@ export class SimulatedRack {
       listen: `tcp://${machine.host}:${NODE_PORT + index}`,
       memoryBytes: this.shape.frames * this.shape.pageBytes,
       pageBytes: this.shape.pageBytes,
+      ...this.#donorConfig(),
+      ...(this.shape.isPersistent === true ? { persistent: { ...MEMORY_FILE, create: true } } : {}),
     };
+  }
+
+  #donorConfig(): object {
+    const { isShortOfMemory, pageBytes } = this.shape;
+    if (isShortOfMemory !== true) return { protectDonor: false };
+    const lendAboveBytes = LEND_ABOVE_PAGES * pageBytes;
+    return { lendAboveBytes, giveBackBelowBytes: GIVE_BACK_BELOW_PAGES * pageBytes };
   }
 
   get controllerAddress(): string {
@@ -146,13 +175,67 @@ export class SimulatedRack {
     this.#noteEnds();
   }
 
+  /** What an operator will put back one day. */
+  copyMetadata(): void {
+    this.#copies.push(this.world.copyDatabases(this.controller.machine));
+    this.#journal.note(`metadata copied, number ${this.#copies.length}`);
+  }
+
+  /** The controller ends, and the next one starts on an older copy of its database. */
+  putBackMetadata(): void {
+    const copy = this.#copies.at(-1 - this.#prng.below(Math.min(2, this.#copies.length)));
+    if (copy === undefined || !this.controller.process.alive) return;
+    if (!this.#isOperated) this.#adoptSpaces();
+    this.#isOperated = true;
+    this.world.kill(this.controller.process);
+    this.world.putBackDatabases(this.controller.machine, copy);
+    this.#journal.note('an older copy of the metadata was put back');
+    this.#noteEnds();
+  }
+
+  /**
+   * What an operator would do about spaces that the copy did not know: their names he knows from
+   * those who made them.
+   */
+  #adoptSpaces(): void {
+    const api = this.#api;
+    for (const { code, subject } of api?.status().findings ?? []) {
+      const name = code === 'SPACE_UNKNOWN' ? this.#journal.spaces.get(Number(subject)) : undefined;
+      if (name === undefined) continue;
+      // Made by another attempt to make the one that is unknown now; nobody was told of it.
+      const twin = api?.spaces().find((space) => space.name === name && space.regions === 0);
+      if (twin !== undefined) void api?.removeSpace(name);
+      void api?.adoptSpace(Number(subject), name).then(({ status }) => {
+        this.#journal.note(`adopting space ${subject} as ${name}: ${status}`);
+      });
+    }
+    this.world.after(OPERATOR_LOOK_MS, () => this.#adoptSpaces());
+  }
+
+  get #api(): ControllerApi | undefined {
+    const { process } = this.controller;
+    const running = process.alive ? process.running : undefined;
+    return (running as RunningController | undefined)?.api;
+  }
+
+  /** The controller knows all that nodes hold. */
+  get isBelieved(): boolean {
+    const findings = this.#api?.status().findings;
+    if (findings === undefined) return false;
+    const isNamed = (id: string): boolean => this.#journal.spaces.has(Number(id));
+    return !findings.some(({ code, subject }) => {
+      return code === 'CONTROLLER_RESTORED' || (code === 'SPACE_UNKNOWN' && isNamed(subject));
+    });
+  }
+
   #noteEnds(): void {
     for (const post of [this.controller, ...this.supervisors]) {
       if (post.process.alive || post.isVacant) continue;
       post.isVacant = true;
       const { role, name } = post;
       this.#journal.note(`${role} ${name} ended: ${post.process.exit?.reason ?? '?'}`);
-      if (role === 'supervisor') this.#noteMemoryEnd(name, post.process);
+      const isMemory = role === 'supervisor' && this.shape.isPersistent !== true;
+      if (isMemory) this.#noteMemoryEnd(name, post.process);
       this.world.after(this.#prng.pick([1, 50, 300, 1_500]), () => this.#startAgain(post));
     }
   }
@@ -177,7 +260,11 @@ export class SimulatedRack {
     if (!post.machine.up) this.world.restart(post.machine);
     const isNode = post.role === 'supervisor';
     // Who saw the machine stop knows what the rack cannot: that its memory is gone.
-    const config = isNode && post.hasCrashed ? { ...post.config, replace: true } : post.config;
+    // A file is made once, before anything can happen to it.
+    const { isPersistent = false } = this.shape;
+    const change = isPersistent ? { persistent: MEMORY_FILE } : { replace: true };
+    const isOther = isNode && (isPersistent || post.hasCrashed);
+    const config = isOther ? { ...post.config, ...change } : post.config;
     post.process = this.world.start(post.machine, post.role, config);
     this.#journal.note(`${post.role} ${post.name} started again`);
   }

@@ -156,7 +156,7 @@ class SeedRun {
     await this.#until(
       'the programs of the clients',
       LIVENESS_MS_MAX,
-      () => clients.areDone && rack.isComplete,
+      () => clients.areDone && rack.isComplete && rack.isBelieved,
       () => clients.unfinished,
     );
     if (this.#workload.isOneSided === true) await this.#close(clients);
@@ -214,7 +214,9 @@ class SeedRun {
     return {
       // Most memory shall be on the machine of most clients.
       isOneSided,
-      nodes: isOneSided ? prng.pick([1, 1, 1, 2]) : prng.between(2, 3),
+      isShortOfMemory: this.#workload.isShortOfMemory === true,
+      nodes: isOneSided && !isMoving(this.#workload) ? prng.pick([1, 1, 1, 2]) : prng.between(2, 3),
+      isPersistent: this.#workload.isPersistent === true,
       clients: prng.between(3, 4),
       frames: prng.between(...this.#workload.frames),
       pageBytes: 64 * 1024,
@@ -259,6 +261,11 @@ class SeedRun {
       }
     };
   }
+}
+
+/** Regions need somewhere to go. */
+function isMoving({ blows }: Workload): boolean {
+  return (blows['move-region'] ?? 0) > 0;
 }
 
 function drawKnobs(prng: Prng, { isBulky, isOneSided, ...is }: Workload): Partial<Knobs> {

@@ -14,7 +14,8 @@ import { repeatCommand } from './verdict.js';
 
 export type SliceTask =
   | { readonly seeds: number; readonly from: number; readonly workloads: readonly string[] }
-  | { readonly bug: string };
+  /** `from`: the first seed of the hunt. */
+  | { readonly bug: string; readonly from?: number };
 
 export interface SliceResult {
   readonly isGood: boolean;
@@ -25,15 +26,19 @@ export interface SliceResult {
 /** As many slices as run at the same time. */
 export const SLICES = availableParallelism();
 
-/** The results stand in the order of the tasks; each is also told as soon as it is there. */
+/**
+ * The results stand in the order of the tasks; each is also told as soon as it is there. They are
+ * fewer than the tasks where `mayBegin` said no before the last ones.
+ */
 export async function runSlices(
   tasks: readonly SliceTask[],
   tell: (result: SliceResult) => void = () => undefined,
+  mayBegin: () => boolean = () => true,
 ): Promise<SliceResult[]> {
   const results: SliceResult[] = [];
   let next = 0;
   const lane = async (): Promise<void> => {
-    while (next < tasks.length) {
+    while (next < tasks.length && mayBegin()) {
       const place = next++;
       const result = await runSlice(tasks[place] as SliceTask);
       results[place] = result;
@@ -63,7 +68,7 @@ async function runTask(task: SliceTask): Promise<SliceResult> {
   if ('bug' in task) {
     const bug = plantedNamed(task.bug);
     if (bug === undefined) return { isGood: false, text: `no bug ${task.bug}`, sums: {} };
-    const result = await hunt(bug);
+    const result = await hunt(bug, undefined, task.from);
     return { isGood: result.found !== undefined, text: huntText(result), sums: {} };
   }
   const { totals, failed } = await runMany({

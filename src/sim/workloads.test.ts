@@ -26,7 +26,7 @@ async function readNow(
   await rack.run({ ...idle, run } as never, 1);
 }
 
-/** The toy has no directory, no leases and no locks. */
+/** The toy has no directory, no leases, no locks and no disks. */
 const NOT_IN_TOY = [
   'directory',
   'leases',
@@ -36,6 +36,7 @@ const NOT_IN_TOY = [
   'locks',
   'one-sided-locks',
   'datagram-locks',
+  'persistent',
 ];
 const NAMES = WORKLOADS.map((one) => one.name).filter((name) => !NOT_IN_TOY.includes(name));
 

@@ -100,6 +100,8 @@ export const JSON_BYTES_MAX = 96 * KiB;
 
 /** Elements of a list of regions in one message; more are asked for page by page. */
 export const REGIONS_PER_MESSAGE_MAX = 4096;
+/** Runs of pages in one message of a move; more follow in the next. */
+export const MOVE_RUNS_MAX = 4096;
 /** Nodes and hosts of a rack, all named in one message. */
 export const NODES_MAX = 128;
 /** Nodes of one lease: the copies of what it is about. */
@@ -108,6 +110,8 @@ export const LEASE_NODES_MAX = 16;
 export const GRANT_REGIONS_MAX = 1024;
 /** Directory entries in one message; a sender also stops at `BODY_BYTES_MAX`. */
 export const FILES_PER_MESSAGE_MAX = 1000;
+/** Of one durable file, that a node remembers. */
+export const OPENINGS_MAX = 8;
 /** Spaces in one message; more are asked for page by page. */
 export const SPACES_PER_MESSAGE_MAX = 256;
 
@@ -123,4 +127,5 @@ assert(3 * PING_MS <= SESSION_SILENCE_MS && SILENCE_MS < PING_MS);
 assert(SILENCE_MS < RECORD_KEEP_MS && HELLO_WITHIN_MS > CONNECT_WITHIN_MS);
 assert(FRAME_BYTES_MAX % ALIGNMENT_BYTES === 0 && JSON_BYTES_MAX < BODY_BYTES_MAX);
 assert(NODES_MAX * 3 * (NAME_BYTES_MAX + 16) + 64 <= BODY_BYTES_MAX, 'all nodes in one message');
+assert(MOVE_RUNS_MAX * 16 + 64 <= BODY_BYTES_MAX);
 assert(REGIONS_PER_MESSAGE_MAX * 16 + 2 * (NAME_BYTES_MAX + 16) * 50 <= BODY_BYTES_MAX);

@@ -9,7 +9,19 @@
 
 import { Status } from '../base/status.js';
 import * as limits from './limits.js';
+import {
+  MoveEntriesRequest,
+  MoveOutRequest,
+  MovePagesRequest,
+  MoveProgressReply,
+  MoveRequest,
+  WhereIsReply,
+  WhereIsRequest,
+} from './move-messages.js';
+import { placeRule, regionRule, spaceRule } from './rules.js';
 import { bytes, list, pad, struct, text, u8, u16, u32, u53, u64, type Fields } from './struct.js';
+
+export * from './move-messages.js';
 
 const name = text(limits.NAME_BYTES_MAX);
 
@@ -53,6 +65,8 @@ export const MessageType = {
   RenewLease: 52,
   EndLease: 53,
   InspectLease: 54,
+  NoteMark: 55,
+  Flush: 56,
 
   // Calls to the controller.
   JoinNode: 64,
@@ -76,6 +90,17 @@ export const MessageType = {
   RackStatus: 89,
   AcquireLease: 90,
   ReleaseLease: 91,
+
+  // Moves of regions: calls to a memory node, from the controller, from another node, from clients.
+  MoveOut: 96,
+  MoveProgress: 97,
+  MovePrepare: 98,
+  MoveEntries: 99,
+  MovePages: 100,
+  MoveTake: 101,
+  MoveCancel: 102,
+  MoveEnd: 103,
+  WhereIs: 104,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -159,7 +184,7 @@ export const HelloReply = struct('HelloReply', 32, {
   executed: u32, // The last sequence of `previous` that was executed; no later one ever will be.
   inFlightMax: u32, // Requests that may be unanswered on this connection.
   incarnation: u32, // Of the memory node, else 0.
-  reservedToo: pad(4),
+  opening: u32, // Of the node's file, where it has one: see FlushRequest; else 0.
   missed: list(MissedResult, limits.RECORD_RESULTS),
 });
 
@@ -231,19 +256,6 @@ export const EmptyRequest = struct('EmptyRequest', 0, {});
 
 // ------------------------------------------------------------------------ calls: memory node
 
-/** A greater number would be taken for another space where it is packed into a word. */
-const spaceRule = (value: { readonly space: number }): string | null =>
-  value.space < limits.SPACE_ID_END ? null : `${value.space} is the number of no space`;
-
-/** A greater number would be taken for a region of another space; 0 is never used. */
-const regionRule = (value: { readonly region: number }): string | null =>
-  value.region > 0 && value.region < limits.REGIONS_PER_SPACE_MAX
-    ? null
-    : `${value.region} is the number of no region`;
-
-const placeRule = (value: { readonly space: number; readonly region: number }): string | null =>
-  spaceRule(value) ?? regionRule(value);
-
 export const Right = { READ: 1, WRITE: 2 } as const;
 const RIGHTS_MAX = 3;
 
@@ -287,9 +299,11 @@ export const AttachRequest = struct('AttachRequest', 8, {
   token: u53, // Random, made by the thread: the same one means the same slot again.
   identity: name, // Of the process that will use the slot (`Processes.identity`).
 });
-export const AttachReply = struct('AttachReply', 8, {
+export const AttachReply = struct('AttachReply', 16, {
   slot: u32,
   incarnation: u32, // Of the process that serves: what `alive` in the table file must be.
+  isDurable: u8, // 1: the frames are a file on a disk, to be held with its lock.
+  reserved: pad(7),
   table: name, // Names for `Memory.open`.
   frames: name,
   slots: name,
@@ -455,6 +469,25 @@ export const ProtectRequest = struct(
   (value) => spaceRule(value) ?? rightsRule(value),
 );
 
+/**
+ * Ok when everything that was stored in the range before survives the machine. Unsupported where
+ * the memory does not outlive its supervisor. DataLost: the file was opened anew since the opening
+ * that is named, and what was not flushed before that may be gone.
+ */
+export const FlushRequest = struct(
+  'FlushRequest',
+  32,
+  {
+    space: u32,
+    opening: u32, // Under which the bytes were written; 0: nothing was written since a flush.
+    address: u53,
+    bytes: u53, // Within one region.
+    reserved: pad(8),
+  },
+  spaceRule,
+);
+export const FlushReply = struct('FlushReply', 8, { opening: u32, reserved: pad(4) });
+
 export const RegionHeld = struct(
   'RegionHeld',
   16,
@@ -539,34 +572,69 @@ export const NodeRegionsReply = struct('NodeRegionsReply', 8, {
 export const NodeState = { SERVING: 0, DRAINING: 1, AWAY: 2, LOST: 3, ENDED: 4 } as const;
 export type NodeState = (typeof NodeState)[keyof typeof NodeState];
 
-export const JoinNodeRequest = struct('JoinNodeRequest', 32, {
+/**
+ * How far the database of a controller had come. Nodes keep it with their memory, so that a
+ * controller on an older copy finds out: docs/internals/restore.md.
+ */
+const CONTROLLER_MARK = {
+  controller: u53, // The controller's client id; 0: no mark.
+  commit: u53, // Number of the last durable change.
+  life: u32, // How often a controller was started on the database.
+  nextSpace: u32, // The next numbers that it would give out.
+  nextEpoch: u32,
+  instance: u32, // Random, of the controller's process.
+} as const;
+
+/** To a memory node, before a client is told of what no node would remember otherwise. */
+export const NoteMarkRequest = struct('NoteMarkRequest', 32, { ...CONTROLLER_MARK });
+
+/** Random, made each time that the file of a persistent memory is opened. */
+export const OpeningOfFile = struct('OpeningOfFile', 8, { opening: u32, reserved: pad(4) });
+
+export const JoinNodeRequest = struct('JoinNodeRequest', 64, {
   memoryId: u53, // Random, made with the memory: another one means that the old contents are gone.
   bytesLent: u53,
   incarnation: u32,
   pageBytes: u32,
   pid: u32, // Of the process that serves.
-  reserved: pad(4),
+  kind: u8, // Of `SpaceKind`: what spaces its memory is good for.
+  isTrusted: u8, // 1: an operator has said that a file is to be served although it is older.
+  reserved: pad(2),
+  ...CONTROLLER_MARK, // The highest that was told to this memory.
   id: name,
   address: name, // Where it listens.
   machine: name,
   keeper: name, // Identity of the process that made the memory and keeps it; empty: not known.
   process: name, // Identity of the process that serves; empty: not known.
+  fileSystem: name, // That its file is on, where nobody has shown that it keeps what it says.
+  openings: list(OpeningOfFile, limits.OPENINGS_MAX), // Of its file, the one of now last.
   regions: list(RegionHeld, limits.REGIONS_PER_MESSAGE_MAX), // All that it holds.
 });
-export const JoinReply = struct('JoinReply', 8, { heartbeatMs: u32, reserved: pad(4) });
+export const JoinReply = struct('JoinReply', 40, {
+  heartbeatMs: u32,
+  reserved: pad(4),
+  ...CONTROLLER_MARK, // To be kept with the memory; all 0 to a host.
+});
 
-export const HeartbeatRequest = struct('HeartbeatRequest', 40, {
+/** What a node says of how it watches the memory of its machine; bits. */
+export const DonorFlag = { UNMEASURED: 1 } as const;
+
+export const HeartbeatRequest = struct('HeartbeatRequest', 56, {
   memoryId: u53,
   bytesLent: u53,
   bytesUsed: u53, // In frames that hold something.
   bytesCommitted: u53, // In pages that are allocated.
   incarnation: u32,
   state: u32, // Of `NodeState`.
+  bytesToGive: u53, // Used, and more than is lent now: it waits to be moved away.
+  donor: u32, // Bits of `DonorFlag`.
+  reserved: pad(4),
   id: name,
 });
-export const HeartbeatReply = struct('HeartbeatReply', 8, {
+export const HeartbeatReply = struct('HeartbeatReply', 40, {
   known: u8, // 0: join again.
   reserved: pad(7),
+  ...CONTROLLER_MARK, // To be kept with the memory; all 0 to a host.
 });
 
 /** From whoever can prove that the memory is gone: its supervisor, or who started that. */
@@ -577,7 +645,8 @@ export const DescribeNodeRequest = struct('DescribeNodeRequest', 0, { id: name }
 export const DescribeNodeReply = struct('DescribeNodeReply', 16, {
   memoryId: u53,
   state: u32, // Of `NodeState`.
-  reserved: pad(4),
+  kind: u8, // Of `SpaceKind`.
+  reserved: pad(3),
   machine: name,
   keeper: name, // As in its last JoinNode.
   process: name,
@@ -803,6 +872,7 @@ export const CALLS = {
   [M.ConfirmAlloc]: { request: AllocationRequest, reply: Empty, repeatable: true },
   [M.Free]: { request: AllocationRequest, reply: FreeReply, repeatable: false },
   [M.Inspect]: { request: AllocationRequest, reply: InspectReply, repeatable: true },
+  [M.Flush]: { request: FlushRequest, reply: FlushReply, repeatable: true },
   [M.Protect]: { request: ProtectRequest, reply: Empty, repeatable: false },
   [M.Counters]: { request: Empty, reply: JsonReply, repeatable: true },
   [M.MeasureStations]: {
@@ -823,6 +893,7 @@ export const CALLS = {
   [M.RenewLease]: { request: LeaseEpochRequest, reply: Empty, repeatable: true },
   [M.EndLease]: { request: LeaseEpochRequest, reply: Empty, repeatable: true },
   [M.InspectLease]: { request: InspectLeaseRequest, reply: InspectLeaseReply, repeatable: true },
+  [M.NoteMark]: { request: NoteMarkRequest, reply: Empty, repeatable: true },
   [M.RemoveSpace]: { request: RemoveSpaceRequest, reply: Empty, repeatable: true },
   [M.JoinNode]: { request: JoinNodeRequest, reply: JoinReply, repeatable: true },
   [M.Heartbeat]: { request: HeartbeatRequest, reply: HeartbeatReply, repeatable: true },
@@ -843,6 +914,15 @@ export const CALLS = {
   [M.ForgetGarbage]: { request: ForgetGarbageRequest, reply: Empty, repeatable: true },
   [M.ListNodes]: { request: Empty, reply: ListNodesReply, repeatable: true },
   [M.RackStatus]: { request: Empty, reply: JsonReply, repeatable: true },
+  [M.MoveOut]: { request: MoveOutRequest, reply: Empty, repeatable: true },
+  [M.MoveProgress]: { request: MoveRequest, reply: MoveProgressReply, repeatable: true },
+  [M.MovePrepare]: { request: MoveRequest, reply: Empty, repeatable: true },
+  [M.MoveEntries]: { request: MoveEntriesRequest, reply: Empty, repeatable: false },
+  [M.MovePages]: { request: MovePagesRequest, reply: Empty, repeatable: false },
+  [M.MoveTake]: { request: MoveRequest, reply: Empty, repeatable: true },
+  [M.MoveCancel]: { request: MoveRequest, reply: MoveProgressReply, repeatable: true },
+  [M.MoveEnd]: { request: MoveRequest, reply: Empty, repeatable: true },
+  [M.WhereIs]: { request: WhereIsRequest, reply: WhereIsReply, repeatable: true },
   [M.AcquireLease]: { request: AcquireLeaseRequest, reply: AcquireLeaseReply, repeatable: false },
   [M.ReleaseLease]: { request: ReleaseLeaseRequest, reply: Empty, repeatable: true },
 } as const satisfies Partial<Record<MessageType, CallFacts>>;

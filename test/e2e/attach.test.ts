@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Status } from '../../src/base/status.js';
 import { memoryFileName } from '../../src/disk/memory-names.js';
-import { SLOT_FILE_BYTES } from '../../src/disk/slots.js';
+import { slotFileBytes } from '../../src/disk/slots.js';
 import { TableFile } from '../../src/disk/table-file.js';
 import { createEndpoint, type Endpoint } from '../../src/fabric/endpoint.js';
 import { createRuntime } from '../../src/runtime/node/create-runtime.js';
@@ -58,7 +58,7 @@ test('a thread opens the files of a node, and has its slot again after a kill -9
   const roles = ['table', 'frames', 'slots'] as const;
   const names = roles.map((role) => memoryFileName(role, facts));
   expect([file.name, frames.name, slots.name]).toEqual(names);
-  expect(slots.bytes).toBe(SLOT_FILE_BYTES);
+  expect(slots.bytes).toBe(slotFileBytes(facts.frames));
   expect(table.alive).toBe(given.incarnation);
   expect(table.generation).not.toBe(0);
   expect(table.owners.owner(given.slot)).toMatchObject({ token: 1 });

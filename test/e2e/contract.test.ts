@@ -245,9 +245,8 @@ describe.each(LINKS)('one client over %s', (link) => {
     expect(await codeOf(space.free(at))).toBe('NotAllocated');
     expect(await codeOf(space.read(at, 8))).toBe('NotAllocated');
     expect(await codeOf(client.space('nowhere'))).toBe('NotFound');
-    expect(await codeOf(client.space('x', { create: true, kind: 'persistent' }))).toBe(
-      'Unsupported',
-    );
+    const kind = 'tape' as 'dram';
+    expect(await codeOf(client.space('x', { create: true, kind }))).toBe('Invalid');
     expect(await codeOf(connect(rack.url, { link: 'rdma' as Link }))).toBe('Invalid');
     expect(await codeOf(connect('http://x'))).toBe('Invalid');
   });

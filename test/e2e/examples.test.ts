@@ -22,7 +22,13 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'memrack-examples-'));
   mkdirSync(join(folder, 'node_modules'));
   symlinkSync(ROOT, join(folder, 'node_modules/memrack'));
-  rack = await startRack({ nodes: 2, memory: '128MiB', pageBytes: '2MiB' });
+  const kept = ['--data', join(folder, 'data'), '--persistent-nodes', '1'];
+  rack = await startRack({
+    nodes: 2,
+    memory: '128MiB',
+    pageBytes: '2MiB',
+    extra: [...kept, '--unproven-file-system'],
+  });
 });
 
 afterAll(async () => {
@@ -52,6 +58,7 @@ const README_SAYS: Record<string, string> = {
   'space.window(': '8\nStale\n',
   'lease.window(': 'Closed\n1 2 3\n',
   'space.lock(': '1 1\n',
+  'space.flush(': 'still here\n',
 };
 
 test.each(Object.entries(README_SAYS))('the program of the README with %s', async (call, says) => {

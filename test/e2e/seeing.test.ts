@@ -1,8 +1,11 @@
 // What an operator and a program can see of the way to memory nodes, on a rack of real processes.
+import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, type ConnectOptions } from '../../src/apps/library.js';
-import { runCli } from '../support/cli.js';
+import { lintMetrics, parseExposition } from '../../tools/metrics-check.js';
+import { CLI, runCli } from '../support/cli.js';
 import { startRack, type TestRack } from '../support/rack.js';
+import { requires } from '../support/requires.js';
 
 let rack: TestRack;
 
@@ -24,7 +27,9 @@ async function countersOver(link: NonNullable<ConnectOptions['link']>) {
     const at = await space.alloc(65_536);
     await space.write(at, new Uint8Array(64).fill(7));
     for (let i = 0; i < 20; i++) await space.read(at, 64);
-    return client.counters();
+    const metrics = parseExposition(client.metrics());
+    expect(lintMetrics(metrics)).toEqual([]);
+    return { ...client.counters(), metrics };
   } finally {
     await client.close();
   }
@@ -32,7 +37,7 @@ async function countersOver(link: NonNullable<ConnectOptions['link']>) {
 
 describe('counters', () => {
   test('of a client over udp: datagrams, windows, delays', async () => {
-    const { datagrams, links, streams, memory } = await countersOver('udp');
+    const { datagrams, links, streams, memory, metrics } = await countersOver('udp');
     expect(datagrams?.partsAnswered).toBeGreaterThanOrEqual(21);
     expect(datagrams?.hellos).toBeGreaterThan(0);
     expect(streams.connectionsMade).toBeGreaterThan(0);
@@ -45,6 +50,10 @@ describe('counters', () => {
     expect(state?.windowBytes).toBeGreaterThan(0);
     expect(state?.isBelowOneDatagram).toBe((state?.windowBytes ?? 0) < (state?.datagramBytes ?? 0));
     expect(state?.bestDelayMs).toBeGreaterThan(0);
+    const window = metrics.find(({ name }) => name === 'memrack_client_link_window_bytes');
+    expect(window?.samples).toMatchObject([
+      { labels: { node: link?.node }, value: state?.windowBytes },
+    ]);
   });
 
   test('of a client of memory on this machine, and over tcp', async () => {
@@ -69,6 +78,71 @@ describe('counters', () => {
     expect(sum('memrack_node_datagrams_received_total')).toBeGreaterThan(20);
     expect(sum('memrack_node_datagram_receive_buffer_bytes')).toBeGreaterThan(0);
     expect(text).toContain('# TYPE memrack_node_datagram_hellos_total counter\n');
+    expect(lintMetrics(parseExposition(text))).toEqual([]);
+  });
+});
+
+describe('slow', () => {
+  test('what waits at a node is counted by cause, and shown where it was slow', async () => {
+    await countersOver('tcp');
+    const text = await (await fetch(`${rack.url.replace('memrack:', 'http:')}/metrics`)).text();
+    const waits = parseExposition(text).find(({ name }) => name === 'memrack_node_wait_seconds');
+    const calls = waits?.samples.filter(
+      ({ name, labels }) => name.endsWith('_count') && labels['cause'] === 'call',
+    );
+    // Every allocation waits for the worker.
+    expect(calls?.reduce((sum, { value }) => sum + value, 0)).toBeGreaterThan(0);
+    const { code, stdout } = await cli('slow', '-o', 'json');
+    expect(code).toBe(0);
+    for (const row of JSON.parse(stdout) as { waitedMs: number }[]) {
+      expect(row.waitedMs).toBeGreaterThanOrEqual(10);
+    }
+    expect((await cli('slow')).stdout).toContain('waited for');
+  });
+});
+
+describe('top', () => {
+  test('one look says what goes by, in JSON and for people', async () => {
+    const client = await connect(rack.url, { link: 'tcp' });
+    const space = await client.space('seen-top', { create: true });
+    const at = await space.alloc(65_536);
+    await space.write(at, Uint8Array.of(1));
+    let isOver = false;
+    const work = (async () => {
+      while (!isOver) {
+        await space.read(at, 64);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    })();
+    try {
+      const { code, stdout } = await cli('top', '--once', '-o', 'json');
+      expect(code).toBe(0);
+      const facts = JSON.parse(stdout) as { nodes: { id: string; reads: number }[] };
+      expect(facts).toMatchObject({ state: 'serving', hosts: [{ state: 'serving' }] });
+      expect(facts.nodes.map(({ id }) => id)).toEqual(['node-1', 'node-2']);
+      expect(facts.nodes.reduce((sum, { reads }) => sum + reads, 0)).toBeGreaterThan(0);
+      const shown = await cli('top', '--once', '--interval', '200');
+      expect([shown.code, shown.stdout]).toEqual([0, expect.stringMatching(/node-1 +serving/)]);
+      expect(shown.stdout).toContain('seen-top');
+    } finally {
+      isOver = true;
+      await work;
+      await client.close();
+    }
+  });
+
+  test.runIf(requires('script', 'timeout'))('ends in order at Ctrl-C, on a terminal', async () => {
+    const top = `timeout --foreground -s INT 4 ${process.execPath} ${CLI} top --interval 200`;
+    const child = spawn('script', ['-qec', top, '/dev/null'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...process.env, MEMRACK_URL: rack.url, TERM: 'xterm' },
+    });
+    let text = '';
+    child.stdout.on('data', (part: Buffer) => (text += part.toString()));
+    await new Promise((resolve) => child.once('close', resolve));
+    expect(text).toContain('\u001b[?1049h');
+    expect(text).toContain('node-1');
+    expect(text.trimEnd().endsWith('\u001b[?25h\u001b[?1049l')).toBe(true);
   });
 });
 

@@ -34,7 +34,19 @@ export class MemoryGroup {
   }
 
   add(pid: number): void {
-    writeFileSync(join(this.#path, 'cgroup.procs'), String(pid));
+    writeFileSync(this.processes, String(pid));
+  }
+
+  /** Where a process writes its number to be in it. */
+  get processes(): string {
+    return join(this.#path, 'cgroup.procs');
+  }
+
+  /** All its processes together may use no more. */
+  limit(bytes: number): void {
+    const second = join(this.#path, 'memory.max');
+    const first = join(this.#path, 'memory.limit_in_bytes');
+    writeFileSync(existsSync(second) ? second : first, String(bytes));
   }
 
   /** Of memory files, what its processes were the first to touch. */

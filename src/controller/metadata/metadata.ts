@@ -18,10 +18,14 @@ import {
   COUNTER_NAMES,
   SCHEMA,
   type CounterName,
+  type DiskRow,
+  type DoubtfulFileRow,
+  type KeptRow,
   type Numbers,
   type FileRow,
   type GarbageRow,
   type LeaseRow,
+  type MoveRow,
   type NodeRow,
   type RegionRow,
   type SpaceRow,
@@ -34,6 +38,10 @@ export type MetadataChange =
   | { readonly table: 'counters'; readonly put: { readonly name: CounterName; next: number } }
   | { readonly table: 'nodes'; readonly put: NodeRow }
   | { readonly table: 'nodes'; readonly remove: string }
+  | { readonly table: 'disks'; readonly put: DiskRow }
+  | { readonly table: 'disks'; readonly remove: string }
+  | { readonly table: 'kept'; readonly put: KeptRow }
+  | { readonly table: 'kept'; readonly remove: KeptRow }
   | { readonly table: 'spaces'; readonly put: SpaceRow }
   | { readonly table: 'spaces'; readonly remove: SpaceId }
   | { readonly table: 'regions'; readonly put: RegionRow }
@@ -43,7 +51,11 @@ export type MetadataChange =
   | { readonly table: 'garbage'; readonly put: GarbageRow }
   | { readonly table: 'garbage'; readonly remove: Place }
   | { readonly table: 'leases'; readonly put: LeaseRow }
-  | { readonly table: 'leases'; readonly remove: string };
+  | { readonly table: 'leases'; readonly remove: string }
+  | { readonly table: 'doubtfulFiles'; readonly put: DoubtfulFileRow }
+  | { readonly table: 'doubtfulFiles'; readonly remove: string }
+  | { readonly table: 'moves'; readonly put: MoveRow }
+  | { readonly table: 'moves'; readonly remove: MoveRow };
 
 export interface Place {
   readonly space: SpaceId;
@@ -61,6 +73,10 @@ export interface MetadataOptions {
 
 export class Metadata {
   readonly nodes = new Map<string, NodeRow>();
+  /** By node. */
+  readonly disks = new Map<string, DiskRow>();
+  /** By `regionKey`. */
+  readonly kept = new Map<number, KeptRow>();
   readonly spaces = new Map<SpaceId, SpaceRow>();
   /** Of active spaces only: the name of a space that is being removed is free again. */
   readonly spaceIds = new Map<string, SpaceId>();
@@ -74,17 +90,23 @@ export class Metadata {
   readonly garbage = new Map<string, GarbageRow>();
   /** By name. */
   readonly leases = new Map<string, LeaseRow>();
+  /** Keys of files whose places may be others' by now. */
+  readonly doubtfulFiles = new Set<string>();
+  /** By `regionKey`. */
+  readonly moves = new Map<number, MoveRow>();
   readonly #counters: Record<CounterName, number>;
   readonly #database: Database;
   readonly #failed: (reason: unknown) => void;
   #isFailed = false;
   #isClosed = false;
   #commits = 0;
+  #opened: Readonly<Record<CounterName, number>>;
 
   private constructor(database: Database, options: MetadataOptions) {
     this.#database = database;
     this.#failed = options.failed;
     this.#counters = { ...options.firstNumbers };
+    this.#opened = this.#counters;
   }
 
   /** Rejects (`DiskError`) when the database cannot be opened or read. */
@@ -92,12 +114,23 @@ export class Metadata {
     const database = await databases.open(options.folder, DATABASE_NAME, SCHEMA);
     const metadata = new Metadata(database, options);
     metadata.#load();
+    metadata.#opened = { ...metadata.#counters };
     return metadata;
   }
 
   /** The next number of this kind; taken by committing the counter with the row that uses it. */
   next<Name extends CounterName>(name: Name): Numbers[Name] {
     return this.#counters[name] as Numbers[Name];
+  }
+
+  /** A counter as it was found when the database was opened. */
+  opened(name: CounterName): number {
+    return this.#opened[name];
+  }
+
+  /** From here on the database is as new as the truth: nodes have told what it did not know. */
+  believe(): void {
+    this.#opened = { ...this.#counters };
   }
 
   get commits(): number {
@@ -110,6 +143,11 @@ export class Metadata {
 
   regionsOfNode(node: string): ReadonlyMap<number, RegionRow> {
     return this.regionsByNode.get(node) ?? (EMPTY as ReadonlyMap<number, RegionRow>);
+  }
+
+  /** The move that is under way of a region. */
+  moveOf(row: { readonly space: SpaceId; readonly region: RegionIndex }): MoveRow | undefined {
+    return this.moves.get(regionKey(row.space, row.region));
   }
 
   activeSpace(id: SpaceId): SpaceRow | undefined {
@@ -125,15 +163,33 @@ export class Metadata {
       void this.commitLate(changes, Promise.resolve());
       return;
     }
+    const numbered = this.#numbered(changes);
     try {
-      await this.#database.commit(changes.map(databaseChange));
+      await this.#database.commit(numbered.map(databaseChange));
     } catch (reason) {
       this.#isFailed = true;
       this.#failed(reason);
       return never();
     }
     this.#commits++;
-    for (const change of changes) this.#apply(change);
+    for (const change of numbered) this.#apply(change);
+  }
+
+  /** Every commit carries its number, so that a copy of the database shows how old it is. */
+  #numbered(changes: readonly MetadataChange[]): readonly MetadataChange[] {
+    const isGiven = changes.some(
+      (one) => one.table === 'counters' && 'put' in one && one.put.name === 'commit',
+    );
+    if (isGiven) return changes;
+    return [
+      ...changes,
+      { table: 'counters', put: { name: 'commit', next: this.#counters.commit + 1 } },
+    ];
+  }
+
+  /** Of all that is durable, for a back-up. */
+  copy(): Promise<Uint8Array> {
+    return this.#database.copy();
   }
 
   /** The planted bug of `planted.ts`: it can be told before it is durable. */
@@ -156,6 +212,8 @@ export class Metadata {
     }
     // The schema is checked when the database is opened, so the rows have these columns.
     for (const row of this.#database.select('nodes')) this.#putNode(row as NodeRow);
+    for (const row of this.#database.select('disks')) this.#putDisk(row as DiskRow);
+    for (const row of this.#database.select('kept')) this.#putKept(row as KeptRow);
     for (const row of this.#database.select('spaces')) this.#putSpace(row as SpaceRow);
     for (const row of this.#database.select('regions')) this.#putRegion(row as RegionRow);
     for (const row of this.#database.select('files')) {
@@ -165,6 +223,10 @@ export class Metadata {
     this.fileKeys = new SortedKeys(this.files.keys());
     for (const row of this.#database.select('garbage')) this.#putGarbage(row as GarbageRow);
     for (const row of this.#database.select('leases')) this.#putLease(row as LeaseRow);
+    for (const row of this.#database.select('doubtfulFiles')) {
+      this.doubtfulFiles.add((row as DoubtfulFileRow).key);
+    }
+    for (const row of this.#database.select('moves')) this.#putMove(row as MoveRow);
   }
 
   #apply(change: MetadataChange): void {
@@ -175,6 +237,14 @@ export class Metadata {
       case 'nodes':
         if ('put' in change) this.#putNode(change.put);
         else this.nodes.delete(change.remove);
+        return;
+      case 'disks':
+        if ('put' in change) this.#putDisk(change.put);
+        else this.disks.delete(change.remove);
+        return;
+      case 'kept':
+        if ('put' in change) this.#putKept(change.put);
+        else this.kept.delete(regionKey(change.remove.space, change.remove.region));
         return;
       case 'spaces':
         if ('put' in change) this.#putSpace(change.put);
@@ -196,6 +266,14 @@ export class Metadata {
         if ('put' in change) this.#putLease(change.put);
         else this.leases.delete(change.remove);
         return;
+      case 'doubtfulFiles':
+        if ('put' in change) this.doubtfulFiles.add(change.put.key);
+        else this.doubtfulFiles.delete(change.remove);
+        return;
+      case 'moves':
+        if ('put' in change) this.#putMove(change.put);
+        else this.moves.delete(regionKey(change.remove.space, change.remove.region));
+        return;
       default:
         assertNever(change);
     }
@@ -203,6 +281,14 @@ export class Metadata {
 
   #putNode(row: NodeRow): void {
     this.nodes.set(row.id, row);
+  }
+
+  #putDisk(row: DiskRow): void {
+    this.disks.set(row.node, row);
+  }
+
+  #putKept(row: KeptRow): void {
+    this.kept.set(regionKey(row.space, row.region), row);
   }
 
   #putSpace(row: SpaceRow): void {
@@ -244,6 +330,10 @@ export class Metadata {
 
   #putLease(row: LeaseRow): void {
     this.leases.set(row.name, row);
+  }
+
+  #putMove(row: MoveRow): void {
+    this.moves.set(regionKey(row.space, row.region), row);
   }
 
   #removeFile(key: string): void {
@@ -294,14 +384,20 @@ function removedKey(change: Extract<MetadataChange, { readonly remove: unknown }
     case 'nodes':
     case 'spaces':
       return { id: change.remove };
+    case 'disks':
+      return { node: change.remove };
+    case 'kept':
     case 'regions':
       return { space: change.remove.space, region: change.remove.region };
     case 'files':
+    case 'doubtfulFiles':
       return { key: change.remove };
     case 'garbage':
       return { space: change.remove.space, address: change.remove.address };
     case 'leases':
       return { name: change.remove };
+    case 'moves':
+      return { space: change.remove.space, region: change.remove.region };
     default:
       return assertNever(change);
   }

@@ -34,7 +34,7 @@ export async function openMetadata(
     firstNumbers: firstNumbers(entropy),
     failed: options.failed,
   });
-  await metadata.commit(nextLife(metadata, entropy));
+  await metadata.commit([...nextLife(metadata, entropy), ...goneSince(metadata)]);
   const connectionsBefore = metadata.next('life') * CONNECTIONS_PER_LIFE;
   return { metadata, identity: { clientId: metadata.next('client'), connectionsBefore } };
 }
@@ -50,7 +50,18 @@ function firstNumbers(entropy: Entropy): Record<CounterName, number> {
     client: entropy.u53(),
     life: 0,
     leaseEpoch: 1,
+    commit: 0,
+    restoring: 0,
+    restores: 0,
   };
+}
+
+/** What is remembered of regions that there are no more. */
+function goneSince(metadata: Metadata): MetadataChange[] {
+  const gone = [...metadata.kept.values()].filter(({ space, region, epoch }) => {
+    return metadata.regionsOf(space).get(region)?.epoch !== epoch;
+  });
+  return gone.map((row) => ({ table: 'kept', remove: row }) as const);
 }
 
 function nextLife(metadata: Metadata, entropy: Entropy): MetadataChange[] {

@@ -26,6 +26,16 @@ export const SCHEMA = {
     },
     key: ['id'],
   },
+  /** Of nodes whose memory is on a disk. */
+  disks: {
+    columns: { node: 'text', opening: 'integer', fileSystem: 'text' },
+    key: ['node'],
+  },
+  /** Regions that such a node has confirmed: it never holds them no more, unless told so. */
+  kept: {
+    columns: { space: 'integer', region: 'integer', epoch: 'integer' },
+    key: ['space', 'region'],
+  },
   spaces: {
     columns: {
       id: 'integer',
@@ -72,6 +82,21 @@ export const SCHEMA = {
     columns: { name: 'text', lease: 'integer', epoch: 'integer', nodes: 'text' },
     key: ['name'],
   },
+  /** Keys of files that an older copy of the database knew: their places are never freed. */
+  doubtfulFiles: { columns: { key: 'text' }, key: ['key'] },
+  moves: {
+    columns: {
+      space: 'integer',
+      region: 'integer',
+      epoch: 'integer',
+      fromNode: 'text',
+      fromMemory: 'integer',
+      fromEpoch: 'integer',
+      toNode: 'text',
+      toMemory: 'integer',
+    },
+    key: ['space', 'region'],
+  },
 } as const satisfies Schema;
 
 /** `member`: it may come back with its memory. `ended`: its memory is proved to be gone. */
@@ -91,6 +116,21 @@ export interface NodeRow extends Row {
   readonly pageBytes: number;
   readonly bytesLent: number;
   readonly state: NodeRowState;
+}
+
+/** Of a node whose memory is on a disk. */
+export interface DiskRow extends Row {
+  readonly node: string;
+  /** The opening of its file under which it joined last. */
+  readonly opening: number;
+  /** Where nobody has shown that it keeps what was flushed; else empty. */
+  readonly fileSystem: string;
+}
+
+export interface KeptRow extends Row {
+  readonly space: SpaceId;
+  readonly region: RegionIndex;
+  readonly epoch: Epoch;
 }
 
 /** A space that is being removed stays until every node that holds a part of it has been told. */
@@ -127,6 +167,10 @@ export interface FileRow extends Row {
   readonly sha256: string;
 }
 
+export interface DoubtfulFileRow extends Row {
+  readonly key: string;
+}
+
 /** A place that was a file's and is not freed yet. One at a time may free it, so it is once. */
 export interface GarbageRow extends Row {
   readonly space: SpaceId;
@@ -149,9 +193,28 @@ export interface LeaseRow extends Row {
 }
 
 /**
+ * A region that is on its way from one memory to another, until both are known to know what became
+ * of it. The region's own row says who owns it: the source, until the target has said that it holds
+ * the region.
+ */
+export interface MoveRow extends Row {
+  readonly space: SpaceId;
+  readonly region: RegionIndex;
+  /** Under which the target is to hold it. */
+  readonly epoch: Epoch;
+  readonly fromNode: string;
+  readonly fromMemory: number;
+  readonly fromEpoch: Epoch;
+  readonly toNode: string;
+  readonly toMemory: number;
+}
+
+/**
  * `space`, `epoch`: the next number to give out. `client`: what the controller calls itself towards
  * nodes, the same in all its lives. `life`: how often it was started on this database, the run of
  * now included. `leaseEpoch`: of leases that have no row; every one that had has had a lower epoch.
+ * `commit`: how many changes were made durable. `restoring`: not 0 while the database is known to
+ * be older than the truth; `restores`: how often that has come to its end.
  */
 export interface Numbers {
   readonly space: SpaceId;
@@ -159,6 +222,9 @@ export interface Numbers {
   readonly client: number;
   readonly life: number;
   readonly leaseEpoch: number;
+  readonly commit: number;
+  readonly restoring: number;
+  readonly restores: number;
 }
 
 export type CounterName = keyof Numbers;
@@ -169,4 +235,7 @@ export const COUNTER_NAMES: readonly CounterName[] = [
   'client',
   'life',
   'leaseEpoch',
+  'commit',
+  'restoring',
+  'restores',
 ];

@@ -5,8 +5,10 @@ import { Status } from '../../base/status.js';
 import { placementPolicy } from '../../policies/placement/placement-policies.js';
 import type { Change, Database, Databases, Row, Schema } from '../../runtime/database.js';
 import { DiskError } from '../../runtime/disk.js';
+import type { ControllerMark } from '../../disk/table-file.js';
 import { Controller } from '../controller.js';
 import type { LeaseCalls } from '../lease-calls.js';
+import { NO_MARK, ownMark } from '../mark.js';
 import type { NodeJoin } from '../join-rules.js';
 import type { NodeCalls, RegionGrant } from '../node-calls.js';
 import { regionKey } from '../metadata/metadata.js';
@@ -27,6 +29,10 @@ export class FakeDatabases implements Databases {
   afterCommit: (changes: readonly Change[]) => void = () => undefined;
   commits = 0;
 
+  restore(): Promise<void> {
+    return Promise.reject(new DiskError('denied', 'fakes are not restored'));
+  }
+
   open(_folder: string | undefined, _name: string, schema: Schema): Promise<Database> {
     for (const name of Object.keys(schema)) {
       if (!this.tables.has(name)) this.tables.set(name, new Map());
@@ -35,6 +41,7 @@ export class FakeDatabases implements Databases {
       JSON.stringify(schema[table]?.key.map((column) => row[column]));
     const isDead = this.isDead;
     return Promise.resolve({
+      copy: () => Promise.resolve(Uint8Array.of(1, 2, 3)),
       select: (table) => [...(this.tables.get(table)?.values() ?? [])],
       commit: async (changes) => {
         // Slower than a call to a node: who does not wait for it is found out.
@@ -67,6 +74,8 @@ export class FakeNode {
   /** Whether a refused or unknown call was executed nevertheless. */
   executesAnyway = false;
   readonly calls: string[] = [];
+  /** What it was told of the controller's database. */
+  mark = NO_MARK;
 
   constructor(address: string) {
     this.address = address;
@@ -139,6 +148,13 @@ export class FakeRack {
     return controller;
   }
 
+  /** What a node hears with each answer; of another branch of the database it keeps the later. */
+  tell(controller: Controller, id: string): void {
+    const node = this.node(this.joinRequest(id).address);
+    const told = ownMark(controller.metadata, controller.instance);
+    node.mark = laterMark(node.mark, told);
+  }
+
   /** What a node of this address says when it joins. */
   joinRequest(id: string, options: Partial<NodeJoin> = {}): NodeJoin {
     const address = options.address ?? `tcp://10.0.0.1:${7100 + Number(id.replace(/\D/g, ''))}`;
@@ -153,6 +169,11 @@ export class FakeRack {
       process: 'm/2',
       pageBytes: 2 ** 21,
       bytesLent: GIB,
+      mark: this.node(address).mark,
+      kind: 0,
+      openings: [],
+      fileSystem: '',
+      isTrusted: false,
       regions: [...this.node(address).held.values()],
       ...options,
     };
@@ -171,9 +192,26 @@ export class FakeRack {
       grantRegion: ({ address }, grant) => call(() => this.node(address).grant(grant)),
       removeSpace: ({ address }, space) => call(() => this.node(address).remove(space)),
       heldRegions: ({ address }) => call(() => [...this.node(address).held.values()]),
+      noteMark: ({ address }, mark) => {
+        return call(() => {
+          const node = this.node(address);
+          node.mark = laterMark(node.mark, mark);
+          return Status.Ok;
+        });
+      },
+      moveOut: () => Promise.resolve({ status: Status.Unavailable, reason: '' }),
+      moveProgress: () => Promise.resolve(undefined),
+      moveCancel: () => Promise.resolve(undefined),
+      moveEnd: () => Promise.resolve(Status.Unavailable),
       forget: () => undefined,
+      reconnect: () => undefined,
     };
   }
+}
+
+function laterMark(known: ControllerMark, told: ControllerMark): ControllerMark {
+  const life = Math.max(told.life, known.life);
+  return told.commit > known.commit ? { ...told, life } : { ...known, life };
 }
 
 /** Nodes that never answer about leases. */

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { localApi } from '../../controller/local-api.js';
 import type { ControllerApi } from '../../controller/api.js';
 import { FINDINGS } from '../../controller/findings.js';
-import { FakeRack } from '../../controller/testing/fake-rack.js';
+import { FakeRack, settled } from '../../controller/testing/fake-rack.js';
 import { createHttpApp } from './app.js';
 import { ROUTES } from './routes.js';
 import * as schemas from './schemas.js';
@@ -52,6 +52,37 @@ async function start(options: { api?: ControllerApi | undefined; listenHost?: st
   return { rack, controller, app, ask, post, failures };
 }
 
+test('a node is let go by its id, and what its memory held is counted', async () => {
+  const { rack, controller, ask } = await start();
+  const remove = { method: 'DELETE', headers: { 'content-type': 'application/json' } };
+  expect(await ask('/v1/nodes/n1', remove)).toMatchObject({ status: 404 });
+  await controller.membership.join(rack.joinRequest('n1'));
+  const opened = await controller.spaces.open({ name: 's', create: true, kind: 0, pageBytes: 0 });
+  if (opened.status !== 0) throw new Error(opened.message);
+  await controller.regions.grant({ space: opened.space.id, count: 2, bytes: 0, near: '' });
+  expect(await ask('/v1/nodes/n1?lost=true', remove)).toMatchObject({ status: 409 });
+  rack.nowMs += 6_001;
+  expect(await ask('/v1/nodes/n1', remove)).toMatchObject({ status: 409 });
+  expect(await ask('/v1/nodes/n1?lost=maybe', remove)).toMatchObject({ status: 400 });
+  expect(await ask('/v1/nodes/n1?lost=true', remove)).toMatchObject({
+    status: 200,
+    body: { id: 'n1', regionsLost: 2 },
+  });
+});
+
+test('a space that is not known is adopted by its number, if a node holds it', async () => {
+  const { rack, controller, post } = await start();
+  const unknown = { space: 4_711, region: 1, epoch: 7, pageBytes: 2 ** 21, memoryId: 1 };
+  rack.node(rack.joinRequest('n1').address).held.set(-1, unknown as never);
+  await controller.membership.join(rack.joinRequest('n1'));
+  await settled();
+  expect(await post('/v1/adopted-spaces', { id: 9 })).toMatchObject({ status: 404 });
+  expect(await post('/v1/adopted-spaces', { id: 4_711 })).toMatchObject({
+    status: 201,
+    body: { id: 4_711, name: 'recovered-4711', regions: 1, state: 'active' },
+  });
+});
+
 test('healthz is 200 only while a node serves', async () => {
   const { rack, controller, ask } = await start();
   expect(await ask('/healthz')).toMatchObject({ status: 503, body: { state: 'down' } });
@@ -93,7 +124,6 @@ test('every refusal is JSON with a code, a message and a remedy', async () => {
     [await ask('/v1/files?limt=1'), 400],
     [await post('/v1/spaces', { name: 'a b' }), 400],
     [await post('/v1/spaces', { nam: 'a' }), 400],
-    [await post('/v1/spaces', { name: 'a', kind: 'persistent' }), 501],
     [await post('/v1/spaces', { name: 'a', pageBytes: 70_000 }), 400],
     [await post('/v1/spaces', []), 400],
     [await ask('/v1/spaces', { method: 'POST', headers: json, body: '{' }), 400],
@@ -193,11 +223,22 @@ test('answers are what the document says', async () => {
   ]);
   await controller.membership.ended('n1', rack.joinRequest('n1').memoryId);
   for (const route of ROUTES.filter(({ method }) => method === 'GET')) {
-    const { status, body } = await ask(route.path);
+    const { status, body } = await ask(
+      route.path === '/v1/regions' ? '/v1/regions?space=s' : route.path,
+    );
     const schema = route.answers[status];
     if (schema !== undefined) expect(schema.safeParse(body).error, route.path).toBeUndefined();
     else expect(typeof body).toBe('string');
   }
+  expect((await ask('/v1/regions?space=s')).body).toMatchObject([
+    { region: 1, node: 'n1', state: 'lost' },
+    { region: 2, node: 'n1', state: 'lost' },
+  ]);
+  expect((await ask('/v1/regions?space=none')).status).toBe(404);
+  expect(await post('/v1/moves', { space: 's', region: 1, to: 'n2' })).toMatchObject({
+    status: 404,
+    body: { code: 'NotFound', message: expect.stringMatching(/no memory node "n2"/) as string },
+  });
   const nodes = (await ask('/v1/nodes')).body as { id: string; pid?: number }[];
   expect(nodes.map(({ id, pid }) => [id, pid])).toEqual([
     ['h1', undefined],
@@ -233,8 +274,8 @@ test('metrics are in the text format, with labels escaped', async () => {
   expect(headers.get('content-type')).toContain('version=0.0.4');
   expect(text).toContain('# TYPE memrack_up gauge\nmemrack_up 1\n');
   expect(text).toContain('memrack_node_lent_bytes{node="n1"} 1073741824\n');
-  expect(text).toContain('memrack_findings{code="NO_NODES"} 0\n');
-  const sample = /^[a-z_]+(\{[a-z]+="[^"\n]*"\})? -?[0-9.e+]+$/;
+  expect(text).toContain('memrack_findings{code="NO_NODES",severity="error"} 0\n');
+  const sample = /^[a-z_]+(\{.*\})? -?[0-9.e+]+$/;
   for (const line of text.trimEnd().split('\n')) {
     expect(line.startsWith('# ') || sample.test(line), line).toBe(true);
   }

@@ -6,7 +6,7 @@ import { type Context, Hono } from 'hono';
 import type { z } from 'zod';
 import type { ControllerApi } from '../../controller/api.js';
 import { badRequest, HttpRefusal, httpRefusal, STARTING, type ErrorBody } from './errors.js';
-import { EXPOSITION_CONTENT_TYPE } from './exposition.js';
+import { EXPOSITION_CONTENT_TYPE } from '../../base/exposition.js';
 import { refuseForeign, refuseUndeclared } from './guards.js';
 import { openApiDocument } from './openapi.js';
 import { ROUTES, type Answer, type Route } from './routes.js';
@@ -66,6 +66,10 @@ function respond(
   headers: Readonly<Record<string, string>> = {},
 ): Response {
   if (body === undefined) return new Response(null, { status, headers: HEADERS });
+  if (body instanceof Uint8Array) {
+    const type = { 'content-type': 'application/octet-stream' };
+    return new Response(new Uint8Array(body), { status, headers: { ...HEADERS, ...type } });
+  }
   const isText = typeof body === 'string';
   const type = isText ? EXPOSITION_CONTENT_TYPE : 'application/json';
   return new Response(isText ? body : JSON.stringify(body), {

@@ -26,6 +26,7 @@ const HTTP_STATUS = {
   Invalid: 400,
   Unsupported: 501,
   Closed: 503,
+  Moved: 503,
 } as const satisfies Record<Exclude<StatusName, 'Ok'>, number>;
 
 /** What is thrown within a request and becomes its answer. */

@@ -7,12 +7,12 @@ import type { z } from 'zod';
 import type { ControllerApi } from '../../controller/api.js';
 import { isRefusal } from '../../controller/refusal.js';
 import { httpRefusal } from './errors.js';
-import { exposition } from './exposition.js';
+import { exposition } from '../../base/exposition.js';
 import * as schemas from './schemas.js';
 
 export interface Answer {
   readonly status: number;
-  /** Sent as JSON; a string as plain text in the format of Prometheus. */
+  /** Sent as JSON; a string as plain text in the format of Prometheus; bytes as they are. */
   readonly body: unknown;
 }
 
@@ -74,6 +74,28 @@ const nodes: Route = {
   run: (api) => found(api.members()),
 };
 
+const removeNode: Route = {
+  method: 'DELETE',
+  path: '/v1/nodes/:name',
+  summary: 'Lets a memory node go that holds nothing, or whose memory is gone.',
+  query: schemas.removedNodeQuerySchema,
+  answers: { 200: schemas.removedNodeSchema },
+  run: async (api, { name, query }) => {
+    const { lost } = query as z.infer<typeof schemas.removedNodeQuerySchema>;
+    const result = await api.removeNode(name, lost === 'true');
+    if (isRefusal(result)) throw httpRefusal(result);
+    return found({ id: name, regionsLost: result.regionsLost });
+  },
+};
+
+const backup: Route = {
+  method: 'GET',
+  path: '/v1/backup',
+  summary: 'A copy of all metadata, as `memrack backup` keeps it.',
+  answers: { 200: undefined },
+  run: async (api) => found(await api.backup()),
+};
+
 const spaces: Route = {
   method: 'GET',
   path: '/v1/spaces',
@@ -108,6 +130,48 @@ const removeSpace: Route = {
   },
 };
 
+const adoptSpace: Route = {
+  method: 'POST',
+  path: '/v1/adopted-spaces',
+  summary: 'Takes back a space that nodes hold and the metadata does not know (SPACE_UNKNOWN).',
+  body: schemas.adoptedSpaceSchema,
+  answers: { 201: schemas.spaceSchema },
+  run: async (api, { body }) => {
+    const { id, name } = body as z.infer<typeof schemas.adoptedSpaceSchema>;
+    const result = await api.adoptSpace(id, name);
+    if (isRefusal(result)) throw httpRefusal(result);
+    return { status: 201, body: result.space };
+  },
+};
+
+const regions: Route = {
+  method: 'GET',
+  path: '/v1/regions',
+  summary: 'The regions of a space, and who holds each.',
+  query: schemas.regionsQuerySchema,
+  answers: { 200: schemas.regionSchema.array() },
+  run: (api, { query }) => {
+    const { space } = query as z.infer<typeof schemas.regionsQuerySchema>;
+    const result = api.regions(space);
+    if (isRefusal(result)) throw httpRefusal(result);
+    return found(result.regions);
+  },
+};
+
+const moveRegion: Route = {
+  method: 'POST',
+  path: '/v1/moves',
+  summary: 'Moves a region to another memory node; answered when it is there.',
+  body: schemas.newMoveSchema,
+  answers: { 200: schemas.newMoveSchema },
+  run: async (api, { body }) => {
+    const { space, region, to } = body as z.infer<typeof schemas.newMoveSchema>;
+    const result = await api.moveRegion(space, region, to);
+    if (isRefusal(result)) throw httpRefusal(result);
+    return found({ space, region, to });
+  },
+};
+
 const files: Route = {
   method: 'GET',
   path: '/v1/files',
@@ -125,8 +189,13 @@ export const ROUTES: readonly Route[] = [
   metrics,
   status,
   nodes,
+  removeNode,
+  backup,
   spaces,
   createSpace,
   removeSpace,
+  adoptSpace,
+  regions,
+  moveRegion,
   files,
 ];

@@ -50,6 +50,18 @@ export const nodeSchema = z.strictObject({
   pid: count.optional().describe("Only of processes on the controller's machine."),
 });
 
+export const removedNodeQuerySchema = z.strictObject({
+  lost: z
+    .enum(['true', 'false'])
+    .default('false')
+    .describe('true: the word of an operator that its memory is gone for certain.'),
+});
+
+export const removedNodeSchema = z.strictObject({
+  id: z.string(),
+  regionsLost: count.describe('Regions whose only copy is gone: DataLost from now on.'),
+});
+
 export const spaceSchema = z.strictObject({
   id: count,
   name: z.string(),
@@ -62,11 +74,33 @@ export const spaceSchema = z.strictObject({
 
 export const newSpaceSchema = z.strictObject({
   name: z.string(),
-  kind: z.string().default('dram').describe("Only 'dram' in this version."),
+  kind: z.string().default('dram').describe("'dram', or 'persistent': on disks."),
   pageBytes: z
     .union([z.literal(0), z.int().min(PAGE_BYTES_MIN).max(PAGE_BYTES_MAX)])
     .default(0)
     .describe('A power of two; 0: that of most of the memory of the rack.'),
+});
+
+export const adoptedSpaceSchema = z.strictObject({
+  id: z.int().min(1).describe('As status names it.'),
+  name: z.string().default('').describe('Empty: recovered-ID.'),
+});
+
+export const regionsQuerySchema = z.strictObject({ space: z.string().describe('Its name.') });
+
+export const regionSchema = z.strictObject({
+  region: count.describe('Its number: the address of its first byte, in GiB.'),
+  node: z.string(),
+  epoch: count,
+  state: z
+    .enum(['serving', 'away', 'lost', 'moving'])
+    .describe('moving: on its way from this node to another one.'),
+});
+
+export const newMoveSchema = z.strictObject({
+  space: z.string().describe('The name of the space.'),
+  region: z.int().min(0),
+  to: z.string().describe('The id of a memory node.'),
 });
 
 export const fileSchema = z.strictObject({

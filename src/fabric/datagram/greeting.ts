@@ -144,7 +144,10 @@ export class Greeting {
     if (this.#state !== 'binding') return;
     this.#state = 'idle';
     this.#failure = error instanceof Error ? error.message : String(error);
-    this.#runtime.log.write('warn', 'no datagrams can be sent', { reason: this.#failure });
+    this.#runtime.log.write('warn', 'no datagrams can be sent', {
+      code: 'DATAGRAMS_NOT_SENT',
+      reason: this.#failure,
+    });
     this.#hello = this.#runtime.timers.after(HELLO_MS_MAX, () => this.#user.opened());
     this.#tellBegun();
   }

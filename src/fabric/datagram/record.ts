@@ -84,7 +84,8 @@ export interface RecordOptions {
 }
 
 export class ChangeRecord {
-  readonly #capacity: number;
+  /** Rows that it takes. */
+  readonly capacity: number;
   readonly #seed: number;
   readonly #shift: number;
   readonly #headMask: number;
@@ -107,7 +108,7 @@ export class ChangeRecord {
     const capacity = options.rows ?? RECORD_ROWS;
     const bits = Math.log2(capacity);
     assert(Number.isInteger(bits) && bits >= 1 && bits <= 24, 'rows are a power of 2');
-    this.#capacity = capacity;
+    this.capacity = capacity;
     this.#shift = 32 - bits - HEADS_PER_ROW_BITS;
     this.#headMask = (capacity << HEADS_PER_ROW_BITS) - 1;
     this.#seed = options.seed | 0;
@@ -172,7 +173,7 @@ export class ChangeRecord {
       this.#forget(this.#oldest());
       return true;
     }
-    if (this.#free >= 0 || this.#fresh < this.#capacity) return true;
+    if (this.#free >= 0 || this.#fresh < this.capacity) return true;
     const place = this.#oldest();
     if (endOf(this.#numbers[place] as number) > now) return false;
     this.#forget(place);
@@ -215,8 +216,8 @@ export class ChangeRecord {
   }
 
   #allocate(): void {
-    this.#words = new Int32Array(this.#capacity * ROW_WORDS);
-    this.#heads = new Int32Array(this.#capacity << HEADS_PER_ROW_BITS);
+    this.#words = new Int32Array(this.capacity * ROW_WORDS);
+    this.#heads = new Int32Array(this.capacity << HEADS_PER_ROW_BITS);
   }
 
   #headOf(clientLow: number, link: number, id: number): number {

@@ -169,6 +169,7 @@ export class DatagramServer implements DatagramHandler {
     this.#cookies = new Cookies(entropy, PEER_BYTES);
     const rows = serving.recordRows === undefined ? {} : { rows: serving.recordRows };
     this.#record = new ChangeRecord({ seed: entropy.u32(), ...rows });
+    this.#counters.recordRowsMax = this.#record.capacity;
     this.#rules = {
       checksum,
       isReply: false,

@@ -121,6 +121,10 @@ export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
     super.unreserve(...operation);
   }
 
+  get opening(): number {
+    return this.#link.transport.opening;
+  }
+
   openWindow(space: number, timeoutMs: number): Promise<Window | Status> {
     return this.#link.openWindow(space, timeoutMs);
   }

@@ -383,8 +383,18 @@ export class UdpQueue implements SenderUser {
     const slot = parts.operation[row] as number;
     if (parts.state[row] === BARRED) this.#barred--;
     else if (status === Status.Ok) status = this.#take(row, slot, input, at);
+    else if (status === Status.Moved) this.#giveBack(row);
     parts.free(row);
     if (this.#underWay.partEnded(slot, status)) this.#ended(slot);
+  }
+
+  /** The node does not hold the region any more: the part is to be started anew elsewhere. */
+  #giveBack(row: number): void {
+    const place = this.placeOf(row);
+    const parts = this.#parts;
+    const [offset, bytes] = [parts.offset[row] as number, parts.bytes[row] as number];
+    const ring = this.target;
+    ring.sink[place]?.moved?.(ring.token[place] as number, ring, place, offset, bytes);
   }
 
   /** The reply's data; `Invalid` where the buffer has become too short for it. */

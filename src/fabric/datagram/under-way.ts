@@ -91,7 +91,9 @@ export class UnderWay {
   /** One part has ended so; true if it was the last. */
   partEnded(slot: number, status: Status): boolean {
     if (status === Status.Ok || status === Status.OutcomeUnknown) this.mayBeDone[slot] = 1;
-    if (status !== Status.Ok && this.refusal[slot] === Status.Ok) this.refusal[slot] = status;
+    const known = this.refusal[slot] as Status;
+    const isFirst = known === Status.Ok || known === Status.Moved;
+    if (status !== Status.Ok && isFirst) this.refusal[slot] = status;
     const left = (this.partsLeft[slot] as number) - 1;
     this.partsLeft[slot] = left;
     return left === 0;
@@ -100,6 +102,8 @@ export class UnderWay {
   /** How it ends when all parts have. */
   status(slot: number): Status {
     const refusal = this.refusal[slot] as Status;
+    // What has moved was given back part by part; the others are done.
+    if (refusal === Status.Moved) return this.mayBeDone[slot] === 1 ? Status.Ok : refusal;
     const isInDoubt = refusal !== Status.Ok && this.mayBeDone[slot] === 1;
     return isInDoubt && this.changes[slot] === 1 ? Status.OutcomeUnknown : refusal;
   }

@@ -244,7 +244,7 @@ export class FallOver implements TransportWatcher {
   }
 
   #note(what: string): void {
-    this.#runtime.log.write('info', what, { remote: this.#transport.address });
+    this.#runtime.log.write('info', what, { code: 'WENT_OVER', remote: this.#transport.address });
   }
 
   /** What the stream cannot have done, or may do in vain, goes to the queue in its order. */

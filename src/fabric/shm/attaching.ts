@@ -141,7 +141,10 @@ export class Attaching {
     if (typeof opened === 'string') {
       this.reason = opened;
       counters.attachesFailed++;
-      runtime.log.write('debug', 'memory of a node cannot be used', { reason: opened });
+      runtime.log.write('debug', 'memory of a node cannot be used', {
+        code: 'MEMORY_NOT_USABLE',
+        reason: opened,
+      });
       const request = { token: this.#token, slot: reply.slot };
       this.#slot = -1;
       void link.call(MessageType.Detach, request, ASK_WITHIN_MS);

@@ -5,14 +5,17 @@
 
 import { memoryFileName } from '../../disk/memory-names.js';
 import {
+  MARKS_OFFSET,
+  slotFileBytes,
   slotWord,
-  SLOT_FILE_BYTES,
   SLOT_GENERATION,
   SLOT_IDLE,
   SLOTS_MAX,
 } from '../../disk/slots.js';
+import { MAPPED_PART } from '../../disk/durable-layout.js';
 import { TableFile } from '../../disk/table-file.js';
 import { MAPPING_BYTES_MAX, type Mapping, type MemoryFile } from '../../runtime/memory.js';
+import type { DurableFiles } from '../../runtime/durable.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { PAGE_BYTES_MAX, PAGE_BYTES_MIN } from '../../wire/limits.js';
 
@@ -20,6 +23,8 @@ import { PAGE_BYTES_MAX, PAGE_BYTES_MIN } from '../../wire/limits.js';
 export interface AttachFacts {
   readonly slot: number;
   readonly incarnation: number;
+  /** 1: the frames are a file on a disk. */
+  readonly isDurable?: number;
   /** Names for `Memory.open`. */
   readonly table: string;
   readonly frames: string;
@@ -42,6 +47,8 @@ export class Attachment {
   /** The table file's words; for the words of its head. */
   readonly head: Int32Array;
   readonly slots: Int32Array;
+  /** A byte per frame, for those that are written to while the node asks for it. */
+  readonly marks: Uint8Array;
   /** Where the words of our slot begin. */
   readonly slotAt: number;
   readonly pageShift: number;
@@ -57,7 +64,9 @@ export class Attachment {
     this.incarnation = facts.incarnation;
     this.table = table;
     this.head = files.head.words;
-    this.slots = files.slots.map(0, SLOT_FILE_BYTES).words;
+    const { words, bytes } = files.slots.map(0, slotFileBytes(frames));
+    this.slots = words;
+    this.marks = bytes.subarray(MARKS_OFFSET, MARKS_OFFSET + frames);
     this.slotAt = slotWord(facts.slot);
     this.pageShift = Math.log2(pageBytes);
     this.frames = frames;
@@ -70,7 +79,7 @@ export class Attachment {
 
   /** A string says, for people, why the files cannot be used; nothing of them is held then. */
   static open(runtime: Runtime, facts: AttachFacts, owner: AttachOwner): Attachment | string {
-    const { memory } = runtime;
+    const { memory, durables } = runtime;
     const held: MemoryFile[] = [];
     const open = (name: string, access: 'read' | 'write'): MemoryFile => {
       const file = memory.open(name, access);
@@ -79,7 +88,10 @@ export class Attachment {
     };
     try {
       const table = open(facts.table, 'read');
-      const frames = open(facts.frames, 'write');
+      const isDurable = facts.isDurable === 1;
+      const { frames: name } = facts;
+      const frames = isDurable ? locked(durables, name, held) : open(name, 'write');
+      // Not before: that it can be opened shows that the process lives which the frames belong to.
       const slots = open(facts.slots, 'write');
       if (table.bytes > MAPPING_BYTES_MAX) throw new Error('the table file is too large to map');
       const head = table.map(0, table.bytes);
@@ -97,6 +109,14 @@ export class Attachment {
   }
 }
 
+/** As long as it is held nobody opens the file anew, who would not know of our slot. */
+function locked(durables: DurableFiles, name: string, held: MemoryFile[]): MemoryFile {
+  const file = durables.openNamed(name);
+  held.push(file);
+  if (!file.lock(MAPPED_PART, 'shared')) throw new Error('its file is being opened by somebody');
+  return file;
+}
+
 interface Files {
   readonly table: MemoryFile;
   readonly frames: MemoryFile;
@@ -104,12 +124,16 @@ interface Files {
   readonly head: Mapping;
 }
 
+const ROLES = ['table', 'frames', 'slots'] as const;
+
 /** The table file, if all three belong together and to us; else it throws. */
 function checked(files: Files, facts: AttachFacts, owner: AttachOwner): TableFile {
   const table = TableFile.open(files.head);
   if (typeof table === 'string') throw new Error(table);
   const { memoryId, pageBytes, frames } = table.facts;
-  for (const role of ['table', 'frames', 'slots'] as const) {
+  // A file on a disk is known by the process that has it open, and its lock.
+  const roles = facts.isDurable === 1 ? ROLES.filter((role) => role !== 'frames') : ROLES;
+  for (const role of roles) {
     // The process that held the file can have ended, and another have its number.
     if (files[role].name !== memoryFileName(role, table.facts)) {
       throw new Error(`the file of the ${role} is that of another memory`);
@@ -123,7 +147,7 @@ function checked(files: Files, facts: AttachFacts, owner: AttachOwner): TableFil
   if (frames < 1 || files.frames.bytes < frames * pageBytes) {
     throw new Error('the file of the frames is shorter than they are');
   }
-  if (files.slots.bytes < SLOT_FILE_BYTES || facts.slot >= SLOTS_MAX) {
+  if (files.slots.bytes < slotFileBytes(frames) || facts.slot >= SLOTS_MAX) {
     throw new Error('the slot is not in the file of the slots');
   }
   const known = table.owners.owner(facts.slot);

@@ -20,7 +20,7 @@ import {
   type PageTable,
 } from '../../disk/page-table.js';
 import { SLOT_ENTRY, SLOT_FRAME, SLOT_GENERATION, SLOT_IDLE } from '../../disk/slots.js';
-import { ALIVE_WORD, FORCED_WORD, GENERATION_WORD } from '../../disk/table-file.js';
+import { ALIVE_WORD, FORCED_WORD, GENERATION_WORD, TRACKING_WORD } from '../../disk/table-file.js';
 import { WINDOW_EPOCH, WINDOW_RECORD_WORDS } from '../../disk/window-table.js';
 import type { Mapping, Memory, Steps } from '../../runtime/memory.js';
 import { MessageType } from '../../wire/messages.js';
@@ -57,6 +57,7 @@ export class OneSided implements Steps {
   readonly #facts: WindowFacts;
   readonly #slots: Int32Array;
   readonly #slotAt: number;
+  readonly #written: Uint8Array;
   readonly #incarnation: number;
   readonly #pieces: readonly Mapping[];
   readonly #frames: number;
@@ -96,6 +97,7 @@ export class OneSided implements Steps {
     this.#facts = new WindowFacts(table.windows);
     this.#slots = attachment.slots;
     this.#slotAt = attachment.slotAt;
+    this.#written = attachment.marks;
     this.#incarnation = attachment.incarnation;
     this.#pieces = attachment.pieces;
     this.#frames = attachment.frames;
@@ -180,6 +182,7 @@ export class OneSided implements Steps {
     return (
       place === Place.Mark ||
       place === Place.PublishFrame ||
+      place === Place.MarkPage ||
       place === Place.Idle ||
       (place === Place.Copy && this.#operation.isAtomic)
     );
@@ -216,6 +219,8 @@ export class OneSided implements Steps {
       case Place.PublishFrame:
         Atomics.store(this.#slots, this.#slotAt + SLOT_FRAME, this.#frameWord);
         return this.#go(fabricFaults.checkedBeforePublished ? Place.Copy : Place.CheckFrame);
+      case Place.MarkPage:
+        return this.#markPage();
       case Place.Copy:
         return this.#copy();
       case Place.Idle:
@@ -363,7 +368,19 @@ export class OneSided implements Steps {
     if (fabricFaults.slotNotIdle) {
       Atomics.store(this.#slots, this.#slotAt + SLOT_GENERATION, SLOT_IDLE);
     }
-    return this.#go(fabricFaults.checkedBeforePublished ? Place.PublishEntry : Place.Copy);
+    if (fabricFaults.checkedBeforePublished) return this.#go(Place.PublishEntry);
+    const isMarked =
+      Atomics.load(this.#head, TRACKING_WORD) !== 0 && this.#operation.type !== MessageType.Read;
+    return this.#go(isMarked ? Place.MarkPage : Place.Copy);
+  }
+
+  /**
+   * The frame is published: the node waits for this step if it began before the marks were taken.
+   * Made before the copy, so that no byte comes behind a mark that was taken.
+   */
+  #markPage(): boolean {
+    if (!fabricFaults.writesNotMarked) Atomics.store(this.#written, this.#frameWord - 1, 1);
+    return this.#go(Place.Copy);
   }
 
   // --------------------------------------------------------------------------------- copying

@@ -258,6 +258,10 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
     resolve({ status: Status.Busy, reason } as Reply<T>);
   }
 
+  get opening(): number {
+    return this.#link.transport.opening;
+  }
+
   openWindow(space: number, timeoutMs: number): Promise<Window | Status> {
     return this.#link.openWindow(space, timeoutMs);
   }

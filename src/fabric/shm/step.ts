@@ -28,6 +28,8 @@ export const Place = {
   VerifyForced: 17,
   VerifyWindows: 18,
   Ended: 19,
+  /** Between CheckAlive and Copy, of a change while the node wants to know what is written. */
+  MarkPage: 20,
 } as const;
 
 /** Why an operation of a step was not done: nothing happened, and it goes as a message. */

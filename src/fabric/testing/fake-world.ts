@@ -145,6 +145,7 @@ export class FakeWorld {
         run: refuse,
         meanwhile: () => undefined,
         available: () => 0,
+        room: refuse,
         copy: (target, targetStart, source, sourceStart, bytes) =>
           target.set(source.subarray(sourceStart, sourceStart + bytes), targetStart),
         copyWords,

@@ -14,7 +14,7 @@ import {
   RIGHTS_MASK,
   spaceWord,
 } from '../../disk/page-table.js';
-import { SLOT_FILE_BYTES, SLOT_FRAME, SLOT_GENERATION, slotWord } from '../../disk/slots.js';
+import { slotFileBytes, SLOT_FRAME, SLOT_GENERATION, slotWord } from '../../disk/slots.js';
 import { formatTableFile, TableFile, tableFileBytes } from '../../disk/table-file.js';
 import type { Mapping, MemoryFile } from '../../runtime/memory.js';
 import type { Bytes } from '../../runtime/network.js';
@@ -77,14 +77,14 @@ export class SharedNode implements DataHandler {
     };
     const table = memory.create(memoryFileName('table', facts), tableFileBytes(facts));
     const frameFile = memory.create(memoryFileName('frames', facts), frames * PAGE);
-    const slots = memory.create(memoryFileName('slots', facts), SLOT_FILE_BYTES);
+    const slots = memory.create(memoryFileName('slots', facts), slotFileBytes(frames));
     this.files = [table, frameFile, slots];
     const mapping = table.map(0, table.bytes);
     formatTableFile(mapping, facts);
     const opened = TableFile.open(mapping);
     if (typeof opened === 'string') throw new Error(opened);
     this.table = opened;
-    this.slots = slots.map(0, SLOT_FILE_BYTES).words;
+    this.slots = slots.map(0, slots.bytes).words;
     this.frames = frameFile.map(0, frames * PAGE);
     for (let frame = frames - 1; frame >= 0; frame--) this.free.push(frame);
     for (let i = 0; i < (options.incarnation ?? 1); i++) this.table.raiseIncarnation();
@@ -206,7 +206,7 @@ export class SharedNode implements DataHandler {
     const known = owners.taken().find((slot) => owners.owner(slot)?.token === token);
     const slot = known ?? owners.firstFree();
     const given = this.attach(session.client, identity, token, slot);
-    return { status: Status.Ok, ...given, ring: this.ring };
+    return { status: Status.Ok, ...given, isDurable: 0, ring: this.ring };
   }
 
   /** Lets those that wait go on. */

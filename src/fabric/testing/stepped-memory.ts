@@ -70,6 +70,8 @@ export class SteppedMemory implements Memory {
       handle,
       map: (offset, bytes) => mappingOf(buffer, offset, bytes),
       discard: (offset, bytes) => void new Uint8Array(buffer, offset, bytes).fill(0),
+      populate: () => {},
+      heldBytes: () => 0,
       release,
     };
   }
@@ -116,6 +118,10 @@ export class SteppedMemory implements Memory {
 
   available(): number {
     return 2 ** 40;
+  }
+
+  room(): never {
+    throw new Error('not of this machine');
   }
 
   readonly copyWords: Memory['copyWords'] = (target, targetStart, source, sourceStart, words) => {

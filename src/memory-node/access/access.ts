@@ -13,6 +13,7 @@ import { NO_FRAME, type PageTable } from '../../disk/page-table.js';
 import type { Memory } from '../../runtime/memory.js';
 import type { Bytes } from '../../runtime/network.js';
 import { FRAME_LATER, FRAME_NONE, type FramePool } from '../store/frame-pool.js';
+import type { WrittenFrames } from '../moves/written-frames.js';
 import type { Frames } from '../store/frames.js';
 
 /** How an access ended. */
@@ -33,6 +34,7 @@ export class Access {
   readonly #frames: Frames;
   readonly #pool: FramePool;
   readonly #memory: Memory;
+  readonly #written: WrittenFrames;
   readonly #requests = new WideViews();
   readonly #replies = new WideViews();
   /** A word and its halves: calculating with a bigint costs a call of the engine for each step. */
@@ -41,11 +43,18 @@ export class Access {
   /** The frame that `#frameForWriting` found. */
   #frame = 0 as FrameIndex;
 
-  constructor(pages: PageTable, frames: Frames, pool: FramePool, memory: Memory) {
+  constructor(
+    pages: PageTable,
+    frames: Frames,
+    pool: FramePool,
+    memory: Memory,
+    written: WrittenFrames,
+  ) {
     this.#pages = pages;
     this.#frames = frames;
     this.#pool = pool;
     this.#memory = memory;
+    this.#written = written;
   }
 
   /** Copies from the page to `output` at `outputAt`, a multiple of 8; zeros if it has no frame. */
@@ -151,6 +160,7 @@ export class Access {
     const known = this.#pages.frameOf(entry);
     if (known !== NO_FRAME) {
       this.#frame = known;
+      if (this.#written.isOn) this.#written.mark(known);
       return ACCESS_DONE;
     }
     const taken = this.#pool.take(slot, reservation);
@@ -159,6 +169,7 @@ export class Access {
     assert(taken < this.#frames.count, 'the ring held a frame that does not exist');
     this.#pages.setFrame(entry, taken);
     this.#frame = taken;
+    if (this.#written.isOn) this.#written.mark(taken);
     return ACCESS_DONE;
   }
 }

@@ -20,7 +20,12 @@ export function reserve(
   pages: PageTable,
   pool: FramePool,
   owner: { readonly slot: number; readonly reservation: number },
-  range: { readonly address: number; readonly bytes: number; readonly pageBytes: number },
+  range: {
+    readonly space: number;
+    readonly address: number;
+    readonly bytes: number;
+    readonly pageBytes: number;
+  },
   target: ReserveTarget,
 ): number {
   const { address, bytes, pageBytes } = range;
@@ -32,5 +37,11 @@ export function reserve(
     if (entry < 0) return entry;
     if (pages.words[entry + ENTRY_FRAME] === 0) untouched += 1;
   }
-  return pool.promise(owner.slot, owner.reservation, untouched) ? untouched : -Status.NoSpace;
+  if (!pool.promise(owner.slot, owner.reservation, untouched)) return -Status.NoSpace;
+  if (untouched > 0) {
+    const firstPage = first / pageBytes;
+    const endPage = Math.ceil((address + bytes) / pageBytes);
+    pool.mean({ ...owner, space: range.space, firstPage, endPage });
+  }
+  return untouched;
 }

@@ -26,6 +26,7 @@ import type { Timer, Timers } from '../../runtime/clock.js';
 import type { DurableFile, FileRange } from '../../runtime/durable.js';
 import type { Mapping } from '../../runtime/memory.js';
 import type { Checksum, Entropy } from '../../runtime/runtime.js';
+import { durableFaults } from './planted.js';
 
 /** What nobody waits for is committed so much later. */
 const LAZY_MS = 100;
@@ -78,6 +79,8 @@ export class Journal {
   #next: Promise<void> | undefined;
   #lazy: Timer | undefined;
   #isStopped = false;
+  /** Commits that have begun and not ended. */
+  #underWay = 0;
 
   constructor(parts: JournalParts) {
     const { table, pages, sizes, shown, file, checksum } = parts;
@@ -116,6 +119,31 @@ export class Journal {
     });
   }
 
+  /** Of this opening of the file. */
+  get opening(): number {
+    return this.#last.opening;
+  }
+
+  /** Whether all that was stored is durable. */
+  get isClean(): boolean {
+    return this.#count === 0 && this.#underWay === 0;
+  }
+
+  /** Gives the answer when what it rests upon is durable; as it is where that is so already. */
+  whenDurable<T>(answer: T): T | Promise<T> {
+    if (this.isClean || durableFaults.answeredBeforeCommit) return answer;
+    return this.commit().then(() => answer);
+  }
+
+  /**
+   * Resolves when what was stored in these ranges of the frames before survives the machine, and
+   * which pages have them; never, where that fails.
+   */
+  async flush(ranges: readonly FileRange[]): Promise<void> {
+    if (ranges.length > 0 && !durableFaults.rangeNotFlushed) await this.#flush(ranges);
+    if (!durableFaults.flushBeforeCommit) await this.commit();
+  }
+
   /** A page has lost the frame: whichever gets it next, its content is another one. */
   lost(frame: FrameIndex): void {
     this.#isDurable[frame] = 0;
@@ -129,7 +157,7 @@ export class Journal {
   }
 
   #begin(): Promise<void> {
-    const run = this.#commit(false);
+    const run = this.#commit('batch');
     this.#running = run;
     this.#next = undefined;
     return run;
@@ -138,31 +166,50 @@ export class Journal {
   /** The first thing that a process does with a table: resolves when all of it is durable. */
   start(): Promise<void> {
     assert(this.#running === undefined && this.commits === 0, 'a journal is started once');
-    this.#running = this.#commit(true);
+    this.#running = this.#commit('whole');
     return this.#running;
   }
 
-  async #commit(isWhole: boolean): Promise<void> {
-    try {
-      if (isWhole || !this.#log.hasRoom(this.#count)) await this.#checkpoint(isWhole);
-      else await this.#append();
-    } catch (error) {
-      this.#isStopped = true;
-      this.#parts.failed(error);
-    }
-    // Nobody is told anything any more.
-    if (this.#isStopped) return new Promise<void>(() => undefined);
+  /**
+   * The last thing that a process does with a table: resolves when the file says of itself that
+   * nobody has it open, and can be copied.
+   */
+  async close(): Promise<void> {
+    this.#lazy?.cancel();
+    this.#lazy = undefined;
+    while (!this.isClean) await this.commit();
+    this.#running = this.#commit('last');
+    await this.#running;
+    this.stop();
+  }
+
+  async #commit(kind: 'batch' | 'whole' | 'last'): Promise<void> {
+    this.#underWay += 1;
+    const isBatch = kind === 'batch' && this.#log.hasRoom(this.#count);
+    await (isBatch ? this.#append() : this.#checkpoint(kind));
+    this.#underWay -= 1;
     this.commits += 1;
-    return undefined;
+  }
+
+  /** After a failure this process must end: nobody is told anything any more. */
+  async #flush(ranges: readonly FileRange[]): Promise<void> {
+    try {
+      await this.#parts.file.flush(ranges);
+    } catch (error) {
+      if (durableFaults.failureIgnored) return;
+      if (!this.#isStopped) this.#parts.failed(error);
+      this.#isStopped = true;
+    }
+    if (this.#isStopped) await new Promise<void>(() => undefined);
   }
 
   async #append(): Promise<void> {
-    const { file } = this.#parts;
     const count = this.#count;
     const frames = this.#framesOfNoted();
     const records = this.#takeRecords();
-    if (frames.length > 0) await file.flush(frames);
-    await file.flush([this.#log.append({ count, records })]);
+    if (frames.length > 0 && !durableFaults.framesNotFlushed) await this.#flush(frames);
+    const batch = this.#log.append({ count, records });
+    if (!durableFaults.batchNotFlushed) await this.#flush([batch]);
   }
 
   /** The noted units as they are now; nothing is noted any more. */
@@ -203,10 +250,10 @@ export class Journal {
     ranges.push({ offset: frame * pages.pageBytes, bytes: pages.pageBytes });
   }
 
-  async #checkpoint(isWhole: boolean): Promise<void> {
-    const { file, shown, sizes, table, pages, entropy, checksum } = this.#parts;
+  async #checkpoint(kind: 'batch' | 'whole' | 'last'): Promise<void> {
+    const { shown, sizes, table, pages, entropy, checksum } = this.#parts;
     const ranges: FileRange[] = [];
-    if (isWhole) {
+    if (kind === 'whole') {
       for (let i = 0; i < pages.entries; i++) this.#addFrame(pages.first + i, ranges);
     } else {
       ranges.push(...this.#framesOfNoted());
@@ -214,13 +261,24 @@ export class Journal {
     const of = { generation: this.#last.generation + 1, salt: entropy.u32() };
     const image = writeImage(shown, sizes.frameBytes, sizes, of, table.words, checksum);
     this.#takeRecords();
-    await file.flush([...ranges, image.range]);
-    this.#last = { ...this.#last, ...of, image: image.checksum, isClosed: false };
-    await file.flush([writeSuperblock(shown, sizes.frameBytes, sizes, this.#last)]);
+    const parts = [
+      ...(durableFaults.framesNotFlushed ? [] : ranges),
+      ...(durableFaults.imageNotFlushed ? [] : [image.range]),
+    ];
+    if (parts.length > 0) await this.#flush(parts);
+    this.#last = { ...this.#last, ...of, image: image.checksum, isClosed: kind === 'last' };
+    const superblock = writeSuperblock(shown, sizes.frameBytes, sizes, this.#last);
+    if (!durableFaults.superblockNotFlushed) await this.#flush([superblock]);
     this.#log.begin(of);
     // So that it is seen when the superblock gets lost.
-    await file.flush([this.#log.append({ count: 0, records: this.#records })]);
+    await this.#flush([this.#log.append({ count: 0, records: this.#records })]);
     this.checkpoints += 1;
+  }
+
+  /** For the counters. */
+  counts(): Record<string, number> {
+    const { commits, checkpoints } = this;
+    return { commits, checkpoints, logBytesUsed: this.#log.bytesUsed, unitsNoted: this.#count };
   }
 
   /** Commits nothing by itself any more. */

@@ -10,8 +10,11 @@ import type { Relocation } from '../store/relocation.js';
 import { serveRelocation } from './relocation-calls.js';
 import { NOT_SETTLED, serveWindows, type WindowCallParts } from './window-calls.js';
 import { assert } from '../../base/assert.js';
+import { regionOf, serveMoves, withinHeld } from './move-calls.js';
+import type { Moves } from '../moves/moves.js';
 import type { CallServer } from './call-server.js';
 import { type MeasureCallParts, serveMeasures } from './measure-calls.js';
+import { type FlushCallParts, serveFlush } from './flush-calls.js';
 import { serveSlots } from './slot-calls.js';
 
 // A right of the protocol becomes a bit of the page table by a shift.
@@ -20,10 +23,11 @@ assert(
 );
 assert(SPACE_ID_END <= SPACES_OF_TABLE, 'every space of a message has its own word');
 
-export interface CallParts extends WindowCallParts, MeasureCallParts {
+export interface CallParts extends WindowCallParts, MeasureCallParts, FlushCallParts {
   readonly allocations: Allocations;
   readonly sharing: Sharing;
   readonly relocation: Relocation;
+  readonly moves: Moves;
   /** All that the node counts, as JSON. */
   readonly countersJson: () => string;
 }
@@ -39,34 +43,47 @@ export function serveCalls(server: CallServer, parts: CallParts): void {
   serveAllocations(server, parts);
   serveRegions(server, parts);
   serveRelocation(server, parts);
-  serveSlots(server, parts.table, parts.sharing);
+  serveMoves(server, parts.moves);
+  serveSlots(server, parts.table, parts.sharing, parts.journal !== undefined);
   serveMeasures(server, parts);
+  serveFlush(server, parts);
   server.serve(MessageType.Counters, () => ({ status: Status.Ok, json: parts.countersJson() }));
 }
 
 function serveAllocations(server: CallServer, parts: CallParts): void {
-  const { allocations, revocation } = parts;
-  server.serve(MessageType.Alloc, async (request) => {
-    const address = await allocations.allocate(request);
-    return typeof address === 'number' ? { status: Status.Ok, address } : refused(address);
-  });
-  server.serve(MessageType.ConfirmAlloc, ({ space, address, nonce }) => {
-    const refusal = allocations.confirm(space, address, nonce);
-    return refusal === undefined ? done : refused(refusal);
-  });
-  server.serve(MessageType.Free, ({ space, address, nonce }) => {
-    const bytes = allocations.free(space, address, nonce);
-    return typeof bytes === 'number' ? { status: Status.Ok, bytes } : refused(bytes);
-  });
-  server.serve(MessageType.Inspect, ({ space, address }) => {
-    const found = allocations.inspect(space, address);
-    return 'status' in found ? refused(found) : { status: Status.Ok, ...found };
-  });
-  server.serve(MessageType.Protect, async ({ space, rights, address, bytes }) => {
-    const refusal = allocations.protect(space, { address, bytes }, rights);
-    if (!(await revocation.settled())) return NOT_SETTLED;
-    return refusal === undefined ? done : refused(refusal);
-  });
+  const { allocations, revocation, moves } = parts;
+  const within = withinHeld(moves);
+  server.serve(MessageType.Alloc, (request) =>
+    within(request.space, request.region, async () => {
+      const address = await allocations.allocate(request);
+      return typeof address === 'number' ? { status: Status.Ok, address } : refused(address);
+    }),
+  );
+  server.serve(MessageType.ConfirmAlloc, ({ space, address, nonce }) =>
+    within(space, regionOf(address), () => {
+      const refusal = allocations.confirm(space, address, nonce);
+      return refusal === undefined ? done : refused(refusal);
+    }),
+  );
+  server.serve(MessageType.Free, ({ space, address, nonce }) =>
+    within(space, regionOf(address), () => {
+      const bytes = allocations.free(space, address, nonce);
+      return typeof bytes === 'number' ? { status: Status.Ok, bytes } : refused(bytes);
+    }),
+  );
+  server.serve(MessageType.Inspect, ({ space, address }) =>
+    within(space, regionOf(address), () => {
+      const found = allocations.inspect(space, address);
+      return 'status' in found ? refused(found) : { status: Status.Ok, ...found };
+    }),
+  );
+  server.serve(MessageType.Protect, ({ space, rights, address, bytes }) =>
+    within(space, regionOf(address), async () => {
+      const refusal = allocations.protect(space, { address, bytes }, rights);
+      if (!(await revocation.settled())) return NOT_SETTLED;
+      return refusal === undefined ? done : refused(refusal);
+    }),
+  );
 }
 
 function serveRegions(server: CallServer, parts: CallParts): void {
@@ -77,6 +94,10 @@ function serveRegions(server: CallServer, parts: CallParts): void {
   });
   server.serve(MessageType.RemoveSpace, async ({ space }) => {
     await regions.remove(space);
+    return done;
+  });
+  server.serve(MessageType.NoteMark, (mark) => {
+    table.raiseMark(mark);
     return done;
   });
   server.serve(MessageType.NodeRegions, ({ after }) => {

@@ -59,6 +59,8 @@ export interface DataHandlerParts {
   readonly stations: Stations;
   /** Asks for `goOn`. */
   readonly awaitFrames: () => void;
+  /** Of a paused page: nobody can say when it goes on. */
+  readonly isSilent: (entry: number) => boolean;
 }
 
 export class NodeDataHandler implements DataHandler {
@@ -235,7 +237,7 @@ export class NodeDataHandler implements DataHandler {
       pages,
       pool,
       { slot: session.slot, reservation },
-      { address, bytes, pageBytes },
+      { space: this.#parts.windows.factsOf(window)?.space ?? 0, address, bytes, pageBytes },
       {
         entryOf: (page) =>
           this.#translator.entryOf(
@@ -278,6 +280,9 @@ export class NodeDataHandler implements DataHandler {
   /** `entry` is what the translator gives in place of one. */
   #refuseOrWait(session: DataSession, type: number, entry: number): Progress {
     if (entry !== ENTRY_PAUSED) return this.#refuse(session, type, -entry as Status);
+    if (this.#parts.isSilent(this.#translator.pausedEntry)) {
+      return this.#refuse(session, type, Status.Unavailable);
+    }
     this.#counters.waitsForPausedPage += 1;
     if (session.mayWait) this.#waiting.add(session);
     return WAIT;

@@ -6,6 +6,7 @@ import type { TableFile } from '../../disk/table-file.js';
 import { ADDRESS_END } from '../../wire/limits.js';
 import { MessageType } from '../../wire/messages.js';
 import type { Regions } from '../slow/regions.js';
+import type { Moves } from '../moves/moves.js';
 import { MOVED_PAGE_BYTES_MAX, type Relocation } from '../store/relocation.js';
 import type { CallServer } from './call-server.js';
 
@@ -13,10 +14,11 @@ export interface RelocationCallParts {
   readonly table: TableFile;
   readonly regions: Regions;
   readonly relocation: Relocation;
+  readonly moves: Moves;
 }
 
 export function serveRelocation(server: CallServer, parts: RelocationCallParts): void {
-  const { table, regions, relocation } = parts;
+  const { table, regions, relocation, moves } = parts;
   const { pageBytes, regionBytes } = table.facts;
   server.serve(MessageType.Relocate, async ({ space, address, bytes }) => {
     if (pageBytes > MOVED_PAGE_BYTES_MAX) {
@@ -29,11 +31,16 @@ export function serveRelocation(server: CallServer, parts: RelocationCallParts):
     }
     const region = Math.floor(address / regionBytes);
     if (!regions.serves(space) || !table.regions.holds(space, region)) {
-      return { status: Status.NotFound, reason: `region ${region} of ${space} is not held here` };
+      const status = moves.isGone(space, region) ? Status.Moved : Status.NotFound;
+      return { status, reason: `region ${region} of ${space} is not held here` };
     }
     const firstPage = Math.floor(address / pageBytes);
     const end = Math.ceil((address + bytes) / pageBytes);
-    const moves = await relocation.move(space, firstPage, end - firstPage);
-    return { status: Status.Ok, ...moves };
+    if (moves.isPaused(space, region)) await moves.whenGoingOn(space, region);
+    if (!table.regions.holds(space, region)) {
+      return { status: Status.Moved, reason: `region ${region} of ${space} has moved` };
+    }
+    const { moved, cancelled } = await relocation.move(space, firstPage, end - firstPage);
+    return { status: Status.Ok, moved, cancelled };
   });
 }

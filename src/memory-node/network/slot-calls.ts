@@ -25,13 +25,20 @@ export interface Given {
   ring: Address;
 }
 
-export function serveSlots(server: CallServer, table: TableFile, given: Given): void {
+export function serveSlots(
+  server: CallServer,
+  table: TableFile,
+  given: Given,
+  isDurable: boolean,
+): void {
   const { slots, memoryNames } = given;
   const { incarnation } = table;
   server.serve(MessageType.Attach, ({ token, identity }, { client }) => {
     const slot = slots.give({ client, token, identity });
     if (typeof slot !== 'number') return slot;
-    return { status: Status.Ok, slot, incarnation, ...memoryNames, ring: given.ring };
+    const { ring } = given;
+    const files = { isDurable: isDurable ? 1 : 0, ...memoryNames };
+    return { status: Status.Ok, slot, incarnation, ...files, ring };
   });
   server.serve(MessageType.Detach, ({ token, slot }) => {
     if (slots.takeBack(slot, token)) return { status: Status.Ok };

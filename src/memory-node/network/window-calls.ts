@@ -16,7 +16,9 @@ import type { Regions } from '../slow/regions.js';
 import type { Revocation } from '../store/revocation.js';
 import { NO_PARENT } from '../translate/window-tree.js';
 import type { Windows } from '../translate/windows.js';
+import type { Moves } from '../moves/moves.js';
 import type { CallServer } from './call-server.js';
+import { regionOf, withinHeld } from './move-calls.js';
 
 export interface WindowCallParts {
   readonly table: TableFile;
@@ -24,6 +26,7 @@ export interface WindowCallParts {
   readonly regions: Regions;
   readonly counters: NodeCounters;
   readonly revocation: Revocation;
+  readonly moves: Moves;
   readonly leases: Pick<NodeLeases, 'refuseWindow'>;
 }
 
@@ -58,10 +61,13 @@ export function serveWindows(server: CallServer, parts: WindowCallParts): void {
     if (!(await revocation.settled())) return NOT_SETTLED;
     return isClosed ? done : refused(Status.NotFound, 'the window is not open');
   });
-  server.serve(MessageType.OpenRange, (request, session) => {
-    const window = openRange(parts, request, session.client);
-    return typeof window === 'number' ? opened(window) : window;
-  });
+  const within = withinHeld(parts.moves);
+  server.serve(MessageType.OpenRange, (request, session) =>
+    within(request.space, regionOf(request.base), () => {
+      const window = openRange(parts, request, session.client);
+      return typeof window === 'number' ? opened(window) : window;
+    }),
+  );
   server.serve(MessageType.RevokeWindow, (request, session) =>
     revoke(parts, request, session.client),
   );

@@ -37,6 +37,12 @@ export interface Refusal {
   readonly reason: string;
 }
 
+/** Regions that are about to go to another node. */
+export interface RegionPauses {
+  isPaused(space: number, region: number): boolean;
+  whenGoingOn(space: number, region: number): Promise<void>;
+}
+
 /** What allocations need of the slow path. */
 export interface AddressSource {
   choose(wish: RangeWish): Promise<ChosenRange>;
@@ -70,6 +76,11 @@ const refusal = (status: Refusal['status'], reason: string): Refusal => ({ statu
 export class Allocations {
   /** Pages that are allocated. */
   committed: number;
+  /** Pages that may be allocated, and why no more, when that is less than the table takes. */
+  commitLimit = Infinity;
+  limitReason = '';
+  /** Whether nothing in a region may change just now, and the end of that. */
+  pauses: RegionPauses | undefined;
   /** Until it is there, no piece at another node is known. */
   neighbours: Neighbours | undefined;
   readonly #table: TableFile;
@@ -130,10 +141,18 @@ export class Allocations {
     const wish = request.wish % pageBytes === 0 ? request.wish / pageBytes : 0;
     const misfit = this.#misfit(region, pages, wish, flags);
     if (misfit !== undefined) return misfit;
+    if (this.committed + pages > this.commitLimit) {
+      return refusal(Status.NoSpace, this.limitReason);
+    }
     const { firstPage, retries } = await this.#source.choose({ space, region, pages, wish });
     this.#counters.allocationRetries += retries;
     if (firstPage < 0) {
       return refusal(Status.NoSpace, `no room for ${pages} pages in region ${region}`);
+    }
+    await this.pauses?.whenGoingOn(space, region);
+    if (this.pauses?.isPaused(space, region) === true) {
+      this.#source.release(space, firstPage, pages);
+      return refusal(Status.Unavailable, 'the region is being handed over to another node');
     }
     // The region may have gone meanwhile, and even come again: the slow path was told so after it
     // had chosen, and so has forgotten this choice.
@@ -184,6 +203,11 @@ export class Allocations {
   }
 
   #decide(range: PageRange, fate: 'kept' | 'gone'): void {
+    const region = Math.floor(range.firstPage / this.#table.pagesPerRegion);
+    if (this.pauses?.isPaused(range.space, region) === true) {
+      this.#waitFor(this.#table.pages.find(range.space, range.firstPage), range.pages);
+      return;
+    }
     if (fate === 'kept') {
       this.#keep(this.#table.pages.find(range.space, range.firstPage));
       return;
@@ -224,6 +248,18 @@ export class Allocations {
     this.#counters.frees += 1;
     this.#source.release(range.space, range.firstPage, range.pages);
     this.#source.nudge();
+  }
+
+  /** A region has come with pages that are in the table, and that the slow path knows of. */
+  takeIn(space: number, region: number, count: number): void {
+    const { pages, pagesPerRegion } = this.#table;
+    this.committed += count;
+    const first = region * pagesPerRegion;
+    for (let page = first; page < first + pagesPerRegion; page++) {
+      const entry = pages.find(space, page);
+      if (entry < 0 || (pages.flagsOf(entry) & EntryFlag.PROVISIONAL) === 0) continue;
+      this.#waitFor(entry, allocationPages(this.#table, entry));
+    }
   }
 
   /** Removes whatever is allocated in a region; the slow path is told by the caller. */

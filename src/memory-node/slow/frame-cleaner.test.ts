@@ -35,6 +35,8 @@ function make(areFresh: boolean, target: number) {
     handle: 1,
     map: () => mapping,
     release: () => undefined,
+    populate: () => undefined,
+    heldBytes: () => 0,
     discard: (offset, bytes) => {
       discarded.push([offset, bytes]);
       mapping.bytes.fill(0, offset, offset + bytes);

@@ -9,6 +9,9 @@
  * touched, so that the machine gives the memory here and not under a client's first write. Retired
  * ones go first, because their memory is there already.
  *
+ * At most `heldMax` frames hold memory, those of pages included: what is beyond that is given back
+ * at once, and nothing is made ready beyond it (docs/internals/donors.md).
+ *
  * One `step` is a bounded piece of work, so that requests need not wait for a frame of 1 GiB.
  */
 
@@ -22,8 +25,6 @@ import type { Frames } from '../store/frames.js';
 /** Some tens of microseconds of work each. */
 const ZERO_STEP_BYTES = 256 * KiB;
 const DISCARD_STEP_BYTES = 4 * MiB;
-/** The machine gives memory in pages of this size. */
-const TOUCH_BYTES = 4 * KiB;
 
 export interface FrameCleanerOptions {
   readonly frames: Frames;
@@ -40,6 +41,9 @@ type Work = 'none' | 'zero' | 'touch' | 'give back';
 export class FrameCleaner {
   /** Set by the thread when no frame has been retired for a while. */
   mayGiveBack = false;
+  heldMax: number;
+  /** Frames that may hold memory; of used files some that do not are among them. */
+  #held: number;
   readonly #frames: Frames;
   readonly #zeroed: RingProducer;
   /** The ring is full enough when it has no more room than this. */
@@ -70,6 +74,8 @@ export class FrameCleaner {
     this.#quarantine = new Int32Array(count);
     this.#givenBack = new Int32Array(count);
     this.#nextUnused = options.areFresh ? 0 : count;
+    this.#held = this.#nextUnused;
+    this.heldMax = count;
   }
 
   /** Takes a frame that may hold anything. */
@@ -90,10 +96,11 @@ export class FrameCleaner {
   }
 
   #nextWork(): Work {
+    if (this.#held > this.heldMax && this.#waiting > 0) return 'give back';
     if (this.#zeroed.room() > this.#roomAtTarget) {
       if (this.#waiting > 0) return 'zero';
       const isFresh = this.#givenBackCount > 0 || this.#nextUnused < this.#frames.count;
-      if (isFresh) return 'touch';
+      if (isFresh && this.#held < this.heldMax) return 'touch';
     }
     return this.mayGiveBack && this.hasTooMany ? 'give back' : 'none';
   }
@@ -120,6 +127,7 @@ export class FrameCleaner {
   }
 
   #takeFresh(): FrameIndex {
+    this.#held += 1;
     if (this.#givenBackCount > 0) {
       this.#givenBackCount -= 1;
       return this.#givenBack[this.#givenBackCount] as FrameIndex;
@@ -137,27 +145,36 @@ export class FrameCleaner {
   }
 
   #clean(start: number, bytes: number): void {
-    const at = this.#frames.offset(this.#frame) + start;
-    const piece = this.#frames.piece(this.#frame);
     switch (this.#work) {
       case 'give back':
         this.#frames.discard(this.#frame, start, bytes);
+        if (memoryNodeFaults.usedGivenBack) this.#discardNext(start, bytes);
         break;
       case 'touch':
-        for (let offset = at; offset < at + bytes; offset += TOUCH_BYTES) {
-          Atomics.store(piece.words, offset / 4, 0);
-        }
+        this.#frames.populate(this.#frame, start, bytes);
         break;
       case 'zero':
-        if (!memoryNodeFaults.zeroingSkipped) piece.bytes.fill(0, at, at + bytes);
+        if (!memoryNodeFaults.zeroingSkipped) this.#zero(start, bytes);
         break;
       case 'none':
         assert(false, 'no work was begun');
     }
   }
 
+  /** Planted: also of a frame that may be anybody's. */
+  #discardNext(start: number, bytes: number): void {
+    const next = ((this.#frame + 1) % this.#frames.count) as FrameIndex;
+    this.#frames.discard(next, start, bytes);
+  }
+
+  #zero(start: number, bytes: number): void {
+    const at = this.#frames.offset(this.#frame) + start;
+    this.#frames.piece(this.#frame).bytes.fill(0, at, at + bytes);
+  }
+
   #finish(): void {
     if (this.#work === 'give back') {
+      this.#held -= 1;
       this.#givenBack[this.#givenBackCount] = this.#frame;
       this.#givenBackCount += 1;
     } else if (!this.#isHandedOut) {

@@ -29,6 +29,8 @@ export const RequestKind = {
   STOP: 6,
   /** Is it there: id. Answered by PONG. */
   PING: 7,
+  /** So many frames may hold memory: -, -, -, frames. Answers ROOM; then comes the next one. */
+  HOLD: 8,
 } as const;
 
 export const AnswerKind = {
@@ -39,6 +41,8 @@ export const AnswerKind = {
   FRAMES_READY: 3,
   /** id. */
   PONG: 4,
+  /** What was measured, in the words of `ROOM`. */
+  ROOM: 5,
 } as const;
 
 /** Words of a request. */
@@ -53,6 +57,9 @@ export const REQUEST = {
 } as const;
 /** Words of an answer. */
 export const ANSWER = { kind: 0, id: 1, pageLow: 2, pageHigh: 3, retries: 4 } as const;
+
+/** Words of a ROOM: stalls and problem in one, then byte counts; see room-gauge.ts. */
+export const ROOM = { stalled: 1, available: 2, total: 4, held: 6 } as const;
 
 export const RECORD_WORDS = 8;
 const MESSAGES: RingOptions = { records: 1024, recordWords: RECORD_WORDS };

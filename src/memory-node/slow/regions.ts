@@ -21,6 +21,12 @@ export interface RegionListener {
   nudge(): void;
 }
 
+/** Regions that come from other nodes, or go there. */
+export interface RegionMoves {
+  spaceRemoved(space: number): void;
+  granted(space: number, region: number): void;
+}
+
 export class Regions {
   readonly #table: TableFile;
   readonly #windows: Windows;
@@ -44,6 +50,13 @@ export class Regions {
     this.#timers = parts.timers;
   }
 
+  /** Of moves to and from this node. */
+  moves: RegionMoves | undefined;
+
+  isRemoving(space: number): boolean {
+    return this.#removing.has(space);
+  }
+
   /** Whether windows for the space may be opened here. */
   serves(space: number): boolean {
     return this.#table.regions.holdsAnyOf(space) && !this.#removing.has(space);
@@ -64,7 +77,14 @@ export class Regions {
     if (this.#removing.has(space)) {
       return { status: Status.Conflict, reason: `space ${space} is being removed here` };
     }
+    if (regions.isHanding(space, region)) {
+      return { status: Status.Conflict, reason: 'it is being handed over to another node' };
+    }
     const held = regions.epochOf(space, region);
+    if (held === undefined && epoch <= this.#table.givenAway) {
+      // An answer, or a row, of the time before it went to another node.
+      return { status: Status.Stale, reason: 'it may have been given away since' };
+    }
     if (held !== undefined && epoch < held) {
       return { status: Status.Stale, reason: `held already, since epoch ${held}` };
     }
@@ -76,6 +96,7 @@ export class Regions {
     }
     if (epoch !== held) regions.put({ space, region, epoch });
     if (held === undefined) this.#slow.addRegion(space, region);
+    this.moves?.granted(space, region);
     return undefined;
   }
 
@@ -91,6 +112,7 @@ export class Regions {
   /** Region by region, with a pause after each: one may hold thousands of pages. */
   async #remove(space: number): Promise<void> {
     this.#windows.closeSpace(space);
+    this.moves?.spaceRemoved(space);
     for (const { region } of this.#table.regions.list().filter((grant) => grant.space === space)) {
       this.#allocations.clearRegion(space, region);
       this.#table.regions.remove(space, region);

@@ -19,6 +19,7 @@ import {
   RequestKind,
   SLOW_PATH_THREAD,
 } from './records.js';
+import { type MeasuredRoom, measuredRoom } from './room-gauge.js';
 import type { SlowPathStart } from './worker.js';
 
 /** Requests that do not fit into the ring are offered again after this time at the latest. */
@@ -39,6 +40,13 @@ export interface RangeWish {
   readonly wish: number;
 }
 
+export interface SlowPathEvents {
+  /** Frames that were awaited are there. */
+  framesReady(): void;
+  /** To be answered by `hold`, before which nothing is measured again. */
+  measured(room: MeasuredRoom): void;
+}
+
 export class SlowPath {
   /** Both ends that the frame pool uses. */
   readonly zeroed: RingConsumer;
@@ -57,23 +65,22 @@ export class SlowPath {
   readonly #pings = new Map<number, () => void>();
   #nextId = 1;
   #areFramesAwaited = false;
-  readonly #framesReady: () => void;
+  readonly #events: SlowPathEvents;
   readonly ready: Promise<void>;
   #tellReady: () => void = () => {};
 
-  /** `framesReady` is called when frames that were awaited are there. */
   constructor(
     runtime: Runtime,
     frames: number,
     start: SlowPathStart,
     memory: readonly [table: MemoryHandle, frames: MemoryHandle],
-    framesReady: () => void,
+    events: SlowPathEvents,
   ) {
     const { threads } = runtime;
     const plan = planRings(threads, frames, start.zeroedTarget);
     const shared = threads.share(plan.bytes);
     this.#runtime = runtime;
-    this.#framesReady = framesReady;
+    this.#events = events;
     this.#requests = threads.producer(shared, plan.requestsAt, plan.requests);
     this.#answers = threads.consumer(shared, plan.answersAt, plan.answers);
     this.zeroed = threads.consumer(shared, plan.zeroedAt, plan.zeroed);
@@ -120,6 +127,11 @@ export class SlowPath {
 
   dropRegion(space: number, region: number): void {
     this.#submit(this.#fill(RequestKind.DROP_REGION, space, region, 0, 0));
+  }
+
+  /** From now on at most so many frames may hold memory, those of pages included. */
+  hold(frames: number): void {
+    this.#submit(this.#fill(RequestKind.HOLD, 0, 0, frames, 0));
   }
 
   /** Lets the thread look at the rings: frames were retired, or the zeroed ones run low. */
@@ -207,12 +219,15 @@ export class SlowPath {
         case AnswerKind.ALLOCATED:
           this.#chosen(answer);
           break;
+        case AnswerKind.ROOM:
+          this.#events.measured(measuredRoom(answer));
+          break;
         case AnswerKind.PONG:
           this.#pinged(answer[ANSWER.id] as number);
           break;
         case AnswerKind.FRAMES_READY:
           this.#areFramesAwaited = false;
-          this.#framesReady();
+          this.#events.framesReady();
           break;
         default:
           assert(false, 'answer of an unknown kind');

@@ -27,14 +27,19 @@ import {
   REQUEST,
   RequestKind,
 } from './records.js';
+import { RoomGauge } from './room-gauge.js';
 
 export interface SlowPathStart {
   readonly zeroedTarget: number;
   readonly commitLimit: number;
   /** False for memory that was never used: then it needs no zeroing. */
   readonly isUsed: boolean;
+  /** The frames are a file on a disk, which keeps its place there. */
+  readonly isDurable: boolean;
   /** Frames without a page that threads may still be touching: they come when that has ended. */
   readonly resting: readonly number[];
+  /** The control group to watch, '' for all that the process is in; undefined: nothing is. */
+  readonly watch: string | undefined;
 }
 
 /** Only a safeguard: the thread is woken for everything that it must see. */
@@ -56,7 +61,8 @@ export const slowPathThread: ThreadMain = async (runtime, start) => {
   const options = start.arguments as SlowPathStart;
   const { frames, pageBytes } = table.facts;
   const worker = new Worker(runtime, table, shared, options);
-  worker.readTables(new Frames(runtime.memory.adopt(memoryHandle), pageBytes, frames));
+  const files = options.isDurable ? runtime.durables : runtime.memory;
+  worker.readTables(new Frames(files.adopt(memoryHandle), pageBytes, frames));
   await worker.run();
 };
 
@@ -77,6 +83,7 @@ class Worker {
   #areFramesAwaited = false;
   #lastRetiredMs: number;
   #isStopped = false;
+  #gauge: RoomGauge | undefined;
 
   constructor(
     runtime: Runtime,
@@ -125,6 +132,9 @@ class Worker {
       }
     }
     this.#cleaner = cleaner;
+    const { watch } = this.#options;
+    const { memory, clock } = this.#runtime;
+    if (watch !== undefined) this.#gauge = new RoomGauge(watch, frames, memory, clock);
     this.#say(AnswerKind.READY);
   }
 
@@ -135,11 +145,13 @@ class Worker {
       while (this.#requests.take(this.#request)) this.#execute(this.#request);
       this.#takeRetired(cleaner);
       this.#tellFrames();
+      if (this.#gauge?.measure(this.#answer) === true) this.#say(AnswerKind.ROOM);
       if (cleaner.hasWork) {
         cleaner.step();
         await this.#runtime.threads.pausePoint();
       } else if (!this.#isStopped && this.#requests.waiting() === 0) {
-        await this.#requests.wait(cleaner.hasTooMany ? GIVE_BACK_AFTER_MS : SLEEP_MS_MAX);
+        const sleepMs = cleaner.hasTooMany ? GIVE_BACK_AFTER_MS : SLEEP_MS_MAX;
+        await this.#requests.wait(Math.min(sleepMs, this.#gauge?.untilNextMs() ?? sleepMs));
       }
     }
   }
@@ -150,6 +162,7 @@ class Worker {
       cleaner.retire(this.#frame[0] as FrameIndex);
       this.#lastRetiredMs = nowMs;
     }
+    if (this.#options.isDurable) return;
     cleaner.mayGiveBack = nowMs - this.#lastRetiredMs >= GIVE_BACK_AFTER_MS;
   }
 
@@ -177,6 +190,10 @@ class Worker {
       case RequestKind.PING:
         this.#answer[ANSWER.id] = request[REQUEST.id] as number;
         this.#say(AnswerKind.PONG);
+        break;
+      case RequestKind.HOLD:
+        if (this.#cleaner !== undefined) this.#cleaner.heldMax = pages;
+        this.#gauge?.taken();
         break;
       case RequestKind.STOP:
         this.#isStopped = true;

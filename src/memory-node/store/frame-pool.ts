@@ -3,7 +3,8 @@
  *
  * Every frame that no page uses is free, wherever it is just now: in the ring of zeroed frames, or
  * with the slow path; unless a thread of another process may still be at work on it: then it rests,
- * and is neither used nor free.
+ * and is neither used nor free. On a disk one also waits until the loss of its page is durable:
+ * then it is free, and not zeroed yet.
  *
  * A reservation is a promise of a number of free frames to one operation of one client; what is
  * promised is refused to everybody else, its client's other operations included. So there are three
@@ -14,6 +15,7 @@
 import { assert } from '../../base/assert.js';
 import type { FrameIndex } from '../../base/brands.js';
 import type { RingConsumer, RingProducer } from '../../runtime/threads.js';
+import { memoryNodeFaults } from '../planted.js';
 
 /** There is a frame for it, but the ring is empty: ask again when the ring is filled. */
 export const FRAME_LATER = -1;
@@ -31,9 +33,20 @@ export interface FramePoolOptions {
   readonly zeroed: RingConsumer;
   /** Never full: it has room for every frame. */
   readonly retired: RingProducer;
+  /** Of memory on a disk: the frames go on when what was stored before is durable. */
+  readonly durably?: (frames: readonly FrameIndex[], done: () => void) => void;
   /** Below this many zeroed frames `refill` is called. */
   readonly refillBelow: number;
   readonly refill: () => void;
+}
+
+/** Pages that a write under way may touch first, and what was promised for them. */
+export interface FramePromise {
+  readonly slot: number;
+  readonly reservation: number;
+  readonly space: number;
+  readonly firstPage: number;
+  readonly endPage: number;
 }
 
 export class FramePool {
@@ -46,28 +59,36 @@ export class FramePool {
   promised = 0;
   /** Free ones that no page takes for itself: for pages that are copied away from a thread. */
   kept = 0;
+  /** Frames that may be used, rest and be promised in all; what is promised already is kept. */
+  limit: number;
   /** For the counters. */
   firstTouches = 0;
   waits = 0;
   refusals = 0;
   /** By the slot of a client, then by the number that it gave to its reservation. */
   readonly #promisedTo = new Map<number, Map<number, number>>();
+  /** Where the promises are meant to be used, by slot; as long as something of them is left. */
+  readonly #meant = new Map<number, FramePromise[]>();
   readonly #zeroed: RingConsumer;
   readonly #retired: RingProducer;
   readonly #refillBelow: number;
   readonly #refill: () => void;
   readonly #rest: FramePoolOptions['rest'];
-  #isRetiring = false;
+  readonly #durably: FramePoolOptions['durably'];
+  /** Those that one call retires. */
+  #retiring: FrameIndex[] | undefined;
   readonly #record = new Int32Array(1);
 
   constructor(options: FramePoolOptions) {
     this.frames = options.frames;
+    this.limit = options.frames;
     this.mapped = options.mapped;
     this.#zeroed = options.zeroed;
     this.#retired = options.retired;
     this.#refillBelow = options.refillBelow;
     this.#refill = options.refill;
     this.#rest = options.rest;
+    this.#durably = options.durably;
     this.resting = options.resting.length;
     this.#rest(options.resting, this.#rested);
   }
@@ -77,10 +98,21 @@ export class FramePool {
     return this.frames - this.mapped - this.resting;
   }
 
+  /** Frames that are used, or that somebody may not be denied. */
+  get bound(): number {
+    return this.mapped + this.resting + this.promised;
+  }
+
+  /** How many more may be taken or promised now. */
+  get #grantable(): number {
+    const most = memoryNodeFaults.limitIgnored ? this.frames : this.limit;
+    return Math.min(this.frames - this.kept, most) - this.bound;
+  }
+
   /** A zeroed frame for the client `slot`, from its reservation if something of it is left. */
   take(slot: number, reservation: number): FrameIndex | typeof FRAME_LATER | typeof FRAME_NONE {
     const isPromised = reservation !== 0 && this.#left(slot, reservation) > 0;
-    if (!isPromised && this.free - this.kept <= this.promised) {
+    if (!isPromised && this.#grantable <= 0) {
       this.refusals += 1;
       return FRAME_NONE;
     }
@@ -98,6 +130,21 @@ export class FramePool {
     return this.#takeZeroed();
   }
 
+  /** Takes up to so many out of the ring of zeroed ones: the slow path may give them back. */
+  giveUpZeroed(count: number): void {
+    let left = count;
+    while (left > 0 && this.#zeroed.take(this.#record)) {
+      const done = this.#retired.submit(this.#record);
+      assert(done, 'a frame was retired twice');
+      left -= 1;
+    }
+  }
+
+  /** Zeroed frames that are ready. */
+  get ready(): number {
+    return this.#zeroed.waiting();
+  }
+
   #takeZeroed(): FrameIndex | typeof FRAME_LATER {
     if (!this.#zeroed.take(this.#record)) {
       this.waits += 1;
@@ -111,7 +158,7 @@ export class FramePool {
 
   /** Promises `count` frames more to the reservation; false, with nothing changed, if it cannot. */
   promise(slot: number, reservation: number, count: number): boolean {
-    if (count > 0 && this.free - this.kept - this.promised < count) {
+    if (count > 0 && this.#grantable < count) {
       this.refusals += 1;
       return false;
     }
@@ -119,16 +166,36 @@ export class FramePool {
     return true;
   }
 
+  /** What was promised is for these pages: for who has to know before it is used. */
+  mean(promise: FramePromise): void {
+    const ofClient = this.#meant.get(promise.slot) ?? [];
+    ofClient.push(promise);
+    this.#meant.set(promise.slot, ofClient);
+  }
+
+  /** All that were meant for pages and are not used up. */
+  *promises(): Generator<FramePromise> {
+    for (const ofClient of this.#meant.values()) {
+      for (const one of ofClient) if (this.#left(one.slot, one.reservation) > 0) yield one;
+    }
+  }
+
   /** Takes back what is left of the reservation. */
   release(slot: number, reservation: number): void {
     const left = this.#left(slot, reservation);
     if (left > 0) this.#change(slot, reservation, -left);
+    const ofClient = this.#meant.get(slot);
+    if (ofClient === undefined) return;
+    const others = ofClient.filter((one) => one.reservation !== reservation);
+    if (others.length > 0) this.#meant.set(slot, others);
+    else this.#meant.delete(slot);
   }
 
   /** Takes back what is left of all reservations of the client. */
   releaseAll(slot: number): void {
     for (const left of this.#promisedTo.get(slot)?.values() ?? []) this.promised -= left;
     this.#promisedTo.delete(slot);
+    this.#meant.delete(slot);
   }
 
   #left(slot: number, reservation: number): number {
@@ -154,17 +221,37 @@ export class FramePool {
   retireAll(frames: readonly FrameIndex[]): void {
     this.mapped -= frames.length;
     this.resting += frames.length;
-    this.#isRetiring = true;
+    const retiring: FrameIndex[] = [];
+    this.#retiring = retiring;
     this.#rest(frames, this.#rested);
-    this.#isRetiring = false;
+    this.#retiring = undefined;
+    // Who retires frames tells the slow path so, unless that is later.
+    this.#handOn(retiring, false);
   }
 
   readonly #rested = (frame: FrameIndex): void => {
     this.resting -= 1;
-    this.#record[0] = frame;
-    const done = this.#retired.submit(this.#record);
-    assert(done, 'a frame was retired twice');
-    // Who retires frames tells the slow path so; of those that rested first nobody else does.
-    if (!this.#isRetiring) this.#refill();
+    if (this.#retiring === undefined) this.#handOn([frame], true);
+    else this.#retiring.push(frame);
   };
+
+  #handOn(frames: readonly FrameIndex[], tells: boolean): void {
+    if (this.#durably === undefined) {
+      this.#submit(frames);
+      if (tells) this.#refill();
+    } else if (frames.length > 0) {
+      this.#durably(frames, () => {
+        this.#submit(frames);
+        this.#refill();
+      });
+    }
+  }
+
+  #submit(frames: readonly FrameIndex[]): void {
+    for (const frame of frames) {
+      this.#record[0] = frame;
+      const done = this.#retired.submit(this.#record);
+      assert(done, 'a frame was retired twice');
+    }
+  }
 }

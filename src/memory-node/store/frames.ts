@@ -44,6 +44,16 @@ export class Frames {
     return (frame & this.#pieceMask) << this.#pageShift;
   }
 
+  /** Takes memory for a part of a frame, which the machine then gives here and not later. */
+  populate(frame: FrameIndex, start: number, bytes: number): void {
+    this.#file.populate(frame * this.pageBytes + start, bytes);
+  }
+
+  /** Bytes of physical memory that frames take up, whoever uses them. */
+  get heldBytes(): number {
+    return this.#file.heldBytes();
+  }
+
   /** Gives the memory of a part of a frame back to the machine; it reads as zeros from then on. */
   discard(frame: FrameIndex, start: number, bytes: number): void {
     this.#file.discard(frame * this.pageBytes + start, bytes);

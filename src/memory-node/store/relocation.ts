@@ -67,6 +67,13 @@ export class Relocation {
     this.#parts = parts;
   }
 
+  /** While it runs no batch is paused here; it begins behind those that were asked for before. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#last.then(work);
+    this.#last = run.catch(() => undefined);
+    return run;
+  }
+
   /** Of the pages `[firstPage, firstPage + pages)` those that have a frame. */
   async move(space: number, firstPage: number, pages: number): Promise<Moves> {
     const before = this.#last;

@@ -35,6 +35,8 @@ export interface RevocationParts {
   readonly revokeMs: number;
   /** Asks for zeroed frames. */
   readonly awaitFrames: () => void;
+  /** False: the page must stay as it is, and no thread can be at work on it. */
+  readonly mayCopyAway: (entry: number) => boolean;
 }
 
 export class Revocation {
@@ -126,7 +128,8 @@ export class Revocation {
     const published = new Set(stuck.map((slot) => quiescence.published(slot)?.frame));
     let left = TURN_BYTES;
     for (const [frame, entry] of held) {
-      if (published.has(frame) && pages.holds(entry, frame)) {
+      const isHeld = published.has(frame) && pages.holds(entry, frame);
+      if (isHeld && this.#parts.mayCopyAway(entry)) {
         if (left <= 0) return 'some';
         const fresh = mover.take();
         if (fresh === FRAME_LATER || fresh === FRAME_NONE) return 'frames are missing';

@@ -6,7 +6,7 @@
 
 import { Status } from '../../base/status.js';
 import { memoryFileName } from '../../disk/memory-names.js';
-import { SLOT_FILE_BYTES } from '../../disk/slots.js';
+import { slotFileBytes } from '../../disk/slots.js';
 import {
   formatTableFile,
   TableFile,
@@ -28,7 +28,7 @@ import {
   type Request,
 } from '../../wire/messages.js';
 import type { CallServer } from '../network/call-server.js';
-import { MemoryNode, type NodeOptions } from '../node.js';
+import { type DonorOptions, MemoryNode, type NodeOptions } from '../node.js';
 import type { NodeFiles } from '../sharing.js';
 import { SLOW_PATH_THREAD } from '../slow/records.js';
 import { slowPathThread } from '../slow/worker.js';
@@ -60,6 +60,7 @@ export interface HarnessOptions {
   readonly commitPages?: number;
   readonly zeroedFrames?: number;
   readonly tableEntries?: number;
+  readonly donor?: DonorOptions;
 }
 
 /** The nonce of allocations whose test gives them none. */
@@ -184,7 +185,8 @@ export class Harness {
     const memory = this.#createMemory(options.tableEntries);
     const commitPages = options.commitPages ?? 2 * this.frames;
     const zeroedFrames = options.zeroedFrames ?? Math.ceil(this.frames / 4);
-    this.#options = { ...memory, commitPages, zeroedFrames };
+    const { donor } = options;
+    this.#options = { ...memory, commitPages, zeroedFrames, donor };
   }
 
   #createMemory(tableEntries = tableEntriesFor(this.frames)): NodeFiles {
@@ -202,7 +204,7 @@ export class Harness {
     const table = memory.create(memoryFileName('table', facts), tableFileBytes(facts));
     formatTableFile(table.map(0, table.bytes), facts);
     const frames = memory.create(memoryFileName('frames', facts), this.frames * PAGE);
-    const slots = memory.create(memoryFileName('slots', facts), SLOT_FILE_BYTES);
+    const slots = memory.create(memoryFileName('slots', facts), slotFileBytes(this.frames));
     return {
       tableMemory: table.handle,
       frameMemory: frames.handle,

@@ -71,6 +71,8 @@ export class NodeMemory {
       handle: 1,
       map: () => whole,
       discard: () => {},
+      populate: () => {},
+      heldBytes: () => 0,
       release: () => {},
     };
   }
@@ -168,7 +170,7 @@ export class OneSidedNode {
     const awaitFrames = (): void => this.clean();
     const { mover, quiescence } = this;
     const parts = { table, quiescence, mover, clock, timers, awaitFrames };
-    this.revocation = new Revocation({ ...parts, revokeMs: REVOKE_MS });
+    this.revocation = new Revocation({ ...parts, revokeMs: REVOKE_MS, mayCopyAway: () => true });
     const resumed = (): void => {
       this.resumed += 1;
     };

@@ -29,6 +29,10 @@ export class Translator {
   readonly #regions: RegionTable;
   readonly #pageBytes: number;
   readonly #shift: number;
+  /** Whether another node is known to hold a region. */
+  isGone: (space: number, region: number) => boolean = () => false;
+  /** Of the last page that was found paused. */
+  pausedEntry = -1;
 
   /** `pageBytes` is a power of two from 2^16 to 2^30. */
   constructor(pages: PageTable, windows: Windows, regions: RegionTable, pageBytes: number) {
@@ -86,7 +90,9 @@ export class Translator {
       return -Status.Denied;
     }
     // The sign bit is PAUSED.
-    return flags < 0 ? ENTRY_PAUSED : entry;
+    if (flags >= 0) return entry;
+    this.pausedEntry = entry;
+    return ENTRY_PAUSED;
   }
 
   /**
@@ -97,8 +103,9 @@ export class Translator {
     const region = Math.floor((high * TWO_TO_32 + (low >>> 0)) / REGION_BYTES);
     const { words } = this.#windows;
     const word = words[window * WINDOW_RECORD_WORDS + WINDOW_SPACE] as number;
-    const isHeld = this.#regions.holds(word >>> PAGE_HIGH_BITS, region);
-    return isHeld ? Status.NotAllocated : Status.NotFound;
+    const space = word >>> PAGE_HIGH_BITS;
+    if (this.#regions.holds(space, region)) return Status.NotAllocated;
+    return this.isGone(space, region) ? Status.Moved : Status.NotFound;
   }
 }
 

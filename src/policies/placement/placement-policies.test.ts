@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../base/prng.js';
 import type { Candidate } from './candidate.js';
+import { isNearEnough } from './near.js';
 import {
   isPlacementPolicyName,
   PLACEMENT_POLICY_DEFAULT,
@@ -94,4 +95,21 @@ test('by load the used share becomes even', () => {
   const counts = place('least-loaded-of-two', [400 * REGION, 100 * REGION, 100 * REGION], 300);
   const shares = counts.map((count, i) => count / ([400, 100, 100][i] ?? 1));
   expect(Math.max(...shares) - Math.min(...shares)).toBeLessThan(0.2);
+});
+
+test('a wish for a node counts while a quarter of it is left, whatever else it is near to', () => {
+  const [node] = nodes([64 * REGION]);
+  if (node === undefined) throw new Error('no node');
+  const isNear = (facts: Partial<Candidate>) => isNearEnough({ ...node, ...facts }, REGION);
+  expect(isNear({})).toBe(true);
+  expect(isNear({ bytesFree: 16 * REGION + 1 })).toBe(true);
+  expect(isNear({ bytesFree: 16 * REGION })).toBe(false);
+  // Allocated and not used yet, or granted since the last heartbeat.
+  expect(isNear({ bytesCommitted: 48 * REGION })).toBe(false);
+  expect(isNear({ bytesCommitted: 47 * REGION })).toBe(true);
+  expect(isNear({ bytesCommitted: 47 * REGION, bytesPromised: 2 * REGION })).toBe(false);
+  // A node smaller than a region is not full by one.
+  const small = { bytesLent: REGION / 4, bytesFree: REGION / 4 };
+  expect(isNear({ ...small, bytesPromised: REGION })).toBe(true);
+  expect(isNear({ ...small, bytesPromised: 12 * REGION })).toBe(false);
 });

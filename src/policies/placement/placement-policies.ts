@@ -16,7 +16,7 @@ const POLICIES = {
 
 export type PlacementPolicyName = keyof typeof POLICIES;
 
-export const PLACEMENT_POLICY_DEFAULT: PlacementPolicyName = 'best-free-of-two';
+export const PLACEMENT_POLICY_DEFAULT: PlacementPolicyName = 'best-free-of-k';
 export const PLACEMENT_POLICY_NAMES = Object.keys(POLICIES) as readonly PlacementPolicyName[];
 
 export function isPlacementPolicyName(name: string): name is PlacementPolicyName {

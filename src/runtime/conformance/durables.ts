@@ -117,6 +117,26 @@ export const DURABLE_CASES: readonly Case[] = [
     },
   },
   {
+    name: 'one opening flushes what all have stored',
+    async run(world) {
+      const { runtime, folder } = world;
+      const file = await made(world, 'a');
+      const other = await runtime.durables.open(`${folder}/a`);
+      const copy = await made(world, 'b');
+      expectEqual(
+        [other.device, other.inode, other.fileSystem],
+        [file.device, file.inode, file.fileSystem],
+        'the same file',
+      );
+      expectThat(copy.inode !== file.inode, 'another file');
+      expectThat(file.fileSystem.length > 0, 'what it lies on has a name');
+      file.map(0, BYTES).bytes[7] = 7;
+      await Promise.all([other.flushAll(), other.flushAll(), file.flushAll()]);
+      expectEqual(other.map(0, 4096).bytes[7], 7, 'what was stored');
+      for (const one of [file, other, copy]) one.release();
+    },
+  },
+  {
     name: 'it can be settled when nobody has it mapped',
     async run(world) {
       const { neighbour, folder } = world;

@@ -1,6 +1,7 @@
 /** Conformance: memory files. */
 
 import type { Steps } from '../memory.js';
+import { isPlausible } from '../room.js';
 import { type Case, expectEqual, expectError, expectThat } from './check.js';
 
 const PAGE = 4096;
@@ -45,6 +46,43 @@ export const MEMORY_CASES: readonly Case[] = [
       expectEqual(edges, [0xaa, 0, 0, 0xaa], 'bytes at the edges');
       bytes[2 * PAGE] = 1;
       expectEqual(bytes[2 * PAGE], 1, 'a byte written after');
+    },
+  },
+  {
+    name: 'a file takes up what was populated or written, until that is discarded',
+    async run({ runtime }) {
+      const file = runtime.memory.create('memrack-test', 64 * PAGE);
+      const { bytes } = file.map(0, 64 * PAGE);
+      expectEqual(file.heldBytes(), 0, 'at first');
+      file.populate(8 * PAGE, 16 * PAGE);
+      expectEqual(file.heldBytes(), 16 * PAGE, 'after populating');
+      bytes.fill(7, 8 * PAGE, 24 * PAGE);
+      file.populate(8 * PAGE, 17 * PAGE);
+      expectEqual(file.heldBytes(), 17 * PAGE, 'after populating the same and a page more');
+      expectThat(
+        bytes.subarray(8 * PAGE, 24 * PAGE).every((byte) => byte === 7),
+        'contents stay',
+      );
+      const same = runtime.memory.adopt(file.handle);
+      expectEqual(same.heldBytes(), 17 * PAGE, 'of the adopted file');
+      file.discard(0, 20 * PAGE);
+      expectEqual(file.heldBytes(), 5 * PAGE, 'after discarding');
+      file.discard(0, 64 * PAGE);
+      expectEqual(file.heldBytes(), 0, 'after discarding all');
+    },
+  },
+  {
+    name: 'the room is what is available, of so much, and says it where a group is not found',
+    async run({ runtime }) {
+      const { memory } = runtime;
+      const room = memory.room('');
+      expectThat(isPlausible(room), `plausible: ${JSON.stringify(room)}`);
+      expectEqual(room.problem, '', 'problem');
+      const { stalledShare = 0 } = room;
+      expectThat(stalledShare >= 0 && stalledShare <= 1, 'a share of the time');
+      const other = memory.room('/memrack/no/such/group');
+      expectThat(other.problem.includes('/memrack/no/such/group'), 'the group is named');
+      expectThat(isPlausible(other), 'the machine is looked at all the same');
     },
   },
   {

@@ -151,6 +151,28 @@ const DATABASE_CASES: readonly Case[] = [
     },
   },
   {
+    name: 'a copy has what was durable when it was made, and replaces no database',
+    async run({ runtime, folder }) {
+      const { databases } = runtime;
+      const database = await databases.open(folder, 'copied', SCHEMA);
+      await database.commit([space(1, 'a'), space(2, 'b')]);
+      const copy = await database.copy();
+      await database.commit([{ remove: 'spaces', key: { id: 1 } }]);
+      let refusal = '';
+      await databases.restore(folder, 'copied', copy).catch((error: unknown) => {
+        refusal = (error as { kind?: string }).kind ?? 'none';
+      });
+      expectEqual(refusal, 'denied', 'a database is there');
+      await databases.restore(folder, 'restored', copy);
+      const restored = await databases.open(folder, 'restored', SCHEMA);
+      expectEqual(ids(restored), [1, 2], 'rows of the copy');
+      expectEqual(ids(database), [2], 'rows of the original');
+      await restored.commit([space(3, 'c')]);
+      await restored.close();
+      await database.close();
+    },
+  },
+  {
     name: 'the caller keeps its rows: neither side sees later changes of the other',
     async run({ runtime }) {
       const database = await runtime.databases.open(undefined, 'own', SCHEMA);

@@ -8,7 +8,7 @@ import { nodeDatabases } from './node-database.js';
 import { nodeDisk } from './node-disk.js';
 import { nodeDurables } from './node-durable.js';
 import { NodeEntropy } from './node-entropy.js';
-import { createLog } from './node-log.js';
+import { createLog, type LogFormat } from './node-log.js';
 import { nodeMemory } from './node-memory.js';
 import { NodeNetwork } from './node-network.js';
 import { NodeProcesses } from './node-processes.js';
@@ -24,6 +24,8 @@ export interface NodeRuntimeOptions {
   readonly pollShare?: number;
   /** Default: info. */
   readonly logLevel?: LogLevel;
+  /** Default: text where stderr is a terminal, else JSON. */
+  readonly logFormat?: LogFormat;
   /** Who logs: a role's name. Default: memrack. */
   readonly source?: string;
   /** The file that calls `runRole`; needed by `processes.spawn`. */
@@ -57,7 +59,8 @@ export function createRuntime(options: NodeRuntimeOptions = {}): NodeRuntime {
   const source = options.source ?? 'memrack';
   const log = createLog({
     level: options.logLevel ?? 'info',
-    source: threadId === 0 ? source : `${source}/${threadId}`,
+    format: options.logFormat ?? 'auto',
+    role: threadId === 0 ? source : `${source}/${threadId}`,
   });
   return {
     clock: nodeClock,

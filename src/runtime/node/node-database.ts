@@ -4,8 +4,20 @@
  * own exclusive mode would go on until the collector has found the last statement.)
  */
 
-import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import { assert } from '../../base/assert.js';
 import type {
@@ -47,7 +59,38 @@ export const nodeDatabases: Databases = {
       }
     });
   },
+
+  async restore(folder, name, copy) {
+    const path = join(folder, `${name}.sqlite`);
+    try {
+      restoreFile(path, copy);
+    } catch (error) {
+      if (error instanceof DiskError) throw error;
+      const { code = '', message } = error as NodeJS.ErrnoException;
+      throw new DiskError(kindOf(code, undefined), `cannot write ${path}: ${message}`);
+    }
+  },
 };
+
+function restoreFile(path: string, copy: Uint8Array): void {
+  // A log that is left over would be taken for the new file's.
+  for (const left of [path, `${path}-wal`, `${path}-shm`]) {
+    if (existsSync(left)) throw new DiskError('denied', `${left} exists: move it away first`);
+  }
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const draft = `${path}.draft`;
+  const file = openSync(draft, 'w', 0o600);
+  try {
+    writeFileSync(file, copy);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(draft, path);
+  const folder = openSync(dirname(path), 'r');
+  fsyncSync(folder);
+  closeSync(folder);
+}
 
 /** Node's own where it has one that needs no flag; the package has the same interface. */
 async function loadSqlite(): Promise<Opener> {
@@ -123,9 +166,27 @@ class NodeDatabase implements Database {
     }
   }
 
+  /** SQLite writes it between two commits, without free pages, into a file that goes again. */
+  async copy(): Promise<Uint8Array> {
+    const folder = mkdtempSync(
+      join(this.#lock === undefined ? tmpdir() : dirname(this.#path), '.copy-'),
+    );
+    const path = join(folder, 'copy.sqlite');
+    try {
+      return told(`cannot copy ${this.#path}`, () => {
+        this.#sqlite.prepare('VACUUM INTO ?').run(path);
+        return readFileSync(path);
+      });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    // SQLite does it itself only when the collector has found the last statement.
+    if (this.#lock !== undefined) this.#sqlite.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     this.#statements.clear();
     this.#sqlite.close();
     if (this.#lock !== undefined) closeSync(this.#lock);

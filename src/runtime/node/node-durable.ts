@@ -7,6 +7,8 @@ import {
   fstatSync,
   openSync,
   readlinkSync,
+  type Stats,
+  statfsSync,
   unlinkSync,
 } from 'node:fs';
 import { promisify } from 'node:util';
@@ -91,7 +93,23 @@ function durableFile(fd: number, handle: MemoryHandle): DurableFile {
   if (size === 0 || size % PAGE_BYTES !== 0) {
     throw new MemoryError(`${name} is no durable memory file: it is ${size} bytes long`);
   }
-  return new NodeDurableFile(handle, fd, name, size);
+  return new NodeDurableFile(handle, fd, name, stat);
+}
+
+/** By the numbers that `statfs` gives them; see statfs(2). */
+const FILE_SYSTEMS: Readonly<Record<number, string>> = {
+  0xef53: 'ext4',
+  0x58465342: 'xfs',
+  0x9123683e: 'btrfs',
+  0x01021994: 'tmpfs',
+  0x794c7630: 'overlay',
+  0x2fc12fc1: 'zfs',
+  0x6969: 'nfs',
+};
+
+function fileSystemOf(fd: number): string {
+  const { type } = statfsSync(`/proc/self/fd/${fd}`);
+  return FILE_SYSTEMS[type] ?? `0x${type.toString(16)}`;
 }
 
 interface Place {
@@ -100,8 +118,18 @@ interface Place {
 }
 
 class NodeDurableFile extends NodeMemoryFile implements DurableFile {
+  readonly device: number;
+  readonly inode: number;
+  readonly fileSystem: string;
   /** The last flush that was asked for. */
   #flushed: Promise<void> = Promise.resolve();
+
+  constructor(handle: MemoryHandle, fd: number, name: string, stat: Stats) {
+    super(handle, fd, name, stat.size);
+    this.device = stat.dev;
+    this.inode = stat.ino;
+    this.fileSystem = fileSystemOf(fd);
+  }
 
   flush(ranges: readonly FileRange[]): Promise<void> {
     const places = ranges.flatMap((range) => this.#placesOf(range));
@@ -132,6 +160,18 @@ class NodeDurableFile extends NodeMemoryFile implements DurableFile {
       if (await flushMapped(address, bytes)) continue;
       throw new DiskError('io', `${bytes} bytes of ${this.name} cannot be written to the disk`);
     }
+  }
+
+  flushAll(): Promise<void> {
+    this.#flushed = this.#flushed.then(async () => {
+      try {
+        await dataSync(this.fd);
+      } catch (error) {
+        const { message } = error as Error;
+        throw new DiskError('io', `${this.name} cannot be written to the disk: ${message}`);
+      }
+    });
+    return this.#flushed;
   }
 
   async settle(): Promise<Settled> {

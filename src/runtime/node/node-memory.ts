@@ -18,7 +18,7 @@ import {
   type MemoryHandle,
   type Steps,
 } from '../memory.js';
-import { availableBytes } from './available-memory.js';
+import { availableBytes, roomOf } from './available-memory.js';
 import { identityOf } from './process-identity.js';
 import {
   errnoName,
@@ -39,6 +39,8 @@ import {
 export const MEMORY_VARIABLE = 'MEMRACK_MEMORY';
 
 const PAGE_BYTES = 4096;
+/** The unit in which a file's blocks are counted, whatever its file system (stat(2)). */
+const BLOCK_BYTES = 512;
 /** What `nameOf` gives: identity of a process (its number and start at the end), descriptor. */
 const FILE_NAME = /^(.+\/(\d+)\/\d+)\/(\d+)$/;
 /** Descriptors stay below the limit of open files, which stays below this. */
@@ -98,6 +100,8 @@ export const nodeMemory: Memory = {
   },
 
   available: availableBytes,
+
+  room: (group) => roomOf(group),
 
   copy(target, targetStart, source, sourceStart, bytes) {
     const sourceEnd = sourceStart + bytes;
@@ -193,6 +197,21 @@ export class NodeMemoryFile implements MemoryFile {
     if (fallocate(this.fd, FALLOC_PUNCH_HOLE_KEEP_SIZE, offset, bytes) !== 0) {
       throw new MemoryError(`cannot discard in ${this.name}: ${errnoName(lastErrno())}`);
     }
+  }
+
+  populate(offset: number, bytes: number): void {
+    this.check(offset, bytes);
+    const piece = this.mapped.find(({ buffer, offset: start }) => {
+      return offset >= start && offset + bytes <= start + buffer.byteLength;
+    });
+    assert(piece !== undefined, 'only what is mapped is populated');
+    const words = new Int32Array(piece.buffer, offset - piece.offset, bytes / 4);
+    // Of every page of the machine one word is written, as it is.
+    for (let at = 0; at < words.length; at += PAGE_BYTES / 4) Atomics.or(words, at, 0);
+  }
+
+  heldBytes(): number {
+    return fstatSync(this.fd).blocks * BLOCK_BYTES;
   }
 
   release(): void {

@@ -75,7 +75,11 @@ export class NodeNetwork implements Network {
     await bindServer(server, place, address);
     // One connection could not be accepted, for want of memory or descriptors: no end of all.
     server.on('error', (error) => {
-      this.#world.log.write('warn', 'a connection was not accepted', { address, error });
+      this.#world.log.write('warn', 'a connection was not accepted', {
+        code: 'CONNECTION_NOT_ACCEPTED',
+        address,
+        error,
+      });
     });
     return new NodeListener(server, place);
   }
@@ -175,7 +179,11 @@ export class NodeNetwork implements Network {
       clearTimeout(timer);
       if (stream !== undefined) stream.open(accept(stream));
       if (reason === '') return;
-      this.#world.log.write('warn', 'a connection was not accepted', { address, reason });
+      this.#world.log.write('warn', 'a connection was not accepted', {
+        code: 'CONNECTION_NOT_ACCEPTED',
+        address,
+        reason,
+      });
     });
   }
 

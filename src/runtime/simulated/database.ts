@@ -7,6 +7,7 @@
 
 import { assert, defined } from '../../base/assert.js';
 import type { Prng } from '../../base/prng.js';
+import { readUtf8, utf8Bytes, writeUtf8 } from '../../base/utf8.js';
 import type {
   Change,
   Database,
@@ -84,6 +85,32 @@ export class DatabaseStore {
     this.prng = kernel.prng.fork(`database ${machine.name}`);
   }
 
+  copy(): DatabaseCopy {
+    return new Map([...this.#stored].map(([path, { tables }]) => [path, copyOf(tables)]));
+  }
+
+  /** Of databases that nobody has open. */
+  putBack(copy: DatabaseCopy): void {
+    for (const [path, tables] of copy) {
+      const stored = this.#stored.get(path);
+      assert(stored !== undefined && !stored.open, 'a database in use is not put back');
+      stored.tables.clear();
+      for (const [name, table] of copyOf(tables)) stored.tables.set(name, table);
+    }
+  }
+
+  restore(path: string, copy: Uint8Array): void {
+    if (this.#stored.has(path)) throw new DiskError('denied', `${path} exists`);
+    const text = defined(readUtf8(copy, 0, copy.length));
+    const { rows, schema } = JSON.parse(text) as {
+      rows: [string, [string, Row][]][];
+      schema: [string, string][];
+    };
+    const tables = new Map(rows.map(([name, table]) => [name, new Map(table)]));
+    const facts = { open: false, interrupted: undefined };
+    this.#stored.set(path, { tables, schema: new Map(schema), ...facts });
+  }
+
   open(path: string, schema: Schema): Stored {
     let stored = this.#stored.get(path);
     if (stored === undefined) {
@@ -106,6 +133,9 @@ export class DatabaseStore {
     return stored;
   }
 }
+
+/** What an operator keeps of the databases of a machine. */
+export type DatabaseCopy = ReadonlyMap<string, Tables>;
 
 interface Commit {
   readonly changes: readonly Change[];
@@ -200,6 +230,17 @@ class SimulatedDatabase implements Database {
     }
   }
 
+  /** Rows as text. */
+  copy(): Promise<Uint8Array> {
+    assert(this.#open, 'a closed database was used');
+    const { tables, schema } = this.#stored;
+    const rows = [...tables].map(([name, table]) => [name, [...table]]);
+    const text = JSON.stringify({ rows, schema: [...schema] });
+    const bytes = new Uint8Array(utf8Bytes(text));
+    writeUtf8(bytes, 0, text);
+    return Promise.resolve(bytes);
+  }
+
   /** The process ends with a commit under way: it was in time, or it was not. */
   #interrupt(): void {
     this.#stored.open = false;
@@ -225,6 +266,11 @@ class SimulatedDatabase implements Database {
       kernel.schedule(us, this.#task, EventKind.Database, resolve);
     });
   }
+}
+
+/** Rows are never changed in place. */
+function copyOf(tables: Tables): Tables {
+  return new Map([...tables].map(([name, table]) => [name, new Map(table)]));
 }
 
 function structuredCopy(changes: readonly Change[]): Change[] {
@@ -253,6 +299,21 @@ export class SimulatedDatabases implements Databases {
           const store = folder === undefined ? this.#inMemory() : this.#store;
           const stored = store.open(`${folder ?? ''}/${name}`, schema);
           resolve(new SimulatedDatabase(store, this.#task, schema, stored));
+        } catch (error) {
+          reject(error as DiskError);
+        }
+      });
+    });
+  }
+
+  restore(folder: string, name: string, copy: Uint8Array): Promise<void> {
+    const { kernel } = this.#store;
+    const us = kernel.withinUs(kernel.knobs.commitUs);
+    return new Promise((resolve, reject) => {
+      kernel.schedule(us, this.#task, EventKind.Database, () => {
+        try {
+          this.#store.restore(`${folder}/${name}`, copy);
+          resolve();
         } catch (error) {
           reject(error as DiskError);
         }

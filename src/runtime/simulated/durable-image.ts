@@ -21,6 +21,9 @@ type PageWords = BigUint64Array<ArrayBuffer>;
 export type PageContent = ReadonlyMap<number, PageWords>;
 
 export class DurableImage implements FileNode {
+  readonly inode: number;
+  /** Flushes that failed. */
+  failures = 0;
   readonly path: string;
   readonly bytes: number;
   /** Openings that somebody holds. */
@@ -37,6 +40,7 @@ export class DurableImage implements FileNode {
     assert(bytes <= MAPPING_BYTES_MAX, 'a simulated file on a disk is one piece');
     this.path = path;
     this.bytes = bytes;
+    this.inode = 1 + prng.u32();
     this.#prng = prng;
     this.#cache = new MemoryObject(path, bytes);
     this.#stored = new BigUint64Array(bytes / 8);
@@ -94,6 +98,7 @@ export class DurableImage implements FileNode {
 
   /** A flush that failed: some of the pages are stored, all are taken for it. */
   failToStore(content: PageContent): void {
+    this.failures += 1;
     for (const [page, before] of content) {
       if (this.#prng.below(3) === 0) this.store(new Map([[page, before]]));
       else this.#wronglyClean.set(page, before);
@@ -111,9 +116,10 @@ export class DurableImage implements FileNode {
     let wasWhole = true;
     for (const [page, taken] of this.#wronglyClean) {
       const now = this.#page(page);
-      if (!isEqual(taken, now)) continue;
+      const stored = this.#storedPage(page);
+      if (!isEqual(taken, now) || isEqual(stored, now)) continue;
       wasWhole = false;
-      now.set(this.#storedPage(page));
+      now.set(stored);
     }
     this.#wronglyClean.clear();
     return wasWhole;
@@ -197,9 +203,20 @@ export class Opening implements HeldFile {
   readonly image: DurableImage;
   readonly locks = new Map<number, 'shared' | 'exclusive'>();
 
+  #failuresHeardOf: number;
+
   constructor(image: DurableImage) {
     this.image = image;
+    this.#failuresHeardOf = image.failures;
     image.openings.add(this);
+  }
+
+  /** Whether a flush has failed since this was asked last: each opening is told once. */
+  hearsOfFailures(): boolean {
+    const { failures } = this.image;
+    const isNew = failures > this.#failuresHeardOf;
+    this.#failuresHeardOf = failures;
+    return isNew;
   }
 
   get name(): string {
@@ -216,6 +233,14 @@ export class Opening implements HeldFile {
 
   isTouched(index: number): boolean {
     return this.image.cache.isTouched(index);
+  }
+
+  mark(offset: number, bytes: number, isHeld: boolean): void {
+    this.image.cache.mark(offset, bytes, isHeld);
+  }
+
+  get heldBytes(): number {
+    return this.image.cache.heldBytes;
   }
 
   /** The machine keeps what it has in memory. */

@@ -1,7 +1,7 @@
 /** Simulated memory files on a disk; what a crash leaves of them is decided in durable-image.ts. */
 
 import { assert } from '../../base/assert.js';
-import type { DiskError } from '../disk.js';
+import { DiskError } from '../disk.js';
 import type { DurableFile, DurableFiles, FileRange, Settled } from '../durable.js';
 import { MemoryError, type MemoryHandle } from '../memory.js';
 import type { DiskStore } from './disk.js';
@@ -24,9 +24,11 @@ interface Disk {
 }
 
 class SimulatedDurableFile extends SimulatedMemoryFile implements DurableFile {
+  readonly device = 1;
+  readonly fileSystem = 'ext4';
   readonly #opening: Opening;
   readonly #disk: Disk;
-  #isMapped = false;
+  readonly #mapped: FileRange[] = [];
   #flushed: Promise<void> = Promise.resolve();
 
   constructor(handle: MemoryHandle, opening: Opening, held: HeldMemory, disk: Disk) {
@@ -35,14 +37,29 @@ class SimulatedDurableFile extends SimulatedMemoryFile implements DurableFile {
     this.#disk = disk;
   }
 
+  get inode(): number {
+    return this.#opening.image.inode;
+  }
+
   override map(offset: number, bytes: number) {
-    this.#isMapped = true;
+    this.#mapped.push({ offset, bytes });
     return super.map(offset, bytes);
   }
 
+  /** Perhaps by several mappings. */
+  #isMapped(from: number, end: number): boolean {
+    if (from >= end) return true;
+    const piece = this.#mapped.find(({ offset, bytes }) => {
+      return offset <= from && from < offset + bytes;
+    });
+    return piece !== undefined && this.#isMapped(piece.offset + piece.bytes, end);
+  }
+
   flush(ranges: readonly FileRange[]): Promise<void> {
-    for (const { offset, bytes } of ranges) this.check(offset, bytes);
-    assert(this.#isMapped, 'only what is mapped is flushed');
+    for (const { offset, bytes } of ranges) {
+      this.check(offset, bytes);
+      assert(this.#isMapped(offset, offset + bytes), 'only what is mapped is flushed');
+    }
     const { image } = this.#opening;
     const content = image.contentOf(ranges);
     this.#flushed = this.#flushed.then(() => {
@@ -66,8 +83,23 @@ class SimulatedDurableFile extends SimulatedMemoryFile implements DurableFile {
     return store.run(parts.task, store.knobs.flushUs, act);
   }
 
+  flushAll(): Promise<void> {
+    this.#flushed = this.#flushed.then(() => {
+      return this.#run(() => {
+        const { image } = this.#opening;
+        const error = this.#injected();
+        if (error === undefined) image.flush();
+        else image.failFlush();
+        if (error !== undefined) throw error;
+        if (!this.#opening.hearsOfFailures()) return;
+        throw new DiskError('io', `what was stored in ${this.name} is not on the disk`);
+      });
+    });
+    return this.#flushed;
+  }
+
   settle(): Promise<Settled> {
-    assert(!this.#isMapped, 'who has a file mapped cannot settle it');
+    assert(this.#mapped.length === 0, 'who has a file mapped cannot settle it');
     const { image } = this.#opening;
     return this.#run(() => {
       if (image.openings.size > 1) return 'in use';

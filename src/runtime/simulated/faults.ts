@@ -50,6 +50,8 @@ export const FaultKind = {
   /** A thread that was woken runs much later than usual. */
   SlowWake: 'slow-wake',
   ClockJump: 'clock-jump',
+  /** Other programs of a machine take most of its memory. */
+  MemoryShort: 'memory-short',
   /** A thread is stopped in the middle of its accesses of shared memory (`Memory.run`). */
   StepStopped: 'step-stopped',
 } as const;
@@ -113,6 +115,7 @@ const TOLD_BY_OUTCOME: { readonly [Kind in FaultKind]?: 'machine' | 'neighbour' 
   [FaultKind.Kill]: 'neighbour',
   [FaultKind.Pause]: 'neighbour',
   [FaultKind.MachineCrash]: 'neighbour',
+  [FaultKind.MemoryShort]: 'neighbour',
   [FaultKind.StepStopped]: 'neighbour',
 };
 

@@ -13,6 +13,7 @@ import {
   type MemoryHandle,
   type Steps,
 } from '../memory.js';
+import type { Room } from '../room.js';
 import type { Kernel } from './kernel.js';
 import { SharedSteps } from './shared-steps.js';
 import type { Machine, Process, Task } from './task.js';
@@ -57,6 +58,9 @@ export interface HeldFile {
   /** The piece of at most `MAPPING_BYTES_MAX` bytes with this number. */
   piece(index: number): ArrayBuffer;
   isTouched(index: number): boolean;
+  /** Whether the range takes up physical memory from now on. */
+  mark(offset: number, bytes: number, isHeld: boolean): void;
+  readonly heldBytes: number;
   /** One holder less. */
   release(): void;
 }
@@ -66,11 +70,34 @@ export class MemoryObject implements HeldFile {
   readonly name: string;
   readonly bytes: number;
   holders = 0;
+  heldBytes = 0;
   readonly #pieces: Map<number, ArrayBuffer> = new Map();
+  /** 1 for each page that was populated and not discarded since. */
+  readonly #populated: Uint8Array;
+  /** Where it takes memory up; none: of a file on a disk, whose pages the machine takes back. */
+  readonly #machine: Machine | undefined;
 
-  constructor(name: string, bytes: number) {
+  constructor(name: string, bytes: number, machine?: Machine) {
     this.name = name;
     this.bytes = bytes;
+    this.#machine = machine;
+    this.#populated = new Uint8Array(machine === undefined ? 0 : bytes / PAGE_BYTES);
+  }
+
+  mark(offset: number, bytes: number, isHeld: boolean): void {
+    if (this.#machine === undefined) return;
+    const end = (offset + bytes) / PAGE_BYTES;
+    let changed = 0;
+    for (let page = offset / PAGE_BYTES; page < end; page++) {
+      if ((this.#populated[page] === 1) !== isHeld) changed += 1;
+      this.#populated[page] = isHeld ? 1 : 0;
+    }
+    this.#hold(isHeld ? changed * PAGE_BYTES : -changed * PAGE_BYTES);
+  }
+
+  #hold(bytes: number): void {
+    this.heldBytes += bytes;
+    if (this.#machine !== undefined) this.#machine.memoryHeldBytes += bytes;
   }
 
   piece(index: number): ArrayBuffer {
@@ -97,6 +124,8 @@ export class MemoryObject implements HeldFile {
   forget(): void {
     for (const piece of this.#pieces.values()) pool.give(piece);
     this.#pieces.clear();
+    this.#populated.fill(0);
+    this.#hold(-this.heldBytes);
   }
 }
 
@@ -137,6 +166,7 @@ export class SimulatedMemoryFile implements MemoryFile {
 
   discard(offset: number, bytes: number): void {
     this.check(offset, bytes);
+    this.#object.mark(offset, bytes, false);
     for (let at = offset; at < offset + bytes; ) {
       const index = Math.floor(at / MAPPING_BYTES_MAX);
       const end = Math.min(offset + bytes, (index + 1) * MAPPING_BYTES_MAX);
@@ -146,6 +176,15 @@ export class SimulatedMemoryFile implements MemoryFile {
       }
       at = end;
     }
+  }
+
+  populate(offset: number, bytes: number): void {
+    this.check(offset, bytes);
+    this.#object.mark(offset, bytes, true);
+  }
+
+  heldBytes(): number {
+    return this.#object.heldBytes;
   }
 
   release(): void {
@@ -241,7 +280,7 @@ export class SimulatedMemory implements Memory {
       throw new MemoryError(`a memory file has whole pages of ${PAGE_BYTES} bytes, not ${bytes}`);
     }
     const handle = this.#parts.nextHandle();
-    const object = new MemoryObject(name, bytes);
+    const object = new MemoryObject(name, bytes, this.#task.process.machine);
     this.#held.add(handle, object);
     return new SimulatedMemoryFile(handle, object, this.#held);
   }
@@ -285,7 +324,19 @@ export class SimulatedMemory implements Memory {
   }
 
   available(): number {
-    return this.#task.process.machine.memoryAvailableBytes;
+    return machineRoom(this.#task.process.machine);
+  }
+
+  room(group: string): Room {
+    const { machine } = this.#task.process;
+    const { memoryReading, memoryStalledShare, memoryGroup } = machine;
+    const isFound = group === '' || group === memoryGroup;
+    return {
+      availableBytes: memoryReading === undefined ? machineRoom(machine) : memoryReading.bytes,
+      totalBytes: machine.memoryTotalBytes,
+      stalledShare: memoryStalledShare,
+      problem: isFound ? '' : `this process is in no control group ${group} that counts memory`,
+    };
   }
 
   /** A property, because the data path calls it without the object. */
@@ -320,6 +371,11 @@ export class SimulatedMemory implements Memory {
       words * WORD_BYTES,
     );
   };
+}
+
+/** What others leave, less what simulated memory files take up. */
+function machineRoom(machine: Machine): number {
+  return Math.max(0, machine.memoryAvailableBytes - machine.memoryHeldBytes);
 }
 
 function bytesOf(words: BigUint64Array): Uint8Array {

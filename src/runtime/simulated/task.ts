@@ -126,7 +126,18 @@ export class Machine {
   /** What a task here takes for a datagram that it has received; undefined: no time. */
   workNs: ((datagram: Uint8Array) => number) | undefined = undefined;
   nic: NicModel | undefined = undefined;
+  memoryTotalBytes = 64 * 2 ** 30;
+  /** What there is beside all else that runs there; memory files are taken from it. */
   memoryAvailableBytes = 64 * 2 ** 30;
+  /** What there was before others took most of it. */
+  memoryUsualBytes = 64 * 2 ** 30;
+  /** What its memory files take up. */
+  memoryHeldBytes = 0;
+  memoryStalledShare: number | undefined = 0;
+  /** The only control group that it has. */
+  memoryGroup = '/group';
+  /** What is told instead of the truth, where the kernel tells nothing or nonsense. */
+  memoryReading: { readonly bytes: number | undefined } | undefined = undefined;
   /** Machines it has had a stream or datagram with. */
   readonly neighbours: Set<number> = new Set();
 

@@ -42,7 +42,7 @@ import { Prng } from '../../base/prng.js';
 import type { Checksum, LogLevel, RoleMain, Runtime } from '../runtime.js';
 import type { ThreadMain } from '../thread-main.js';
 import { SimulatedClock, SimulatedTimers } from './clock.js';
-import { DatabaseStore, SimulatedDatabases } from './database.js';
+import { type DatabaseCopy, DatabaseStore, SimulatedDatabases } from './database.js';
 import { DiskStore, SimulatedDisk } from './disk.js';
 import { SimulatedDurables } from './durable.js';
 import { type Fault, FaultKind, type FaultRates, Faults, NO_FAULTS } from './faults.js';
@@ -59,6 +59,7 @@ import { EventKind, Trace } from './trace.js';
 import { type Immediate, runTurns } from './turns.js';
 
 export type { Fault, FaultRates, Immediate, Knobs, Machine, SimulatedProcess };
+export type { DatabaseCopy } from './database.js';
 export { FAULT_KINDS, FaultKind, NO_FAULTS, ROUGH_FAULTS } from './faults.js';
 export { PLAIN_NIC } from './hardware.js';
 export { SimulatedCrash, SimulatedExit } from './kernel.js';
@@ -145,6 +146,7 @@ export class SimulatedWorld {
   readonly #lasting: Map<object, Fault> = new Map();
   readonly #partitions: Set<Fault> = new Set();
   readonly #shrunkPaths: Set<Fault> = new Set();
+  readonly #squeezes = new Map<Machine, Fault>();
   #nextHandle = 3;
   #failure: Error | undefined;
   #running = false;
@@ -257,6 +259,16 @@ export class SimulatedWorld {
     const store = this.#disks.get(machine);
     assert(store !== undefined, 'a machine of another world');
     return store;
+  }
+
+  /** The databases of the machine as they are stored at this moment. */
+  copyDatabases(machine: Machine): DatabaseCopy {
+    return this.#database(machine).copy();
+  }
+
+  /** An older copy takes the place of what is stored; nobody uses it. */
+  putBackDatabases(machine: Machine, copy: DatabaseCopy): void {
+    this.#database(machine).putBack(copy);
   }
 
   #database(machine: Machine): DatabaseStore {
@@ -516,12 +528,34 @@ export class SimulatedWorld {
     machine.memoryAvailableBytes = bytes;
   }
 
+  /**
+   * Other programs take all but so much of the machine's memory, until `relieve`; again for
+   * another amount.
+   */
+  squeeze(machine: Machine, bytes: number): void {
+    const known = this.#squeezes.get(machine);
+    if (known === undefined) {
+      machine.memoryUsualBytes = machine.memoryAvailableBytes;
+      this.#squeezes.set(machine, this.#inject(FaultKind.MemoryShort, [machine], true));
+    }
+    machine.memoryAvailableBytes = bytes;
+  }
+
+  relieve(machine: Machine): void {
+    const fault = this.#squeezes.get(machine);
+    if (fault === undefined) return;
+    this.#squeezes.delete(machine);
+    fault.untilNs = this.#kernel.nowNs;
+    machine.memoryAvailableBytes = machine.memoryUsualBytes;
+  }
+
   /** Ends all faults: none comes by itself, wires are whole, paused processes and machines run. */
   calm(): void {
     this.faults.enabled = false;
     for (const fault of [...this.#partitions]) this.heal(fault);
     for (const fault of [...this.#shrunkPaths]) this.restorePath(fault);
     for (const machine of this.machines) {
+      this.relieve(machine);
       machine.slowness = 1;
       if (!machine.up) this.restart(machine);
     }

@@ -26,6 +26,8 @@ export interface MemoryEnd {
 export interface RegionInTheEnd {
   readonly node: string;
   readonly isLost: boolean;
+  /** It was to go to other nodes: it may have been at any of them when their memory ended. */
+  readonly mayHaveMoved?: boolean;
 }
 
 /** `readBack`: how the last attempt to read the allocation ended, when all was well again. */
@@ -36,8 +38,9 @@ export function judgeKeeping(
   readBack: Ended = SUCCESS,
 ): Complaint | undefined {
   const { name, lastServed, firstCalledLost } = allocation;
-  const own = ends.filter((end) => end.node === region.node);
-  const certain = own.find((end) => end.at > allocation.returnedAt);
+  const { mayHaveMoved = false } = region;
+  const own = ends.filter((end) => mayHaveMoved || end.node === region.node);
+  const certain = mayHaveMoved ? undefined : own.find((end) => end.at > allocation.returnedAt);
   const mustBeLost = certain !== undefined;
   // An end between call and answer may have come before the allocation was made, or after it; of
   // several, the last one that can have been it says longest that the allocation may be served.

@@ -152,10 +152,13 @@ describe('ownership', () => {
     expect(findOverlaps(journal)).toMatchObject([{ kind: 'given-twice' }]);
   });
 
-  it('of a region never moves', () => {
+  it('of a region changes under a higher epoch alone', () => {
     const seen = (node: string, epoch: number) => ({ space: 1, region: 1, node, epoch });
     expect(findRegionsOwnedTwice([seen('n1', 1), seen('n1', 2)])).toEqual([]);
-    expect(findRegionsOwnedTwice([seen('n1', 1), seen('n2', 2)])).toHaveLength(1);
+    expect(findRegionsOwnedTwice([seen('n1', 1), seen('n2', 2)])).toEqual([]);
+    expect(findRegionsOwnedTwice([seen('n1', 2), seen('n2', 2)])).toHaveLength(1);
+    expect(findRegionsOwnedTwice([seen('n1', 2), seen('n2', 1)])).toHaveLength(1);
+    expect(findRegionsOwnedTwice([seen('n1', 2), seen('n1', 1)])).toHaveLength(1);
   });
 });
 

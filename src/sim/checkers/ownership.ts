@@ -47,7 +47,10 @@ export function findRegionsOwnedTwice(seen: readonly RegionSeen[]): Complaint[] 
   for (const now of seen) {
     const key = `${now.space}/${now.region}`;
     const before = owners.get(key);
-    if (before !== undefined && before.node !== now.node) {
+    // It may move, and then under a higher epoch than all before.
+    const isNewer = before !== undefined && now.epoch > before.epoch;
+    const isOlder = before !== undefined && now.epoch < before.epoch;
+    if (before !== undefined && (isOlder || (before.node !== now.node && !isNewer))) {
       const text = `region ${key} belongs to ${before.node} and to ${now.node}`;
       complaints.push({ kind: 'region-granted-twice', text });
     }

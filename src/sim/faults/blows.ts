@@ -8,10 +8,11 @@
  */
 
 import type { Prng } from '../../base/prng.js';
+import type { RunningController } from '../../controller/main.js';
 import { FaultKind, type SimulatedProcess } from '../../runtime/simulated/world.js';
 import type { ClientProcesses } from '../client-process.js';
 import type { Journal } from '../journal.js';
-import type { SimulatedRack } from '../rack.js';
+import { LEND_ABOVE_PAGES, type SimulatedRack } from '../rack.js';
 import { BLOW_NAMES, type BlowName } from '../workloads/workload.js';
 
 /** Sure to hit the next segments. */
@@ -19,6 +20,8 @@ const RATE_OF_A_BLOW = 300_000;
 const RATE_LASTS_MS_MAX = 50;
 const LOOK_MS = 0.05;
 const STOP_WITHIN_MS = 2_000;
+const SQUEEZES_MS: readonly number[] = [50, 500, 3_000, 8_000];
+const NOISE_PAGES = 2;
 const STAYS_STOPPED_MS: readonly number[] = [400, 1_500, 3_000];
 const PAUSES_MS: readonly number[] = [1, 20, 500, 2_500, 5_000];
 /** Around the time after which a thread counts as stuck, and minutes. */
@@ -101,8 +104,20 @@ export class Blows {
         return this.#rack.stopNode(node);
       case 'stop-controller':
         return this.#rack.world.terminate(this.#rack.controller.process);
+      case 'copy-metadata':
+        return this.#rack.copyMetadata();
+      case 'put-back-metadata':
+        return this.#rack.putBackMetadata();
+      case 'fail-flushes':
+        return this.#burst(FaultKind.DiskFlushError);
       case 'shrink-path':
         return this.#shrinkPath(node);
+      case 'move-region':
+        return void this.#moveRegion();
+      case 'strike-in-move':
+        return this.#strikeInMove();
+      case 'squeeze':
+        return this.#squeeze(node);
       case 'stop-in-step':
         return this.#burst(FaultKind.StepStopped);
       case 'pause-in-step':
@@ -186,6 +201,79 @@ export class Blows {
     };
     const shrunk = world.shrinkPath(from, to, options);
     world.after(prng.pick(SHRUNK_MS), () => world.restorePath(shrunk));
+  }
+
+  /** Any region to any other node; the indices of both, if the controller is there to be asked. */
+  #moveRegion(): { from: number; to: number } | undefined {
+    const { controller, shape } = this.#rack;
+    const { process } = controller;
+    const prng = this.#prng;
+    if (!process.alive || process.paused || shape.nodes < 2) return undefined;
+    const { api } = (process.running ?? {}) as Partial<RunningController>;
+    const space = api?.spaces().filter(({ regions }) => regions > 0);
+    if (api === undefined || space === undefined || space.length === 0) return undefined;
+    const { name } = prng.pick(space);
+    const listed = api.regions(name);
+    if (!('regions' in listed) || listed.regions.length === 0) return undefined;
+    const { region, node } = prng.pick(listed.regions);
+    const from = this.#rack.supervisors.findIndex((post) => post.name === node);
+    const to = (from + prng.between(1, shape.nodes - 1)) % shape.nodes;
+    const target = this.#rack.supervisors[to]?.name ?? '';
+    this.#journal.movedRegions.add(`${name}/${region}`);
+    this.#journal.note(`region ${name}/${region} is to go from ${node} to ${target}`);
+    void api.moveRegion(name, region, target).then((end) => {
+      const text = 'message' in end ? end.message : 'done';
+      this.#journal.note(`region ${name}/${region} to ${target}: ${text}`);
+      this.#journal.noteMove(text === 'done');
+    });
+    return { from, to };
+  }
+
+  /** A move takes some milliseconds: what is struck is in any of its steps. */
+  #strikeInMove(): void {
+    const { world } = this.#rack;
+    const prng = this.#prng;
+    const ends = this.#moveRegion();
+    if (ends === undefined) return;
+    const { from, to } = ends;
+    world.after(prng.fraction() * prng.pick([0.5, 3, 10, 40]), () => {
+      if (!world.faults.enabled) return;
+      const node = prng.chance(500_000) ? from : to;
+      const choice = prng.below(100);
+      if (choice < 35) this.#kill(this.#rack.nodeProcess(node));
+      else if (choice < 50) this.#pause(this.#rack.nodeProcess(node));
+      else if (choice < 65) this.#rack.killController();
+      else if (choice < 72) this.#pause(this.#rack.controller.process);
+      else if (choice < 80) this.#rack.killSupervisor(node);
+      else if (choice < 90) this.#cutBetween(from, to);
+      else this.#burst(FaultKind.StreamReset);
+    });
+  }
+
+  #cutBetween(from: number, to: number): void {
+    const { world } = this.#rack;
+    const [one, other] = [from, to].map((node) => world.machine(`node-${node + 1}`));
+    if (one === undefined || other === undefined) return;
+    const cut = world.partition([one], [other], { oneWay: this.#prng.chance(500_000) });
+    world.after(this.#prng.pick([100, 600, 2_000, 5_000]), () => world.heal(cut));
+  }
+
+  /** A node's machine has little left, which goes up and down a little; then all again. */
+  #squeeze(node: number): void {
+    const { world, shape } = this.#rack;
+    const prng = this.#prng;
+    const machine = world.machine(`node-${node + 1}`);
+    const pages = prng.between(0, shape.frames + LEND_ABOVE_PAGES);
+    const isSteady = prng.chance(500_000);
+    const untilMs = world.nowMs + prng.pick(SQUEEZES_MS);
+    const look = (): void => {
+      if (!world.faults.enabled) return;
+      if (world.nowMs >= untilMs) return world.relieve(machine);
+      const noise = isSteady ? 0 : prng.fraction() * NOISE_PAGES;
+      world.squeeze(machine, (pages + noise) * shape.pageBytes);
+      world.after(prng.pick([20, 100, 300]), look);
+    };
+    look();
   }
 
   /** Looks until a client is in the middle of a step, or the moment is over. */

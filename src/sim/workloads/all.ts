@@ -7,8 +7,12 @@ import { large } from './large.js';
 import { keptDatagramLeases, keptLeases, leases, oneSidedLeases } from './leases.js';
 import { datagramLocks, locks, oneSidedLocks } from './locks.js';
 import { datagramRestarts, datagrams, fallingOver, mixed } from './mixed.js';
+import { datagramMoves, moves, movingMixed, oneSidedMoves } from './moves.js';
+import { persistent } from './persistent.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
+import { restored } from './restored.js';
+import { shortMemory } from './short-memory.js';
 import { unequalPaths } from './unequal-paths.js';
 import type { Workload } from './workload.js';
 
@@ -31,6 +35,13 @@ export const WORKLOADS: readonly Workload[] = [
   unequalPaths,
   keptDatagramLeases,
   datagramRestarts,
+  restored,
+  moves,
+  datagramMoves,
+  oneSidedMoves,
+  movingMixed,
+  shortMemory,
+  persistent,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

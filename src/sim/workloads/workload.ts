@@ -10,7 +10,7 @@ import type { ObservedLeases } from '../observed-leases.js';
 import type { ObservedLocks } from '../observed-locks.js';
 import type { ObservedFiles } from '../observed-files.js';
 import type { Grant } from '../grant.js';
-import type { DrivenWindow, ObservedSpace } from '../observed-space.js';
+import type { DrivenWindow, DurableSpace, ObservedSpace } from '../observed-space.js';
 
 /** One running client process, as its program sees it. */
 export interface ClientProgram {
@@ -26,6 +26,8 @@ export interface ClientProgram {
   /** Opens, or creates; again and again while the controller is away. */
   open(name: string): Promise<ObservedSpace>;
   files(): Promise<ObservedFiles>;
+  /** A space on disks, and as it is: who uses it judges what it shows. Only on a whole rack. */
+  openDurable?(name: string): Promise<DurableSpace>;
   /** The window of this text; only on a whole rack. */
   window?(token: string): Promise<DrivenWindow>;
   leases(): Promise<ObservedLeases>;
@@ -79,6 +81,10 @@ export interface Workload {
   readonly idleStreamMs?: readonly number[];
   /** Of those most choose their link by themselves, and streams or datagrams alone are cut. */
   readonly isFallingOver?: boolean;
+  /** Nodes mind what their machines have left, and that is little at times. */
+  readonly isShortOfMemory?: boolean;
+  /** All memory is on disks. */
+  readonly isPersistent?: boolean;
   /** Machines have paths of different lengths between them. */
   readonly hasUnequalPaths?: boolean;
   /** Rates of faults that come by themselves, one for each run, where not those of all. */
@@ -115,6 +121,15 @@ export const BLOW_NAMES = [
   'stop-node',
   'stop-controller',
   'shrink-path',
+  // Of disks: most flushes of a moment.
+  'fail-flushes',
+  // An operator keeps copies of the controller's database, and puts one back.
+  'copy-metadata',
+  'put-back-metadata',
+  // A region is to go to another node; one of the processes that have to do with it is struck then.
+  'move-region',
+  'strike-in-move',
+  'squeeze',
   // Of clients in the middle of a step over shared memory, where there is one.
   'stop-in-step',
   'pause-in-step',

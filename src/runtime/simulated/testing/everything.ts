@@ -311,6 +311,10 @@ function harm(world: SimulatedWorld, home: Machine): void {
     const fault = world.shrinkPath(clients, [home], { bytes: 1, isTold });
     world.after(world.prng.between(100, 900), () => world.restorePath(fault));
   };
+  const squeeze = (): void => {
+    world.squeeze(home, world.prng.between(1, 2 ** 20));
+    world.after(world.prng.between(100, 900), () => world.relieve(home));
+  };
   const acts: ((target: SimulatedProcess) => void)[] = [
     (target) => world.kill(target),
     pause,
@@ -320,6 +324,7 @@ function harm(world: SimulatedWorld, home: Machine): void {
     () => cut({ only: 'streams' }),
     () => cut({ only: 'datagrams' }),
     shrink,
+    squeeze,
     () => world.jumpWall(home, world.prng.between(-60_000, 60_000)),
   ];
   const act = (): void => {

@@ -1,0 +1,48 @@
+/**
+ * Marks: how far a database had come. What the controller tells nodes about its own, and whether
+ * what a node remembers shows that the database is older than the truth. See
+ * docs/internals/restore.md.
+ */
+import type { ControllerMark } from '../disk/table-file.js';
+import type { Metadata } from './metadata/metadata.js';
+import type { HeldRegion } from './reconcile.js';
+
+export const NO_MARK: ControllerMark = {
+  controller: 0,
+  commit: 0,
+  life: 0,
+  nextSpace: 0,
+  nextEpoch: 0,
+  instance: 0,
+};
+
+/** What is durable now, as told by this process. */
+export function ownMark(metadata: Metadata, instance: number): ControllerMark {
+  return {
+    controller: metadata.next('client'),
+    commit: metadata.next('commit'),
+    life: metadata.next('life'),
+    nextSpace: metadata.next('space'),
+    nextEpoch: metadata.next('epoch'),
+    instance,
+  };
+}
+
+/** Whether a node heard of changes that the database did not have when it was opened. */
+export function isProof(metadata: Metadata, mark: ControllerMark, instance: number): boolean {
+  if (mark.controller !== metadata.next('client')) return false;
+  if (mark.life > metadata.next('life')) return true;
+  return mark.commit > metadata.opened('commit') && mark.instance !== instance;
+}
+
+/** Whether a node that knows this controller holds what the database has not given out yet. */
+export function isAhead(
+  metadata: Metadata,
+  mark: ControllerMark,
+  held: readonly HeldRegion[],
+): boolean {
+  if (mark.controller !== metadata.next('client')) return false;
+  return held.some(({ space, epoch }) => {
+    return space >= metadata.next('space') || epoch >= metadata.next('epoch');
+  });
+}

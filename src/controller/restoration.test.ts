@@ -1,0 +1,373 @@
+import { expect, test } from 'vitest';
+import type { SpaceId } from '../base/brands.js';
+import { Status } from '../base/status.js';
+import type { Controller } from './controller.js';
+import type { Row } from '../runtime/database.js';
+import { controllerFaults } from './planted.js';
+import { FakeRack, settled } from './testing/fake-rack.js';
+
+const NODES = ['n1', 'n2', 'n3'];
+
+type Copy = Map<string, Map<string, Row>>;
+
+class Restored {
+  readonly rack = new FakeRack();
+  controller!: Controller;
+
+  async begin(nodes: readonly string[] = NODES): Promise<void> {
+    this.controller = await this.rack.start();
+    await this.join(nodes);
+  }
+
+  /** They join, are asked, and hear the mark, as with the next heartbeat. */
+  async join(nodes: readonly string[]): Promise<void> {
+    for (const id of nodes) {
+      const joined = await this.controller.membership.join(this.rack.joinRequest(id));
+      expect(joined.status).toBe(Status.Ok);
+      await settled();
+    }
+    this.heartbeats(nodes);
+    await settled();
+  }
+
+  heartbeats(nodes: readonly string[] = NODES): void {
+    for (const id of nodes) {
+      const request = this.rack.joinRequest(id);
+      this.controller.membership.heartbeat({ ...request, bytesUsed: 0, bytesCommitted: 0 });
+      this.rack.tell(this.controller, id);
+    }
+  }
+
+  async space(name: string): Promise<SpaceId> {
+    const opened = await this.controller.spaces.open({ name, create: true, kind: 0, pageBytes: 0 });
+    if (opened.status !== Status.Ok) throw new Error(opened.message);
+    return opened.space.id;
+  }
+
+  async grant(space: SpaceId, count = 1): Promise<number[]> {
+    const granted = await this.controller.regions.grant({ space, count, bytes: 0, near: '' });
+    if (granted.status !== Status.Ok) throw new Error(granted.message);
+    return granted.regions.map(({ region }) => region);
+  }
+
+  copy(): Copy {
+    const { tables } = this.rack.databases;
+    return new Map([...tables].map(([name, rows]) => [name, new Map(rows)]));
+  }
+
+  /** The controller of now ends, and one starts on the copy. */
+  async putBack(copy: Copy): Promise<void> {
+    this.rack.kill();
+    this.rack.databases.tables.clear();
+    for (const [name, rows] of copy) this.rack.databases.tables.set(name, new Map(rows));
+    this.controller = await this.rack.start();
+  }
+
+  /** `region node state` of all that the controller knows of the space. */
+  regions(space: SpaceId): string[] {
+    const list = this.controller.regions.list(space, 0, 100_000);
+    return list.map(({ region, node, state }) => `${region} ${node} ${state}`);
+  }
+
+  /** What nodes hold: `region node`. */
+  held(space: SpaceId): string[] {
+    return NODES.flatMap((id) => {
+      const { held } = this.rack.node(this.rack.joinRequest(id).address);
+      const own = [...held.values()].filter((one) => one.space === space);
+      return own.map(({ region }) => `${region} ${id}`);
+    }).sort();
+  }
+}
+
+test('an ordinary restart looks, and goes on when all have answered', async () => {
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  await it.grant(space, 3);
+  it.heartbeats();
+  await it.putBack(it.copy());
+  expect(it.controller.restoration.phase).toBe('looking');
+  expect(it.controller.restoration.refusal()?.status).toBe(Status.Unavailable);
+  await it.join(['n1', 'n2']);
+  expect(it.controller.restoration.awaited()).toEqual(['n3']);
+  await it.join(['n3']);
+  expect(it.controller.restoration.phase).toBe('over');
+  expect(it.controller.metadata.next('restores')).toBe(0);
+  expect(await it.grant(space)).toEqual([4]);
+});
+
+test('an ordinary restart does not wait for ever for a node that is silent', async () => {
+  const it = new Restored();
+  await it.begin();
+  it.heartbeats();
+  await it.putBack(it.copy());
+  it.rack.nowMs += 7_000;
+  expect(it.controller.restoration.phase).toBe('looking');
+  await it.join(['n1']);
+  expect(it.controller.restoration.phase).toBe('over');
+});
+
+test('what was granted since is taken over, and all that follows is above it', async () => {
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  const copy = it.copy();
+  const epochs = it.controller.metadata.next('epoch');
+  await it.grant(space, 3);
+  it.heartbeats();
+  await it.putBack(copy);
+  await it.join(['n1', 'n2']);
+  expect(it.controller.restoration.phase).toBe('restoring');
+  expect(it.controller.restoration.awaited()).toEqual(['n3']);
+  it.rack.nowMs += 100_000;
+  it.heartbeats(['n1', 'n2']);
+  await settled();
+  expect(it.controller.restoration.refusal()?.message).toContain('n3');
+  const refused = await it.controller.regions.grant({ space, count: 1, bytes: 0, near: '' });
+  expect(refused.status).toBe(Status.Unavailable);
+  await it.join(['n3']);
+  expect(it.controller.restoration.phase).toBe('over');
+  it.heartbeats();
+  const taken = it.held(space);
+  expect(taken).toHaveLength(3);
+  expect(it.regions(space)).toEqual(taken.map((one) => `${one} serving`));
+  const [next = 0] = await it.grant(space);
+  expect(next).toBeGreaterThan(3);
+  expect(it.controller.metadata.next('epoch')).toBeGreaterThan(epochs + 4);
+  // An ordinary restart afterwards is one.
+  it.heartbeats();
+  await it.putBack(it.copy());
+  await it.join(NODES);
+  expect(it.controller.restoration.phase).toBe('over');
+  expect(it.controller.metadata.next('restores')).toBe(1);
+});
+
+test('the life goes above all that were seen, so that hellos fence those of before', async () => {
+  const it = new Restored();
+  await it.begin();
+  const copy = it.copy();
+  for (let i = 0; i < 5; i++) {
+    await it.putBack(it.copy());
+    await it.join(NODES);
+  }
+  const { life } = it.rack.node(it.rack.joinRequest('n1').address).mark;
+  await it.putBack(copy);
+  expect(it.controller.metadata.next('life')).toBeLessThan(life);
+  await it.join(['n1']);
+  expect(it.controller.metadata.next('life')).toBeGreaterThan(life);
+  await it.join(NODES);
+  expect(it.controller.restoration.phase).toBe('over');
+});
+
+test('a space that was made since is kept, named and adopted, with its number', async () => {
+  const it = new Restored();
+  await it.begin();
+  const copy = it.copy();
+  const space = await it.space('since');
+  const unheld = await it.space('without-regions');
+  await it.grant(space, 3);
+  it.heartbeats();
+  await it.putBack(copy);
+  expect(it.controller.refuseUnknownSpace(space).status).toBe(Status.Unavailable);
+  await it.join(NODES);
+  await it.join(NODES);
+  expect(it.controller.restoration.phase).toBe('over');
+  expect(it.controller.refuseUnknownSpace(space).status).toBe(Status.Unavailable);
+  expect(it.controller.refuseUnknownSpace(unheld).status).toBe(Status.NotFound);
+  expect([...it.controller.membership.unknownSpaces().keys()]).toEqual([space]);
+  // Before it is adopted: another one of the same name has another number.
+  const other = await it.space('other');
+  expect([space, unheld]).not.toContain(other);
+  const taken = await it.controller.spaces.adopt(space, 'other');
+  expect(taken.status).toBe(Status.Exists);
+  const adopted = await it.controller.spaces.adopt(space, 'since');
+  expect(adopted.status).toBe(Status.Ok);
+  expect(await it.space('since')).toBe(space);
+  expect(it.regions(space)).toEqual(it.held(space).map((one) => `${one} serving`));
+  expect(await it.grant(space)).not.toEqual([4]);
+  expect(it.controller.membership.unknownSpaces().size).toBe(0);
+});
+
+test('what a node of the copy does not hold any more is lost, never granted empty', async () => {
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  await it.grant(space, 3);
+  const copy = it.copy();
+  await it.controller.spaces.remove('s');
+  await settled();
+  expect(it.held(space)).toEqual([]);
+  it.heartbeats();
+  await it.putBack(copy);
+  await it.join(NODES);
+  await it.join(NODES);
+  expect(it.regions(space).map((one) => one.split(' ')[2])).toEqual(['lost', 'lost', 'lost']);
+  it.heartbeats();
+  await settled();
+  expect(it.held(space)).toEqual([]);
+});
+
+test('a region that was moved since belongs to the higher epoch, whoever is first', async () => {
+  for (const order of [NODES, [...NODES].reverse()]) {
+    const it = new Restored();
+    await it.begin();
+    const space = await it.space('s');
+    await it.grant(space);
+    const copy = it.copy();
+    const [row] = it.controller.metadata.regionsOf(space).values();
+    const from = it.rack.node(it.rack.joinRequest(row?.node ?? '').address);
+    const to = NODES.find((id) => id !== row?.node) ?? '';
+    const [grant] = from.held.values();
+    if (grant === undefined || row === undefined) throw new Error('nothing was granted');
+    from.held.clear();
+    const epoch = (grant.epoch + 1) as typeof grant.epoch;
+    it.rack.node(it.rack.joinRequest(to).address).grant({ ...grant, epoch });
+    await it.grant(await it.space('more'));
+    it.heartbeats();
+    await it.putBack(copy);
+    await it.join(order);
+    await it.join(order);
+    it.heartbeats();
+    expect(it.regions(space)).toEqual([`1 ${to} serving`]);
+  }
+});
+
+test('of a node that joined since no region is given to anybody else', async () => {
+  const it = new Restored();
+  await it.begin(['n1', 'n2']);
+  const space = await it.space('s');
+  const copy = it.copy();
+  await it.join(['n3']);
+  while (it.held(space).every((one) => !one.endsWith('n3'))) await it.grant(space);
+  const before = it.held(space);
+  it.heartbeats();
+  await it.putBack(copy);
+  await it.join(['n1', 'n2']);
+  await it.join(['n1', 'n2']);
+  expect(it.controller.restoration.phase).toBe('over');
+  const [next = 0] = await it.grant(space);
+  expect(before.map((one) => Number(one.split(' ')[0]))).not.toContain(next);
+  await it.join(['n3']);
+  await it.join(NODES);
+  const all = it.regions(space).filter((one) => !one.startsWith(`${next} `));
+  expect(all.sort()).toEqual(before.map((one) => `${one} serving`).sort());
+});
+
+test('other memory that was let in since proves that the one before is gone', async () => {
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  await it.grant(space, 3);
+  const copy = it.copy();
+  const old = it.rack.joinRequest('n1');
+  await it.controller.membership.ended('n1', old.memoryId);
+  const { address } = old;
+  it.rack.node(address).held.clear();
+  const other = { memoryId: 77, address };
+  expect((await it.controller.membership.join(it.rack.joinRequest('n1', other))).status).toBe(0);
+  it.rack.tell(it.controller, 'n1');
+  it.heartbeats(['n2', 'n3']);
+  await it.putBack(copy);
+  const empty = it.rack.joinRequest('n1', { ...other, mark: it.rack.joinRequest('n9').mark });
+  expect((await it.controller.membership.join(empty)).status).toBe(Status.Exists);
+  expect((await it.controller.membership.join(it.rack.joinRequest('n1', other))).status).toBe(0);
+  await settled();
+  await it.join(['n2', 'n3']);
+  it.controller.membership.heartbeat({
+    ...it.rack.joinRequest('n1', other),
+    bytesUsed: 0,
+    bytesCommitted: 0,
+  });
+  await settled();
+  expect(it.controller.restoration.phase).toBe('over');
+  const lost = it.regions(space).filter((one) => one.endsWith('lost'));
+  expect(lost.every((one) => one.includes('n1'))).toBe(true);
+});
+
+test('places of files are not freed a second time', async () => {
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  await it.grant(space);
+  const file = { key: 'f', space, address: 2 ** 30, length: 8, sha256: '' };
+  const { files, garbage } = it.controller;
+  await files.put([file, { ...file, key: 'g', address: 2 ** 31 }]);
+  await files.remove('g');
+  const copy = it.copy();
+  const taken = await garbage.take(5, 10);
+  expect(taken.status === Status.Ok && taken.places).toHaveLength(1);
+  await garbage.forget(5, [{ space, address: 2 ** 31 }], true);
+  await files.put([{ ...file, address: 2 ** 32 }]);
+  it.heartbeats();
+  await it.putBack(copy);
+  await it.join(NODES);
+  await it.join(NODES);
+  expect(it.controller.restoration.phase).toBe('over');
+  await it.controller.files.put([{ ...file, address: 2 ** 33 }]);
+  const again = await it.controller.garbage.take(6, 10);
+  expect(again.status === Status.Ok && again.places).toEqual([]);
+  // What is put from now on is freed as ever.
+  await it.controller.files.remove('f');
+  const later = await it.controller.garbage.take(7, 10);
+  expect(later.status === Status.Ok && later.places.map(({ address }) => address)).toEqual([
+    2 ** 33,
+  ]);
+});
+
+test('a controller that dies while it restores goes on restoring', async () => {
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  const copy = it.copy();
+  await it.grant(space, 3);
+  it.heartbeats();
+  await it.putBack(copy);
+  await it.join(['n1', 'n2']);
+  await it.putBack(it.copy());
+  expect(it.controller.restoration.phase).toBe('restoring');
+  expect(it.controller.restoration.awaited()).toEqual(NODES);
+  await it.join(NODES);
+  expect(it.controller.restoration.phase).toBe('over');
+  it.heartbeats();
+  expect(it.regions(space)).toEqual(it.held(space).map((one) => `${one} serving`));
+});
+
+test('a node that is said to be gone is not waited for', async () => {
+  const it = new Restored();
+  await it.begin();
+  const copy = it.copy();
+  await it.grant(await it.space('s'), 3);
+  it.heartbeats();
+  await it.putBack(copy);
+  await it.join(['n1', 'n2']);
+  expect(it.controller.restoration.phase).toBe('restoring');
+  await it.controller.membership.ended('n3', it.rack.joinRequest('n3').memoryId);
+  it.heartbeats(['n1', 'n2']);
+  await settled();
+  expect(it.controller.restoration.phase).toBe('over');
+});
+
+test.each([
+  ['marksIgnored', 'n1'],
+  ['grantsNotAbove', 'n3'],
+] as const)('with %s planted a region is granted twice', async (fault, away) => {
+  controllerFaults[fault] = true;
+  try {
+    const it = new Restored();
+    await it.begin(['n1', 'n2']);
+    const space = await it.space('s');
+    const copy = it.copy();
+    await it.join(['n3']);
+    while (!it.held(space).some((one) => one.endsWith(away))) await it.grant(space);
+    it.heartbeats();
+    const before = new Set(it.held(space).filter((one) => one.endsWith(away)));
+    await it.putBack(copy);
+    it.rack.nowMs += 7_000;
+    await it.join(NODES.filter((id) => id !== away));
+    const again: string[] = [];
+    for (let i = 0; i < 8; i++) again.push(...(await it.grant(space)).map(String));
+    expect([...before].some((one) => again.includes(one.split(' ')[0] ?? ''))).toBe(true);
+  } finally {
+    controllerFaults[fault] = false;
+  }
+});

@@ -1,0 +1,239 @@
+/**
+ * The controller on a database that may be older than the truth: it asks all nodes before it
+ * decides anything, theirs win, and what it gives out afterwards is above all that was given out
+ * before. See docs/internals/restore.md.
+ *
+ *           a node's mark is higher              all nodes of the database have answered
+ *   looking -----------------------> restoring ----------------------------------------> over
+ *      |                                 ^ also from `over`, when such a node comes late    ^
+ *      +---- all have answered, or some, and the silent ones count as away -----------------+
+ */
+import type { SpaceId } from '../base/brands.js';
+import { Status } from '../base/status.js';
+import type { ControllerMark } from '../disk/table-file.js';
+import type { Clock } from '../runtime/clock.js';
+import { TAKER_NOBODY } from './garbage.js';
+import {
+  EPOCH_END,
+  LIVES_BEYOND,
+  LIVES_MAX,
+  NUMBERS_BEYOND,
+  REGIONS_BEYOND,
+  SPACE_ID_END,
+} from './limits.js';
+import { isAhead, isProof } from './mark.js';
+import type { Member } from './member.js';
+import { regionKey, type Metadata, type MetadataChange } from './metadata/metadata.js';
+import type { CounterName, RegionRow } from './metadata/schema.js';
+import type { NodeCalls } from './node-calls.js';
+import { controllerFaults } from './planted.js';
+import { beyondLast, reclaim } from './reclaim.js';
+import type { HeldRegion } from './reconcile.js';
+import { refuse, type Refusal } from './refusal.js';
+import type { Serial } from './serial.js';
+
+export type RestorationPhase = 'looking' | 'restoring' | 'over';
+
+export interface RestorationOptions {
+  readonly clock: Clock;
+  readonly metadata: Metadata;
+  readonly changes: Serial;
+  readonly calls: NodeCalls;
+  readonly awayMs: number;
+  /** Of this process, in the marks that it tells. */
+  readonly instance: number;
+  readonly members: () => ReadonlyMap<string, Member>;
+  /** It turned out that the database is an older copy, or that has come to its end. */
+  readonly noted: (what: 'begun' | 'ended') => void;
+}
+
+interface Answer {
+  readonly memoryId: number;
+  readonly held: ReadonlySet<number>;
+}
+
+export class Restoration {
+  readonly #options: RestorationOptions;
+  readonly #startedMs: number;
+  #isLooking: boolean;
+  /** Of nodes that were asked in this life of the controller, by id. */
+  readonly #answers = new Map<string, Answer>();
+  /** The highest of what nodes remember. */
+  readonly #seen = { commit: 0, life: 0, nextSpace: 0, nextEpoch: 0 };
+
+  constructor(options: RestorationOptions) {
+    this.#options = options;
+    this.#startedMs = options.clock.now();
+    this.#isLooking = [...options.metadata.nodes.values()].some(({ state }) => state === 'member');
+  }
+
+  get phase(): RestorationPhase {
+    if (this.#isRestoring) return 'restoring';
+    if (!this.#isLooking) return 'over';
+    const { clock, awayMs } = this.#options;
+    const isLate = clock.now() - this.#startedMs > awayMs && this.#answers.size > 0;
+    if (isLate || this.awaited().length === 0) this.#isLooking = false;
+    return this.#isLooking ? 'looking' : 'over';
+  }
+
+  get #isRestoring(): boolean {
+    return this.#options.metadata.next('restoring') !== 0;
+  }
+
+  /** Nodes of the database that have not told what they hold, by id. */
+  awaited(): string[] {
+    return [...this.#options.metadata.nodes.values()]
+      .filter(({ id, memoryId, state }) => {
+        return state === 'member' && this.#answers.get(id)?.memoryId !== memoryId;
+      })
+      .map(({ id }) => id);
+  }
+
+  /** Why nothing may be decided now; undefined: it may. */
+  refusal(): Refusal | undefined {
+    const { phase } = this;
+    if (phase === 'over') return undefined;
+    const nodes = this.awaited().slice(0, 8).join(', ');
+    const why =
+      phase === 'looking'
+        ? 'the controller has just started, and asks its nodes what they hold'
+        : 'the controller works on an older copy of its database, and decides nothing until all ' +
+          'its nodes have told what they hold';
+    return refuse(Status.Unavailable, `${why}; it waits for ${nodes === '' ? 'none' : nodes}`);
+  }
+
+  /** Within a change, before the node is let in: what it remembers may show how old we are. */
+  async judge(mark: ControllerMark, held: readonly HeldRegion[]): Promise<void> {
+    const { metadata, instance } = this.#options;
+    if (controllerFaults.regionGrantedTwiceAtRestart || controllerFaults.marksIgnored) return;
+    if (isProof(metadata, mark, instance) || isAhead(metadata, mark, held)) await this.#begin(mark);
+  }
+
+  /** Whether other memory of this mark was let in since: the memory that we know has ended. */
+  hasReplaced(mark: ControllerMark): boolean {
+    return isProof(this.#options.metadata, mark, this.#options.instance);
+  }
+
+  /** Asks the node if its answer is wanted. Called whenever it gives a sign of life. */
+  async ask(member: Member): Promise<void> {
+    const { metadata, calls, changes } = this.#options;
+    const isWanted = this.phase !== 'over' && this.awaited().includes(member.row.id);
+    const hasMore = metadata.next('restores') > 0 && member.unknown.length > 0;
+    if (!member.isJoined || !(isWanted || (hasMore && !member.isReclaimed))) return;
+    const { memoryId } = member.row;
+    const life = metadata.next('life');
+    const held = await calls.heldRegions(member.row);
+    if (held === undefined) return;
+    await changes.run(async () => {
+      // Asked over an older connection: something of before may have come after its answer.
+      const isStale = metadata.next('life') !== life || member.row.memoryId !== memoryId;
+      if (!isStale && member.isJoined) await this.#take(member, held);
+    });
+  }
+
+  /** Within a change: nodes may have been said to be gone that were waited for. */
+  async finishIfAll(): Promise<void> {
+    const isWaiting = this.awaited().length > 0 && !controllerFaults.oneAnswerIsEnough;
+    if (this.#isRestoring && !isWaiting) await this.#finish();
+  }
+
+  async #take(member: Member, held: readonly HeldRegion[]): Promise<void> {
+    const { metadata } = this.#options;
+    const { id, memoryId } = member.row;
+    await this.judge(member.mark, held);
+    const isOlder = this.#isRestoring || metadata.next('restores') > 0;
+    if (isOlder && !controllerFaults.answersIgnored) {
+      const found = reclaim(metadata, member.row, held);
+      const numbers = metadata.spaces;
+      await metadata.commit([...found.changes, ...this.#numbersOf(held, numbers)]);
+      member.confirmed = found.confirmed;
+      member.unknown = found.unknown;
+      member.removing = found.removing;
+      member.isReclaimed = true;
+    }
+    const keys = held.map(({ space, region }) => regionKey(space, region));
+    this.#answers.set(id, { memoryId, held: new Set(keys) });
+    await this.finishIfAll();
+  }
+
+  /** What unknown spaces and their regions have used up. */
+  #numbersOf(held: readonly HeldRegion[], known: ReadonlyMap<SpaceId, unknown>): MetadataChange[] {
+    const { metadata } = this.#options;
+    let space: number = metadata.next('space');
+    let epoch: number = metadata.next('epoch');
+    for (const one of held) {
+      if (!known.has(one.space)) space = Math.max(space, one.space + 1);
+      epoch = Math.max(epoch, one.epoch + 1);
+    }
+    return this.#raised({ space, epoch });
+  }
+
+  /** Within a change. Durable before anybody is asked under the new life. */
+  async #begin(mark: ControllerMark): Promise<void> {
+    const { metadata, calls } = this.#options;
+    for (const key of ['commit', 'life', 'nextSpace', 'nextEpoch'] as const) {
+      this.#seen[key] = Math.max(this.#seen[key], mark[key]);
+    }
+    const { life } = this.#seen;
+    const isFenced = this.#isRestoring && life < metadata.next('life');
+    if (isFenced) return;
+    const next = Math.min(Math.max(life, metadata.next('life')) + LIVES_BEYOND, LIVES_MAX);
+    await metadata.commit([
+      { table: 'counters', put: { name: 'restoring', next: 1 } },
+      { table: 'counters', put: { name: 'life', next } },
+    ]);
+    this.#answers.clear();
+    calls.reconnect(next);
+    this.#options.noted('begun');
+  }
+
+  /** Within a change: everybody has been heard. */
+  async #finish(): Promise<void> {
+    const { metadata } = this.#options;
+    const lost = this.#heldByNobody();
+    const files = [...metadata.files.keys()].filter((key) => !metadata.doubtfulFiles.has(key));
+    const isBeyond = !controllerFaults.grantsNotAbove;
+    const beyond = isBeyond ? NUMBERS_BEYOND : 0;
+    const seen = this.#seen;
+    await metadata.commit([
+      ...lost.map((row) => ({ table: 'regions', put: { ...row, state: 'lost' } }) as const),
+      ...[...metadata.spaces.values()].map((space) => {
+        const put = isBeyond ? beyondLast(space, REGIONS_BEYOND) : space;
+        return { table: 'spaces', put } as const;
+      }),
+      ...[...metadata.garbage.values()].map((row) => {
+        return { table: 'garbage', put: { ...row, taker: TAKER_NOBODY } } as const;
+      }),
+      ...files.map((key) => ({ table: 'doubtfulFiles', put: { key } }) as const),
+      ...this.#raised({
+        space: Math.min(Math.max(metadata.next('space'), seen.nextSpace) + beyond, SPACE_ID_END),
+        epoch: Math.min(Math.max(metadata.next('epoch'), seen.nextEpoch) + beyond, EPOCH_END),
+        commit: Math.max(metadata.next('commit'), seen.commit) + beyond,
+        restores: metadata.next('restores') + 1,
+      }),
+      { table: 'counters', put: { name: 'restoring', next: 0 } },
+    ]);
+    metadata.believe();
+    this.#isLooking = false;
+    this.#options.noted('ended');
+  }
+
+  #heldByNobody(): RegionRow[] {
+    const rows: RegionRow[] = [];
+    for (const [id, { memoryId, held }] of this.#answers) {
+      for (const [key, row] of this.#options.metadata.regionsOfNode(id)) {
+        if (row.memoryId !== memoryId || row.state !== 'granted' || held.has(key)) continue;
+        rows.push(row);
+      }
+    }
+    return rows;
+  }
+
+  #raised(wanted: Partial<Record<CounterName, number>>): MetadataChange[] {
+    const { metadata } = this.#options;
+    return Object.entries(wanted)
+      .map(([name, next]) => ({ name: name as CounterName, next }))
+      .filter(({ name, next }) => next > metadata.next(name))
+      .map((put) => ({ table: 'counters', put }) as const);
+  }
+}

@@ -1,0 +1,232 @@
+import { expect, test } from 'vitest';
+import { Status } from '../../base/status.js';
+import type { Peer } from '../../fabric/link.js';
+import { SimulatedWorld } from '../../runtime/simulated/world.js';
+import { REGION_BYTES } from '../../wire/limits.js';
+import { type CallType, MessageType, MoveState, type Reply } from '../../wire/messages.js';
+import { BASE, Harness, NONCE, PAGE, SPACE, type TestWorld } from '../testing/harness.js';
+import type { WorldParts } from '../testing/harness.js';
+
+function makeWorld(parts: WorldParts): TestWorld {
+  const world = new SimulatedWorld({ ...parts, immediate: setImmediate });
+  const supervisor = world.program(world.machine('a'), 'supervisor').runtime;
+  return { supervisor, run: (options) => world.run(options) };
+}
+
+const start = (options = {}) => new Harness({ makeWorld, ...options }).start();
+const bytes = (...values: number[]) => Uint8Array.from(values);
+const EPOCH = 100;
+const MOVE = { space: SPACE, region: 2, epoch: EPOCH, more: PAGE };
+
+/** A node as it is seen from the other one: its world moves on while it is asked. */
+function peerOf(node: Harness, lost: (type: number) => 'request' | 'reply' | undefined): Peer {
+  // One after the other, as over one connection.
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    call(type: CallType, request: never) {
+      const reply = last.then(() => answer(type, request));
+      last = reply;
+      return reply;
+    },
+    close: () => undefined,
+  } as unknown as Peer;
+
+  async function answer(type: CallType, request: never) {
+    const away = { status: Status.Timeout, reason: '' };
+    const fate = lost(type);
+    if (fate === 'request') return away as never;
+    const reply = (await node.call(type, request)) as Reply<CallType>;
+    return (fate === 'reply' ? away : reply) as never;
+  }
+}
+
+/** A source with a region of its own, 2, and a target that holds another region of the space. */
+async function pair(lost: (type: number) => 'request' | 'reply' | undefined = () => undefined) {
+  const [source, target] = [await start(), await start({ seed: 2 })];
+  const grant = { space: SPACE, region: 2, epoch: 9, pageBytes: PAGE, memoryId: 99 };
+  await source.call(MessageType.GrantRegion, grant);
+  source.node.reachNodes(() => peerOf(target, lost));
+  return { source, target };
+}
+
+const ORDER = { ...MOVE, held: 9, id: 'node-2', address: 'tcp://b:1', memoryId: 98 };
+
+async function progressOf(node: Harness) {
+  const reply = await node.call(MessageType.MoveProgress, MOVE);
+  if (reply.status !== Status.Ok) throw new Error('no progress');
+  return reply;
+}
+
+/** The other world goes on, while no time passes in this one. */
+async function others(): Promise<void> {
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function until(node: Harness, state: number): Promise<void> {
+  for (let i = 0; i < 20_000; i++) {
+    if ((await progressOf(node)).state === state) return;
+    await others();
+    await node.world.run({ forMs: 0.1 });
+  }
+  throw new Error(`it is ${JSON.stringify(await progressOf(node))}`);
+}
+
+test('a region goes with all that is in it, and its old holder says where it is', async () => {
+  const { source, target } = await pair();
+  const at = await source.alloc(3, { region: 2 });
+  const begun = await source.begun(1, { region: 2, nonce: 77 });
+  await source.call(MessageType.Protect, { space: SPACE, rights: 1, address: at, bytes: PAGE });
+  await source.data('write', { address: at + PAGE + 8, data: bytes(1, 2, 3) });
+  expect(await source.call(MessageType.MoveOut, ORDER)).toEqual({ status: Status.Ok });
+  await until(source, MoveState.GONE);
+  expect((await progressOf(target)).state).toBe(MoveState.HELD);
+  expect((await target.data('read', { address: at + PAGE + 8, bytes: 3 })).bytes).toEqual(
+    bytes(1, 2, 3),
+  );
+  expect((await target.data('read', { address: at + 2 * PAGE, bytes: 1 })).bytes).toEqual(bytes(0));
+  expect((await target.data('write', { address: at, data: bytes(1) })).status).toBe(Status.Denied);
+  expect((await target.confirm(begun, 77)).status).toBe(Status.Ok);
+  expect((await source.data('read', { address: at, bytes: 1 })).status).toBe(Status.Moved);
+  expect((await source.free(at)).status).toBe(Status.Moved);
+  const where = await source.call(MessageType.WhereIs, { space: SPACE, region: 2 });
+  expect(where).toMatchObject({ id: 'node-2', address: 'tcp://b:1', memoryId: 98, epoch: EPOCH });
+  expect(source.counters()).toMatchObject({ framesUsed: 0, regions: 1, regionsGiven: 1 });
+  expect(target.counters()).toMatchObject({ framesUsed: 1, pagesCommitted: 4, regionsTaken: 1 });
+  // Its addresses are taken at the target, and free again at the source.
+  expect(await target.alloc(1, { region: 2, wish: at })).not.toBe(at);
+  const late = { space: SPACE, region: 2, epoch: 9, pageBytes: PAGE, memoryId: 99 };
+  expect((await source.call(MessageType.GrantRegion, late)).status).toBe(Status.Stale);
+});
+
+test('what is written while it moves comes along; freed, protected and new pages too', async () => {
+  const { source, target } = await pair();
+  const at = await source.alloc(4, { region: 2 });
+  for (let page = 0; page < 4; page++) {
+    await source.data('write', { address: at + page * PAGE, data: bytes(10 + page) });
+  }
+  const gone = await source.alloc(1, { region: 2 });
+  await source.data('write', { address: gone, data: bytes(66) });
+  await source.call(MessageType.MoveOut, ORDER);
+  await source.free(gone);
+  const again = await source.alloc(1, { region: 2, wish: gone });
+  const done: number[] = [];
+  for (let i = 0; i < 50; i++) {
+    const written = await source.data('write', { address: at + 8 * i, data: bytes(i + 1) });
+    if (written.status !== Status.Ok) break;
+    done.push(i);
+    await others();
+  }
+  expect(done.length).toBeGreaterThan(0);
+  await until(source, MoveState.GONE);
+  expect((await target.data('read', { address: at + 3 * PAGE, bytes: 1 })).bytes[0]).toBe(13);
+  for (const i of done) {
+    expect((await target.data('read', { address: at + 8 * i, bytes: 1 })).bytes[0]).toBe(i + 1);
+  }
+  if (again === gone) {
+    expect((await target.data('read', { address: gone, bytes: 1 })).bytes[0]).toBe(0);
+  }
+});
+
+test('a target without room refuses, and everything stays as it was', async () => {
+  const { source, target } = await pair();
+  const all = await target.alloc(16);
+  for (let page = 0; page < 15; page++) {
+    await target.data('write', { address: all + page * PAGE, data: bytes(1) });
+  }
+  const at = await source.alloc(3, { region: 2 });
+  for (let page = 0; page < 3; page++) {
+    await source.data('write', { address: at + page * PAGE, data: bytes(5) });
+  }
+  await source.call(MessageType.MoveOut, ORDER);
+  await until(source, MoveState.CANCELLED);
+  expect((await progressOf(source)).why).toBe(Status.NoSpace);
+  expect((await source.data('write', { address: at, data: bytes(6) })).status).toBe(Status.Ok);
+  expect((await progressOf(target)).state).toBe(MoveState.NEVER);
+  expect(target.counters()).toMatchObject({ framesUsed: 15, framesPromised: 0, regions: 1 });
+});
+
+test.each(['request', 'reply'] as const)('the %s of the take is lost', async (what) => {
+  let isLost = false;
+  const { source, target } = await pair((type) => {
+    if (type !== MessageType.MoveTake || isLost) return undefined;
+    isLost = true;
+    return what;
+  });
+  const at = await source.alloc(1, { region: 2 });
+  await source.data('write', { address: at, data: bytes(7) });
+  await source.call(MessageType.MoveOut, ORDER);
+  await until(source, what === 'reply' ? MoveState.GONE : MoveState.CANCELLED);
+  const holder = what === 'reply' ? target : source;
+  expect((await holder.data('read', { address: at, bytes: 1 })).bytes).toEqual(bytes(7));
+  expect((await progressOf(target)).state).toBe(
+    what === 'reply' ? MoveState.HELD : MoveState.NEVER,
+  );
+  // What was cancelled cannot be taken any more, however late it is asked for.
+  const late = await target.call(MessageType.MoveTake, MOVE);
+  expect(late.status).toBe(what === 'reply' ? Status.Ok : Status.Stale);
+});
+
+test('a source that is killed in doubt stays in doubt until it is told', async () => {
+  let isDeaf = true;
+  const { source, target } = await pair((type) =>
+    isDeaf && (type === MessageType.MoveTake || type === MessageType.MoveCancel)
+      ? 'reply'
+      : undefined,
+  );
+  const at = await source.alloc(1, { region: 2 });
+  await source.data('write', { address: at, data: bytes(7) });
+  await source.call(MessageType.MoveOut, ORDER);
+  await until(source, MoveState.HANDING);
+  await source.kill();
+  isDeaf = false;
+  await source.start();
+  expect((await progressOf(source)).state).toBe(MoveState.HANDING);
+  expect((await source.data('read', { address: at, bytes: 1 })).status).toBe(Status.Unavailable);
+  expect((await source.tryAlloc(1, { region: 2 })).status).toBe(Status.Unavailable);
+  const grant = { space: SPACE, region: 2, epoch: 200, pageBytes: PAGE, memoryId: 99 };
+  expect((await source.call(MessageType.GrantRegion, grant)).status).toBe(Status.Conflict);
+  await source.call(MessageType.MoveEnd, { ...MOVE, more: 1 });
+  expect((await source.data('read', { address: at, bytes: 1 })).status).toBe(Status.Moved);
+  expect((await target.data('read', { address: at, bytes: 1 })).bytes).toEqual(bytes(7));
+});
+
+test('a source that is killed in doubt serves on when the target never will', async () => {
+  const { source } = await pair((type) =>
+    type === MessageType.MoveTake || type === MessageType.MoveCancel ? 'request' : undefined,
+  );
+  const at = await source.alloc(1, { region: 2 });
+  await source.data('write', { address: at, data: bytes(7) });
+  await source.call(MessageType.MoveOut, ORDER);
+  await until(source, MoveState.HANDING);
+  await source.kill();
+  await source.start();
+  await source.call(MessageType.MoveEnd, { ...MOVE, more: 0 });
+  expect((await source.data('read', { address: at, bytes: 1 })).bytes).toEqual(bytes(7));
+  expect((await source.tryAlloc(1, { region: 2, nonce: NONCE })).status).toBe(Status.Ok);
+});
+
+test('a target that is killed drops what has come, and takes nothing of it later', async () => {
+  const { source, target } = await pair((type) =>
+    type === MessageType.MoveTake ? 'request' : undefined,
+  );
+  const at = await source.alloc(2, { region: 2 });
+  await source.data('write', { address: at, data: bytes(7) });
+  await target.call(MessageType.MovePrepare, MOVE);
+  await target.kill();
+  await target.start();
+  expect((await target.call(MessageType.MoveTake, MOVE)).status).toBe(Status.Stale);
+  expect((await target.call(MessageType.MovePrepare, MOVE)).status).toBe(Status.Stale);
+  expect(target.counters()).toMatchObject({ framesUsed: 0, framesPromised: 0, regions: 1 });
+  expect((await source.data('read', { address: at, bytes: 1 })).bytes).toEqual(bytes(7));
+});
+
+test('a region with a window over a part of it stays, and says why', async () => {
+  const { source } = await pair();
+  await source.alloc(1, { region: 2 });
+  const open = { space: SPACE, rights: 3, isShared: 0, base: 2 * REGION_BYTES, bytes: PAGE };
+  const none = { parent: 0, parentEpoch: 0, lease: 0, leaseEpoch: 0 };
+  expect((await source.call(MessageType.OpenRange, { ...open, ...none })).status).toBe(Status.Ok);
+  const refused = await source.call(MessageType.MoveOut, ORDER);
+  expect(refused).toMatchObject({ status: Status.Conflict });
+  expect(BASE).toBe(REGION_BYTES);
+});

@@ -1,0 +1,73 @@
+/**
+ * Regions go from node to node all the time, while clients go on with what is in them: by streams,
+ * by datagrams, and without the node. What was acknowledged is wherever its region is.
+ */
+
+import { Tenancy } from './alloc-free.js';
+import { mixed } from './mixed.js';
+import { counterPlaces, Registers } from './registers.js';
+import { type ClientProgram, inLanes, share, type Workload } from './workload.js';
+
+async function play(client: ClientProgram): Promise<void> {
+  const spaces = [await client.open('moving'), await client.open('moving-too')];
+  await share(client, spaces, 4, counterPlaces);
+  const words = new Registers(client, spaces);
+  const tenancies = [new Tenancy(client, spaces, 4), new Tenancy(client, spaces, 2)];
+  // Now and then for a moment longer than a move takes: so that some meet clients, and some not.
+  await inLanes(client, client.prng.between(4, 10), async (lane) => {
+    if (client.prng.chance(200_000)) await client.sleep(client.prng.between(1, 12));
+    await (tenancies[lane]?.step() ?? words.step());
+  });
+}
+
+export const moves: Workload = {
+  name: 'moves',
+  about: 'regions that go from node to node, whose processes die and stand still meanwhile',
+  isBulky: false,
+  frames: [24, 48],
+  steps: 1_500,
+  blowCount: [25, 60],
+  blows: {
+    'move-region': 80,
+    'strike-in-move': 14,
+    cut: 5,
+    partition: 2,
+    'pause-node': 1,
+    'pause-client': 2,
+    'kill-node': 2,
+    'kill-client': 3,
+    'kill-controller': 2,
+    'crash-controller': 1,
+    'kill-supervisor': 1,
+  },
+  run: play,
+};
+
+export const datagramMoves: Workload = {
+  ...moves,
+  name: 'datagram-moves',
+  about: 'regions that move while clients send datagrams, and go over between links',
+  isByDatagrams: true,
+};
+
+export const oneSidedMoves: Workload = {
+  ...moves,
+  name: 'one-sided-moves',
+  about: 'regions that move away from under clients that reach memory without its node',
+  isOneSided: true,
+  frames: [24, 64],
+  blows: {
+    ...moves.blows,
+    'stop-in-step': 10,
+    'pause-in-step': 6,
+    'kill-in-step': 4,
+  },
+};
+
+/** Moves come beside everything else, too. */
+export const movingMixed: Workload = {
+  ...mixed,
+  name: 'moving-mixed',
+  about: 'everything at once, and regions that move',
+  blows: { ...mixed.blows, 'move-region': 40, 'strike-in-move': 15 },
+};

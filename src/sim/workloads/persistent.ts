@@ -1,0 +1,231 @@
+/**
+ * Memory on disks while machines stop, processes die and flushes fail. Each client has words of its
+ * own, writes rising numbers, flushes, and reads: what a flush has confirmed is there for ever;
+ * what was written since may be gone, but not for who flushes it without being told `DataLost`;
+ * and no word ever shows what was not written to it.
+ *
+ * Invariant 7, judged from what clients see alone.
+ */
+
+import type { MemrackError } from '../../client/error.js';
+import { type DurableSpace, endedBy } from '../observed-space.js';
+import { SUCCESS } from '../journal.js';
+import type { ClientProgram, Workload } from './workload.js';
+
+/** Words of each page that are used: its first and last, and where blocks of the disk meet. */
+const PLACES = [0, 1, 511, 512, 4095, 8191];
+const PAGES_MAX = 2;
+const PIECES = 3;
+const PASSING_MS = 50;
+const WORD_BYTES = 8;
+const NUMBERS = 1_000_000;
+
+/** One word, and what is known of it. */
+interface Word {
+  readonly at: number;
+  readonly page: number;
+  /** Who has written here and nobody else: the upper part of every value. */
+  readonly mark: number;
+  /** The last number that was written, or may have been. */
+  written: number;
+  /** The last whose write was answered with success. */
+  acknowledged: number;
+  /** A flush has confirmed this one, or a later one. */
+  flushed: number;
+}
+
+interface Piece {
+  readonly at: number;
+  readonly bytes: number;
+  readonly words: readonly Word[];
+}
+
+class DurableProgram {
+  readonly #client: ClientProgram;
+  readonly #space: DurableSpace;
+  readonly #pieces: Piece[] = [];
+  #marks = 0;
+
+  constructor(client: ClientProgram, space: DurableSpace) {
+    this.#client = client;
+    this.#space = space;
+  }
+
+  async step(): Promise<void> {
+    const { prng } = this.#client;
+    if (this.#pieces.length < PIECES && prng.below(6) === 0) return this.#alloc();
+    if (this.#pieces.length === 0) return this.#alloc();
+    const piece = prng.pick(this.#pieces);
+    const kind = prng.below(100);
+    if (kind < 50) await this.#write(prng.pick(piece.words));
+    else if (kind < 70) await this.#flush(piece);
+    else if (kind < 95) await this.#read(prng.pick(piece.words));
+    else if (kind < 98) await this.#relocate(piece);
+    else await this.#free(piece);
+  }
+
+  /** Its pages get other frames, and those of before are zeroed. */
+  async #relocate({ at, bytes }: Piece): Promise<void> {
+    await this.#attempt('relocate', async () => {
+      await this.#space.relocate(at, bytes);
+      return true;
+    });
+  }
+
+  async #alloc(): Promise<void> {
+    const { prng, pageBytes, number } = this.#client;
+    const pages = prng.between(1, PAGES_MAX);
+    const at = await this.#attempt('alloc', () => this.#space.alloc(pages * pageBytes));
+    if (typeof at !== 'number') return;
+    const words: Word[] = [];
+    for (let page = 0; page < pages; page++) {
+      for (const place of PLACES) {
+        this.#marks += 1;
+        const mark = number * 100_000 + this.#marks;
+        const word = { at: at + page * pageBytes + place * WORD_BYTES, page, mark };
+        words.push({ ...word, written: 0, acknowledged: 0, flushed: 0 });
+      }
+    }
+    const piece = { at, bytes: pages * pageBytes, words };
+    this.#pieces.push(piece);
+    await this.#read(prng.pick(words));
+  }
+
+  async #write(word: Word): Promise<void> {
+    word.written += 1;
+    const number = word.written;
+    const bytes = new Uint8Array(WORD_BYTES);
+    new DataView(bytes.buffer).setBigUint64(0, BigInt(word.mark * NUMBERS + number), true);
+    const done = await this.#attempt('write', async () => {
+      await this.#space.write(word.at, bytes);
+      return true;
+    });
+    if (done === true) word.acknowledged = number;
+  }
+
+  /** Of the whole piece, or of some of its pages. */
+  async #flush(piece: Piece): Promise<void> {
+    const { prng, pageBytes } = this.#client;
+    const pages = piece.bytes / pageBytes;
+    const first = prng.below(pages);
+    const count = prng.between(1, pages - first);
+    const words = piece.words.filter(({ page }) => page >= first && page < first + count);
+    const before = words.map(({ acknowledged }) => acknowledged);
+    const at = piece.at + first * pageBytes;
+    const flush = async (): Promise<true> => {
+      await this.#space.flush(at, count * pageBytes);
+      return true;
+    };
+    const end = await this.#attempt('flush', flush, true);
+    if (end === true) {
+      words.forEach((word, i) => {
+        word.flushed = Math.max(word.flushed, before[i] as number);
+      });
+    }
+    // What may be gone is named: from here on nothing more than before is promised.
+    if (end === 'DataLost') words.forEach((word) => (word.acknowledged = word.flushed));
+  }
+
+  async #read(word: Word): Promise<boolean> {
+    const into = new Uint8Array(WORD_BYTES);
+    const done = await this.#attempt('read', async () => {
+      await this.#space.read(word.at, into);
+      return true;
+    });
+    if (done !== true) return false;
+    this.#judge(word, Number(new DataView(into.buffer).getBigUint64(0, true)));
+    return true;
+  }
+
+  #judge(word: Word, value: number): void {
+    const { journal } = this.#client;
+    const mark = Math.floor(value / NUMBERS);
+    const number = value % NUMBERS;
+    const what = `the word at ${word.at} of ${word.mark}`;
+    if (value !== 0 && (mark !== word.mark || number > word.written)) {
+      journal.complain('foreign-bytes', `${what} shows ${value}`);
+    } else if (number < word.flushed) {
+      journal.complain('flushed-lost', `${what} shows ${number}, and ${word.flushed} was flushed`);
+    }
+  }
+
+  async #free(piece: Piece): Promise<void> {
+    this.#pieces.splice(this.#pieces.indexOf(piece), 1);
+    for (let isFreed = false; !isFreed; ) {
+      const end = await this.#attempt('free', async () => {
+        try {
+          await this.#space.free(piece.at);
+        } catch (error) {
+          // By a call whose answer was lost.
+          if (endedBy(error).code !== 'NotAllocated') throw error;
+        }
+        return true;
+      });
+      isFreed = end === true;
+    }
+  }
+
+  /** When the rest is over: every word once more, however long its node takes to come back. */
+  async end(): Promise<void> {
+    for (const { words } of this.#pieces) {
+      for (const word of words) {
+        while (!(await this.#read(word))) await this.#client.sleep(PASSING_MS);
+      }
+    }
+    for (const piece of [...this.#pieces]) await this.#free(piece);
+  }
+
+  /** Undefined: it failed in a way that passes. Loss is told only where a flush may tell it. */
+  async #attempt<T>(
+    verb: string,
+    run: () => Promise<T>,
+    mayLose = false,
+  ): Promise<T | 'DataLost' | undefined> {
+    const { journal } = this.#client;
+    try {
+      const result = await run();
+      journal.count(verb, SUCCESS);
+      return result;
+    } catch (error) {
+      const ended = endedBy(error);
+      const { code } = ended;
+      journal.count(verb, ended);
+      if (code === 'DataLost' && mayLose) return code;
+      if (code === 'DataLost' || code === 'NotFound') {
+        const { message } = error as MemrackError;
+        journal.complain('lost-by-mistake', `${code}: ${message}`);
+      }
+      await this.#client.sleep(PASSING_MS * this.#client.prng.fraction());
+      return undefined;
+    }
+  }
+}
+
+export const persistent: Workload = {
+  name: 'persistent',
+  about: 'memory on disks: machines that stop, processes that die, flushes that fail',
+  isBulky: false,
+  isPersistent: true,
+  frames: [24, 40],
+  steps: 1_200,
+  blowCount: [6, 14],
+  blows: {
+    cut: 10,
+    partition: 4,
+    'pause-node': 4,
+    'kill-node': 20,
+    'kill-supervisor': 15,
+    'crash-node': 40,
+    'stop-node': 8,
+    'kill-controller': 4,
+    'crash-controller': 4,
+    'fail-flushes': 12,
+  },
+  async run(client) {
+    if (client.openDurable === undefined) return;
+    const space = await client.openDurable('kept');
+    const program = new DurableProgram(client, space);
+    while (client.step()) await program.step();
+    await program.end();
+  },
+};
