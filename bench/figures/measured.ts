@@ -9,6 +9,7 @@ import { readsAndWritesBySize } from './measure/by-size.js';
 import { byClients } from './measure/crowd.js';
 import { distribution } from './measure/distribution.js';
 import { goodput } from './measure/goodput.js';
+import { imageCompression } from './measure/images.js';
 import { breakdown } from './measure/stations.js';
 import { type FigureName, misfit, type Series } from './series.js';
 
@@ -28,6 +29,7 @@ export const MEASUREMENTS: readonly Measurement[] = [
   { figures: ['4.12'], run: allocationBySize },
   { figures: ['4.13'], run: retriesWhileFilling },
   { figures: ['4.14'], run: breakdown },
+  { figures: ['4.16'], run: imageCompression },
 ];
 
 /** Its curves, each of which fits its figure. */

@@ -387,6 +387,44 @@ async function stationsFigure(): Promise<Series[]> {
   return all;
 }
 
+export const COMPRESSING_CLIENTS = [1, 10, 50, 100, 200];
+/** Of an image: its pixels are read and written, and about 12 KiB of JPEG are, too. */
+export const IMAGE_KIB = 192 + 12;
+const TRANSFER_BYTES = 4_096;
+const IMAGES_PLAYED = 20;
+
+/** Transfers of 4 KiB by clients of which four are at work, each in two regions of its own. */
+async function imagesFigure(): Promise<Series[]> {
+  const all: Series[] = [];
+  const operations = (IMAGES_PLAYED * IMAGE_KIB * 1_024) / TRANSFER_BYTES;
+  for (const make of [localRdma, cloudRdma, clio]) {
+    const pagesOfOne = make === clio ? 2 : 3;
+    const waits: number[] = [];
+    for (const clients of COMPRESSING_CLIENTS) {
+      const active = Math.min(clients, CLIENTS_AT_ONCE);
+      const regions = make === clio ? {} : { regions: 2 * clients };
+      const base = { seed: SEED, operations, clients, active, pages: pagesOfOne * clients };
+      const load = { ...base, ...regions, bytes: TRANSFER_BYTES, warmUp: 6 * clients };
+      const read = await play(make(), { ...load, isWrite: false });
+      const written = await play(make(), { ...load, isWrite: true });
+      const ns = ((read.elapsedNs + written.elapsedNs) * active) / IMAGES_PLAYED;
+      waits.push(ns / NS_PER_US / 1_000);
+    }
+    all.push({
+      figure: '4.16',
+      panel: 'waiting for memory, by turns',
+      kind: 'model',
+      system: make().name,
+      x: COMPRESSING_CLIENTS,
+      y: waits,
+      xUnit: 'processes',
+      yUnit: 'ms',
+      note: `${TRANSFER_BYTES} bytes at a time, one after the other, of clients by chance`,
+    });
+  }
+  return all;
+}
+
 /** Each is a figure of its own, for who wants one alone. */
 export const MODEL_FIGURES: Readonly<Record<string, () => Promise<Series[]> | Series[]>> = {
   '4.4': clientsFigure,
@@ -398,4 +436,5 @@ export const MODEL_FIGURES: Readonly<Record<string, () => Promise<Series[]> | Se
   '4.12': allocationFigure,
   '4.13': retriesFigure,
   '4.14': stationsFigure,
+  '4.16': imagesFigure,
 };

@@ -18,6 +18,7 @@ export const FIGURES = [
   '4.12',
   '4.13',
   '4.14',
+  '4.16',
 ] as const;
 
 export type FigureName = (typeof FIGURES)[number];
@@ -64,6 +65,13 @@ export interface Figure {
 
 const US = { y: 'latency', yUnit: 'us' } as const;
 const BY_SIZE = { x: 'request size', xUnit: 'bytes', xScale: 'log2' } as const;
+
+const BY_CLIENTS = {
+  x: 'clients',
+  xUnit: 'processes',
+  xScale: 'linear',
+  yScale: 'linear',
+} as const;
 
 /** Read, write, read, write: what a picture shows of one access. */
 export const ACCESSES = ['TLB hit', 'TLB miss', 'page fault', 'MR miss'] as const;
@@ -204,6 +212,24 @@ export const FIGURE_AXES: readonly Figure[] = [
       labels: STATIONS,
       ...US,
     })),
+  },
+  {
+    name: '4.16',
+    title: 'Image compression against the number of clients',
+    panels: [
+      ...['run time, by turns', 'run time, all at once'].map((name) => ({
+        name,
+        ...BY_CLIENTS,
+        y: 'run time of a client',
+        yUnit: 'ms',
+      })),
+      {
+        name: 'waiting for memory, by turns',
+        ...BY_CLIENTS,
+        y: 'waiting for memory, per image',
+        yUnit: 'ms',
+      },
+    ],
   },
 ];
 
