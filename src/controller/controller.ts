@@ -20,6 +20,7 @@ import type { Member } from './member.js';
 import { Membership } from './membership.js';
 import type { Metadata } from './metadata/metadata.js';
 import type { NodeCalls } from './node-calls.js';
+import { MoveTargets } from './move-targets.js';
 import { RegionMoves } from './moves.js';
 import { Regions } from './regions.js';
 import { Restoration } from './restoration.js';
@@ -46,6 +47,7 @@ export class Controller {
   readonly membership: Membership;
   readonly regions: Regions;
   readonly moves: RegionMoves;
+  readonly moveTargets: MoveTargets;
   readonly spaces: Spaces;
   readonly files: Files;
   readonly garbage: Garbage;
@@ -87,6 +89,12 @@ export class Controller {
     this.regions = new Regions({ ...withMembers, policy, entropy, timers });
     this.spaces = new Spaces({ ...withMembers, witness: () => this.#witness(calls) });
     this.moves = new RegionMoves({ ...withMembers, clock, timers, arrived: returned });
+    this.moveTargets = new MoveTargets({
+      ...withMembers,
+      policy,
+      chance: entropy,
+      move: (wish) => this.moves.move(wish),
+    });
     this.files = new Files(metadata, changes, clock);
     this.garbage = new Garbage(metadata, changes);
     this.hosts = new Hosts(clock, awayMs);

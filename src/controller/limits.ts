@@ -52,6 +52,8 @@ export const MOVE_LOOK_MS_MIN = 5;
 export const MOVE_LOOK_MS_MAX = 200;
 /** Handing over for so long, the source is helped: longer than it waits for an answer itself. */
 export const MOVE_DOUBT_MS = 1_000;
+/** Targets that are asked one after the other to take a region, before it is left for later. */
+export const MOVE_TARGETS_MAX = 8;
 /** Choices of nodes for one grant: each failure excludes a node from the next. */
 export const GRANT_ATTEMPTS_MAX = 4;
 /** A node may promise up to this many times what it lends (Clio, section 4.4.2: over-commit). */

@@ -20,6 +20,7 @@ import {
   type CounterName,
   type DiskRow,
   type DoubtfulFileRow,
+  type DrainRow,
   type KeptRow,
   type Numbers,
   type FileRow,
@@ -55,7 +56,9 @@ export type MetadataChange =
   | { readonly table: 'doubtfulFiles'; readonly put: DoubtfulFileRow }
   | { readonly table: 'doubtfulFiles'; readonly remove: string }
   | { readonly table: 'moves'; readonly put: MoveRow }
-  | { readonly table: 'moves'; readonly remove: MoveRow };
+  | { readonly table: 'moves'; readonly remove: MoveRow }
+  | { readonly table: 'drains'; readonly put: DrainRow }
+  | { readonly table: 'drains'; readonly remove: string };
 
 export interface Place {
   readonly space: SpaceId;
@@ -94,6 +97,8 @@ export class Metadata {
   readonly doubtfulFiles = new Set<string>();
   /** By `regionKey`. */
   readonly moves = new Map<number, MoveRow>();
+  /** By the id of the node. */
+  readonly drains = new Map<string, DrainRow>();
   readonly #counters: Record<CounterName, number>;
   readonly #database: Database;
   readonly #failed: (reason: unknown) => void;
@@ -227,6 +232,7 @@ export class Metadata {
       this.doubtfulFiles.add((row as DoubtfulFileRow).key);
     }
     for (const row of this.#database.select('moves')) this.#putMove(row as MoveRow);
+    for (const row of this.#database.select('drains')) this.#putDrain(row as DrainRow);
   }
 
   #apply(change: MetadataChange): void {
@@ -273,6 +279,10 @@ export class Metadata {
       case 'moves':
         if ('put' in change) this.#putMove(change.put);
         else this.moves.delete(regionKey(change.remove.space, change.remove.region));
+        return;
+      case 'drains':
+        if ('put' in change) this.#putDrain(change.put);
+        else this.drains.delete(change.remove);
         return;
       default:
         assertNever(change);
@@ -336,6 +346,10 @@ export class Metadata {
     this.moves.set(regionKey(row.space, row.region), row);
   }
 
+  #putDrain(row: DrainRow): void {
+    this.drains.set(row.node, row);
+  }
+
   #removeFile(key: string): void {
     this.files.delete(key);
     this.fileKeys.remove(key);
@@ -385,6 +399,7 @@ function removedKey(change: Extract<MetadataChange, { readonly remove: unknown }
     case 'spaces':
       return { id: change.remove };
     case 'disks':
+    case 'drains':
       return { node: change.remove };
     case 'kept':
     case 'regions':

@@ -97,6 +97,11 @@ export const SCHEMA = {
     },
     key: ['space', 'region'],
   },
+  /** Nodes from which everything is to move away, by the word of an operator. */
+  drains: {
+    columns: { node: 'text', state: 'text', isForced: 'integer', sinceMs: 'integer' },
+    key: ['node'],
+  },
 } as const satisfies Schema;
 
 /** `member`: it may come back with its memory. `ended`: its memory is proved to be gone. */
@@ -207,6 +212,22 @@ export interface MoveRow extends Row {
   readonly fromEpoch: Epoch;
   readonly toNode: string;
   readonly toMemory: number;
+}
+
+/**
+ * `drained`: nothing is there any more. `ended`: its memory was gone before that. In all three
+ * nothing new comes to a node of this id, until an operator cancels or removes it.
+ */
+export type DrainState = 'draining' | 'drained' | 'ended';
+
+/** Of an id, whatever memory stands behind it: a node that comes back is still not to be used. */
+export interface DrainRow extends Row {
+  readonly node: string;
+  readonly state: DrainState;
+  /** 1: also what clients would hold up. */
+  readonly isForced: number;
+  /** By the clock on the wall. */
+  readonly sinceMs: number;
 }
 
 /**
