@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -28,7 +28,6 @@ async function copyOfOne(): Promise<Uint8Array> {
 test('a back-up comes back with its rows, marked as older than the truth', async () => {
   const path = join(folder, 'file');
   writeBackup(path, encodeBackup(await copyOfOne(), MADE_AT));
-  expect(() => writeBackup(path, new Uint8Array(1))).toThrow('EEXIST');
   const found = decodeBackup(readFileSync(path));
   if (typeof found === 'string') throw new Error(found);
   expect(found.madeAt).toBe('2026-01-31T12:00:00.000Z');
@@ -59,6 +58,4 @@ test('what was damaged, cut, or is something else is refused with a reason', asy
   expect(decodeBackup(new Uint8Array(0))).toBe('it is no back-up');
   const later = Buffer.from(whole).toString('latin1').replace('"version":1', '"version":2');
   expect(decodeBackup(Buffer.from(later, 'latin1'))).toContain('version 2');
-  writeFileSync(join(folder, 'left'), whole);
-  expect(existsSync(join(folder, 'left.draft'))).toBe(false);
 });

@@ -6,19 +6,12 @@
  */
 
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  openSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, linkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { SCHEMA } from '../controller/metadata/schema.js';
 import { DiskError } from '../runtime/disk.js';
 import { nodeDatabases } from '../runtime/node/node-database.js';
+import { flushFolder, writeWholeFile } from '../runtime/node/whole-file.js';
 
 const MAGIC = 'memrack-backup ';
 const VERSION = 1;
@@ -68,21 +61,9 @@ export function decodeBackup(file: Uint8Array): Backup | string {
   return { madeAt, copy };
 }
 
-/** Whole and durable, or not there. Throws (EEXIST) where there is a file of that name. */
+/** Throws (EEXIST) where there is a file of that name, and leaves nothing behind then. */
 export function writeBackup(path: string, bytes: Uint8Array): void {
-  const draft = `${path}.draft`;
-  const file = openSync(draft, 'w', 0o600);
-  try {
-    writeFileSync(file, bytes);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  try {
-    linkSync(draft, path);
-  } finally {
-    rmSync(draft);
-  }
+  writeWholeFile(path, bytes);
 }
 
 /**
@@ -106,9 +87,7 @@ export async function restoreMetadata(folder: string, { copy }: Backup): Promise
   // Unlike a rename it never takes the place of a file that came meanwhile.
   linkSync(draft, path);
   for (const end of ['', '-wal', '-shm', '.lock']) rmSync(`${draft}${end}`, { force: true });
-  const directory = openSync(folder, 'r');
-  fsyncSync(directory);
-  closeSync(directory);
+  flushFolder(folder);
 }
 
 function digestOf(bytes: Uint8Array): string {

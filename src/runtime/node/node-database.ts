@@ -7,14 +7,11 @@
 import {
   closeSync,
   existsSync,
-  fsyncSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
-  renameSync,
   rmSync,
-  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -31,6 +28,7 @@ import type {
 } from '../database.js';
 import { DiskError } from '../disk.js';
 import { flock, LOCK_EXCLUSIVE_NOW } from './system.js';
+import { writeWholeFile } from './whole-file.js';
 
 /** Stored as `user_version`: how declarations become tables. */
 const LAYOUT_VERSION = 1;
@@ -78,18 +76,7 @@ function restoreFile(path: string, copy: Uint8Array): void {
     if (existsSync(left)) throw new DiskError('denied', `${left} exists: move it away first`);
   }
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const draft = `${path}.draft`;
-  const file = openSync(draft, 'w', 0o600);
-  try {
-    writeFileSync(file, copy);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(draft, path);
-  const folder = openSync(dirname(path), 'r');
-  fsyncSync(folder);
-  closeSync(folder);
+  writeWholeFile(path, copy);
 }
 
 /** Node's own where it has one that needs no flag; the package has the same interface. */
