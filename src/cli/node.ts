@@ -1,8 +1,8 @@
-/** `memrack node remove`: lets a memory node go. `node drain` is not there yet. */
+/** `memrack node drain|remove`: empties a memory node, and lets one go. */
 
 import type { Command } from 'commander';
 import { say, type SharedFlags, withOutput, withRack } from './context.js';
-import { Exit, EXIT } from './exit.js';
+import { addDrain } from './drain.js';
 import { askController } from './operator.js';
 
 interface RemoveFlags extends SharedFlags {
@@ -15,8 +15,9 @@ interface Removed {
 }
 
 export function addNode(program: Command): void {
-  const node = program.command('node').description('one memory node: remove it');
-  node.addHelpText('after', '\nExample:\n  memrack node remove node-2 --lost');
+  const node = program.command('node').description('one memory node: drain or remove it');
+  node.addHelpText('after', '\nExample:\n  memrack node drain node-2');
+  addDrain(node);
   withOutput(withRack(node.command('remove')))
     .description(
       'let a memory node go that is not there and holds nothing, or whose memory is gone',
@@ -25,16 +26,6 @@ export function addNode(program: Command): void {
     .option('--lost', 'its memory is gone for certain: what it held is lost, for good')
     .addHelpText('after', '\nExample:\n  memrack node remove node-2 --lost')
     .action(remove);
-  withOutput(withRack(node.command('drain')))
-    .description('move everything away from a memory node (not available in this version yet)')
-    .argument('<id>')
-    .allowUnknownOption()
-    .addHelpText('after', '\nExample:\n  memrack node drain node-2')
-    .action(() => {
-      const what = 'emptying a whole node is not available in this version yet';
-      const remedy = 'move its regions one by one (memrack space regions, memrack space move)';
-      throw new Exit(EXIT.failed, `node drain: ${what}; ${remedy}`);
-    });
 }
 
 async function remove(id: string, flags: RemoveFlags): Promise<void> {

@@ -1,7 +1,8 @@
-/** `memrack nodes`: the members of the rack. `memrack node`: what can be done to one, later. */
+/** `memrack nodes`: the members of the rack. */
 
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
+import { z } from 'zod';
 import { formatBytes } from '../base/units.js';
 import type { Member } from '../apps/library.js';
 import { printRows, type SharedFlags, withConnection, withOutput, withRack } from './context.js';
@@ -19,7 +20,14 @@ interface NodeRow {
   readonly incarnation: number;
   /** Of the process that serves; for members on this machine. */
   readonly pid?: number;
+  /** Of one that is to be emptied, or has been. */
+  readonly drain?: string;
 }
+
+/** Of the status of the rack: the protocol's list of members does not have it. */
+const DRAINS = z.looseObject({
+  drains: z.array(z.looseObject({ node: z.string(), state: z.string() })).default([]),
+});
 
 export function addNodes(program: Command): void {
   withOutput(withRack(program.command('nodes')))
@@ -27,11 +35,19 @@ export function addNodes(program: Command): void {
     .addHelpText('after', '\nExample:\n  memrack nodes -o json')
     .action((flags: SharedFlags) =>
       withConnection(flags, async (rack) => {
-        const rows = (await rack.nodes()).map(rowOf);
+        const [members, status] = await Promise.all([rack.nodes(), rack.status()]);
+        const { drains } = DRAINS.parse(status);
+        const rows = members.map((member) => {
+          const drain = drains.find(({ node }) => node === member.id)?.state;
+          return { ...rowOf(member), ...(drain === undefined ? {} : { drain }) };
+        });
         printRows(flags, rows, [
           { title: 'id', value: ({ id }) => id },
           { title: 'kind', value: ({ kind }) => kind },
-          { title: 'state', value: ({ state }) => state },
+          {
+            title: 'state',
+            value: ({ state, drain }) => (drain === undefined ? state : `${state}, ${drain}`),
+          },
           { title: 'lent', value: (row) => formatBytes(row.bytesLent), isNumber: true },
           { title: 'used', value: (row) => formatBytes(row.bytesUsed), isNumber: true },
           { title: 'allocated', value: (row) => formatBytes(row.bytesCommitted), isNumber: true },

@@ -17,6 +17,8 @@ export interface RackStatus {
   readonly findingsOmitted: number;
   readonly nodes: { readonly serving: number; readonly away: number; readonly ended: number };
   readonly hosts: number;
+  /** Memory nodes that are to be emptied, or have been. */
+  readonly drains: readonly { readonly node: string; readonly state: DrainFacts['state'] }[];
   readonly spaces: number;
   readonly regions: { readonly granted: number; readonly lost: number };
   readonly files: number;
@@ -43,6 +45,8 @@ export interface MemberFacts {
   readonly machine: string;
   /** Of the process that serves; only if it runs on the controller's machine. */
   readonly pid?: number;
+  /** Only of a node that is to be emptied, or has been. */
+  readonly drain?: DrainFacts['state'];
 }
 
 export interface SpaceFacts {
@@ -63,6 +67,28 @@ export interface RegionFacts {
   readonly epoch: number;
   /** `moving`: on its way from this node to another one. */
   readonly state: 'serving' | 'away' | 'lost' | 'moving';
+}
+
+/** Something that a drain waits for. */
+export interface DrainWait {
+  /** A region of a space, or a node. */
+  readonly what: string;
+  readonly reason: string;
+  readonly remedy: string;
+  /** It does not pass by itself, nor by anything that somebody else can do. */
+  readonly isForGood: boolean;
+}
+
+/** A memory node that is to be emptied, or has been. */
+export interface DrainFacts {
+  readonly node: string;
+  /** `ended`: its memory was gone before everything had moved away. */
+  readonly state: 'draining' | 'drained' | 'ended';
+  readonly isForced: boolean;
+  readonly regionsLeft: number;
+  /** As of its last heartbeat. */
+  readonly bytesLeft: number;
+  readonly waits: readonly DrainWait[];
 }
 
 export interface ControllerApi {
@@ -87,6 +113,11 @@ export interface ControllerApi {
   regions(space: string): Result<{ regions: RegionFacts[] }>;
   /** Resolves when the region is at the node `to`, or with why it is not. */
   moveRegion(space: string, region: number, to: string): Promise<Result<object>>;
+  /** Everything is to move away from the node, and nothing new comes to it. Idempotent. */
+  drain(node: string, isForced: boolean): Promise<Result<{ drain: DrainFacts }>>;
+  drains(): DrainFacts[];
+  drainOf(node: string): Result<{ drain: DrainFacts }>;
+  cancelDrain(node: string): Promise<Result<object>>;
   files(prefix: string, after: string, limit: number): FilePage;
   file(key: string): Result<{ file: FileRow }>;
   /** Also asks the nodes that serve, and waits a second for them at most. */

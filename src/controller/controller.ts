@@ -9,6 +9,7 @@ import { Status } from '../base/status.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import type { Clock, Timers } from '../runtime/clock.js';
 import type { Entropy } from '../runtime/runtime.js';
+import { Drains } from './drains.js';
 import { Files } from './files.js';
 import { Garbage } from './garbage.js';
 import { Hosts } from './hosts.js';
@@ -19,6 +20,7 @@ import { ownMark } from './mark.js';
 import type { Member } from './member.js';
 import { Membership } from './membership.js';
 import type { Metadata } from './metadata/metadata.js';
+import type { DrainState } from './metadata/schema.js';
 import type { NodeCalls } from './node-calls.js';
 import { MoveTargets } from './move-targets.js';
 import { RegionMoves } from './moves.js';
@@ -39,6 +41,8 @@ export interface ControllerOptions {
   readonly awayMs?: number;
   /** The database turned out to be an older copy, or all nodes have told what it missed. */
   readonly restorationNoted?: (what: 'begun' | 'ended') => void;
+  /** A memory node is to be emptied, has been, or is used again. */
+  readonly drainNoted?: (node: string, what: DrainState | 'cancelled') => void;
 }
 
 export class Controller {
@@ -48,6 +52,7 @@ export class Controller {
   readonly regions: Regions;
   readonly moves: RegionMoves;
   readonly moveTargets: MoveTargets;
+  readonly drains: Drains;
   readonly spaces: Spaces;
   readonly files: Files;
   readonly garbage: Garbage;
@@ -95,6 +100,14 @@ export class Controller {
       chance: entropy,
       move: (wish) => this.moves.move(wish),
     });
+    this.drains = new Drains({
+      ...withMembers,
+      clock,
+      timers,
+      targets: this.moveTargets,
+      refusal: () => restoration.refusal(),
+      noted: options.drainNoted ?? (() => undefined),
+    });
     this.files = new Files(metadata, changes, clock);
     this.garbage = new Garbage(metadata, changes);
     this.hosts = new Hosts(clock, awayMs);
@@ -107,6 +120,7 @@ export class Controller {
     await this.changes.run(() => this.restoration.finishIfAll());
     await this.spaces.resume();
     this.moves.resume();
+    this.drains.resume();
   }
 
   /** Of a space whose regions nodes may hold nevertheless it is not said that there is none. */
@@ -122,6 +136,7 @@ export class Controller {
 
   /** Waits for changes under way, then closes the metadata. */
   async close(): Promise<void> {
+    this.drains.stop();
     this.moves.stop();
     await this.changes.run(() => this.metadata.close());
   }

@@ -47,6 +47,24 @@ export const FINDINGS = {
       'see the log of the node: /proc/meminfo must be readable, and the node must run in the ' +
       'control group that it was given',
   },
+  NODE_DRAINING: {
+    severity: 'info',
+    remedy: 'nothing: see memrack node drain ID; --cancel ends it',
+  },
+  NODE_DRAIN_WAITS: {
+    severity: 'warning',
+    remedy: 'do what the message says, or end it: memrack node drain ID --cancel',
+  },
+  NODE_DRAINED: {
+    severity: 'info',
+    remedy:
+      'end its process, and let it go: memrack node remove ID; or use it again: memrack node ' +
+      'drain ID --cancel',
+  },
+  NODE_DRAIN_ENDED: {
+    severity: 'warning',
+    remedy: 'see DATA_LOST for what it held; be rid of this: memrack node drain ID --cancel',
+  },
   DATA_LOST: {
     severity: 'error',
     remedy: 'restore the data from its source; remove the space to be rid of this finding',

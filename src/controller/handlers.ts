@@ -22,7 +22,7 @@ import type { FileRow, GarbageRow, SpaceRow } from './metadata/schema.js';
 import { isRefusal, type Refusal } from './refusal.js';
 import type { GrantRequest } from './regions.js';
 import { regionsReply, spaceRegions } from './region-messages.js';
-import { memberFacts } from './report.js';
+import { memberFacts, type WholeFacts } from './report.js';
 
 const M = wire.MessageType;
 const { SpaceKind } = wire;
@@ -265,7 +265,7 @@ function spaceMessage({ metadata }: Controller, row: SpaceRow): Fields<typeof wi
   };
 }
 
-function memberMessage(facts: Required<MemberFacts>): Fields<typeof wire.MemberFacts> {
+function memberMessage(facts: WholeFacts): Fields<typeof wire.MemberFacts> {
   return {
     ...facts,
     state: stateNumber(facts.state),

@@ -54,6 +54,11 @@ export const MOVE_LOOK_MS_MAX = 200;
 export const MOVE_DOUBT_MS = 1_000;
 /** Targets that are asked one after the other to take a region, before it is left for later. */
 export const MOVE_TARGETS_MAX = 8;
+/** Between two looks at nodes that are to be emptied. */
+export const DRAIN_LOOK_MS = 50;
+/** After how long a region that did not go is tried again: more and more. */
+export const DRAIN_RETRY_MS_MIN = 500;
+export const DRAIN_RETRY_MS_MAX = 10_000;
 /** Choices of nodes for one grant: each failure excludes a node from the next. */
 export const GRANT_ATTEMPTS_MAX = 4;
 /** A node may promise up to this many times what it lends (Clio, section 4.4.2: over-commit). */

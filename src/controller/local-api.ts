@@ -104,6 +104,12 @@ export function localApi(controller: Controller, options: LocalApiOptions): Cont
       const end = await controller.moves.move(wish);
       return end.end === 'done' ? ok({}) : refuse(end.status, `not moved: ${end.reason}`);
     },
+    drain: async (node, isForced) =>
+      refuseChange(controller) ?? controller.drains.start(node, isForced),
+    drains: () => controller.drains.list(),
+    drainOf: (node) => controller.drains.facts(node),
+    cancelDrain: async (node) =>
+      controller.changes.isFull ? BUSY : controller.drains.cancel(node),
     files: (prefix, after, limit) => controller.files.list(prefix, after, limit),
     file: (key) => controller.files.get(key),
     metrics: async () => {

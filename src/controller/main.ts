@@ -64,6 +64,7 @@ export async function startController(
     policy,
     awayMs,
     restorationNoted: (what) => noteRestoration(runtime, what),
+    drainNoted: (id, what) => noteDrain(runtime, id, what),
   });
   await controller.resume();
   const place = { address: '' };
@@ -116,6 +117,17 @@ function warnIfPublic({ log }: Runtime, address: string): void {
 function noteRestoration({ log }: Runtime, what: 'begun' | 'ended'): void {
   const text = what === 'begun' ? 'all nodes are asked' : 'all nodes have told what they hold';
   log.write('warn', `the metadata is an older copy: ${text}`, { code: 'METADATA_OLDER_COPY' });
+}
+
+const DRAIN_NOTES = {
+  draining: 'everything is to move away from a memory node',
+  drained: 'a memory node holds nothing any more',
+  ended: 'the memory of a node was gone before everything had moved away',
+  cancelled: 'a memory node is used again that was to be emptied',
+} as const;
+
+function noteDrain({ log }: Runtime, id: string, what: keyof typeof DRAIN_NOTES): void {
+  log.write(what === 'ended' ? 'warn' : 'info', DRAIN_NOTES[what], { code: 'NODE_DRAIN', id });
 }
 
 /** Not from within the commit that failed: it has a caller, who is to hear nothing any more. */

@@ -161,8 +161,11 @@ export class Membership {
    * While it serves nobody's word counts.
    */
   async remove(id: string, isLost: boolean): Promise<Result<object>> {
+    const { metadata, changes } = this.#options;
     const member = this.#members.get(id);
     if (member === undefined) {
+      // A drained node that ended in order is gone already, and what an operator said of it is not.
+      if (metadata.drains.has(id)) return changes.run(() => this.#forgetDrain(id));
       return refuse(Status.NotFound, `there is no memory node ${quote(id)}`);
     }
     const { memoryId, address, machine } = member.row;
@@ -172,9 +175,14 @@ export class Membership {
     }
     if (isLost) {
       await this.ended(id, memoryId);
-      return ok({});
+      return changes.run(() => this.#forgetDrain(id));
     }
-    return this.#options.changes.run(() => this.#letGo(id));
+    return changes.run(() => this.#letGo(id));
+  }
+
+  async #forgetDrain(id: string): Promise<Result<object>> {
+    await this.#options.metadata.commit(drainEnd(this.#options.metadata, id));
+    return ok({});
   }
 
   async #letGo(id: string): Promise<Result<object>> {
@@ -189,7 +197,7 @@ export class Membership {
           'again; if its memory is gone for certain say so with --lost, and they are lost',
       );
     }
-    await metadata.commit([{ table: 'nodes', remove: id }]);
+    await metadata.commit([{ table: 'nodes', remove: id }, ...drainEnd(metadata, id)]);
     calls.forget(member.row);
     this.#members.delete(id);
     return ok({});
@@ -300,6 +308,11 @@ export class Membership {
       -REFUSALS_SHOWN_MAX,
     );
   }
+}
+
+/** The node is let go: the next one of its id is another one. */
+function drainEnd({ drains }: Metadata, id: string): MetadataChange[] {
+  return drains.has(id) ? [{ table: 'drains', remove: id }] : [];
 }
 
 function isSame(row: NodeRow, beat: NodeHeartbeat): boolean {

@@ -18,7 +18,7 @@ import type { Member } from './member.js';
 import type { Membership } from './membership.js';
 import type { Metadata } from './metadata/metadata.js';
 import type { MoveEnd, MoveWish } from './moves.js';
-import { choosePlaces } from './places.js';
+import { choosePlaces, isLeaving } from './places.js';
 import { isRefusal, ok, refuse, type Refusal, type Result } from './refusal.js';
 
 export interface TargetRequest {
@@ -147,7 +147,7 @@ export class MoveTargets {
       pageBytes: facts.pageBytes,
       bytes,
       excluded,
-      isLeaving: (node) => metadata.drains.has(node),
+      isLeaving: (node) => isLeaving(metadata, node),
       isTaking: (node) => moves.some(({ toNode }) => toNode === node),
       regionsOf: (node) => metadata.regionsOfNode(node).size,
       policy,

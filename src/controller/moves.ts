@@ -25,6 +25,7 @@ import { regionKey, type Metadata, type MetadataChange } from './metadata/metada
 import type { MoveRow, RegionRow } from './metadata/schema.js';
 import { quote } from './names.js';
 import type { MoveProgress, NodeCalls } from './node-calls.js';
+import { isLeaving } from './places.js';
 import { controllerFaults } from './planted.js';
 import { isRefusal, refuse, type Refusal, type Result, ok } from './refusal.js';
 import type { Serial } from './serial.js';
@@ -125,6 +126,9 @@ export class RegionMoves {
       member !== undefined && membership.state(member) === 'serving';
     if (target === undefined) return refuse(Status.NotFound, `no memory node ${quote(to)}`);
     if (row.node === to) return refuse(Status.Exists, `${quote(to)} holds it already`);
+    if (isLeaving(metadata, to)) {
+      return refuse(Status.Conflict, `everything is to move away from ${quote(to)}: it is drained`);
+    }
     if (row.state === 'lost') return refuse(Status.DataLost, 'its memory is gone');
     if (metadata.moveOf(row) !== undefined) {
       return refuse(Status.Busy, 'the region is on its way already');

@@ -7,7 +7,14 @@ import { isNearEnough } from '../policies/placement/near.js';
 import { REGION_BYTES, REGIONS_PER_MESSAGE_MAX } from '../wire/limits.js';
 import { OVERCOMMIT } from './limits.js';
 import type { Member } from './member.js';
+import type { Metadata } from './metadata/metadata.js';
+import { controllerFaults } from './planted.js';
 import { ok, refuse, type Result } from './refusal.js';
+
+/** An operator wants everything to move away from the node: nothing new comes to it. */
+export function isLeaving(metadata: Metadata, node: string): boolean {
+  return metadata.drains.has(node) && !controllerFaults.placedOnDraining;
+}
 
 export interface PlacesRequest {
   /** Those that serve. */
@@ -24,6 +31,8 @@ export interface PlacesRequest {
   readonly turn: number;
   /** Of a space of the kind persistent. */
   readonly isForDisk?: boolean;
+  /** Others serve, but everything is to move away from them. */
+  readonly areOthersLeaving?: boolean;
 }
 
 export interface Places {
@@ -34,6 +43,13 @@ export interface Places {
 
 export function choosePlaces(request: PlacesRequest): Result<Places> {
   const { members, pageBytes, count } = request;
+  if (members.length === 0 && request.areOthersLeaving === true) {
+    return refuse(
+      Status.NoSpace,
+      'all memory nodes that serve are being drained: add one, or cancel a drain with ' +
+        '`memrack node drain ID --cancel`',
+    );
+  }
   if (members.length === 0 && request.isForDisk === true) {
     return refuse(
       Status.Unavailable,

@@ -24,4 +24,10 @@ export const controllerFaults = {
   takeOverSkipsNode: false,
   /** A region's row says the target as soon as the source is in doubt, without asking. */
   moveCommittedByController: false,
+  /** A node counts as drained when its last regions are on their way. */
+  drainedBeforeEmpty: false,
+  /** New regions are placed without a look at what is to be emptied. */
+  placedOnDraining: false,
+  /** A controller that starts knows nothing of what was to be emptied. */
+  drainsForgotten: false,
 };

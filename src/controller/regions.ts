@@ -22,7 +22,7 @@ import { regionKey, type Metadata, type MetadataChange } from './metadata/metada
 import type { RegionRow, SpaceRow } from './metadata/schema.js';
 import { quote } from './names.js';
 import type { NodeCalls } from './node-calls.js';
-import { choosePlaces, commonPageBytes } from './places.js';
+import { choosePlaces, commonPageBytes, isLeaving } from './places.js';
 import { controllerFaults } from './planted.js';
 import type { HeldRegion } from './reconcile.js';
 import { isRefusal, ok, refuse, type Refusal, type Result } from './refusal.js';
@@ -160,9 +160,10 @@ export class Regions {
       return refuse(Status.NoSpace, 'all epochs are used up: set up a new rack and move the data');
     }
     const isForDisk = space.kind === 'persistent';
-    const members = membership.serving().filter((member) => {
+    const ofKind = membership.serving().filter((member) => {
       return !excluded.has(member.row.id) && isOnDisk(metadata, member) === isForDisk;
     });
+    const members = ofKind.filter(({ row }) => !isLeaving(metadata, row.id));
     const places = choosePlaces({
       members,
       regionsOf: (node) => metadata.regionsOfNode(node).size,
@@ -174,6 +175,7 @@ export class Regions {
       chance: entropy,
       turn: this.#turn,
       isForDisk,
+      areOthersLeaving: ofKind.length > 0,
     });
     if (isRefusal(places)) return places;
     this.#turn += count;

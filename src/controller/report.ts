@@ -1,6 +1,6 @@
 /** What the controller tells people: status with findings, members, spaces. */
 import { formatBytes } from '../base/units.js';
-import type { MemberFacts, RackStatus, SpaceFacts } from './api.js';
+import type { DrainFacts, MemberFacts, RackStatus, SpaceFacts } from './api.js';
 import type { Controller } from './controller.js';
 import { finding, type Finding } from './findings.js';
 import { GARBAGE_SHOWN_MS, NEARLY_FULL_SHARE } from './limits.js';
@@ -36,6 +36,7 @@ export function rackStatus(controller: Controller, context: ReportContext): Rack
     findingsOmitted: Math.max(findings.length - FINDINGS_MAX, 0),
     nodes: { serving: count('serving'), away: count('away'), ended: count('ended') },
     hosts: hosts.list().length,
+    drains: controller.drains.list().map(({ node, state }) => ({ node, state })),
     spaces: controller.spaces.list().filter(({ state }) => state === 'active').length,
     regions: regionCounts(controller),
     files: metadata.files.size,
@@ -71,6 +72,7 @@ function findingsOf(controller: Controller, context: ReportContext): Finding[] {
   for (const member of membership.members.values()) {
     findings.push(...memberFindings(controller, member, context.nowMs));
   }
+  findings.push(...controller.drains.list().map(drainFinding));
   for (const { id, message } of membership.recentRefusals()) {
     findings.push(finding('NODE_REFUSED', id, message));
   }
@@ -148,6 +150,20 @@ function donorFindings(member: Member): Finding[] {
   return findings;
 }
 
+function drainFinding({ node, state, regionsLeft, waits }: DrainFacts): Finding {
+  if (state === 'drained') return finding('NODE_DRAINED', node, 'holds nothing any more');
+  if (state === 'ended') {
+    const message = 'its memory was gone before everything had moved away';
+    return finding('NODE_DRAIN_ENDED', node, message);
+  }
+  const left = `${regionsLeft} regions are left`;
+  const [first] = waits;
+  if (first === undefined) return finding('NODE_DRAINING', node, left);
+  const more = waits.length > 1 ? `; ${waits.length - 1} others wait, too` : '';
+  const message = `${left}; ${first.what}: ${first.reason} (${first.remedy})${more}`;
+  return finding('NODE_DRAIN_WAITS', node, message);
+}
+
 function spaceFindings({ metadata }: Controller, space: SpaceRow): Finding[] {
   const rows = [...metadata.regionsOf(space.id).values()];
   if (space.state === 'removing') {
@@ -223,15 +239,19 @@ export function isLocalAddress(address: string): boolean {
   );
 }
 
+export type WholeFacts = MemberFacts & { readonly pid: number };
+
 /** Also the pids of other machines: whom to show which is up to the caller. */
-export function memberFacts(controller: Controller): Required<MemberFacts>[] {
+export function memberFacts(controller: Controller): WholeFacts[] {
   const { membership, metadata, hosts } = controller;
-  const nodes = [...membership.members.values()].map((member): Required<MemberFacts> => {
+  const nodes = [...membership.members.values()].map((member): WholeFacts => {
     const { id, address, machine, pageBytes, incarnation, pid } = member.row;
     const state = membership.state(member);
     // What it said last is gone with its memory.
     const isEnded = state === 'ended';
+    const drain = metadata.drains.get(id)?.state;
     return {
+      ...(drain === undefined ? {} : { drain }),
       id,
       kind: 'memory-node',
       address,
@@ -246,7 +266,7 @@ export function memberFacts(controller: Controller): Required<MemberFacts>[] {
       pid,
     };
   });
-  const others = hosts.list().map((host): Required<MemberFacts> => {
+  const others = hosts.list().map((host): WholeFacts => {
     const { id, address, state, machine, pid } = host;
     const nothing = { bytesLent: 0, bytesUsed: 0, bytesCommitted: 0, regions: 0, pageBytes: 0 };
     return { id, kind: 'host', address, state, ...nothing, incarnation: 0, machine, pid };

@@ -98,6 +98,27 @@ test('doctor runs, and says so, where a native package cannot be loaded', async 
   expect(JSON.parse(stdout)).toContainEqual(expect.objectContaining(natives));
 });
 
+test('a node is drained while its data can be read, and used again', async () => {
+  const file = join(folder, 'drained');
+  writeFileSync(file, 'x'.repeat(300_000));
+  expect((await cli('put', 'drained', file)).code).toBe(0);
+  const nodes = (await rack.nodes()).filter(({ kind }) => kind === 'memory-node');
+  const regions = await cli('space', 'regions', 'files', '-o', 'json');
+  const full = (JSON.parse(regions.stdout) as { node: string }[])[0]?.node ?? '';
+  const drained = await cli('node', 'drain', full);
+  expect([drained.code, drained.stdout]).toEqual([0, expect.stringMatching(/^drained .*moved/)]);
+  const rows = JSON.parse((await cli('nodes', '-o', 'json')).stdout) as { drain?: string }[];
+  expect(rows).toContainEqual(expect.objectContaining({ id: full, drain: 'drained' }));
+  // The last one has nowhere to go.
+  const last = nodes.find(({ id }) => id !== full)?.id ?? '';
+  const waits = await cli('node', 'drain', last, '--wait', '1');
+  expect([waits.code, waits.stderr]).toEqual([1, expect.stringContaining('is to be emptied, too')]);
+  expect((await cli('node', 'remove', full)).code).toBe(3);
+  for (const id of [full, last]) expect((await cli('node', 'drain', id, '--cancel')).code).toBe(0);
+  expect((await cli('get', 'drained', join(folder, 'drained.back'))).code).toBe(0);
+  expect(readFileSync(join(folder, 'drained.back'))).toEqual(readFileSync(file));
+});
+
 describe('spaces', () => {
   test('are created once, listed and removed', async () => {
     expect((await cli('space', 'create', 'photos')).code).toBe(0);
@@ -238,7 +259,6 @@ describe('wrong use', () => {
 
   test('what comes later says so and fails', async () => {
     for (const args of [
-      ['node', 'drain', 'x'],
       ['device', 'create', 'd', '--size', '1GiB'],
       ['run', '--local', '1GiB', '--', 'ls'],
       ['store', 'list'],

@@ -232,6 +232,7 @@ export class Metadata {
       this.doubtfulFiles.add((row as DoubtfulFileRow).key);
     }
     for (const row of this.#database.select('moves')) this.#putMove(row as MoveRow);
+    if (controllerFaults.drainsForgotten) return;
     for (const row of this.#database.select('drains')) this.#putDrain(row as DrainRow);
   }
 

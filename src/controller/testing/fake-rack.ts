@@ -10,7 +10,8 @@ import { Controller } from '../controller.js';
 import type { LeaseCalls } from '../lease-calls.js';
 import { NO_MARK, ownMark } from '../mark.js';
 import type { NodeJoin } from '../join-rules.js';
-import type { NodeCalls, RegionGrant } from '../node-calls.js';
+import type { Answer, MoveOutOrder, MoveProgress, NodeCalls, RegionGrant } from '../node-calls.js';
+import { MoveState } from '../../wire/messages.js';
 import { regionKey } from '../metadata/metadata.js';
 import { openMetadata } from '../metadata/open.js';
 
@@ -107,11 +108,33 @@ export class FakeRack {
   nowMs = 1_000;
   seed = 1;
   awayMs = 6_000;
+  readonly #timers = new Set<{ readonly atMs: number; readonly callback: () => void }>();
+  /** How far each move comes, when it is looked at; a refusal: it does not begin. */
+  moving: number = MoveState.GONE;
+  moveRefusal: { status: Status; reason: string } | undefined;
+  movesAsked = 0;
+  mostMovesAtOnce = 0;
   #life = 0;
+  readonly #moves = new Map<number, { from: string; order: MoveOutOrder }>();
 
   /** The controller that runs now does nothing more. */
   kill(): void {
     this.#life++;
+  }
+
+  /** Time passes, and what was to be done by then is done. Else no timer ever ends. */
+  async advance(ms: number): Promise<void> {
+    const untilMs = this.nowMs + ms;
+    for (;;) {
+      await settled();
+      const due = [...this.#timers].filter(({ atMs }) => atMs <= untilMs);
+      const [first] = due.sort((a, b) => a.atMs - b.atMs);
+      if (first === undefined) break;
+      this.#timers.delete(first);
+      this.nowMs = Math.max(this.nowMs, first.atMs);
+      first.callback();
+    }
+    this.nowMs = untilMs;
   }
 
   node(address: string): FakeNode {
@@ -134,7 +157,11 @@ export class FakeRack {
     const controller = new Controller({
       clock: { now: () => this.nowMs, wall: () => this.nowMs },
       timers: {
-        after: () => ({ cancel: () => undefined }),
+        after: (ms, callback) => {
+          const timer = { atMs: this.nowMs + ms, callback: isDead() ? () => undefined : callback };
+          this.#timers.add(timer);
+          return { cancel: () => void this.#timers.delete(timer) };
+        },
         soon: (callback) => void Promise.resolve().then(callback),
       },
       entropy,
@@ -179,6 +206,33 @@ export class FakeRack {
     };
   }
 
+  #moveOut(from: string, order: MoveOutOrder): Answer {
+    this.movesAsked += 1;
+    if (this.moveRefusal !== undefined) return this.moveRefusal;
+    this.#moves.set(order.epoch, { from, order });
+    const isThere = (one: { from: string; order: MoveOutOrder }): boolean =>
+      this.node(one.from).held.has(regionKey(one.order.space, one.order.region));
+    const underWay = [...this.#moves.values()].filter(isThere).length;
+    this.mostMovesAtOnce = Math.max(this.mostMovesAtOnce, underWay);
+    return { status: Status.Ok, reason: '' };
+  }
+
+  /** Of source and target; a region that is gone is at the target. */
+  #progress(at: string, epoch: number): MoveProgress | undefined {
+    const move = this.#moves.get(epoch);
+    const none = { why: 0, reason: '' };
+    if (move === undefined) return { state: MoveState.NONE, ...none };
+    const { order, from } = move;
+    const key = regionKey(order.space, order.region);
+    const grant = this.node(from).held.get(key);
+    if (this.moving === MoveState.GONE && grant !== undefined) {
+      this.node(from).held.delete(key);
+      this.node(order.address).held.set(key, { ...grant, epoch: order.epoch });
+    }
+    const isHeld = at === order.address && this.moving === MoveState.GONE;
+    return { state: isHeld ? MoveState.HELD : this.moving, ...none };
+  }
+
   /** A node executes what reached it; a dead controller learns nothing of it. */
   #callsOf(isDead: () => boolean): NodeCalls {
     const call = async <T>(work: () => T): Promise<T> => {
@@ -199,10 +253,10 @@ export class FakeRack {
           return Status.Ok;
         });
       },
-      moveOut: () => Promise.resolve({ status: Status.Unavailable, reason: '' }),
-      moveProgress: () => Promise.resolve(undefined),
-      moveCancel: () => Promise.resolve(undefined),
-      moveEnd: () => Promise.resolve(Status.Unavailable),
+      moveOut: ({ address }, order) => call(() => this.#moveOut(address, order)),
+      moveProgress: ({ address }, move) => call(() => this.#progress(address, move.epoch)),
+      moveCancel: ({ address }, move) => call(() => this.#progress(address, move.epoch)),
+      moveEnd: () => call(() => Status.Ok),
       forget: () => undefined,
       reconnect: () => undefined,
     };

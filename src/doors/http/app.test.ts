@@ -221,10 +221,12 @@ test('answers are what the document says', async () => {
     { key: 'a/ü?&', space: space.id, address: 5, length: 6, sha256: '' },
     { key: 'b', space: space.id, address: 5, length: 6, sha256: '' },
   ]);
+  const drain = { node: 'n1', force: true };
+  expect((await post('/v1/drains', drain)).body).toMatchObject({ node: 'n1', isForced: true });
   await controller.membership.ended('n1', rack.joinRequest('n1').memoryId);
   for (const route of ROUTES.filter(({ method }) => method === 'GET')) {
     const { status, body } = await ask(
-      route.path === '/v1/regions' ? '/v1/regions?space=s' : route.path,
+      route.path === '/v1/regions' ? '/v1/regions?space=s' : route.path.replace(':name', 'n1'),
     );
     const schema = route.answers[status];
     if (schema !== undefined) expect(schema.safeParse(body).error, route.path).toBeUndefined();
@@ -250,7 +252,7 @@ test('answers are what the document says', async () => {
   });
   expect((await ask('/v1/files?limit=1')).body).toMatchObject({ more: true });
   const codes = ((await ask('/v1/status')).body as { findings: { code: string }[] }).findings;
-  expect(codes.map(({ code }) => code)).toEqual(['NO_NODES', 'DATA_LOST']);
+  expect(codes.map(({ code }) => code)).toEqual(['NO_NODES', 'DATA_LOST', 'NODE_DRAIN_WAITS']);
 });
 
 test('the document names every route and nothing is left unresolved', async () => {

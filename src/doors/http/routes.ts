@@ -172,6 +172,52 @@ const moveRegion: Route = {
   },
 };
 
+const drains: Route = {
+  method: 'GET',
+  path: '/v1/drains',
+  summary: 'Memory nodes that are to be emptied, or have been.',
+  answers: { 200: schemas.drainSchema.array() },
+  run: (api) => found(api.drains()),
+};
+
+const drainOf: Route = {
+  method: 'GET',
+  path: '/v1/drains/:name',
+  summary: 'How far the emptying of a memory node has come, and what it waits for.',
+  answers: { 200: schemas.drainSchema },
+  run: (api, { name }) => {
+    const result = api.drainOf(name);
+    if (isRefusal(result)) throw httpRefusal(result);
+    return found(result.drain);
+  },
+};
+
+const drain: Route = {
+  method: 'POST',
+  path: '/v1/drains',
+  summary: 'Empties a memory node; answered when it has begun.',
+  body: schemas.newDrainSchema,
+  answers: { 200: schemas.drainSchema },
+  run: async (api, { body }) => {
+    const { node, force } = body as z.infer<typeof schemas.newDrainSchema>;
+    const result = await api.drain(node, force);
+    if (isRefusal(result)) throw httpRefusal(result);
+    return found(result.drain);
+  },
+};
+
+const cancelDrain: Route = {
+  method: 'DELETE',
+  path: '/v1/drains/:name',
+  summary: 'Uses a memory node again that was to be emptied.',
+  answers: { 204: undefined },
+  run: async (api, { name }) => {
+    const result = await api.cancelDrain(name);
+    if (isRefusal(result)) throw httpRefusal(result);
+    return { status: 204, body: undefined };
+  },
+};
+
 const files: Route = {
   method: 'GET',
   path: '/v1/files',
@@ -197,5 +243,9 @@ export const ROUTES: readonly Route[] = [
   adoptSpace,
   regions,
   moveRegion,
+  drains,
+  drainOf,
+  drain,
+  cancelDrain,
   files,
 ];

@@ -6,6 +6,9 @@ import { FINDINGS, type FindingCode } from '../../controller/findings.js';
 
 const count = z.int().min(0);
 const bytes = count.describe('Bytes.');
+const drainState = z
+  .enum(['draining', 'drained', 'ended'])
+  .describe('ended: its memory was gone before everything had moved away.');
 
 export const findingSchema = z.strictObject({
   code: z
@@ -25,6 +28,9 @@ export const statusSchema = z.strictObject({
   findingsOmitted: count.describe('Findings beyond those listed.'),
   nodes: z.strictObject({ serving: count, away: count, ended: count }),
   hosts: count,
+  drains: z
+    .array(z.strictObject({ node: z.string(), state: drainState }))
+    .describe('Memory nodes that are to be emptied, or have been.'),
   spaces: count,
   regions: z.strictObject({ granted: count, lost: count }),
   files: count,
@@ -48,6 +54,28 @@ export const nodeSchema = z.strictObject({
   incarnation: count.describe('Rises whenever the process that serves the memory is restarted.'),
   machine: z.string(),
   pid: count.optional().describe("Only of processes on the controller's machine."),
+  drain: drainState.optional(),
+});
+
+export const newDrainSchema = z.strictObject({
+  node: z.string(),
+  force: z.boolean().default(false).describe('Also what clients would hold up.'),
+});
+
+export const drainSchema = z.strictObject({
+  node: z.string(),
+  state: drainState,
+  isForced: z.boolean(),
+  regionsLeft: count,
+  bytesLeft: bytes.describe('As of its last heartbeat.'),
+  waits: z.array(
+    z.strictObject({
+      what: z.string().describe('A region of a space, or a node.'),
+      reason: z.string(),
+      remedy: z.string(),
+      isForGood: z.boolean().describe('It does not pass.'),
+    }),
+  ),
 });
 
 export const removedNodeQuerySchema = z.strictObject({
