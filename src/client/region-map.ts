@@ -174,7 +174,9 @@ export class RegionMap implements Routes {
     });
     const going: GoingOver = { putBacks: new PutBacks(), ended, next };
     this.#goingOver.set(region, going);
-    void this.#goOverNow(region, going).then(end);
+    // Not at once: whoever tells what came back is in the middle of its operations.
+    const begun = Promise.resolve().then(() => this.#goOverNow(region, going));
+    void begun.then(end);
     return going;
   }
 

@@ -40,7 +40,8 @@ export interface CompletionSink {
   /**
    * The node does not hold the region any more: `bytes` of the operation in `place` of the ring,
    * from `offset` of its range on, were not executed, and are to be started anew elsewhere. Told
-   * before the operation is completed (`Moved`: nothing was executed).
+   * before the operation is completed (`Moved`: nothing was executed). Nothing may be started at
+   * the link before this has returned.
    */
   moved?(token: number, ring: OperationColumns, place: number, offset: number, bytes: number): void;
 }

@@ -453,7 +453,9 @@ export class Transport implements ConnectionUser, Remote {
     const sink = ring.sink[place];
     if (sink === undefined) return;
     const token = ring.token[place] as number;
+    const { tail } = ring;
     if (status === Status.Moved) sink.moved?.(token, ring, place, 0, ring.bytes[place] as number);
+    assert(ring.tail === tail, 'the place may be another one now');
     ring.sink[place] = undefined;
     ring.buffer[place] = undefined;
     this.#live--;

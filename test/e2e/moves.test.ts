@@ -186,6 +186,22 @@ test('a region moves while clients over all links go on', { timeout: 180_000 }, 
   await stop();
 });
 
+test('pieces of one long operation come back together, and go on', {
+  timeout: 60_000,
+}, async () => {
+  const { rack: idle, space } = await opened('long', 'tcp');
+  const bytes = 16 * PAGE;
+  const at = await space.alloc(bytes);
+  const written = Uint8Array.from({ length: bytes }, (_, i) => i * 7 + (i >> 16));
+  await space.write(at, written);
+  const region = Math.floor(at / REGION);
+  const { node } = (await regionsOf('long')).find((row) => row.region === region) as RegionRow;
+  expect(await move('long', region, await anotherThan(node))).toMatchObject({ code: 0 });
+  expect(Buffer.compare(await space.read(at, bytes), written)).toBe(0);
+  await space.free(at);
+  await idle.removeSpace('long');
+});
+
 test('nodes that are killed during a move lose nothing', { timeout: 180_000 }, async () => {
   const { region, stop } = await loaded('killed', true);
   const ends: (number | null)[] = [];
