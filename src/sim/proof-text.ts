@@ -5,6 +5,7 @@ import type { PartState, ProofState } from './proof-state.js';
 export const SEEDS_PART = 'simulated seeds that count';
 export const ONE_SIDED_PART = 'simulated seeds of one-sided memory that count';
 export const DATAGRAM_PART = 'simulated seeds of datagrams that count';
+export const OPERATED_PART = 'simulated seeds of disks, moves, copies and short memory that count';
 export const PLANTED_PART = 'planted bugs';
 
 /** `wantedOf` says how much a part is to do. */
@@ -17,7 +18,9 @@ export function proofText(
   const simulated = state.parts[SEEDS_PART];
   const oneSided = state.parts[ONE_SIDED_PART];
   const datagrams = state.parts[DATAGRAM_PART];
+  const operated = state.parts[OPERATED_PART];
   const planted = state.parts[PLANTED_PART];
+  const all = [simulated, oneSided, datagrams, operated];
   const rows = parts.map(([name, { commit, done, ms }]) => {
     return `| ${name} | ${done} | ${wantedOf(name)} | ${seconds(ms)} | ${commit} |`;
   });
@@ -34,10 +37,11 @@ export function proofText(
     '|---|--:|--:|--:|---|',
     ...rows,
     '',
-    ...([simulated, oneSided, datagrams].every((one) => one === undefined) ? [] : SIMULATION),
+    ...(all.every((one) => one === undefined) ? [] : SIMULATION),
     ...(simulated === undefined ? [] : simulatedText('Every workload', simulated)),
     ...(oneSided === undefined ? [] : simulatedText('One-sided memory', oneSided)),
     ...(datagrams === undefined ? [] : simulatedText('Datagrams', datagrams)),
+    ...(operated === undefined ? [] : simulatedText('Operation', operated)),
     ...(planted === undefined ? [] : plantedText(planted)),
   ].join('\n');
 }

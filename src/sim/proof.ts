@@ -16,6 +16,7 @@ import { addTo, loadState, type PartState, partOf, saveState } from './proof-sta
 import {
   DATAGRAM_PART,
   ONE_SIDED_PART,
+  OPERATED_PART,
   PLANTED_PART,
   proofText,
   SEEDS_PART,
@@ -43,6 +44,11 @@ const SEEDS_PER_SLICE = 100;
 const ALL = WORKLOADS.map((workload) => workload.name);
 const ONE_SIDED = WORKLOADS.filter((one) => one.isOneSided === true).map((one) => one.name);
 const BY_DATAGRAMS = WORKLOADS.filter((one) => one.isByDatagrams === true).map((one) => one.name);
+/** What an operator and the machines do: of disks, of moves, of copies, of memory that is short. */
+const OPERATED = WORKLOADS.filter(({ blows, isPersistent, isShortOfMemory }) => {
+  const isMoved = blows['move-region'] !== undefined || blows['put-back-metadata'] !== undefined;
+  return isMoved || isPersistent === true || isShortOfMemory === true;
+}).map((one) => one.name);
 
 /** Seeds of these workloads in turn, some for each processor. */
 async function simulate(workloads: readonly string[], state: PartState, left: number) {
@@ -137,6 +143,11 @@ const PARTS: readonly Part[] = [
     total: [10_000, 0],
     step: (state, left) => simulate(BY_DATAGRAMS, state, left),
   },
+  {
+    name: OPERATED_PART,
+    total: [10_000, 0],
+    step: (state, left) => simulate(OPERATED, state, left),
+  },
   { name: PLANTED_PART, total: [PLANTED.length, 0], step: plant },
   {
     name: 'rounds of stopping and killing clients of shared memory',
@@ -147,6 +158,11 @@ const PARTS: readonly Part[] = [
     name: 'kill rounds',
     total: [100, 10],
     step: (state, left) => rounds('KILL', 'test/e2e/kill-loop', state, left),
+  },
+  {
+    name: 'rounds of kills and cuts on five machines',
+    total: [300, 30],
+    step: (state, left) => rounds('CLUSTER', 'test/e2e/cluster-loop', state, left),
   },
   { name: 'increments through a bad network', total: [10_000_000, 0], step: countThrough },
   { name: 'inputs for each decoder', total: [1_000_000, 20_000], step: fuzz },

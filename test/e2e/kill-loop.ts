@@ -1,120 +1,32 @@
-// The kill loop: clients write, and tell what was acknowledged; processes are killed at random;
-// what was acknowledged must be there, or be named as lost where its memory died with a
-// supervisor. Everything is judged from outside.
-import { type ChildProcess, fork } from 'node:child_process';
-import { join } from 'node:path';
-import { connect, type MemrackError, type Rack, type RemoteSpace } from '../../src/apps/library.js';
+// The kill loop: processes of a rack are killed at random while clients write into areas.
 import { Prng } from '../../src/base/prng.js';
-import { ROOT } from '../support/cli.js';
 import { parentOf, pidsOf, type TestRack, until } from '../support/rack.js';
+import { Areas, type AreaTotals } from './areas.js';
 
-/** Of the clients of the areas, in turn. */
-const LINKS = ['auto', 'udp', 'tcp'] as const;
-const CLIENT = join(ROOT, 'test/support/kill-client.mjs');
-const SPACE = 'kill-loop';
-const AREAS = 3;
-const SLOTS = 8;
-const SLOT_BYTES = 4096 + 8;
-const AREA_BYTES = SLOTS * SLOT_BYTES;
 const VICTIMS = ['node', 'node', 'node', 'client', 'client', 'controller', 'supervisor'] as const;
 const BACK_WITHIN_MS = 30_000;
 
 type Victim = (typeof VICTIMS)[number];
 
-export interface KillTotals {
-  readonly kills: Record<Victim, number>;
-  acknowledged: number;
-  unknown: number;
-  checked: number;
-  lost: number;
-}
-
-/** Memory that one client writes into, and what is known of it. */
-class Area {
-  readonly at: number;
-  readonly acknowledged = new Array<number>(SLOTS).fill(0);
-  readonly attempted = new Array<number>(SLOTS).fill(0);
-  isLost = false;
-  child: ChildProcess | undefined;
-  /** Supervisors that had been killed when it was allocated. */
-  readonly born: number;
-
-  constructor(at: number, born: number) {
-    this.at = at;
-    this.born = born;
-  }
-}
-
 export class KillLoop {
-  readonly totals: KillTotals = {
-    kills: { node: 0, client: 0, controller: 0, supervisor: 0 },
-    acknowledged: 0,
-    unknown: 0,
-    checked: 0,
-    lost: 0,
-  };
+  readonly kills: Record<Victim, number> = { node: 0, client: 0, controller: 0, supervisor: 0 };
   readonly #rack: TestRack;
   readonly #prng: Prng;
-  #areas: Area[] = [];
-  #client: Rack | undefined;
-  #space: RemoteSpace | undefined;
-  #isEnding = false;
+  readonly #areas: Areas;
 
   constructor(rack: TestRack, seed: number) {
     this.#rack = rack;
     this.#prng = new Prng(seed);
+    const losses = () => this.kills.supervisor;
+    this.#areas = new Areas({ url: rack.url, space: 'kill-loop', count: 3, losses });
   }
 
-  async start(): Promise<void> {
-    this.#client = await connect(this.#rack.url, { timeoutMs: 3000 });
-    this.#space = await this.#client.space(SPACE, { create: true });
-    for (let i = 0; i < AREAS; i++) await this.#addArea();
+  get totals(): Readonly<AreaTotals> {
+    return this.#areas.totals;
   }
 
-  get #open(): RemoteSpace {
-    if (this.#space === undefined) throw new Error('the loop was not started');
-    return this.#space;
-  }
-
-  /** A new area with a client; the rack may be busy healing. */
-  async #addArea(): Promise<void> {
-    const born = this.totals.kills.supervisor;
-    const at = await until(BACK_WITHIN_MS, () =>
-      this.#open.alloc(AREA_BYTES).catch(() => undefined),
-    );
-    const area = new Area(at, born);
-    this.#areas.push(area);
-    this.#startClient(area);
-  }
-
-  #startClient(area: Area): void {
-    const start = Math.max(...area.attempted) + 1;
-    const link = LINKS[this.#areas.indexOf(area) % LINKS.length];
-    const words = [this.#rack.url, SPACE, area.at, SLOTS, start, link].map(String);
-    const stdio: ('ignore' | 'pipe' | 'inherit' | 'ipc')[] = ['ignore', 'pipe', 'inherit', 'ipc'];
-    const child = fork(CLIENT, words, { cwd: ROOT, stdio });
-    area.child = child;
-    let rest = '';
-    child.stdout?.on('data', (text: Buffer) => {
-      const lines = (rest + text.toString()).split('\n');
-      // A line without its end was cut by the kill: what it tells did not happen outside.
-      rest = lines.pop() ?? '';
-      for (const line of lines) this.#heard(area, line);
-    });
-    child.on('exit', () => {
-      if (area.child === child) area.child = undefined;
-    });
-  }
-
-  #heard(area: Area, line: string): void {
-    const [what, slotText, valueText] = line.split(' ');
-    const slot = Number(slotText);
-    const value = Number(valueText);
-    if (what === 't') area.attempted[slot] = value;
-    else if (what === 'a') {
-      area.acknowledged[slot] = value;
-      this.totals.acknowledged += 1;
-    } else if (what === 'u') this.totals.unknown += 1;
+  start(): Promise<void> {
+    return this.#areas.start();
   }
 
   /** Lets the load run for a moment, kills one process, waits for the rack and checks all. */
@@ -122,17 +34,16 @@ export class KillLoop {
     await pause(200 + this.#prng.below(600));
     const victim = VICTIMS[this.#prng.below(VICTIMS.length)] as Victim;
     await this.#kill(victim);
-    this.totals.kills[victim] += 1;
+    this.kills[victim] += 1;
     await pause(this.#prng.below(300));
-    await this.check();
-    await this.#replace();
+    await this.#areas.check();
+    await this.#areas.replace();
     return victim;
   }
 
   async #kill(victim: Victim): Promise<void> {
     if (victim === 'client') {
-      const running = this.#areas.filter(({ child }) => child !== undefined);
-      running[this.#prng.below(Math.max(1, running.length))]?.child?.kill('SIGKILL');
+      this.#areas.killOne(this.#prng);
       return;
     }
     const role = victim === 'node' ? 'memory-node' : victim;
@@ -146,71 +57,12 @@ export class KillLoop {
     process.kill(pid, 'SIGKILL');
   }
 
-  /** Every slot holds something between what was acknowledged and what was attempted. */
-  async check(): Promise<void> {
-    for (const area of this.#areas) {
-      for (let slot = 0; slot < SLOTS && !area.isLost; slot++) await this.#checkSlot(area, slot);
-    }
+  finish(): Promise<void> {
+    return this.#areas.finish();
   }
 
-  async #checkSlot(area: Area, slot: number): Promise<void> {
-    const least = area.acknowledged[slot] ?? 0;
-    const bytes = await this.#read(area, slot);
-    if (bytes === undefined) return;
-    const value = Number(new DataView(bytes.buffer).getBigUint64(0, true));
-    // What was written meanwhile is told before it is written, but heard a little later.
-    const isHeard = await until(BACK_WITHIN_MS, () =>
-      value <= (area.attempted[slot] ?? 0) ? true : undefined,
-    ).catch(() => false);
-    this.totals.checked += 1;
-    if (value >= least && isHeard) return;
-    const range = `${least} to ${area.attempted[slot]}`;
-    throw new Error(`slot ${slot} at ${area.at} holds ${value}, not one of ${range}`);
-  }
-
-  /** The bytes of a slot, once its node is back; nothing when its memory is gone for good. */
-  #read(area: Area, slot: number): Promise<Uint8Array | undefined> {
-    return until(BACK_WITHIN_MS, async () => {
-      try {
-        return { bytes: await this.#open.read(area.at + slot * SLOT_BYTES, 8) };
-      } catch (error) {
-        const { code } = error as MemrackError;
-        if (code !== 'DataLost') return undefined;
-        if (area.born === this.totals.kills.supervisor) throw new Error('lost without a cause');
-        area.isLost = true;
-        this.totals.lost += 1;
-        return { bytes: undefined };
-      }
-    }).then(({ bytes }) => bytes);
-  }
-
-  /** Clients for areas without one, and areas for those that are lost. */
-  async #replace(): Promise<void> {
-    for (const area of this.#areas.filter(({ isLost }) => isLost)) area.child?.kill('SIGKILL');
-    this.#areas = this.#areas.filter(({ isLost }) => !isLost);
-    for (const area of this.#areas) if (area.child === undefined) this.#startClient(area);
-    while (this.#areas.length < AREAS) await this.#addArea();
-  }
-
-  /** Ends the clients, checks once more in peace, and gives the memory back. */
-  async finish(): Promise<void> {
-    if (this.#isEnding) return;
-    this.#isEnding = true;
-    const children = this.#areas.flatMap(({ child }) => (child === undefined ? [] : [child]));
-    const ended = children.map((child) => new Promise((resolve) => child.once('close', resolve)));
-    for (const child of children) child.kill('SIGKILL');
-    await Promise.all(ended);
-    await this.check();
-    for (const area of this.#areas) {
-      if (!area.isLost) await this.#open.free(area.at);
-    }
-    await this.#client?.close();
-  }
-
-  /** Without looking at anything, after a failure. */
-  async abandon(): Promise<void> {
-    for (const { child } of this.#areas) child?.kill('SIGKILL');
-    await this.#client?.close();
+  abandon(): Promise<void> {
+    return this.#areas.abandon();
   }
 }
 

@@ -7,8 +7,8 @@ import { isAlive } from './rack.js';
 
 const PREFIX = 'memrack-';
 /** What stands at the end of their names. */
-type Role = 'clients' | 'nodes' | 'near' | 'far';
-const OWNED = /^memrack-(\d+)-\d+-(clients|nodes|near|far)$/;
+type Role = 'clients' | 'nodes' | 'near' | 'far' | 'switch' | `machine${number}`;
+const OWNED = /^memrack-(\d+)-\d+-(clients|nodes|near|far|switch|machine\d+)$/;
 /** As on Ethernet; the loopback device carries 64 KiB otherwise. */
 const MTU_BYTES = 1500;
 
