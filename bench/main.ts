@@ -12,10 +12,12 @@ import { cpus } from 'node:os';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { clientsFlat, firstTouch, pagesFlat } from './cases/flat-latency.js';
+import { flush } from './cases/flush.js';
 import { heapGrowth, idleRack } from './cases/idle.js';
 import { largeRead } from './cases/large-read.js';
 import { lockContended, lockLone } from './cases/locks.js';
 import { loneRead } from './cases/lone-read.js';
+import { move } from './cases/move.js';
 import { pipelinedRead } from './cases/pipelined-read.js';
 import { placement } from './cases/placement.js';
 import { shmBlocking } from './cases/shm-blocking.js';
@@ -58,6 +60,8 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'stream-trips': streamTrips,
   'stream-pipelined': streamPipelined,
   'stream-chunks': streamChunks,
+  move,
+  flush,
   placement,
   idle: (rounds) => idleRack(Math.min(rounds, 3)),
   heap: () => heapGrowth(),

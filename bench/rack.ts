@@ -26,6 +26,8 @@ export function projectRoot(): string {
 export async function startRack(options: {
   nodes: number;
   memory: string;
+  /** Started by words of `extra`, beside `nodes`. */
+  persistentNodes?: number;
   extra?: readonly string[];
 }): Promise<BenchRack> {
   const port = await freePort();
@@ -44,7 +46,7 @@ export async function startRack(options: {
   const base = `http://127.0.0.1:${port}`;
   let nodes: ListedNode[];
   try {
-    nodes = await untilServing(base, options.nodes, 30_000);
+    nodes = await untilServing(base, options.nodes + (options.persistentNodes ?? 0), 30_000);
   } catch (error) {
     child.kill('SIGKILL');
     throw new Error(`the rack did not start: ${errors}`, { cause: error });
