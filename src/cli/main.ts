@@ -9,6 +9,7 @@ import { addBench } from './bench.js';
 import { addController } from './controller.js';
 import { addDoctor } from './doctor.js';
 import { EXIT, failWith } from './exit.js';
+import { addEvents } from './events.js';
 import { addHost } from './host.js';
 import { addLater } from './later.js';
 import { addMemoryNode } from './memory-node.js';
@@ -56,6 +57,7 @@ export function buildProgram(): Command {
     addPing,
     addTop,
     addSlow,
+    addEvents,
     addDoctor,
     addLater,
   ])

@@ -13,3 +13,17 @@ export function untilAsked(): AbortSignal {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, ask);
   return asked.signal;
 }
+
+/** Resolves with false when somebody asked to end meanwhile. */
+export function pause(ms: number, asked: AbortSignal): Promise<boolean> {
+  if (asked.aborted) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      asked.removeEventListener('abort', end);
+      resolve(!asked.aborted);
+    };
+    const timer = setTimeout(end, ms);
+    asked.addEventListener('abort', end);
+  });
+}

@@ -6,7 +6,7 @@ import type { Rack } from '../apps/library.js';
 import { rackUrl, say, type SharedFlags, withConnection, withOutput, withRack } from './context.js';
 import { countFlag } from './context.js';
 import { Live } from './live-screen.js';
-import { untilAsked } from './signals.js';
+import { pause, untilAsked } from './signals.js';
 import { type Look, topFacts } from './top-facts.js';
 import { topLines } from './top-view.js';
 
@@ -72,18 +72,4 @@ async function look(rack: Rack): Promise<Look> {
     rack.nodeNumbers(),
   ]);
   return { atMs: performance.now(), status: STATUS.parse(status), members, spaces, numbers };
-}
-
-/** False: somebody asked to end meanwhile. */
-function pause(ms: number, asked: AbortSignal): Promise<boolean> {
-  if (asked.aborted) return Promise.resolve(false);
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      asked.removeEventListener('abort', end);
-      resolve(!asked.aborted);
-    };
-    const timer = setTimeout(end, ms);
-    asked.addEventListener('abort', end);
-  });
 }

@@ -4,6 +4,7 @@
  * Everything here is plain data, ready for JSON. Refusals are returned.
  */
 import type { Metric } from '../base/metric.js';
+import type { EventPage, EventQuery } from './event-pages.js';
 import type { FileRow } from './metadata/schema.js';
 import type { Finding } from './findings.js';
 import type { FilePage } from './files.js';
@@ -118,6 +119,8 @@ export interface ControllerApi {
   drains(): DrainFacts[];
   drainOf(node: string): Result<{ drain: DrainFacts }>;
   cancelDrain(node: string): Promise<Result<object>>;
+  /** What happened, by sequence. */
+  events(query: EventQuery): EventPage;
   files(prefix: string, after: string, limit: number): FilePage;
   file(key: string): Result<{ file: FileRow }>;
   /** Also asks the nodes that serve, and waits a second for them at most. */

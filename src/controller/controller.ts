@@ -29,6 +29,7 @@ import { Restoration } from './restoration.js';
 import { refuse, type Refusal } from './refusal.js';
 import { Serial } from './serial.js';
 import { Spaces } from './spaces.js';
+import { Watch } from './watch.js';
 
 export interface ControllerOptions {
   readonly clock: Clock;
@@ -59,6 +60,7 @@ export class Controller {
   readonly hosts: Hosts;
   readonly leases: Leases;
   readonly restoration: Restoration;
+  readonly watch: Watch;
   /** Of this process, in the marks that nodes are told. */
   readonly instance: number;
   readonly startedMs: number;
@@ -112,6 +114,7 @@ export class Controller {
     this.garbage = new Garbage(metadata, changes);
     this.hosts = new Hosts(clock, awayMs);
     const { membership } = this;
+    this.watch = new Watch({ metadata, membership, changes, timers });
     this.leases = new Leases({ metadata, changes, membership, clock, calls: options.leaseCalls });
   }
 
@@ -121,6 +124,7 @@ export class Controller {
     await this.spaces.resume();
     this.moves.resume();
     this.drains.resume();
+    this.watch.start();
   }
 
   /** Of a space whose regions nodes may hold nevertheless it is not said that there is none. */
@@ -138,6 +142,7 @@ export class Controller {
   async close(): Promise<void> {
     this.drains.stop();
     this.moves.stop();
+    this.watch.stop();
     await this.changes.run(() => this.metadata.close());
   }
 

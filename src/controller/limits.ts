@@ -21,6 +21,8 @@ export const GARBAGE_SHOWN_MS = 600_000;
 /** How often a node says that it is alive, and after how long a silence it counts as away. */
 export const HEARTBEAT_MS_DEFAULT = 2_000;
 export const AWAY_MS_DEFAULT = 6_000;
+/** From one look at the states of nodes to the next, for the history. */
+export const WATCH_MS = 1_000;
 /** A host that has been silent for this long is forgotten: it holds nothing. */
 export const HOST_FORGOTTEN_MS = 600_000;
 

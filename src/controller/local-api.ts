@@ -6,6 +6,7 @@ import type { Clock } from '../runtime/clock.js';
 import { SpaceKind } from '../wire/messages.js';
 import type { ControllerApi, RegionFacts } from './api.js';
 import type { Controller } from './controller.js';
+import { eventPage } from './event-pages.js';
 import { rackMetrics } from './metrics.js';
 import { quote } from './names.js';
 import { isRefusal, ok, refuse, type Refusal } from './refusal.js';
@@ -110,6 +111,7 @@ export function localApi(controller: Controller, options: LocalApiOptions): Cont
     drainOf: (node) => controller.drains.facts(node),
     cancelDrain: async (node) =>
       controller.changes.isFull ? BUSY : controller.drains.cancel(node),
+    events: (query) => eventPage(controller.metadata, query, clock.wall()),
     files: (prefix, after, limit) => controller.files.list(prefix, after, limit),
     file: (key) => controller.files.get(key),
     metrics: async () => {

@@ -44,6 +44,7 @@ export async function startController(
   const { metadata, identity } = await openMetadata({
     databases,
     entropy,
+    clock,
     folder: checked.data,
     failed: (reason) => endForMetadata(runtime, reason),
   });

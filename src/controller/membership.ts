@@ -21,6 +21,7 @@ import { DonorFlag } from '../wire/messages.js';
 import { controllerFaults } from './planted.js';
 import { REFUSAL_SHOWN_MS, REFUSALS_SHOWN_MAX } from './limits.js';
 import { Member, type NodeState } from './member.js';
+import { eventOf, type Happening } from './metadata/history.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { NodeRow } from './metadata/schema.js';
 import type { NodeCalls } from './node-calls.js';
@@ -236,16 +237,20 @@ export class Membership {
     await judge(request.mark, request.regions);
     const before = this.#members.get(request.id);
     const isOther = before !== undefined && before.row.memoryId !== request.memoryId;
+    const events: Happening[] = [];
     if (before !== undefined) {
       if (isOther && before.row.state !== 'ended' && !hasEnded) return this.#refuseOther(before);
-      const older = isOther || request.isTrusted ? undefined : this.#refuseOlder(before, request);
-      if (older !== undefined) return older;
+      const older = isOther ? undefined : this.#refuseOlder(before, request);
+      if (older !== undefined && !request.isTrusted) return older;
+      events.push(...cameBack(before, request, older !== undefined));
     } else if (this.#members.size >= NODES_MAX) {
       return refuse(
         Status.NoSpace,
         `the rack has ${NODES_MAX} memory nodes, the most that one controller takes: ` +
           'join with larger nodes instead of more',
       );
+    } else {
+      events.push(eventOf('node-joined', { node: request.id }, facts(request)));
     }
     const found = reconcile(metadata, request, request.regions);
     const row = nodeRow(request);
@@ -256,7 +261,7 @@ export class Membership {
     ];
     if (!isSameRow(before?.row, row)) changes.push({ table: 'nodes', put: row });
     if (!controllerFaults.regionGrantedTwiceAtRestart) changes.push(...found.changes);
-    await metadata.commit(changes);
+    await metadata.commit(changes, { events });
     if (before !== undefined && (isOther || before.row.address !== row.address)) {
       calls.forget(before.row);
     }
@@ -313,6 +318,19 @@ export class Membership {
 /** The node is let go: the next one of its id is another one. */
 function drainEnd({ drains }: Metadata, id: string): MetadataChange[] {
   return drains.has(id) ? [{ table: 'drains', remove: id }] : [];
+}
+
+/** Nothing where it only has not heard that it was let in. */
+function cameBack({ row, isJoined }: Member, request: NodeJoin, isOlder: boolean): Happening[] {
+  const isOther = row.memoryId !== request.memoryId;
+  const isStartedAgain = row.incarnation !== request.incarnation;
+  if (!isOther && !isOlder && !isStartedAgain && isJoined) return [];
+  const memory = isOther ? 'empty' : isOlder ? 'older' : 'kept';
+  return [eventOf('node-back', { node: row.id }, { memory, ...facts(request) })];
+}
+
+function facts({ address, machine, incarnation, bytesLent }: NodeJoin) {
+  return { address, machine, incarnation, bytesLent };
 }
 
 function isSame(row: NodeRow, beat: NodeHeartbeat): boolean {

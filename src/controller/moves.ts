@@ -21,6 +21,7 @@ import { MoveState } from '../wire/messages.js';
 import { EPOCH_END, MOVE_DOUBT_MS, MOVE_LOOK_MS_MAX, MOVE_LOOK_MS_MIN } from './limits.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
+import type { Details } from './metadata/history.js';
 import { regionKey, type Metadata, type MetadataChange } from './metadata/metadata.js';
 import type { MoveRow, RegionRow } from './metadata/schema.js';
 import { quote } from './names.js';
@@ -64,6 +65,8 @@ export class RegionMoves {
   readonly #options: MovesOptions;
   /** By `regionKey`: each row has one driver. */
   readonly #running = new Map<number, Promise<MoveEnd>>();
+  /** When it was, of those that began in this life. */
+  readonly #begun = new Map<number, number>();
   #isStopped = false;
 
   constructor(options: MovesOptions) {
@@ -154,8 +157,10 @@ export class RegionMoves {
 
   #begin(row: MoveRow, isNew: boolean): Promise<MoveEnd> {
     const key = regionKey(row.space, row.region);
+    if (isNew) this.#begun.set(key, this.#options.clock.now());
     const run = this.#drive(row, isNew).then((end) => {
       this.#running.delete(key);
+      this.#begun.delete(key);
       if (end.end === 'done') this.done += 1;
       else if (end.end === 'refused') this.refused += 1;
       else this.cancelled += 1;
@@ -163,6 +168,13 @@ export class RegionMoves {
     });
     this.#running.set(key, run);
     return run;
+  }
+
+  /** For the history. How long one took that an earlier controller began is not known. */
+  #endOf(row: MoveRow, reason: string): Details {
+    const sinceMs = this.#begun.get(regionKey(row.space, row.region));
+    const ms = sinceMs === undefined ? {} : { ms: Math.round(this.#options.clock.now() - sinceMs) };
+    return { ...ms, ...(reason === '' ? {} : { reason }) };
   }
 
   async #drive(row: MoveRow, isNew: boolean): Promise<MoveEnd> {
@@ -192,7 +204,7 @@ export class RegionMoves {
     const order = { space, region, epoch, held: fromEpoch, id, address, memoryId };
     const { status, reason } = await calls.moveOut(source.row, order);
     if (status === Status.Ok || NO_ANSWER.includes(status)) return undefined;
-    await this.#drop(row);
+    await this.#drop(row, reason);
     return { end: 'refused', status, reason };
   }
 
@@ -249,10 +261,10 @@ export class RegionMoves {
       // Its space was removed while it was handed over: the target owes the removal now.
       if (answer?.state === MoveState.HELD) return this.#switch(row);
     }
-    await this.#drop(row);
     const isRefusal = state === MoveState.CANCELLED && REFUSALS.includes(why as Status);
     const status = (why === 0 ? Status.Unavailable : why) as Refusal['status'];
     const text = reason === '' ? (statusName(status) ?? '') : reason;
+    await this.#drop(row, text);
     return { end: isRefusal ? 'refused' : 'cancelled', status, reason: text };
   }
 
@@ -336,16 +348,18 @@ export class RegionMoves {
       const before = this.#owner(row);
       const moves: MetadataChange[] = [{ table: 'moves', remove: row }];
       if (before !== undefined) moves.push({ table: 'regions', put: { ...before, state: 'lost' } });
-      await metadata.commit(moves);
+      const reason = 'the memory that held it is gone';
+      await metadata.commit(moves, { details: this.#endOf(row, reason) });
       await membership.forgetIfNothingIsLeft(row.fromNode);
     });
     return { end: 'cancelled', status: Status.DataLost, reason: 'the memory that held it is gone' };
   }
 
-  async #drop(row: MoveRow): Promise<void> {
+  async #drop(row: MoveRow, reason = ''): Promise<void> {
     const { metadata, changes, membership, arrived } = this.#options;
     await changes.run(async () => {
-      await metadata.commit([{ table: 'moves', remove: row }]);
+      const details = this.#endOf(row, reason);
+      await metadata.commit([{ table: 'moves', remove: row }], { details });
       await membership.forgetIfNothingIsLeft(row.fromNode);
     });
     for (const id of [row.fromNode, row.toNode]) {

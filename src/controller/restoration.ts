@@ -145,7 +145,8 @@ export class Restoration {
     if (isOlder && !controllerFaults.answersIgnored) {
       const found = reclaim(metadata, member.row, held);
       const numbers = metadata.spaces;
-      await metadata.commit([...found.changes, ...this.#numbersOf(held, numbers)]);
+      const changes = [...found.changes, ...this.#numbersOf(held, numbers)];
+      await metadata.commit(changes, { isRestored: true });
       member.confirmed = found.confirmed;
       member.unknown = found.unknown;
       member.removing = found.removing;
@@ -181,6 +182,7 @@ export class Restoration {
     await metadata.commit([
       { table: 'counters', put: { name: 'restoring', next: 1 } },
       { table: 'counters', put: { name: 'life', next } },
+      ...this.#raised({ event: metadata.history.sequenceAbove(this.#seen.commit) }),
     ]);
     this.#answers.clear();
     calls.reconnect(next);
@@ -210,6 +212,7 @@ export class Restoration {
         epoch: Math.min(Math.max(metadata.next('epoch'), seen.nextEpoch) + beyond, EPOCH_END),
         commit: Math.max(metadata.next('commit'), seen.commit) + beyond,
         restores: metadata.next('restores') + 1,
+        event: metadata.history.sequenceAbove(seen.commit),
       }),
       { table: 'counters', put: { name: 'restoring', next: 0 } },
     ]);

@@ -195,10 +195,11 @@ export class Spaces {
       }
     }
     space = beyondLast(space, REGIONS_BEYOND);
-    await metadata.commit([
+    const changes: MetadataChange[] = [
       { table: 'spaces', put: space },
       ...[...rows.values()].map((put) => ({ table: 'regions', put }) as const),
-    ]);
+    ];
+    await metadata.commit(changes, { isRestored: true });
     for (const member of holders) confirmAdopted(member, rows);
     return ok({ space });
   }

@@ -16,6 +16,7 @@ import { PING_MS, RECORD_KEEP_MS, REGION_BYTES, SESSION_SILENCE_MS } from '../wi
 import { MessageType } from '../wire/messages.js';
 import { judgeKeeping, type RegionInTheEnd } from './checkers/acknowledged.js';
 import { judgeCounts, type NodeCounts } from './checkers/bounds.js';
+import { judgeHistory } from './checkers/told.js';
 import type { RegionSeen } from './checkers/ownership.js';
 import { AUDITOR, type Allocation, type Ended, isNotApplied, type Journal } from './journal.js';
 import { LendingAudit } from './lending.js';
@@ -82,6 +83,9 @@ export class Audit {
     this.stage = 'looking at the counters';
     await this.#untilUnused(client);
     await this.#judgeCounters(client);
+    for (const { kind, text } of judgeHistory(this.#rack.history)) {
+      this.#journal.complain(kind, text);
+    }
     await client.close();
   }
 

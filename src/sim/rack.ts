@@ -6,6 +6,7 @@
 import { assert } from '../base/assert.js';
 import type { Prng } from '../base/prng.js';
 import type { ControllerApi } from '../controller/api.js';
+import type { EventFacts } from '../controller/event-pages.js';
 import type { RunningController } from '../controller/main.js';
 import {
   type DatabaseCopy,
@@ -216,6 +217,12 @@ export class SimulatedRack {
     const { process } = this.controller;
     const running = process.alive ? process.running : undefined;
     return (running as RunningController | undefined)?.api;
+  }
+
+  /** All that the controller remembers of what happened; none while it does not run. */
+  get history(): readonly EventFacts[] {
+    const all = { after: 0, limit: Infinity, lastMs: 0, space: '', node: '' };
+    return this.#api?.events(all).events ?? [];
   }
 
   /** The controller knows all that nodes hold. */

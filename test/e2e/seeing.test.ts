@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect, type ConnectOptions } from '../../src/apps/library.js';
 import { lintMetrics, parseExposition } from '../../tools/metrics-check.js';
 import { CLI, runCli } from '../support/cli.js';
-import { startRack, type TestRack } from '../support/rack.js';
+import { startRack, type TestRack, until } from '../support/rack.js';
 import { requires } from '../support/requires.js';
 
 let rack: TestRack;
@@ -98,6 +98,70 @@ describe('slow', () => {
       expect(row.waitedMs).toBeGreaterThanOrEqual(10);
     }
     expect((await cli('slow')).stdout).toContain('waited for');
+  });
+});
+
+interface Event {
+  readonly sequence: number;
+  readonly kind: string;
+  readonly node?: string;
+  readonly region?: number;
+  readonly epoch?: number;
+  readonly details: Record<string, unknown>;
+}
+
+describe('events', () => {
+  test('say who owned what when, also of a region that moves, and follow', async () => {
+    const client = await connect(rack.url, { link: 'tcp' });
+    const follower = spawn(
+      process.execPath,
+      [CLI, 'events', '--space', 'seen-events', '--follow', '-o', 'json'],
+      { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, MEMRACK_URL: rack.url } },
+    );
+    try {
+      let followed = '';
+      follower.stdout.on('data', (part: Buffer) => (followed += part.toString()));
+      const space = await client.space('seen-events', { create: true });
+      const at = await space.alloc(65_536);
+      await space.write(at, Uint8Array.of(7));
+      const region = String(Math.floor(Number(at) / 2 ** 30));
+      const regions = JSON.parse(
+        (await cli('space', 'regions', 'seen-events', '-o', 'json')).stdout,
+      ) as { node: string }[];
+      const from = regions[0]?.node ?? '';
+      const to = from === 'node-1' ? 'node-2' : 'node-1';
+      expect((await cli('space', 'move', 'seen-events', region, to)).code).toBe(0);
+      const { code, stdout } = await cli('events', '--space', 'seen-events', '-o', 'json');
+      expect(code).toBe(0);
+      const told = JSON.parse(stdout) as Event[];
+      expect(told.map(({ kind }) => kind)).toEqual([
+        'space-created',
+        'region-granted',
+        'move-begun',
+        'region-moved',
+        'move-done',
+      ]);
+      const [, granted, begun, moved, done] = told;
+      expect(granted).toMatchObject({ node: from, region: Number(region) });
+      expect(begun).toMatchObject({ node: from, details: { to } });
+      expect(moved).toMatchObject({ node: to, details: { from, fromEpoch: granted?.epoch } });
+      expect(moved?.epoch).toBeGreaterThan(granted?.epoch ?? Infinity);
+      expect(done?.details['ms']).toBeGreaterThan(0);
+      const shown = (await cli('events', '--node', to, '--since', '1h')).stdout;
+      expect(shown).toContain(`region-moved        seen-events/${region} ${to}`);
+      expect(shown).toMatch(new RegExp(`node-joined +${to} `));
+      await until(10_000, () => (followed.includes('move-done') ? true : undefined));
+      expect(
+        followed
+          .trimEnd()
+          .split('\n')
+          .map((line) => JSON.parse(line) as Event),
+      ).toEqual(told);
+      expect((await cli('events', '--since', 'yesterday')).code).toBe(2);
+    } finally {
+      follower.kill('SIGINT');
+      await client.close();
+    }
   });
 });
 

@@ -10,10 +10,13 @@
  */
 import type { RegionIndex, SpaceId } from '../../base/brands.js';
 import { assertNever } from '../../base/assert.js';
+import type { Clock } from '../../runtime/clock.js';
 import type { Change, Database, Databases, Row } from '../../runtime/database.js';
 import { REGIONS_PER_SPACE_MAX } from '../../wire/limits.js';
 import { controllerFaults } from '../planted.js';
 import { SortedKeys } from '../sorted-keys.js';
+import type { MetadataChange, Place } from './change.js';
+import { History, type Telling } from './history.js';
 import {
   COUNTER_NAMES,
   SCHEMA,
@@ -21,6 +24,7 @@ import {
   type DiskRow,
   type DoubtfulFileRow,
   type DrainRow,
+  type EventRow,
   type KeptRow,
   type Numbers,
   type FileRow,
@@ -34,42 +38,14 @@ import {
 
 const DATABASE_NAME = 'controller';
 
-/** One change of one table. Rows are never changed in place. */
-export type MetadataChange =
-  | { readonly table: 'counters'; readonly put: { readonly name: CounterName; next: number } }
-  | { readonly table: 'nodes'; readonly put: NodeRow }
-  | { readonly table: 'nodes'; readonly remove: string }
-  | { readonly table: 'disks'; readonly put: DiskRow }
-  | { readonly table: 'disks'; readonly remove: string }
-  | { readonly table: 'kept'; readonly put: KeptRow }
-  | { readonly table: 'kept'; readonly remove: KeptRow }
-  | { readonly table: 'spaces'; readonly put: SpaceRow }
-  | { readonly table: 'spaces'; readonly remove: SpaceId }
-  | { readonly table: 'regions'; readonly put: RegionRow }
-  | { readonly table: 'regions'; readonly remove: RegionRow }
-  | { readonly table: 'files'; readonly put: FileRow }
-  | { readonly table: 'files'; readonly remove: string }
-  | { readonly table: 'garbage'; readonly put: GarbageRow }
-  | { readonly table: 'garbage'; readonly remove: Place }
-  | { readonly table: 'leases'; readonly put: LeaseRow }
-  | { readonly table: 'leases'; readonly remove: string }
-  | { readonly table: 'doubtfulFiles'; readonly put: DoubtfulFileRow }
-  | { readonly table: 'doubtfulFiles'; readonly remove: string }
-  | { readonly table: 'moves'; readonly put: MoveRow }
-  | { readonly table: 'moves'; readonly remove: MoveRow }
-  | { readonly table: 'drains'; readonly put: DrainRow }
-  | { readonly table: 'drains'; readonly remove: string };
-
-export interface Place {
-  readonly space: SpaceId;
-  readonly address: number;
-}
+export type { MetadataChange, Place };
 
 export interface MetadataOptions {
   /** Undefined: nothing is kept over a restart. */
   readonly folder: string | undefined;
   /** Where numbering begins in an empty database. */
   readonly firstNumbers: Readonly<Record<CounterName, number>>;
+  readonly clock: Pick<Clock, 'wall'>;
   /** A commit failed: ends the process. */
   readonly failed: (reason: unknown) => void;
 }
@@ -99,6 +75,7 @@ export class Metadata {
   readonly moves = new Map<number, MoveRow>();
   /** By the id of the node. */
   readonly drains = new Map<string, DrainRow>();
+  readonly history: History;
   readonly #counters: Record<CounterName, number>;
   readonly #database: Database;
   readonly #failed: (reason: unknown) => void;
@@ -112,6 +89,7 @@ export class Metadata {
     this.#failed = options.failed;
     this.#counters = { ...options.firstNumbers };
     this.#opened = this.#counters;
+    this.history = new History(this, options.clock);
   }
 
   /** Rejects (`DiskError`) when the database cannot be opened or read. */
@@ -160,15 +138,31 @@ export class Metadata {
     return space?.state === 'active' ? space : undefined;
   }
 
-  /** All or none, durable when it resolves. Never resolves after a failure. */
-  async commit(changes: readonly MetadataChange[]): Promise<void> {
-    if (changes.length === 0) return;
+  /**
+   * All or none, durable when it resolves. Never resolves after a failure. What the changes mean
+   * goes into the history with them; `telling`: what they do not show. Where nothing changes,
+   * events wait for the next commit: nobody waits for a flush for their sake.
+   */
+  async commit(changes: readonly MetadataChange[], telling: Telling = {}): Promise<void> {
+    if (changes.length === 0) {
+      this.history.note(telling.events ?? []);
+      return;
+    }
+    await this.#commit(changes, telling);
+  }
+
+  /** Events that wait for a commit get one of their own. */
+  async commitEvents(): Promise<void> {
+    if (this.history.waiting > 0) await this.#commit([], {});
+  }
+
+  async #commit(changes: readonly MetadataChange[], telling: Telling): Promise<void> {
     if (this.#isFailed || this.#isClosed) return never();
     if (controllerFaults.filesToldBeforeDurable && changes.every(isOfFiles)) {
       void this.commitLate(changes, Promise.resolve());
       return;
     }
-    const numbered = this.#numbered(changes);
+    const numbered = this.#numbered([...changes, ...this.history.changesFor(changes, telling)]);
     try {
       await this.#database.commit(numbered.map(databaseChange));
     } catch (reason) {
@@ -234,6 +228,8 @@ export class Metadata {
     for (const row of this.#database.select('moves')) this.#putMove(row as MoveRow);
     if (controllerFaults.drainsForgotten) return;
     for (const row of this.#database.select('drains')) this.#putDrain(row as DrainRow);
+    const events = this.#database.select('events') as EventRow[];
+    for (const row of events.sort((a, b) => a.sequence - b.sequence)) this.history.put(row);
   }
 
   #apply(change: MetadataChange): void {
@@ -284,6 +280,10 @@ export class Metadata {
       case 'drains':
         if ('put' in change) this.#putDrain(change.put);
         else this.drains.delete(change.remove);
+        return;
+      case 'events':
+        if ('put' in change) this.history.put(change.put);
+        else this.history.remove(change.remove);
         return;
       default:
         assertNever(change);
@@ -414,6 +414,8 @@ function removedKey(change: Extract<MetadataChange, { readonly remove: unknown }
       return { name: change.remove };
     case 'moves':
       return { space: change.remove.space, region: change.remove.region };
+    case 'events':
+      return { sequence: change.remove };
     default:
       return assertNever(change);
   }

@@ -1,7 +1,9 @@
 /** Opens the controller's metadata and begins another life of the controller on it. */
+import type { Clock } from '../../runtime/clock.js';
 import type { Databases } from '../../runtime/database.js';
 import type { Entropy } from '../../runtime/runtime.js';
 import { CONNECTIONS_PER_LIFE, FIRST_EPOCH_END, FIRST_SPACE_ID_END, LIVES_MAX } from '../limits.js';
+import { eventOf } from './history.js';
 import { Metadata, type MetadataChange } from './metadata.js';
 import type { CounterName } from './schema.js';
 
@@ -20,6 +22,7 @@ export interface OpenOptions {
   readonly entropy: Entropy;
   /** Undefined: metadata is lost when the controller ends. */
   readonly folder: string | undefined;
+  readonly clock: Pick<Clock, 'wall'>;
   /** A commit failed: ends the process. What is stored is known after a restart. */
   readonly failed: (reason: unknown) => void;
 }
@@ -32,9 +35,11 @@ export async function openMetadata(
   const metadata = await Metadata.open(options.databases, {
     folder: options.folder,
     firstNumbers: firstNumbers(entropy),
+    clock: options.clock,
     failed: options.failed,
   });
-  await metadata.commit([...nextLife(metadata, entropy), ...goneSince(metadata)]);
+  const changes = [...nextLife(metadata, entropy), ...goneSince(metadata)];
+  await metadata.commit(changes, { events: [started(metadata)] });
   const connectionsBefore = metadata.next('life') * CONNECTIONS_PER_LIFE;
   return { metadata, identity: { clientId: metadata.next('client'), connectionsBefore } };
 }
@@ -53,7 +58,13 @@ function firstNumbers(entropy: Entropy): Record<CounterName, number> {
     commit: 0,
     restoring: 0,
     restores: 0,
+    event: 1,
   };
+}
+
+function started(metadata: Metadata) {
+  const isEmpty = metadata.next('life') === 0;
+  return eventOf('controller-started', {}, isEmpty ? { database: 'empty' } : {});
 }
 
 /** What is remembered of regions that there are no more. */

@@ -102,6 +102,21 @@ export const SCHEMA = {
     columns: { node: 'text', state: 'text', isForced: 'integer', sinceMs: 'integer' },
     key: ['node'],
   },
+  /** What happened, the newest: see `history.ts`. */
+  events: {
+    columns: {
+      sequence: 'integer',
+      atMs: 'integer',
+      kind: 'text',
+      node: 'text',
+      space: 'integer',
+      spaceName: 'text',
+      region: 'integer',
+      epoch: 'integer',
+      details: 'text',
+    },
+    key: ['sequence'],
+  },
 } as const satisfies Schema;
 
 /** `member`: it may come back with its memory. `ended`: its memory is proved to be gone. */
@@ -214,6 +229,23 @@ export interface MoveRow extends Row {
   readonly toMemory: number;
 }
 
+/** Something that happened. Numbers are 0 and texts empty where it has no such subject. */
+export interface EventRow extends Row {
+  /** Rises; the order of what happened, whatever the clock said. */
+  readonly sequence: number;
+  /** By the clock on the wall. */
+  readonly atMs: number;
+  /** Of `EventKind`; another version may have others. */
+  readonly kind: string;
+  readonly node: string;
+  readonly space: number;
+  readonly spaceName: string;
+  readonly region: number;
+  readonly epoch: number;
+  /** As JSON: names and plain values. */
+  readonly details: string;
+}
+
 /**
  * `drained`: nothing is there any more. `ended`: its memory was gone before that. In all three
  * nothing new comes to a node of this id, until an operator cancels or removes it.
@@ -235,7 +267,8 @@ export interface DrainRow extends Row {
  * nodes, the same in all its lives. `life`: how often it was started on this database, the run of
  * now included. `leaseEpoch`: of leases that have no row; every one that had has had a lower epoch.
  * `commit`: how many changes were made durable. `restoring`: not 0 while the database is known to
- * be older than the truth; `restores`: how often that has come to its end.
+ * be older than the truth; `restores`: how often that has come to its end. `event`: the sequence of
+ * the next event.
  */
 export interface Numbers {
   readonly space: SpaceId;
@@ -246,6 +279,7 @@ export interface Numbers {
   readonly commit: number;
   readonly restoring: number;
   readonly restores: number;
+  readonly event: number;
 }
 
 export type CounterName = keyof Numbers;
@@ -259,4 +293,5 @@ export const COUNTER_NAMES: readonly CounterName[] = [
   'commit',
   'restoring',
   'restores',
+  'event',
 ];

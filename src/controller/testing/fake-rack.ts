@@ -148,14 +148,16 @@ export class FakeRack {
     const isDead = (): boolean => this.#life !== life;
     this.databases.isDead = isDead;
     const entropy = new Prng(this.seed++);
+    const clock = { now: () => this.nowMs, wall: () => this.nowMs };
     const { metadata } = await openMetadata({
       databases: this.databases,
       entropy,
+      clock,
       folder: 'data',
       failed: (reason) => this.failures.push(reason),
     });
     const controller = new Controller({
-      clock: { now: () => this.nowMs, wall: () => this.nowMs },
+      clock,
       timers: {
         after: (ms, callback) => {
           const timer = { atMs: this.nowMs + ms, callback: isDead() ? () => undefined : callback };

@@ -83,6 +83,21 @@ test('a space that is not known is adopted by its number, if a node holds it', a
   });
 });
 
+test('what happened is given by sequence, and strictly as the schema says', async () => {
+  const { rack, controller, ask, post } = await start();
+  await controller.membership.join(rack.joinRequest('n1'));
+  await post('/v1/spaces', { name: 'photos' });
+  const { body } = await ask('/v1/events?limit=2');
+  const page = schemas.eventsSchema.parse(body);
+  expect(page).toMatchObject({ more: true, oldest: 1, newest: 3 });
+  expect(page.events.map(({ kind }) => kind)).toEqual(['controller-started', 'node-joined']);
+  const rest = schemas.eventsSchema.parse((await ask('/v1/events?after=2&space=photos')).body);
+  expect(rest.events).toMatchObject([{ sequence: 3, kind: 'space-created', space: 'photos' }]);
+  for (const wrong of ['after=-1', 'limit=0', 'limit=1001', 'since=1h', 'lastMs=x']) {
+    expect((await ask(`/v1/events?${wrong}`)).status, wrong).toBe(400);
+  }
+});
+
 test('healthz is 200 only while a node serves', async () => {
   const { rack, controller, ask } = await start();
   expect(await ask('/healthz')).toMatchObject({ status: 503, body: { state: 'down' } });

@@ -230,6 +230,15 @@ const files: Route = {
   },
 };
 
+const events: Route = {
+  method: 'GET',
+  path: '/v1/events',
+  summary: 'What happened to the rack: who owned what when; by sequence, page by page.',
+  query: schemas.eventsQuerySchema,
+  answers: { 200: schemas.eventsSchema },
+  run: (api, { query }) => found(api.events(query as z.infer<typeof schemas.eventsQuerySchema>)),
+};
+
 export const ROUTES: readonly Route[] = [
   healthz,
   metrics,
@@ -248,4 +257,5 @@ export const ROUTES: readonly Route[] = [
   drain,
   cancelDrain,
   files,
+  events,
 ];

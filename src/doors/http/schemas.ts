@@ -150,6 +150,41 @@ export const filesSchema = z.strictObject({
   more: z.boolean().describe('Ask again with `after` set to the last key.'),
 });
 
+export const eventsQuerySchema = z.strictObject({
+  after: z.coerce.number().int().min(0).default(0).describe('Sequences above this one.'),
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  lastMs: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe('Of the last so many ms, by the clock of the controller; 0: ever.'),
+  space: z.string().default('').describe('The name of a space; empty: any.'),
+  node: z
+    .string()
+    .default('')
+    .describe('The id of a node, also of one that a region came from or goes to; empty: any.'),
+});
+
+export const eventSchema = z.strictObject({
+  sequence: count.describe('The order of events: clocks may be set back.'),
+  at: z.string().describe('ISO 8601, UTC.'),
+  kind: z.string().describe('See docs/seeing.md; new ones may come.'),
+  node: z.string().optional(),
+  space: z.string().optional().describe('Its name.'),
+  spaceId: count.optional(),
+  region: count.optional(),
+  epoch: count.optional(),
+  details: z.record(z.string(), z.union([z.string(), z.number()])),
+});
+
+export const eventsSchema = z.strictObject({
+  events: z.array(eventSchema),
+  more: z.boolean().describe('Ask again with `after` set to the last sequence.'),
+  oldest: count.describe('The oldest sequence that is kept; 0: none.'),
+  newest: count.describe('Lower than one that was shown before: the database is an older copy.'),
+});
+
 export const healthSchema = z.strictObject({ state: z.enum(['serving', 'degraded', 'down']) });
 
 const codes = Object.keys(Status).filter((name) => name !== 'Ok') as Exclude<StatusName, 'Ok'>[];

@@ -1,0 +1,232 @@
+import { expect, test } from 'vitest';
+import type { RegionIndex, SpaceId } from '../base/brands.js';
+import type { Controller } from './controller.js';
+import { eventPage, type EventQuery } from './event-pages.js';
+import { EVENTS_KEPT_ANYWAY, EVENTS_KEPT_MS, EVENTS_MAX } from './metadata/history.js';
+import { EVENTS_PER_COMMIT_MAX, eventOf } from './metadata/history.js';
+import { isRefusal } from './refusal.js';
+import { FakeRack, GIB, settled } from './testing/fake-rack.js';
+
+const ALL: EventQuery = { after: 0, limit: 100_000, lastMs: 0, space: '', node: '' };
+
+async function join(rack: FakeRack, controller: Controller, id: string, more = {}): Promise<void> {
+  const result = await controller.membership.join(rack.joinRequest(id, more));
+  if (isRefusal(result)) throw new Error(result.message);
+  rack.tell(controller, id);
+  await settled();
+}
+
+async function spaceOf(controller: Controller, name: string): Promise<SpaceId> {
+  const opened = await controller.spaces.open({ name, create: true, kind: 0, pageBytes: 0 });
+  if (isRefusal(opened)) throw new Error(opened.message);
+  return opened.space.id;
+}
+
+async function grant(controller: Controller, space: SpaceId, near = ''): Promise<void> {
+  const granted = await controller.regions.grant({ space, count: 1, bytes: 0, near });
+  if (isRefusal(granted)) throw new Error(granted.message);
+}
+
+function page(controller: Controller, query: Partial<EventQuery> = {}, nowMs = 0) {
+  return eventPage(controller.metadata, { ...ALL, ...query }, nowMs);
+}
+
+/** `kind subject` of each. */
+function told(controller: Controller, query: Partial<EventQuery> = {}): string[] {
+  return page(controller, query).events.map(({ kind, node = '', space = '', region, details }) => {
+    const { memory = '', from = '' } = details;
+    const place = region === undefined ? space : `${space}/${region}`;
+    return [kind, place, node, memory, from].filter((part) => part !== '').join(' ');
+  });
+}
+
+test('what happens to nodes, spaces and regions is told in order', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  await join(rack, controller, 'n1');
+  const space = await spaceOf(controller, 'photos');
+  await grant(controller, space);
+  await controller.spaces.open({ name: 'photos', create: true, kind: 0, pageBytes: 0 });
+  await join(rack, controller, 'n1');
+  await join(rack, controller, 'n1', { incarnation: 2 });
+  await controller.membership.ended('n1', 1_001);
+  await join(rack, controller, 'n1', { memoryId: 7, incarnation: 3, regions: [] });
+  await controller.spaces.remove('photos');
+  await settled();
+  expect(told(controller)).toEqual([
+    'controller-started',
+    'node-joined n1',
+    'space-created photos',
+    'region-granted photos/1 n1',
+    'node-back n1 kept',
+    'node-ended n1',
+    'region-lost photos/1 n1',
+    'node-back n1 empty',
+    'space-removed photos',
+  ]);
+  const sequences = page(controller).events.map(({ sequence }) => sequence);
+  expect(sequences).toEqual(sequences.map((_, i) => i + 1));
+  expect(page(controller)).toMatchObject({ oldest: 1, newest: 9, more: false });
+});
+
+test('it outlives the controller, and goes on above', async () => {
+  const rack = new FakeRack();
+  const first = await rack.start();
+  await join(rack, first, 'n1');
+  rack.kill();
+  rack.nowMs -= 500;
+  const second = await rack.start();
+  await join(rack, second, 'n1');
+  second.watch.look();
+  await settled();
+  expect(told(second)).toEqual([
+    'controller-started',
+    'node-joined n1',
+    'controller-started',
+    'node-back n1 kept',
+  ]);
+  // The clock was set back: the order is that of what happened.
+  const [, before, after] = page(second).events;
+  expect(Date.parse(after?.at ?? '')).toBeLessThan(Date.parse(before?.at ?? ''));
+  expect(after?.sequence).toBe(3);
+});
+
+test('it is in the commit of what it tells: both, or none', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  const commits = rack.databases.commits;
+  await spaceOf(controller, 'one');
+  expect(rack.databases.commits).toBe(commits + 1);
+  rack.databases.beforeCommit = () => {
+    throw new Error('the disk is full');
+  };
+  void spaceOf(controller, 'two');
+  await settled();
+  expect(rack.failures).toHaveLength(1);
+  rack.kill();
+  rack.databases.beforeCommit = () => undefined;
+  const next = await rack.start();
+  expect(told(next).filter((text) => text.startsWith('space'))).toEqual(['space-created one']);
+  expect([...next.metadata.spaceIds.keys()]).toEqual(['one']);
+});
+
+test('a silent node is told, and when it is heard of again; no call waits for that', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  await join(rack, controller, 'n1');
+  const beat = { id: 'n1', memoryId: 1_001, incarnation: 1, bytesUsed: 0, bytesCommitted: 0 };
+  const look = async (bytesLent?: number): Promise<void> => {
+    if (bytesLent !== undefined) controller.membership.heartbeat({ ...beat, bytesLent });
+    controller.watch.look();
+    await settled();
+  };
+  await look(GIB);
+  const commits = rack.databases.commits;
+  await look(GIB);
+  expect(rack.databases.commits).toBe(commits);
+  rack.nowMs += rack.awayMs + 1;
+  await look();
+  await look();
+  expect(rack.databases.commits).toBe(commits + 1);
+  await look(GIB / 2);
+  await look(GIB / 4);
+  await look(GIB);
+  expect(told(controller).slice(2)).toEqual([
+    'node-away n1',
+    'node-back n1 kept',
+    'node-short n1',
+    'node-well n1',
+  ]);
+  const short = page(controller).events.find(({ kind }) => kind === 'node-short');
+  expect(short?.details).toEqual({ bytesLent: GIB / 2, bytesToGive: 0 });
+  expect((await controller.membership.remove('n1', true)).status).toBeDefined();
+});
+
+test('what an operator wants of a node is told', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  await join(rack, controller, 'n1');
+  const { metadata } = controller;
+  const drain = { node: 'n1', isForced: 0, sinceMs: 1 };
+  for (const state of ['draining', 'draining', 'drained', 'draining', 'ended'] as const) {
+    await metadata.commit([{ table: 'drains', put: { ...drain, state } }]);
+  }
+  await metadata.commit([{ table: 'drains', remove: 'n1' }]);
+  expect(told(controller).slice(2)).toEqual([
+    'drain-begun n1',
+    'drain-done n1',
+    'drain-begun n1',
+    'drain-cancelled n1',
+  ]);
+});
+
+test('pages, spaces, nodes and times are chosen', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  await join(rack, controller, 'n1');
+  await join(rack, controller, 'n2');
+  const photos = await spaceOf(controller, 'photos');
+  await spaceOf(controller, 'books');
+  await grant(controller, photos, 'n2');
+  const row = controller.metadata.regionsOf(photos).get(1 as RegionIndex);
+  if (row === undefined) throw new Error('no region');
+  rack.nowMs += 60_000;
+  const epoch = controller.metadata.next('epoch');
+  const put = { ...row, node: 'n1', memoryId: 1_001, epoch };
+  await controller.metadata.commit([{ table: 'regions', put }]);
+  expect(told(controller, { space: 'photos' })).toEqual([
+    'space-created photos',
+    'region-granted photos/1 n2',
+    'region-moved photos/1 n1 n2',
+  ]);
+  // It came from there.
+  expect(told(controller, { node: 'n2' })).toHaveLength(3);
+  expect(page(controller, { lastMs: 1_000 }, rack.nowMs).events).toHaveLength(1);
+  const first = page(controller, { limit: 2 });
+  expect([first.events.length, first.more]).toEqual([2, true]);
+  const rest = page(controller, { after: first.events[1]?.sequence ?? 0 });
+  expect([rest.events.length, rest.more, rest.newest]).toEqual([5, false, 7]);
+});
+
+test('the oldest go by count; by age, but for some; of one commit not all are told', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  const { metadata } = controller;
+  const some = (count: number) =>
+    Array.from({ length: count }, () => eventOf('node-away', { node: 'n1' }));
+  const write = async (count: number): Promise<void> => {
+    const put = { name: 'commit', next: metadata.next('commit') + 1 } as const;
+    await metadata.commit([{ table: 'counters', put }], { events: some(count) });
+  };
+  await write(2 * EVENTS_PER_COMMIT_MAX);
+  expect(page(controller).events.at(-1)).toMatchObject({
+    kind: 'events-left-out',
+    details: { count: EVENTS_PER_COMMIT_MAX + 1 },
+  });
+  for (let i = 0; i < EVENTS_MAX / 1_000 + 1; i++) await write(1_000);
+  expect(metadata.history.rows.size).toBe(EVENTS_MAX);
+  expect(rack.databases.tables.get('events')?.size).toBe(EVENTS_MAX);
+  rack.nowMs += EVENTS_KEPT_MS + 1;
+  for (let i = 0; i < EVENTS_MAX / 64; i++) await write(1);
+  expect(metadata.history.rows.size).toBe(EVENTS_KEPT_ANYWAY);
+});
+
+test('on an older copy it goes on above all that was told since the copy was made', async () => {
+  const rack = new FakeRack();
+  const first = await rack.start();
+  await join(rack, first, 'n1');
+  const copy = structuredClone([...rack.databases.tables]);
+  for (let i = 0; i < 20; i++) await spaceOf(first, `later-${i}`);
+  rack.tell(first, 'n1');
+  const newest = page(first).newest;
+  rack.kill();
+  rack.databases.tables.clear();
+  for (const [name, rows] of copy) rack.databases.tables.set(name, rows);
+  const second = await rack.start();
+  // Not known yet; a reader sees that it has gone back.
+  expect(page(second).newest).toBeLessThan(newest);
+  await join(rack, second, 'n1');
+  const above = page(second, { after: newest }).events.map(({ kind }) => kind);
+  expect(above.slice(0, 2)).toEqual(['metadata-older', 'node-back']);
+  expect(above.at(-1)).toBe('metadata-restored');
+});
