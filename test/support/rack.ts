@@ -88,7 +88,7 @@ export async function startRack(options: RackOptions = {}): Promise<TestRack> {
     };
   } catch (error) {
     await stop();
-    throw error;
+    throw new Error(`${(error as Error).message}; the rack said:\n${output}`, { cause: error });
   }
 }
 
@@ -98,10 +98,14 @@ function endOf(child: ChildProcess): Promise<void> {
 }
 
 async function untilServing(url: string, count: number, namespace?: string): Promise<void> {
+  let seen = '';
   await until(START_MS, async () => {
     const rows = await listNodes(url, namespace);
+    seen = rows.map(({ id, state }) => `${id} ${state}`).join(', ');
     const serving = rows.filter(({ kind, state }) => kind !== 'host' && state === 'serving');
     return serving.length >= count ? true : undefined;
+  }).catch((error: unknown) => {
+    throw new Error(`${(error as Error).message}: of ${count} nodes there are ${seen}`);
   });
 }
 
