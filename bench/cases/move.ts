@@ -23,7 +23,7 @@ interface Load {
 const LOADS: readonly Load[] = [
   { name: 'while a client reads', writtenBytes: 0 },
   { name: 'while a client writes to 2 MiB of it', writtenBytes: 2 * MIB },
-  { name: 'while a client writes to 64 MiB of it', writtenBytes: 64 * MIB },
+  { name: 'while a client writes to all of it', writtenBytes: BYTES },
 ];
 
 /** One client's lone operations of 64 bytes, until it is told to end; its longest wait. */

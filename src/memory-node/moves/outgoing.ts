@@ -22,17 +22,13 @@ import { MessageType, MoveState } from '../../wire/messages.js';
 import { memoryNodeFaults } from '../planted.js';
 import type { Frames } from '../store/frames.js';
 import type { Quiescence } from '../store/quiescence.js';
+import { Convergence, type Next } from './convergence.js';
 import type { RegionPages } from './region-pages.js';
 import type { WrittenFrames } from './written-frames.js';
 
 const CALL_MS = 5_000;
 /** Pieces under way at a time. */
 const PIECES_MAX = 16;
-/** Rounds before the pause is tried whatever is left, as far as `PAUSE_BYTES_MAX` allows. */
-const ROUNDS_MAX = 16;
-/** With no more than this left the pause begins. */
-const PAUSE_BYTES = 4 * 2 ** 20;
-const PAUSE_BYTES_MAX = 64 * 2 ** 20;
 /** From the first paused page to the target's answer: well below what clients wait. */
 const PAUSE_MS_MAX = 1_000;
 /** In doubt for so long, clients are told so in place of waiting. */
@@ -148,18 +144,23 @@ export class Outgoing {
   async #copy(): Promise<void> {
     // From here on everybody marks what he writes to.
     if (!(await this.#allPass())) return this.#stuck();
+    const next = await this.#rounds();
+    if (next === 'hopeless') this.cancel(Status.Busy, 'it is written to faster than it is copied');
+    if (this.failure === undefined) await this.#parts.alone(() => this.#pauseAndHand());
+  }
+
+  async #rounds(): Promise<Next> {
+    const { clock } = this.#parts;
+    const convergence = new Convergence();
     for (;;) {
+      const [began, copied] = [clock.now(), this.bytesCopied];
       await this.#round();
-      if (this.failure !== undefined) return;
+      if (this.failure !== undefined) return 'again';
       this.rounds += 1;
-      const left = this.#bytesMarked();
-      if (left <= PAUSE_BYTES) break;
-      if (this.rounds < ROUNDS_MAX) continue;
-      if (left <= PAUSE_BYTES_MAX) break;
-      this.cancel(Status.Busy, 'it is written to faster than it is copied');
-      return;
+      const [ms, bytes] = [clock.now() - began, this.bytesCopied - copied];
+      const next = convergence.after(bytes, ms, this.#bytesMarked());
+      if (next !== 'again') return next;
     }
-    await this.#parts.alone(() => this.#pauseAndHand());
   }
 
   #stuck(): void {
