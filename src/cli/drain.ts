@@ -27,6 +27,10 @@ export function addDrain(node: Command): void {
   withOutput(withRack(node.command('drain')))
     .description('move everything away from a memory node, while programs go on')
     .argument('<id>')
+    .option(
+      '--force',
+      'also what programs hold up: their windows are closed, and stopped threads left',
+    )
     .option('--cancel', 'use the node again; what has moved stays where it is')
     .option(
       '--wait <seconds>',

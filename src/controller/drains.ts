@@ -163,28 +163,27 @@ export class Drains {
     if (this.#isRunning) return;
     this.#isRunning = true;
     while (!this.#isStopped && this.#options.metadata.drains.size > 0) {
-      await this.look();
+      for (const node of [...this.#options.metadata.drains.keys()]) await this.#look(node);
       await sleep(this.#options.timers, DRAIN_LOOK_MS);
     }
     this.#isRunning = false;
     this.#obstacles.clear();
   }
 
-  /** Once at each node: what is so by now, and one region more on its way. */
-  async look(): Promise<void> {
+  /** What is so by now, and one region more on its way. */
+  async #look(node: string): Promise<void> {
     const { metadata, changes, noted } = this.#options;
-    for (const { node, state } of [...metadata.drains.values()]) {
-      if (this.#stateOf(node) !== state) {
-        await changes.run(async () => {
-          const row = metadata.drains.get(node);
-          const now = this.#stateOf(node);
-          if (row === undefined || now === undefined || row.state === now) return;
-          await metadata.commit([{ table: 'drains', put: { ...row, state: now } }]);
-          noted(node, now);
-        });
-      }
-      if (metadata.drains.get(node)?.state === 'draining') this.#moveOne(node);
+    if (this.#stateOf(node) !== metadata.drains.get(node)?.state) {
+      await changes.run(async () => {
+        const row = metadata.drains.get(node);
+        const now = this.#stateOf(node);
+        if (row === undefined || now === undefined || row.state === now) return;
+        await metadata.commit([{ table: 'drains', put: { ...row, state: now } }]);
+        noted(node, now);
+      });
     }
+    const isDraining = metadata.drains.get(node)?.state === 'draining';
+    if (isDraining && !this.#isStopped) this.#moveOne(node);
   }
 
   /** What the row should say, from what there is. */
@@ -224,9 +223,11 @@ export class Drains {
     // Of all that the node uses it is known how much is there, of one region alone when it is one.
     const bytes = this.#grantedTo(node).length === 1 ? member.bytesUsed : 0;
     this.#moving.add(node);
-    void targets.moveAway({ space, region, bytes }).then((end) => {
+    const isForced = metadata.drains.get(node)?.isForced === 1;
+    void targets.moveAway({ space, region, bytes, isForced }).then((end) => {
       this.#moving.delete(node);
       this.#note(row, end);
+      if (end.end === 'done') void this.#look(node);
     });
   }
 
@@ -258,7 +259,7 @@ export class Drains {
     // Targets that are busy with others are soon free.
     const isShort = end.status === Status.Busy && end.to === '';
     const pauseMs = isShort ? DRAIN_RETRY_MS_MIN : Math.min(2 * before, DRAIN_RETRY_MS_MAX);
-    const remedy = REMEDIES[end.status] ?? REMEDY_NONE;
+    const remedy = remedyOf(end);
     this.#block(row, { reason: end.reason, remedy, isForGood: false }, pauseMs);
   }
 
@@ -279,8 +280,15 @@ const PERSISTENT: Omit<DrainWait, 'what'> = {
 
 const REMEDY_NONE = 'nothing: it is tried again by itself';
 
+function remedyOf({ status, reason }: Exclude<AwayEnd, { readonly end: 'done' }>): string {
+  if (status === Status.Busy && /thread/.test(reason)) {
+    return 'let that program go on (kill -CONT PID), or end it; --force goes on without it';
+  }
+  return REMEDIES[status] ?? REMEDY_NONE;
+}
+
 const REMEDIES: Readonly<Partial<Record<Status, string>>> = {
-  [Status.Conflict]: 'close the window in the program that has it, or end that program',
+  [Status.Conflict]: 'close the window in the program that has it, or end it; --force closes it',
   [Status.NoSpace]: 'add a memory node, or free memory',
   [Status.Unsupported]: 'add a memory node with pages of that size (--page-bytes)',
 };

@@ -110,6 +110,8 @@ export interface AwayWish {
   readonly region: RegionIndex;
   /** What it uses, as far as that is known; 0: not known. */
   readonly bytes: number;
+  /** See `MoveWish`. */
+  readonly isForced?: boolean;
 }
 
 export interface MoveTargetsOptions {
@@ -161,7 +163,7 @@ export class MoveTargets {
    * Any other end is the end; nobody waits here for something to become better. Never rejects.
    */
   async moveAway(wish: AwayWish, excluded: ReadonlySet<string> = new Set()): Promise<AwayEnd> {
-    const { space, region } = wish;
+    const { space, region, isForced = false } = wish;
     const refusing = new Set(excluded);
     let last: AwayEnd | undefined;
     for (let attempt = 0; attempt < MOVE_TARGETS_MAX; attempt++) {
@@ -171,7 +173,7 @@ export class MoveTargets {
         return last ?? { end: 'refused', status, reason: message, to: '' };
       }
       const to = chosen.target.row.id;
-      const end = await this.#options.move({ space, region, to });
+      const end = await this.#options.move({ space, region, to, isForced });
       last = { ...end, to };
       if (end.end !== 'refused' || !TARGETS_OWN.includes(end.status)) return last;
       refusing.add(to);

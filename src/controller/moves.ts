@@ -36,6 +36,8 @@ export interface MoveWish {
   readonly region: RegionIndex;
   /** The id of the target. */
   readonly to: string;
+  /** Also what clients would hold up: their windows are closed, stopped threads left behind. */
+  readonly isForced?: boolean;
 }
 
 export type MoveEnd =
@@ -90,7 +92,7 @@ export class RegionMoves {
   /** Never rejects. Resolves late when a node is away whose word is needed. */
   async move(wish: MoveWish): Promise<MoveEnd> {
     const decided = await this.#options.changes.run(() => this.#decide(wish));
-    if (!isRefusal(decided)) return this.#begin(decided.row, true);
+    if (!isRefusal(decided)) return this.#begin(decided.row, true, wish.isForced);
     this.refused += 1;
     return { end: 'refused', status: decided.status, reason: decided.message };
   }
@@ -155,10 +157,10 @@ export class RegionMoves {
     return undefined;
   }
 
-  #begin(row: MoveRow, isNew: boolean): Promise<MoveEnd> {
+  #begin(row: MoveRow, isNew: boolean, isForced = false): Promise<MoveEnd> {
     const key = regionKey(row.space, row.region);
     if (isNew) this.#begun.set(key, this.#options.clock.now());
-    const run = this.#drive(row, isNew).then((end) => {
+    const run = this.#drive(row, isNew, isForced).then((end) => {
       this.#running.delete(key);
       this.#begun.delete(key);
       if (end.end === 'done') this.done += 1;
@@ -177,9 +179,9 @@ export class RegionMoves {
     return { ...ms, ...(reason === '' ? {} : { reason }) };
   }
 
-  async #drive(row: MoveRow, isNew: boolean): Promise<MoveEnd> {
+  async #drive(row: MoveRow, isNew: boolean, isForced: boolean): Promise<MoveEnd> {
     if (isNew) {
-      const refused = await this.#order(row);
+      const refused = await this.#order(row, isForced);
       if (refused !== undefined) return refused;
     }
     let lookMs = MOVE_LOOK_MS_MIN;
@@ -194,7 +196,7 @@ export class RegionMoves {
   }
 
   /** The end, if the source certainly does not begin. */
-  async #order(row: MoveRow): Promise<MoveEnd | undefined> {
+  async #order(row: MoveRow, isForced: boolean): Promise<MoveEnd | undefined> {
     const { calls } = this.#options;
     const source = this.#memberOf(row.fromNode, row.fromMemory);
     const target = this.#memberOf(row.toNode, row.toMemory);
@@ -202,7 +204,7 @@ export class RegionMoves {
     const { space, region, epoch, fromEpoch } = row;
     const { id, address, memoryId } = target.row;
     const order = { space, region, epoch, held: fromEpoch, id, address, memoryId };
-    const { status, reason } = await calls.moveOut(source.row, order);
+    const { status, reason } = await calls.moveOut(source.row, order, isForced);
     if (status === Status.Ok || NO_ANSWER.includes(status)) return undefined;
     await this.#drop(row, reason);
     return { end: 'refused', status, reason };

@@ -61,7 +61,7 @@ export interface NodeCalls {
   /** Kept with its memory, so that an older copy of the database is known for one. */
   noteMark(node: NodeAt, mark: ControllerMark): Promise<Status>;
   /** Asks the holder to give a region away. `Ok`: it is under way, or has ended. */
-  moveOut(node: NodeAt, order: MoveOutOrder): Promise<Answer>;
+  moveOut(node: NodeAt, order: MoveOutOrder, isForced: boolean): Promise<Answer>;
   /** What a node knows of a move; undefined when no answer came. */
   moveProgress(node: NodeAt, move: MoveOfRegion): Promise<MoveProgress | undefined>;
   /** `MoveState.HELD`: the node holds the region. Else it never will under this epoch. */

@@ -61,8 +61,9 @@ export class PeerCalls implements NodeCalls {
     this.#numberFrom(life * CONNECTIONS_PER_LIFE);
   }
 
-  async moveOut(node: NodeAt, order: MoveOutOrder): Promise<Answer> {
-    const reply = await this.at(node).call(MessageType.MoveOut, order, TELL_MS);
+  async moveOut(node: NodeAt, order: MoveOutOrder, isForced: boolean): Promise<Answer> {
+    const type = isForced ? MessageType.MoveOutForced : MessageType.MoveOut;
+    const reply = await this.at(node).call(type, order, TELL_MS);
     return reply.status === Status.Ok ? { status: Status.Ok, reason: '' } : reply;
   }
 

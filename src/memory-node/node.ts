@@ -180,6 +180,7 @@ export class MemoryNode {
     const moves = this.#movesOver(runtime, {
       ...{ table, pool, frames, windows, allocations, written, quiescence, slow, awaitFrames },
       stuckMs: options.revokeMs ?? REVOKE_MS_DEFAULT,
+      settled: () => this.#withdrawal.revocation.settled(),
       isDurable: journal !== undefined,
     });
     this.#moves = moves;

@@ -101,6 +101,7 @@ export const MessageType = {
   MoveCancel: 102,
   MoveEnd: 103,
   WhereIs: 104,
+  MoveOutForced: 105,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -922,6 +923,7 @@ export const CALLS = {
   [M.MoveTake]: { request: MoveRequest, reply: Empty, repeatable: true },
   [M.MoveCancel]: { request: MoveRequest, reply: MoveProgressReply, repeatable: true },
   [M.MoveEnd]: { request: MoveRequest, reply: Empty, repeatable: true },
+  [M.MoveOutForced]: { request: MoveOutRequest, reply: Empty, repeatable: true },
   [M.WhereIs]: { request: WhereIsRequest, reply: WhereIsReply, repeatable: true },
   [M.AcquireLease]: { request: AcquireLeaseRequest, reply: AcquireLeaseReply, repeatable: false },
   [M.ReleaseLease]: { request: ReleaseLeaseRequest, reply: Empty, repeatable: true },

@@ -32,7 +32,10 @@ export const MoveState = {
   UNSURE: 8,
 } as const;
 
-/** The controller asks the holder to give a region to another memory. Idempotent. */
+/**
+ * The controller asks the holder to give a region to another memory. Idempotent. Forced: windows
+ * over a part of it are closed, and pages that stopped threads are at work on are copied away.
+ */
 export const MoveOutRequest = struct(
   'MoveOutRequest',
   24,

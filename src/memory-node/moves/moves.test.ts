@@ -4,6 +4,7 @@ import type { Peer } from '../../fabric/link.js';
 import { SimulatedWorld } from '../../runtime/simulated/world.js';
 import { REGION_BYTES } from '../../wire/limits.js';
 import { type CallType, MessageType, MoveState, type Reply } from '../../wire/messages.js';
+import { AttachedThread } from '../testing/attached-thread.js';
 import { BASE, Harness, NONCE, PAGE, SPACE, type TestWorld } from '../testing/harness.js';
 import type { WorldParts } from '../testing/harness.js';
 
@@ -229,4 +230,43 @@ test('a region with a window over a part of it stays, and says why', async () =>
   const refused = await source.call(MessageType.MoveOut, ORDER);
   expect(refused).toMatchObject({ status: Status.Conflict });
   expect(BASE).toBe(REGION_BYTES);
+});
+
+test('by force a window over a part of it is closed, and the region goes', async () => {
+  const { source, target } = await pair();
+  const at = await source.alloc(1, { region: 2 });
+  const open = { space: SPACE, rights: 3, isShared: 0, base: at, bytes: PAGE };
+  const none = { parent: 0, parentEpoch: 0, lease: 0, leaseEpoch: 0 };
+  const window = await source.call(MessageType.OpenRange, { ...open, ...none });
+  if (window.status !== Status.Ok) throw new Error('no window');
+  expect(await source.call(MessageType.MoveOutForced, ORDER)).toEqual({ status: Status.Ok });
+  await until(source, MoveState.GONE);
+  expect((await progressOf(target)).state).toBe(MoveState.HELD);
+  const { window: number, epoch } = window;
+  const closed = await source.call(MessageType.RevokeWindow, { window: number, epoch });
+  expect(closed.status).not.toBe(Status.Ok);
+});
+
+test('a stopped thread is named; by force its page goes without what it writes later', async () => {
+  const { source, target } = await pair();
+  const at = await source.alloc(2, { region: 2 });
+  await source.data('write', { address: at, data: bytes(1) });
+  const thread = await AttachedThread.start(source);
+  const step = thread.begin(at, 'write', 9n);
+  expect(thread.toTheCopy()).toBe(true);
+  await source.call(MessageType.MoveOut, ORDER);
+  await until(source, MoveState.CANCELLED);
+  expect((await progressOf(source)).reason).toMatch(/^a thread of process \d+ is stopped/);
+  const again = { ...ORDER, epoch: EPOCH + 1 };
+  expect(await source.call(MessageType.MoveOutForced, again)).toEqual({ status: Status.Ok });
+  const move = { ...MOVE, epoch: EPOCH + 1 };
+  for (let i = 0; i < 20_000; i++) {
+    const reply = await source.call(MessageType.MoveProgress, move);
+    if (reply.status === Status.Ok && reply.state === MoveState.GONE) break;
+    await others();
+    await source.world.run({ forMs: 0.1 });
+  }
+  thread.end();
+  expect(step.isVerified).toBe(false);
+  expect((await target.data('read', { address: at, bytes: 1 })).bytes).toEqual(bytes(1));
 });

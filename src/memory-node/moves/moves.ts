@@ -43,6 +43,8 @@ export interface MovesParts extends Omit<IncomingParts, 'table'> {
   readonly quiescence: Quiescence;
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
   readonly stuckMs: number;
+  /** Ends all access that was taken away, also of stopped threads. */
+  readonly settled: () => Promise<boolean>;
   readonly resumed: () => void;
   /** Whether the space is being removed here. */
   readonly isRemoving: (space: number) => boolean;
@@ -186,7 +188,7 @@ export class Moves {
   // -------------------------------------------------------------------------------- giving away
 
   /** The same order any number of times. Returns as soon as it is under way. */
-  moveOut(order: MoveOrder): Refusal | undefined {
+  moveOut(order: MoveOrder, isForced = false): Refusal | undefined {
     const { table } = this.#parts;
     const { space, region, epoch } = order;
     if (this.#parts.isDurable) return NOT_DURABLE;
@@ -201,10 +203,13 @@ export class Moves {
     if (table.regions.isHanding(space, region)) {
       return refusal(Status.Conflict, 'it is being handed over already');
     }
-    const obstacle = this.#obstacle(order);
+    const obstacle = isForced ? this.#notHeld(order) : this.#obstacle(order);
     if (obstacle !== undefined) return refusal(Status.Conflict, obstacle);
     if (this.peer === undefined) return refusal(Status.Unavailable, 'this node is in no rack');
-    const outgoing = new Outgoing(this.#outgoingParts(order, this.peer), order);
+    const parts = this.#outgoingParts(order, this.peer);
+    const { settled } = this.#parts;
+    const force = { settled, withdraw: () => this.#closeWindowsOver(order) };
+    const outgoing = new Outgoing(isForced ? { ...parts, force } : parts, order);
     this.#outgoing = outgoing;
     void outgoing.run().then(() => this.#count(outgoing));
     return undefined;
@@ -233,22 +238,37 @@ export class Moves {
   }
 
   /** Windows over a part of it name this node: they are not handed over. */
-  #obstacle({ space, region }: Place): string | undefined {
-    const { windows, table } = this.#parts;
+  #obstacle(place: Place): string | undefined {
+    const notHeld = this.#notHeld(place);
+    const [window] = this.#windowsOver(place);
+    if (notHeld !== undefined || window === undefined) return notHeld;
+    const facts = this.#parts.windows.factsOf(window);
+    const lease = facts?.lease === 0 ? '' : ' that is bound to a lease';
+    return `client ${facts?.opener} has a window over a part of it${lease}`;
+  }
+
+  #notHeld({ space, region }: Place): string | undefined {
     if (this.#parts.isRemoving(space)) return 'its space is being removed';
-    if (!table.regions.holds(space, region)) return 'it is not held here any more';
+    const isHeld = this.#parts.table.regions.holds(space, region);
+    return isHeld ? undefined : 'it is not held here any more';
+  }
+
+  /** Windows over a part of it. */
+  *#windowsOver({ space, region }: Place): Generator<number> {
+    const { windows, table } = this.#parts;
     const base = region * table.facts.regionBytes;
     const end = base + table.facts.regionBytes;
     for (let window = 0; window < windows.clients.length; window++) {
       if (windows.clients[window] === 0 || windows.areParts[window] === 0) continue;
       const isWithin =
         (windows.bases[window] as number) < end && (windows.ends[window] ?? 0) > base;
-      const facts = windows.factsOf(window);
-      if (!isWithin || facts?.space !== space) continue;
-      const lease = facts.lease === 0 ? '' : ' that is bound to a lease';
-      return `client ${facts.opener} has a window over a part of it${lease}`;
+      if (isWithin && windows.factsOf(window)?.space === space) yield window;
     }
-    return undefined;
+  }
+
+  /** By force: who uses one is told that it is no good any more. */
+  #closeWindowsOver(place: Place): void {
+    for (const window of this.#windowsOver(place)) this.#parts.windows.closeFamily(window);
   }
 
   /**

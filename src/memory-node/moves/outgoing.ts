@@ -67,6 +67,13 @@ export interface OutgoingParts {
   readonly commit: () => Promise<void>;
   /** Pages go on, or are told something else: whoever waits asks again. */
   readonly resumed: () => void;
+  /** What is in the way is put aside. */
+  readonly force?: {
+    /** Closes windows over a part of the region. */
+    readonly withdraw: () => void;
+    /** Copies pages away from under stopped threads. False: there is no frame for one. */
+    readonly settled: () => Promise<boolean>;
+  };
   /** The region is the target's; nothing of it is served here any more. */
   readonly gone: (order: MoveOrder) => Promise<void>;
 }
@@ -142,6 +149,7 @@ export class Outgoing {
   }
 
   async #copy(): Promise<void> {
+    this.#parts.force?.withdraw();
     // From here on everybody marks what he writes to.
     if (!(await this.#allPass())) return this.#stuck();
     const next = await this.#rounds();
@@ -164,13 +172,19 @@ export class Outgoing {
   }
 
   #stuck(): void {
-    this.cancel(Status.Busy, 'a thread is stopped in the middle of a step');
+    const { quiescence, table } = this.#parts;
+    const owners = quiescence.ownersOf(quiescence.stuck(table.generation));
+    const whose = owners.length === 0 ? '' : ` of ${owners.map(processText).join(', ')}`;
+    this.cancel(Status.Busy, `a thread${whose} is stopped in the middle of a step`);
   }
 
-  #allPass(): Promise<boolean> {
-    const { quiescence, stuckMs } = this.#parts;
+  async #allPass(): Promise<boolean> {
+    const { quiescence, stuckMs, force } = this.#parts;
     const generation = quiescence.raise();
-    return new Promise((resolve) => quiescence.whenPassed(generation, stuckMs, resolve));
+    const passed = await new Promise<boolean>((resolve) => {
+      quiescence.whenPassed(generation, stuckMs, resolve);
+    });
+    return passed || (force !== undefined && (await force.settled()));
   }
 
   /** The list of entries, and all pages that were written to since they were sent. */
@@ -378,6 +392,12 @@ export class Outgoing {
     this.#parts.pages.resume();
     this.#parts.resumed();
   }
+}
+
+/** Of an identity that ends with the number of the process and when it began. */
+function processText(identity: string): string {
+  const pid = /\/(\d+)\/[^/]*$/.exec(identity)?.[1];
+  return pid === undefined ? identity : `process ${pid}`;
 }
 
 function isZero(data: Uint8Array): boolean {

@@ -41,6 +41,7 @@ export function withinHeld(moves: Moves) {
 
 export function serveMoves(server: CallServer, moves: Moves): void {
   server.serve(MessageType.MoveOut, (order) => answer(moves.moveOut(order)));
+  server.serve(MessageType.MoveOutForced, (order) => answer(moves.moveOut(order, true)));
   server.serve(MessageType.MoveProgress, (move) => {
     return { status: Status.Ok, ...moves.progress(move) };
   });

@@ -145,6 +145,11 @@ export class Quiescence {
     return this.#slots.taken.filter((slot) => !this.#slotHasPassed(slot, generation));
   }
 
+  /** The processes of these slots, each once. */
+  ownersOf(slots: readonly number[]): string[] {
+    return [...new Set(slots.map((slot) => this.#slots.identityOf(slot)))];
+  }
+
   /** Undefined: the slot is idle, or nobody's. */
   published(slot: number): Published | undefined {
     if (!this.#slots.taken.includes(slot)) return undefined;

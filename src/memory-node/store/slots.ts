@@ -77,6 +77,11 @@ export class Slots {
     return new Set(this.#taken.map((slot) => this.#owners.owner(slot)?.identity)).size;
   }
 
+  /** Of the process that has the slot; empty: nobody. */
+  identityOf(slot: number): string {
+    return this.#owners.owner(slot)?.identity ?? '';
+  }
+
   /** The same slot again for a thread that has one. */
   give(owner: SlotOwner): number | SlotRefusal {
     const { identity } = owner;
