@@ -253,7 +253,15 @@ export class Journal {
 
   /** A region was to go to another node. */
   noteMove(isDone: boolean): void {
-    const key = isDone ? 'move Ok' : 'move none';
+    this.#countEnding(isDone ? 'move Ok' : 'move none');
+  }
+
+  /** A node was to be emptied. */
+  noteDrain(what: 'begun' | 'done' | 'cancelled'): void {
+    this.#countEnding(`drain ${what}`);
+  }
+
+  #countEnding(key: string): void {
     this.endings.set(key, (this.endings.get(key) ?? 0) + 1);
   }
 

@@ -304,6 +304,18 @@ export const PLANTED: readonly Planted[] = [
     'one-sided-moves',
     'what threads write while a region moves away is not copied again',
   ]),
+  planted('drained-before-empty', controllerFaults, 'drainedBeforeEmpty', [
+    'drains',
+    'a node is called drained while its last region is on its way',
+  ]),
+  planted('placed-on-draining', controllerFaults, 'placedOnDraining', [
+    'drains',
+    'new regions are placed on a node that is being drained',
+  ]),
+  planted('drains-forgotten', controllerFaults, 'drainsForgotten', [
+    'drains',
+    'a controller that starts again knows nothing of what it was to empty',
+  ]),
   planted('frames-not-flushed', durableFaults, 'framesNotFlushed', [
     'persistent',
     'what new pages hold is not flushed before the entries that name them',

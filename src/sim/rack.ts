@@ -15,6 +15,7 @@ import {
   type SimulatedWorld,
 } from '../runtime/simulated/world.js';
 import type { MemoryEnd } from './checkers/acknowledged.js';
+import { DrainOperator } from './drain-operator.js';
 import type { Journal } from './journal.js';
 
 export interface RackShape {
@@ -70,6 +71,9 @@ export class SimulatedRack {
   readonly #stopping = new Set<SimulatedProcess>();
   readonly #journal: Journal;
   readonly #copies: DatabaseCopy[] = [];
+  /** Of nodes that were drained: with their memory nothing ends. */
+  readonly #emptied = new Set<SimulatedProcess>();
+  readonly drains: DrainOperator;
   #isOperated = false;
 
   constructor(world: SimulatedWorld, shape: RackShape, journal: Journal) {
@@ -86,6 +90,14 @@ export class SimulatedRack {
     this.supervisors = Array.from({ length: shape.nodes }, (_, index) => {
       const machine = world.machine(`node-${index + 1}`);
       return this.#post(`n${index + 1}`, machine, 'supervisor', this.#nodeConfig(index, machine));
+    });
+    this.drains = new DrainOperator({
+      world,
+      journal,
+      prng: world.prng.fork('drains'),
+      controller: () => this.controller.process,
+      api: () => (this.controller.process.paused ? undefined : this.#api),
+      endEmpty: (node, isKilled) => this.#endEmpty(node, isKilled),
     });
     this.#look();
   }
@@ -171,6 +183,15 @@ export class SimulatedRack {
     this.world.terminate(post.process);
   }
 
+  #endEmpty(node: string, isKilled: boolean): void {
+    const index = this.supervisors.findIndex(({ name }) => name === node);
+    const process = this.supervisors[index]?.process;
+    if (process?.alive !== true) return;
+    this.#emptied.add(process);
+    if (isKilled) this.killSupervisor(index);
+    else this.stopNode(index);
+  }
+
   killController(): void {
     this.world.kill(this.controller.process);
     this.#noteEnds();
@@ -241,7 +262,8 @@ export class SimulatedRack {
       post.isVacant = true;
       const { role, name } = post;
       this.#journal.note(`${role} ${name} ended: ${post.process.exit?.reason ?? '?'}`);
-      const isMemory = role === 'supervisor' && this.shape.isPersistent !== true;
+      const isEmpty = this.#emptied.has(post.process) || this.shape.isPersistent === true;
+      const isMemory = role === 'supervisor' && !isEmpty;
       if (isMemory) this.#noteMemoryEnd(name, post.process);
       this.world.after(this.#prng.pick([1, 50, 300, 1_500]), () => this.#startAgain(post));
     }

@@ -156,7 +156,7 @@ class SeedRun {
     await this.#until(
       'the programs of the clients',
       LIVENESS_MS_MAX,
-      () => clients.areDone && rack.isComplete && rack.isBelieved,
+      () => clients.areDone && rack.isComplete && rack.isBelieved && rack.drains.isOver,
       () => clients.unfinished,
     );
     if (this.#workload.isOneSided === true) await this.#close(clients);
@@ -215,13 +215,19 @@ class SeedRun {
       // Most memory shall be on the machine of most clients.
       isOneSided,
       isShortOfMemory: this.#workload.isShortOfMemory === true,
-      nodes: isOneSided && !isMoving(this.#workload) ? prng.pick([1, 1, 1, 2]) : prng.between(2, 3),
+      nodes: this.#nodes(prng),
       isPersistent: this.#workload.isPersistent === true,
       clients: prng.between(3, 4),
       frames: prng.between(...this.#workload.frames),
       pageBytes: 64 * 1024,
       heartbeatMs: prng.pick([100, 500]),
     };
+  }
+
+  #nodes(prng: Prng): number {
+    const { isOneSided = false, blows } = this.#workload;
+    if ((blows['drain-node'] ?? 0) > 0) return prng.between(3, 4);
+    return isOneSided && !isMoving(this.#workload) ? prng.pick([1, 1, 1, 2]) : prng.between(2, 3);
   }
 
   async #until(

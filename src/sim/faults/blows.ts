@@ -116,6 +116,8 @@ export class Blows {
         return void this.#moveRegion();
       case 'strike-in-move':
         return this.#strikeInMove();
+      case 'drain-node':
+        return this.#drain(node);
       case 'squeeze':
         return this.#squeeze(node);
       case 'stop-in-step':
@@ -227,6 +229,26 @@ export class Blows {
       this.#journal.noteMove(text === 'done');
     });
     return { from, to };
+  }
+
+  /** One at a time, mostly: else there is nowhere to go. */
+  #drain(node: number): void {
+    const { drains, supervisors } = this.#rack;
+    const prng = this.#prng;
+    if (!drains.isOver && prng.chance(800_000)) return;
+    drains.drain(supervisors[node]?.name ?? '');
+    if (prng.chance(500_000)) return;
+    const { world, shape } = this.#rack;
+    world.after(prng.fraction() * prng.pick([2, 10, 40]), () => {
+      if (!world.faults.enabled) return;
+      const other = (node + prng.between(1, shape.nodes - 1)) % shape.nodes;
+      const choice = prng.below(100);
+      if (choice < 25) this.#rack.killController();
+      else if (choice < 55) this.#kill(this.#rack.nodeProcess(node));
+      else if (choice < 75) this.#kill(this.#rack.nodeProcess(other));
+      else if (choice < 90) this.#cutBetween(node, other);
+      else this.#pause(this.#rack.nodeProcess(node));
+    });
   }
 
   /** A move takes some milliseconds: what is struck is in any of its steps. */

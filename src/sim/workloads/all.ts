@@ -3,6 +3,7 @@
 import { allocFree } from './alloc-free.js';
 import { directory } from './directory.js';
 import { oneSided } from './one-sided.js';
+import { drains, oneSidedDrains } from './drains.js';
 import { large } from './large.js';
 import { keptDatagramLeases, keptLeases, leases, oneSidedLeases } from './leases.js';
 import { datagramLocks, locks, oneSidedLocks } from './locks.js';
@@ -40,6 +41,8 @@ export const WORKLOADS: readonly Workload[] = [
   datagramMoves,
   oneSidedMoves,
   movingMixed,
+  drains,
+  oneSidedDrains,
   shortMemory,
   persistent,
 ];

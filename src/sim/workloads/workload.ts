@@ -129,6 +129,8 @@ export const BLOW_NAMES = [
   // A region is to go to another node; one of the processes that have to do with it is struck then.
   'move-region',
   'strike-in-move',
+  // An operator empties a node, ends it when it is drained, and uses it again.
+  'drain-node',
   'squeeze',
   // Of clients in the middle of a step over shared memory, where there is one.
   'stop-in-step',
