@@ -28,6 +28,7 @@ import { Regions } from './regions.js';
 import { Restoration } from './restoration.js';
 import { refuse, type Refusal } from './refusal.js';
 import { Serial } from './serial.js';
+import { NO_HOLDERS, type SlabHolders } from './slab-holders.js';
 import { Spaces } from './spaces.js';
 import { Watch } from './watch.js';
 
@@ -40,6 +41,7 @@ export interface ControllerOptions {
   readonly leaseCalls: LeaseCalls;
   readonly policy: PlacementPolicy;
   readonly awayMs?: number;
+  readonly holders?: SlabHolders;
   /** The database turned out to be an older copy, or all nodes have told what it missed. */
   readonly restorationNoted?: (what: 'begun' | 'ended') => void;
   /** A memory node is to be emptied, has been, or is used again. */
@@ -69,6 +71,7 @@ export class Controller {
     const { clock, metadata, calls, policy, entropy, timers } = options;
     const changes = new Serial(CHANGES_WAITING_MAX);
     const awayMs = options.awayMs ?? AWAY_MS_DEFAULT;
+    const { holders = NO_HOLDERS } = options;
     const returned = (member: Member): void => void this.#settle(member);
     const shared = { metadata, changes, calls };
     this.metadata = metadata;
@@ -95,7 +98,7 @@ export class Controller {
     const withMembers = { ...shared, membership: this.membership };
     this.regions = new Regions({ ...withMembers, policy, entropy, timers });
     this.spaces = new Spaces({ ...withMembers, witness: () => this.#witness(calls) });
-    this.moves = new RegionMoves({ ...withMembers, clock, timers, arrived: returned });
+    this.moves = new RegionMoves({ ...withMembers, clock, timers, holders, arrived: returned });
     this.moveTargets = new MoveTargets({
       ...withMembers,
       policy,

@@ -161,3 +161,35 @@ test('a node that is on its way to get a region is not drained', async () => {
   await rack.advance(100);
   expect(facts(controller, target)).toMatchObject({ state: 'draining', regionsLeft: 0 });
 });
+
+test('a region is never moved under its holders: they are asked, named and waited for', async () => {
+  const rack = new FakeRack();
+  const controller = await start(rack, ['n1', 'n2']);
+  const id = await space(controller, 3);
+  const [first] = controller.regions.list(id, 0, 1);
+  const source = first?.node ?? '';
+  let holders = ['device swap on host-1'];
+  let asked = 0;
+  rack.holdersOf = (region) => {
+    if (region !== first?.region) return [];
+    asked += 1;
+    return holders;
+  };
+  // By force neither.
+  ok(await controller.drains.start(source, true));
+  await rack.advance(2_000);
+  expect(nodesOf(controller, id).filter((node) => node === source)).toHaveLength(1);
+  const [wait, ...others] = facts(controller, source).waits;
+  expect(wait?.reason).toBe(
+    'device swap on host-1 hold a part of it, and were asked to copy it away',
+  );
+  expect(wait?.remedy).toMatch(/copied it away/);
+  expect(others).toEqual([]);
+  expect(asked).toBeGreaterThan(1);
+  const to = source === 'n1' ? 'n2' : 'n1';
+  const byHand = { space: id, region: first?.region as never, to };
+  expect(await controller.moves.move(byHand)).toMatchObject({ end: 'refused', holders });
+  holders = [];
+  await rack.advance(10_000);
+  expect(facts(controller, source).state).toBe('drained');
+});

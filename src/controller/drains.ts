@@ -280,7 +280,9 @@ const PERSISTENT: Omit<DrainWait, 'what'> = {
 
 const REMEDY_NONE = 'nothing: it is tried again by itself';
 
-function remedyOf({ status, reason }: Exclude<AwayEnd, { readonly end: 'done' }>): string {
+function remedyOf(end: Exclude<AwayEnd, { readonly end: 'done' }>): string {
+  const { status, reason, holders } = end;
+  if (holders !== undefined) return 'nothing: it moves when they have copied it away';
   if (status === Status.Busy && /thread/.test(reason)) {
     return 'let that program go on (kill -CONT PID), or end it; --force goes on without it';
   }

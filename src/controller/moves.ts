@@ -30,6 +30,7 @@ import { isLeaving } from './places.js';
 import { controllerFaults } from './planted.js';
 import { isRefusal, refuse, type Refusal, type Result, ok } from './refusal.js';
 import type { Serial } from './serial.js';
+import type { SlabHolders } from './slab-holders.js';
 
 export interface MoveWish {
   readonly space: SpaceId;
@@ -46,6 +47,8 @@ export type MoveEnd =
       readonly end: 'refused' | 'cancelled';
       readonly status: Refusal['status'];
       readonly reason: string;
+      /** They were asked to leave, and are waited for. */
+      readonly holders?: readonly string[];
     };
 
 export interface MovesOptions {
@@ -55,6 +58,8 @@ export interface MovesOptions {
   readonly calls: NodeCalls;
   readonly clock: Pick<Clock, 'now'>;
   readonly timers: Timers;
+  /** Of slab spaces: nothing is moved under them. */
+  readonly holders: SlabHolders;
   /** A region came to a node: it may owe it something (a removal of its space). */
   readonly arrived: (member: Member) => void;
 }
@@ -91,10 +96,20 @@ export class RegionMoves {
 
   /** Never rejects. Resolves late when a node is away whose word is needed. */
   async move(wish: MoveWish): Promise<MoveEnd> {
+    const held = await this.#heldBy(wish);
+    if (held !== undefined) return held;
     const decided = await this.#options.changes.run(() => this.#decide(wish));
     if (!isRefusal(decided)) return this.#begin(decided.row, true, wish.isForced);
     this.refused += 1;
     return { end: 'refused', status: decided.status, reason: decided.message };
+  }
+
+  async #heldBy({ space, region }: MoveWish): Promise<MoveEnd | undefined> {
+    const holders = await this.#options.holders.ask(space, region);
+    if (holders.length === 0) return undefined;
+    this.refused += 1;
+    const reason = `${holders.join(', ')} hold a part of it, and were asked to copy it away`;
+    return { end: 'refused', status: Status.Conflict, reason, holders };
   }
 
   async #decide({ space, region, to }: MoveWish): Promise<Result<{ row: MoveRow }>> {

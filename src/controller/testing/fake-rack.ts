@@ -112,6 +112,8 @@ export class FakeRack {
   /** How far each move comes, when it is looked at; a refusal: it does not begin. */
   moving: number = MoveState.GONE;
   moveRefusal: { status: Status; reason: string } | undefined;
+  /** Of regions of slab spaces. */
+  holdersOf: (region: number) => readonly string[] = () => [];
   movesAsked = 0;
   mostMovesAtOnce = 0;
   #life = 0;
@@ -172,6 +174,7 @@ export class FakeRack {
       leaseCalls: NO_LEASES,
       policy: placementPolicy('best-free-of-two'),
       awayMs: this.awayMs,
+      holders: { ask: (_, region) => Promise.resolve(this.holdersOf(region)) },
     });
     await controller.resume();
     return controller;
