@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { prepareDataFolder } from '../apps/data-folder.js';
-import { LocalRack, RackFailed, type RackOptions } from '../apps/rack-processes.js';
+import type { LocalRack, RackOptions } from '../apps/rack-processes.js';
 import { ConfigError } from '../base/config-error.js';
 import { formatBytes } from '../base/units.js';
 import {
@@ -79,6 +79,7 @@ async function up(flags: UpFlags): Promise<void> {
   warnIfPublic(listen);
   // Not before it is used: `doctor` is to run where a native package cannot be loaded.
   const { appRuntime } = await import('../apps/app-runtime.js');
+  const { LocalRack, RackFailed } = await import('../apps/rack-processes.js');
   const rack = new LocalRack(appRuntime('up'), options, complain);
   const asked = untilSignal();
   let isUp: boolean;

@@ -7,16 +7,13 @@ import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import { type Address, NetworkError } from '../runtime/network.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import type { MemoryNodeConfig } from './config.js';
+import { EXIT_CANNOT_ADOPT, EXIT_STORAGE_FAILED } from './endings.js';
 import { Membership } from './membership.js';
 import { RackNeighbours } from './neighbours.js';
 import { MemoryNode } from './node.js';
 
 export const MEMORY_NODE_ROLE = 'memory-node';
 
-/** The memory cannot be taken over: starting again would not help. */
-export const EXIT_CANNOT_ADOPT = 10;
-/** What is stored is not known any more to be on the disk. */
-export const EXIT_STORAGE_FAILED = 11;
 const EXIT_SLOW_PATH_ENDED = 1;
 
 /** What the process tells its supervisor when it serves. */

@@ -10,7 +10,6 @@ import type { Child, Exit } from '../runtime/processes.js';
 import { sleep } from '../runtime/clock.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import { MessageType } from '../wire/messages.js';
-import { CannotStart } from './cannot-start.js';
 import {
   type CheckedSupervisorConfig,
   checkSupervisorConfig,
@@ -18,12 +17,8 @@ import {
   type SupervisorConfig,
 } from './config.js';
 import { durableFaults } from './durable/planted.js';
-import {
-  EXIT_CANNOT_ADOPT,
-  EXIT_STORAGE_FAILED,
-  MEMORY_NODE_ROLE,
-  type MemoryNodeReady,
-} from './main.js';
+import { CannotStart, EXIT_CANNOT_ADOPT, EXIT_STORAGE_FAILED } from './endings.js';
+import { MEMORY_NODE_ROLE, type MemoryNodeReady } from './main.js';
 import { makeMemory, type Memory, openMemory } from './memory-files.js';
 import { succeed } from './succession.js';
 
