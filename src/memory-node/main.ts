@@ -45,10 +45,10 @@ export const memoryNodeMain: RoleMain<MemoryNodeConfig> = async (runtime, config
   return running;
 };
 
-class RunningNode implements RunningRole {
+export class RunningNode implements RunningRole {
   address = '';
+  readonly node: MemoryNode;
   readonly #runtime: Runtime;
-  readonly #node: MemoryNode;
   readonly #config: MemoryNodeConfig;
   readonly #endpoint: Endpoint;
   #membership: Membership | undefined;
@@ -56,7 +56,7 @@ class RunningNode implements RunningRole {
 
   constructor(runtime: Runtime, node: MemoryNode, config: MemoryNodeConfig) {
     this.#runtime = runtime;
-    this.#node = node;
+    this.node = node;
     this.#config = config;
     const { incarnation, facts } = node.table;
     this.#endpoint = createEndpoint(runtime, {
@@ -69,22 +69,22 @@ class RunningNode implements RunningRole {
 
   async start(): Promise<void> {
     const { id } = this.#config;
-    void this.#node.slowPathEnded.then((reason) => this.#slowPathEnded(reason));
-    this.#endpoint.serveData(this.#node.dataHandler);
-    this.#node.serveCalls(this.#endpoint, () => ({
+    void this.node.slowPathEnded.then((reason) => this.#slowPathEnded(reason));
+    this.#endpoint.serveData(this.node.dataHandler);
+    this.node.serveCalls(this.#endpoint, () => ({
       fabric: { ...this.#endpoint.counters },
       sessions: this.#endpoint.sessions,
       datagrams: { ...this.#endpoint.datagrams, ...this.#endpoint.datagramSockets },
       // Does not grow with clients that come by datagrams.
-      stateBytes: this.#endpoint.stateBytes + this.#node.stateBytes,
+      stateBytes: this.#endpoint.stateBytes + this.node.stateBytes,
     }));
-    this.#node.sharing.ring = await this.#listenByRing();
+    this.node.sharing.ring = await this.#listenByRing();
     this.address = await this.#listen();
     await this.#listenDatagrams();
     this.#joinRack();
-    const { memoryId } = this.#node.table.facts;
+    const { memoryId } = this.node.table.facts;
     const { pid } = this.#runtime.processes;
-    const { incarnation } = this.#node.table;
+    const { incarnation } = this.node.table;
     const ready: MemoryNodeReady = { id, address: this.address, pid, memoryId, incarnation };
     this.#runtime.processes.ready(ready);
   }
@@ -123,7 +123,7 @@ class RunningNode implements RunningRole {
   async #listenByRing(): Promise<Address> {
     if (this.#config.listen.startsWith('ring:')) return '';
     const { network, log } = this.#runtime;
-    const { memoryId } = this.#node.table.facts;
+    const { memoryId } = this.node.table.facts;
     try {
       const own = await network.ownAddress(`node-${memoryId.toString(36)}`);
       return own === undefined ? '' : (await this.#endpoint.listen(own)).address;
@@ -138,17 +138,17 @@ class RunningNode implements RunningRole {
     if (join.length === 0) return;
     const controllers = join.map((address) => this.#endpoint.peer(address));
     const peer = (address: string, memoryId: number) => this.#endpoint.peer(address, memoryId);
-    this.#node.reachNodes(peer);
-    this.#node.askNeighbours(new RackNeighbours(controllers, peer));
+    this.node.reachNodes(peer);
+    this.node.askNeighbours(new RackNeighbours(controllers, peer));
     this.#membership = new Membership(this.#runtime, {
       id,
       address: this.address,
       machine,
       keeper,
-      table: this.#node.table,
-      load: () => this.#node.load(),
+      table: this.node.table,
+      load: () => this.node.load(),
       durable,
-      settled: () => this.#node.journal?.commit() ?? Promise.resolve(),
+      settled: () => this.node.journal?.commit() ?? Promise.resolve(),
       controllers,
     });
     void this.#membership.run();
@@ -170,9 +170,9 @@ class RunningNode implements RunningRole {
   }
 
   async #stop(): Promise<void> {
-    this.#node.sharing.end();
+    this.node.sharing.end();
     this.#membership?.stop();
     await this.#endpoint.close();
-    await this.#node.stop();
+    await this.node.stop();
   }
 }

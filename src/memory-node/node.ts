@@ -81,6 +81,7 @@ type MovesOver = Omit<MovesParts, OfNode>;
 
 export class MemoryNode {
   readonly table: TableFile;
+  readonly moves: Moves;
   readonly dataHandler: NodeDataHandler;
   readonly counters = new NodeCounters();
   /** Resolves with the reason when the slow path has ended: then the process must end. */
@@ -99,7 +100,6 @@ export class MemoryNode {
   readonly #regions: Regions;
   readonly #withdrawal: Withdrawal;
   readonly #leases: NodeLeases;
-  readonly #moves: Moves;
 
   /**
    * Resolves when the node can serve; a string says why this memory can never be taken over.
@@ -172,7 +172,7 @@ export class MemoryNode {
       ...{ table, windows, quiescence, frames, pool, awaitFrames },
       revokeMs: options.revokeMs ?? REVOKE_MS_DEFAULT,
       resumed: () => this.dataHandler.goOn(),
-      mayCopyAway: (entry) => this.#moves.mayCopyAway(entry),
+      mayCopyAway: (entry) => this.moves.mayCopyAway(entry),
     });
     this.#leases = new NodeLeases(table.leases, runtime.clock, this.#withdrawal);
     const written = new WrittenFrames(table, sharing.marks);
@@ -183,7 +183,7 @@ export class MemoryNode {
       settled: () => this.#withdrawal.revocation.settled(),
       isDurable: journal !== undefined,
     });
-    this.#moves = moves;
+    this.moves = moves;
     translator.isGone = (space, region) => moves.isGone(space, region);
     this.dataHandler = new NodeDataHandler({
       ...{ pages, windows, translator, pool, counters, awaitFrames },
@@ -243,7 +243,7 @@ export class MemoryNode {
       sharing: this.sharing,
       revocation: this.#withdrawal.revocation,
       relocation: this.#withdrawal.relocation,
-      moves: this.#moves,
+      moves: this.moves,
       counters: this.counters,
       clock: this.#clock,
       stations: this.stations,
@@ -254,7 +254,7 @@ export class MemoryNode {
 
   /** How other nodes are reached, to which regions go. */
   reachNodes(peer: NonNullable<Moves['peer']>): void {
-    this.#moves.peer = peer;
+    this.moves.peer = peer;
   }
 
   /** Where pieces of allocations at other nodes are asked for. */
@@ -292,7 +292,7 @@ export class MemoryNode {
       ...this.#donor.counts(),
       ...this.sharing.counts(),
       ...this.#withdrawal.counts(),
-      ...this.#moves.counts(),
+      ...this.moves.counts(),
       framesPromised: pool.promised,
       firstTouches: pool.firstTouches,
       waitsForZeroedFrame: pool.waits,
@@ -313,7 +313,7 @@ export class MemoryNode {
   /** Ends the slow path; the memory stays as it is. */
   async stop(): Promise<void> {
     this.sharing.stop();
-    this.#moves.stop();
+    this.moves.stop();
     this.#allocations.stop();
     await this.#slow.stop();
     await this.journal?.close();

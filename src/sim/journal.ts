@@ -199,6 +199,9 @@ export interface Violation {
 const RECENT = 400;
 const VIOLATIONS_MAX = 20;
 
+/** What a client has just begun, or has just been told. */
+export type ClientMoment = 'a flush' | 'the end of a first flush' | 'a relocation';
+
 export class Journal {
   readonly allocations: Allocation[] = [];
   /** Names of spaces by number, as clients were told. */
@@ -263,6 +266,21 @@ export class Journal {
 
   #countEnding(key: string): void {
     this.endings.set(key, (this.endings.get(key) ?? 0) + 1);
+  }
+
+  /** Who waits until a client has come to where a blow matters. */
+  readonly #waiting = new Map<ClientMoment, (() => void)[]>();
+
+  /** A client has come there. */
+  reach(moment: ClientMoment): void {
+    const waiting = this.#waiting.get(moment) ?? [];
+    this.#waiting.delete(moment);
+    for (const callback of waiting) callback();
+  }
+
+  /** Calls back, once. */
+  whenReached(moment: ClientMoment, callback: () => void): void {
+    this.#waiting.set(moment, [...(this.#waiting.get(moment) ?? []), callback]);
   }
 
   count(verb: string, ended: Ended): void {

@@ -344,6 +344,38 @@ export const PLANTED: readonly Planted[] = [
     'persistent',
     'what was lost before a file was opened anew is told as flushed',
   ]),
+  planted('served-on-in-doubt', memoryNodeFaults, 'servedOnInDoubt', [
+    'moves',
+    'a target that does not answer is taken for one that does not take the region',
+  ]),
+  planted('freed-before-taken', memoryNodeFaults, 'freedBeforeTaken', [
+    'moves',
+    'pages are freed before the target has taken them',
+  ]),
+  planted('move-committed-by-controller', controllerFaults, 'moveCommittedByController', [
+    'moves',
+    'a controller takes a region in doubt for moved, without asking',
+  ]),
+  planted('given-away-forgotten', memoryNodeFaults, 'givenAwayForgotten', [
+    'moves',
+    'a restarted node does not know that it has given regions away',
+  ]),
+  planted('handing-not-marked', memoryNodeFaults, 'handingNotMarked', [
+    'moves',
+    'a restarted node serves a region on that was being handed over',
+  ]),
+  planted('floor-not-kept', memoryNodeFaults, 'floorNotKept', [
+    'moves',
+    'what a target has refused can be taken later',
+  ]),
+  planted('held-before-entries', memoryNodeFaults, 'heldBeforeEntries', [
+    'moves',
+    'a target holds the region before it has its entries',
+  ]),
+  planted('creation-not-flushed', durableFaults, 'creationNotFlushed', [
+    'persistent',
+    'a file is made, and named, without a flush',
+  ]),
 ];
 
 export function plantedNamed(name: string): Planted | undefined {

@@ -256,6 +256,13 @@ export class SimulatedRack {
     });
   }
 
+  /** No region is on its way any more, and no node is being drained. */
+  get isAtRest(): boolean {
+    const api = this.#api;
+    if (!this.drains.isOver) return false;
+    return api?.spaces().every(({ name }) => !isMoving(api, name)) === true;
+  }
+
   #noteEnds(): void {
     for (const post of [this.controller, ...this.supervisors]) {
       if (post.process.alive || post.isVacant) continue;
@@ -314,4 +321,9 @@ export class SimulatedRack {
       return this.nodeProcess(index)?.running !== undefined;
     });
   }
+}
+
+function isMoving(api: ControllerApi, space: string): boolean {
+  const listed = api.regions(space);
+  return 'regions' in listed && listed.regions.some(({ state }) => state === 'moving');
 }

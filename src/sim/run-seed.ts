@@ -20,6 +20,7 @@ import { checkAll } from './checkers/all.js';
 import type { RegionSeen } from './checkers/ownership.js';
 import { ClientProcesses } from './client-process.js';
 import { Blows } from './faults/blows.js';
+import { Mover } from './faults/mover.js';
 import { Journal } from './journal.js';
 import { type RackShape, SimulatedRack } from './rack.js';
 import { ROLES, THREADS } from './roles.js';
@@ -44,6 +45,8 @@ const AUDIT_MS_MAX = 300_000;
 /** How often steps over shared memory are made in parts, and copies seen by halves. */
 const STEPS_APART = [0, 300_000, 700_000, 900_000, 900_000, 950_000];
 const SPLIT_COPIES = [0, 50_000, 500_000];
+/** Not much longer than a thread is waited for, or every move is given up. */
+const STOPPED_IN_MOVES_MS_MAX = 150;
 /** Payload of the longest datagram that passes; long ones often, so that they can be missed. */
 const PATH_BYTES = [1_472, 8_972, 8_972, 65_504, 65_504];
 /** Of machines where nothing is ever late by more than a lease can bear. */
@@ -156,7 +159,7 @@ class SeedRun {
     await this.#until(
       'the programs of the clients',
       LIVENESS_MS_MAX,
-      () => clients.areDone && rack.isComplete && rack.isBelieved && rack.drains.isOver,
+      () => clients.areDone && rack.isComplete && rack.isBelieved && rack.isAtRest,
       () => clients.unfinished,
     );
     if (this.#workload.isOneSided === true) await this.#close(clients);
@@ -225,9 +228,12 @@ class SeedRun {
   }
 
   #nodes(prng: Prng): number {
-    const { isOneSided = false, blows } = this.#workload;
+    const { isOneSided, isMoving, blows } = this.#workload;
     if ((blows['drain-node'] ?? 0) > 0) return prng.between(3, 4);
-    return isOneSided && !isMoving(this.#workload) ? prng.pick([1, 1, 1, 2]) : prng.between(2, 3);
+    // A region does not go back at once.
+    if (isMoving === true) return 3;
+    const isAlone = isOneSided === true && (blows['move-region'] ?? 0) === 0;
+    return isAlone ? prng.pick([1, 1, 1, 2]) : prng.between(2, 3);
   }
 
   async #until(
@@ -245,13 +251,12 @@ class SeedRun {
   #arm(rack: SimulatedRack, clients: ClientProcesses): void {
     const { world } = this;
     const prng = world.prng.fork('blows');
-    const blows = new Blows({
-      rack,
-      clients,
-      journal: this.#journal,
-      prng,
-      usualRate: (kind) => this.#rates[kind] ?? 0,
-    });
+    const usualRate = (kind: FaultKind): number => this.#rates[kind] ?? 0;
+    const parts = { rack, clients, journal: this.#journal, usualRate };
+    const isOneSided = this.#workload.isOneSided === true;
+    const mover = new Mover({ ...parts, prng: world.prng.fork('moves'), isOneSided });
+    if (this.#workload.isMoving === true) mover.start();
+    const blows = new Blows({ ...parts, mover, prng });
     const count = prng.between(...(this.#workload.blowCount ?? BLOWS));
     const places = Array.from({ length: count }, () => prng.fraction() * 0.95).sort(
       (a, b) => a - b,
@@ -269,18 +274,19 @@ class SeedRun {
   }
 }
 
-/** Regions need somewhere to go. */
-function isMoving({ blows }: Workload): boolean {
-  return (blows['move-region'] ?? 0) > 0;
-}
-
 function drawKnobs(prng: Prng, { isBulky, isOneSided, ...is }: Workload): Partial<Knobs> {
   if (is.isControllerAlone === true) return { ...PROMPT };
   // Large transfers in tiny pieces cost more time than they show; small ones have them all.
   const ofBytes = isBulky || isOneSided === true ? { segmentBytes: prng.pick(BULKY_SEGMENTS) } : {};
   if (isOneSided !== true) return ofBytes;
   const stepsApartPerMillion = prng.pick(STEPS_APART);
-  return { ...ofBytes, stepsApartPerMillion, splitCopiesPerMillion: prng.pick(SPLIT_COPIES) };
+  const stopped = is.isMoving === true ? { stoppedMsMax: STOPPED_IN_MOVES_MS_MAX } : {};
+  return {
+    ...ofBytes,
+    ...stopped,
+    stepsApartPerMillion,
+    splitCopiesPerMillion: prng.pick(SPLIT_COPIES),
+  };
 }
 
 /** Faults that come by themselves, some seeds with many, some with none. */

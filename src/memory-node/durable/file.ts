@@ -75,9 +75,10 @@ export async function createFile(
   );
   try {
     formatFile(runtime, file, sizes, facts);
-    await file.flush([{ offset: sizes.frameBytes, bytes: end - sizes.frameBytes }]);
+    const range = { offset: sizes.frameBytes, bytes: end - sizes.frameBytes };
+    if (!durableFaults.creationNotFlushed) await file.flush([range]);
     await disk.rename(made, path);
-    await disk.flushDirectory(folderOf(path));
+    if (!durableFaults.creationNotFlushed) await disk.flushDirectory(folderOf(path));
   } catch (error) {
     await disk.remove(made).catch(() => undefined);
     throw new CannotStart(`${path} could not be made: ${String(error)}`);

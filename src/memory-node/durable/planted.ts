@@ -28,6 +28,8 @@ export const durableFaults = {
   openingIgnored: false,
   /** A file is believed as the machine shows it, after a flush that may have failed. */
   notSettled: false,
+  /** A file is made without being flushed, and its name, too. */
+  creationNotFlushed: false,
   /** A process is started again without a flush of what the one before had stored. */
   notFlushedAtRestart: false,
 };

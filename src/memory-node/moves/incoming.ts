@@ -14,7 +14,6 @@ import { sleep, type Timers } from '../../runtime/clock.js';
 import type { Memory } from '../../runtime/memory.js';
 import type { Request } from '../../wire/messages.js';
 import type { MessageType } from '../../wire/messages.js';
-import { memoryNodeFaults } from '../planted.js';
 import type { Refusal } from '../slow/allocations.js';
 import type { ChosenRange, RangeWish } from '../slow/slow-path.js';
 import { FRAME_LATER, FRAME_NONE, type FramePool } from '../store/frame-pool.js';
@@ -177,18 +176,21 @@ export class Incoming {
    */
   take(): number {
     const { table, pool } = this.#parts;
-    const { space, region, epoch } = this.place;
+    const { space, region } = this.place;
     const first = region * table.pagesPerRegion;
-    const hold = (): void => void table.regions.put({ space, region, epoch });
-    if (memoryNodeFaults.heldBeforeEntries) hold();
     for (const [page, { flags, frame }] of [...this.#pages].sort(([a], [b]) => a - b)) {
       const entry = table.pages.insert(space, first + page, flags | EntryFlag.PAUSED);
       if (frame >= 0) table.pages.setFrame(entry, frame as FrameIndex);
     }
-    if (!memoryNodeFaults.heldBeforeEntries) hold();
+    this.hold();
     pool.release(MOVE_SLOT, RESERVATION);
     this.#isDropped = true;
     return this.#pages.size;
+  }
+
+  /** From here on this node holds the region. */
+  hold(): void {
+    this.#parts.table.regions.put(this.place);
   }
 
   /** Nothing of it is here any more. */

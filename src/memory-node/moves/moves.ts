@@ -410,6 +410,10 @@ export class Moves {
       await this.cancel(move);
       return refusal(Status.Stale, 'the region is not here, and will not be taken');
     }
+    if (memoryNodeFaults.heldBeforeEntries) {
+      incoming.hold();
+      await sleep(this.#parts.timers, LOOK_MS);
+    }
     const pages = incoming.take();
     this.#incoming = undefined;
     this.granted(space, region);

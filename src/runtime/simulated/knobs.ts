@@ -46,6 +46,8 @@ export interface Knobs {
    * which time passes, others run, and the process may be paused or killed.
    */
   stepsApartPerMillion: number;
+  /** A thread that is stopped in its steps goes on after that, but for once in a while. */
+  stoppedMsMax: number;
   /** How often a datagram that arrives waits up to some microseconds for others. */
   gatherPerMillion: number;
 }
@@ -73,6 +75,7 @@ export const PLAIN_KNOBS: Readonly<Knobs> = {
   splitCopiesPerMillion: 0,
   stepsApartPerMillion: 0,
   gatherPerMillion: 200_000,
+  stoppedMsMax: 1_500,
 };
 
 /** What each knob may be; the plain value stands among them, so that ordinary racks come too. */
@@ -98,6 +101,7 @@ const CHOICES: { readonly [Name in keyof Knobs]: readonly number[] } = {
   stepsApartPerMillion: [0],
   pathBytes: [DATAGRAM_BYTES_MAX],
   gatherPerMillion: [200_000],
+  stoppedMsMax: [1_500],
 };
 
 export function shakenKnobs(prng: Prng): Knobs {

@@ -162,7 +162,7 @@ function rollsBefore({ fencesNext, touchesNext }: Steps): number {
   return fencesNext ? ROLLS_AT_FENCES : 1;
 }
 
-function stoppedMs({ prng }: Kernel): number {
+function stoppedMs({ prng, knobs }: Kernel): number {
   if (prng.chance(LONG_PER_MILLION)) return prng.between(...STOPPED_LONG_MS);
-  return prng.pick(STOPPED_MS);
+  return prng.pick(STOPPED_MS.filter((ms) => ms <= knobs.stoppedMsMax));
 }

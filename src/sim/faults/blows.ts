@@ -8,12 +8,13 @@
  */
 
 import type { Prng } from '../../base/prng.js';
-import type { RunningController } from '../../controller/main.js';
 import { FaultKind, type SimulatedProcess } from '../../runtime/simulated/world.js';
 import type { ClientProcesses } from '../client-process.js';
 import type { Journal } from '../journal.js';
 import { LEND_ABOVE_PAGES, type SimulatedRack } from '../rack.js';
 import { BLOW_NAMES, type BlowName } from '../workloads/workload.js';
+import { DiskBlows } from './disk-blows.js';
+import type { Mover } from './mover.js';
 
 /** Sure to hit the next segments. */
 const RATE_OF_A_BLOW = 300_000;
@@ -36,6 +37,8 @@ const SHRUNK_LATE_MS: readonly number[] = [0, 1, 5, 20];
 export class Blows {
   readonly #rack: SimulatedRack;
   readonly #clients: ClientProcesses;
+  readonly #mover: Mover;
+  readonly #diskBlows: DiskBlows;
   readonly #journal: Journal;
   readonly #prng: Prng;
   /** The rate that a kind has when no blow raises it. */
@@ -44,12 +47,15 @@ export class Blows {
   constructor(parts: {
     rack: SimulatedRack;
     clients: ClientProcesses;
+    mover: Mover;
     journal: Journal;
     prng: Prng;
     usualRate: (kind: FaultKind) => number;
   }) {
     this.#rack = parts.rack;
     this.#clients = parts.clients;
+    this.#mover = parts.mover;
+    this.#diskBlows = new DiskBlows(parts);
     this.#journal = parts.journal;
     this.#prng = parts.prng;
     this.#usualRate = parts.usualRate;
@@ -110,10 +116,12 @@ export class Blows {
         return this.#rack.putBackMetadata();
       case 'fail-flushes':
         return this.#burst(FaultKind.DiskFlushError);
+      case 'strike-at-disk':
+        return this.#diskBlows.strike();
       case 'shrink-path':
         return this.#shrinkPath(node);
       case 'move-region':
-        return void this.#moveRegion();
+        return void this.#mover.begin();
       case 'strike-in-move':
         return this.#strikeInMove();
       case 'drain-node':
@@ -205,32 +213,6 @@ export class Blows {
     world.after(prng.pick(SHRUNK_MS), () => world.restorePath(shrunk));
   }
 
-  /** Any region to any other node; the indices of both, if the controller is there to be asked. */
-  #moveRegion(): { from: number; to: number } | undefined {
-    const { controller, shape } = this.#rack;
-    const { process } = controller;
-    const prng = this.#prng;
-    if (!process.alive || process.paused || shape.nodes < 2) return undefined;
-    const { api } = (process.running ?? {}) as Partial<RunningController>;
-    const space = api?.spaces().filter(({ regions }) => regions > 0);
-    if (api === undefined || space === undefined || space.length === 0) return undefined;
-    const { name } = prng.pick(space);
-    const listed = api.regions(name);
-    if (!('regions' in listed) || listed.regions.length === 0) return undefined;
-    const { region, node } = prng.pick(listed.regions);
-    const from = this.#rack.supervisors.findIndex((post) => post.name === node);
-    const to = (from + prng.between(1, shape.nodes - 1)) % shape.nodes;
-    const target = this.#rack.supervisors[to]?.name ?? '';
-    this.#journal.movedRegions.add(`${name}/${region}`);
-    this.#journal.note(`region ${name}/${region} is to go from ${node} to ${target}`);
-    void api.moveRegion(name, region, target).then((end) => {
-      const text = 'message' in end ? end.message : 'done';
-      this.#journal.note(`region ${name}/${region} to ${target}: ${text}`);
-      this.#journal.noteMove(text === 'done');
-    });
-    return { from, to };
-  }
-
   /** One at a time, mostly: else there is nowhere to go. */
   #drain(node: number): void {
     const { drains, supervisors } = this.#rack;
@@ -251,33 +233,17 @@ export class Blows {
     });
   }
 
-  /** A move takes some milliseconds: what is struck is in any of its steps. */
-  #strikeInMove(): void {
-    const { world } = this.#rack;
-    const prng = this.#prng;
-    const ends = this.#moveRegion();
-    if (ends === undefined) return;
-    const { from, to } = ends;
-    world.after(prng.fraction() * prng.pick([0.5, 3, 10, 40]), () => {
-      if (!world.faults.enabled) return;
-      const node = prng.chance(500_000) ? from : to;
-      const choice = prng.below(100);
-      if (choice < 35) this.#kill(this.#rack.nodeProcess(node));
-      else if (choice < 50) this.#pause(this.#rack.nodeProcess(node));
-      else if (choice < 65) this.#rack.killController();
-      else if (choice < 72) this.#pause(this.#rack.controller.process);
-      else if (choice < 80) this.#rack.killSupervisor(node);
-      else if (choice < 90) this.#cutBetween(from, to);
-      else this.#burst(FaultKind.StreamReset);
-    });
-  }
-
   #cutBetween(from: number, to: number): void {
     const { world } = this.#rack;
     const [one, other] = [from, to].map((node) => world.machine(`node-${node + 1}`));
     if (one === undefined || other === undefined) return;
     const cut = world.partition([one], [other], { oneWay: this.#prng.chance(500_000) });
     world.after(this.#prng.pick([100, 600, 2_000, 5_000]), () => world.heal(cut));
+  }
+
+  #strikeInMove(): void {
+    const going = this.#mover.begin();
+    if (going !== undefined) this.#mover.aim(going);
   }
 
   /** A node's machine has little left, which goes up and down a little; then all again. */

@@ -34,6 +34,8 @@ const BLOWS: Workload['blows'] = {
 
 export const drains: Workload = {
   ...moves,
+  isMoving: false,
+  isBulky: false,
   name: 'drains',
   about: 'memory nodes that are drained, end, and come back',
   steps: 1_000,
@@ -44,6 +46,8 @@ export const drains: Workload = {
 
 export const oneSidedDrains: Workload = {
   ...oneSidedMoves,
+  isMoving: false,
+  isBulky: false,
   name: 'one-sided-drains',
   about: 'memory nodes that are drained under clients that reach memory without its node',
   steps: 1_000,

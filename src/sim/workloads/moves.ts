@@ -8,14 +8,18 @@ import { mixed } from './mixed.js';
 import { counterPlaces, Registers } from './registers.js';
 import { type ClientProgram, inLanes, share, type Workload } from './workload.js';
 
+/** While nothing moves. */
+const QUIET_MS = [30, 300] as const;
+
 async function play(client: ClientProgram): Promise<void> {
   const spaces = [await client.open('moving'), await client.open('moving-too')];
   await share(client, spaces, 4, counterPlaces);
   const words = new Registers(client, spaces);
   const tenancies = [new Tenancy(client, spaces, 4), new Tenancy(client, spaces, 2)];
-  // Now and then for a moment longer than a move takes: so that some meet clients, and some not.
-  await inLanes(client, client.prng.between(4, 10), async (lane) => {
-    if (client.prng.chance(200_000)) await client.sleep(client.prng.between(1, 12));
+  await inLanes(client, client.prng.between(3, 6), async (lane) => {
+    // Now and then for a moment longer than a move takes: so that some meet clients, and some not.
+    if (client.board.isQuiet) await client.sleep(client.prng.between(...QUIET_MS));
+    else if (client.prng.chance(500_000)) await client.sleep(client.prng.between(1, 12));
     await (tenancies[lane]?.step() ?? words.step());
   });
 }
@@ -23,13 +27,12 @@ async function play(client: ClientProgram): Promise<void> {
 export const moves: Workload = {
   name: 'moves',
   about: 'regions that go from node to node, whose processes die and stand still meanwhile',
-  isBulky: false,
+  isBulky: true,
   frames: [24, 48],
-  steps: 1_500,
-  blowCount: [25, 60],
+  steps: 1_200,
+  isMoving: true,
+  blowCount: [4, 10],
   blows: {
-    'move-region': 80,
-    'strike-in-move': 14,
     cut: 5,
     partition: 2,
     'pause-node': 1,

@@ -19,6 +19,8 @@ const PIECES = 3;
 const PASSING_MS = 50;
 const WORD_BYTES = 8;
 const NUMBERS = 1_000_000;
+/** Memory that nobody has touched is written to, and flushed at once. */
+const NEW_IS_FLUSHED_PER_MILLION = 700_000;
 
 /** One word, and what is known of it. */
 interface Word {
@@ -30,6 +32,8 @@ interface Word {
   written: number;
   /** The last whose write was answered with success. */
   acknowledged: number;
+  /** The last that was read, and nobody has said since that it may be gone. */
+  seen: number;
   /** A flush has confirmed this one, or a later one. */
   flushed: number;
 }
@@ -57,15 +61,16 @@ class DurableProgram {
     if (this.#pieces.length === 0) return this.#alloc();
     const piece = prng.pick(this.#pieces);
     const kind = prng.below(100);
-    if (kind < 50) await this.#write(prng.pick(piece.words));
-    else if (kind < 70) await this.#flush(piece);
-    else if (kind < 95) await this.#read(prng.pick(piece.words));
-    else if (kind < 98) await this.#relocate(piece);
+    if (kind < 47) await this.#change(prng.pick(piece.words));
+    else if (kind < 65) await this.#flush(piece);
+    else if (kind < 88) await this.#read(prng.pick(piece.words));
+    else if (kind < 94) await this.#relocate(piece);
     else await this.#free(piece);
   }
 
   /** Its pages get other frames, and those of before are zeroed. */
   async #relocate({ at, bytes }: Piece): Promise<void> {
+    this.#client.journal.reach('a relocation');
     await this.#attempt('relocate', async () => {
       await this.#space.relocate(at, bytes);
       return true;
@@ -83,12 +88,23 @@ class DurableProgram {
         this.#marks += 1;
         const mark = number * 100_000 + this.#marks;
         const word = { at: at + page * pageBytes + place * WORD_BYTES, page, mark };
-        words.push({ ...word, written: 0, acknowledged: 0, flushed: 0 });
+        words.push({ ...word, written: 0, acknowledged: 0, seen: 0, flushed: 0 });
       }
     }
     const piece = { at, bytes: pages * pageBytes, words };
     this.#pieces.push(piece);
-    await this.#read(prng.pick(words));
+    const word = prng.pick(words);
+    await this.#read(word);
+    if (!prng.chance(NEW_IS_FLUSHED_PER_MILLION)) return;
+    await this.#write(word);
+    await this.#flush(piece);
+    if (word.flushed > 0) this.#client.journal.reach('the end of a first flush');
+  }
+
+  /** Half of the time it is looked first what would be written over. */
+  async #change(word: Word): Promise<void> {
+    if (this.#client.prng.chance(500_000)) await this.#read(word);
+    await this.#write(word);
   }
 
   async #write(word: Word): Promise<void> {
@@ -110,12 +126,14 @@ class DurableProgram {
     const first = prng.below(pages);
     const count = prng.between(1, pages - first);
     const words = piece.words.filter(({ page }) => page >= first && page < first + count);
-    const before = words.map(({ acknowledged }) => acknowledged);
+    // What was read is in memory, whoever has written it, and whatever was told of the write.
+    const before = words.map(({ acknowledged, seen }) => Math.max(acknowledged, seen));
     const at = piece.at + first * pageBytes;
     const flush = async (): Promise<true> => {
       await this.#space.flush(at, count * pageBytes);
       return true;
     };
+    this.#client.journal.reach('a flush');
     const end = await this.#attempt('flush', flush, true);
     if (end === true) {
       words.forEach((word, i) => {
@@ -123,7 +141,11 @@ class DurableProgram {
       });
     }
     // What may be gone is named: from here on nothing more than before is promised.
-    if (end === 'DataLost') words.forEach((word) => (word.acknowledged = word.flushed));
+    if (end !== 'DataLost') return;
+    words.forEach((word) => {
+      word.acknowledged = word.flushed;
+      word.seen = 0;
+    });
   }
 
   async #read(word: Word): Promise<boolean> {
@@ -147,6 +169,7 @@ class DurableProgram {
     } else if (number < word.flushed) {
       journal.complain('flushed-lost', `${what} shows ${number}, and ${word.flushed} was flushed`);
     }
+    word.seen = number;
   }
 
   async #free(piece: Piece): Promise<void> {
@@ -206,20 +229,22 @@ export const persistent: Workload = {
   about: 'memory on disks: machines that stop, processes that die, flushes that fail',
   isBulky: false,
   isPersistent: true,
-  frames: [24, 40],
-  steps: 1_200,
-  blowCount: [6, 14],
+  // Few, so that frames are given out again soon.
+  frames: [8, 14],
+  steps: 900,
+  blowCount: [10, 18],
   blows: {
     cut: 10,
     partition: 4,
     'pause-node': 4,
     'kill-node': 20,
-    'kill-supervisor': 15,
-    'crash-node': 40,
+    'kill-supervisor': 10,
+    'crash-node': 15,
     'stop-node': 8,
     'kill-controller': 4,
     'crash-controller': 4,
-    'fail-flushes': 12,
+    'fail-flushes': 4,
+    'strike-at-disk': 60,
   },
   async run(client) {
     if (client.openDurable === undefined) return;

@@ -58,6 +58,8 @@ export class Board {
   readonly guarded: Allocation[] = [];
   /** Windows that were handed out, some of them taken back. */
   readonly grants: Grant[] = [];
+  /** Nothing that matters happens now: who likes may take it easy. */
+  isQuiet = false;
 }
 
 export interface Workload {
@@ -85,6 +87,8 @@ export interface Workload {
   readonly isShortOfMemory?: boolean;
   /** All memory is on disks. */
   readonly isPersistent?: boolean;
+  /** Regions go from node to node, one after the other. */
+  readonly isMoving?: boolean;
   /** Machines have paths of different lengths between them. */
   readonly hasUnequalPaths?: boolean;
   /** Rates of faults that come by themselves, one for each run, where not those of all. */
@@ -123,6 +127,8 @@ export const BLOW_NAMES = [
   'shrink-path',
   // Of disks: most flushes of a moment.
   'fail-flushes',
+  // When a client has come to where it matters.
+  'strike-at-disk',
   // An operator keeps copies of the controller's database, and puts one back.
   'copy-metadata',
   'put-back-metadata',
