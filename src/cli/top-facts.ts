@@ -17,11 +17,21 @@ export interface TopStatus {
   readonly bytesLent: number;
   readonly bytesUsed: number;
   readonly bytesCommitted: number;
+  readonly moves: readonly TopMove[];
   readonly findings: readonly {
     readonly code: string;
     readonly severity: string;
     readonly subject: string;
   }[];
+}
+
+/** A region on its way. */
+export interface TopMove {
+  readonly space: string;
+  readonly region: number;
+  readonly from: string;
+  readonly to: string;
+  readonly ms: number;
 }
 
 export interface TopSpace {
@@ -45,6 +55,8 @@ export interface TopNode {
   readonly refusals?: number;
   readonly bytesRead?: number;
   readonly bytesWritten?: number;
+  /** Used, and more than it lends now: it has to move away. */
+  readonly bytesToGive?: number;
   /** Of requests at the node, queues left out; missing where none was timed meanwhile. */
   readonly serviceP50Us?: number;
   readonly serviceP99Us?: number;
@@ -69,6 +81,7 @@ export interface TopFacts {
   readonly bytesUsed: number;
   readonly bytesCommitted: number;
   readonly findings: TopStatus['findings'];
+  readonly moves: readonly TopMove[];
   readonly nodes: readonly TopNode[];
   readonly hosts: readonly { readonly id: string; readonly state: string }[];
   readonly spaces: readonly TopSpace[];
@@ -78,7 +91,7 @@ type Numbers = Readonly<Record<string, unknown>>;
 
 export function topFacts(before: Look, after: Look, wallMs: number): TopFacts {
   const { status, members, spaces } = after;
-  const { state, bytesLent, bytesUsed, bytesCommitted, findings } = status;
+  const { state, bytesLent, bytesUsed, bytesCommitted, findings, moves } = status;
   const seconds = (after.atMs - before.atMs) / 1000;
   return {
     at: new Date(wallMs).toISOString(),
@@ -87,6 +100,7 @@ export function topFacts(before: Look, after: Look, wallMs: number): TopFacts {
     bytesUsed,
     bytesCommitted,
     findings,
+    moves,
     nodes: members
       .filter(({ kind }) => kind === 'memory-node')
       .map((member) => nodeFacts(member, before, after, seconds)),
@@ -119,6 +133,7 @@ function nodeFacts(member: Member, before: Look, after: Look, seconds: number): 
     refusals: total(to['refusals'], first['refusals']) / seconds,
     bytesRead: rate('bytesRead'),
     bytesWritten: rate('bytesWritten'),
+    bytesToGive: numberAt(to, ['bytesToGive']),
     ...serviceTimes(first, to),
     answerMs: now.tookMs,
     streams: numberAt(to, ['sessions']),

@@ -2,11 +2,11 @@
 
 import { type Column, formatDuration, paint, type Screen, table } from '../apps/terminal.js';
 import { formatBytes } from '../base/units.js';
-import type { TopFacts, TopNode } from './top-facts.js';
+import type { TopFacts, TopMove, TopNode } from './top-facts.js';
 
 /** Everything; a screen shows of it what fits. */
 export function topLines(facts: TopFacts, url: string, screen: Screen): string[] {
-  const { at, state, bytesLent, bytesUsed, bytesCommitted, findings, hosts, spaces } = facts;
+  const { at, state, bytesLent, bytesUsed, bytesCommitted, findings, hosts, spaces, moves } = facts;
   const colour = state === 'serving' ? 'green' : state === 'down' ? 'red' : 'yellow';
   const sizes =
     `${formatBytes(bytesUsed)} used, ${formatBytes(bytesCommitted)} allocated ` +
@@ -21,6 +21,7 @@ export function topLines(facts: TopFacts, url: string, screen: Screen): string[]
     }),
     ...section('memory nodes', facts.nodes, NODE_COLUMNS),
     ...section('links', facts.nodes, LINK_COLUMNS),
+    ...(moves.length === 0 ? [] : section('moves', moves, MOVE_COLUMNS)),
     ...section('spaces', spaces, [
       { title: 'space', value: ({ name }) => name },
       { title: 'kind', value: ({ kind }) => kind },
@@ -67,6 +68,7 @@ const NODE_COLUMNS: readonly Column<TopNode>[] = [
     ({ bytesLent, bytesUsed }) => (bytesLent === 0 ? 0 : bytesUsed / bytesLent),
     percent,
   ),
+  number('to give', ({ bytesToGive }) => bytesToGive, formatBytes),
   number('reads/s', ({ reads }) => reads),
   number('writes/s', ({ writes }) => writes),
   number('atomics/s', ({ atomics }) => atomics),
@@ -75,6 +77,13 @@ const NODE_COLUMNS: readonly Column<TopNode>[] = [
   number('written', ({ bytesWritten }) => bytesWritten, bytesASecond),
   number('p50', ({ serviceP50Us }) => serviceP50Us, micros),
   number('p99', ({ serviceP99Us }) => serviceP99Us, micros),
+];
+
+const MOVE_COLUMNS: readonly Column<TopMove>[] = [
+  { title: 'region', value: ({ space, region }) => `${space}/${region}` },
+  { title: 'from', value: ({ from }) => from },
+  { title: 'to', value: ({ to }) => to },
+  { title: 'for', value: ({ ms }) => formatDuration(ms), isNumber: true },
 ];
 
 const LINK_COLUMNS: readonly Column<TopNode>[] = [

@@ -8,6 +8,7 @@ import { topLines } from './top-view.js';
 
 const STATUS = {
   ...{ state: 'degraded', bytesLent: 2 ** 30, bytesUsed: 2 ** 20, bytesCommitted: 2 ** 21 },
+  moves: [{ space: 'photos', region: 2, from: 'n1', to: 'n2', ms: 4_200 }],
   findings: [
     { code: 'NODE_AWAY', severity: 'error', subject: 'n2' },
     { code: 'METADATA_NOT_KEPT', severity: 'info', subject: 'controller' },
@@ -58,14 +59,18 @@ test('a node that did not answer, or answers nonsense, has no rates', () => {
 });
 
 test('the view names nodes, links, spaces and what is wrong', () => {
-  const facts = topFacts(look(0, counters(1, 0)), look(1000, counters(1, 12_345)), 0);
+  const now = counters(1, 12_345, { bytesToGive: 3 * 2 ** 20 });
+  const facts = topFacts(look(0, counters(1, 0)), look(1000, now), 0);
   const text = topLines(facts, 'memrack://r:1', { write: () => true }).join('\n');
   expect(text).not.toContain('\u001b');
   expect(text).toMatch(/^memrack top {2}memrack:\/\/r:1/);
-  expect(text).toMatch(/n1 +serving +512 MiB +50 % +12\.3k/);
+  expect(text).toMatch(/n1 +serving +512 MiB +50 % +3 MiB +12\.3k/);
   expect(text).toMatch(/n2 +away .* - /);
   expect(text).toContain('NODE_AWAY n2');
   expect(text).not.toContain('METADATA_NOT_KEPT');
+  expect(text).toMatch(/^photos\/2 +n1 +n2 +4\.2 s$/m);
+  const still = { ...facts, moves: [] };
+  expect(topLines(still, '', { write: () => true }).join('\n')).not.toContain('photos/2');
   expect(text).toMatch(/photos +dram +3 +serving/);
 });
 

@@ -20,6 +20,15 @@ const STATUS = z.looseObject({
   bytesLent: z.number(),
   bytesUsed: z.number(),
   bytesCommitted: z.number(),
+  // A controller of another version does not tell them.
+  moves: z
+    .array(
+      z.looseObject({
+        ...{ space: z.string(), region: z.number(), ms: z.number() },
+        ...{ from: z.string(), to: z.string() },
+      }),
+    )
+    .default([]),
   findings: z.array(z.looseObject({ code: z.string(), severity: z.string(), subject: z.string() })),
 });
 

@@ -20,6 +20,10 @@ export interface RackStatus {
   readonly hosts: number;
   /** Memory nodes that are to be emptied, or have been. */
   readonly drains: readonly { readonly node: string; readonly state: DrainFacts['state'] }[];
+  /** Regions on their way, the longest under way first. */
+  readonly moves: readonly MoveFacts[];
+  /** Those that were left out because there are too many. */
+  readonly movesOmitted: number;
   readonly spaces: number;
   readonly regions: { readonly granted: number; readonly lost: number };
   readonly files: number;
@@ -29,6 +33,17 @@ export interface RackStatus {
   readonly bytesUsed: number;
   readonly bytesCommitted: number;
   readonly uptimeMs: number;
+}
+
+/** A region that is on its way. */
+export interface MoveFacts {
+  /** The name of its space. */
+  readonly space: string;
+  readonly region: number;
+  readonly from: string;
+  readonly to: string;
+  /** Since it began, or since the controller started. */
+  readonly ms: number;
 }
 
 export interface MemberFacts {

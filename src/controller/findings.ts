@@ -41,6 +41,12 @@ export const FINDINGS = {
     severity: 'info',
     remedy: 'nothing: it lends more again when its machine has more memory left',
   },
+  MOVE_STUCK: {
+    severity: 'warning',
+    remedy:
+      'start the node that is away, or repair the network between the two; of memory that is gone ' +
+      'for certain say so: memrack node remove ID --lost. Its data is served where it is',
+  },
   NODE_NOT_MEASURED: {
     severity: 'warning',
     remedy:

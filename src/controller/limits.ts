@@ -61,6 +61,10 @@ export const DRAIN_LOOK_MS = 50;
 /** After how long a region that did not go is tried again: more and more. */
 export const DRAIN_RETRY_MS_MIN = 500;
 export const DRAIN_RETRY_MS_MAX = 10_000;
+/** On its way for so long, a region is named by status: by far longer than one takes. */
+export const MOVE_STUCK_MS = 60_000;
+/** Status tells so many of those under way. */
+export const MOVES_SHOWN_MAX = 20;
 /** Choices of nodes for one grant: each failure excludes a node from the next. */
 export const GRANT_ATTEMPTS_MAX = 4;
 /** A node may promise up to this many times what it lends (Clio, section 4.4.2: over-commit). */

@@ -51,6 +51,14 @@ export type MoveEnd =
       readonly holders?: readonly string[];
     };
 
+export interface UnderWay {
+  readonly row: MoveRow;
+  /** It began in this life of the controller. */
+  readonly isNew: boolean;
+  /** When it began, or when this life did. */
+  readonly sinceMs: number;
+}
+
 export interface MovesOptions {
   readonly metadata: Metadata;
   readonly membership: Membership;
@@ -72,8 +80,8 @@ export class RegionMoves {
   readonly #options: MovesOptions;
   /** By `regionKey`: each row has one driver. */
   readonly #running = new Map<number, Promise<MoveEnd>>();
-  /** When it was, of those that began in this life. */
-  readonly #begun = new Map<number, number>();
+  /** Those of an earlier life as of the start of this one. */
+  readonly #underWay = new Map<number, UnderWay>();
   #isStopped = false;
 
   constructor(options: MovesOptions) {
@@ -87,6 +95,11 @@ export class RegionMoves {
 
   stop(): void {
     this.#isStopped = true;
+  }
+
+  /** Those that are under way, the oldest first. */
+  underWay(): readonly UnderWay[] {
+    return [...this.#underWay.values()];
   }
 
   /** Ends of moves that are under way, by `regionKey`. */
@@ -174,10 +187,10 @@ export class RegionMoves {
 
   #begin(row: MoveRow, isNew: boolean, isForced = false): Promise<MoveEnd> {
     const key = regionKey(row.space, row.region);
-    if (isNew) this.#begun.set(key, this.#options.clock.now());
+    this.#underWay.set(key, { row, isNew, sinceMs: this.#options.clock.now() });
     const run = this.#drive(row, isNew, isForced).then((end) => {
       this.#running.delete(key);
-      this.#begun.delete(key);
+      this.#underWay.delete(key);
       if (end.end === 'done') this.done += 1;
       else if (end.end === 'refused') this.refused += 1;
       else this.cancelled += 1;
@@ -189,8 +202,9 @@ export class RegionMoves {
 
   /** For the history. How long one took that an earlier controller began is not known. */
   #endOf(row: MoveRow, reason: string): Details {
-    const sinceMs = this.#begun.get(regionKey(row.space, row.region));
-    const ms = sinceMs === undefined ? {} : { ms: Math.round(this.#options.clock.now() - sinceMs) };
+    const { isNew = false, sinceMs = 0 } =
+      this.#underWay.get(regionKey(row.space, row.region)) ?? {};
+    const ms = isNew ? { ms: Math.round(this.#options.clock.now() - sinceMs) } : {};
     return { ...ms, ...(reason === '' ? {} : { reason }) };
   }
 

@@ -1,9 +1,9 @@
 /** What the controller tells people: status with findings, members, spaces. */
 import { formatBytes } from '../base/units.js';
-import type { DrainFacts, MemberFacts, RackStatus, SpaceFacts } from './api.js';
+import type { DrainFacts, MemberFacts, MoveFacts, RackStatus, SpaceFacts } from './api.js';
 import type { Controller } from './controller.js';
 import { finding, type Finding } from './findings.js';
-import { GARBAGE_SHOWN_MS, NEARLY_FULL_SHARE } from './limits.js';
+import { GARBAGE_SHOWN_MS, MOVE_STUCK_MS, MOVES_SHOWN_MAX, NEARLY_FULL_SHARE } from './limits.js';
 import type { Member } from './member.js';
 import type { SpaceRow } from './metadata/schema.js';
 
@@ -26,6 +26,7 @@ export function rackStatus(controller: Controller, context: ReportContext): Rack
   const states = members.map((member) => membership.state(member));
   const count = (state: string): number => states.filter((other) => other === state).length;
   const findings = findingsOf(controller, context);
+  const moves = moveFacts(controller, context.nowMs);
   const isDown = count('serving') === 0;
   const hasError = findings.some(({ severity }) => severity === 'error');
   const sum = (of: (member: Member) => number): number =>
@@ -37,6 +38,8 @@ export function rackStatus(controller: Controller, context: ReportContext): Rack
     nodes: { serving: count('serving'), away: count('away'), ended: count('ended') },
     hosts: hosts.list().length,
     drains: controller.drains.list().map(({ node, state }) => ({ node, state })),
+    moves: moves.slice(0, MOVES_SHOWN_MAX),
+    movesOmitted: Math.max(moves.length - MOVES_SHOWN_MAX, 0),
     spaces: controller.spaces.list().filter(({ state }) => state === 'active').length,
     regions: regionCounts(controller),
     files: metadata.files.size,
@@ -76,6 +79,7 @@ function findingsOf(controller: Controller, context: ReportContext): Finding[] {
   for (const { id, message } of membership.recentRefusals()) {
     findings.push(finding('NODE_REFUSED', id, message));
   }
+  findings.push(...stuckMoves(controller, context.nowMs));
   for (const space of controller.spaces.list()) findings.push(...spaceFindings(controller, space));
   findings.push(...garbageFindings(controller, context.wallMs), ...leaseFindings(controller));
   for (const host of controller.hosts.list()) {
@@ -148,6 +152,29 @@ function donorFindings(member: Member): Finding[] {
     findings.push(finding('NODE_NOT_MEASURED', row.id, message));
   }
   return findings;
+}
+
+/** The oldest first. */
+export function moveFacts({ moves, metadata }: Controller, nowMs: number): MoveFacts[] {
+  return moves.underWay().map(({ row, sinceMs }) => {
+    const { space, region, fromNode: from, toNode: to } = row;
+    const name = metadata.spaces.get(space)?.name ?? String(space);
+    return { space: name, region, from, to, ms: Math.max(0, Math.round(nowMs - sinceMs)) };
+  });
+}
+
+function stuckMoves(controller: Controller, nowMs: number): Finding[] {
+  const { membership } = controller;
+  const stuck = moveFacts(controller, nowMs).filter(({ ms }) => ms >= MOVE_STUCK_MS);
+  return stuck.map(({ space, region, from, to, ms }) => {
+    const away = [from, to].filter((id) => {
+      const member = membership.members.get(id);
+      return member === undefined || membership.state(member) !== 'serving';
+    });
+    const why = away.length === 0 ? 'both nodes are there' : `${away.join(', ')} is away`;
+    const message = `is on its way from ${from} to ${to} for ${Math.round(ms / 1000)} s; ${why}`;
+    return finding('MOVE_STUCK', `${space}/${region}`, message);
+  });
 }
 
 function drainFinding({ node, state, regionsLeft, waits }: DrainFacts): Finding {

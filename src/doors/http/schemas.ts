@@ -31,6 +31,18 @@ export const statusSchema = z.strictObject({
   drains: z
     .array(z.strictObject({ node: z.string(), state: drainState }))
     .describe('Memory nodes that are to be emptied, or have been.'),
+  moves: z
+    .array(
+      z.strictObject({
+        space: z.string(),
+        region: count,
+        from: z.string(),
+        to: z.string(),
+        ms: count,
+      }),
+    )
+    .describe('Regions on their way; ms: since that began, or since the controller started.'),
+  movesOmitted: count.describe('Moves beyond those listed.'),
   spaces: count,
   regions: z.strictObject({ granted: count, lost: count }),
   files: count,
