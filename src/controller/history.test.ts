@@ -4,7 +4,10 @@ import type { Controller } from './controller.js';
 import { eventPage, type EventQuery } from './event-pages.js';
 import { EVENTS_KEPT_ANYWAY, EVENTS_KEPT_MS, EVENTS_MAX } from './metadata/history.js';
 import { EVENTS_PER_COMMIT_MAX, eventOf } from './metadata/history.js';
+import { rackMetrics } from './metrics.js';
+import { MoveState } from '../wire/messages.js';
 import { isRefusal } from './refusal.js';
+import { rackStatus } from './report.js';
 import { FakeRack, GIB, settled } from './testing/fake-rack.js';
 
 const ALL: EventQuery = { after: 0, limit: 100_000, lastMs: 0, space: '', node: '' };
@@ -67,6 +70,40 @@ test('what happens to nodes, spaces and regions is told in order', async () => {
   const sequences = page(controller).events.map(({ sequence }) => sequence);
   expect(sequences).toEqual(sequences.map((_, i) => i + 1));
   expect(page(controller)).toMatchObject({ oldest: 1, newest: 9, more: false });
+});
+
+test('a move that does not end is named, counted, and told when it is over', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  await join(rack, controller, 'n1');
+  await join(rack, controller, 'n2');
+  const space = await spaceOf(controller, 'photos');
+  await grant(controller, space, 'n1');
+  rack.moving = MoveState.COPYING;
+  void controller.moves.move({ space, region: 1 as RegionIndex, to: 'n2' });
+  await settled();
+  const context = { address: 'tcp://127.0.0.1:1', isDurable: true, wallMs: 0 };
+  const status = () => rackStatus(controller, { ...context, nowMs: rack.nowMs });
+  const move = { space: 'photos', region: 1, from: 'n1', to: 'n2', ms: 0 };
+  expect(status()).toMatchObject({ moves: [move], movesOmitted: 0 });
+  expect(status().findings.map(({ code }) => code)).toEqual([]);
+  rack.nowMs += 75_000;
+  expect(status().moves).toEqual([{ ...move, ms: 75_000 }]);
+  const stuck = status().findings.find(({ code }) => code === 'MOVE_STUCK');
+  expect(stuck).toMatchObject({ subject: 'photos/1', severity: 'warning' });
+  expect(stuck?.message).toBe('is on its way from n1 to n2 for 75 s; n1, n2 is away');
+  const metrics = rackMetrics(controller, { ...context, nowMs: rack.nowMs });
+  const value = (name: string) => metrics.find((one) => one.name === name)?.samples;
+  expect(value('memrack_moves_under_way')).toEqual([{ labels: {}, value: 1 }]);
+  expect(value('memrack_move_oldest_seconds')).toEqual([{ labels: {}, value: 75 }]);
+  expect(told(controller).at(-1)).toBe('move-begun photos/1 n1');
+  rack.moving = MoveState.GONE;
+  await rack.advance(1_000);
+  expect(status().moves).toEqual([]);
+  const [moved, done] = page(controller).events.slice(-2);
+  expect(moved).toMatchObject({ kind: 'region-moved', node: 'n2', details: { from: 'n1' } });
+  expect(done).toMatchObject({ kind: 'move-done', node: 'n1', details: { to: 'n2' } });
+  expect(done?.details['ms']).toBeGreaterThanOrEqual(75_000);
 });
 
 test('it outlives the controller, and goes on above', async () => {

@@ -17,7 +17,7 @@ import type { MemberFacts, RackStatus } from './api.js';
 import type { Controller } from './controller.js';
 import { FINDINGS, type FindingCode } from './findings.js';
 import { GARBAGE_SHOWN_MS } from './limits.js';
-import { memberFacts, rackStatus, spaceFacts, type ReportContext } from './report.js';
+import { memberFacts, moveFacts, rackStatus, spaceFacts, type ReportContext } from './report.js';
 
 /** Series per metric of spaces. */
 const SPACES_MAX = 100;
@@ -147,7 +147,7 @@ function spaceMetrics(controller: Controller): Metric[] {
   return samples.length === 0 ? [] : [gauge('memrack_space_regions', help, samples)];
 }
 
-function ownMetrics(controller: Controller, { wallMs }: ReportContext): Metric[] {
+function ownMetrics(controller: Controller, { wallMs, nowMs }: ReportContext): Metric[] {
   const { metadata, regions, leases, changes, membership } = controller;
   const garbage = [...metadata.garbage.values()];
   const old = garbage.filter(({ sinceMs }) => wallMs - sinceMs >= GARBAGE_SHOWN_MS);
@@ -163,10 +163,64 @@ function ownMetrics(controller: Controller, { wallMs }: ReportContext): Metric[]
       'Processes that were not let in as memory nodes, in the last minute.',
       membership.recentRefusals().length,
     ),
+    ...moveMetrics(controller, nowMs),
+    ...restorationMetrics(controller),
     gauge('memrack_wire_info', 'Versions of the protocol that the controller speaks.', [
       { labels: { oldest: String(VERSION_MIN), newest: String(VERSION_MAX) }, value: 1 },
     ]),
   ];
+}
+
+function moveMetrics(controller: Controller, nowMs: number): Metric[] {
+  const { done, refused, cancelled } = controller.moves;
+  const underWay = moveFacts(controller, nowMs);
+  const oldestMs = underWay.reduce((most, { ms }) => Math.max(most, ms), 0);
+  const drains = controller.drains.list();
+  const draining = drains.filter(({ state }) => state === 'draining');
+  const drained = drains.filter(({ state }) => state === 'drained').length;
+  const left = draining.reduce((sum, { regionsLeft }) => sum + regionsLeft, 0);
+  const ended = drains.length - draining.length - drained;
+  return [
+    counter(
+      'memrack_moves_total',
+      'Moves of regions that ended, by outcome; refused: not begun, or the target would not.',
+      outcomes({ done, refused, cancelled }),
+    ),
+    gauge('memrack_moves_under_way', 'Regions on their way.', underWay.length),
+    gauge('memrack_move_oldest_seconds', 'Since the oldest of them began.', oldestMs / 1000),
+    gauge(
+      'memrack_drains',
+      'Nodes that are to be emptied, by state.',
+      byState({ draining: draining.length, drained, ended }),
+    ),
+    gauge('memrack_drain_regions_left', 'Regions that are to leave these nodes.', left),
+  ];
+}
+
+function restorationMetrics({ restoration, metadata }: Controller): Metric[] {
+  const { phase } = restoration;
+  return [
+    gauge(
+      'memrack_restoring',
+      'Whether the database is an older copy and nothing is decided: 1 or 0.',
+      phase === 'restoring' ? 1 : 0,
+    ),
+    gauge(
+      'memrack_restoration_nodes_awaited',
+      'Nodes that have not told what they hold; until then nothing is decided.',
+      phase === 'over' ? 0 : restoration.awaited().length,
+    ),
+    counter(
+      'memrack_restorations_total',
+      'Older copies of the database that were brought up to date, ever.',
+      metadata.next('restores'),
+    ),
+    counter('memrack_events_total', 'Events of the history, ever.', metadata.next('event') - 1),
+  ];
+}
+
+function outcomes(counts: Readonly<Record<string, number>>): MetricSample[] {
+  return Object.entries(counts).map(([outcome, value]) => ({ labels: { outcome }, value }));
 }
 
 function isServing({ state }: { readonly state: string }): number {

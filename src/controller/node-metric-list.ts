@@ -93,8 +93,23 @@ function gauge(name: string, help: string, of: (counters: Numbers) => unknown): 
   return { name: `${PREFIX}${name}`, kind: 'gauge', help, of, labels: [] };
 }
 
+function histogram(
+  name: string,
+  help: string,
+  of: (counters: Numbers) => unknown,
+  ...labels: string[]
+): Wanted {
+  return { name: `${PREFIX}${name}`, kind: 'histogram', help, of, labels };
+}
+
+/** Left out where a node of another version does not say. */
+function flag(value: unknown): number | undefined {
+  return typeof value === 'boolean' ? Number(value) : undefined;
+}
+
 const datagrams = (counters: Numbers): Numbers => asNumbers(counters['datagrams']);
 const fabric = (counters: Numbers): Numbers => asNumbers(counters['fabric']);
+const disk = (counters: Numbers): Numbers => asNumbers(counters['disk']);
 const leases = (counters: Numbers): Numbers => asNumbers(counters['leases']);
 
 const DATA: readonly Wanted[] = [
@@ -102,20 +117,18 @@ const DATA: readonly Wanted[] = [
   counter('refusals', 'Those that were refused, by status.', (all) => all['refusals'], 'status'),
   counter('read_bytes', 'Bytes read by clients.', (all) => all['bytesRead']),
   counter('written_bytes', 'Bytes written by clients.', (all) => all['bytesWritten']),
-  {
-    name: `${PREFIX}service_seconds`,
-    kind: 'histogram',
-    help: 'What a request takes at the node, queues left out; of one look in 64 at what arrived.',
-    of: (all) => all['service'],
-    labels: ['kind'],
-  },
-  {
-    name: `${PREFIX}wait_seconds`,
-    kind: 'histogram',
-    help: 'How long requests over streams waited off the fast path, by cause.',
-    of: (all) => all['waits'],
-    labels: ['cause'],
-  },
+  histogram(
+    'service_seconds',
+    'What a request takes at the node, queues left out; of one look in 64 at what arrived.',
+    (all) => all['service'],
+    'kind',
+  ),
+  histogram(
+    'wait_seconds',
+    'How long requests over streams waited off the fast path, by cause.',
+    (all) => all['waits'],
+    'cause',
+  ),
   counter(
     'station_seconds',
     'What the requests of service_seconds took, by station.',
@@ -238,6 +251,80 @@ const STREAMS: readonly Wanted[] = [
   ),
 ];
 
+const MOVES: readonly Wanted[] = [
+  counter('regions_given', 'Regions that moved away.', (all) => all['regionsGiven']),
+  counter('regions_taken', 'Regions that came from other nodes.', (all) => all['regionsTaken']),
+  counter(
+    'region_moves_cancelled',
+    'Moves away that did not come about.',
+    (all) => all['regionMovesCancelled'],
+  ),
+  counter(
+    'region_moves_stuck',
+    'Those of them that a stopped thread, or too many writes, kept from it.',
+    (all) => all['regionMovesStuck'],
+  ),
+  counter('region_move_bytes', 'Bytes sent by moves.', (all) => all['regionMoveBytes']),
+  histogram(
+    'region_move_pause_seconds',
+    'For how long nobody was served while a region moved away.',
+    (all) => all['regionMovePauseSeconds'],
+  ),
+  gauge('regions_going', 'Regions on their way from here.', (all) => all['regionsGoing']),
+  gauge('regions_coming', 'Regions on their way to here.', (all) => all['regionsComing']),
+  gauge(
+    'regions_handing',
+    'Those of which it is in doubt who holds them.',
+    (all) => all['regionsHanding'],
+  ),
+];
+
+const DONOR: readonly Wanted[] = [
+  gauge('frames_lent', 'Frames that are lent now.', (all) => all['framesLent']),
+  gauge(
+    'to_give_bytes',
+    'Used, and more than is lent now: it has to move away.',
+    (all) => all['bytesToGive'],
+  ),
+  gauge(
+    'room_bytes',
+    'What its machine, or its control group, has left.',
+    (all) => all['roomBytes'],
+  ),
+  gauge(
+    'memory_stalled_ratio',
+    'Share of the time for which programs there wait for memory, 0 to 1.',
+    (all) => all['stalledShare'],
+  ),
+  gauge('lends_with_care', 'Whether it gives back to its machine: 1 or 0.', (all) => {
+    return flag(all['donorOn']);
+  }),
+  gauge('unmeasured', 'Whether it does not know what its machine has left: 1 or 0.', (all) => {
+    return flag(all['donorUnmeasured']);
+  }),
+  counter(
+    'limit_changes',
+    'Changes of what is lent, by direction.',
+    (all) => ({ lowered: all['limitLowered'], raised: all['limitRaised'] }),
+    'direction',
+  ),
+];
+
+const DISK: readonly Wanted[] = [
+  histogram(
+    'flush_seconds',
+    'Until what was flushed is durable. A node whose disk fails ends, and is started anew.',
+    (all) => disk(all)['flushSeconds'],
+  ),
+  histogram(
+    'disk_commit_seconds',
+    'Until a change of the page table is durable.',
+    (all) => disk(all)['commitSeconds'],
+  ),
+  counter('disk_checkpoints', 'Page tables written as a whole.', (all) => disk(all)['checkpoints']),
+  gauge('disk_log_used_bytes', 'Of the log of the page table.', (all) => disk(all)['logBytesUsed']),
+];
+
 const DATAGRAMS: readonly Wanted[] = [
   counter(
     'datagrams_received',
@@ -309,4 +396,7 @@ export const NODE_METRICS: readonly Wanted[] = [
   ...WITHOUT_THE_NODE,
   ...STREAMS,
   ...DATAGRAMS,
+  ...MOVES,
+  ...DONOR,
+  ...DISK,
 ];

@@ -78,6 +78,36 @@ test('histograms and sums by station, and none of a node that tells nonsense', a
   expect(valueOf(metrics, 'memrack_node_station_seconds_total', labels)).toBe(1);
 });
 
+test('of moves, lending and a disk, as far as there are any', async () => {
+  const flushes = new Histogram(1, 2).counts();
+  const told = {
+    ...{ regionsGiven: 2, regionMovePauseSeconds: flushes, regionsGoing: 1 },
+    ...{ bytesToGive: 4096, donorOn: true, donorUnmeasured: false, stalledShare: 0.25 },
+    ...{ limitLowered: 3, limitRaised: 1, disk: { flushSeconds: flushes, logBytesUsed: 9 } },
+  };
+  const ask = (json: object) => async () => ({ status: Status.Ok, json: JSON.stringify(json) });
+  const nodes = () => [
+    { id: 'a', ask: ask(told) },
+    { id: 'b', ask: ask({ donorOn: 'yes', disk: 7 }) },
+  ];
+  const metrics = await new NodeMetrics({ clock: { now: () => 5, wall: () => 5 }, nodes }).read();
+  const of = (name: string, labels = {}) =>
+    valueOf(metrics, `memrack_node_${name}`, { node: 'a', ...labels });
+  expect(of('regions_given_total')).toBe(2);
+  expect(of('regions_going')).toBe(1);
+  expect(of('to_give_bytes')).toBe(4096);
+  expect(of('memory_stalled_ratio')).toBe(0.25);
+  expect([of('lends_with_care'), of('unmeasured')]).toEqual([1, 0]);
+  expect(of('limit_changes_total', { direction: 'lowered' })).toBe(3);
+  expect(of('disk_log_used_bytes')).toBe(9);
+  const histograms = metrics.filter(({ kind }) => kind === 'histogram');
+  expect(histograms.map(({ name, samples }) => [name, samples.length])).toEqual([
+    ['memrack_node_region_move_pause_seconds', 1],
+    ['memrack_node_flush_seconds', 1],
+  ]);
+  expect(valueOf(metrics, 'memrack_node_lends_with_care', { node: 'b' })).toBeUndefined();
+});
+
 test('who looks often asks no node again', async () => {
   let nowMs = 0;
   let asked = 0;

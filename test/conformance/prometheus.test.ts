@@ -10,9 +10,9 @@ import { parse, stringify } from 'yaml';
 import { boardExpressions } from '../../tools/promql.js';
 import { FIRING, QUIET } from '../support/alert-series.js';
 import { ROOT } from '../support/cli.js';
-import { startRack, type TestRack, until } from '../support/rack.js';
+import { type TestRack, until } from '../support/rack.js';
 import { requires } from '../support/requires.js';
-import { useRack } from '../support/seen-load.js';
+import { startSeenRack, useRack } from '../support/seen-load.js';
 
 const RULES = join(ROOT, 'deploy/prometheus/alerts.yml');
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -23,7 +23,7 @@ let prometheus: ChildProcess | undefined;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'memrack-prometheus-'));
-  rack = await startRack({ nodes: 2 });
+  rack = await startSeenRack();
 });
 
 afterAll(async () => {

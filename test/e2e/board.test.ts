@@ -6,13 +6,13 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseExposition } from '../../tools/metrics-check.js';
 import { boardExpressions, selectorsOf } from '../../tools/promql.js';
 import { ROOT } from '../support/cli.js';
-import { startRack, type TestRack } from '../support/rack.js';
-import { useRack } from '../support/seen-load.js';
+import type { TestRack } from '../support/rack.js';
+import { startSeenRack, useRack } from '../support/seen-load.js';
 
 let rack: TestRack;
 
 beforeAll(async () => {
-  rack = await startRack({ nodes: 2 });
+  rack = await startSeenRack();
 });
 
 afterAll(async () => {

@@ -6,6 +6,9 @@ const BUCKET = (name: string, le: string, labels = ''): string =>
   `${name}_bucket{${labels}le="${le}"}`;
 const SERVICE = (le: string): string =>
   BUCKET('memrack_node_service_seconds', le, 'node="n",kind="read",');
+const PAUSE = (le: string): string =>
+  BUCKET('memrack_node_region_move_pause_seconds', le, 'node="n",');
+const FLUSH = (le: string): string => BUCKET('memrack_node_flush_seconds', le, 'node="n",');
 const COMMIT = (le: string): string => BUCKET('memrack_metadata_commit_seconds', le);
 
 export type Series = Readonly<Record<string, string>>;
@@ -46,6 +49,21 @@ export const QUIET: Series = {
   [COMMIT('0.524288')]: RISING,
   [COMMIT('+Inf')]: RISING,
   memrack_metadata_changes_waiting: '3x80',
+  memrack_move_oldest_seconds: '4x80',
+  'memrack_moves_total{outcome="done"}': '0+1x80',
+  'memrack_moves_total{outcome="refused"}': '0+2x80',
+  'memrack_moves_total{outcome="cancelled"}': NEVER,
+  'memrack_findings{code="NODE_DRAIN_WAITS"}': NEVER,
+  [`memrack_node_to_give_bytes${NODE}`]: NEVER,
+  [`memrack_node_unmeasured${NODE}`]: NEVER,
+  [PAUSE('0.008')]: RISING,
+  [PAUSE('0.256')]: RISING,
+  [PAUSE('0.512')]: RISING,
+  [PAUSE('+Inf')]: RISING,
+  [FLUSH('0.008192')]: RISING,
+  [FLUSH('0.524288')]: RISING,
+  [FLUSH('1.048576')]: RISING,
+  [FLUSH('+Inf')]: RISING,
 };
 
 /** By alert; '': there is no such series. */
@@ -72,6 +90,13 @@ export const FIRING: Readonly<Record<string, Series>> = {
   MemrackInputMalformed: {
     'memrack_node_streams_malformed_total{node="n",kind="magic"}': '0+9x80',
   },
+  MemrackMoveStuck: { memrack_move_oldest_seconds: '4x60 121+60x20' },
+  MemrackMovesFail: { 'memrack_moves_total{outcome="done"}': '9x80' },
+  MemrackMovePauses: { [PAUSE('0.008')]: NEVER, [PAUSE('0.256')]: NEVER },
+  MemrackDrainWaits: { 'memrack_findings{code="NODE_DRAIN_WAITS"}': '0x50 1x30' },
+  MemrackNodeGivesBack: { [`memrack_node_to_give_bytes${NODE}`]: '0x60 65536x20' },
+  MemrackNodeNotMeasured: { [`memrack_node_unmeasured${NODE}`]: '0x60 1x20' },
+  MemrackFlushSlow: { [FLUSH('0.008192')]: NEVER, [FLUSH('0.524288')]: NEVER },
   MemrackMetadataSlow: { [COMMIT('0.001024')]: NEVER, [COMMIT('0.262144')]: NEVER },
   MemrackChangesWait: { memrack_metadata_changes_waiting: '3x60 101x20' },
   MemrackLeaseBlocked: { 'memrack_findings{code="LEASE_BLOCKED"}': '0x60 1x20' },

@@ -1,11 +1,30 @@
 // Programs that use a rack in every way that its metrics tell apart.
+import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, type ConnectOptions } from '../../src/apps/library.js';
+import { startRack, type TestRack } from './rack.js';
 
 const LINKS: readonly NonNullable<ConnectOptions['link']>[] = ['tcp', 'udp', 'auto'];
 const PAGE = 65_536;
 const PAGES = 8;
 
-/** One round: first touches, reads, writes, atomics, leases, and something that is refused. */
+/** A rack that has everything to show: a disk, too, on a file system that status speaks of. */
+export async function startSeenRack(): Promise<TestRack> {
+  const folder = mkdtempSync('/dev/shm/memrack-seen-');
+  const clear = (): void => rmSync(folder, { recursive: true, force: true });
+  const disk = ['--data', `${folder}/rack`, '--persistent-nodes', '1', '--unproven-file-system'];
+  try {
+    const rack = await startRack({ nodes: 2, extra: disk });
+    return { ...rack, stop: () => rack.stop().finally(clear) };
+  } catch (error) {
+    clear();
+    throw error;
+  }
+}
+
+/**
+ * One round: first touches, reads, writes, atomics, leases, something that is refused, a flush, and
+ * a region that moves.
+ */
 export async function useRack(url: string): Promise<void> {
   for (const link of LINKS) {
     const rack = await connect(url, { link });
@@ -20,13 +39,44 @@ export async function useRack(url: string): Promise<void> {
       const lease = await rack.lease(`lease-${link}`, { space });
       await lease.release();
       await space.free(at);
+      if (link === 'tcp') await flushOne(rack);
     } finally {
       await rack.close();
     }
   }
+  await moveOne(url, 'load-tcp');
 }
 
-type Space = Awaited<ReturnType<Awaited<ReturnType<typeof connect>>['space']>>;
+async function flushOne(rack: Rack): Promise<void> {
+  const space = await rack.space('load-kept', { create: true, kind: 'persistent' });
+  const at = await space.alloc(PAGE);
+  await space.write(at, Uint8Array.of(7));
+  await space.flush(at, PAGE);
+  await space.free(at);
+}
+
+interface Held {
+  readonly region: number;
+  readonly node: string;
+}
+
+/** To the other one of two nodes; one that has just gone there may be refused. */
+async function moveOne(url: string, space: string): Promise<void> {
+  const http = url.replace('memrack:', 'http:');
+  const regions = (await (await fetch(`${http}/v1/regions?space=${space}`)).json()) as Held[];
+  const [held] = regions;
+  if (held === undefined) throw new Error(`${space} has no region`);
+  const to = held.node === 'node-1' ? 'node-2' : 'node-1';
+  const answer = await fetch(`${http}/v1/moves`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ space, region: held.region, to }),
+  });
+  if (![200, 409, 503].includes(answer.status)) throw new Error(await answer.text());
+}
+
+type Rack = Awaited<ReturnType<typeof connect>>;
+type Space = Awaited<ReturnType<Rack['space']>>;
 
 /** Nothing may be written there, and the node says so. */
 async function refuseOne(space: Space, at: number): Promise<void> {

@@ -83,9 +83,10 @@ class SmallNode {
     this.table.words.set(left.table);
     this.frames = file.map(0, SIZES.frameBytes);
     const shown = file.map(SIZES.frameBytes, file.bytes - SIZES.frameBytes);
-    const { timers, entropy } = runtime;
+    const { clock, timers, entropy } = runtime;
     this.journal = new Journal({
-      ...{ file, sizes: SIZES, shown, table: this.table, before, timers, entropy, checksum },
+      ...{ file, sizes: SIZES, shown, table: this.table, before },
+      ...{ clock, timers, entropy, checksum },
       pages: { first: UNITS - ENTRIES, entries: ENTRIES, pageBytes: PAGE, frames: FRAMES },
       failed: () => {
         this.failed = true;

@@ -12,6 +12,7 @@
 import { assert } from '../../base/assert.js';
 import type { FrameIndex } from '../../base/brands.js';
 import { grown } from '../../base/columns.js';
+import { Histogram } from '../../base/histogram.js';
 import { writeImage } from '../../disk/durable-image.js';
 import {
   type Checkpoint,
@@ -22,7 +23,7 @@ import {
 import { LogWriter, UNIT_BYTES, UNIT_WORDS } from '../../disk/durable-log.js';
 import { type StoreWord, storeWord } from '../../disk/layout.js';
 import { ENTRY_FLAGS, ENTRY_FRAME } from '../../disk/page-table.js';
-import type { Timer, Timers } from '../../runtime/clock.js';
+import type { Clock, Timer, Timers } from '../../runtime/clock.js';
 import type { DurableFile, FileRange } from '../../runtime/durable.js';
 import type { Mapping } from '../../runtime/memory.js';
 import type { Checksum, Entropy } from '../../runtime/runtime.js';
@@ -30,6 +31,9 @@ import { durableFaults } from './planted.js';
 
 /** What nobody waits for is committed so much later. */
 const LAZY_MS = 100;
+/** What is timed: from 64 microseconds to two minutes, in seconds. */
+const LEAST_S = 64e-6;
+const BUCKETS = 21;
 const RECORD_WORDS = 1 + UNIT_WORDS;
 const UNITS_AT_FIRST = 256;
 
@@ -52,6 +56,7 @@ export interface JournalParts {
   readonly pages: PagePlace;
   /** Of the checkpoint that counts. */
   readonly before: Checkpoint;
+  readonly clock: Pick<Clock, 'now'>;
   readonly timers: Timers;
   readonly entropy: Entropy;
   readonly checksum: Checksum;
@@ -62,6 +67,8 @@ export interface JournalParts {
 export class Journal {
   commits = 0;
   checkpoints = 0;
+  readonly #flushSeconds = new Histogram(LEAST_S, BUCKETS);
+  readonly #commitSeconds = new Histogram(LEAST_S, BUCKETS);
   /** In place of `storeWord`, for the table file alone. */
   readonly store: StoreWord;
   readonly #parts: JournalParts;
@@ -140,8 +147,10 @@ export class Journal {
    * which pages have them; never, where that fails.
    */
   async flush(ranges: readonly FileRange[]): Promise<void> {
+    const begunMs = this.#parts.clock.now();
     if (ranges.length > 0 && !durableFaults.rangeNotFlushed) await this.#flush(ranges);
     if (!durableFaults.flushBeforeCommit) await this.commit();
+    this.#flushSeconds.add((this.#parts.clock.now() - begunMs) / 1000);
   }
 
   /** A page has lost the frame: whichever gets it next, its content is another one. */
@@ -185,10 +194,12 @@ export class Journal {
 
   async #commit(kind: 'batch' | 'whole' | 'last'): Promise<void> {
     this.#underWay += 1;
+    const begunMs = this.#parts.clock.now();
     const isBatch = kind === 'batch' && this.#log.hasRoom(this.#count);
     await (isBatch ? this.#append() : this.#checkpoint(kind));
     this.#underWay -= 1;
     this.commits += 1;
+    this.#commitSeconds.add((this.#parts.clock.now() - begunMs) / 1000);
   }
 
   /** After a failure this process must end: nobody is told anything any more. */
@@ -276,9 +287,13 @@ export class Journal {
   }
 
   /** For the counters. */
-  counts(): Record<string, number> {
+  counts(): Record<string, unknown> {
     const { commits, checkpoints } = this;
-    return { commits, checkpoints, logBytesUsed: this.#log.bytesUsed, unitsNoted: this.#count };
+    return {
+      ...{ commits, checkpoints, logBytesUsed: this.#log.bytesUsed, unitsNoted: this.#count },
+      flushSeconds: this.#flushSeconds.counts(),
+      commitSeconds: this.#commitSeconds.counts(),
+    };
   }
 
   /** Commits nothing by itself any more. */

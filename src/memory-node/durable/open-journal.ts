@@ -32,11 +32,11 @@ export function openJournal(
   const { entries } = opened.pages;
   const { pageBytes, frames } = opened.facts;
   const first = (opened.pages.words.byteOffset - table.words.byteOffset) / UNIT_BYTES;
-  const { timers, entropy, checksum } = runtime;
+  const { clock, timers, entropy, checksum } = runtime;
   const shown = file.map(sizes.frameBytes, file.bytes - sizes.frameBytes);
   const { device, inode } = file;
   return new Journal({
-    ...{ file, sizes, shown, table, timers, entropy, checksum, failed },
+    ...{ file, sizes, shown, table, clock, timers, entropy, checksum, failed },
     pages: { first, entries: (entries * ENTRY_BYTES) / UNIT_BYTES, pageBytes, frames },
     before: { ...checkpoint, opening, device, inode },
   });

@@ -3,6 +3,7 @@
  * (docs/internals/moves.md).
  */
 
+import { Histogram } from '../../base/histogram.js';
 import { Status } from '../../base/status.js';
 import { NO_FRAME } from '../../disk/page-table.js';
 import { regionKey } from '../../disk/region-table.js';
@@ -27,6 +28,9 @@ import type { WrittenFrames } from './written-frames.js';
 const INCOMING_SILENCE_MS = 30_000;
 /** Places of regions that were given away: so many are told; of others the controller knows. */
 const GONE_MAX = 4096;
+/** Pauses: from a millisecond to half a minute, in seconds. */
+const PAUSE_LEAST_S = 1e-3;
+const PAUSE_BUCKETS = 15;
 /** Between two looks whether a pause has ended. */
 const LOOK_MS = 2;
 
@@ -79,8 +83,8 @@ export class Moves {
   movesCancelled = 0;
   movesStuck = 0;
   bytesMoved = 0;
-  /** Of the last move away from here: how long nobody was served. */
-  lastPauseMs = 0;
+  /** Of moves away from here: for how many seconds nobody was served. */
+  readonly pauses = new Histogram(PAUSE_LEAST_S, PAUSE_BUCKETS);
   /** Until it is there no other node can be reached. */
   peer: ((address: string, memoryId: number) => Peer) | undefined;
   readonly #parts: MovesParts;
@@ -167,7 +171,7 @@ export class Moves {
     this.#gone.delete(regionKey(space, region));
   }
 
-  counts(): Record<string, number> {
+  counts(): Record<string, unknown> {
     const outgoing = this.#outgoing;
     return {
       regionsTaken: this.regionsTaken,
@@ -175,7 +179,9 @@ export class Moves {
       regionMovesCancelled: this.movesCancelled,
       regionMovesStuck: this.movesStuck,
       regionMoveBytes: this.bytesMoved + (outgoing?.bytesCopied ?? 0),
-      regionMovePauseMs: this.lastPauseMs,
+      regionMovePauseSeconds: this.pauses.counts(),
+      regionsGoing: outgoing !== undefined && isUnderWay(outgoing) ? 1 : 0,
+      regionsComing: this.#incoming === undefined ? 0 : 1,
       regionsHanding: outgoing?.state === MoveState.HANDING ? 1 : 0,
     };
   }
@@ -230,7 +236,7 @@ export class Moves {
 
   #count(outgoing: Outgoing): void {
     this.bytesMoved += outgoing.bytesCopied;
-    if (outgoing.pausedMs > 0) this.lastPauseMs = outgoing.pausedMs;
+    if (outgoing.pausedMs > 0) this.pauses.add(outgoing.pausedMs / 1000);
     if (outgoing.state === MoveState.GONE) this.regionsGiven += 1;
     else this.movesCancelled += 1;
     if (outgoing.failure?.status === Status.Busy) this.movesStuck += 1;
