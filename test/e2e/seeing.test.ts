@@ -124,13 +124,18 @@ describe('events', () => {
       const space = await client.space('seen-events', { create: true });
       const at = await space.alloc(65_536);
       await space.write(at, Uint8Array.of(7));
-      const region = String(Math.floor(Number(at) / 2 ** 30));
-      const regions = JSON.parse(
-        (await cli('space', 'regions', 'seen-events', '-o', 'json')).stdout,
-      ) as { node: string }[];
-      const from = regions[0]?.node ?? '';
+      const http = rack.url.replace('memrack:', 'http:');
+      const answer = await fetch(`${http}/v1/regions?space=seen-events`);
+      const [held] = (await answer.json()) as { region: number; node: string }[];
+      const { region, node: from } = held ?? { region: 0, node: '' };
+      expect(region).toBe(Math.floor(at / 2 ** 30));
       const to = from === 'node-1' ? 'node-2' : 'node-1';
-      expect((await cli('space', 'move', 'seen-events', region, to)).code).toBe(0);
+      const moving = await fetch(`${http}/v1/moves`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ space: 'seen-events', region, to }),
+      });
+      expect(moving.status).toBe(200);
       const { code, stdout } = await cli('events', '--space', 'seen-events', '-o', 'json');
       expect(code).toBe(0);
       const told = JSON.parse(stdout) as Event[];
@@ -142,7 +147,7 @@ describe('events', () => {
         'move-done',
       ]);
       const [, granted, begun, moved, done] = told;
-      expect(granted).toMatchObject({ node: from, region: Number(region) });
+      expect(granted).toMatchObject({ node: from, region });
       expect(begun).toMatchObject({ node: from, details: { to } });
       expect(moved).toMatchObject({ node: to, details: { from, fromEpoch: granted?.epoch } });
       expect(moved?.epoch).toBeGreaterThan(granted?.epoch ?? Infinity);
@@ -157,7 +162,6 @@ describe('events', () => {
           .split('\n')
           .map((line) => JSON.parse(line) as Event),
       ).toEqual(told);
-      expect((await cli('events', '--since', 'yesterday')).code).toBe(2);
     } finally {
       follower.kill('SIGINT');
       await client.close();
