@@ -12,6 +12,7 @@ import type { Entropy } from '../runtime/runtime.js';
 import { Drains } from './drains.js';
 import { Files } from './files.js';
 import { Garbage } from './garbage.js';
+import { GiveBack } from './give-back.js';
 import { Hosts } from './hosts.js';
 import type { LeaseCalls } from './lease-calls.js';
 import { Leases } from './leases.js';
@@ -57,6 +58,7 @@ export class Controller {
   readonly moveTargets: MoveTargets;
   readonly drains: Drains;
   readonly spaces: Spaces;
+  readonly giveBack: GiveBack;
   readonly files: Files;
   readonly garbage: Garbage;
   readonly hosts: Hosts;
@@ -72,7 +74,11 @@ export class Controller {
     const changes = new Serial(CHANGES_WAITING_MAX);
     const awayMs = options.awayMs ?? AWAY_MS_DEFAULT;
     const { holders = NO_HOLDERS } = options;
-    const returned = (member: Member): void => void this.#settle(member);
+    const arrived = (member: Member): void => void this.#settle(member);
+    const returned = (member: Member): void => {
+      arrived(member);
+      this.giveBack.told(member);
+    };
     const shared = { metadata, changes, calls };
     this.metadata = metadata;
     this.changes = changes;
@@ -98,7 +104,7 @@ export class Controller {
     const withMembers = { ...shared, membership: this.membership };
     this.regions = new Regions({ ...withMembers, policy, entropy, timers });
     this.spaces = new Spaces({ ...withMembers, witness: () => this.#witness(calls) });
-    this.moves = new RegionMoves({ ...withMembers, clock, timers, holders, arrived: returned });
+    this.moves = new RegionMoves({ ...withMembers, clock, timers, holders, arrived });
     this.moveTargets = new MoveTargets({
       ...withMembers,
       policy,
@@ -112,6 +118,11 @@ export class Controller {
       targets: this.moveTargets,
       refusal: () => restoration.refusal(),
       noted: options.drainNoted ?? (() => undefined),
+    });
+    this.giveBack = new GiveBack({
+      ...withMembers,
+      targets: this.moveTargets,
+      refusal: () => restoration.refusal(),
     });
     this.files = new Files(metadata, changes, clock);
     this.garbage = new Garbage(metadata, changes);
@@ -144,6 +155,7 @@ export class Controller {
   /** Waits for changes under way, then closes the metadata. */
   async close(): Promise<void> {
     this.drains.stop();
+    this.giveBack.stop();
     this.moves.stop();
     this.watch.stop();
     await this.changes.run(() => this.metadata.close());

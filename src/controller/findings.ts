@@ -34,8 +34,8 @@ export const FINDINGS = {
   NODE_GIVES_BACK: {
     severity: 'warning',
     remedy:
-      'end programs on its machine, or free memory of the rack: what is used does not move away ' +
-      'by itself in this version',
+      'wait for its regions to move away; where that does not end add a memory node with room, or ' +
+      'end programs on its machine',
   },
   NODE_LENDS_LESS: {
     severity: 'info',

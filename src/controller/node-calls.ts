@@ -51,6 +51,20 @@ export interface Answer {
   readonly reason: string;
 }
 
+/** What a node that is short of memory says of itself, in the order in which it should go. */
+export interface RegionsToGive {
+  /** Used, and more than it lends now. */
+  readonly bytes: number;
+  readonly regions: readonly RegionToGive[];
+}
+
+export interface RegionToGive {
+  readonly space: SpaceId;
+  readonly region: RegionIndex;
+  /** That it uses. */
+  readonly bytes: number;
+}
+
 export interface NodeCalls {
   /** `Ok` also when the node already has it with this epoch. */
   grantRegion(node: NodeAt, grant: RegionGrant): Promise<Status>;
@@ -68,6 +82,8 @@ export interface NodeCalls {
   moveCancel(node: NodeAt, move: MoveOfRegion): Promise<MoveProgress | undefined>;
   /** Tells the source what became of the region. */
   moveEnd(node: NodeAt, move: MoveOfRegion, isTaken: boolean): Promise<Status>;
+  /** What of a node is to go now; undefined when no answer came. */
+  regionsToGive(node: NodeAt): Promise<RegionsToGive | undefined>;
   /** Nothing will be asked of it there any more. */
   forget(node: NodeAt): void;
   /**

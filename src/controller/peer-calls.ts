@@ -13,6 +13,7 @@ import type {
   NodeAt,
   NodeCalls,
   RegionGrant,
+  RegionsToGive,
 } from './node-calls.js';
 import type { HeldRegion } from './reconcile.js';
 
@@ -83,6 +84,11 @@ export class PeerCalls implements NodeCalls {
     const request = { ...move, more: isTaken ? 1 : 0 };
     const reply = await this.at(node).call(MessageType.MoveEnd, request, TELL_MS);
     return reply.status;
+  }
+
+  async regionsToGive(node: NodeAt): Promise<RegionsToGive | undefined> {
+    const reply = await this.at(node).call(MessageType.RegionsToGive, {}, TELL_MS);
+    return reply.status === Status.Ok ? (reply as unknown as RegionsToGive) : undefined;
   }
 
   forget(node: NodeAt): void {

@@ -24,6 +24,8 @@ export const controllerFaults = {
   takeOverSkipsNode: false,
   /** A region's row says the target as soon as the source is in doubt, without asking. */
   moveCommittedByController: false,
+  /** What a node has to give back, and uses, is left to it. */
+  askedNobodyToGive: false,
   /** A node counts as drained when its last regions are on their way. */
   drainedBeforeEmpty: false,
   /** New regions are placed without a look at what is to be emptied. */

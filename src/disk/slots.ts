@@ -7,6 +7,7 @@
  *     word 0      generation in which the step began; 0: idle          written by the thread
  *     word 1      number of the page-table entry it works on, plus 1   written by the thread
  *     word 2      number of the frame it works on, plus 1              written by the thread
+ *     word 3      operations that it has done, modulo 2^32             written by the thread
  *
  *   marks         behind the slots: a byte for each frame
  *                 1: it was written to since the node looked last    written by all, see moves.md
@@ -18,7 +19,7 @@
  *     word 4, 5   token that the thread made, low and high
  *     word 6 ...  identity of the process, ASCII (`Processes.identity`)
  *
- * All words are accessed through `Atomics` alone. Generations are compared modulo 2^32, and 0 is
+ * All words that decide anything are accessed through `Atomics` alone. Generations are compared modulo 2^32, and 0 is
  * skipped.
  */
 
@@ -32,6 +33,7 @@ export const SLOT_FILE_BYTES = SLOTS_MAX * SLOT_WORDS * 4;
 export const SLOT_GENERATION = 0;
 export const SLOT_ENTRY = 1;
 export const SLOT_FRAME = 2;
+export const SLOT_DONE = 3;
 export const SLOT_IDLE = 0;
 
 /** Where the marks of frames begin in the slot file. */

@@ -34,6 +34,8 @@ export interface DonorParts {
   readonly isOn: boolean;
   /** So many frames may hold memory. */
   readonly hold: (frames: number) => void;
+  /** Used memory has to be given back, and before nothing had to be. */
+  readonly wants: () => void;
 }
 
 export class Donor {
@@ -43,6 +45,7 @@ export class Donor {
   #isGroupMissing = false;
   #stalledShare: number | undefined;
   #availableBytes: number | undefined;
+  #isGiving = false;
   /** How often the limit was lowered, and raised. */
   #lowered = 0;
   #raised = 0;
@@ -95,6 +98,9 @@ export class Donor {
       this.#measuredMs = nowMs;
     }
     this.#giveBack();
+    const isGiving = this.bytesToGive > 0;
+    if (isGiving && !this.#isGiving) this.#parts.wants();
+    this.#isGiving = isGiving;
   }
 
   #decide(reading: Parameters<typeof firstDonorState>[0], marks: DonorMarks): void {

@@ -151,6 +151,7 @@ export class RunningNode implements RunningRole {
       settled: () => this.node.journal?.commit() ?? Promise.resolve(),
       controllers,
     });
+    this.node.mustGive = () => this.#membership?.tellNow();
     void this.#membership.run();
   }
 

@@ -44,6 +44,7 @@ export class Membership {
   /** Index of the controller's address that is tried. */
   #controller = 0;
   #lastTold = '';
+  #isBetweenBeats = false;
 
   constructor(runtime: Runtime, parts: MembershipParts) {
     assert(parts.controllers.length > 0, 'no address of the controller');
@@ -65,6 +66,13 @@ export class Membership {
       await this.#beat(heartbeatMs);
       await this.#pause(this.#backoffMs(failures));
     }
+  }
+
+  /** What the node is to be told with the next heartbeat is told at once. */
+  tellNow(): void {
+    if (!this.#isBetweenBeats) return;
+    this.#timer?.cancel();
+    this.#endPause();
   }
 
   stop(): void {
@@ -137,7 +145,9 @@ export class Membership {
       }
       if (reply.known === 0) return;
       table.raiseMark(reply);
+      this.#isBetweenBeats = true;
       await this.#pause(heartbeatMs);
+      this.#isBetweenBeats = false;
     }
   }
 

@@ -12,12 +12,14 @@ import type { Clock } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { DonorFlag, messageName } from '../wire/messages.js';
 import { Access } from './access/access.js';
+import { RegionRates } from './access/region-rates.js';
 import { type AdoptedTable, adoptTable, framesAtWork } from './adoption.js';
 import { NodeCounters } from './counters.js';
 import { Donor } from './donor.js';
 import type { Journal } from './durable/journal.js';
 import { type DurableOptions, openJournal } from './durable/open-journal.js';
 import { durableFaults } from './durable/planted.js';
+import { Giving } from './giving.js';
 import { NodeLeases } from './leases.js';
 import type { CallServer } from './network/call-server.js';
 import { serveCalls } from './network/calls.js';
@@ -100,6 +102,10 @@ export class MemoryNode {
   readonly #regions: Regions;
   readonly #withdrawal: Withdrawal;
   readonly #leases: NodeLeases;
+  readonly #rates: RegionRates;
+  readonly #giving: Giving;
+  /** Used memory has to be moved away from now on: to be told soon. */
+  mustGive: () => void = () => {};
 
   /**
    * Resolves when the node can serve; a string says why this memory can never be taken over.
@@ -155,7 +161,9 @@ export class MemoryNode {
       marks: options.donor?.marks,
       isOn: options.donor !== undefined,
       hold: (count) => slow.hold(count),
+      wants: () => this.mustGive(),
     });
+    this.#rates = new RegionRates({ table, slots: sharing.slots }, runtime.clock.now());
     this.table = table;
     this.sharing = sharing;
     this.stations = new Stations(runtime.clock, options.timedLooks ?? TIMED_LOOKS_DEFAULT);
@@ -184,6 +192,10 @@ export class MemoryNode {
       isDurable: journal !== undefined,
     });
     this.moves = moves;
+    this.#giving = new Giving({
+      ...{ table, timers, donor: this.#donor, rates: this.#rates },
+      mayGo: (space, region) => moves.mayGo(space, region),
+    });
     translator.isGone = (space, region) => moves.isGone(space, region);
     this.dataHandler = new NodeDataHandler({
       ...{ pages, windows, translator, pool, counters, awaitFrames },
@@ -191,6 +203,7 @@ export class MemoryNode {
       access: new Access(pages, frames, pool, runtime.memory, written),
       isSilent: (entry) => moves.isSilentEntry(entry),
       stations: this.stations,
+      rates: this.#rates,
     });
   }
 
@@ -207,7 +220,10 @@ export class MemoryNode {
     const start = { ...limits, isUsed, isDurable, resting, watch };
     return new SlowPath(runtime, table.facts.frames, start, [tableMemory, frameMemory], {
       framesReady: () => this.dataHandler.goOn(),
-      measured: (room) => this.#donor.measured(room),
+      measured: (room) => {
+        this.#rates.look(runtime.clock.now());
+        this.#donor.measured(room);
+      },
     });
   }
 
@@ -244,6 +260,7 @@ export class MemoryNode {
       revocation: this.#withdrawal.revocation,
       relocation: this.#withdrawal.relocation,
       moves: this.moves,
+      giving: this.#giving,
       counters: this.counters,
       clock: this.#clock,
       stations: this.stations,

@@ -15,6 +15,7 @@ import {
   MovePagesRequest,
   MoveProgressReply,
   MoveRequest,
+  RegionsToGiveReply,
   WhereIsReply,
   WhereIsRequest,
 } from './move-messages.js';
@@ -102,6 +103,7 @@ export const MessageType = {
   MoveEnd: 103,
   WhereIs: 104,
   MoveOutForced: 105,
+  RegionsToGive: 106,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -925,6 +927,7 @@ export const CALLS = {
   [M.MoveEnd]: { request: MoveRequest, reply: Empty, repeatable: true },
   [M.MoveOutForced]: { request: MoveOutRequest, reply: Empty, repeatable: true },
   [M.WhereIs]: { request: WhereIsRequest, reply: WhereIsReply, repeatable: true },
+  [M.RegionsToGive]: { request: Empty, reply: RegionsToGiveReply, repeatable: true },
   [M.AcquireLease]: { request: AcquireLeaseRequest, reply: AcquireLeaseReply, repeatable: false },
   [M.ReleaseLease]: { request: ReleaseLeaseRequest, reply: Empty, repeatable: true },
 } as const satisfies Partial<Record<MessageType, CallFacts>>;

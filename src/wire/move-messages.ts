@@ -106,3 +106,19 @@ export const WhereIsReply = struct('WhereIsReply', 16, {
   id: name,
   address: name,
 });
+/** A region that is to go away from a node that must give memory back. */
+export const RegionToGive = struct(
+  'RegionToGive',
+  16,
+  {
+    space: u32,
+    region: u32,
+    bytes: u53, // That its pages use.
+  },
+  placeRule,
+);
+/** From a node whose machine is short of memory: docs/internals/donors.md. */
+export const RegionsToGiveReply = struct('RegionsToGiveReply', 8, {
+  bytes: u53, // That it has to give back and cannot, now; 0: nothing is to go.
+  regions: list(RegionToGive, limits.REGIONS_TO_GIVE_MAX), // In the order in which they should go.
+});

@@ -10,7 +10,14 @@ import { Controller } from '../controller.js';
 import type { LeaseCalls } from '../lease-calls.js';
 import { NO_MARK, ownMark } from '../mark.js';
 import type { NodeJoin } from '../join-rules.js';
-import type { Answer, MoveOutOrder, MoveProgress, NodeCalls, RegionGrant } from '../node-calls.js';
+import type {
+  Answer,
+  MoveOutOrder,
+  MoveProgress,
+  NodeCalls,
+  RegionGrant,
+  RegionsToGive,
+} from '../node-calls.js';
 import { MoveState } from '../../wire/messages.js';
 import { regionKey } from '../metadata/metadata.js';
 import { openMetadata } from '../metadata/open.js';
@@ -75,6 +82,8 @@ export class FakeNode {
   /** Whether a refused or unknown call was executed nevertheless. */
   executesAnyway = false;
   readonly calls: string[] = [];
+  /** So many regions at most may stay here; each uses one page. */
+  mayKeep = Infinity;
   /** What it was told of the controller's database. */
   mark = NO_MARK;
 
@@ -89,6 +98,15 @@ export class FakeNode {
       this.held.set(regionKey(grant.space, grant.region), grant);
     }
     return status;
+  }
+
+  /** The first ones that it holds are to go first. */
+  toGive(): RegionsToGive {
+    this.calls.push('toGive');
+    const bytes = 2 ** 21;
+    const count = Math.max(0, this.held.size - this.mayKeep);
+    const regions = [...this.held.values()].map(({ space, region }) => ({ space, region, bytes }));
+    return { bytes: count * bytes, regions: count === 0 ? [] : regions };
   }
 
   remove(space: SpaceId): Status {
@@ -262,6 +280,7 @@ export class FakeRack {
       moveProgress: ({ address }, move) => call(() => this.#progress(address, move.epoch)),
       moveCancel: ({ address }, move) => call(() => this.#progress(address, move.epoch)),
       moveEnd: () => call(() => Status.Ok),
+      regionsToGive: ({ address }) => call(() => this.node(address).toGive()),
       forget: () => undefined,
       reconnect: () => undefined,
     };

@@ -19,7 +19,7 @@ import {
   EntryFlag,
   type PageTable,
 } from '../../disk/page-table.js';
-import { SLOT_ENTRY, SLOT_FRAME, SLOT_GENERATION, SLOT_IDLE } from '../../disk/slots.js';
+import { SLOT_DONE, SLOT_ENTRY, SLOT_FRAME, SLOT_GENERATION, SLOT_IDLE } from '../../disk/slots.js';
 import { ALIVE_WORD, FORCED_WORD, GENERATION_WORD, TRACKING_WORD } from '../../disk/table-file.js';
 import { WINDOW_EPOCH, WINDOW_RECORD_WORDS } from '../../disk/window-table.js';
 import type { Mapping, Memory, Steps } from '../../runtime/memory.js';
@@ -86,6 +86,7 @@ export class OneSided implements Steps {
   #needed = 0;
   #entry = 0;
   #frameWord = 0;
+  #doneEver = 0;
 
   /** `onEnd` is told when a step of several operations (`several`) has ended. */
   constructor(attachment: Attachment, memory: Memory, onEnd: () => void) {
@@ -224,6 +225,8 @@ export class OneSided implements Steps {
       case Place.Copy:
         return this.#copy();
       case Place.Idle:
+        // For who wants to know which regions are used; in a line that is written to anyway.
+        this.#slots[this.#slotAt + SLOT_DONE] = this.#doneEver = (this.#doneEver + this.done) | 0;
         Atomics.store(this.#slots, this.#slotAt + SLOT_GENERATION, SLOT_IDLE);
         return this.#idled();
       case Place.VerifyAlive:

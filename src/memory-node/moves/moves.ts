@@ -126,6 +126,13 @@ export class Moves {
     }
   }
 
+  /** Whether nothing that is known here stands in the way of a move to another node. */
+  mayGo(space: number, region: number): boolean {
+    const { isDurable } = this.#parts;
+    if (isDurable || this.isPaused(space, region)) return false;
+    return this.#obstacle({ space, region }) === undefined;
+  }
+
   /** It is in doubt who holds the region, and nobody says so: nobody is to wait for it. */
   isSilent(space: number, region: number): boolean {
     return this.isPaused(space, region) && this.#isSilent(space, region);

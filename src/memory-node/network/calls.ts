@@ -11,6 +11,7 @@ import { serveRelocation } from './relocation-calls.js';
 import { NOT_SETTLED, serveWindows, type WindowCallParts } from './window-calls.js';
 import { assert } from '../../base/assert.js';
 import { regionOf, serveMoves, withinHeld } from './move-calls.js';
+import type { Giving } from '../giving.js';
 import type { Moves } from '../moves/moves.js';
 import type { CallServer } from './call-server.js';
 import { type MeasureCallParts, serveMeasures } from './measure-calls.js';
@@ -28,6 +29,7 @@ export interface CallParts extends WindowCallParts, MeasureCallParts, FlushCallP
   readonly sharing: Sharing;
   readonly relocation: Relocation;
   readonly moves: Moves;
+  readonly giving: Giving;
   /** All that the node counts, as JSON. */
   readonly countersJson: () => string;
 }
@@ -47,6 +49,9 @@ export function serveCalls(server: CallServer, parts: CallParts): void {
   serveSlots(server, parts.table, parts.sharing, parts.journal !== undefined);
   serveMeasures(server, parts);
   serveFlush(server, parts);
+  server.serve(MessageType.RegionsToGive, async () => {
+    return { status: Status.Ok, ...(await parts.giving.regions()) };
+  });
   server.serve(MessageType.Counters, () => ({ status: Status.Ok, json: parts.countersJson() }));
 }
 

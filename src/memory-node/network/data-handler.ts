@@ -27,6 +27,7 @@ import {
 import { ADDRESS_END, REGION_BYTES } from '../../wire/limits.js';
 import { ACCESS_LATER, ACCESS_NO_SPACE, type Access, type AccessEnd } from '../access/access.js';
 import { reserve } from '../access/reserve.js';
+import type { RegionRates } from '../access/region-rates.js';
 import type { NodeCounters } from '../counters.js';
 import type { PageTable } from '../../disk/page-table.js';
 import { memoryNodeFaults } from '../planted.js';
@@ -57,6 +58,7 @@ export interface DataHandlerParts {
   readonly pool: FramePool;
   readonly counters: NodeCounters;
   readonly stations: Stations;
+  readonly rates: Pick<RegionRates, 'used'>;
   /** Asks for `goOn`. */
   readonly awaitFrames: () => void;
   /** Of a paused page: nobody can say when it goes on. */
@@ -69,6 +71,7 @@ export class NodeDataHandler implements DataHandler {
   readonly #access: Access;
   readonly #counters: NodeCounters;
   readonly #stations: Stations;
+  readonly #rates: DataHandlerParts['rates'];
   /** Sessions that wait for a zeroed frame, or for a page that is paused, longest first. */
   readonly #waiting: Set<DataSession> = new Set();
 
@@ -78,6 +81,7 @@ export class NodeDataHandler implements DataHandler {
     this.#access = parts.access;
     this.#counters = parts.counters;
     this.#stations = parts.stations;
+    this.#rates = parts.rates;
   }
 
   execute(session: DataSession, input: Bytes, at: number, type: number, extra: number): Progress {
@@ -125,6 +129,7 @@ export class NodeDataHandler implements DataHandler {
     const offset = this.#translator.offsetInPage(low);
     this.#access.read(entry, offset, bytes, session.output, session.replyAt);
     if (stations.isOn) stations.lap(Station.ACCESS);
+    this.#rates.used(entry);
     this.#count(MessageType.Read);
     this.#counters.bytesRead += bytes;
     session.finish(Status.Ok, bytes);
@@ -161,6 +166,7 @@ export class NodeDataHandler implements DataHandler {
     if (end === ACCESS_LATER) return this.#waitForFrame(session);
     if (end === ACCESS_NO_SPACE) return this.#refuse(session, MessageType.Write, Status.NoSpace);
     if (stations.isOn) stations.lap(Station.ACCESS);
+    this.#rates.used(entry);
     this.#count(MessageType.Write);
     this.#counters.bytesWritten += bytes;
     session.finish(Status.Ok, 0);
@@ -195,6 +201,7 @@ export class NodeDataHandler implements DataHandler {
     if (end === ACCESS_LATER) return this.#waitForFrame(session);
     if (end === ACCESS_NO_SPACE) return this.#refuse(session, type, Status.NoSpace);
     if (stations.isOn) stations.lap(Station.ACCESS);
+    this.#rates.used(entry);
     this.#count(type);
     session.finishValue(Status.Ok, this.#access.oldLow, this.#access.oldHigh);
     return DONE;

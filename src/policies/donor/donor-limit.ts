@@ -11,6 +11,7 @@
  */
 
 import { GiB, MiB } from '../../base/units.js';
+import { smoothed } from '../average.js';
 
 /** All in bytes; low below high. */
 export interface DonorMarks {
@@ -142,11 +143,6 @@ function raise(
   // The next step comes after a shorter while.
   const next = nowMs - RAISE_AFTER_MS + RAISE_STEP_MS;
   return { limitBytes: Math.min(target, step), roomSinceMs: next };
-}
-
-/** A mean of both, with weights that sum to 1: the more time has passed, the less of `old`. */
-function smoothed(old: number, value: number, passedMs: number, overMs: number): number {
-  return (old * overMs + value * passedMs) / (overMs + passedMs);
 }
 
 function within(bytes: number, capacityBytes: number): number {
