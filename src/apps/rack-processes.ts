@@ -36,6 +36,8 @@ export interface RackOptions {
   /** Folder for metadata; undefined: kept in memory only. */
   readonly data: string | undefined;
   readonly placement: string;
+  /** Missing: off. */
+  readonly rebalancing?: string;
   readonly donor?: DonorConfig;
 }
 
@@ -178,10 +180,11 @@ export class LocalRack {
   }
 
   async #startController(listen: string): Promise<string> {
-    const { data, placement } = this.#options;
+    const { data, placement, rebalancing } = this.#options;
     const config = {
       listen,
       placement,
+      ...(rebalancing === undefined ? {} : { rebalancing }),
       machine: hostname(),
       ...(data === undefined ? {} : { data }),
     };

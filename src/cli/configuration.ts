@@ -9,6 +9,7 @@ import { ConfigError } from '../base/config-error.js';
 import { parseBytes } from '../base/units.js';
 import { RACK_URL_DEFAULT } from '../client/options.js';
 import { PLACEMENT_POLICY_DEFAULT } from '../policies/placement/placement-policies.js';
+import { REBALANCING_POLICY_DEFAULT } from '../policies/rebalancing/rebalancing-policies.js';
 
 const size = z
   .string()
@@ -42,6 +43,10 @@ export const CONFIGURATION = z.strictObject({
     .string()
     .default(PLACEMENT_POLICY_DEFAULT)
     .describe('How the controller chooses a memory node for a new region.'),
+  rebalancing: z
+    .string()
+    .default(REBALANCING_POLICY_DEFAULT)
+    .describe('Whether regions move by themselves from full memory nodes to empty ones, and how.'),
   nodes: z.int().min(1).max(64).default(3).describe('Memory nodes that `up` starts.'),
   memory: size.default('1GiB').describe('What each memory node lends.'),
   pageBytes: size.default('2MiB').describe('Page size of memory nodes: a power of two.'),

@@ -7,6 +7,10 @@ import {
   PLACEMENT_POLICY_DEFAULT,
   PLACEMENT_POLICY_NAMES,
 } from '../policies/placement/placement-policies.js';
+import {
+  REBALANCING_POLICY_DEFAULT,
+  REBALANCING_POLICY_NAMES,
+} from '../policies/rebalancing/rebalancing-policies.js';
 import type { Rack } from '../apps/library.js';
 import { type Column, table } from '../apps/terminal.js';
 import { type Configuration, readConfiguration } from './configuration.js';
@@ -15,6 +19,10 @@ import { type Configuration, readConfiguration } from './configuration.js';
 export const PLACEMENT_HELP =
   `how a memory node is chosen for new memory: ${PLACEMENT_POLICY_NAMES.join(', ')} ` +
   `(default ${PLACEMENT_POLICY_DEFAULT})`;
+/** Of `--rebalancing`. */
+export const REBALANCING_HELP =
+  'whether regions move from full memory nodes to empty ones by themselves: ' +
+  `${REBALANCING_POLICY_NAMES.join(', ')} (default ${REBALANCING_POLICY_DEFAULT})`;
 const PAGES_MIN = 2;
 
 export interface SharedFlags {

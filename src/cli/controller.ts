@@ -7,6 +7,7 @@ import {
   configurationOf,
   countFlag,
   PLACEMENT_HELP,
+  REBALANCING_HELP,
   say,
   type SharedFlags,
   withConfig,
@@ -20,6 +21,7 @@ interface ControllerFlags extends SharedFlags {
   readonly port?: string;
   readonly data?: string;
   readonly placement?: string;
+  readonly rebalancing?: string;
 }
 
 export function addController(program: Command): void {
@@ -29,6 +31,7 @@ export function addController(program: Command): void {
     .option('--port <port>', 'port (default 7070; 0: any free one)')
     .option('--data <folder>', 'keep metadata here; without it metadata ends with the process')
     .option('--placement <policy>', PLACEMENT_HELP)
+    .option('--rebalancing <policy>', REBALANCING_HELP)
     .addHelpText('after', '\nExample:\n  memrack controller --listen 10.0.0.1 --data metadata')
     .action(async (flags: ControllerFlags) => {
       const configuration = configurationOf(flags);
@@ -39,6 +42,7 @@ export function addController(program: Command): void {
       const config = {
         listen: `tcp://${listen}:${port}`,
         placement: flags.placement ?? configuration.placement,
+        rebalancing: flags.rebalancing ?? configuration.rebalancing,
         machine: hostname(),
         ...(data === undefined ? {} : { data: prepareDataFolder(data) }),
       };

@@ -12,6 +12,7 @@ import {
   type SharedFlags,
   memoryFlags,
   PLACEMENT_HELP,
+  REBALANCING_HELP,
   withConfig,
   withLog,
 } from './context.js';
@@ -31,6 +32,7 @@ interface UpFlags extends SharedFlags {
   readonly port?: string;
   readonly listen?: string;
   readonly placement?: string;
+  readonly rebalancing?: string;
   readonly nbdPort?: string;
   readonly redisPort?: string;
 }
@@ -47,6 +49,7 @@ export function addUp(program: Command): void {
     .option('--port <port>', 'of the controller and the HTTP API (default 7070; 0: any free one)')
     .option('--listen <address>', 'address to listen on (default 127.0.0.1)')
     .option('--placement <policy>', PLACEMENT_HELP)
+    .option('--rebalancing <policy>', REBALANCING_HELP)
     .option('--nbd-port <port>', 'comes with block devices, not in this version')
     .option('--redis-port <port>', 'comes with the Redis door, not in this version')
     .addHelpText('after', '\nExample:\n  memrack up --nodes 2 --memory 512MiB')
@@ -74,6 +77,7 @@ async function up(flags: UpFlags): Promise<void> {
     ...memoryFlags(flags, configuration),
     data: data === undefined ? undefined : prepareDataFolder(data),
     placement: flags.placement ?? configuration.placement,
+    rebalancing: flags.rebalancing ?? configuration.rebalancing,
     donor: donorConfig({}, configuration),
   };
   warnIfPublic(listen);

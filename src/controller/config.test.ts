@@ -22,6 +22,7 @@ test('what is left out has a default', () => {
     listen,
     data: undefined,
     placement: 'best-free-of-k',
+    rebalancing: 'off',
     machine: 'localhost',
     heartbeatMs: 2_000,
     awayMs: 6_000,

@@ -9,6 +9,12 @@ import {
   PLACEMENT_POLICY_NAMES,
   type PlacementPolicyName,
 } from '../policies/placement/placement-policies.js';
+import {
+  isRebalancingPolicyName,
+  REBALANCING_POLICY_DEFAULT,
+  REBALANCING_POLICY_NAMES,
+  type RebalancingPolicyName,
+} from '../policies/rebalancing/rebalancing-policies.js';
 import { AWAY_MS_DEFAULT, HEARTBEAT_MS_DEFAULT } from './limits.js';
 import { NAME_CHARACTERS_MAX } from './names.js';
 
@@ -18,6 +24,7 @@ export interface ControllerConfig {
   /** The folder for metadata; without it metadata is lost when the controller ends. */
   readonly data?: string;
   readonly placement?: PlacementPolicyName;
+  readonly rebalancing?: RebalancingPolicyName;
   /** Name of this machine: pids are shown for members of the same one. */
   readonly machine?: string;
   readonly heartbeatMs?: number;
@@ -28,7 +35,7 @@ export type CheckedConfig = Required<Omit<ControllerConfig, 'data'>> & {
   readonly data: string | undefined;
 };
 
-const KEYS = ['listen', 'data', 'placement', 'machine', 'heartbeatMs', 'awayMs'];
+const KEYS = ['listen', 'data', 'placement', 'rebalancing', 'machine', 'heartbeatMs', 'awayMs'];
 const MS_MAX = 600_000;
 
 /** Throws a `ConfigError`. Takes anything: it came from a file or another process. */
@@ -41,6 +48,7 @@ export function checkConfig(config: unknown): CheckedConfig {
     listen,
     data,
     placement = PLACEMENT_POLICY_DEFAULT,
+    rebalancing = REBALANCING_POLICY_DEFAULT,
     machine = 'localhost',
     heartbeatMs = HEARTBEAT_MS_DEFAULT,
     awayMs = AWAY_MS_DEFAULT,
@@ -55,12 +63,14 @@ export function checkConfig(config: unknown): CheckedConfig {
   check('data', data, data === undefined || isText(data), 'the path of a folder');
   const names = PLACEMENT_POLICY_NAMES.join(', ');
   check('placement', placement, isText(placement) && isPlacementPolicyName(placement), names);
+  const isPolicy = isText(rebalancing) && isRebalancingPolicyName(rebalancing);
+  check('rebalancing', rebalancing, isPolicy, REBALANCING_POLICY_NAMES.join(', '));
   check('machine', machine, isMachine(machine), `1 to ${NAME_CHARACTERS_MAX} printable characters`);
   check('heartbeatMs', heartbeatMs, isMs(heartbeatMs), `an integer from 1 to ${MS_MAX}`);
   const awayAllowed = `an integer from twice heartbeatMs to ${MS_MAX}`;
   check('awayMs', awayMs, isMs(awayMs) && awayMs >= 2 * Number(heartbeatMs), awayAllowed);
   if (problems.length > 0) throw new ConfigError('controller', problems);
-  return { listen, data, placement, machine, heartbeatMs, awayMs } as CheckedConfig;
+  return { listen, data, placement, rebalancing, machine, heartbeatMs, awayMs } as CheckedConfig;
 }
 
 function isText(value: unknown): value is string {

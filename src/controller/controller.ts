@@ -7,6 +7,7 @@
 import type { SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
+import type { RebalancingPolicy } from '../policies/rebalancing/rebalancing.js';
 import type { Clock, Timers } from '../runtime/clock.js';
 import type { Entropy } from '../runtime/runtime.js';
 import { Drains } from './drains.js';
@@ -25,6 +26,7 @@ import type { DrainState } from './metadata/schema.js';
 import type { NodeCalls } from './node-calls.js';
 import { MoveTargets } from './move-targets.js';
 import { RegionMoves } from './moves.js';
+import { Rebalancer } from './rebalancer.js';
 import { Regions } from './regions.js';
 import { Restoration } from './restoration.js';
 import { refuse, type Refusal } from './refusal.js';
@@ -41,6 +43,8 @@ export interface ControllerOptions {
   readonly calls: NodeCalls;
   readonly leaseCalls: LeaseCalls;
   readonly policy: PlacementPolicy;
+  /** Undefined: regions stay where they are. */
+  readonly rebalancing?: RebalancingPolicy | undefined;
   readonly awayMs?: number;
   readonly holders?: SlabHolders;
   /** The database turned out to be an older copy, or all nodes have told what it missed. */
@@ -57,6 +61,7 @@ export class Controller {
   readonly moves: RegionMoves;
   readonly moveTargets: MoveTargets;
   readonly drains: Drains;
+  readonly #rebalancer: Rebalancer | undefined;
   readonly spaces: Spaces;
   readonly giveBack: GiveBack;
   readonly files: Files;
@@ -111,6 +116,17 @@ export class Controller {
       chance: entropy,
       move: (wish) => this.moves.move(wish),
     });
+    const rebalancing = options.rebalancing;
+    this.#rebalancer =
+      rebalancing &&
+      new Rebalancer({
+        ...withMembers,
+        clock,
+        timers,
+        policy: rebalancing,
+        move: (wish) => this.moves.move(wish),
+        refusal: () => restoration.refusal(),
+      });
     this.drains = new Drains({
       ...withMembers,
       clock,
@@ -138,6 +154,7 @@ export class Controller {
     await this.spaces.resume();
     this.moves.resume();
     this.drains.resume();
+    this.#rebalancer?.start();
     this.watch.start();
   }
 
@@ -154,6 +171,7 @@ export class Controller {
 
   /** Waits for changes under way, then closes the metadata. */
   async close(): Promise<void> {
+    this.#rebalancer?.stop();
     this.drains.stop();
     this.giveBack.stop();
     this.moves.stop();

@@ -65,6 +65,9 @@ export const DRAIN_RETRY_MS_MAX = 10_000;
 export const MOVE_STUCK_MS = 60_000;
 /** Status tells so many of those under way. */
 export const MOVES_SHOWN_MAX = 20;
+/** Between two looks at how evenly nodes are used, and how long a region stays that was moved. */
+export const REBALANCE_LOOK_MS = 10_000;
+export const REBALANCE_REST_MS = 600_000;
 /** Choices of nodes for one grant: each failure excludes a node from the next. */
 export const GRANT_ATTEMPTS_MAX = 4;
 /** A node may promise up to this many times what it lends (Clio, section 4.4.2: over-commit). */

@@ -1,6 +1,7 @@
 /** The controller's process: what it serves, and how it begins and ends. */
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import { placementPolicy } from '../policies/placement/placement-policies.js';
+import { rebalancingPolicy } from '../policies/rebalancing/rebalancing-policies.js';
 import type { Clock } from '../runtime/clock.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import { MessageType } from '../wire/messages.js';
@@ -63,6 +64,7 @@ export async function startController(
     calls,
     leaseCalls: new PeerLeaseCalls((node) => calls.at(node)),
     policy,
+    rebalancing: rebalancingPolicy(checked.rebalancing),
     awayMs,
     restorationNoted: (what) => noteRestoration(runtime, what),
     drainNoted: (id, what) => noteDrain(runtime, id, what),

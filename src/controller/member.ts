@@ -20,6 +20,8 @@ export class Member {
   isSuspect = false;
   bytesLent: number;
   bytesUsed = 0;
+  /** It has told what it uses since it joined. */
+  hasToldUse = false;
   bytesCommitted = 0;
   /** Used, and more than it lends now. */
   bytesToGive = 0;

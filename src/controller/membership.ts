@@ -131,6 +131,7 @@ export class Membership {
     member.bytesPromised = 0;
     member.bytesLent = beat.bytesLent;
     member.bytesUsed = beat.bytesUsed;
+    member.hasToldUse = true;
     member.bytesCommitted = beat.bytesCommitted;
     member.bytesToGive = beat.bytesToGive ?? 0;
     member.isUnmeasured = ((beat.donor ?? 0) & DonorFlag.UNMEASURED) !== 0;
@@ -276,6 +277,7 @@ export class Membership {
   #welcome(member: Member, row: NodeRow, found: Reconciliation): void {
     member.row = row;
     member.isJoined = true;
+    member.hasToldUse = false;
     member.isSuspect = false;
     member.seenMs = this.#options.clock.now();
     member.bytesLent = row.bytesLent;

@@ -3,6 +3,7 @@ import type { SpaceId } from '../../base/brands.js';
 import { Prng } from '../../base/prng.js';
 import { Status } from '../../base/status.js';
 import { placementPolicy } from '../../policies/placement/placement-policies.js';
+import type { RebalancingPolicy } from '../../policies/rebalancing/rebalancing.js';
 import type { Change, Database, Databases, Row, Schema } from '../../runtime/database.js';
 import { DiskError } from '../../runtime/disk.js';
 import type { ControllerMark } from '../../disk/table-file.js';
@@ -126,6 +127,7 @@ export class FakeRack {
   nowMs = 1_000;
   seed = 1;
   awayMs = 6_000;
+  rebalancing: RebalancingPolicy | undefined;
   readonly #timers = new Set<{ readonly atMs: number; readonly callback: () => void }>();
   /** How far each move comes, when it is looked at; a refusal: it does not begin. */
   moving: number = MoveState.GONE;
@@ -191,6 +193,7 @@ export class FakeRack {
       calls: this.#callsOf(isDead),
       leaseCalls: NO_LEASES,
       policy: placementPolicy('best-free-of-two'),
+      rebalancing: this.rebalancing,
       awayMs: this.awayMs,
       holders: { ask: (_, region) => Promise.resolve(this.holdersOf(region)) },
     });
