@@ -13,7 +13,7 @@ import { formatBytes } from '../base/units.js';
 import type { RackStatus } from '../controller/api.js';
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import type { DonorConfig } from '../memory-node/donor-config.js';
-import { EXIT_STORAGE_FAILED } from '../memory-node/endings.js';
+import { EXIT_STORAGE_FAILED } from '../memory-node/process.js';
 import type { SupervisorReady } from '../memory-node/supervisor.js';
 import { sleep } from '../runtime/clock.js';
 import type { Child, Exit } from '../runtime/processes.js';

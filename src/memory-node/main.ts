@@ -7,12 +7,10 @@ import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import { type Address, NetworkError } from '../runtime/network.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import type { MemoryNodeConfig } from './config.js';
-import { EXIT_CANNOT_ADOPT, EXIT_STORAGE_FAILED } from './endings.js';
+import { EXIT_CANNOT_ADOPT, EXIT_STORAGE_FAILED } from './process.js';
 import { Membership } from './membership.js';
 import { RackNeighbours } from './neighbours.js';
 import { MemoryNode } from './node.js';
-
-export const MEMORY_NODE_ROLE = 'memory-node';
 
 const EXIT_SLOW_PATH_ENDED = 1;
 

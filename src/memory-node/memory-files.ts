@@ -10,7 +10,7 @@ import type { DurableFile } from '../runtime/durable.js';
 import type { Mapping } from '../runtime/memory.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { REGION_BYTES, WINDOWS_END } from '../wire/limits.js';
-import { CannotStart } from './endings.js';
+import { CannotStart } from './process.js';
 import { type CheckedSupervisorConfig, type DurableFacts, REGION_ENTRIES } from './config.js';
 import { createFile, mappingOf, openFile } from './durable/file.js';
 import type { NodeFiles } from './sharing.js';

@@ -17,9 +17,14 @@ import {
   type SupervisorConfig,
 } from './config.js';
 import { durableFaults } from './durable/planted.js';
-import { CannotStart, EXIT_CANNOT_ADOPT, EXIT_STORAGE_FAILED } from './endings.js';
-import { MEMORY_NODE_ROLE, type MemoryNodeReady } from './main.js';
+import type { MemoryNodeReady } from './main.js';
 import { makeMemory, type Memory, openMemory } from './memory-files.js';
+import {
+  CannotStart,
+  EXIT_CANNOT_ADOPT,
+  EXIT_STORAGE_FAILED,
+  MEMORY_NODE_ROLE,
+} from './process.js';
 import { succeed } from './succession.js';
 
 /** A process that dies by itself within this time counts as one that cannot run. */

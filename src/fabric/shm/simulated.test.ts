@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { Status } from '../../base/status.js';
-import { memoryNodeMain, MEMORY_NODE_ROLE } from '../../memory-node/main.js';
+import { memoryNodeMain } from '../../memory-node/main.js';
+import { MEMORY_NODE_ROLE } from '../../memory-node/process.js';
 import { SLOW_PATH_THREAD } from '../../memory-node/slow/records.js';
 import { slowPathThread } from '../../memory-node/slow/worker.js';
 import { supervisorMain, type SupervisorReady } from '../../memory-node/supervisor.js';

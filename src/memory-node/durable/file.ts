@@ -28,7 +28,7 @@ import { DiskError } from '../../runtime/disk.js';
 import type { DurableFile } from '../../runtime/durable.js';
 import { MAPPING_BYTES_MAX, type Mapping, MemoryError } from '../../runtime/memory.js';
 import type { Runtime } from '../../runtime/runtime.js';
-import { CannotStart } from '../endings.js';
+import { CannotStart } from '../process.js';
 import type { PersistentConfig } from '../config.js';
 import { durableFaults } from './planted.js';
 

@@ -1,4 +1,6 @@
-/** How a memory node ends that cannot begin, or go on. */
+/** What the process of a memory node is called, and how it ends when it cannot begin, or go on. */
+
+export const MEMORY_NODE_ROLE = 'memory-node';
 
 /** The memory cannot be taken over: starting again would not help. */
 export const EXIT_CANNOT_ADOPT = 10;
