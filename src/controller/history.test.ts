@@ -5,6 +5,7 @@ import { eventPage, type EventQuery } from './event-pages.js';
 import { EVENTS_KEPT_ANYWAY, EVENTS_KEPT_MS, EVENTS_MAX } from './metadata/history.js';
 import { EVENTS_PER_COMMIT_MAX, eventOf } from './metadata/history.js';
 import { rackMetrics } from './metrics.js';
+import { Status } from '../base/status.js';
 import { MoveState } from '../wire/messages.js';
 import { isRefusal } from './refusal.js';
 import { rackStatus } from './report.js';
@@ -104,6 +105,32 @@ test('a move that does not end is named, counted, and told when it is over', asy
   expect(moved).toMatchObject({ kind: 'region-moved', node: 'n2', details: { from: 'n1' } });
   expect(done).toMatchObject({ kind: 'move-done', node: 'n1', details: { to: 'n2' } });
   expect(done?.details['ms']).toBeGreaterThanOrEqual(75_000);
+});
+
+test('a move that fails again and again is told now and then, with how often', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  await join(rack, controller, 'n1');
+  await join(rack, controller, 'n2');
+  const space = await spaceOf(controller, 'photos');
+  await grant(controller, space, 'n1');
+  const attempt = async (reason: string): Promise<void> => {
+    rack.moveRefusal = { status: Status.Busy, reason };
+    const joined = ['n1', 'n2'].map((id) => controller.membership.members.get(id));
+    for (const member of joined) if (member !== undefined) member.seenMs = rack.nowMs;
+    await controller.moves.move({ space, region: 1 as RegionIndex, to: 'n2' });
+    rack.nowMs += 60_000;
+  };
+  for (let i = 0; i < 12; i++) await attempt('a window is open');
+  await attempt('a thread is stopped');
+  const moves = page(controller).events.filter(({ kind }) => kind.startsWith('move'));
+  expect(moves.map(({ kind, details }) => [kind, details['reason'], details['before']])).toEqual([
+    ['move-begun', undefined, undefined],
+    ['move-cancelled', 'a window is open', undefined],
+    ['move-begun', undefined, undefined],
+    ['move-cancelled', 'a window is open', 9],
+    ['move-cancelled', 'a thread is stopped', undefined],
+  ]);
 });
 
 test('it outlives the controller, and goes on above', async () => {

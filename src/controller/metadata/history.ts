@@ -31,6 +31,11 @@ export const EVENTS_KEPT_ANYWAY = 1_024;
 export const EVENTS_PER_COMMIT_MAX = 1_024;
 /** Old ones that go with one commit, beside one for each new one. */
 const DROPPED_MAX = 64;
+/** Moves of one region that fail again and again are told so often, and for so many reasons. */
+const TOLD_AGAIN_MS = 600_000;
+const REASONS_MAX = 4;
+/** So many of them are known apart. */
+const FAILED_MAX = 4_096;
 /** A sequence is a number that is exact. */
 const SEQUENCE_END = Number.MAX_SAFE_INTEGER / 2;
 
@@ -102,6 +107,15 @@ export interface Before {
   opened(name: CounterName): number;
 }
 
+/** Of a region: a move that did not come about, and those that followed it. */
+interface Failed {
+  readonly toldMs: number;
+  /** That were told. */
+  readonly reasons: Set<string>;
+  /** Moves since, of which nothing was told. */
+  untold: number;
+}
+
 interface Waiting {
   readonly atMs: number;
   readonly event: Happening;
@@ -113,6 +127,8 @@ export class History {
   /** By sequence, the oldest first. */
   readonly #rows = new Map<number, EventRow>();
   #waiting: Waiting[] = [];
+  /** By space and region. */
+  readonly #failed = new Map<string, Failed>();
 
   constructor(before: Before, clock: Pick<Clock, 'wall'>) {
     this.#before = before;
@@ -207,9 +223,7 @@ export class History {
           ? this.#ofRegion(change.put, all, telling)
           : this.#ofRegionGone(change.remove);
       case 'moves':
-        return [
-          'put' in change ? this.#ofMove(change.put) : this.#ofMoveEnd(change.remove, telling),
-        ];
+        return 'put' in change ? this.#ofMove(change.put) : this.#ofMoveEnd(change.remove, telling);
       case 'drains':
         return 'put' in change ? this.#ofDrain(change.put) : this.#ofDrainGone(change.remove, all);
       default:
@@ -285,17 +299,44 @@ export class History {
     return [eventOf('region-returned', subject)];
   }
 
-  #ofMove(row: MoveRow): Happening {
+  #ofMove(row: MoveRow): Happening[] {
+    if (this.#failedLately(row) !== undefined) return [];
     const subject = { ...this.#place(row, []), epoch: row.epoch, node: row.fromNode };
-    return eventOf('move-begun', subject, { to: row.toNode });
+    return [eventOf('move-begun', subject, { to: row.toNode })];
   }
 
-  #ofMoveEnd(row: MoveRow, { details = {} }: Telling): Happening {
+  #ofMoveEnd(row: MoveRow, { details = {} }: Telling): Happening[] {
     const owner = this.#before.regionsOf(row.space).get(row.region);
     const isDone = owner?.epoch === row.epoch;
+    if (isDone) this.#failed.delete(`${row.space}/${row.region}`);
     const subject = { ...this.#place(row, []), epoch: row.epoch, node: row.fromNode };
     const to = { to: row.toNode };
-    return eventOf(isDone ? 'move-done' : 'move-cancelled', subject, { ...to, ...details });
+    if (isDone) return [eventOf('move-done', subject, { ...to, ...details })];
+    const last = this.#failedLately(row);
+    const reason = String(details['reason'] ?? '');
+    const end = eventOf('move-cancelled', subject, { ...to, ...details });
+    if (last !== undefined) {
+      const isTold = !last.reasons.has(reason) && last.reasons.size < REASONS_MAX;
+      if (isTold) last.reasons.add(reason);
+      else last.untold += 1;
+      return isTold ? [end] : [];
+    }
+    const key = `${row.space}/${row.region}`;
+    const before = this.#failed.get(key);
+    const untold = before === undefined || before.untold === 0 ? {} : { before: before.untold };
+    this.#failed.delete(key);
+    const toldMs = this.#clock.wall();
+    this.#failed.set(key, { toldMs, reasons: new Set([reason]), untold: 0 });
+    const [oldest] = this.#failed.keys();
+    if (this.#failed.size > FAILED_MAX && oldest !== undefined) this.#failed.delete(oldest);
+    return [{ ...end, details: { ...end.details, ...untold } }];
+  }
+
+  /** A clock that was set back does not make it last. */
+  #failedLately({ space, region }: MoveRow): Failed | undefined {
+    const last = this.#failed.get(`${space}/${region}`);
+    if (last === undefined) return undefined;
+    return Math.abs(this.#clock.wall() - last.toldMs) < TOLD_AGAIN_MS ? last : undefined;
   }
 
   /** The name of a space may come with the same commit. */
