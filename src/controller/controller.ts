@@ -25,7 +25,7 @@ import type { Metadata } from './metadata/metadata.js';
 import type { DrainState } from './metadata/schema.js';
 import type { NodeCalls } from './node-calls.js';
 import { MoveTargets } from './move-targets.js';
-import { RegionMoves } from './moves.js';
+import { type MoveEnd, type MoveWish, RegionMoves } from './moves.js';
 import { Rebalancer } from './rebalancer.js';
 import { Regions } from './regions.js';
 import { Restoration } from './restoration.js';
@@ -110,36 +110,13 @@ export class Controller {
     this.regions = new Regions({ ...withMembers, policy, entropy, timers });
     this.spaces = new Spaces({ ...withMembers, witness: () => this.#witness(calls) });
     this.moves = new RegionMoves({ ...withMembers, clock, timers, holders, arrived });
-    this.moveTargets = new MoveTargets({
-      ...withMembers,
-      policy,
-      chance: entropy,
-      move: (wish) => this.moves.move(wish),
-    });
-    const rebalancing = options.rebalancing;
-    this.#rebalancer =
-      rebalancing &&
-      new Rebalancer({
-        ...withMembers,
-        clock,
-        timers,
-        policy: rebalancing,
-        move: (wish) => this.moves.move(wish),
-        refusal: () => restoration.refusal(),
-      });
-    this.drains = new Drains({
-      ...withMembers,
-      clock,
-      timers,
-      targets: this.moveTargets,
-      refusal: () => restoration.refusal(),
-      noted: options.drainNoted ?? (() => undefined),
-    });
-    this.giveBack = new GiveBack({
-      ...withMembers,
-      targets: this.moveTargets,
-      refusal: () => restoration.refusal(),
-    });
+    const move = (wish: MoveWish): Promise<MoveEnd> => this.moves.move(wish);
+    this.moveTargets = new MoveTargets({ ...withMembers, policy, chance: entropy, move });
+    const { rebalancing, drainNoted: noted = () => undefined } = options;
+    const driver = { ...withMembers, clock, timers, refusal: () => restoration.refusal() };
+    this.#rebalancer = rebalancing && new Rebalancer({ ...driver, policy: rebalancing, move });
+    this.drains = new Drains({ ...driver, targets: this.moveTargets, noted });
+    this.giveBack = new GiveBack({ ...driver, targets: this.moveTargets });
     this.files = new Files(metadata, changes, clock);
     this.garbage = new Garbage(metadata, changes);
     this.hosts = new Hosts(clock, awayMs);

@@ -162,7 +162,7 @@ test('a node that is on its way to get a region is not drained', async () => {
   expect(facts(controller, target)).toMatchObject({ state: 'draining', regionsLeft: 0 });
 });
 
-test('a region is never moved under its holders: they are asked, named and waited for', async () => {
+test('a region is never moved under its holders: they are asked, and named', async () => {
   const rack = new FakeRack();
   const controller = await start(rack, ['n1', 'n2']);
   const id = await space(controller, 3);

@@ -153,3 +153,25 @@ test('a preferred node is taken as long as it has room', async () => {
   expect(nodes.slice(0, 4)).toEqual(['n2', 'n2', 'n2', 'n2']);
   expect(nodes.slice(4)).not.toContain('n2');
 });
+
+test('a grant that comes after a later epoch was given away is made anew', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  await join(rack, controller, 'n1');
+  const id = await space(controller);
+  const node = rack.node(rack.joinRequest('n1').address);
+  node.answer = () => Status.OutcomeUnknown;
+  expect(isRefusal(await grant(controller, id))).toBe(true);
+  const [before] = controller.regions.list(id, 0, 1);
+  const beat = { ...rack.joinRequest('n1'), bytesUsed: 0, bytesCommitted: 0 };
+  node.answer = () => Status.Stale;
+  controller.membership.heartbeat(beat);
+  await settled();
+  node.answer = () => Status.Ok;
+  controller.membership.heartbeat(beat);
+  await settled();
+  const [after] = controller.regions.list(id, 0, 1);
+  expect(after).toMatchObject({ region: before?.region, state: 'serving' });
+  expect(after?.epoch).toBeGreaterThan(before?.epoch ?? Infinity);
+  expect([...node.held.values()].map(({ epoch }) => epoch)).toContain(after?.epoch);
+});

@@ -120,8 +120,34 @@ export class Regions {
       // Who holds it is for the move to find out: granted now, two might.
       if (metadata.moveOf(row) !== undefined) continue;
       const status = await this.#tell(member, row, space);
+      if (status === Status.Stale) await this.#grantAnew(member, row);
       if (status !== Status.Ok) return;
     }
+  }
+
+  /**
+   * The node has given away a region under a later epoch than this one, which it does not have: the
+   * grant came too late, and the node cannot tell it from an old one of that region. Nobody has
+   * ever used it, so it is granted under another epoch.
+   */
+  async #grantAnew(member: Member, row: RegionRow): Promise<void> {
+    const { metadata, calls, changes } = this.#options;
+    const held = await calls.heldRegions(member.row);
+    const isHeld = held?.some(({ space, region }) => {
+      return space === row.space && region === row.region;
+    });
+    if (isHeld !== false) return;
+    await changes.run(async () => {
+      const now = metadata.regionsOf(row.space).get(row.region);
+      const isSame = now?.epoch === row.epoch && isOwed(member, now);
+      const epoch = metadata.next('epoch');
+      const isPossible = metadata.next('restoring') === 0 && epoch + 1 <= EPOCH_END;
+      if (!isSame || metadata.moveOf(row) !== undefined || !isPossible) return;
+      await metadata.commit([
+        { table: 'counters', put: { name: 'epoch', next: epoch + 1 } },
+        { table: 'regions', put: { ...now, epoch } },
+      ]);
+    });
   }
 
   /**

@@ -78,7 +78,15 @@ export interface MemoryNodeLoad {
   readonly donor: number;
 }
 
-type OfNode = 'clock' | 'timers' | 'memory' | 'alone' | 'resumed' | 'isRemoving' | 'commit';
+type OfNode =
+  | 'clock'
+  | 'timers'
+  | 'memory'
+  | 'alone'
+  | 'settled'
+  | 'resumed'
+  | 'isRemoving'
+  | 'commit';
 type MovesOver = Omit<MovesParts, OfNode>;
 
 export class MemoryNode {
@@ -188,7 +196,6 @@ export class MemoryNode {
     const moves = this.#movesOver(runtime, {
       ...{ table, pool, frames, windows, allocations, written, quiescence, slow, awaitFrames },
       stuckMs: options.revokeMs ?? REVOKE_MS_DEFAULT,
-      settled: () => this.#withdrawal.revocation.settled(),
       isDurable: journal !== undefined,
     });
     this.moves = moves;
@@ -233,6 +240,7 @@ export class MemoryNode {
       ...parts,
       ...{ clock: runtime.clock, timers: runtime.timers, memory: runtime.memory },
       alone: (work) => this.#withdrawal.relocation.alone(work),
+      settled: () => this.#withdrawal.revocation.settled(),
       resumed: () => this.dataHandler.goOn(),
       isRemoving: (space) => this.#regions.isRemoving(space),
       // Memory that is not durable has nothing to wait for.

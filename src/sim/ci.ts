@@ -17,7 +17,6 @@ const BEGIN_AT: Readonly<Record<string, number>> = {
   'adoption-does-not-wait': 44,
   'change-cut-anew': 73,
   'datagrams-overtaken': 44,
-  'drained-before-empty': 12,
   'frame-reused-at-once': 51,
   'incarnation-not-compared': 84,
   'one-answer-is-enough': 25,
