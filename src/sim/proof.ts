@@ -164,6 +164,11 @@ const PARTS: readonly Part[] = [
     total: [300, 30],
     step: (state, left) => rounds('CLUSTER', 'test/e2e/cluster-loop', state, left),
   },
+  {
+    name: 'rounds of a program that takes memory which a node has lent',
+    total: [10, 0],
+    step: (state, left) => rounds('DONOR', 'test/e2e/donor-moves', state, left),
+  },
   { name: 'increments through a bad network', total: [10_000_000, 0], step: countThrough },
   { name: 'inputs for each decoder', total: [1_000_000, 20_000], step: fuzz },
   {
