@@ -11,6 +11,7 @@ import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { donor } from './cases/donor.js';
 import { clientsFlat, firstTouch, pagesFlat } from './cases/flat-latency.js';
 import { flush } from './cases/flush.js';
 import { heapGrowth, idleRack } from './cases/idle.js';
@@ -62,6 +63,7 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'stream-chunks': streamChunks,
   move,
   flush,
+  donor,
   placement,
   idle: (rounds) => idleRack(Math.min(rounds, 3)),
   heap: () => heapGrowth(),

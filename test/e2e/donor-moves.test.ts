@@ -1,23 +1,20 @@
 // A node in a control group that is short of memory has lent and written to nearly all of its
 // memory: used regions move to a node outside before the group is full, nothing is ended, every byte
 // is there afterwards, and a program in the group takes about as long as alone.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { afterEach, expect, test } from 'vitest';
 import { connect, type Rack, type Space } from '../../src/apps/library.js';
-import { CLI, ROOT } from '../support/cli.js';
+import { CLI } from '../support/cli.js';
+import { endProgram, GroupPrograms, takeMemory, type Taking } from '../support/group-programs.js';
 import { MemoryGroup } from '../support/memory-group.js';
 import { startRack, type TestRack } from '../support/rack.js';
 
 const MIB = 1024 * 1024;
 const DONOR = 'donor';
 
-interface Sizes {
+interface Sizes extends Taking {
   readonly groupMib: number;
   readonly spaces: number;
   readonly spaceMib: number;
-  /** What a program of the group takes, and how often it hashes each MiB that it took. */
-  readonly takenMib: number;
-  readonly rounds: number;
   /** The marks; undefined: those of the node. */
   readonly marks: readonly string[];
 }
@@ -27,7 +24,7 @@ const SMALL: Sizes = {
   spaces: 4,
   spaceMib: 40,
   takenMib: 170,
-  rounds: 10,
+  rounds: 6,
   marks: ['--lend-above', '64MiB', '--give-back-below', '32MiB'],
 };
 /** What the product promises: 700 MiB lent in 1 GiB, and a program that touches 600. */
@@ -45,7 +42,7 @@ const IS_WHOLE = ROUNDS > 0;
 /** Promised are 5 s, on a machine that does nothing else. */
 const GIVEN_BACK_MS = 20_000;
 
-const children: ChildProcess[] = [];
+const programs = new GroupPrograms();
 let rack: TestRack | undefined;
 let client: Rack | undefined;
 let group: MemoryGroup | undefined;
@@ -53,71 +50,12 @@ let group: MemoryGroup | undefined;
 afterEach(async () => {
   await client?.close();
   client = undefined;
-  for (const child of children.splice(0).reverse()) await end(child);
+  await programs.end();
   await rack?.stop();
   rack = undefined;
   group?.remove();
   group = undefined;
 });
-
-function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => {
-    child.once('exit', () => resolve());
-    child.stdin?.end();
-    child.kill('SIGTERM');
-  });
-}
-
-/** What it says first is awaited; in the group from its first instruction on, where one is given. */
-async function start(says: string, args: string[], inGroup?: MemoryGroup): Promise<ChildProcess> {
-  const enter = 'if [ -n "$0" ]; then echo $$ > "$0"; fi && exec "$@"';
-  const words = ['-c', enter, inGroup?.processes ?? '', process.execPath, ...args];
-  const child = spawn('sh', words, { cwd: ROOT, stdio: ['pipe', 'pipe', 'inherit'] });
-  children.push(child);
-  await said(child, says);
-  return child;
-}
-
-function said(child: ChildProcess, what: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = '';
-    child.stdout?.on('data', (piece: Buffer) => {
-      text += piece.toString();
-      if (text.includes(what)) resolve(text);
-    });
-    child.once('exit', (code, signal) => reject(new Error(`ended: ${code ?? signal}: ${text}`)));
-  });
-}
-
-/** Asked to, takes memory, works on each MiB of it, and says how long all of that took. */
-const taker = ({ takenMib, rounds }: Sizes): string => `
-  const { createHash } = require('node:crypto');
-  const kept = [];
-  const started = { ms: 0 };
-  const take = () => {
-    const piece = Buffer.alloc(${MIB}, kept.length + 1);
-    for (let round = 0; round < ${rounds}; round++) {
-      piece.set(createHash('sha512').update(piece).digest(), 64 * round);
-    }
-    kept.push(piece);
-    if (kept.length < ${takenMib}) return void setImmediate(take);
-    process.stdout.write('taken in ' + Math.round(performance.now() - started.ms) + ' ms\\n');
-  };
-  process.stdin.once('data', () => { started.ms = performance.now(); take(); });
-  process.stdin.once('end', () => process.exit(0));
-  process.stdout.write('ready');
-`;
-
-async function takeIn(
-  inGroup: MemoryGroup,
-  sizes: Sizes,
-): Promise<{ ms: number; by: ChildProcess }> {
-  const by = await start('ready', ['-e', taker(sizes)], inGroup);
-  const taken = said(by, ' ms');
-  by.stdin?.write('go');
-  return { ms: Number(/in (\d+) ms/.exec(await taken)?.[1]), by };
-}
 
 async function until<T>(what: string, ms: number, look: () => Promise<T | undefined>): Promise<T> {
   const endMs = Date.now() + ms;
@@ -178,23 +116,27 @@ test.each(rounds)(
     group = MemoryGroup.make();
     if (group === undefined) return;
     group.limit(sizes.groupMib * MIB);
-    const alone = IS_WHOLE ? await takeIn(group, sizes) : undefined;
-    if (alone !== undefined) await end(alone.by);
+    const alone = IS_WHOLE ? await takeMemory(programs, sizes, group) : undefined;
+    if (alone !== undefined) await endProgram(alone.by);
     rack = await startRack({ nodes: 1, memory: '1MiB' });
     const join = ['--join', rack.url.replace('memrack://', ''), '--page-bytes', '64KiB'];
     const node = ['memory-node', ...join, '--memory', `${lentMib}MiB`];
-    const donor = await start('lends', [CLI, ...node, '--id', DONOR, ...sizes.marks], group);
+    const donor = await programs.start(
+      'lends',
+      [CLI, ...node, '--id', DONOR, ...sizes.marks],
+      group,
+    );
     client = await connect(rack.url, { link: 'tcp', timeoutMs: 30_000 });
     const all = client;
     await until('all is lent', 30_000, async () =>
       (await nodeOf(all, DONOR))?.bytesLent === lentMib * MIB ? true : undefined,
     );
     const filled = await fill(all, sizes);
-    await start('lends', [CLI, ...node, '--id', 'outside']);
+    await programs.start('lends', [CLI, ...node, '--id', 'outside']);
     await until('there is room outside', 30_000, () => nodeOf(all, 'outside'));
     const shared = group.sharedBytes();
     const begunMs = Date.now();
-    const { ms, by } = await takeIn(group, sizes);
+    const { ms, by } = await takeMemory(programs, sizes, group);
     // What the heartbeat of a moment after it says; by then nothing more is to be given.
     await until('it is given back', GIVEN_BACK_MS, async () => {
       const seen = await nodeOf(all, DONOR);

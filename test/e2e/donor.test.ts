@@ -1,9 +1,9 @@
 // A control group that runs short of memory: what a node in it has lent and nobody uses is given
 // back before the group is full, nothing is ended, what is used stays, and all of it is told.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { afterEach, expect, test } from 'vitest';
 import { connect, type Rack } from '../../src/apps/library.js';
-import { CLI, ROOT } from '../support/cli.js';
+import { CLI } from '../support/cli.js';
+import { endProgram, GroupPrograms, said } from '../support/group-programs.js';
 import { MemoryGroup } from '../support/memory-group.js';
 import { startRack, type TestRack } from '../support/rack.js';
 
@@ -17,47 +17,17 @@ const TAKEN_MIB = 250;
 const PACE_MIB = 50;
 const DONOR = 'donor';
 
-const children: ChildProcess[] = [];
+const programs = new GroupPrograms();
 let rack: TestRack | undefined;
 let client: Rack | undefined;
 let group: MemoryGroup | undefined;
 
 afterEach(async () => {
   await client?.close();
-  for (const child of children.splice(0).reverse()) await end(child);
+  await programs.end();
   await rack?.stop();
   group?.remove();
 });
-
-function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => {
-    child.once('exit', () => resolve());
-    child.stdin?.end();
-    child.kill('SIGTERM');
-  });
-}
-
-/** In the group from its first instruction on; what it says first is awaited. */
-async function startIn(inGroup: MemoryGroup, says: string, args: string[]): Promise<ChildProcess> {
-  const enter = 'echo $$ > "$0" && exec "$@"';
-  const words = ['-c', enter, inGroup.processes, process.execPath, ...args];
-  const child = spawn('sh', words, { cwd: ROOT, stdio: ['pipe', 'pipe', 'inherit'] });
-  children.push(child);
-  await said(child, says);
-  return child;
-}
-
-function said(child: ChildProcess, what: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let text = '';
-    child.stdout?.on('data', (piece: Buffer) => {
-      text += piece.toString();
-      if (text.includes(what)) resolve();
-    });
-    child.once('exit', (code, signal) => reject(new Error(`ended: ${code ?? signal}: ${text}`)));
-  });
-}
 
 /** Asked to, takes memory at its pace, says when it has it all, and keeps it. */
 const TAKER = `
@@ -104,7 +74,7 @@ test('free memory goes back to a group that runs short, and used memory stays', 
   const sizes = ['--memory', `${LENT_MIB}MiB`, '--page-bytes', '64KiB', '--id', DONOR];
   const marks = ['--lend-above', '80MiB', '--give-back-below', '40MiB'];
   const args = [CLI, 'memory-node', '--join', join, ...sizes, ...marks];
-  const node = await startIn(group, 'lends', args);
+  const node = await programs.start('lends', args, group);
   client = await connect(rack.url, { link: 'tcp' });
   const all = client;
   await until('all is lent', 30_000, async () => (await lentMib(all)) === LENT_MIB);
@@ -116,7 +86,7 @@ test('free memory goes back to a group that runs short, and used memory stays', 
   }
   const freed = await space.alloc(FREED_MIB * MIB);
   for (let at = 0; at < FREED_MIB; at++) await space.write(freed + at * MIB, pattern(at));
-  const taker = await startIn(group, 'ready', ['-e', TAKER]);
+  const taker = await programs.start('ready', ['-e', TAKER], group);
   await space.free(freed);
   const taken = said(taker, 'taken');
   taker.stdin?.write('go');
@@ -130,7 +100,7 @@ test('free memory goes back to a group that runs short, and used memory stays', 
   }
   const members = await all.nodes();
   expect(members.find(({ id }) => id === DONOR)).toMatchObject({ incarnation: 1 });
-  await end(taker);
+  await endProgram(taker);
   await until('all is lent again', 60_000, async () => (await lentMib(all)) === LENT_MIB);
   expect(await findings(all)).toEqual([]);
 }, 240_000);
