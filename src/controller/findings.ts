@@ -34,8 +34,8 @@ export const FINDINGS = {
   NODE_GIVES_BACK: {
     severity: 'warning',
     remedy:
-      'wait for its regions to move away; where that does not end add a memory node with room, or ' +
-      'end programs on its machine',
+      'wait for its regions to move away; where that does not end add a memory node with room, ' +
+      'or end programs on its machine',
   },
   NODE_LENDS_LESS: {
     severity: 'info',
@@ -44,8 +44,8 @@ export const FINDINGS = {
   MOVE_STUCK: {
     severity: 'warning',
     remedy:
-      'start the node that is away, or repair the network between the two; of memory that is gone ' +
-      'for certain say so: memrack node remove ID --lost. Its data is served where it is',
+      'start the node that is away, or repair the network between the two; of memory that is ' +
+      'gone for certain say so: memrack node remove ID --lost. Its data is served where it is',
   },
   NODE_NOT_MEASURED: {
     severity: 'warning',

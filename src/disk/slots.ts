@@ -19,8 +19,8 @@
  *     word 4, 5   token that the thread made, low and high
  *     word 6 ...  identity of the process, ASCII (`Processes.identity`)
  *
- * All words that decide anything are accessed through `Atomics` alone. Generations are compared modulo 2^32, and 0 is
- * skipped.
+ * All words that decide anything are accessed through `Atomics` alone. Generations are compared
+ * modulo 2^32, and 0 is skipped.
  */
 
 import { assert } from '../base/assert.js';
