@@ -120,9 +120,8 @@ export class Controller {
     this.files = new Files(metadata, changes, clock);
     this.garbage = new Garbage(metadata, changes);
     this.hosts = new Hosts(clock, awayMs);
-    const { membership } = this;
-    this.watch = new Watch({ metadata, membership, changes, timers });
-    this.leases = new Leases({ metadata, changes, membership, clock, calls: options.leaseCalls });
+    this.watch = new Watch({ ...withMembers, timers });
+    this.leases = new Leases({ ...withMembers, clock, calls: options.leaseCalls });
   }
 
   /** Goes on with what an earlier life had begun. To be called once, before anything is served. */
