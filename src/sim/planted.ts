@@ -376,6 +376,14 @@ export const PLANTED: readonly Planted[] = [
     'persistent',
     'a file is made, and named, without a flush',
   ]),
+  planted('marks-taken-without-waiting', memoryNodeFaults, 'marksTakenWithoutWaiting', [
+    'one-sided-moves',
+    'marks are taken and pages copied at once, with steps under way that marked before',
+  ]),
+  planted('flush-failure-ignored', durableFaults, 'failureIgnored', [
+    'persistent',
+    'a flush that failed is taken for one that did not',
+  ]),
 ];
 
 export function plantedNamed(name: string): Planted | undefined {

@@ -20,6 +20,7 @@ import { checkAll } from './checkers/all.js';
 import type { RegionSeen } from './checkers/ownership.js';
 import { ClientProcesses } from './client-process.js';
 import { Blows } from './faults/blows.js';
+import { DiskBlows } from './faults/disk-blows.js';
 import { Mover } from './faults/mover.js';
 import { Journal } from './journal.js';
 import { type RackShape, SimulatedRack } from './rack.js';
@@ -256,6 +257,9 @@ class SeedRun {
     const isOneSided = this.#workload.isOneSided === true;
     const mover = new Mover({ ...parts, prng: world.prng.fork('moves'), isOneSided });
     if (this.#workload.isMoving === true) mover.start();
+    if (this.#workload.isPersistent === true) {
+      new DiskBlows({ ...parts, prng: world.prng.fork('disks') }).start();
+    }
     const blows = new Blows({ ...parts, mover, prng });
     const count = prng.between(...(this.#workload.blowCount ?? BLOWS));
     const places = Array.from({ length: count }, () => prng.fraction() * 0.95).sort(

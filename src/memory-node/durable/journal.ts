@@ -149,7 +149,7 @@ export class Journal {
   async flush(ranges: readonly FileRange[]): Promise<void> {
     const begunMs = this.#parts.clock.now();
     if (ranges.length > 0 && !durableFaults.rangeNotFlushed) await this.#flush(ranges);
-    if (!durableFaults.flushBeforeCommit) await this.commit();
+    await this.commit();
     this.#flushSeconds.add((this.#parts.clock.now() - begunMs) / 1000);
   }
 

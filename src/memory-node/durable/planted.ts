@@ -14,8 +14,6 @@ export const durableFaults = {
   superblockNotFlushed: false,
   /** A flush does not flush the frames of its range. */
   rangeNotFlushed: false,
-  /** A flush does not wait until it is durable which pages have the frames. */
-  flushBeforeCommit: false,
   /** A call is answered before what it has changed is durable. */
   answeredBeforeCommit: false,
   /** A frame is zeroed and given on before the loss of its page is durable. */

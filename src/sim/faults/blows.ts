@@ -13,7 +13,6 @@ import type { ClientProcesses } from '../client-process.js';
 import type { Journal } from '../journal.js';
 import { LEND_ABOVE_PAGES, type SimulatedRack } from '../rack.js';
 import { BLOW_NAMES, type BlowName } from '../workloads/workload.js';
-import { DiskBlows } from './disk-blows.js';
 import type { Mover } from './mover.js';
 
 /** Sure to hit the next segments. */
@@ -38,7 +37,6 @@ export class Blows {
   readonly #rack: SimulatedRack;
   readonly #clients: ClientProcesses;
   readonly #mover: Mover;
-  readonly #diskBlows: DiskBlows;
   readonly #journal: Journal;
   readonly #prng: Prng;
   /** The rate that a kind has when no blow raises it. */
@@ -55,7 +53,6 @@ export class Blows {
     this.#rack = parts.rack;
     this.#clients = parts.clients;
     this.#mover = parts.mover;
-    this.#diskBlows = new DiskBlows(parts);
     this.#journal = parts.journal;
     this.#prng = parts.prng;
     this.#usualRate = parts.usualRate;
@@ -116,8 +113,6 @@ export class Blows {
         return this.#rack.putBackMetadata();
       case 'fail-flushes':
         return this.#burst(FaultKind.DiskFlushError);
-      case 'strike-at-disk':
-        return this.#diskBlows.strike();
       case 'shrink-path':
         return this.#shrinkPath(node);
       case 'move-region':

@@ -5,7 +5,7 @@
  */
 
 import type { Prng } from '../../base/prng.js';
-import { FaultKind } from '../../runtime/simulated/world.js';
+import { FaultKind, type SimulatedProcess } from '../../runtime/simulated/world.js';
 import type { ClientMoment, Journal } from '../journal.js';
 import type { SimulatedRack } from '../rack.js';
 
@@ -19,13 +19,16 @@ const FLUSH_FAILS = 1_000_000;
 /** In flushes. */
 const LATE: readonly number[] = [0, 0.5, 1, 2, 3];
 /** Until a node serves from a file that was opened anew, and clients have looked at it. */
-const SEEN_AFTER_MS: readonly number[] = [5, 40, 200];
+const SEEN_AFTER_MS: readonly number[] = [10, 60, 200];
+const ENDS_MS_MAX = 100;
+const BETWEEN_MS = [5, 25] as const;
 
 export class DiskBlows {
   readonly #rack: SimulatedRack;
   readonly #journal: Journal;
   readonly #prng: Prng;
   readonly #usualRate: (kind: FaultKind) => number;
+  #isWaiting = false;
 
   constructor(parts: {
     rack: SimulatedRack;
@@ -39,14 +42,24 @@ export class DiskBlows {
     this.#usualRate = parts.usualRate;
   }
 
-  strike(): void {
+  /** One after the other, when all nodes serve, for as long as there are faults. */
+  start(): void {
+    const { world } = this.#rack;
+    world.after(this.#prng.between(...BETWEEN_MS), () => {
+      if (!world.faults.enabled) return;
+      if (this.#rack.isComplete && !this.#isWaiting) this.#strike();
+      this.start();
+    });
+  }
+
+  #strike(): void {
     const choice = this.#prng.below(100);
     // Of what a client was just told of it may have been only in memory.
-    if (choice < 30) this.#when('the end of a first flush', 0, () => this.#stopAll());
-    else if (choice < 50) this.#when('a relocation', this.#late(), () => this.#stopAll());
-    else if (choice < 58) this.#when('a flush', this.#late(), () => this.#stopAll());
-    else if (choice < 72) this.#when('a relocation', this.#late(), () => this.#killAndStop());
-    else if (choice < 86) this.#when('a flush', 0, () => this.#failFlushes(true));
+    if (choice < 25) this.#when('the end of a first flush', 0, () => this.#stopAll());
+    else if (choice < 45) this.#when('a relocation', this.#late(), () => this.#stopAll());
+    else if (choice < 53) this.#when('a flush', this.#late(), () => this.#stopAll());
+    else if (choice < 68) this.#when('a relocation', this.#late(), () => this.#killAndStop());
+    else if (choice < 84) this.#when('a flush', this.#underWay(), () => this.#failFlushes(true));
     else this.#when('a flush', 0, () => this.#failFlushes(false));
   }
 
@@ -55,9 +68,17 @@ export class DiskBlows {
     return this.#prng.fraction() * this.#prng.pick(LATE) * (flushUs / 1_000);
   }
 
+  /** Until what a client has just begun is under way at its node. */
+  #underWay(): number {
+    const { flushUs, latencyNs } = this.#rack.world.knobs;
+    return (latencyNs / 1e6) * (1 + this.#prng.fraction()) + this.#late() / 3 + flushUs / 5_000;
+  }
+
   #when(moment: ClientMoment, lateMs: number, act: () => void): void {
     const { world } = this.#rack;
+    this.#isWaiting = true;
     this.#journal.whenReached(moment, () => {
+      this.#isWaiting = false;
       world.after(lateMs, () => this.#act(`a client has come to ${moment}`, act));
     });
   }
@@ -85,7 +106,7 @@ export class DiskBlows {
       if (process === undefined) continue;
       world.kill(process);
       const lateMs = this.#late();
-      this.#whenBack(node, false, () => world.after(lateMs, () => this.#stop(node)));
+      this.#whenBack(node, process, false, () => world.after(lateMs, () => this.#stop(node)));
     }
   }
 
@@ -94,13 +115,20 @@ export class DiskBlows {
   }
 
   /** Calls back when another process is there, or serves. */
-  #whenBack(node: number, serves: boolean, act: () => void): void {
+  #whenBack(
+    node: number,
+    before: SimulatedProcess | undefined,
+    serves: boolean,
+    act: () => void,
+  ): void {
     const { world } = this.#rack;
     const startedMs = world.nowMs;
     const look = (): void => {
       if (!world.faults.enabled || world.nowMs - startedMs > BACK_MS_MAX) return;
       const process = this.#rack.nodeProcess(node);
-      if (process === undefined || (serves && process.running === undefined)) {
+      // It may not have noticed anything.
+      const mayEnd = process === before && world.nowMs - startedMs < ENDS_MS_MAX;
+      if (process === undefined || mayEnd || (serves && process.running === undefined)) {
         world.after(serves ? 1 : BACK_LOOK_MS, look);
       } else {
         act();
@@ -129,7 +157,9 @@ export class DiskBlows {
       faults.setRate(kind, this.#usualRate(kind));
       // Also where nobody noticed it: nothing was killed then.
       for (const node of this.#nodes) {
-        this.#whenBack(node, true, () => world.after(seenMs, () => this.#stop(node)));
+        this.#whenBack(node, processes[node], true, () =>
+          world.after(seenMs, () => this.#stop(node)),
+        );
       }
     };
     look();

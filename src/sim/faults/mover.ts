@@ -31,7 +31,7 @@ const BUSY_AFTER_MS = 15;
 const AIMED_PER_MILLION = 750_000;
 /** Of memory that all clients use. */
 const SHARED_PER_MILLION = 700_000;
-const STEPS_STOPPED = 15_000;
+const STEPS_STOPPED = 25_000;
 /** A node takes back so much later what it has given away. */
 const RESTS_MS = 2 * DEADLINE_AHEAD_MS_MAX;
 
@@ -161,12 +161,15 @@ export class Mover {
 
   #next(): void {
     const { board } = this.#clients;
-    const going = this.#isWell() ? this.begin() : undefined;
+    const wasQuiet = board.isQuiet;
+    board.isQuiet = !this.#isWell();
+    // Whose steps are to be met, is at work when it begins.
+    if (board.isQuiet || (wasQuiet && this.#isOneSided)) return this.#again(UNWELL_LOOK_MS);
+    const going = this.begin();
     if (going === undefined) {
       board.isQuiet = true;
       return this.#again(UNWELL_LOOK_MS);
     }
-    board.isQuiet = false;
     if (this.#prng.chance(AIMED_PER_MILLION)) this.aim(going);
     const { world } = this.#rack;
     const look = (): void => {

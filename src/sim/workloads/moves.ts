@@ -10,15 +10,23 @@ import { type ClientProgram, inLanes, share, type Workload } from './workload.js
 
 /** While nothing moves. */
 const QUIET_MS = [30, 300] as const;
+const QUIET_LOOK_MS = 8;
 
-async function play(client: ClientProgram): Promise<void> {
+/** `wakes`: it ends when something is about to move. */
+async function rest({ board, prng, sleep }: ClientProgram, wakes: boolean): Promise<void> {
+  let leftMs = prng.between(...QUIET_MS);
+  if (!wakes) return sleep(leftMs);
+  for (; board.isQuiet && leftMs > 0; leftMs -= QUIET_LOOK_MS) await sleep(QUIET_LOOK_MS);
+}
+
+async function play(client: ClientProgram, wakes: boolean): Promise<void> {
   const spaces = [await client.open('moving'), await client.open('moving-too')];
   await share(client, spaces, 4, counterPlaces);
   const words = new Registers(client, spaces);
   const tenancies = [new Tenancy(client, spaces, 4), new Tenancy(client, spaces, 2)];
   await inLanes(client, client.prng.between(3, 6), async (lane) => {
     // Now and then for a moment longer than a move takes: so that some meet clients, and some not.
-    if (client.board.isQuiet) await client.sleep(client.prng.between(...QUIET_MS));
+    if (client.board.isQuiet) await rest(client, wakes);
     else if (client.prng.chance(500_000)) await client.sleep(client.prng.between(1, 12));
     await (tenancies[lane]?.step() ?? words.step());
   });
@@ -43,7 +51,7 @@ export const moves: Workload = {
     'crash-controller': 1,
     'kill-supervisor': 1,
   },
-  run: play,
+  run: (client) => play(client, false),
 };
 
 export const datagramMoves: Workload = {
@@ -58,6 +66,7 @@ export const oneSidedMoves: Workload = {
   name: 'one-sided-moves',
   about: 'regions that move away from under clients that reach memory without its node',
   isOneSided: true,
+  run: (client) => play(client, true),
   frames: [24, 64],
   blows: {
     ...moves.blows,

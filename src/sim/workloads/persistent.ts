@@ -230,9 +230,9 @@ export const persistent: Workload = {
   isBulky: false,
   isPersistent: true,
   // Few, so that frames are given out again soon.
-  frames: [8, 14],
+  frames: [5, 8],
   steps: 900,
-  blowCount: [10, 18],
+  blowCount: [3, 7],
   blows: {
     cut: 10,
     partition: 4,
@@ -244,7 +244,6 @@ export const persistent: Workload = {
     'kill-controller': 4,
     'crash-controller': 4,
     'fail-flushes': 4,
-    'strike-at-disk': 60,
   },
   async run(client) {
     if (client.openDurable === undefined) return;

@@ -127,8 +127,6 @@ export const BLOW_NAMES = [
   'shrink-path',
   // Of disks: most flushes of a moment.
   'fail-flushes',
-  // When a client has come to where it matters.
-  'strike-at-disk',
   // An operator keeps copies of the controller's database, and puts one back.
   'copy-metadata',
   'put-back-metadata',
