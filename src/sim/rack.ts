@@ -29,6 +29,8 @@ export interface RackShape {
   readonly isOneSided: boolean;
   /** Nodes mind what their machines have left. */
   readonly isShortOfMemory?: boolean;
+  /** Nothing is to go wrong. */
+  readonly isCalm?: boolean;
   /** Memory is files on the disks of the nodes' machines. */
   readonly isPersistent?: boolean;
 }

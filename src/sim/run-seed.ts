@@ -219,6 +219,7 @@ class SeedRun {
       // Most memory shall be on the machine of most clients.
       isOneSided,
       isShortOfMemory: this.#workload.isShortOfMemory === true,
+      isCalm: this.#options.calm === true,
       nodes: this.#nodes(prng),
       isPersistent: this.#workload.isPersistent === true,
       clients: prng.between(3, 4),

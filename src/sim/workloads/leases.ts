@@ -175,6 +175,7 @@ export const keptLeases: Workload = {
   isControllerAlone: true,
   frames: [12, 24],
   steps: 700,
+  blowCount: [14, 24],
   blows: {
     'kill-controller': 20,
     'pause-controller': 20,
