@@ -1,6 +1,6 @@
 // A node in a control group that is short of memory has lent and written to nearly all of its
-// memory: used regions move to a node outside before the group is full, nothing is ended, every byte
-// is there afterwards, and a program in the group takes about as long as alone.
+// memory: used regions move to a node outside before the group is full, nothing is ended, every
+// byte is there afterwards, and a program in the group takes about as long as alone.
 import { afterEach, expect, test } from 'vitest';
 import { connect, type Rack, type Space } from '../../src/apps/library.js';
 import { CLI } from '../support/cli.js';
