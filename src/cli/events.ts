@@ -43,7 +43,7 @@ const HELP = `
 The order is that of what happened; times are by the clock of the controller. Its newest 16,384
 events of the last 90 days are kept. With -o json and --follow there is one line per event.
 
-Examples:
+Example:
   memrack events --since 1h
   memrack events --space photos --follow`;
 
