@@ -14,15 +14,22 @@ const SEEDS_PER_SLICE = 25;
  * begins with the first seed for all, and says how many it took.
  */
 const BEGIN_AT: Readonly<Record<string, number>> = {
-  'adoption-does-not-wait': 44,
-  'change-cut-anew': 73,
-  'datagrams-overtaken': 44,
-  'frame-reused-at-once': 51,
-  'incarnation-not-compared': 84,
-  'one-answer-is-enough': 25,
-  'parts-cut-words': 109,
-  'stream-closed-in-call': 255,
+  'adoption-does-not-wait': 52,
+  'answers-ignored': 14,
+  'change-cut-anew': 81,
+  'datagrams-overtaken': 47,
+  'doubts-ignored': 8,
+  'frame-reused-at-once': 57,
+  'incarnation-not-compared': 125,
+  'late-change-executed': 8,
+  'old-connection-not-fenced': 10,
+  'one-answer-is-enough': 33,
+  'parts-cut-words': 250,
+  'restored-unasked': 7,
+  'stream-closed-in-call': 271,
   'unknown-space-removed': 50,
+  'withdrawal-not-recorded': 29,
+  'writes-not-marked': 10,
 };
 /** With fewer tried than this part of all planted bugs it is a failure. */
 const TRIED_LEAST = 0.5;
