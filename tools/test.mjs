@@ -6,13 +6,11 @@
 //   npm test -- --only unit,e2e   some rings; all other arguments go to vitest
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compile, install, ROOT } from './prepare.mjs';
 
 const RINGS = ['unit', 'e2e', 'conformance'];
-/** Programs that start, end and are waited for leave the processors idle: more than there are. */
-const E2E_WORKERS = availableParallelism() + 1;
 
 /**
  * @typedef {{ passed: number, failed: number, skipped: number, skippedNames: string[] }} Counts
@@ -24,9 +22,7 @@ function runRing(/** @type {string} */ ring, /** @type {string[]} */ rest) {
   const reportPath = join(folder, 'report.json');
   const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
   const output = ['--reporter=default', '--reporter=json', `--outputFile.json=${reportPath}`];
-  const workers = ring === 'e2e' ? [`--maxWorkers=${E2E_WORKERS}`] : [];
-  const named = ['--project', ring, '--passWithNoTests', ...workers];
-  const args = [vitest, 'run', ...named, ...output, ...rest];
+  const args = [vitest, 'run', '--project', ring, '--passWithNoTests', ...output, ...rest];
   const run = spawnSync(process.execPath, args, {
     cwd: ROOT,
     stdio: ['ignore', 'inherit', 'inherit'],
