@@ -104,7 +104,8 @@ function fuzz(state: PartState, left: number): Promise<boolean> {
   return Promise.resolve(isGood);
 }
 
-const ROUNDS_PER_STEP = 10;
+/** Each begins with a rack of its own. */
+const ROUNDS_PER_STEP = 30;
 
 /** Rounds of a loop with real processes: of the test in `file`, with variables of this `name`. */
 function rounds(name: string, file: string, state: PartState, left: number): Promise<boolean> {
