@@ -103,6 +103,18 @@ describe('axes', () => {
     }
   });
 
+  it('has a linear axis of values that hardly differ', () => {
+    for (const values of [
+      [1e12, 1e12 + 0.001],
+      [1e6, 1e6 + 1],
+      [-3e9, -3e9 + 1e-6],
+    ]) {
+      const scale = scaleOf(values, { kind: 'linear' });
+      expect(scale.ticks.length).toBeLessThanOrEqual(8);
+      expect(new Set(labelsOf(scale)).size).toBe(scale.ticks.length);
+    }
+  });
+
   it('covers all values, with few ticks in rising order within it', () => {
     const positive = fc.double({ min: 1e-3, max: 1e12, noNaN: true });
     const kinds = fc.constantFrom('linear' as const, 'log2' as const, 'log10' as const);

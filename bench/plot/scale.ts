@@ -20,6 +20,8 @@ export interface Scale {
 }
 
 const TICKS_MOST = 8;
+/** Of a linear axis, as a part of its largest value: labels have six digits. */
+const LEAST_SPAN = 1e-3;
 
 /** Numbers as people read them at an axis: `0.5`, `20`, `1,000`, `20 k`, `4 M`. */
 export function tickLabel(value: number): string {
@@ -107,7 +109,9 @@ export function niceStep(span: number, most = TICKS_MOST): number {
 
 function linearScale(values: readonly number[]): Scale {
   const [low, high] = extent(values, 0);
-  const span = high > low ? high - low : Math.max(1, Math.abs(high));
+  const size = Math.max(Math.abs(low), Math.abs(high));
+  // Steps that are small against the values would have labels alike, and smaller ones no end.
+  const span = high > low ? Math.max(high - low, LEAST_SPAN * size) : Math.max(1, size);
   const step = niceStep(span, TICKS_MOST - 1);
   const first = Math.floor(low / step + 1e-9);
   const last = Math.max(first + 1, Math.ceil(high / step - 1e-9));
