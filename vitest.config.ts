@@ -28,9 +28,6 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          // Programs that start, end and are waited for leave the processors idle.
-          maxWorkers: availableParallelism() + 1,
-          sequence: { groupOrder: 1 },
           testTimeout: 3 * MINUTE_MS,
           hookTimeout: 2 * MINUTE_MS,
         },
@@ -41,7 +38,6 @@ export default defineConfig({
         test: {
           name: 'conformance',
           include: ['test/conformance/**/*.test.ts'],
-          sequence: { groupOrder: 2 },
           fileParallelism: false,
           testTimeout: 3 * MINUTE_MS,
           hookTimeout: 2 * MINUTE_MS,

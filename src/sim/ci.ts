@@ -1,5 +1,6 @@
 /** What CI simulates: every planted bug, and seeds of all workloads for the rest of its time. */
 
+import { spawnSync } from 'node:child_process';
 import { PLANTED } from './planted.js';
 import { runSlices, SLICES, type SliceResult } from './slice.js';
 import { WORKLOADS } from './workloads/all.js';
@@ -31,8 +32,13 @@ const BEGIN_AT: Readonly<Record<string, number>> = {
   'withdrawal-not-recorded': 29,
   'writes-not-marked': 10,
 };
-/** With fewer tried than this part of all planted bugs it is a failure. */
-const TRIED_LEAST = 0.5;
+/**
+ * With fewer tried than this part of all planted bugs it is a failure. There are more bugs than CI
+ * has time for: each commit begins with another one, and the proof hunts all.
+ */
+const TRIED_LEAST = 0.25;
+/** By how many bugs the hunts of a commit begin behind those of the one before. */
+const BEGIN_STEP = 29;
 /** So often more seeds are played than there was time for, until every workload has one. */
 const ROUNDS_MORE = 3;
 
@@ -44,9 +50,18 @@ export async function runCi(say: (text: string) => void, seconds = CI_SECONDS): 
   return isFound && isGood ? 0 : 1;
 }
 
+/** How many there are up to this one; 0 where nobody can say. */
+function commits(): number {
+  const words = ['rev-list', '--count', 'HEAD'];
+  const { stdout } = spawnSync('git', words, { cwd: import.meta.dirname, encoding: 'utf8' });
+  return Number.parseInt(stdout, 10) || 0;
+}
+
 async function huntAll(say: (text: string) => void, untilMs: number): Promise<boolean> {
   const startMs = performance.now();
-  const tasks = PLANTED.map(({ name }) => ({ bug: name, from: BEGIN_AT[name] ?? 1 }));
+  const first = (commits() * BEGIN_STEP) % PLANTED.length;
+  const bugs = [...PLANTED.slice(first), ...PLANTED.slice(0, first)];
+  const tasks = bugs.map(({ name }) => ({ bug: name, from: BEGIN_AT[name] ?? 1 }));
   const results = await runSlices(
     tasks,
     ({ text }) => say(text),
