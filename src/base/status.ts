@@ -103,6 +103,21 @@ export function statusName(code: number): StatusName | undefined {
   return NAMES[code];
 }
 
+const NO_ANSWER: ReadonlySet<Status> = new Set([
+  Status.Unavailable,
+  Status.Timeout,
+  Status.OutcomeUnknown,
+  Status.Closed,
+]);
+
+/**
+ * Whether the end of a call tells nothing of what was done: it was never sent, or its answer was
+ * lost. (A call that may be repeated ends with `Timeout` or `Unavailable` in either case.)
+ */
+export function isNoAnswer(status: Status): boolean {
+  return NO_ANSWER.has(status);
+}
+
 export function isStatus(code: number): code is Status {
   return Number.isInteger(code) && code >= 0 && code < NAMES.length;
 }

@@ -15,7 +15,7 @@
  * region begins only when the one before has ended.
  */
 import type { RegionIndex, SpaceId } from '../base/brands.js';
-import { Status, statusName } from '../base/status.js';
+import { isNoAnswer, Status, statusName } from '../base/status.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import { MoveState } from '../wire/messages.js';
 import { EPOCH_END, MOVE_DOUBT_MS, MOVE_LOOK_MS_MAX, MOVE_LOOK_MS_MIN } from './limits.js';
@@ -234,7 +234,7 @@ export class RegionMoves {
     const { id, address, memoryId } = target.row;
     const order = { space, region, epoch, held: fromEpoch, id, address, memoryId };
     const { status, reason } = await calls.moveOut(source.row, order, isForced);
-    if (status === Status.Ok || NO_ANSWER.includes(status)) return undefined;
+    if (status === Status.Ok || isNoAnswer(status)) return undefined;
     await this.#drop(row, reason);
     return { end: 'refused', status, reason };
   }
@@ -400,13 +400,6 @@ export class RegionMoves {
     }
   }
 }
-
-const NO_ANSWER: readonly Status[] = [
-  Status.Unavailable,
-  Status.Timeout,
-  Status.OutcomeUnknown,
-  Status.Closed,
-];
 
 /** Why a target does not take a region that another one may take. */
 const REFUSALS: readonly Status[] = [

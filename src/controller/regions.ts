@@ -9,7 +9,7 @@
  */
 import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
 import { assert } from '../base/assert.js';
-import { Status, statusName } from '../base/status.js';
+import { isNoAnswer, Status, statusName } from '../base/status.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import { sleep, type Timers } from '../runtime/clock.js';
 import type { Entropy } from '../runtime/runtime.js';
@@ -254,7 +254,7 @@ export class Regions {
     member.telling.delete(key);
     if (!isOwner(member, row)) return Status.OutcomeUnknown;
     if (status === Status.Ok) await this.#confirmed(member, row);
-    else if (NO_ANSWER.includes(status)) member.isSuspect = true;
+    else if (isNoAnswer(status)) member.isSuspect = true;
     return status;
   }
 
@@ -306,20 +306,10 @@ export class Regions {
   }
 }
 
-/**
- * Whether the node itself said no. A call that may be repeated ends with `Timeout` or `Unavailable`
- * also when it was sent and only its reply was lost, so these say nothing about what was done.
- */
+/** Whether the node itself said no. */
 function isRefusedByNode(status: Status): boolean {
-  return !NO_ANSWER.includes(status) && status !== Status.Ok;
+  return !isNoAnswer(status) && status !== Status.Ok;
 }
-
-const NO_ANSWER: readonly Status[] = [
-  Status.Unavailable,
-  Status.Timeout,
-  Status.OutcomeUnknown,
-  Status.Closed,
-];
 
 function isOwner(member: Member, row: RegionRow): boolean {
   return member.row.memoryId === row.memoryId && member.row.state === 'member';

@@ -9,7 +9,7 @@
  */
 
 import { newAbort } from '../base/abort.js';
-import { Status } from '../base/status.js';
+import { isNoAnswer, Status } from '../base/status.js';
 import type { Clock, Timer, Timers } from '../runtime/clock.js';
 import { RENEWALS_PER_LEASE } from './limits.js';
 import { leaseFaults } from './planted.js';
@@ -36,14 +36,8 @@ const ROUND_MS_MAX = 1_000;
 /** Timers are not exact: what is due a little later is done now. */
 const DUE_SHARE = 0.9;
 
-/** Answers that say nothing about whose the lease is. */
-const NO_ANSWER: ReadonlySet<Status> = new Set([
-  Status.Unavailable,
-  Status.Timeout,
-  Status.OutcomeUnknown,
-  Status.Busy,
-  Status.Closed,
-]);
+/** Whether an answer says whose the lease is. */
+const isAboutLease = (status: Status): boolean => !isNoAnswer(status) && status !== Status.Busy;
 
 export class Holder {
   readonly #parts: HolderParts;
@@ -134,7 +128,7 @@ export class Holder {
     const status = isAllowed ? await node.renew(timeoutMs) : Status.Unavailable;
     this.#isAsking[index] = false;
     if (status === Status.Ok) this.#confirmedMs[index] = sentMs;
-    else if (!NO_ANSWER.has(status)) this.lose('a node says that it has passed to another holder');
+    else if (isAboutLease(status)) this.lose('a node says that it has passed to another holder');
   }
 
   #watch(): void {

@@ -2,15 +2,13 @@
  * Makes programs of this folder runnable as processes of their own, with `src` as it was built:
  * Node runs JavaScript, and the test runner translates for itself alone.
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
-import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
+import { makeSweptFolder } from './swept-folder.js';
 
 const ROOT = join(import.meta.dirname, '../..');
 const OPTIONS = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
-
-const PREFIX = 'memrack-support-';
 
 let folder: string | undefined;
 
@@ -26,20 +24,9 @@ export function removeCompiledSupport(): void {
   folder = undefined;
 }
 
-/** What processes that were killed have left. */
-function sweep(cache: string): void {
-  for (const name of readdirSync(cache).filter((one) => one.startsWith(PREFIX))) {
-    const pid = name.slice(PREFIX.length).split('-')[0] ?? '';
-    if (!existsSync(`/proc/${pid}`)) rmSync(join(cache, name), { recursive: true, force: true });
-  }
-}
-
 function compileAll(): string {
   // Below node_modules, so that packages are found from there.
-  const cache = join(ROOT, 'node_modules/.cache');
-  mkdirSync(cache, { recursive: true });
-  sweep(cache);
-  const out = mkdtempSync(join(cache, `${PREFIX}${process.pid}-`));
+  const out = makeSweptFolder(join(ROOT, 'node_modules/.cache'), 'memrack-support-');
   process.on('exit', removeCompiledSupport);
   writeFileSync(join(out, 'package.json'), '{"type":"module"}');
   symlinkSync(join(ROOT, 'dist'), join(out, 'src'));

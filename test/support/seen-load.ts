@@ -1,7 +1,8 @@
 // Programs that use a rack in every way that its metrics tell apart.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { connect, type ConnectOptions } from '../../src/apps/library.js';
 import { startRack, type TestRack } from './rack.js';
+import { makeSweptFolder } from './swept-folder.js';
 
 const LINKS: readonly NonNullable<ConnectOptions['link']>[] = ['tcp', 'udp', 'auto'];
 const PAGE = 65_536;
@@ -9,7 +10,7 @@ const PAGES = 8;
 
 /** A rack that has everything to show: a disk, too, on a file system that status speaks of. */
 export async function startSeenRack(): Promise<TestRack> {
-  const folder = mkdtempSync('/dev/shm/memrack-seen-');
+  const folder = makeSweptFolder('/dev/shm', 'memrack-seen-');
   const clear = (): void => rmSync(folder, { recursive: true, force: true });
   const disk = ['--data', `${folder}/rack`, '--persistent-nodes', '1', '--unproven-file-system'];
   try {

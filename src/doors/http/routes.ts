@@ -5,7 +5,7 @@
  */
 import type { z } from 'zod';
 import type { ControllerApi } from '../../controller/api.js';
-import { isRefusal } from '../../controller/refusal.js';
+import { isRefusal, type Result } from '../../controller/refusal.js';
 import { httpRefusal } from './errors.js';
 import { exposition } from '../../base/exposition.js';
 import * as schemas from './schemas.js';
@@ -37,6 +37,12 @@ export interface Route {
 
 function found(body: unknown): Answer {
   return { status: 200, body };
+}
+
+/** What was done, or found; a refusal becomes the answer. */
+function granted<T>(result: Result<T>): T {
+  if (isRefusal(result)) throw httpRefusal(result);
+  return result;
 }
 
 const healthz: Route = {
@@ -82,8 +88,7 @@ const removeNode: Route = {
   answers: { 200: schemas.removedNodeSchema },
   run: async (api, { name, query }) => {
     const { lost } = query as z.infer<typeof schemas.removedNodeQuerySchema>;
-    const result = await api.removeNode(name, lost === 'true');
-    if (isRefusal(result)) throw httpRefusal(result);
+    const result = granted(await api.removeNode(name, lost === 'true'));
     return found({ id: name, regionsLost: result.regionsLost });
   },
 };
@@ -112,8 +117,7 @@ const createSpace: Route = {
   answers: { 200: schemas.spaceSchema, 201: schemas.spaceSchema },
   run: async (api, { body }) => {
     const { name, kind, pageBytes } = body as z.infer<typeof schemas.newSpaceSchema>;
-    const result = await api.createSpace(name, kind, pageBytes);
-    if (isRefusal(result)) throw httpRefusal(result);
+    const result = granted(await api.createSpace(name, kind, pageBytes));
     return { status: result.created ? 201 : 200, body: result.space };
   },
 };
@@ -124,8 +128,7 @@ const removeSpace: Route = {
   summary: 'Removes an address space and everything in it.',
   answers: { 204: undefined },
   run: async (api, { name }) => {
-    const result = await api.removeSpace(name);
-    if (isRefusal(result)) throw httpRefusal(result);
+    granted(await api.removeSpace(name));
     return { status: 204, body: undefined };
   },
 };
@@ -138,9 +141,7 @@ const adoptSpace: Route = {
   answers: { 201: schemas.spaceSchema },
   run: async (api, { body }) => {
     const { id, name } = body as z.infer<typeof schemas.adoptedSpaceSchema>;
-    const result = await api.adoptSpace(id, name);
-    if (isRefusal(result)) throw httpRefusal(result);
-    return { status: 201, body: result.space };
+    return { status: 201, body: granted(await api.adoptSpace(id, name)).space };
   },
 };
 
@@ -152,9 +153,7 @@ const regions: Route = {
   answers: { 200: schemas.regionSchema.array() },
   run: (api, { query }) => {
     const { space } = query as z.infer<typeof schemas.regionsQuerySchema>;
-    const result = api.regions(space);
-    if (isRefusal(result)) throw httpRefusal(result);
-    return found(result.regions);
+    return found(granted(api.regions(space)).regions);
   },
 };
 
@@ -166,8 +165,7 @@ const moveRegion: Route = {
   answers: { 200: schemas.newMoveSchema },
   run: async (api, { body }) => {
     const { space, region, to } = body as z.infer<typeof schemas.newMoveSchema>;
-    const result = await api.moveRegion(space, region, to);
-    if (isRefusal(result)) throw httpRefusal(result);
+    granted(await api.moveRegion(space, region, to));
     return found({ space, region, to });
   },
 };
@@ -186,9 +184,7 @@ const drainOf: Route = {
   summary: 'How far the emptying of a memory node has come, and what it waits for.',
   answers: { 200: schemas.drainSchema },
   run: (api, { name }) => {
-    const result = api.drainOf(name);
-    if (isRefusal(result)) throw httpRefusal(result);
-    return found(result.drain);
+    return found(granted(api.drainOf(name)).drain);
   },
 };
 
@@ -200,9 +196,7 @@ const drain: Route = {
   answers: { 200: schemas.drainSchema },
   run: async (api, { body }) => {
     const { node, force } = body as z.infer<typeof schemas.newDrainSchema>;
-    const result = await api.drain(node, force);
-    if (isRefusal(result)) throw httpRefusal(result);
-    return found(result.drain);
+    return found(granted(await api.drain(node, force)).drain);
   },
 };
 
@@ -212,8 +206,7 @@ const cancelDrain: Route = {
   summary: 'Uses a memory node again that was to be emptied.',
   answers: { 204: undefined },
   run: async (api, { name }) => {
-    const result = await api.cancelDrain(name);
-    if (isRefusal(result)) throw httpRefusal(result);
+    granted(await api.cancelDrain(name));
     return { status: 204, body: undefined };
   },
 };

@@ -33,7 +33,7 @@ function peerOf(node: Harness, lost: (type: number) => 'request' | 'reply' | und
   } as unknown as Peer;
 
   async function answer(type: CallType, request: never) {
-    const away = { status: Status.Timeout, reason: '' };
+    const away = { status: Status.OutcomeUnknown, reason: 'no answer came' };
     const fate = lost(type);
     if (fate === 'request') return away as never;
     const reply = (await node.call(type, request)) as Reply<CallType>;
@@ -145,6 +145,23 @@ test('a target without room refuses, and everything stays as it was', async () =
   expect((await progressOf(target)).state).toBe(MoveState.NEVER);
   expect(target.counters()).toMatchObject({ framesUsed: 15, framesPromised: 0, regions: 1 });
 });
+
+test.each(['request', 'reply'] as const)(
+  'the %s of a piece is lost: no doubt is left',
+  async (what) => {
+    const { source, target } = await pair((type) => {
+      return type === MessageType.MovePages ? what : undefined;
+    });
+    const at = await source.alloc(1, { region: 2 });
+    await source.data('write', { address: at, data: bytes(7) });
+    await source.call(MessageType.MoveOut, ORDER);
+    await until(source, MoveState.CANCELLED);
+    // The call may have been executed; what becomes of the region is known.
+    expect(await progressOf(source)).toMatchObject({ why: Status.Unavailable });
+    expect((await source.data('read', { address: at, bytes: 1 })).bytes).toEqual(bytes(7));
+    expect((await progressOf(target)).state).toBe(MoveState.NEVER);
+  },
+);
 
 test.each(['request', 'reply'] as const)('the %s of the take is lost', async (what) => {
   let isLost = false;

@@ -12,7 +12,7 @@
 
 import { assert } from '../../base/assert.js';
 import type { FrameIndex } from '../../base/brands.js';
-import { Status, statusName } from '../../base/status.js';
+import { isNoAnswer, Status, statusName } from '../../base/status.js';
 import { NO_FRAME } from '../../disk/page-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 import type { Peer } from '../../fabric/link.js';
@@ -283,8 +283,10 @@ export class Outgoing {
   ): Promise<void> {
     const reply = await this.#parts.target.call(type, request as never, CALL_MS);
     if (reply.status === Status.Ok) return;
-    const { reason } = reply;
-    this.cancel(reply.status, reason === '' ? `no answer: ${statusName(reply.status)}` : reason);
+    const { status, reason } = reply;
+    const why = reason === '' ? `no answer: ${statusName(status)}` : reason;
+    // Of the attempt it is known what becomes of it, whatever is known of the call.
+    this.cancel(isNoAnswer(status) ? Status.Unavailable : status, why);
   }
 
   // ------------------------------------------------------------------------------- the pause
