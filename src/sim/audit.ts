@@ -199,8 +199,8 @@ export class Audit {
    * an `alloc` failed it leaves nothing: its node, or its client, sees to that.
    */
   #mayHoldUnknown(): boolean {
-    const { allocations, wasClientKilled } = this.#journal;
-    if (wasClientKilled) return true;
+    const { allocations, wasClientKilled, mayHoldFreed } = this.#journal;
+    if (wasClientKilled || mayHoldFreed) return true;
     const isKnown = (freed: Ended | undefined): boolean => {
       return freed !== undefined && (freed.code === 'Ok' || isNotApplied(freed));
     };

@@ -200,7 +200,17 @@ const RECENT = 400;
 const VIOLATIONS_MAX = 20;
 
 /** What a client has just begun, or has just been told. */
-export type ClientMoment = 'a flush' | 'the end of a first flush' | 'a relocation';
+export type ClientMoment =
+  | 'a flush'
+  | 'the end of a flush'
+  | 'the end of a first flush'
+  | 'a relocation';
+
+interface WaitsForMoment {
+  readonly moment: ClientMoment;
+  readonly client: number | undefined;
+  readonly callback: (client: number) => void;
+}
 
 export class Journal {
   readonly allocations: Allocation[] = [];
@@ -221,6 +231,8 @@ export class Journal {
   wasClientKilled = false;
   /** An allocation failed in a way that may have left something for a while. */
   mayHoldUnknown = false;
+  /** Something was freed, perhaps, and nobody asked again. */
+  mayHoldFreed = false;
   /** Nothing but the controller is struck in this run. */
   isControllerAlone = false;
   /** Client processes that there ever were. */
@@ -269,18 +281,25 @@ export class Journal {
   }
 
   /** Who waits until a client has come to where a blow matters. */
-  readonly #waiting = new Map<ClientMoment, (() => void)[]>();
+  #waiting: WaitsForMoment[] = [];
 
-  /** A client has come there. */
-  reach(moment: ClientMoment): void {
-    const waiting = this.#waiting.get(moment) ?? [];
-    this.#waiting.delete(moment);
-    for (const callback of waiting) callback();
+  /** The client of this number has come there. */
+  reach(moment: ClientMoment, client: number): void {
+    const isReached = (one: WaitsForMoment): boolean => {
+      return one.moment === moment && (one.client === undefined || one.client === client);
+    };
+    const reached = this.#waiting.filter(isReached);
+    this.#waiting = this.#waiting.filter((one) => !isReached(one));
+    for (const { callback } of reached) callback(client);
   }
 
-  /** Calls back, once. */
-  whenReached(moment: ClientMoment, callback: () => void): void {
-    this.#waiting.set(moment, [...(this.#waiting.get(moment) ?? []), callback]);
+  /** Calls back, once, with the number of the client; of this one alone where it is given. */
+  whenReached(
+    moment: ClientMoment,
+    callback: (client: number) => void,
+    client?: number | undefined,
+  ): void {
+    this.#waiting.push({ moment, client, callback });
   }
 
   count(verb: string, ended: Ended): void {

@@ -7,6 +7,7 @@
 import { setAssertions } from '../base/assert.js';
 import { lockFaults } from '../client/locks/planted.js';
 import { controllerFaults } from '../controller/planted.js';
+import { diskFaults } from '../disk/planted.js';
 import { fabricFaults } from '../fabric/planted.js';
 import { leaseFaults } from '../leases/planted.js';
 import { durableFaults } from '../memory-node/durable/planted.js';
@@ -383,6 +384,26 @@ export const PLANTED: readonly Planted[] = [
   planted('flush-failure-ignored', durableFaults, 'failureIgnored', [
     'persistent',
     'a flush that failed is taken for one that did not',
+  ]),
+  planted('not-flushed-at-restart', durableFaults, 'notFlushedAtRestart', [
+    'persistent',
+    'a process is started again although a flush of the one before may have failed',
+  ]),
+  planted('not-settled', durableFaults, 'notSettled', [
+    'persistent',
+    'a file is believed as the machine shows it, after a flush that failed',
+  ]),
+  planted('zeroed-before-commit', durableFaults, 'zeroedBeforeCommit', [
+    'persistent',
+    'a frame is zeroed before the loss of its page is durable',
+  ]),
+  planted('served-before-checkpoint', durableFaults, 'servedBeforeCheckpoint', [
+    'persistent',
+    'a process zeroes frames, and serves, before its first checkpoint is durable',
+  ]),
+  planted('torn-batch-taken', diskFaults, 'tornBatchTaken', [
+    'persistent',
+    'a batch at the end of the log is taken though its checksum is wrong',
   ]),
 ];
 

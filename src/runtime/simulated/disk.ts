@@ -10,6 +10,7 @@
 import { assert } from '../../base/assert.js';
 import type { Prng } from '../../base/prng.js';
 import { type Disk, DiskError, type File } from '../disk.js';
+import type { FileRange } from '../durable.js';
 import { type Entry, type FileNode, Folder, Inode, noticeLoss } from './disk-image.js';
 import { type FaultKind, FaultKind as Kinds } from './faults.js';
 import type { Kernel } from './kernel.js';
@@ -145,7 +146,7 @@ export class DiskStore {
    * Runs `act` after the time that the disk takes. The machine finishes it even if the process
    * that asked ends meanwhile; only then nobody is told.
    */
-  run<T>(task: Task, us: number, act: () => T): Promise<T> {
+  run<T>(task: Task, us: number, act: () => T, before = (): void => {}): Promise<T> {
     const kernel = this.#kernel;
     const machine = this.#machine;
     const delayNs = kernel.withinUs(us);
@@ -165,9 +166,18 @@ export class DiskStore {
       };
       const stops = machine.stops;
       const ifStillUp = (): void => {
+        if (machine.stops === stops) before();
         if (machine.stops === stops) finish();
       };
       kernel.schedule(delayNs, undefined, EventKind.Disk, ifStillUp);
+    });
+  }
+
+  /** Of these ranges of a mapped file; none: of all of it. */
+  runFlush<T>(task: Task, ranges: readonly FileRange[], act: () => T): Promise<T> {
+    const kernel = this.#kernel;
+    return this.run(task, kernel.knobs.flushUs, act, () => {
+      kernel.flushEnds?.(this.#machine, ranges);
     });
   }
 

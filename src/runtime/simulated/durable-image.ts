@@ -13,10 +13,11 @@ import type { Change, FileNode, Loss } from './disk-image.js';
 import { type HeldFile, MemoryObject } from './memory.js';
 
 const PAGE_BYTES = 4096;
-const WORDS_PER_PAGE = PAGE_BYTES / 8;
+/** Halves of the words of 8 bytes that come to the disk whole: whole ones cost objects. */
+const HALVES_PER_PAGE = PAGE_BYTES / 4;
 
-/** Words of one page. */
-type PageWords = BigUint64Array<ArrayBuffer>;
+/** Words of one page, as halves. */
+type PageWords = Int32Array<ArrayBuffer>;
 /** Pages by their numbers, as they were. */
 export type PageContent = ReadonlyMap<number, PageWords>;
 
@@ -43,7 +44,7 @@ export class DurableImage implements FileNode {
     this.inode = 1 + prng.u32();
     this.#prng = prng;
     this.#cache = new MemoryObject(path, bytes);
-    this.#stored = new BigUint64Array(bytes / 8);
+    this.#stored = new Int32Array(bytes / 4);
   }
 
   get cache(): MemoryObject {
@@ -51,11 +52,11 @@ export class DurableImage implements FileNode {
   }
 
   #page(page: number): PageWords {
-    return new BigUint64Array(this.#cache.piece(0), page * PAGE_BYTES, WORDS_PER_PAGE);
+    return new Int32Array(this.#cache.piece(0), page * PAGE_BYTES, HALVES_PER_PAGE);
   }
 
   #storedPage(page: number): PageWords {
-    return this.#stored.subarray(page * WORDS_PER_PAGE, (page + 1) * WORDS_PER_PAGE);
+    return this.#stored.subarray(page * HALVES_PER_PAGE, (page + 1) * HALVES_PER_PAGE);
   }
 
   /** What a flush of these ranges that begins now is sure to store. */
@@ -182,18 +183,27 @@ export class DurableImage implements FileNode {
   }
 }
 
-/** Of `from` a prefix, a suffix, or any words. */
+/** Of the words of `from` that differ the first ones, the last ones, or any. */
 function mix(into: PageWords, from: PageWords, prng: Prng): void {
+  let differing = 0;
+  for (let at = 0; at < HALVES_PER_PAGE; at += 2) if (differs(into, from, at)) differing += 1;
   const style = prng.below(3);
-  const cut = prng.below(WORDS_PER_PAGE + 1);
-  for (let word = 0; word < WORDS_PER_PAGE; word++) {
-    const isTaken = style === 0 ? word < cut : style === 1 ? word >= cut : prng.below(2) === 0;
-    if (isTaken) into[word] = from[word] as bigint;
+  const cut = prng.below(differing + 1);
+  for (let at = 0, nth = 0; nth < differing; at += 2) {
+    if (!differs(into, from, at)) continue;
+    const isTaken = style === 0 ? nth < cut : style === 1 ? nth >= cut : prng.below(2) === 0;
+    if (isTaken) into.set(from.subarray(at, at + 2), at);
+    nth += 1;
   }
 }
 
+/** In the word that begins there. */
+function differs(one: PageWords, other: PageWords, at: number): boolean {
+  return one[at] !== other[at] || one[at + 1] !== other[at + 1];
+}
+
 function isEqual(one: PageWords, other: PageWords): boolean {
-  for (let word = 0; word < WORDS_PER_PAGE; word++) if (one[word] !== other[word]) return false;
+  for (let at = 0; at < HALVES_PER_PAGE; at++) if (one[at] !== other[at]) return false;
   return true;
 }
 

@@ -63,7 +63,7 @@ class SimulatedDurableFile extends SimulatedMemoryFile implements DurableFile {
     const { image } = this.#opening;
     const content = image.contentOf(ranges);
     this.#flushed = this.#flushed.then(() => {
-      return this.#run(() => {
+      return this.#run(ranges, () => {
         image.writeSomeBack();
         const error = this.#injected();
         if (error === undefined) image.store(content);
@@ -78,14 +78,14 @@ class SimulatedDurableFile extends SimulatedMemoryFile implements DurableFile {
     return this.#disk.store.injected(FaultKind.DiskFlushError, `cannot flush ${this.name}`);
   }
 
-  #run<T>(act: () => T): Promise<T> {
+  #run<T>(ranges: readonly FileRange[], act: () => T): Promise<T> {
     const { store, parts } = this.#disk;
-    return store.run(parts.task, store.knobs.flushUs, act);
+    return store.runFlush(parts.task, ranges, act);
   }
 
   flushAll(): Promise<void> {
     this.#flushed = this.#flushed.then(() => {
-      return this.#run(() => {
+      return this.#run([], () => {
         const { image } = this.#opening;
         const error = this.#injected();
         if (error === undefined) image.flush();
@@ -101,7 +101,7 @@ class SimulatedDurableFile extends SimulatedMemoryFile implements DurableFile {
   settle(): Promise<Settled> {
     assert(this.#mapped.length === 0, 'who has a file mapped cannot settle it');
     const { image } = this.#opening;
-    return this.#run(() => {
+    return this.#run([], () => {
       if (image.openings.size > 1) return 'in use';
       const error = this.#injected();
       if (error === undefined) image.flush();

@@ -9,10 +9,11 @@
 
 import { assert } from '../../base/assert.js';
 import type { Prng } from '../../base/prng.js';
+import type { FileRange } from '../durable.js';
 import { FaultKind, type Faults } from './faults.js';
 import { drawLatency, type Knobs } from './knobs.js';
 import { EventQueue } from './queue.js';
-import type { SimulatedEvent, Task } from './task.js';
+import type { Machine, SimulatedEvent, Task } from './task.js';
 import { EventKind, type Trace } from './trace.js';
 
 export const NS_PER_US = 1_000;
@@ -59,6 +60,8 @@ export class Kernel {
   readonly trace: Trace;
   readonly faults: Faults;
   nowNs = 0;
+  /** Told of each flush of a machine's disk right before it takes effect. */
+  flushEnds: ((machine: Machine, ranges: readonly FileRange[]) => void) | undefined;
   /** Turns so far. */
   turns = 0;
   readonly #microtasks: (() => void) | undefined;

@@ -39,6 +39,7 @@
 import { assert } from '../../base/assert.js';
 import { crc32c } from '../../base/crc32c.js';
 import { Prng } from '../../base/prng.js';
+import type { FileRange } from '../durable.js';
 import type { Checksum, LogLevel, RoleMain, Runtime } from '../runtime.js';
 import type { ThreadMain } from '../thread-main.js';
 import { SimulatedClock, SimulatedTimers } from './clock.js';
@@ -386,6 +387,14 @@ export class SimulatedWorld {
       machines.map((machine) => machine.id),
       lasts,
     );
+  }
+
+  /**
+   * Calls back right before each flush of a mapped file takes effect at a machine's disk; of all of
+   * the file where there are no ranges. What asked for it can be killed then, or the machine stop.
+   */
+  onFlush(callback: (machine: Machine, ranges: readonly FileRange[]) => void): void {
+    this.#kernel.flushEnds = callback;
   }
 
   /** `kill -9`. */

@@ -5,23 +5,33 @@
  */
 
 import type { Prng } from '../../base/prng.js';
-import { FaultKind, type SimulatedProcess } from '../../runtime/simulated/world.js';
+import type { FileRange } from '../../runtime/durable.js';
+import { FaultKind, type Machine, type SimulatedProcess } from '../../runtime/simulated/world.js';
 import type { ClientMoment, Journal } from '../journal.js';
 import type { SimulatedRack } from '../rack.js';
 
-const LOOK_MS = 0.02;
-/** So long it is waited for the flush that fails. */
-const FAILS_MS_MAX = 80;
 /** Until a node that was struck is there again. */
 const BACK_MS_MAX = 4_000;
 const BACK_LOOK_MS = 0.05;
 const FLUSH_FAILS = 1_000_000;
 /** In flushes. */
 const LATE: readonly number[] = [0, 0.5, 1, 2, 3];
-/** Until a node serves from a file that was opened anew, and clients have looked at it. */
-const SEEN_AFTER_MS: readonly number[] = [10, 60, 200];
-const ENDS_MS_MAX = 100;
+/** So long it is waited for a flush of a machine that is at work, or starts a process again. */
+const FLUSH_MS_MAX = 1_000;
+/** And until it says to the client that what failed is on the disk. */
+const FLUSHED_MS_MAX = 8_000;
+/** Of its image, of its superblock, of its log: before which of them a checkpoint is cut off. */
+const FLUSHES_OF_START: readonly number[] = [1, 1, 2, 3];
 const BETWEEN_MS = [5, 25] as const;
+
+type FlushedPart = 'frames' | 'tables' | 'all';
+
+interface AtFlush {
+  readonly machine: Machine | undefined;
+  readonly what: FlushedPart;
+  readonly untilMs: number;
+  readonly act: (found: { machine: Machine; node: number }) => void;
+}
 
 export class DiskBlows {
   readonly #rack: SimulatedRack;
@@ -29,6 +39,7 @@ export class DiskBlows {
   readonly #prng: Prng;
   readonly #usualRate: (kind: FaultKind) => number;
   #isWaiting = false;
+  #atFlushes: AtFlush[] = [];
 
   constructor(parts: {
     rack: SimulatedRack;
@@ -40,6 +51,7 @@ export class DiskBlows {
     this.#journal = parts.journal;
     this.#prng = parts.prng;
     this.#usualRate = parts.usualRate;
+    this.#rack.world.onFlush((machine, ranges) => this.#flushed(machine, ranges));
   }
 
   /** One after the other, when all nodes serve, for as long as there are faults. */
@@ -55,12 +67,13 @@ export class DiskBlows {
   #strike(): void {
     const choice = this.#prng.below(100);
     // Of what a client was just told of it may have been only in memory.
-    if (choice < 25) this.#when('the end of a first flush', 0, () => this.#stopAll());
-    else if (choice < 45) this.#when('a relocation', this.#late(), () => this.#stopAll());
-    else if (choice < 53) this.#when('a flush', this.#late(), () => this.#stopAll());
-    else if (choice < 68) this.#when('a relocation', this.#late(), () => this.#killAndStop());
-    else if (choice < 84) this.#when('a flush', this.#underWay(), () => this.#failFlushes(true));
-    else this.#when('a flush', 0, () => this.#failFlushes(false));
+    if (choice < 20) this.#when('the end of a first flush', 0, () => this.#stopAll());
+    else if (choice < 30) this.#when('a relocation', this.#late(), () => this.#stopAll());
+    else if (choice < 35) this.#when('a flush', this.#late(), () => this.#stopAll());
+    else if (choice < 45) this.#when('a relocation', this.#late(), () => this.#killAndStop());
+    else if (choice < 60) this.#when('a relocation', 0, () => this.#stopInBatch());
+    else if (choice < 75) this.#when('a relocation', 0, () => this.#killAndStopInCheckpoint());
+    else this.#when('a flush', 0, (client) => this.#failFlush(client, choice < 88));
   }
 
   #late(): number {
@@ -68,18 +81,12 @@ export class DiskBlows {
     return this.#prng.fraction() * this.#prng.pick(LATE) * (flushUs / 1_000);
   }
 
-  /** Until what a client has just begun is under way at its node. */
-  #underWay(): number {
-    const { flushUs, latencyNs } = this.#rack.world.knobs;
-    return (latencyNs / 1e6) * (1 + this.#prng.fraction()) + this.#late() / 3 + flushUs / 5_000;
-  }
-
-  #when(moment: ClientMoment, lateMs: number, act: () => void): void {
+  #when(moment: ClientMoment, lateMs: number, act: (client: number) => void): void {
     const { world } = this.#rack;
     this.#isWaiting = true;
-    this.#journal.whenReached(moment, () => {
+    this.#journal.whenReached(moment, (client) => {
       this.#isWaiting = false;
-      world.after(lateMs, () => this.#act(`a client has come to ${moment}`, act));
+      world.after(lateMs, () => this.#act(`a client has come to ${moment}`, () => act(client)));
     });
   }
 
@@ -106,62 +113,100 @@ export class DiskBlows {
       if (process === undefined) continue;
       world.kill(process);
       const lateMs = this.#late();
-      this.#whenBack(node, process, false, () => world.after(lateMs, () => this.#stop(node)));
+      this.#whenBack(node, process, () => {
+        world.after(lateMs, () => this.#stop(node, 'has begun again'));
+      });
     }
   }
 
-  #stop(node: number): void {
-    this.#act(`n${node + 1} has begun again`, () => this.#rack.crashNode(node));
+  #stop(node: number, why: string): void {
+    this.#act(`n${node + 1} ${why}`, () => this.#rack.crashNode(node));
   }
 
-  /** Calls back when another process is there, or serves. */
-  #whenBack(
-    node: number,
-    before: SimulatedProcess | undefined,
-    serves: boolean,
-    act: () => void,
-  ): void {
+  /** Calls back when another process is there. */
+  #whenBack(node: number, before: SimulatedProcess, act: () => void): void {
     const { world } = this.#rack;
     const startedMs = world.nowMs;
     const look = (): void => {
       if (!world.faults.enabled || world.nowMs - startedMs > BACK_MS_MAX) return;
       const process = this.#rack.nodeProcess(node);
-      // It may not have noticed anything.
-      const mayEnd = process === before && world.nowMs - startedMs < ENDS_MS_MAX;
-      if (process === undefined || mayEnd || (serves && process.running === undefined)) {
-        world.after(serves ? 1 : BACK_LOOK_MS, look);
-      } else {
-        act();
-      }
+      if (process === undefined || process === before) world.after(BACK_LOOK_MS, look);
+      else act();
     };
     look();
   }
 
+  /** Before a batch is flushed whose frames were: what they replace must not be gone yet. */
+  #stopInBatch(): void {
+    this.#atFlush(undefined, 'frames', ({ machine }) => {
+      this.#atFlush(machine, 'tables', ({ node }) => this.#stop(node, 'is at a batch'));
+    });
+  }
+
+  /** Before a batch is written the process dies, and the machine stops in the next one's first. */
+  #killAndStopInCheckpoint(): void {
+    this.#atFlush(undefined, 'frames', ({ machine, node }) => {
+      this.#kill(node);
+      const flushes = this.#prng.pick(FLUSHES_OF_START);
+      this.#atFlush(machine, 'all', () => {
+        this.#atNthFlush(flushes, machine, () => this.#stop(node, 'is at a checkpoint'));
+      });
+    });
+  }
+
   /**
    * One flush fails; at times the process that has asked for it dies before it is told so. When
-   * the node serves again, and clients have looked at its memory, its machine stops.
+   * the client is told nevertheless that its bytes are on the disk, the machine stops.
    */
-  #failFlushes(kills: boolean): void {
+  #failFlush(client: number, kills: boolean): void {
     const { world } = this.#rack;
-    const { faults } = world;
     const kind = FaultKind.DiskFlushError;
-    const before = faults.injected[kind];
-    const processes = this.#nodes.map((node) => this.#rack.nodeProcess(node));
-    faults.setRate(kind, FLUSH_FAILS);
-    if (kills) for (const process of processes) if (process !== undefined) world.kill(process);
-    const seenMs = this.#prng.pick(SEEN_AFTER_MS);
-    const startedMs = world.nowMs;
-    const look = (): void => {
-      const isOver = world.nowMs - startedMs > FAILS_MS_MAX;
-      if (!isOver && faults.injected[kind] === before) return world.after(LOOK_MS, look);
-      faults.setRate(kind, this.#usualRate(kind));
-      // Also where nobody noticed it: nothing was killed then.
-      for (const node of this.#nodes) {
-        this.#whenBack(node, processes[node], true, () =>
-          world.after(seenMs, () => this.#stop(node)),
-        );
-      }
+    this.#atFlush(undefined, 'frames', ({ node }) => {
+      world.faults.setRate(kind, FLUSH_FAILS);
+      // Right behind the flush.
+      world.after(0, () => world.faults.setRate(kind, this.#usualRate(kind)));
+      if (kills) this.#kill(node);
+      const untilMs = world.nowMs + FLUSHED_MS_MAX;
+      const stop = (): void => {
+        if (world.nowMs < untilMs) this.#stop(node, 'has flushed what had failed');
+      };
+      this.#journal.whenReached('the end of a flush', stop, client);
+    });
+  }
+
+  #kill(node: number): void {
+    const process = this.#rack.nodeProcess(node);
+    if (process !== undefined) this.#rack.world.kill(process);
+  }
+
+  /** Of this machine, or of any. */
+  #atFlush(
+    machine: Machine | undefined,
+    what: FlushedPart,
+    act: (found: { machine: Machine; node: number }) => void,
+  ): void {
+    const { world } = this.#rack;
+    this.#atFlushes.push({ machine, what, untilMs: world.nowMs + FLUSH_MS_MAX, act });
+  }
+
+  #atNthFlush(n: number, machine: Machine, act: () => void): void {
+    if (n === 0) act();
+    else this.#atFlush(machine, 'tables', () => this.#atNthFlush(n - 1, machine, act));
+  }
+
+  #flushed(machine: Machine, ranges: readonly FileRange[]): void {
+    const { world, supervisors, shape } = this.#rack;
+    if (!world.faults.enabled || this.#atFlushes.length === 0) return;
+    const node = supervisors.findIndex((post) => post.machine === machine);
+    const framesEnd = shape.frames * shape.pageBytes;
+    // A checkpoint has frames and its image.
+    const isTables = ranges.some(({ offset }) => offset >= framesEnd);
+    const part = ranges.length === 0 ? 'all' : isTables ? 'tables' : 'frames';
+    const isMeant = (one: AtFlush): boolean => {
+      return one.what === part && (one.machine ?? machine) === machine;
     };
-    look();
+    const waiting = this.#atFlushes.filter(({ untilMs }) => world.nowMs < untilMs);
+    this.#atFlushes = waiting.filter((one) => !isMeant(one));
+    for (const { act } of waiting.filter(isMeant)) act({ machine, node });
   }
 }

@@ -9,7 +9,7 @@
 
 import type { MemrackError } from '../../client/error.js';
 import { type DurableSpace, endedBy } from '../observed-space.js';
-import { SUCCESS } from '../journal.js';
+import { type ClientMoment, SUCCESS } from '../journal.js';
 import type { ClientProgram, Workload } from './workload.js';
 
 /** Words of each page that are used: its first and last, and where blocks of the disk meet. */
@@ -18,9 +18,14 @@ const PAGES_MAX = 2;
 const PIECES = 3;
 const PASSING_MS = 50;
 const WORD_BYTES = 8;
+/** What nobody may be told of memory of its own. */
+const MEANS_LOSS: ReadonlySet<string> = new Set(['DataLost', 'NotFound', 'NotAllocated']);
 const NUMBERS = 1_000_000;
 /** Memory that nobody has touched is written to, and flushed at once. */
 const NEW_IS_FLUSHED_PER_MILLION = 700_000;
+/** One that failed, mostly at once and again. */
+const FLUSHED_AGAIN_PER_MILLION = 700_000;
+const FLUSHES_MAX = 8;
 
 /** One word, and what is known of it. */
 interface Word {
@@ -68,9 +73,13 @@ class DurableProgram {
     else await this.#free(piece);
   }
 
+  #reach(moment: ClientMoment): void {
+    this.#client.journal.reach(moment, this.#client.number);
+  }
+
   /** Its pages get other frames, and those of before are zeroed. */
   async #relocate({ at, bytes }: Piece): Promise<void> {
-    this.#client.journal.reach('a relocation');
+    this.#reach('a relocation');
     await this.#attempt('relocate', async () => {
       await this.#space.relocate(at, bytes);
       return true;
@@ -98,7 +107,7 @@ class DurableProgram {
     if (!prng.chance(NEW_IS_FLUSHED_PER_MILLION)) return;
     await this.#write(word);
     await this.#flush(piece);
-    if (word.flushed > 0) this.#client.journal.reach('the end of a first flush');
+    if (word.flushed > 0) this.#reach('the end of a first flush');
   }
 
   /** Half of the time it is looked first what would be written over. */
@@ -126,6 +135,22 @@ class DurableProgram {
     const first = prng.below(pages);
     const count = prng.between(1, pages - first);
     const words = piece.words.filter(({ page }) => page >= first && page < first + count);
+    for (let tries = 1; tries <= FLUSHES_MAX; tries++) {
+      const end = await this.#flushPages(piece, words, first, count);
+      if (end === true) return this.#reach('the end of a flush');
+      if (!prng.chance(FLUSHED_AGAIN_PER_MILLION)) return;
+      // Nothing is written until it is flushed: what is there now must be it.
+      if (end === 'DataLost') for (const word of words) await this.#read(word);
+    }
+  }
+
+  async #flushPages(
+    piece: Piece,
+    words: readonly Word[],
+    first: number,
+    count: number,
+  ): Promise<true | 'DataLost' | undefined> {
+    const { pageBytes } = this.#client;
     // What was read is in memory, whoever has written it, and whatever was told of the write.
     const before = words.map(({ acknowledged, seen }) => Math.max(acknowledged, seen));
     const at = piece.at + first * pageBytes;
@@ -133,7 +158,7 @@ class DurableProgram {
       await this.#space.flush(at, count * pageBytes);
       return true;
     };
-    this.#client.journal.reach('a flush');
+    this.#reach('a flush');
     const end = await this.#attempt('flush', flush, true);
     if (end === true) {
       words.forEach((word, i) => {
@@ -141,11 +166,13 @@ class DurableProgram {
       });
     }
     // What may be gone is named: from here on nothing more than before is promised.
-    if (end !== 'DataLost') return;
-    words.forEach((word) => {
-      word.acknowledged = word.flushed;
-      word.seen = 0;
-    });
+    if (end === 'DataLost') {
+      words.forEach((word) => {
+        word.acknowledged = word.flushed;
+        word.seen = 0;
+      });
+    }
+    return end;
   }
 
   async #read(word: Word): Promise<boolean> {
@@ -172,19 +199,22 @@ class DurableProgram {
     word.seen = number;
   }
 
+  /** Not again where it may have been done: what is there may be another's by now. */
   async #free(piece: Piece): Promise<void> {
+    const { journal } = this.#client;
     this.#pieces.splice(this.#pieces.indexOf(piece), 1);
-    for (let isFreed = false; !isFreed; ) {
+    for (let isOver = false; !isOver; ) {
       const end = await this.#attempt('free', async () => {
         try {
           await this.#space.free(piece.at);
         } catch (error) {
-          // By a call whose answer was lost.
-          if (endedBy(error).code !== 'NotAllocated') throw error;
+          isOver = endedBy(error).outcome === 'unknown';
+          journal.mayHoldFreed ||= isOver;
+          throw error;
         }
         return true;
       });
-      isFreed = end === true;
+      isOver ||= end === true;
     }
   }
 
@@ -214,7 +244,7 @@ class DurableProgram {
       const { code } = ended;
       journal.count(verb, ended);
       if (code === 'DataLost' && mayLose) return code;
-      if (code === 'DataLost' || code === 'NotFound') {
+      if (MEANS_LOSS.has(code)) {
         const { message } = error as MemrackError;
         journal.complain('lost-by-mistake', `${code}: ${message}`);
       }
