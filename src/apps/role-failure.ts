@@ -1,6 +1,7 @@
 /** Why a role could not start, for people: what, why, what to do, and the exit code. */
 
 import { ConfigError } from '../base/config-error.js';
+import { DiskError } from '../runtime/disk.js';
 import { NetworkError } from '../runtime/network.js';
 
 export const EXIT_FAILED = 1;
@@ -26,6 +27,10 @@ export function describeFailure(role: string, error: unknown): RoleFailure {
     const remedy = REMEDIES[error.kind];
     const whole = remedy === undefined ? error.message : `${error.message}: ${remedy}`;
     return { message: `${name}: ${whole}`, exitCode: EXIT_FAILED };
+  }
+  if (error instanceof DiskError && error.kind === 'full') {
+    const remedy = 'make room on that disk, then start it again: what was stored is there';
+    return { message: `${name}: ${error.message}; ${remedy}`, exitCode: EXIT_FAILED };
   }
   const known = error as Error;
   // Errors that are made for people have a name of their own; the rest is a bug: show where.

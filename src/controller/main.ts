@@ -3,6 +3,7 @@ import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import { placementPolicy } from '../policies/placement/placement-policies.js';
 import { rebalancingPolicy } from '../policies/rebalancing/rebalancing-policies.js';
 import type { Clock } from '../runtime/clock.js';
+import { DiskError } from '../runtime/disk.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import { MessageType } from '../wire/messages.js';
 import type { ControllerApi } from './api.js';
@@ -20,6 +21,8 @@ import { TimedDatabases } from './timed-databases.js';
 
 /** What is stored is known only after a restart. */
 const EXIT_METADATA_FAILED = 1;
+const ROOM_IS_NEEDED =
+  'make room on that disk: what was told is stored, and it goes on when it is started again';
 
 export interface RunningController extends RunningRole {
   readonly api: ControllerApi;
@@ -136,7 +139,9 @@ function noteDrain({ log }: Runtime, id: string, what: keyof typeof DRAIN_NOTES)
 /** Not from within the commit that failed: it has a caller, who is to hear nothing any more. */
 function endForMetadata({ log, processes, timers }: Runtime, reason: unknown): void {
   const text = reason instanceof Error ? reason.message : String(reason);
-  log.write('error', `metadata could not be stored, the controller ends: ${text}`, {
+  const isFull = reason instanceof DiskError && reason.kind === 'full';
+  const remedy = isFull ? `; ${ROOM_IS_NEEDED}` : '';
+  log.write('error', `metadata could not be stored, the controller ends: ${text}${remedy}`, {
     code: 'METADATA_NOT_STORED',
   });
   timers.soon(() => processes.exit(EXIT_METADATA_FAILED));

@@ -119,3 +119,29 @@ test.runIf(isRoot)('a disk that has no room refuses the file, and keeps nothing'
   expect(() => statSync(path)).toThrow();
   expect(() => statSync(`${path}.new`)).toThrow();
 });
+
+test.runIf(isRoot)('metadata that has no room is refused, and memory goes on', async () => {
+  const place = folder();
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'memrack-test', place]);
+  ends.push(() => void execFileSync('umount', [place]));
+  const rack = await startRack({ nodes: 1, extra: ['--data', join(place, 'data')] });
+  ends.push(() => rack.stop());
+  const client = await connect(rack.url, { timeoutMs: 30_000 });
+  const space = await client.space('before', { create: true });
+  const at = await space.alloc(8);
+  const taken = join(place, 'taken');
+  execFileSync('sh', ['-c', `cat /dev/zero > ${taken} 2> /dev/null || true`]);
+  const hasty = await connect(rack.url, { timeoutMs: 300 });
+  await expect(hasty.space('meanwhile', { create: true })).rejects.toMatchObject({
+    code: expect.stringMatching(/Unavailable|Timeout|OutcomeUnknown/) as string,
+  });
+  await hasty.close();
+  await space.write(at, Uint8Array.of(7));
+  expect(await space.read(at, 1)).toEqual(Uint8Array.of(7));
+  expect(rack.output()).toContain('make room on that disk');
+  rmSync(taken);
+  const after = await client.space('after', { create: true });
+  expect(after.id).not.toBe(space.id);
+  expect((await client.spaces()).map(({ name }) => name)).toContain('before');
+  await client.close();
+});

@@ -73,14 +73,17 @@ export async function createFile(
   const file = await attempt(durables.create(made, end), (error) =>
     notMade(path, made, end, error),
   );
+  let name = made;
   try {
     formatFile(runtime, file, sizes, facts);
     const range = { offset: sizes.frameBytes, bytes: end - sizes.frameBytes };
     if (!durableFaults.creationNotFlushed) await file.flush([range]);
     await disk.rename(made, path);
+    name = path;
     if (!durableFaults.creationNotFlushed) await disk.flushDirectory(folderOf(path));
   } catch (error) {
-    await disk.remove(made).catch(() => undefined);
+    // Also under its own name: whoever served it then could lose it with its name.
+    await disk.remove(name).catch(() => undefined);
     throw new CannotStart(`${path} could not be made: ${String(error)}`);
   } finally {
     file.release();

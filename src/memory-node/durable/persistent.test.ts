@@ -202,6 +202,19 @@ test('a full disk refuses the file, and leaves nothing', async () => {
   expect(await rig.start(CREATE)).toBe('');
 });
 
+test('a file whose name could not be made durable is not left', async () => {
+  const rig = new Rig(41);
+  // The next flush is of the folder.
+  rig.world.onFlush(() => {
+    rig.world.after(0, () => rig.world.faults.setRate(FaultKind.DiskFlushError, 1_000_000));
+  });
+  expect(await rig.start(CREATE)).toContain('/memory could not be made');
+  rig.world.onFlush(() => {});
+  rig.world.faults.setRate(FaultKind.DiskFlushError, 0);
+  expect(await rig.start(OPEN)).toContain('there is no /memory');
+  expect(await rig.start(CREATE)).toBe('');
+});
+
 test('a flush that fails ends the node, and nobody is told that it is done', async () => {
   const { rig, at } = await begun(50);
   const window = await rig.window();

@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -72,4 +73,49 @@ test('a batch with a wrong value changes nothing', async () => {
   ];
   await expect(database.commit(changes)).rejects.toThrow('not a value');
   expect(database.select('node')).toEqual([]);
+});
+
+const isRoot = process.getuid?.() === 0;
+if (!isRoot) process.stderr.write('skipping a test: a small disk is mounted by root alone\n');
+
+const PAGE = Buffer.alloc(4_096);
+
+/** Takes all the room that is left, by files that can be removed one by one. */
+function fill(place: string): string[] {
+  const taken: string[] = [];
+  for (;;) {
+    const path = join(place, `taken-${taken.length}`);
+    try {
+      writeFileSync(path, PAGE);
+      taken.push(path);
+    } catch {
+      rmSync(path, { force: true });
+      return taken;
+    }
+  }
+}
+
+test.runIf(isRoot)('a full disk refuses a commit wholly, and all later ones', async () => {
+  const place = join(folder, 'small');
+  mkdirSync(place);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'memrack-test', place]);
+  try {
+    const first = await databases.open(place, 'rack', schema);
+    const put = (id: string) => ({ put: 'node', row: { id, order: 1 } }) as const;
+    await first.commit([put('told')]);
+    const taken = fill(place);
+    const many = Array.from({ length: 2_000 }, (_, i) => put(`refused-${i}`));
+    await expect(first.commit(many)).rejects.toMatchObject({ kind: 'full' });
+    for (const path of taken) rmSync(path);
+    await expect(first.commit([put('later')])).rejects.toMatchObject({ kind: 'full' });
+    fill(place);
+    await first.close();
+    // What is there can be read.
+    const second = await databases.open(place, 'rack', schema);
+    expect(second.select('node')).toEqual([{ id: 'told', order: 1 }]);
+    await second.close();
+    await expect(databases.open(place, 'other', schema)).rejects.toMatchObject({ kind: 'full' });
+  } finally {
+    execFileSync('umount', ['-l', place]);
+  }
 });

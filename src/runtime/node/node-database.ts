@@ -173,10 +173,18 @@ class NodeDatabase implements Database {
     if (this.#isClosed) return;
     this.#isClosed = true;
     // SQLite does it itself only when the collector has found the last statement.
-    if (this.#lock !== undefined) this.#sqlite.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    if (this.#lock !== undefined) this.#shortenLog();
     this.#statements.clear();
     this.#sqlite.close();
     if (this.#lock !== undefined) closeSync(this.#lock);
+  }
+
+  #shortenLog(): void {
+    try {
+      this.#sqlite.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    } catch {
+      // A disk that is full, or fails: all that was committed is in the log.
+    }
   }
 
   #transact(changes: readonly Change[]): void {
@@ -243,7 +251,8 @@ class NodeDatabase implements Database {
           'use the version of memrack that wrote it',
       );
     }
-    this.#sqlite.exec(`PRAGMA user_version = ${LAYOUT_VERSION}`);
+    // Only then: what is there can be opened on a disk that is full.
+    if (row.user_version === 0) this.#sqlite.exec(`PRAGMA user_version = ${LAYOUT_VERSION}`);
   }
 
   /** Creates the table, or refuses one that was declared differently. */
