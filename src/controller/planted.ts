@@ -10,6 +10,8 @@ export const controllerFaults = {
   regionGrantedTwiceAtRestart: false,
   /** What the directory of files was told to keep is acknowledged before it is durable. */
   filesToldBeforeDurable: false,
+  /** A commit that failed is told as done, and the controller goes on. */
+  failedCommitTold: false,
   /** Nobody looks whether the database is older than what nodes remember. */
   marksIgnored: false,
   /** An older copy of the database is believed as soon as one node has told what it holds. */

@@ -131,6 +131,10 @@ export const PLANTED: readonly Planted[] = [
     'directory',
     'an entry of the directory is acknowledged before it is durable',
   ]),
+  planted('failed-commit-told', controllerFaults, 'failedCommitTold', [
+    'full-disks',
+    'a change that found no room on the disk is told as done',
+  ]),
   planted('lease-window-not-revoked', memoryNodeFaults, 'leaseWindowNotRevoked', [
     'one-sided-leases',
     'windows of a former holder stay good when the lease is taken over',

@@ -47,7 +47,8 @@ const BY_DATAGRAMS = WORKLOADS.filter((one) => one.isByDatagrams === true).map((
 /** What an operator and the machines do: of disks, of moves, of copies, of memory that is short. */
 const OPERATED = WORKLOADS.filter(({ blows, isPersistent, isShortOfMemory }) => {
   const isMoved = blows['move-region'] !== undefined || blows['put-back-metadata'] !== undefined;
-  return isMoved || isPersistent === true || isShortOfMemory === true;
+  const isFull = blows['fill-disk'] !== undefined;
+  return isMoved || isFull || isPersistent === true || isShortOfMemory === true;
 }).map((one) => one.name);
 
 /** Seeds of these workloads in turn, some for each processor. */

@@ -29,6 +29,7 @@ async function readNow(
 /** The toy has no directory, no leases, no locks and no disks. */
 const NOT_IN_TOY = [
   'directory',
+  'full-disks',
   'leases',
   'one-sided-leases',
   'kept-leases',

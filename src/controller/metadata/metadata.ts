@@ -166,9 +166,11 @@ export class Metadata {
     try {
       await this.#database.commit(numbered.map(databaseChange));
     } catch (reason) {
-      this.#isFailed = true;
-      this.#failed(reason);
-      return never();
+      if (!controllerFaults.failedCommitTold) {
+        this.#isFailed = true;
+        this.#failed(reason);
+        return never();
+      }
     }
     this.#commits++;
     for (const change of numbered) this.#apply(change);

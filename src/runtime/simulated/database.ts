@@ -23,6 +23,9 @@ import type { Kernel } from './kernel.js';
 import type { Machine, Task } from './task.js';
 import { EventKind } from './trace.js';
 
+/** So rarely a commit finds room on a full disk. */
+const ROOM_WITHIN = 4;
+
 type Table = Map<string, Row>;
 type Tables = Map<string, Table>;
 
@@ -111,8 +114,18 @@ export class DatabaseStore {
     this.#stored.set(path, { tables, schema: new Map(schema), ...facts });
   }
 
+  /** Of a full disk: there may be room within files that are there. */
+  whyFull(what: string): DiskError | undefined {
+    const { diskFull } = this.machine;
+    if (diskFull === undefined || this.prng.below(ROOM_WITHIN) === 0) return undefined;
+    this.kernel.faults.matter(diskFull);
+    return new DiskError('full', `${what}: the disk is full`);
+  }
+
   open(path: string, schema: Schema): Stored {
     let stored = this.#stored.get(path);
+    const full = this.whyFull(`${path} cannot be opened`);
+    if (full !== undefined) throw full;
     if (stored === undefined) {
       stored = { tables: new Map(), schema: new Map(), open: false, interrupted: undefined };
       this.#stored.set(path, stored);
@@ -203,10 +216,13 @@ class SimulatedDatabase implements Database {
   #finishFirst(): void {
     const commit = this.#waiting[0];
     if (commit === undefined) return;
-    this.#failed ??= this.#injected();
+    this.#failed ??= this.#store.whyFull('the database cannot grow') ?? this.#injected();
     const failed = this.#failed;
     // Where a commit failed, the disk may have it nevertheless: known after a restart only.
-    if (failed === undefined || this.#store.prng.below(2) === 0) this.#apply(commit);
+    const mayBeStored = failed !== undefined && failed.kind !== 'full';
+    if (failed === undefined || (mayBeStored && this.#store.prng.below(2) === 0)) {
+      this.#apply(commit);
+    }
     this.#waiting.shift();
     if (failed === undefined) commit.resolve();
     else commit.reject(failed);

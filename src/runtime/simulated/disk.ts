@@ -93,6 +93,11 @@ export class DiskStore {
 
   /** Why `grows` more bytes cannot be had for this file; undefined: they can. */
   whyFull(path: string, grows: number): DiskError | undefined {
+    const { diskFull } = this.#machine;
+    if (diskFull !== undefined && grows > 0) {
+      this.#kernel.faults.matter(diskFull);
+      return new DiskError('full', `no space for ${path}`);
+    }
     if (this.capacityBytes === Infinity) return undefined;
     if (this.usedBytes() + grows <= this.capacityBytes) return undefined;
     this.inject(Kinds.DiskFull)();

@@ -104,6 +104,8 @@ export class Process {
 }
 
 export class Machine {
+  /** Its disk has no room. */
+  diskFull: Fault | undefined;
   readonly id: number;
   readonly name: string;
   /** Its address in the rack's network. */

@@ -22,6 +22,7 @@
  *   world.setPath(a, b, 8_972)   const less = world.shrinkPath([a], [b], { bytes: 1_472 });
  *   world.restorePath(less)
  *   world.slow(machine, 20)   world.jumpWall(machine, ms)   world.diskCapacity(machine, bytes)
+ *   world.fillDisk(machine)   world.freeDisk(machine)
  *   world.calm()          // liveness phase: no more faults, wires whole, everybody runs
  * Faults that come by themselves have rates (`options.faults`, `world.faults.setRate`).
  *
@@ -532,6 +533,16 @@ export class SimulatedWorld {
     this.#disk(machine).capacityBytes = bytes;
   }
 
+  /** Nothing there gets any more place on the disk, until `freeDisk`. */
+  fillDisk(machine: Machine): void {
+    machine.diskFull ??= this.#inject(FaultKind.DiskFull, [machine], true);
+  }
+
+  freeDisk(machine: Machine): void {
+    if (machine.diskFull !== undefined) this.faults.end(machine.diskFull);
+    machine.diskFull = undefined;
+  }
+
   /** What `Memory.available` says there. */
   memoryAvailable(machine: Machine, bytes: number): void {
     machine.memoryAvailableBytes = bytes;
@@ -565,6 +576,7 @@ export class SimulatedWorld {
     for (const fault of [...this.#shrunkPaths]) this.restorePath(fault);
     for (const machine of this.machines) {
       this.relieve(machine);
+      this.freeDisk(machine);
       machine.slowness = 1;
       if (!machine.up) this.restart(machine);
     }

@@ -23,6 +23,8 @@ const STOP_WITHIN_MS = 2_000;
 const SQUEEZES_MS: readonly number[] = [50, 500, 3_000, 8_000];
 const NOISE_PAGES = 2;
 const STAYS_STOPPED_MS: readonly number[] = [400, 1_500, 3_000];
+/** Of the disk with the metadata. */
+const FULL_MS: readonly number[] = [20, 200, 1_000, 3_000];
 const PAUSES_MS: readonly number[] = [1, 20, 500, 2_500, 5_000];
 /** Around the time after which a thread counts as stuck, and minutes. */
 const IN_STEP_PAUSES_MS: readonly number[] = [20, 90, 130, 200, 400, 1_500, 100_000];
@@ -113,6 +115,8 @@ export class Blows {
         return this.#rack.putBackMetadata();
       case 'fail-flushes':
         return this.#burst(FaultKind.DiskFlushError);
+      case 'fill-disk':
+        return this.#fillDisk();
       case 'shrink-path':
         return this.#shrinkPath(node);
       case 'move-region':
@@ -290,6 +294,17 @@ export class Blows {
       strike(client);
     };
     look();
+  }
+
+  /** Of the controller; what it has told meanwhile is looked at by the next one. */
+  #fillDisk(): void {
+    const { world } = this.#rack;
+    const machine = world.machine('controller');
+    world.fillDisk(machine);
+    world.after(this.#prng.pick(FULL_MS), () => {
+      world.freeDisk(machine);
+      if (world.faults.enabled && this.#prng.chance(500_000)) this.#rack.killController();
+    });
   }
 
   #pause(process: SimulatedProcess | undefined, pausesMs = PAUSES_MS): void {

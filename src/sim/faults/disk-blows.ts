@@ -67,18 +67,23 @@ export class DiskBlows {
   #strike(): void {
     const choice = this.#prng.below(100);
     // Of what a client was just told of it may have been only in memory.
-    if (choice < 20) this.#when('the end of a first flush', 0, () => this.#stopAll());
-    else if (choice < 30) this.#when('a relocation', this.#late(), () => this.#stopAll());
-    else if (choice < 35) this.#when('a flush', this.#late(), () => this.#stopAll());
-    else if (choice < 45) this.#when('a relocation', this.#late(), () => this.#killAndStop());
-    else if (choice < 60) this.#when('a relocation', 0, () => this.#stopInBatch());
-    else if (choice < 75) this.#when('a relocation', 0, () => this.#killAndStopInCheckpoint());
-    else this.#when('a flush', 0, (client) => this.#failFlush(client, choice < 88));
+    if (choice < 16) this.#when('the end of a first flush', 0, () => this.#stopAll());
+    else if (choice < 25) this.#when('a relocation', this.#late(), () => this.#stopAll());
+    else if (choice < 30) this.#when('a flush', this.#late(), () => this.#stopAll());
+    else if (choice < 40) this.#when('a relocation', this.#late(), () => this.#killAndStop());
+    else if (choice < 54) this.#when('a relocation', 0, () => this.#stopInBatch());
+    else if (choice < 68) this.#when('a relocation', 0, () => this.#killAndStopInCheckpoint());
+    // Not before what the client asks for can be at its node.
+    else this.#when('a flush', this.#latencyMs, (client) => this.#failFlush(client, choice < 82));
   }
 
   #late(): number {
     const { flushUs } = this.#rack.world.knobs;
     return this.#prng.fraction() * this.#prng.pick(LATE) * (flushUs / 1_000);
+  }
+
+  get #latencyMs(): number {
+    return this.#rack.world.knobs.latencyNs / 1e6;
   }
 
   #when(moment: ClientMoment, lateMs: number, act: (client: number) => void): void {

@@ -1,7 +1,7 @@
 /** The workloads by name. */
 
 import { allocFree } from './alloc-free.js';
-import { directory } from './directory.js';
+import { directory, fullDisks } from './directory.js';
 import { oneSided } from './one-sided.js';
 import { drains, oneSidedDrains } from './drains.js';
 import { large } from './large.js';
@@ -45,6 +45,7 @@ export const WORKLOADS: readonly Workload[] = [
   oneSidedDrains,
   shortMemory,
   persistent,
+  fullDisks,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

@@ -24,7 +24,7 @@ const NUMBERS = 1_000_000;
 /** Memory that nobody has touched is written to, and flushed at once. */
 const NEW_IS_FLUSHED_PER_MILLION = 700_000;
 /** One that failed, mostly at once and again. */
-const FLUSHED_AGAIN_PER_MILLION = 700_000;
+const FLUSHED_AGAIN_PER_MILLION = 900_000;
 const FLUSHES_MAX = 8;
 
 /** One word, and what is known of it. */

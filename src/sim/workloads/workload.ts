@@ -127,6 +127,8 @@ export const BLOW_NAMES = [
   'shrink-path',
   // Of disks: most flushes of a moment.
   'fail-flushes',
+  // There is no room for changes of metadata.
+  'fill-disk',
   // An operator keeps copies of the controller's database, and puts one back.
   'copy-metadata',
   'put-back-metadata',
