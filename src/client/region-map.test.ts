@@ -16,8 +16,8 @@ const FACTS: RegionFacts = {
 };
 
 /** A map whose controller answers when it is told to. */
-function openMap() {
-  const rack = new FakeRack(1);
+function openMap(nodes = 1) {
+  const rack = new FakeRack(nodes);
   const asked: ((answer: RegionsAnswer) => void)[] = [];
   const control = {
     regions: () => new Promise<RegionsAnswer>((resolve) => asked.push(resolve)),
@@ -27,7 +27,7 @@ function openMap() {
     asked.shift()?.({ status: Status.Ok, reason: '', regions });
     await settle();
   };
-  return { map, asked, answer };
+  return { rack, map, asked, answer };
 }
 
 test('a region that is granted while the map is asked for is not said to be missing', async () => {
@@ -60,4 +60,29 @@ test('where the controller does not answer nobody waits for it twice', async () 
   asked.shift()?.({ status: Status.Unavailable, reason: '', regions: [] });
   expect(await Promise.all(both)).toEqual([Status.Unavailable, Status.Unavailable]);
   expect(asked).toHaveLength(0);
+});
+
+test('an answer of before a move changes nothing, one of after it does', () => {
+  const { map } = openMap();
+  map.learn({ ...FACTS, epoch: 2 });
+  map.learn({ ...FACTS, nodeId: 'node-1', address: 'tcp://1', epoch: 1 });
+  expect(map.isGoingOver(1)).toBe(false);
+  expect(map.nodeId(1)).toBe('node-0');
+  map.learn({ ...FACTS, epoch: 3, state: 'lost' });
+  expect(map.state(1)).toBe('lost');
+});
+
+test('the new owner is gone to when all that is under way at the one before has ended', async () => {
+  const { rack, map } = openMap(2);
+  map.learn(FACTS);
+  expect(await map.prepare(1, 1, 9000)).toBe(Status.Ok);
+  rack.node(0).isPrompt = false;
+  map.learn({ ...FACTS, nodeId: 'node-1', address: 'tcp://1', epoch: 2 });
+  await settle();
+  expect(rack.node(0).waiting).toBe(1);
+  expect(map.ready(1)).toBeUndefined();
+  rack.node(0).execute();
+  await settle();
+  expect(map.isGoingOver(1)).toBe(false);
+  expect(map.ready(1)?.connection.link).toBe(rack.node(1));
 });

@@ -15,7 +15,6 @@ import { MessageType } from '../wire/messages.js';
 import type { Connection, Connections } from './connections.js';
 import type { Control, RegionFacts, RegionState } from './control.js';
 import { fenceOver } from './fence.js';
-import { clientFaults } from './planted.js';
 import { type MovedPlace, PutBacks } from './put-back.js';
 import type { Route, Routes } from './routes.js';
 
@@ -107,16 +106,14 @@ export class RegionMap implements Routes {
   /** What the controller answered, also to other calls than ours. */
   learn(facts: RegionFacts): void {
     const known = this.#regions.get(facts.region);
-    const isOld = known !== undefined && facts.epoch < known.epoch;
-    if (isOld && !clientFaults.olderOwnerLearned) return;
+    // Of before a move. Who went there would be served nothing, and look for the owner in vain.
+    if (known !== undefined && facts.epoch < known.epoch) return;
     const going = this.#goingOver.get(facts.region);
     const isMove = known?.route !== undefined && known.nodeId !== facts.nodeId;
     if (facts.state === 'lost' || !isMove || known.route?.connection.isClosed === true) {
       this.#learn(facts);
     } else if (going !== undefined) {
       going.next = facts;
-    } else if (clientFaults.goesOverAtOnce) {
-      this.#learn(facts);
     } else {
       // What is under way at the node before comes first.
       this.#goOver(facts.region, facts);
