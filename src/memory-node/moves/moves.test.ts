@@ -264,6 +264,29 @@ test('by force a window over a part of it is closed, and the region goes', async
   expect(closed.status).not.toBe(Status.Ok);
 });
 
+test('a window that is bound to a lease is named, and goes by force like any other', async () => {
+  const { source, target } = await pair();
+  const at = await source.alloc(1, { region: 2 });
+  const [lease, epoch] = [4, 3];
+  await source.call(MessageType.RaiseLease, { lease, epoch });
+  const holder = 1000;
+  const grant = { lease, epoch, holder, durationMs: 60_000 };
+  expect((await source.call(MessageType.GrantLease, grant)).status).toBe(Status.Ok);
+  const open = { space: SPACE, rights: 3, isShared: 0, base: at, bytes: PAGE };
+  const bound = { parent: 0, parentEpoch: 0, lease, leaseEpoch: epoch };
+  const window = await source.call(MessageType.OpenRange, { ...open, ...bound });
+  if (window.status !== Status.Ok) throw new Error('no window');
+  const refused = await source.call(MessageType.MoveOut, ORDER);
+  expect(refused).toMatchObject({ reason: expect.stringMatching(/bound to a lease$/) as string });
+  expect(await source.call(MessageType.MoveOutForced, ORDER)).toEqual({ status: Status.Ok });
+  await until(source, MoveState.GONE);
+  expect((await progressOf(target)).state).toBe(MoveState.HELD);
+  const closed = { window: window.window, epoch: window.epoch };
+  expect((await source.call(MessageType.RevokeWindow, closed)).status).not.toBe(Status.Ok);
+  // The lease itself lives on: its holder opens a window where the region is now.
+  expect(await source.call(MessageType.InspectLease, { lease })).toMatchObject({ holder, epoch });
+});
+
 test('a stopped thread is named; by force its page goes without what it writes later', async () => {
   const { source, target } = await pair();
   const at = await source.alloc(2, { region: 2 });
