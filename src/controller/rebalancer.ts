@@ -5,6 +5,7 @@
  * What a region uses nobody tells the controller. It takes the mean of its node, until it has seen
  * by how much its target grew; and no region is moved twice within ten minutes.
  */
+import { rebalancingFaults } from '../policies/rebalancing/planted.js';
 import type { RebalancingPolicy } from '../policies/rebalancing/rebalancing.js';
 import type { BalancedNode, Rebalancing } from '../policies/rebalancing/rebalancing.js';
 import type { Clock, Timer, Timers } from '../runtime/clock.js';
@@ -119,7 +120,7 @@ export class Rebalancer {
     for (const [other, untilMs] of this.#restUntilMs) {
       if (untilMs <= atMs) this.#restUntilMs.delete(other);
     }
-    this.#restUntilMs.set(key, atMs + REBALANCE_REST_MS);
+    if (!rebalancingFaults.movesForEver) this.#restUntilMs.set(key, atMs + REBALANCE_REST_MS);
     if (end === 'done') this.#made = { key, to: target, bytesBefore, atMs };
   }
 }

@@ -14,6 +14,7 @@ import { sleep } from '../runtime/clock.js';
 import { FaultKind, type SimulatedProcess } from '../runtime/simulated/world.js';
 import { PING_MS, RECORD_KEEP_MS, REGION_BYTES, SESSION_SILENCE_MS } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
+import { BalanceAudit } from './balance.js';
 import { judgeKeeping, type RegionInTheEnd } from './checkers/acknowledged.js';
 import { judgeCounts, type NodeCounts } from './checkers/bounds.js';
 import { judgeHistory } from './checkers/told.js';
@@ -78,6 +79,12 @@ export class Audit {
       const lending = new LendingAudit(this.#rack, this.#process, client);
       for (const { kind, text } of await lending.run()) this.#journal.complain(kind, text);
     }
+    if (this.#rack.shape.isRebalancing === true) {
+      this.stage = 'moving regions by a policy';
+      const balance = new BalanceAudit(this.#rack, this.#process, client);
+      for (const { kind, text } of await balance.run()) this.#journal.complain(kind, text);
+      await this.#untilUnused(client);
+    }
     this.stage = 'taking all memory';
     await this.#takeAll(client);
     this.stage = 'looking at the counters';
@@ -112,10 +119,11 @@ export class Audit {
     const { runtime } = this.#process;
     const endpoint = createEndpoint(runtime, {});
     const control = new Control(runtime, endpoint.peer(this.#rack.controllerAddress), 'audit');
+    const { isRebalancing = false } = this.#rack.shape;
     for (const { name, id } of await client.spaces()) {
       for (const { region, nodeId, state } of await this.#settledRegions(control, id)) {
         const key = `${name}/${region}`;
-        const mayHaveMoved = this.#journal.movedRegions.has(key);
+        const mayHaveMoved = isRebalancing || this.#journal.movedRegions.has(key);
         this.#regions.set(key, { node: nodeId, isLost: state === 'lost', mayHaveMoved });
       }
       this.#spaces.set(name, this.#observed(name, await client.space(name)));

@@ -12,6 +12,7 @@ import { fabricFaults } from '../fabric/planted.js';
 import { leaseFaults } from '../leases/planted.js';
 import { durableFaults } from '../memory-node/durable/planted.js';
 import { memoryNodeFaults } from '../memory-node/planted.js';
+import { rebalancingFaults } from '../policies/rebalancing/planted.js';
 
 export interface Planted {
   readonly name: string;
@@ -408,6 +409,10 @@ export const PLANTED: readonly Planted[] = [
   planted('torn-batch-taken', diskFaults, 'tornBatchTaken', [
     'persistent',
     'a batch at the end of the log is taken though its checksum is wrong',
+  ]),
+  planted('moves-for-ever', rebalancingFaults, 'movesForEver', [
+    'drains',
+    'a policy moves a region with which the emptier node is the fuller one, again and again',
   ]),
 ];
 

@@ -27,6 +27,8 @@ export interface RackShape {
   readonly heartbeatMs: number;
   /** Clients run on the machines of nodes. */
   readonly isOneSided: boolean;
+  /** Regions move by a policy, too. */
+  readonly isRebalancing?: boolean;
   /** Nodes mind what their machines have left. */
   readonly isShortOfMemory?: boolean;
   /** Nothing is to go wrong. */
@@ -86,6 +88,7 @@ export class SimulatedRack {
     this.controller = this.#post('controller', world.machine('controller'), 'controller', {
       listen: `tcp://${world.machine('controller').host}:${CONTROLLER_PORT}`,
       data: '/metadata',
+      rebalancing: shape.isRebalancing === true ? 'even-used' : 'off',
       heartbeatMs: shape.heartbeatMs,
       awayMs: 3 * shape.heartbeatMs,
     });
@@ -98,7 +101,7 @@ export class SimulatedRack {
       journal,
       prng: world.prng.fork('drains'),
       controller: () => this.controller.process,
-      api: () => (this.controller.process.paused ? undefined : this.#api),
+      api: () => (this.controller.process.paused ? undefined : this.api),
       endEmpty: (node, isKilled) => this.#endEmpty(node, isKilled),
     });
     this.#look();
@@ -222,7 +225,7 @@ export class SimulatedRack {
    * those who made them.
    */
   #adoptSpaces(): void {
-    const api = this.#api;
+    const api = this.api;
     for (const { code, subject } of api?.status().findings ?? []) {
       const name = code === 'SPACE_UNKNOWN' ? this.#journal.spaces.get(Number(subject)) : undefined;
       if (name === undefined) continue;
@@ -236,7 +239,8 @@ export class SimulatedRack {
     this.world.after(OPERATOR_LOOK_MS, () => this.#adoptSpaces());
   }
 
-  get #api(): ControllerApi | undefined {
+  /** Undefined: the controller does not run. */
+  get api(): ControllerApi | undefined {
     const { process } = this.controller;
     const running = process.alive ? process.running : undefined;
     return (running as RunningController | undefined)?.api;
@@ -245,12 +249,12 @@ export class SimulatedRack {
   /** All that the controller remembers of what happened; none while it does not run. */
   get history(): readonly EventFacts[] {
     const all = { after: 0, limit: Infinity, lastMs: 0, space: '', node: '' };
-    return this.#api?.events(all).events ?? [];
+    return this.api?.events(all).events ?? [];
   }
 
   /** The controller knows all that nodes hold. */
   get isBelieved(): boolean {
-    const findings = this.#api?.status().findings;
+    const findings = this.api?.status().findings;
     if (findings === undefined) return false;
     const isNamed = (id: string): boolean => this.#journal.spaces.has(Number(id));
     return !findings.some(({ code, subject }) => {
@@ -260,7 +264,7 @@ export class SimulatedRack {
 
   /** No region is on its way any more, and no node is being drained. */
   get isAtRest(): boolean {
-    const api = this.#api;
+    const api = this.api;
     if (!this.drains.isOver) return false;
     return api?.spaces().every(({ name }) => !isMoving(api, name)) === true;
   }

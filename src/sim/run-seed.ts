@@ -52,6 +52,7 @@ const STOPPED_IN_MOVES_MS_MAX = 150;
 const PATH_BYTES = [1_472, 8_972, 8_972, 65_504, 65_504];
 /** Of machines where nothing is ever late by more than a lease can bear. */
 const PROMPT: Partial<Knobs> = { latencyNs: 10_000, tailDoublingsMax: 4, timerSlackUs: 200 };
+const REBALANCING_PER_MILLION = 330_000;
 /** Blows per seed. */
 const BLOWS = [7, 16] as const;
 const BULKY_SEGMENTS = [8_960, 65_536, 65_536];
@@ -222,11 +223,19 @@ class SeedRun {
       isCalm: this.#options.calm === true,
       nodes: this.#nodes(prng),
       isPersistent: this.#workload.isPersistent === true,
+      isRebalancing: this.#isRebalancing(),
       clients: prng.between(3, 4),
       frames: prng.between(...this.#workload.frames),
       pageBytes: 64 * 1024,
       heartbeatMs: prng.pick([100, 500]),
     };
+  }
+
+  /** Where regions move anyhow, in some runs they do so by a policy, too. */
+  #isRebalancing(): boolean {
+    const { isMoving, blows } = this.#workload;
+    if (isMoving !== true && (blows['drain-node'] ?? 0) === 0) return false;
+    return this.world.prng.fork('rebalancing').chance(REBALANCING_PER_MILLION);
   }
 
   #nodes(prng: Prng): number {
@@ -284,7 +293,9 @@ function drawKnobs(prng: Prng, { isBulky, isOneSided, ...is }: Workload): Partia
   // Large transfers in tiny pieces cost more time than they show; small ones have them all.
   const ofBytes = isBulky || isOneSided === true ? { segmentBytes: prng.pick(BULKY_SEGMENTS) } : {};
   if (isOneSided !== true) return ofBytes;
-  const stepsApartPerMillion = prng.pick(STEPS_APART);
+  // A move is of no interest to steps that are made at once.
+  const apart = is.isMoving === true ? STEPS_APART.filter((rate) => rate > 0) : STEPS_APART;
+  const stepsApartPerMillion = prng.pick(apart);
   const stopped = is.isMoving === true ? { stoppedMsMax: STOPPED_IN_MOVES_MS_MAX } : {};
   return {
     ...ofBytes,

@@ -4,6 +4,7 @@
  * little all the time moves nothing. A region that would make the emptier node the fuller one stays
  * where it is: moved back and forth it would cost much and change nothing.
  */
+import { rebalancingFaults } from './planted.js';
 import { type BalancedNode, usedShare, type RebalancingPolicy } from './rebalancing.js';
 
 /** Shares of what nodes lend, between the fullest and the emptiest. */
@@ -27,7 +28,8 @@ function largestThatFits(from: BalancedNode, to: BalancedNode): number | undefin
   let best: { readonly key: number; readonly bytes: number } | undefined;
   for (const region of from.regions) {
     const { bytes } = region;
-    if (usedShare(from, -bytes) < usedShare(to, bytes)) continue;
+    const isFuller = usedShare(from, -bytes) < usedShare(to, bytes);
+    if (isFuller && !rebalancingFaults.movesForEver) continue;
     if (bytes > (best?.bytes ?? 0)) best = region;
   }
   return best?.key;
