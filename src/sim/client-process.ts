@@ -234,6 +234,18 @@ export class ClientProcesses {
     return this.#atWork.filter(({ process }) => this.#rack.world.isStoppedInStep(process));
   }
 
+  isAtWorkOn(machine: Machine): boolean {
+    return this.#atWork.some(({ process }) => process.machine === machine);
+  }
+
+  /** One on this machine that is. */
+  inStepAt(machine: Machine): SimulatedProcess | undefined {
+    const isThere = ({ process }: Running): boolean => {
+      return process.machine === machine && this.#rack.world.isInStep(process);
+    };
+    return this.#atWork.find(isThere)?.process;
+  }
+
   /** One that was stopped there, at work on memory that was freed since. */
   pickStoppedAtFreed(prng: Prng): SimulatedProcess | undefined {
     const freed = this.#journal.allocations.filter((one) => one.freedAt !== Infinity);

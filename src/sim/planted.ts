@@ -410,6 +410,10 @@ export const PLANTED: readonly Planted[] = [
     'persistent',
     'a batch at the end of the log is taken though its checksum is wrong',
   ]),
+  planted('lost-cancel', memoryNodeFaults, 'lostCancel', [
+    'one-sided-moves',
+    'a move that is cancelled in its pause goes on, and so do its pages',
+  ]),
   planted('moves-for-ever', rebalancingFaults, 'movesForEver', [
     'drains',
     'a policy moves a region with which the emptier node is the fuller one, again and again',

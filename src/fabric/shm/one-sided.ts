@@ -190,7 +190,7 @@ export class OneSided implements Steps {
   }
 
   get touchesNext(): boolean {
-    return this.#place === Place.Copy;
+    return this.#place === Place.Copy || this.#place === Place.MarkPage;
   }
 
   ended(): void {

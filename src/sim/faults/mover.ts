@@ -29,14 +29,23 @@ const UNWELL_LOOK_MS = 10;
 /** After a blow clients are at work for so long, then they take it easy. */
 const BUSY_AFTER_MS = 15;
 const AIMED_PER_MILLION = 750_000;
+/** Of those at threads that reach memory without their node, where there are any. */
+const OF_STEPS_PER_MILLION = 700_000;
 /** Of memory that all clients use. */
 const SHARED_PER_MILLION = 700_000;
 const STEPS_STOPPED = 25_000;
+/** A thread is waited for in a pause, or holds it up. */
+const STUCK_MS: readonly number[] = [20, 130, 130, 200];
+/** So long a round takes at most in which a thread is to be met. */
+const SENDS_MS_MAX = 40;
+/** So late answers of the old owner are; after so long clients ask who owns what. */
+const ANSWERS_LATE_MS = 300;
+const ASKS_AFTER_MS = 20;
 /** A node takes back so much later what it has given away. */
 const RESTS_MS = 2 * DEADLINE_AHEAD_MS_MAX;
 
 /** Where a move stands, as seen at its two nodes. */
-type Moment = 'begins' | 'copying' | 'paused' | 'handing' | 'taken' | 'gone';
+type Moment = 'begins' | 'copying' | 'sending' | 'paused' | 'handing' | 'taken' | 'gone';
 
 interface Going {
   readonly name: string;
@@ -47,6 +56,8 @@ interface Going {
   /** Under which the source holds it. */
   readonly held: number;
   readonly startedMs: number;
+  /** That the source had copied for others before. */
+  readonly bytesBefore: number;
   /** When something happened that clients should meet. */
   busyMs: number;
   isOver: boolean;
@@ -102,6 +113,8 @@ export class Mover {
       return (going) => acts.forEach((act) => act(going));
     };
     const stopSteps: Act = (going) => this.#stopSteps(going);
+    const stopBeforePause: Act = (going) => this.#stopBeforePause(going);
+    const learnFirst: Act = (going) => this.#learnFirst(going);
     const usual: Choices = [
       [3, killSource],
       [3, killTarget],
@@ -118,9 +131,12 @@ export class Mover {
     return {
       begins: usual,
       copying: [...ofSteps, ...usual],
-      paused: [...ofSteps, ...usual],
+      // The last look at steps but that of the pause is over.
+      sending: [...(isOneSided ? ([[60, stopBeforePause]] as const) : []), ...usual],
+      paused: [[10, learnFirst], ...ofSteps, ...usual],
       handing: [
         [4, killTarget],
+        [6, learnFirst],
         [3, killSource],
         [4, cutTo],
         [2, both(cutTo, killSource)],
@@ -205,9 +221,13 @@ export class Mover {
     const { name, id: space } = prng.pick(spaces);
     const listed = api.regions(name);
     if (!('regions' in listed)) return undefined;
+    const isOfThreads = this.#isOneSided && prng.chance(OF_STEPS_PER_MILLION);
     const ways = listed.regions.flatMap((facts) => {
-      const others = supervisors.filter((post) => this.#mayGo(name, facts, post.name));
-      return others.map((post) => ({ ...facts, target: post.name }));
+      const post = supervisors.find((one) => one.name === facts.node);
+      // Threads that are to be met are those of its machine.
+      if (isOfThreads && post !== undefined && !this.#clients.isAtWorkOn(post.machine)) return [];
+      const others = supervisors.filter((other) => this.#mayGo(name, facts, other.name));
+      return others.map((other) => ({ ...facts, target: other.name }));
     });
     if (ways.length === 0) return undefined;
     const shared = ways.filter(({ region }) => this.#isShared(name, region));
@@ -228,6 +248,7 @@ export class Mover {
       region,
       held,
       startedMs,
+      bytesBefore: this.#bytesCopied(from),
       busyMs: startedMs,
       isOver: false,
     };
@@ -257,7 +278,8 @@ export class Mover {
   aim(going: Going): void {
     const { world } = this.#rack;
     const prng = this.#prng;
-    const moment = this.#isOneSided && prng.chance(500_000) ? 'copying' : prng.pick(MOMENTS);
+    const isOfSteps = this.#isOneSided && prng.chance(OF_STEPS_PER_MILLION);
+    const moment = prng.pick(isOfSteps ? MOMENTS_OF_STEPS : MOMENTS);
     const act = weighted(this.#acts[moment], prng);
     const lateMs = prng.chance(400_000) ? prng.fraction() * prng.pick([0.1, 1, 5]) : 0;
     const look = (): void => {
@@ -280,7 +302,11 @@ export class Mover {
     return (this.#rack.nodeProcess(index)?.running as RunningNode | undefined)?.node;
   }
 
-  #standsAt({ from, to, space, region, held }: Going, moment: Moment): boolean {
+  #bytesCopied(node: number): number {
+    return Number(this.#node(node)?.moves.counts().regionMoveBytes ?? 0);
+  }
+
+  #standsAt({ from, to, space, region, held, bytesBefore }: Going, moment: Moment): boolean {
     const source = this.#node(from);
     if (moment === 'begins' || source === undefined) return moment === 'begins';
     const isHeld = source.table.regions.holds(space, region);
@@ -288,6 +314,8 @@ export class Mover {
     switch (moment) {
       case 'copying':
         return source.table.isTracking;
+      case 'sending':
+        return source.table.isTracking && this.#bytesCopied(from) > bytesBefore;
       case 'paused':
         return isHeld && !isHanding && source.moves.isPaused(space, region);
       case 'handing':
@@ -321,6 +349,45 @@ export class Mover {
     world.after(this.#prng.pick(cutMs), () => world.heal(cut));
   }
 
+  /**
+   * What the source answers comes late, so clients do not know that their operations come back; and
+   * they ask the controller who owns what, because another node has gone.
+   */
+  #learnFirst(going: Going): void {
+    const { world, supervisors } = this.#rack;
+    const { from, to } = going;
+    const clients = world.machines.filter(({ name }) => !/^(node|controller)/.test(name));
+    const cut = world.partition([world.machine(`node-${from + 1}`)], clients, { oneWay: true });
+    world.after(ANSWERS_LATE_MS, () => world.heal(cut));
+    going.busyMs += ANSWERS_LATE_MS;
+    const others = supervisors.map((_, node) => node).filter((node) => node !== from);
+    const third = others.find((node) => node !== to) ?? to;
+    world.after(ASKS_AFTER_MS, () => {
+      if (world.faults.enabled) this.#kill(this.#rack.nodeProcess(third));
+    });
+  }
+
+  /** The last round before the pause goes on until a thread stands still in a step there. */
+  #stopBeforePause(going: Going): void {
+    const { world, supervisors } = this.#rack;
+    const target = this.#rack.nodeProcess(going.to);
+    const machine = supervisors[going.from]?.machine;
+    if (target === undefined || machine === undefined) return;
+    world.pause(target);
+    const untilMs = world.nowMs + SENDS_MS_MAX;
+    const look = (): void => {
+      going.busyMs = world.nowMs;
+      // Who has not said yet what he works on is waited for by nobody.
+      const isHeld = (this.#node(going.from)?.sharing.quiescence.heldFrames().size ?? 0) > 0;
+      const thread = isHeld ? this.#clients.inStepAt(machine) : undefined;
+      const isOver = world.nowMs >= untilMs || !world.faults.enabled;
+      if (thread === undefined && !isOver) return void world.after(LOOK_MS, look);
+      if (!isOver) this.#pause(thread, STUCK_MS);
+      if (target.alive) world.resume(target);
+    };
+    look();
+  }
+
   /** Threads are stopped in their steps until the region is handed over, or not. */
   #stopSteps(going: Going): void {
     const { world } = this.#rack;
@@ -344,6 +411,7 @@ export class Mover {
   }
 }
 
+const MOMENTS_OF_STEPS: readonly Moment[] = ['copying', 'sending', 'sending', 'sending'];
 const MOMENTS: readonly Moment[] = [
   'begins',
   'copying',

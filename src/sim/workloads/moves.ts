@@ -28,7 +28,8 @@ async function play(client: ClientProgram, wakes: boolean): Promise<void> {
     // Now and then for a moment longer than a move takes: so that some meet clients, and some not.
     if (client.board.isQuiet) await rest(client, wakes);
     else if (client.prng.chance(500_000)) await client.sleep(client.prng.between(1, 12));
-    await (tenancies[lane]?.step() ?? words.step());
+    const isTrain = client.prng.chance(200_000);
+    await (tenancies[lane]?.step() ?? (isTrain ? words.train() : words.step()));
   });
 }
 

@@ -13,6 +13,8 @@ import { type ClientProgram, inLanes, share, type Workload } from './workload.js
 const HOT = [0, 1, 2, 100, 1023, 4096, 8190, 8191];
 /** Of those, the ones that are only added to. */
 const COUNTERS = [1, 4096];
+/** Between operations of a train: some meet a move together, some before and after it. */
+const TRAIN_APART_MS: readonly number[] = [0.5, 5, 40];
 const WORDS_PER_PAGE = 8192;
 
 function everyPage(places: readonly number[], words: number): number[] {
@@ -49,6 +51,29 @@ export class Registers {
       ? this.#count(space, allocation, place)
       : this.#use(space, allocation, place));
     if (ended.code === 'DataLost') await this.#replace(allocation);
+  }
+
+  /**
+   * Some on a word that this client likes best, one after the other and none awaited before the
+   * next one: whatever becomes of their links and owners meanwhile, they keep their order.
+   */
+  async train(): Promise<void> {
+    const { board, number, prng, sleep } = this.#client;
+    const allocation = board.shared[number % Math.max(1, board.shared.length)];
+    const space = this.#spaces.find((one) => one.name === allocation?.space);
+    if (allocation === undefined || space === undefined) return this.step();
+    const places = HOT.filter((place) => !COUNTERS.includes(place));
+    const place = places[number % places.length] ?? 0;
+    const underWay: Promise<Ended>[] = [];
+    for (let left = prng.between(2, 6); left > 0; left--) {
+      const isWrite = prng.chance(700_000);
+      underWay.push(
+        isWrite ? space.writeWord(allocation, place) : space.readWord(allocation, place),
+      );
+      if (left > 1) await sleep(prng.pick(TRAIN_APART_MS));
+    }
+    const ended = await Promise.all(underWay);
+    if (ended.some(({ code }) => code === 'DataLost')) await this.#replace(allocation);
   }
 
   /** Adds to one of the words that are only added to: what is done twice shows in their sums. */
