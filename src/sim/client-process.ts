@@ -93,10 +93,10 @@ export class ClientProcesses {
     return open.map((one) => `client ${one.number}`).join(', ');
   }
 
-  #start(place: number): void {
+  #start(place: number, forerunner?: number): void {
     const machine = this.#machine(place);
     if (!machine.up) {
-      this.#rack.world.after(REPLACED_AFTER_MS, () => this.#start(place));
+      this.#rack.world.after(REPLACED_AFTER_MS, () => this.#start(place, forerunner));
       return;
     }
     this.#toStart -= 1;
@@ -105,7 +105,7 @@ export class ClientProcesses {
     const process = this.#rack.world.program(machine, `client-${number}`);
     const running: Running = { number, place, process, isDone: false, isReplaced: false };
     this.#running.push(running);
-    const program = this.#program(running);
+    const program = { ...this.#program(running), forerunner };
     const whole = this.#workload.run(program).then(() => {
       running.isDone = true;
     });
@@ -295,7 +295,7 @@ export class ClientProcesses {
     this.#journal.wasClientKilled = true;
     this.#journal.note(`${one.process.role} killed`);
     this.#toStart += 1;
-    this.#rack.world.after(REPLACED_AFTER_MS, () => this.#start(one.place));
+    this.#rack.world.after(REPLACED_AFTER_MS, () => this.#start(one.place, one.number));
   }
 
   /** All that have finished give up what they hold of the rack. */

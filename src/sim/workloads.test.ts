@@ -38,6 +38,7 @@ const NOT_IN_TOY = [
   'one-sided-locks',
   'datagram-locks',
   'persistent',
+  'one-sided-persistent',
 ];
 const NAMES = WORKLOADS.map((one) => one.name).filter((name) => !NOT_IN_TOY.includes(name));
 

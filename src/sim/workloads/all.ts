@@ -9,7 +9,7 @@ import { keptDatagramLeases, keptLeases, leases, oneSidedLeases } from './leases
 import { datagramLocks, locks, oneSidedLocks } from './locks.js';
 import { datagramRestarts, datagrams, fallingOver, mixed } from './mixed.js';
 import { datagramMoves, moves, movingMixed, oneSidedMoves } from './moves.js';
-import { persistent } from './persistent.js';
+import { oneSidedPersistent, persistent } from './persistent.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
 import { restored } from './restored.js';
@@ -45,6 +45,7 @@ export const WORKLOADS: readonly Workload[] = [
   oneSidedDrains,
   shortMemory,
   persistent,
+  oneSidedPersistent,
   fullDisks,
 ];
 

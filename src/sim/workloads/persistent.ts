@@ -10,6 +10,7 @@
 import type { MemrackError } from '../../client/error.js';
 import { type DurableSpace, endedBy } from '../observed-space.js';
 import { type ClientMoment, SUCCESS } from '../journal.js';
+import type { DurablePiece as Piece, DurableWord as Word } from './durable-words.js';
 import type { ClientProgram, Workload } from './workload.js';
 
 /** Words of each page that are used: its first and last, and where blocks of the disk meet. */
@@ -27,28 +28,6 @@ const NEW_IS_FLUSHED_PER_MILLION = 700_000;
 const FLUSHED_AGAIN_PER_MILLION = 900_000;
 const FLUSHES_MAX = 8;
 
-/** One word, and what is known of it. */
-interface Word {
-  readonly at: number;
-  readonly page: number;
-  /** Who has written here and nobody else: the upper part of every value. */
-  readonly mark: number;
-  /** The last number that was written, or may have been. */
-  written: number;
-  /** The last whose write was answered with success. */
-  acknowledged: number;
-  /** The last that was read, and nobody has said since that it may be gone. */
-  seen: number;
-  /** A flush has confirmed this one, or a later one. */
-  flushed: number;
-}
-
-interface Piece {
-  readonly at: number;
-  readonly bytes: number;
-  readonly words: readonly Word[];
-}
-
 class DurableProgram {
   readonly #client: ClientProgram;
   readonly #space: DurableSpace;
@@ -58,15 +37,29 @@ class DurableProgram {
   constructor(client: ClientProgram, space: DurableSpace) {
     this.#client = client;
     this.#space = space;
+    const { board, forerunner, number } = client;
+    for (const piece of board.durable.get(forerunner ?? number) ?? []) this.#inherit(piece);
+    board.durable.set(number, this.#pieces);
+  }
+
+  /** Of a client that was killed: what it had not flushed is promised to nobody. */
+  #inherit({ at, bytes, words }: Piece): void {
+    const known = words.map((word) => ({ ...word, acknowledged: word.flushed, seen: 0 }));
+    const isDoubtful = words.some(({ isUnderWay }) => isUnderWay);
+    this.#pieces.push({ at, bytes, words: known, isDoubtful });
   }
 
   async step(): Promise<void> {
     const { prng } = this.#client;
-    if (this.#pieces.length < PIECES && prng.below(6) === 0) return this.#alloc();
+    const own = this.#pieces.filter(({ isDoubtful }) => !isDoubtful).length;
+    if (own < PIECES && prng.below(6) === 0) return this.#alloc();
     if (this.#pieces.length === 0) return this.#alloc();
     const piece = prng.pick(this.#pieces);
     const kind = prng.below(100);
-    if (kind < 47) await this.#change(prng.pick(piece.words));
+    // What may still come is to meet nothing else there.
+    const isRead = piece.isDoubtful && (kind < 47 || kind >= 88);
+    if (isRead) await this.#read(prng.pick(piece.words));
+    else if (kind < 47) await this.#change(prng.pick(piece.words));
     else if (kind < 65) await this.#flush(piece);
     else if (kind < 88) await this.#read(prng.pick(piece.words));
     else if (kind < 94) await this.#relocate(piece);
@@ -97,10 +90,17 @@ class DurableProgram {
         this.#marks += 1;
         const mark = number * 100_000 + this.#marks;
         const word = { at: at + page * pageBytes + place * WORD_BYTES, page, mark };
-        words.push({ ...word, written: 0, acknowledged: 0, seen: 0, flushed: 0 });
+        words.push({
+          ...word,
+          written: 0,
+          acknowledged: 0,
+          seen: 0,
+          flushed: 0,
+          isUnderWay: false,
+        });
       }
     }
-    const piece = { at, bytes: pages * pageBytes, words };
+    const piece = { at, bytes: pages * pageBytes, words, isDoubtful: false };
     this.#pieces.push(piece);
     const word = prng.pick(words);
     await this.#read(word);
@@ -118,6 +118,7 @@ class DurableProgram {
 
   async #write(word: Word): Promise<void> {
     word.written += 1;
+    word.isUnderWay = true;
     const number = word.written;
     const bytes = new Uint8Array(WORD_BYTES);
     new DataView(bytes.buffer).setBigUint64(0, BigInt(word.mark * NUMBERS + number), true);
@@ -125,7 +126,9 @@ class DurableProgram {
       await this.#space.write(word.at, bytes);
       return true;
     });
-    if (done === true) word.acknowledged = number;
+    if (done !== true) return;
+    word.acknowledged = number;
+    word.isUnderWay = false;
   }
 
   /** Of the whole piece, or of some of its pages. */
@@ -225,7 +228,9 @@ class DurableProgram {
         while (!(await this.#read(word))) await this.#client.sleep(PASSING_MS);
       }
     }
-    for (const piece of [...this.#pieces]) await this.#free(piece);
+    for (const piece of this.#pieces.filter(({ isDoubtful }) => !isDoubtful)) {
+      await this.#free(piece);
+    }
   }
 
   /** Undefined: it failed in a way that passes. Loss is told only where a flush may tell it. */
@@ -282,4 +287,15 @@ export const persistent: Workload = {
     while (client.step()) await program.step();
     await program.end();
   },
+};
+
+/** Machines that stop take those with them that use memory of theirs without its node. */
+export const oneSidedPersistent: Workload = {
+  ...persistent,
+  name: 'one-sided-persistent',
+  about: 'memory on disks, used by clients on its machines, which end with them',
+  isOneSided: true,
+  // What clients leave that are killed stays until the end.
+  frames: [10, 16],
+  blows: { ...persistent.blows, 'kill-client': 10, 'pause-in-step': 6, 'kill-in-step': 10 },
 };

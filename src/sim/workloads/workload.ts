@@ -10,12 +10,15 @@ import type { ObservedLeases } from '../observed-leases.js';
 import type { ObservedLocks } from '../observed-locks.js';
 import type { ObservedFiles } from '../observed-files.js';
 import type { Grant } from '../grant.js';
+import type { DurablePiece } from './durable-words.js';
 import type { DrivenWindow, DurableSpace, ObservedSpace } from '../observed-space.js';
 
 /** One running client process, as its program sees it. */
 export interface ClientProgram {
   /** From 1; a process that takes the place of a killed one has a new number. */
   readonly number: number;
+  /** The one that was killed, where it has taken its place. */
+  readonly forerunner?: number | undefined;
   readonly prng: Prng;
   readonly journal: Journal;
   /** What the clients tell each other, by other ways than the rack. */
@@ -58,6 +61,8 @@ export class Board {
   readonly guarded: Allocation[] = [];
   /** Windows that were handed out, some of them taken back. */
   readonly grants: Grant[] = [];
+  /** Memory on disks by the number of the client that has it. */
+  readonly durable: Map<number, readonly DurablePiece[]> = new Map();
   /** Nothing that matters happens now: who likes may take it easy. */
   isQuiet = false;
 }
