@@ -2,7 +2,7 @@
  * When a region that is copied in rounds is paused for the last one: each round copies what was
  * written to during the one before. A client that writes everywhere dirties as much in a round as
  * the round copies; no further round makes that less, so what counts then is how long a pause it
- * would be.
+ * would be. Where it would be too long, clients are slowed, more and more.
  */
 
 /** With no more than this left the pause begins. */
@@ -14,11 +14,16 @@ const ROUNDS_MAX = 16;
 const ROUNDS_MIN = 3;
 /** Rounds that leave more than this part of what the one before left lead nowhere. */
 const STILL = 0.75;
+/** The part of the time in which those wait who work on the region, one after the other. */
+const SLOWING = [0, 0.5, 0.8, 0.95] as const;
 
 export type Next = 'again' | 'pause' | 'hopeless';
 
 export class Convergence {
   rounds = 0;
+  /** The part of the time in which all should wait during the next round. */
+  slowing = 0;
+  #step = 0;
   #left = Number.POSITIVE_INFINITY;
   /** The best of all rounds: small ones say little. */
   #bytesPerMs = 0;
@@ -32,6 +37,9 @@ export class Convergence {
     if (left <= FEW_BYTES) return 'pause';
     if (this.rounds < ROUNDS_MAX && !isStill) return 'again';
     if (left <= PAUSE_MS * this.#bytesPerMs) return 'pause';
-    return this.rounds < ROUNDS_MAX ? 'again' : 'hopeless';
+    if (this.rounds >= ROUNDS_MAX) return 'hopeless';
+    this.#step = Math.min(this.#step + 1, SLOWING.length - 1);
+    this.slowing = SLOWING[this.#step] ?? 0;
+    return 'again';
   }
 }

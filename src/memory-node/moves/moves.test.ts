@@ -1,11 +1,26 @@
 import { expect, test } from 'vitest';
 import { Status } from '../../base/status.js';
 import type { Peer } from '../../fabric/link.js';
+import { sleep } from '../../runtime/clock.js';
 import { SimulatedWorld } from '../../runtime/simulated/world.js';
 import { REGION_BYTES } from '../../wire/limits.js';
-import { type CallType, MessageType, MoveState, type Reply } from '../../wire/messages.js';
+import {
+  type CallType,
+  MessageType,
+  MoveState,
+  type Reply,
+  type Request,
+} from '../../wire/messages.js';
 import { AttachedThread } from '../testing/attached-thread.js';
-import { BASE, Harness, NONCE, PAGE, SPACE, type TestWorld } from '../testing/harness.js';
+import {
+  BASE,
+  Harness,
+  type HarnessOptions,
+  NONCE,
+  PAGE,
+  SPACE,
+  type TestWorld,
+} from '../testing/harness.js';
 import type { WorldParts } from '../testing/harness.js';
 
 function makeWorld(parts: WorldParts): TestWorld {
@@ -42,8 +57,11 @@ function peerOf(node: Harness, lost: (type: number) => 'request' | 'reply' | und
 }
 
 /** A source with a region of its own, 2, and a target that holds another region of the space. */
-async function pair(lost: (type: number) => 'request' | 'reply' | undefined = () => undefined) {
-  const [source, target] = [await start(), await start({ seed: 2 })];
+async function pair(
+  lost: (type: number) => 'request' | 'reply' | undefined = () => undefined,
+  options: Partial<HarnessOptions> = {},
+) {
+  const [source, target] = [await start(options), await start({ ...options, seed: 2 })];
   const grant = { space: SPACE, region: 2, epoch: 9, pageBytes: PAGE, memoryId: 99 };
   await source.call(MessageType.GrantRegion, grant);
   source.node.reachNodes(() => peerOf(target, lost));
@@ -286,6 +304,61 @@ test('a window that is bound to a lease is named, and goes by force like any oth
   // The lease itself lives on: its holder opens a window where the region is now.
   expect(await source.call(MessageType.InspectLease, { lease })).toMatchObject({ holder, epoch });
 });
+
+/** A target in the source's own time that takes everything, each piece for so long. */
+function slowTarget(source: Harness, ms: number) {
+  const { clock, timers } = source.world.supervisor;
+  const firstBytes = new Map<number, number>();
+  let freeAt = 0;
+  const call = async (type: CallType, request: Request<typeof MessageType.MovePages>) => {
+    if (type === MessageType.MovePages) {
+      firstBytes.set(request.page, request.data[0] as number);
+      freeAt = Math.max(freeAt, clock.now()) + ms;
+      await sleep(timers, freeAt - clock.now());
+    }
+    return { status: Status.Ok };
+  };
+  return { firstBytes, peer: { call, close: () => undefined } as unknown as Peer };
+}
+
+test('who writes to all of it quicker than it is copied is slowed, and loses nothing', async () => {
+  const { source } = await pair(undefined, { frames: 256 });
+  const { firstBytes, peer } = slowTarget(source, 5);
+  source.node.reachNodes(() => peer);
+  const pages: number[] = [];
+  while (pages.length < 128) {
+    const at = await source.alloc(8, { region: 2 });
+    for (let page = 0; page < 8; page++) pages.push(at + page * PAGE);
+  }
+  for (const address of pages) await source.data('write', { address, data: bytes(1) });
+  const values = await writeUntilMoved(source, pages);
+  for (const [address, value] of values) {
+    expect(firstBytes.get((address - 2 * REGION_BYTES) / PAGE)).toBe(value);
+  }
+});
+
+/** Orders the move, and writes to every page again and again, until the region is elsewhere. */
+async function writeUntilMoved(source: Harness, pages: readonly number[]) {
+  const { clock } = source.world.supervisor;
+  const values = new Map<number, number>();
+  let longestMs = 0;
+  await source.call(MessageType.MoveOut, ORDER);
+  for (let i = 0; ; i++) {
+    const address = pages[(i * 37) % pages.length] as number;
+    const value = 1 + (i % 255);
+    const began = clock.now();
+    const { status } = await source.data('write', { address, data: bytes(value) });
+    if (status === Status.Moved) break;
+    expect(status).toBe(Status.Ok);
+    values.set(address, value);
+    longestMs = Math.max(longestMs, clock.now() - began);
+    await source.world.run({ forMs: 1 });
+  }
+  // Slowed, and nobody but the last one waited for the last round.
+  expect(longestMs).toBeGreaterThan(30);
+  expect(longestMs).toBeLessThan(120);
+  return values;
+}
 
 test('a stopped thread is named; by force its page goes without what it writes later', async () => {
   const { source, target } = await pair();

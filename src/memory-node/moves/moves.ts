@@ -162,6 +162,8 @@ export class Moves {
     if (!this.isPaused(space, region)) return true;
     const outgoing = this.#outgoing;
     const isOurs = outgoing?.order.space === space && outgoing.order.region === region;
+    // Its pause may end at any time; that it has another frame is noticed.
+    if (isOurs && outgoing.isSlowed) return true;
     return isOurs && outgoing.cancel(Status.Busy, 'access to one of its pages is taken away');
   }
 

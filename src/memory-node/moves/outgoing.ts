@@ -24,6 +24,7 @@ import type { Frames } from '../store/frames.js';
 import type { Quiescence } from '../store/quiescence.js';
 import { Convergence, type Next } from './convergence.js';
 import type { RegionPages } from './region-pages.js';
+import { Slowing } from './slowing.js';
 import type { WrittenFrames } from './written-frames.js';
 
 const CALL_MS = 5_000;
@@ -89,6 +90,8 @@ export class Outgoing {
   state: number = MoveState.COPYING;
   failure: Failure | undefined;
   isPaused = false;
+  /** Paused to slow down who works on it, and not for the last round. */
+  isSlowed = false;
   /** Handing, and the target says nothing: those who wait are told so. */
   isSilent = false;
   /** For the counters. */
@@ -158,8 +161,24 @@ export class Outgoing {
   }
 
   async #rounds(): Promise<Next> {
-    const { clock } = this.#parts;
+    const { clock, timers, alone } = this.#parts;
     const convergence = new Convergence();
+    const slowing = new Slowing({
+      clock,
+      timers,
+      alone,
+      pause: () => this.#slow(),
+      resume: () => this.#resume(),
+    });
+    try {
+      return await this.#roundsUntil(convergence, slowing);
+    } finally {
+      await slowing.end();
+    }
+  }
+
+  async #roundsUntil(convergence: Convergence, slowing: Slowing): Promise<Next> {
+    const { clock } = this.#parts;
     for (;;) {
       const [began, copied] = [clock.now(), this.bytesCopied];
       await this.#round();
@@ -168,7 +187,15 @@ export class Outgoing {
       const [ms, bytes] = [clock.now() - began, this.bytesCopied - copied];
       const next = convergence.after(bytes, ms, this.#bytesMarked());
       if (next !== 'again') return next;
+      slowing.set(convergence.slowing);
     }
+  }
+
+  #slow(): void {
+    if (this.state !== MoveState.COPYING || this.failure !== undefined) return;
+    this.isPaused = true;
+    this.isSlowed = true;
+    this.#parts.pages.pause();
   }
 
   #stuck(): void {
@@ -390,6 +417,7 @@ export class Outgoing {
   #resume(): void {
     if (!this.isPaused) return;
     this.isPaused = false;
+    this.isSlowed = false;
     if (this.#pausedAtMs > 0) this.pausedMs = this.#parts.clock.now() - this.#pausedAtMs;
     this.#parts.pages.resume();
     this.#parts.resumed();
