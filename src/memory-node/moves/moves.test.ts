@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { Status } from '../../base/status.js';
+import { MARKS_OFFSET } from '../../disk/slots.js';
 import type { Peer } from '../../fabric/link.js';
 import { sleep } from '../../runtime/clock.js';
 import { SimulatedWorld } from '../../runtime/simulated/world.js';
@@ -22,6 +23,7 @@ import {
   type TestWorld,
 } from '../testing/harness.js';
 import type { WorldParts } from '../testing/harness.js';
+import type { Step } from '../testing/one-sided-thread.js';
 
 function makeWorld(parts: WorldParts): TestWorld {
   const world = new SimulatedWorld({ ...parts, immediate: setImmediate });
@@ -359,6 +361,35 @@ async function writeUntilMoved(source: Harness, pages: readonly number[]) {
   expect(longestMs).toBeLessThan(120);
   return values;
 }
+
+test('the last round waits for a step that began after the one before', async () => {
+  let step: Step | undefined;
+  let thread: AttachedThread | undefined;
+  let at = 0;
+  const { source, target } = await pair((type) => {
+    if (type === MessageType.MovePages && step === undefined) {
+      step = thread?.begin(at, 'write', 9n);
+      expect(thread?.toTheCopy()).toBe(true);
+    }
+    return undefined;
+  });
+  at = await source.alloc(1, { region: 2 });
+  await source.data('write', { address: at, data: bytes(1) });
+  thread = await AttachedThread.start(source);
+  const { slots } = source.openFiles();
+  const marks = new Uint8Array(slots.buffer, slots.byteOffset + MARKS_OFFSET);
+  thread.stores = (frame) => void (marks[frame] = 1);
+  await source.call(MessageType.MoveOut, ORDER);
+  for (let i = 0; i < 1_000 && (await progressOf(source)).state === MoveState.COPYING; i++) {
+    await others();
+    await source.world.run({ forMs: 0.1 });
+    // Long after the pause began, and long before the move is given up because of it.
+    if (i === 100) thread.end();
+  }
+  await until(source, MoveState.GONE);
+  expect(step?.isVerified).toBe(true);
+  expect((await target.data('read', { address: at, bytes: 1 })).bytes).toEqual(bytes(9));
+});
 
 test('a stopped thread is named; by force its page goes without what it writes later', async () => {
   const { source, target } = await pair();
