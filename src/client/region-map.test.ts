@@ -72,7 +72,7 @@ test('an answer of before a move changes nothing, one of after it does', () => {
   expect(map.state(1)).toBe('lost');
 });
 
-test('the new owner is gone to when all that is under way at the one before has ended', async () => {
+test('the new owner is gone to when what is under way at the one before has ended', async () => {
   const { rack, map } = openMap(2);
   map.learn(FACTS);
   expect(await map.prepare(1, 1, 9000)).toBe(Status.Ok);

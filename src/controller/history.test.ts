@@ -107,6 +107,21 @@ test('a move that does not end is named, counted, and told when it is over', asy
   expect(done?.details['ms']).toBeGreaterThanOrEqual(75_000);
 });
 
+test('a move whose order comes again, when it is made, is made', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  await join(rack, controller, 'n1');
+  await join(rack, controller, 'n2');
+  const space = await spaceOf(controller, 'photos');
+  await grant(controller, space, 'n1');
+  rack.wasMoveMade = true;
+  const wish = { space, region: 1 as RegionIndex, to: 'n2' };
+  const end = controller.moves.move(wish);
+  await rack.advance(1_000);
+  expect(await end).toEqual({ end: 'done' });
+  expect(told(controller).at(-1)).toBe('move-done photos/1 n1');
+});
+
 test('a move that fails again and again is told now and then, with how often', async () => {
   const rack = new FakeRack();
   const controller = await rack.start();

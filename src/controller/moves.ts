@@ -235,6 +235,8 @@ export class RegionMoves {
     const order = { space, region, epoch, held: fromEpoch, id, address, memoryId };
     const { status, reason } = await calls.moveOut(source.row, order, isForced);
     if (status === Status.Ok || isNoAnswer(status)) return undefined;
+    // A process before this one may have been asked, too, and have given the region away since.
+    if (status === Status.Stale) return undefined;
     await this.#drop(row, reason);
     return { end: 'refused', status, reason };
   }

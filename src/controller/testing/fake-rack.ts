@@ -132,6 +132,8 @@ export class FakeRack {
   /** How far each move comes, when it is looked at; a refusal: it does not begin. */
   moving: number = MoveState.GONE;
   moveRefusal: { status: Status; reason: string } | undefined;
+  /** A process before was asked, too, and has made the move before its reply arrived. */
+  wasMoveMade = false;
   /** Of regions of slab spaces. */
   holdersOf: (region: number) => readonly string[] = () => [];
   movesAsked = 0;
@@ -240,6 +242,10 @@ export class FakeRack {
       this.node(one.from).held.has(regionKey(one.order.space, one.order.region));
     const underWay = [...this.#moves.values()].filter(isThere).length;
     this.mostMovesAtOnce = Math.max(this.mostMovesAtOnce, underWay);
+    if (this.wasMoveMade) {
+      this.#progress(from, order.epoch);
+      return { status: Status.Stale, reason: 'it is not held here' };
+    }
     return { status: Status.Ok, reason: '' };
   }
 

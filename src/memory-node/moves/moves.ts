@@ -202,7 +202,10 @@ export class Moves {
 
   // -------------------------------------------------------------------------------- giving away
 
-  /** The same order any number of times. Returns as soon as it is under way. */
+  /**
+   * The same order any number of times, and of any process. Returns as soon as it is under way.
+   * `Stale` where it may have been carried out by a process before this one.
+   */
   moveOut(order: MoveOrder, isForced = false): Refusal | undefined {
     const { table } = this.#parts;
     const { space, region, epoch } = order;
@@ -216,7 +219,7 @@ export class Moves {
       return refusal(Status.Stale, `it is not held here under epoch ${order.held}`);
     }
     if (table.regions.isHanding(space, region)) {
-      return refusal(Status.Conflict, 'it is being handed over already');
+      return refusal(Status.Stale, 'it is being handed over already');
     }
     const obstacle = isForced ? this.#notHeld(order) : this.#obstacle(order);
     if (obstacle !== undefined) return refusal(Status.Conflict, obstacle);
