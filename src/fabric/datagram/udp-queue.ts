@@ -14,7 +14,7 @@ import { Status } from '../../base/status.js';
 import type { Timer } from '../../runtime/clock.js';
 import type { Bytes } from '../../runtime/network.js';
 import type { Runtime } from '../../runtime/runtime.js';
-import { QUEUE_MAX, SILENCE_MS } from '../../wire/limits.js';
+import { QUEUE_MAX, REGION_BYTES, REGIONS_PER_SPACE_MAX, SILENCE_MS } from '../../wire/limits.js';
 import { MessageType } from '../../wire/messages.js';
 import type { CompletionSink } from '../link.js';
 import { DROPPED, OperationRing, SENT as STARTED, WAITING } from '../operation-ring.js';
@@ -57,6 +57,12 @@ export interface UdpQueueParts {
   readonly doubts?: StreamDoubts;
 }
 
+/** Of the region of an operation. */
+function awayKey(ring: OperationRing, place: number): number {
+  const region = Math.floor((ring.address[place] as number) / REGION_BYTES);
+  return (ring.window[place]?.space ?? 0) * REGIONS_PER_SPACE_MAX + region;
+}
+
 export class UdpQueue implements SenderUser {
   /** In which ring `start` has just made a place. */
   readonly target: OperationRing = new OperationRing();
@@ -78,6 +84,8 @@ export class UdpQueue implements SenderUser {
   /** So much is ready to be sent that no more operations were started. */
   #isHeldBack = false;
   #isClosed = false;
+  /** Regions of which something came back as `Moved`, until the client's next fence. */
+  readonly #away = new Set<number>();
   /** Operations that nobody has been told about. */
   #live = 0;
   #barred = 0;
@@ -176,7 +184,8 @@ export class UdpQueue implements SenderUser {
       if (refusal !== Status.Ok) {
         this.#tell(position, refusal, 0, 0);
       } else if (this.#mayStart(place)) {
-        if (this.isByStream) this.#sendAsMessage(position, place, ring.type[place] as number);
+        if (this.#isAway(place)) this.#giveBackUnsent(position, place);
+        else if (this.isByStream) this.#sendAsMessage(position, place, ring.type[place] as number);
         else this.#begin(position, place);
         if (position === ring.sent) ring.sent++;
       } else if (passed === PASSED_MAX) {
@@ -217,6 +226,7 @@ export class UdpQueue implements SenderUser {
     if (this.#underWay.count > 0) return false;
     ring.skipDropped();
     const type = ring.type[place] as number;
+    if (type === MessageType.Fence) this.#away.clear();
     if (type === MessageType.Fence && this.#isStreamQuiet()) {
       this.#tell(position, Status.Ok, 0, 0);
     } else {
@@ -394,7 +404,25 @@ export class UdpQueue implements SenderUser {
     const parts = this.#parts;
     const [offset, bytes] = [parts.offset[row] as number, parts.bytes[row] as number];
     const ring = this.target;
-    ring.sink[place]?.moved?.(ring.token[place] as number, ring, place, offset, bytes);
+    const sink = ring.sink[place];
+    if (sink?.moved === undefined) return;
+    this.#away.add(awayKey(ring, place));
+    sink.moved(ring.token[place] as number, ring, place, offset, bytes);
+  }
+
+  /**
+   * Whether something of its region came back. By now the node may hold the region again, and would
+   * execute this one, which stands behind what came back.
+   */
+  #isAway(place: number): boolean {
+    return this.#away.size > 0 && this.#away.has(awayKey(this.target, place));
+  }
+
+  #giveBackUnsent(position: number, place: number): void {
+    const ring = this.target;
+    const token = ring.token[place] as number;
+    ring.sink[place]?.moved?.(token, ring, place, 0, ring.bytes[place] as number);
+    this.#tell(position, Status.Moved, 0, 0);
   }
 
   /** The reply's data; `Invalid` where the buffer has become too short for it. */
