@@ -79,6 +79,16 @@ test('who is killed leaves what was stored in memory', async () => {
   expect(new Set(wordsOf(again))).toEqual(new Set([2]));
 });
 
+test('who is killed while it opens a file holds nothing of it', async () => {
+  const { world, process, runtime } = makeWorld(4);
+  (await filled(world, runtime)).release();
+  void runtime.durables.open('/file');
+  world.kill(process);
+  await world.run({ forMs: 100 });
+  const again = await openAgain(world);
+  expect(await world.drive(again.settle())).toBe('settled');
+});
+
 test('after a failed flush the next one writes nothing, and settling shows the disk', async () => {
   const kinds = new Set<string>();
   for (let seed = 0; seed < 20; seed++) {

@@ -159,7 +159,10 @@ export class SimulatedDurables implements DurableFiles {
     }
     file.noticeLoss?.();
     file.noticeLoss = undefined;
-    return this.#hold(new Opening(file));
+    const opened = this.#hold(new Opening(file));
+    // Who has ended meanwhile holds nothing.
+    if (!this.#disk.parts.task.alive) opened.release();
+    return opened;
   }
 
   #hold(opening: Opening): DurableFile {
