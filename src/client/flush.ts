@@ -8,7 +8,7 @@ import { MemrackError } from './error.js';
 import { Owners, partsOf } from './owners.js';
 import type { Part } from './pieces.js';
 import type { RegionMap } from './region-map.js';
-import type { Taken, Unflushed } from './unflushed.js';
+import type { TakenPages, Unflushed } from './unflushed.js';
 
 export interface FlushParts {
   readonly runtime: Runtime;
@@ -18,6 +18,8 @@ export interface FlushParts {
 }
 
 const RETRY_MS = 20;
+/** Nothing of the range was written since it was flushed. */
+const NOTHING: TakenPages = { opening: 0, pages: [] };
 
 export class Flushes {
   readonly #parts: FlushParts;
@@ -40,27 +42,34 @@ export class Flushes {
 
   async #flushPart(part: Part, deadline: number): Promise<unknown> {
     const { unflushed } = this.#parts;
-    const taken = unflushed.take(part.address, part.bytes);
+    const { written, forgotten } = unflushed.take(part.address, part.bytes);
+    // Of each opening by itself: what was written at one node may be lost, and what was written
+    // before it, where the region was then, be safe since it was moved.
+    const left = written.length > 0 ? [...written] : [NOTHING];
+    let isGone = false;
     try {
-      await this.#ask(part, taken, deadline);
+      for (let next = left[0]; next !== undefined; next = left[0]) {
+        if (!(await this.#ask(part, next.opening, deadline))) isGone = true;
+        left.shift();
+      }
     } catch (error) {
-      if (!(error instanceof MemrackError && isLost(error)))
-        unflushed.giveBack(part.address, taken);
-      return error;
+      if (error instanceof MemrackError && isLost(error)) return error;
+      // That some is gone is told now; the rest can be asked for again.
+      unflushed.giveBack(part.address, { written: left, forgotten: isGone ? [] : forgotten });
+      return isGone ? gone(part) : error;
     }
-    return taken.old.length > 0 ? gone(part) : undefined;
+    return isGone || forgotten.length > 0 ? gone(part) : undefined;
   }
 
-  async #ask(part: Part, { opening }: Taken, deadline: number): Promise<void> {
+  /** False: what was written under this opening may be gone. */
+  async #ask(part: Part, opening: number, deadline: number): Promise<boolean> {
     const { runtime, space } = this.#parts;
     const { region, address, bytes } = part;
     for (;;) {
-      const connection = await this.#owners.reach(region, deadline);
       const request = { space, opening, address, bytes };
-      const timeoutMs = Math.max(1, deadline - runtime.clock.now());
-      const reply = await connection.link.call(MessageType.Flush, request, timeoutMs);
-      if (reply.status === Status.Ok) return;
-      if (reply.status === Status.DataLost) throw gone(part);
+      const reply = await this.#owners.call(region, MessageType.Flush, request, deadline);
+      if (reply.status === Status.Ok) return true;
+      if (reply.status === Status.DataLost) return false;
       const isOver = runtime.clock.now() + RETRY_MS >= deadline;
       const error = await this.#owners.explain(`flushing at ${address}`, region, reply);
       if (isOver || error.code !== 'Unavailable') throw error;

@@ -6,6 +6,7 @@
 import { Status } from '../base/status.js';
 import type { CompletionSink, Link, OperationColumns, Window } from '../fabric/link.js';
 import { MessageType } from '../wire/messages.js';
+import type { Unflushed } from './unflushed.js';
 
 interface PutBack {
   readonly type: number;
@@ -57,9 +58,13 @@ export class PutBacks {
     }
   }
 
-  /** Starts them over another link, in their order. */
-  start(link: Link, window: Window): void {
-    for (const one of this.#waiting.splice(0)) startOver(one, link, window);
+  /** Starts them over another link, in their order: what they write is written there. */
+  start(link: Link, window: Window, unflushed: Unflushed | undefined): void {
+    for (const one of this.#waiting.splice(0)) {
+      const changes = one.type !== MessageType.Read;
+      if (changes) unflushed?.note(one.address, Math.max(one.bytes, 1), link.opening ?? 0);
+      startOver(one, link, window);
+    }
   }
 }
 

@@ -17,6 +17,7 @@ import type { Control, RegionFacts, RegionState } from './control.js';
 import { fenceOver } from './fence.js';
 import { type MovedPlace, PutBacks } from './put-back.js';
 import type { Route, Routes } from './routes.js';
+import type { Unflushed } from './unflushed.js';
 
 interface Region {
   readonly state: RegionState;
@@ -60,8 +61,16 @@ export class RegionMap implements Routes {
   #following: Promise<Status> | undefined;
   readonly #opening = new Map<Route, Promise<Status>>();
   readonly #goingOver = new Map<number, GoingOver>();
+  readonly #unflushed: Unflushed | undefined;
 
-  constructor(runtime: Runtime, control: Control, connections: Connections, space: number) {
+  constructor(
+    runtime: Runtime,
+    control: Control,
+    connections: Connections,
+    space: number,
+    unflushed?: Unflushed,
+  ) {
+    this.#unflushed = unflushed;
     this.#runtime = runtime;
     this.#control = control;
     this.#connections = connections;
@@ -201,7 +210,7 @@ export class RegionMap implements Routes {
       const isLost = this.#regions.get(region)?.state === 'lost';
       going.putBacks.fail(isLost ? Status.DataLost : Status.Unavailable);
     } else {
-      going.putBacks.start(route.connection.link, window);
+      going.putBacks.start(route.connection.link, window, this.#unflushed);
     }
   }
 

@@ -93,14 +93,14 @@ export class RemoteSpace {
     this.pageBytes = pageBytes;
     this.#runtime = runtime;
     this.#timeoutMs = timeoutMs;
-    const regions = new RegionMap(runtime, control, connections, id);
+    const unflushed = parts.isPersistent === true ? new Unflushed(pageBytes) : undefined;
+    const regions = new RegionMap(runtime, control, connections, id, unflushed);
     this.#regions = regions;
     this.#sharing = connections.sharing;
     const barriers = this.#barriers;
     const submission = this.#submission;
     const turns = new Turns(runtime);
     const life = this.#life;
-    const unflushed = parts.isPersistent === true ? new Unflushed(pageBytes) : undefined;
     const facts = { life, name, pageBytes, timeoutMs, unflushed };
     this.#shared = { runtime, barriers, submission, turns, ...facts };
     this.#path = new DataPath(this.#shared, regions, new Failures(runtime, regions, facts, true));

@@ -1,31 +1,46 @@
 /**
- * What a client has written to memory on a disk and not flushed since: for each page the opening of
- * its file under which that was. The file may be opened anew at any time, by a node that has come
+ * What a client has written to memory on a disk and not flushed since: for each page the openings
+ * of files under which that was. A file may be opened anew at any time, by a node that has come
  * back after its machine had stopped; what was not flushed before may be gone then, and whoever
- * flushes it has to be told so.
+ * flushes it has to be told so. A region may go to another file, too, and nothing is lost by that.
+ * So which opening still stands for all that was written under it the node says that holds the
+ * region at the time of the flush; here is only kept under which there is something.
  *
- * One bit per page and region, set before a write is sent, so that what becomes of the write does
- * not matter. Of pages that were written under an older opening only that is kept.
+ * One bit per page and opening, set before a write is sent, so that what becomes of the write does
+ * not matter. A write that is sent anew, to another node, is noted anew.
  */
 
 import { REGION_BYTES } from '../wire/limits.js';
 
+/** More openings than a region sees between two flushes: pages of the oldest are told as lost. */
+const OPENINGS_MAX = 8;
+
+interface Written {
+  readonly opening: number;
+  /** A bit for each page. */
+  readonly bits: Uint8Array;
+}
+
 interface Region {
-  /** Under which the pages of `since` were written. */
-  opening: number;
-  readonly since: Uint8Array;
-  /** Pages that were written under an opening before that, and not flushed. */
-  readonly before: Uint8Array;
+  /** The last one that was written under. */
+  last: Written;
+  /** All of them. */
+  written: Written[];
+  /** Pages that were written under an opening of which nothing is known any more. */
+  readonly forgotten: Uint8Array;
+}
+
+/** Pages that were written under one opening. */
+export interface TakenPages {
+  readonly opening: number;
+  readonly pages: readonly number[];
 }
 
 /** What a flush of a range has to name, and takes over: nobody else tells of it again. */
 export interface Taken {
-  /** 0: nothing of the range was written since it was flushed. */
-  readonly opening: number;
-  /** Pages that were written under an older opening, */
-  readonly old: readonly number[];
-  /** and under this one. */
-  readonly pages: readonly number[];
+  readonly written: readonly TakenPages[];
+  /** Pages that may be lost, whatever the node says. */
+  readonly forgotten: readonly number[];
 }
 
 export class Unflushed {
@@ -38,23 +53,25 @@ export class Unflushed {
     this.#pageBytes = pageBytes;
   }
 
-  /** These bytes, within one region, are about to be written under this opening or a later one. */
+  /** These bytes, within one region, are about to be written under this opening. */
   note(address: number, bytes: number, opening: number): void {
     const number = Math.floor(address / REGION_BYTES);
-    const region = number === this.#lastNumber ? (this.#last as Region) : this.#region(number);
-    if (region.opening !== opening) grownOld(region, opening);
+    const region =
+      number === this.#lastNumber ? (this.#last as Region) : this.#region(number, opening);
+    if (region.last.opening !== opening) this.#goOn(region, opening);
+    const { bits } = region.last;
     const inRegion = address - number * REGION_BYTES;
     const last = Math.floor((inRegion + bytes - 1) / this.#pageBytes);
     for (let page = Math.floor(inRegion / this.#pageBytes); page <= last; page++) {
-      region.since[page >> 3] = (region.since[page >> 3] as number) | (1 << (page & 7));
+      bits[page >> 3] = (bits[page >> 3] as number) | (1 << (page & 7));
     }
   }
 
-  #region(number: number): Region {
+  #region(number: number, opening: number): Region {
     let region = this.#regions.get(number);
     if (region === undefined) {
-      const bytes = Math.ceil(REGION_BYTES / this.#pageBytes / 8);
-      region = { opening: 0, since: new Uint8Array(bytes), before: new Uint8Array(bytes) };
+      const first = this.#none(opening);
+      region = { last: first, written: [first], forgotten: this.#none(0).bits };
       this.#regions.set(number, region);
     }
     this.#lastNumber = number;
@@ -62,41 +79,66 @@ export class Unflushed {
     return region;
   }
 
+  #none(opening: number): Written {
+    return { opening, bits: new Uint8Array(Math.ceil(REGION_BYTES / this.#pageBytes / 8)) };
+  }
+
+  /** What is written from now on is written under this one. */
+  #goOn(region: Region, opening: number): void {
+    const known = region.written.find((one) => one.opening === opening);
+    region.last = known ?? this.#none(opening);
+    if (known !== undefined) return;
+    region.written = region.written.filter(({ bits }) => bits.some((byte) => byte !== 0));
+    const oldest = region.written.length < OPENINGS_MAX ? undefined : region.written.shift();
+    oldest?.bits.forEach((byte, i) => {
+      region.forgotten[i] = (region.forgotten[i] as number) | byte;
+    });
+    region.written.push(region.last);
+  }
+
   /** Of a range within one region. What is written from now on is another flush's. */
   take(address: number, bytes: number): Taken {
     const number = Math.floor(address / REGION_BYTES);
     const region = this.#regions.get(number);
-    if (region === undefined) return { opening: 0, old: [], pages: [] };
+    if (region === undefined) return { written: [], forgotten: [] };
     const inRegion = address - number * REGION_BYTES;
+    const first = Math.floor(inRegion / this.#pageBytes);
     const last = Math.floor((inRegion + bytes - 1) / this.#pageBytes);
-    const pages: number[] = [];
-    const old: number[] = [];
-    for (let page = Math.floor(inRegion / this.#pageBytes); page <= last; page++) {
-      const bit = 1 << (page & 7);
-      if (((region.before[page >> 3] as number) & bit) !== 0) old.push(page);
-      if (((region.since[page >> 3] as number) & bit) !== 0) pages.push(page);
-      region.before[page >> 3] = (region.before[page >> 3] as number) & ~bit;
-      region.since[page >> 3] = (region.since[page >> 3] as number) & ~bit;
-    }
-    return { opening: pages.length === 0 ? 0 : region.opening, old, pages };
+    const written = region.written.map(({ opening, bits }) => {
+      return { opening, pages: takeBits(bits, first, last) };
+    });
+    return {
+      written: written.filter(({ pages }) => pages.length > 0),
+      forgotten: takeBits(region.forgotten, first, last),
+    };
   }
 
   /** The flush of what was taken has failed, and nobody was told that it may be gone. */
-  giveBack(address: number, { opening, old, pages }: Taken): void {
-    const region = this.#region(Math.floor(address / REGION_BYTES));
-    setAll(region.before, old);
-    setAll(region.opening === opening ? region.since : region.before, pages);
+  giveBack(address: number, { written, forgotten }: Taken): void {
+    const number = Math.floor(address / REGION_BYTES);
+    for (const { opening, pages } of written) {
+      const region = this.#region(number, opening);
+      if (region.last.opening !== opening) this.#goOn(region, opening);
+      setAll(region.last.bits, pages);
+    }
+    const region = this.#regions.get(number);
+    if (region !== undefined) setAll(region.forgotten, forgotten);
   }
+}
+
+/** Which of these are set; none of them is any more. */
+function takeBits(bits: Uint8Array, first: number, last: number): number[] {
+  const pages: number[] = [];
+  for (let page = first; page <= last; page++) {
+    const bit = 1 << (page & 7);
+    const byte = bits[page >> 3] as number;
+    if ((byte & bit) === 0) continue;
+    pages.push(page);
+    bits[page >> 3] = byte & ~bit;
+  }
+  return pages;
 }
 
 function setAll(bits: Uint8Array, pages: readonly number[]): void {
   for (const page of pages) bits[page >> 3] = (bits[page >> 3] as number) | (1 << (page & 7));
-}
-
-function grownOld(region: Region, opening: number): void {
-  for (let i = 0; i < region.since.length; i++) {
-    region.before[i] = (region.before[i] as number) | (region.since[i] as number);
-    region.since[i] = 0;
-  }
-  region.opening = opening;
 }

@@ -243,8 +243,7 @@ export class Drains {
       const space = metadata.activeSpace(row.space);
       // A node that is not known to hold it yet is told first.
       if (space === undefined || !member.confirmed.has(key)) continue;
-      if (space.kind === 'persistent') this.#block(row, PERSISTENT, Infinity);
-      else if (againMs <= nowMs && againMs < nextMs) [next, nextMs] = [row, againMs];
+      if (againMs <= nowMs && againMs < nextMs) [next, nextMs] = [row, againMs];
     }
     return next;
   }
@@ -271,12 +270,6 @@ export class Drains {
     this.#obstacles.set(regionKey(row.space, row.region), { ...why, what, pauseMs, againMs });
   }
 }
-
-const PERSISTENT: Omit<DrainWait, 'what'> = {
-  reason: 'persistent memory does not move in this version',
-  remedy: 'copy what is in the space to another one, and remove it',
-  isForGood: true,
-};
 
 const REMEDY_NONE = 'nothing: it is tried again by itself';
 

@@ -1,7 +1,7 @@
 import type { SpaceId } from '../base/brands.js';
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
-import { SpaceKind } from '../wire/messages.js';
+import { MoveState, SpaceKind } from '../wire/messages.js';
 import type { Controller } from './controller.js';
 import type { NodeJoin } from './join-rules.js';
 import { FakeRack } from './testing/fake-rack.js';
@@ -78,6 +78,7 @@ test('a region that was confirmed and is missing is lost, and not granted again'
   expect(controller.regions.list(id, 0, 9)).toMatchObject([{ state: 'serving' }]);
   node.held.clear();
   expect((await join({ regions: [], incarnation: 3 })).status).toBe(Status.Ok);
+  await rack.advance(100);
   expect(controller.regions.list(id, 0, 9)).toMatchObject([{ state: 'lost' }]);
   expect(node.held.size).toBe(0);
 });
@@ -93,4 +94,87 @@ test('one that nobody has confirmed is granted again', async () => {
   expect((await join({ regions: held, incarnation: 2 })).status).toBe(Status.Ok);
   const states = controller.regions.list(id, 0, 9).map(({ state }) => state);
   expect(states).not.toContain('lost');
+});
+
+/** The same with another node on a disk, n3; where the region is, and how it is moved. */
+async function twoOnDisks() {
+  const all = await started();
+  const { rack, controller, id } = all;
+  await controller.membership.join(rack.joinRequest('n3', { ...DISK, openings: [31] }));
+  const [first] = controller.regions.list(id, 0, 9);
+  if (first === undefined) throw new Error('no region');
+  const to = first.node === 'n1' ? 'n3' : 'n1';
+  const joinAs = (name: string, openings: number[], change: Partial<NodeJoin>) =>
+    controller.membership.join(rack.joinRequest(name, { ...DISK, openings, ...change }));
+  return { ...all, to, joinAs, region: first.region };
+}
+
+test('a region that has moved to a disk is lost when it is missing there', async () => {
+  const { rack, controller, id, to, region, joinAs } = await twoOnDisks();
+  const moved = controller.moves.move({ space: id, region, to });
+  await rack.advance(400);
+  expect(await moved).toEqual({ end: 'done' });
+  expect(controller.regions.list(id, 0, 9)).toMatchObject([{ node: to, state: 'serving' }]);
+  // Where it was it is not missed any more.
+  expect((await joinAs('n1', [11], { regions: [], incarnation: 2 })).status).toBe(Status.Ok);
+  expect(controller.regions.list(id, 0, 9)).toMatchObject([{ node: to, state: 'serving' }]);
+  const node = rack.node(rack.joinRequest(to).address);
+  node.held.clear();
+  expect((await joinAs(to, [31], { regions: [], incarnation: 3 })).status).toBe(Status.Ok);
+  await rack.advance(100);
+  expect(controller.regions.list(id, 0, 9)).toMatchObject([{ node: to, state: 'lost' }]);
+  expect(node.held.size).toBe(0);
+});
+
+test('what a source does not have any more, while it moves, is not lost yet', async () => {
+  const { rack, controller, id, to, region, joinAs } = await twoOnDisks();
+  rack.moving = MoveState.HANDING;
+  const moved = controller.moves.move({ space: id, region, to });
+  await rack.advance(20);
+  expect((await joinAs('n1', [11], { regions: [], incarnation: 2 })).status).toBe(Status.Ok);
+  rack.moving = MoveState.GONE;
+  await rack.advance(400);
+  expect(await moved).toEqual({ end: 'done' });
+  expect(controller.regions.list(id, 0, 9)).toMatchObject([{ node: to, state: 'serving' }]);
+});
+
+test('an older copy of the source, without the region, and no target: it is lost', async () => {
+  const { rack, controller, id, to, region, joinAs } = await twoOnDisks();
+  rack.moving = MoveState.COPYING;
+  const moved = controller.moves.move({ space: id, region, to });
+  await rack.advance(20);
+  const source = rack.node(rack.joinRequest('n1').address);
+  source.held.clear();
+  expect((await joinAs('n1', [11], { regions: [], incarnation: 2 })).status).toBe(Status.Ok);
+  rack.moving = MoveState.NONE;
+  await rack.advance(400);
+  expect(await moved).toMatchObject({ end: 'cancelled', status: Status.DataLost });
+  expect(controller.regions.list(id, 0, 9)).toMatchObject([{ state: 'lost' }]);
+  expect(source.held.size).toBe(0);
+});
+
+test('persistent regions go to disks, and nothing else does', async () => {
+  const { rack, controller, id, region } = await twoOnDisks();
+  const refused = { end: 'refused', status: Status.Unsupported };
+  expect(await controller.moves.move({ space: id, region, to: 'n2' })).toMatchObject(refused);
+  const other = await space(controller, SpaceKind.DRAM);
+  await controller.regions.grant({ space: other, count: 1, bytes: 0, near: '' });
+  const first = controller.regions.list(other, 0, 1)[0]?.region ?? (0 as never);
+  const wish = { space: other, region: first, to: 'n3' };
+  expect(await controller.moves.move(wish)).toMatchObject(refused);
+  await controller.drains.start('n1', false);
+  await rack.advance(600);
+  expect(controller.drains.facts('n1')).toMatchObject({ drain: { state: 'drained' } });
+  expect(controller.regions.list(id, 0, 9)).toMatchObject([{ node: 'n3', state: 'serving' }]);
+});
+
+test('a region that came after a node has said what it has is not lost', async () => {
+  const { rack, controller, id, to, region, joinAs } = await twoOnDisks();
+  const moved = controller.moves.move({ space: id, region, to });
+  await rack.advance(400);
+  expect(await moved).toEqual({ end: 'done' });
+  // The join was sent before, and comes late.
+  expect((await joinAs(to, [31], { regions: [], incarnation: 1 })).status).toBe(Status.Ok);
+  await rack.advance(100);
+  expect(controller.regions.list(id, 0, 9)).toMatchObject([{ node: to, state: 'serving' }]);
 });

@@ -27,7 +27,10 @@ export function diskChanges(metadata: Metadata, request: NodeJoin): MetadataChan
   return isSame ? [] : [{ table: 'disks', put: row }];
 }
 
-/** For a node that joins: what it must have and has not is lost. */
+/**
+ * For a node that joins. What it must have and has not is looked for again: regions may have come
+ * to it since it said what it has (`Regions.settle`).
+ */
 export function keptChanges(metadata: Metadata, request: NodeJoin): MetadataChange[] {
   if (request.kind !== SpaceKind.PERSISTENT) return [];
   const held = new Set(request.regions.map(({ space, region }) => regionKey(space, region)));
@@ -37,10 +40,15 @@ export function keptChanges(metadata: Metadata, request: NodeJoin): MetadataChan
     const key = regionKey(row.space, row.region);
     const isKept = metadata.kept.get(key)?.epoch === row.epoch;
     if (held.has(key) && !isKept) changes.push(keptChange(row));
-    if (!held.has(key) && isKept)
-      changes.push({ table: 'regions', put: { ...row, state: 'lost' } });
   }
   return changes;
+}
+
+/** Of a node that has joined: whether it must have the region, and has not. */
+export function isMissing(metadata: Metadata, member: Member, row: RegionRow): boolean {
+  const key = regionKey(row.space, row.region);
+  const isKept = metadata.kept.get(key)?.epoch === row.epoch;
+  return isKept && isOnDisk(metadata, member) && member.isJoined && !member.confirmed.has(key);
 }
 
 /** For a node that has confirmed a region. */

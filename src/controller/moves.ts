@@ -18,6 +18,7 @@ import type { RegionIndex, SpaceId } from '../base/brands.js';
 import { isNoAnswer, Status, statusName } from '../base/status.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import { MoveState } from '../wire/messages.js';
+import { isMissing, isOnDisk, keptChange } from './kept.js';
 import { EPOCH_END, MOVE_DOUBT_MS, MOVE_LOOK_MS_MAX, MOVE_LOOK_MS_MIN } from './limits.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
@@ -177,7 +178,11 @@ export class RegionMoves {
         return refuse(Status.Busy, `another region is on its way to ${quote(to)}`);
       }
     }
-    const pageBytes = metadata.activeSpace(row.space)?.pageBytes;
+    const { pageBytes, kind } = metadata.activeSpace(row.space) ?? {};
+    if (isOnDisk(metadata, target) !== (kind === 'persistent')) {
+      const message = `the memory of ${quote(to)} is not of the kind of the space, ${kind}`;
+      return refuse(Status.Unsupported, message);
+    }
     if (pageBytes !== target.row.pageBytes) {
       const message = `${quote(to)} has pages of ${target.row.pageBytes} bytes`;
       return refuse(Status.Unsupported, message);
@@ -293,6 +298,7 @@ export class RegionMoves {
       if (answer === undefined && state === MoveState.NONE) return undefined;
       // Its space was removed while it was handed over: the target owes the removal now.
       if (answer?.state === MoveState.HELD) return this.#switch(row);
+      if (answer !== undefined && (await this.#isMissing(row))) return this.#lose(row);
     }
     const isRefusal = state === MoveState.CANCELLED && REFUSALS.includes(why as Status);
     const status = (why === 0 ? Status.Unavailable : why) as Refusal['status'];
@@ -318,7 +324,22 @@ export class RegionMoves {
     if (answer?.state === MoveState.HELD) return this.#switch(row);
     const isNever = answer?.state === MoveState.NEVER || answer?.state === MoveState.UNSURE;
     if (isInDoubt && isNever) await calls.moveEnd(source.row, row, false);
+    const isNowhere = answer?.state === MoveState.NEVER && (await this.#isMissing(row));
+    if (isNowhere) return this.#lose(row);
     return undefined;
+  }
+
+  /** An older copy of the source's file is served, which never had the region. */
+  async #isMissing(row: MoveRow): Promise<boolean> {
+    const { metadata, calls } = this.#options;
+    const source = this.#memberOf(row.fromNode, row.fromMemory);
+    const owner = this.#owner(row);
+    const isSource = owner?.epoch === row.fromEpoch && source !== undefined;
+    if (!isSource || !isMissing(metadata, source, owner)) return false;
+    // It may have said what it has before it had this one.
+    const held = await calls.heldRegions(source.row);
+    const { space, region } = row;
+    return held !== undefined && !held.some((one) => one.space === space && one.region === region);
   }
 
   async #isGoneAtSource(row: MoveRow, source: Member): Promise<boolean> {
@@ -336,9 +357,10 @@ export class RegionMoves {
       // It took the region and has ended since.
       const state = this.#memberOf(row.toNode, row.toMemory) === undefined ? 'lost' : 'granted';
       const { epoch, toNode: node, toMemory: memoryId } = row;
-      await metadata.commit([
-        { table: 'regions', put: { ...before, epoch, node, memoryId, state } },
-      ]);
+      const now: RegionRow = { ...before, epoch, node, memoryId, state };
+      // On a disk it is durable by now: missing there later, it is lost.
+      const kept = target !== undefined && isOnDisk(metadata, target) ? [keptChange(now)] : [];
+      await metadata.commit([{ table: 'regions', put: now }, ...kept]);
     });
     const key = regionKey(row.space, row.region);
     membership.members.get(row.fromNode)?.confirmed.delete(key);

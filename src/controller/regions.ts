@@ -14,7 +14,7 @@ import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import { sleep, type Timers } from '../runtime/clock.js';
 import type { Entropy } from '../runtime/runtime.js';
 import { GRANT_REGIONS_MAX, REGION_BYTES, REGIONS_PER_SPACE_MAX } from '../wire/limits.js';
-import { isOnDisk, keptChange } from './kept.js';
+import { isMissing, isOnDisk, keptChange } from './kept.js';
 import { EPOCH_END, GRANT_ATTEMPTS_MAX } from './limits.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
@@ -119,10 +119,33 @@ export class Regions {
       if (space === undefined || !isOwed(member, row) || !member.isJoined) continue;
       // Who holds it is for the move to find out: granted now, two might.
       if (metadata.moveOf(row) !== undefined) continue;
+      if (isMissing(metadata, member, row)) {
+        await this.#lookFor(member, row);
+        continue;
+      }
       const status = await this.#tell(member, row, space);
       if (status === Status.Stale) await this.#grantAnew(member, row);
       if (status !== Status.Ok) return;
     }
+  }
+
+  /** The node has confirmed it once: either it has said so too early now, or the region is lost. */
+  async #lookFor(member: Member, row: RegionRow): Promise<void> {
+    const { metadata, calls, changes } = this.#options;
+    const { memoryId } = member.row;
+    const held = await calls.heldRegions(member.row);
+    if (held === undefined || member.row.memoryId !== memoryId) return;
+    const { space, region, epoch } = row;
+    const isHeld = held.some((one) => {
+      return one.space === space && one.region === region && one.epoch === epoch;
+    });
+    await changes.run(async () => {
+      const now = metadata.regionsOf(space).get(region);
+      const isSame = now?.epoch === epoch && isOwed(member, now);
+      if (!isSame || metadata.moveOf(now) !== undefined) return;
+      if (isHeld) member.confirmed.add(regionKey(space, region));
+      else await metadata.commit([{ table: 'regions', put: { ...now, state: 'lost' } }]);
+    });
   }
 
   /**

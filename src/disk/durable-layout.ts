@@ -24,7 +24,9 @@ export const SERVED_PART = 0;
 export const MAPPED_PART = 1;
 /** `MRKD` in little-endian order. */
 const MAGIC = 0x444b524d;
-const VERSION = 1;
+/** 2: regions that have come from other files, with openings of these. 1: without them. */
+const VERSION = 2;
+const VERSION_MIN = 1;
 const SUPERBLOCKS = 2;
 
 const SUPERBLOCK = layout('DurableSuperblock', 64, {
@@ -162,8 +164,9 @@ function readSuperblock({ bytes, words }: Bytes, from: number, end: number): Sup
   const u32 = (place: number): number => readU32(words, first + place);
   const u53 = (place: number): number => readU53(words, first + place);
   if (u32(at.magic) !== MAGIC) return NO_MAGIC;
-  if (u32(at.version) !== VERSION) {
-    return `the file is of version ${u32(at.version)}; this program knows ${VERSION}`;
+  const version = u32(at.version);
+  if (version < VERSION_MIN || version > VERSION) {
+    return `the file is of version ${version}; this program knows ${VERSION_MIN} to ${VERSION}`;
   }
   if (u32(at.checksum) !== superblockChecksum(bytes, from)) {
     return 'the checksums of both superblocks are wrong: the end of the file was overwritten';

@@ -7,6 +7,12 @@
  *            word 3   1: held; 2: being handed over, nobody is served; 0: the entry is empty
  *
  * As in the page table an entry is filled before its last word is stored. A new epoch is one store.
+ *
+ * Of a region that has come from another file some more entries tell under which openings of the
+ * files before everything that was acknowledged is in this one (docs/internals/moves.md):
+ *
+ *            word 2   an opening
+ *            word 3   3, and above its two lowest bits the place in their order, the oldest first
  */
 
 import { assert } from '../base/assert.js';
@@ -21,6 +27,12 @@ const STATE = 3;
 const HELD = 1;
 /** Another node may hold it already (docs/internals/moves.md). */
 const HANDING = 2;
+/** No region, but an opening of a file in which one was before. */
+const OPENING = 3;
+const STATE_MASK = 3;
+const ORDER_SHIFT = 2;
+/** Of one region; a client that has left something unflushed for longer is told that it is lost. */
+export const REGION_OPENINGS_MAX = 8;
 
 /** More than a space can have; a key stays below 2^53. */
 const REGION_STRIDE = 2 ** 24;
@@ -29,6 +41,13 @@ const REGION_STRIDE = 2 ** 24;
 export function regionKey(space: number, region: number): number {
   assert(region < REGION_STRIDE, 'it would be the key of another space');
   return space * REGION_STRIDE + region;
+}
+
+/** One opening of a file before, and where it stands. */
+interface FormerOpening {
+  readonly at: number;
+  readonly order: number;
+  readonly opening: number;
 }
 
 export interface RegionGrant {
@@ -47,6 +66,8 @@ export class RegionTable {
   readonly #holdings = new Map<number, number>();
   #nextHolding = 1;
   readonly #regionsOfSpace = new Map<number, number>();
+  /** By the same key, in their order. */
+  readonly #openings = new Map<number, FormerOpening[]>();
   readonly #empty: number[] = [];
 
   constructor(words: Int32Array, first: number, entries: number, store: StoreWord = storeWord) {
@@ -55,7 +76,9 @@ export class RegionTable {
     this.#store = store;
     for (let i = 0; i < entries; i++) {
       const at = first + i * WORDS;
-      if (words[at + STATE] === 0) this.#empty.push(at);
+      const state = words[at + STATE] as number;
+      if (state === 0) this.#empty.push(at);
+      else if ((state & STATE_MASK) === OPENING) this.#noteOpening(at, state >>> ORDER_SHIFT);
       else this.#note(at, 1);
     }
     // Taken from the end: the first ones first.
@@ -75,6 +98,14 @@ export class RegionTable {
     const count = (this.#regionsOfSpace.get(space) ?? 0) + change;
     if (count === 0) this.#regionsOfSpace.delete(space);
     else this.#regionsOfSpace.set(space, count);
+  }
+
+  #noteOpening(at: number, order: number): void {
+    const { space, region, epoch: opening } = this.#grantAt(at);
+    const key = regionKey(space, region);
+    const known = [...(this.#openings.get(key) ?? []), { at, order, opening }];
+    known.sort((a, b) => a.order - b.order);
+    this.#openings.set(key, known);
   }
 
   #grantAt(at: number): RegionGrant {
@@ -150,6 +181,50 @@ export class RegionTable {
     this.#store(this.#words, at + STATE, 0);
     this.#note(at, -1);
     this.#empty.push(at);
+    this.#removeOpenings(regionKey(space, region));
+  }
+
+  /**
+   * Openings of files in which the region was before, the oldest first: what was acknowledged under
+   * them is in this file.
+   */
+  openingsOf(space: number, region: number): number[] {
+    const known = this.#openings.get(regionKey(space, region)) ?? [];
+    return known.map(({ opening }) => opening);
+  }
+
+  /**
+   * The same of a region that is about to be held. Where there is no room for all of them and the
+   * region the oldest are left out.
+   */
+  putOpenings(space: number, region: number, openings: readonly number[]): void {
+    const key = regionKey(space, region);
+    this.#removeOpenings(key);
+    const count = Math.max(0, Math.min(REGION_OPENINGS_MAX, this.#empty.length - 1));
+    const kept = count === 0 ? [] : openings.slice(-count);
+    for (const [order, opening] of kept.entries()) {
+      const at = this.#empty.pop() as number;
+      this.#store(this.#words, at + SPACE, space);
+      this.#store(this.#words, at + REGION, region);
+      this.#store(this.#words, at + EPOCH, opening);
+      this.#store(this.#words, at + STATE, OPENING | (order << ORDER_SHIFT));
+      this.#noteOpening(at, order);
+    }
+  }
+
+  /** Of a process that died between them and their region: they mean nothing. */
+  dropLooseOpenings(): void {
+    for (const key of [...this.#openings.keys()]) {
+      if (!this.#places.has(key)) this.#removeOpenings(key);
+    }
+  }
+
+  #removeOpenings(key: number): void {
+    for (const { at } of this.#openings.get(key) ?? []) {
+      this.#store(this.#words, at + STATE, 0);
+      this.#empty.push(at);
+    }
+    this.#openings.delete(key);
   }
 
   /** All of them, in no order that means anything. */

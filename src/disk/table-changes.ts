@@ -139,6 +139,7 @@ function dropWhatIsNotHeld(table: TableFile): void {
     const region = Math.floor(pages.pageOf(at) / table.pagesPerRegion);
     if (!regions.holds(pages.spaceOf(at), region)) pages.remove(at);
   }
+  regions.dropLooseOpenings();
 }
 
 function recoverIntent(table: TableFile): string | undefined {

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { REGION_OPENINGS_MAX } from './region-table.js';
+import { recover } from './table-changes.js';
 import { TableFile } from './table-file.js';
 import { copyOf, FACTS, freshTable, mappingOf, openTable } from './testing/mapping.js';
 
@@ -39,4 +41,42 @@ test('regions: granted again with a higher epoch, removed, refused when full', (
   expect(regions.put({ space: 8, region: 1, epoch: 1 })).toBe(true);
   for (let region = 1; region <= FACTS.regionEntries; region++) regions.remove(9, region);
   expect([regions.holdsAnyOf(9), regions.holdsAnyOf(8), regions.size]).toEqual([false, true, 1]);
+});
+
+test('openings of files before stand beside their region, and go with it', () => {
+  const { mapping, table } = freshTable();
+  const { regions } = table;
+  const many = Array.from({ length: 12 }, (_, i) => 2 ** 32 - 1 - i);
+  regions.putOpenings(9, 5, [1, 2]);
+  regions.putOpenings(9, 5, many);
+  regions.put({ space: 9, region: 5, epoch: 3 });
+  // Of a process that died before it held the region.
+  regions.putOpenings(9, 6, [77]);
+  const kept = many.slice(-REGION_OPENINGS_MAX);
+  const again = openTable(copyOf(mapping));
+  for (const { regions: one } of [table, again]) {
+    expect(one.openingsOf(9, 5)).toEqual(kept);
+    expect(one.list()).toEqual([{ space: 9, region: 5, epoch: 3 }]);
+    expect([one.size, one.holds(9, 6), one.openingsOf(9, 6)]).toEqual([1, false, [77]]);
+  }
+  expect(recover(again)).toBeUndefined();
+  expect(again.regions.openingsOf(9, 6)).toEqual([]);
+  expect(again.regions.openingsOf(9, 5)).toEqual(kept);
+  again.regions.remove(9, 5);
+  expect(again.regions.openingsOf(9, 5)).toEqual([]);
+  for (let region = 1; region <= FACTS.regionEntries; region++) {
+    expect(again.regions.put({ space: 9, region, epoch: 1 })).toBe(true);
+  }
+});
+
+test('where there is little room the region comes first, and then the last openings', () => {
+  const { regions } = freshTable().table;
+  const free = 3;
+  for (let region = 1; region <= FACTS.regionEntries - free; region++) {
+    regions.put({ space: 9, region, epoch: 1 });
+  }
+  regions.putOpenings(8, 1, [1, 2, 3, 4]);
+  expect(regions.put({ space: 8, region: 1, epoch: 1 })).toBe(true);
+  expect(regions.openingsOf(8, 1)).toEqual([3, 4]);
+  expect(regions.isFull).toBe(true);
 });

@@ -335,7 +335,7 @@ export class TableFile {
   }
 
   set isTracking(isOn: boolean) {
-    this.#store(this.#words, TRACKING_WORD, isOn ? 1 : 0);
+    this.#passing(this.#words, TRACKING_WORD, isOn ? 1 : 0);
   }
 
   /** Epochs up to this one are refused for regions that would come here. */

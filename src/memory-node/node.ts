@@ -27,6 +27,7 @@ import { answeringDurably } from './network/durable-answers.js';
 import { NodeDataHandler } from './network/data-handler.js';
 import { serveLeases } from './network/lease-calls.js';
 import { type NodeFiles, Sharing } from './sharing.js';
+import type { MovesDisk } from './moves/incoming.js';
 import { Moves, type MovesParts } from './moves/moves.js';
 import { WrittenFrames } from './moves/written-frames.js';
 import { Allocations } from './slow/allocations.js';
@@ -196,7 +197,7 @@ export class MemoryNode {
     const moves = this.#movesOver(runtime, {
       ...{ table, pool, frames, windows, allocations, written, quiescence, slow, awaitFrames },
       stuckMs: options.revokeMs ?? REVOKE_MS_DEFAULT,
-      isDurable: journal !== undefined,
+      disk: journal === undefined ? undefined : diskOf(journal),
     });
     this.moves = moves;
     this.#giving = new Giving({
@@ -244,7 +245,7 @@ export class MemoryNode {
       resumed: () => this.dataHandler.goOn(),
       isRemoving: (space) => this.#regions.isRemoving(space),
       // Memory that is not durable has nothing to wait for.
-      commit: () => Promise.resolve(),
+      commit: () => this.journal?.commit() ?? Promise.resolve(),
     });
     this.#regions.moves = moves;
     parts.allocations.pauses = moves;
@@ -371,6 +372,14 @@ function durablyBy(journal: Journal): NonNullable<FramePoolOptions['durably']> {
     for (const frame of frames) journal.lost(frame);
     if (durableFaults.zeroedBeforeCommit) done();
     else void journal.commit().then(done);
+  };
+}
+
+function diskOf(journal: Journal): MovesDisk {
+  return {
+    opening: journal.opening,
+    flush: (frames) => journal.flushFrames(frames),
+    changed: (frame) => journal.lost(frame),
   };
 }
 

@@ -266,6 +266,9 @@ export class Journal {
   /** Space and number of regions that were to go to another node. */
   readonly movedRegions: Set<string> = new Set();
 
+  /** When a file was opened anew last, or is about to be: what was not flushed may be gone. */
+  openedMs = -Infinity;
+
   /** A region was to go to another node. */
   noteMove(isDone: boolean): void {
     this.#countEnding(isDone ? 'move Ok' : 'move none');

@@ -418,6 +418,26 @@ export const PLANTED: readonly Planted[] = [
     'drains',
     'a policy moves a region with which the emptier node is the fuller one, again and again',
   ]),
+  planted('copies-not-flushed', durableFaults, 'copiesNotFlushed', [
+    'durable-moves',
+    'a target takes a region with copies that were not flushed',
+  ]),
+  planted('handing-not-durable', durableFaults, 'handingNotDurable', [
+    'durable-moves',
+    'a target is asked to take a region before it is durable that it is handed over',
+  ]),
+  planted('given-away-told-early', durableFaults, 'givenAwayToldEarly', [
+    'durable-moves',
+    'that a region was given away is told before it is durable',
+  ]),
+  planted('every-opening-taken', durableFaults, 'everyOpeningTaken', [
+    'durable-moves',
+    'of a region that has moved what was lost before is told as flushed',
+  ]),
+  planted('openings-not-handed-on', durableFaults, 'openingsNotHandedOn', [
+    'durable-moves',
+    'what a move has made durable is told as lost',
+  ]),
 ];
 
 export function plantedNamed(name: string): Planted | undefined {

@@ -35,6 +35,8 @@ export interface RackShape {
   readonly isCalm?: boolean;
   /** Memory is files on the disks of the nodes' machines. */
   readonly isPersistent?: boolean;
+  /** Regions go from node to node. */
+  readonly isMoving?: boolean;
 }
 
 /** Marks of nodes that mind it. */
@@ -43,8 +45,10 @@ export const GIVE_BACK_BELOW_PAGES = 2;
 
 export const CONTROLLER_PORT = 7070;
 const NODE_PORT = 7100;
-/** With a log that is full soon. */
-const MEMORY_FILE = { path: '/memory', logBytes: 32 * 1024 };
+const MEMORY_FILE = '/memory';
+/** A log that is full soon; and one with which less time goes by for images of whole tables. */
+const LOG_BYTES = 32 * 1024;
+const LOG_BYTES_MOVING = 512 * 1024;
 /** How often somebody looks whether all processes live. */
 const LOOK_MS = 20;
 const OPERATOR_LOOK_MS = 250;
@@ -115,8 +119,13 @@ export class SimulatedRack {
       memoryBytes: this.shape.frames * this.shape.pageBytes,
       pageBytes: this.shape.pageBytes,
       ...this.#donorConfig(),
-      ...(this.shape.isPersistent === true ? { persistent: { ...MEMORY_FILE, create: true } } : {}),
+      ...(this.shape.isPersistent === true ? { persistent: this.#memoryFile(true) } : {}),
     };
+  }
+
+  #memoryFile(create: boolean): object {
+    const logBytes = this.shape.isMoving === true ? LOG_BYTES_MOVING : LOG_BYTES;
+    return { path: MEMORY_FILE, logBytes, create };
   }
 
   #donorConfig(): object {
@@ -304,10 +313,11 @@ export class SimulatedRack {
     // Who saw the machine stop knows what the rack cannot: that its memory is gone.
     // A file is made once, before anything can happen to it.
     const { isPersistent = false } = this.shape;
-    const change = isPersistent ? { persistent: MEMORY_FILE } : { replace: true };
+    const change = isPersistent ? { persistent: this.#memoryFile(false) } : { replace: true };
     const isOther = isNode && (isPersistent || post.hasCrashed);
     const config = isOther ? { ...post.config, ...change } : post.config;
     post.process = this.world.start(post.machine, post.role, config);
+    if (isNode) this.#journal.openedMs = this.world.nowMs;
     this.#journal.note(`${post.role} ${post.name} started again`);
   }
 

@@ -224,6 +224,7 @@ class SeedRun {
       nodes: this.#nodes(prng),
       isPersistent: this.#workload.isPersistent === true,
       isRebalancing: this.#isRebalancing(),
+      isMoving: this.#workload.isMoving === true,
       clients: prng.between(3, 4),
       frames: prng.between(...this.#workload.frames),
       pageBytes: 64 * 1024,
@@ -265,10 +266,12 @@ class SeedRun {
     const usualRate = (kind: FaultKind): number => this.#rates[kind] ?? 0;
     const parts = { rack, clients, journal: this.#journal, usualRate };
     const isOneSided = this.#workload.isOneSided === true;
-    const mover = new Mover({ ...parts, prng: world.prng.fork('moves'), isOneSided });
-    if (this.#workload.isMoving === true) mover.start();
-    if (this.#workload.isPersistent === true) {
-      new DiskBlows({ ...parts, prng: world.prng.fork('disks') }).start();
+    const { isMoving = false, isPersistent = false } = this.#workload;
+    const of = { isOneSided, isPersistent };
+    const mover = new Mover({ ...parts, prng: world.prng.fork('moves'), ...of });
+    if (isMoving) mover.start();
+    if (isPersistent) {
+      new DiskBlows({ ...parts, prng: world.prng.fork('disks'), isRare: isMoving }).start();
     }
     const blows = new Blows({ ...parts, mover, prng });
     const count = prng.between(...(this.#workload.blowCount ?? BLOWS));

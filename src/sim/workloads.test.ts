@@ -39,6 +39,7 @@ const NOT_IN_TOY = [
   'datagram-locks',
   'persistent',
   'one-sided-persistent',
+  'durable-moves',
 ];
 const NAMES = WORKLOADS.map((one) => one.name).filter((name) => !NOT_IN_TOY.includes(name));
 

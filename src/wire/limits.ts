@@ -114,6 +114,8 @@ export const GRANT_REGIONS_MAX = 1024;
 export const FILES_PER_MESSAGE_MAX = 1000;
 /** Of one durable file, that a node remembers. */
 export const OPENINGS_MAX = 8;
+/** Of files in which one region was before. */
+export const MOVE_OPENINGS_MAX = 16;
 /** Spaces in one message; more are asked for page by page. */
 export const SPACES_PER_MESSAGE_MAX = 256;
 

@@ -11,6 +11,7 @@ import { Status } from '../base/status.js';
 import * as limits from './limits.js';
 import {
   MoveEntriesRequest,
+  MoveOpeningsRequest,
   MoveOutRequest,
   MovePagesRequest,
   MoveProgressReply,
@@ -104,6 +105,7 @@ export const MessageType = {
   WhereIs: 104,
   MoveOutForced: 105,
   RegionsToGive: 106,
+  MoveOpenings: 107,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -928,6 +930,7 @@ export const CALLS = {
   [M.MoveOutForced]: { request: MoveOutRequest, reply: Empty, repeatable: true },
   [M.WhereIs]: { request: WhereIsRequest, reply: WhereIsReply, repeatable: true },
   [M.RegionsToGive]: { request: Empty, reply: RegionsToGiveReply, repeatable: true },
+  [M.MoveOpenings]: { request: MoveOpeningsRequest, reply: Empty, repeatable: true },
   [M.AcquireLease]: { request: AcquireLeaseRequest, reply: AcquireLeaseReply, repeatable: false },
   [M.ReleaseLease]: { request: ReleaseLeaseRequest, reply: Empty, repeatable: true },
 } as const satisfies Partial<Record<MessageType, CallFacts>>;

@@ -89,6 +89,24 @@ export const MoveEntriesRequest = struct(
   },
   placeRule,
 );
+export const FormerOpening = struct('FormerOpening', 8, { opening: u32, reserved: pad(4) });
+/**
+ * From a source whose memory is on a disk, before the target is asked to take: the openings of
+ * files under which everything that was acknowledged in the region is in what is copied, the oldest
+ * first. The last is that of now.
+ */
+export const MoveOpeningsRequest = struct(
+  'MoveOpeningsRequest',
+  16,
+  {
+    space: u32,
+    region: u32,
+    epoch: u32,
+    reserved: pad(4),
+    openings: list(FormerOpening, limits.MOVE_OPENINGS_MAX),
+  },
+  placeRule,
+);
 /** A piece of a page that is in the list of entries. */
 export const MovePagesRequest = struct('MovePagesRequest', 16, {
   epoch: u32,

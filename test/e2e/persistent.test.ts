@@ -17,6 +17,8 @@ import { runCli } from '../support/cli.js';
 import { startRack, type TestRack } from '../support/rack.js';
 
 const SIZE = 3_000_000;
+/** Numbers that are written and flushed while their region moves. */
+const COUNTED = 64;
 const ends: (() => Promise<unknown> | void)[] = [];
 
 afterEach(async () => {
@@ -29,7 +31,7 @@ function folder(): string {
   return path;
 }
 
-const EXTRA = ['--persistent-nodes', '1', '--unproven-file-system'];
+const EXTRA = ['--persistent-nodes', '2', '--unproven-file-system'];
 
 async function rackOn(data: string): Promise<TestRack> {
   const rack = await startRack({ nodes: 1, extra: ['--data', data, ...EXTRA] });
@@ -57,24 +59,62 @@ function killAll(rack: TestRack): Promise<void> {
 const parentOf = (pid: number): number =>
   Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
 
-test('what was flushed outlives node, supervisor and rack', { timeout: 180_000 }, async () => {
+const pidOf = async (rack: TestRack, id: string): Promise<number> =>
+  (await rack.nodes()).find((node) => node.id === id)?.pid ?? 0;
+
+/** Where the only region of the space is. */
+async function placeOf(rack: TestRack): Promise<{ region: number; node: string }> {
+  const words = ['space', 'regions', 'kept', '-o', 'json', '--rack', rack.url];
+  const rows = JSON.parse((await runCli(words)).stdout) as { region: number; node: string }[];
+  expect(rows).toHaveLength(1);
+  return rows[0] as { region: number; node: string };
+}
+
+/** Moves it to the other file while `step` goes on; returns the process that serves it then. */
+async function moveWhile(rack: TestRack, step: () => Promise<void>): Promise<number> {
+  const { region, node } = await placeOf(rack);
+  const to = node === 'persistent-1' ? 'persistent-2' : 'persistent-1';
+  const words = ['space', 'move', 'kept', String(region), to, '--rack', rack.url];
+  let isMoved = false;
+  const moved = runCli(words, { timeoutMs: 60_000 }).finally(() => {
+    isMoved = true;
+  });
+  while (!isMoved) await step();
+  expect(await moved).toMatchObject({ code: 0, stderr: '' });
+  expect(await placeOf(rack)).toEqual(expect.objectContaining({ region, node: to }));
+  return pidOf(rack, to);
+}
+
+test('what was flushed outlives moves, node, supervisor and rack', {
+  timeout: 180_000,
+}, async () => {
   const data = folder();
   let rack = await rackOn(data);
   const { client, space } = await opened(rack);
   const at = await space.alloc(SIZE);
   await space.write(at, content());
   await space.flush(at, SIZE);
-  const node = (await rack.nodes()).find(({ id }) => id === 'persistent-1')?.pid ?? 0;
+  const written = new Float64Array(COUNTED);
+  const numbers = await space.alloc(8 * COUNTED);
+  const node = await moveWhile(rack, async () => {
+    const count = 1 + (written[0] as number);
+    written[count % COUNTED] = count;
+    written[0] = count;
+    await space.write(numbers, new Uint8Array(written.buffer));
+    await space.flush(numbers, 8 * COUNTED);
+  });
   const supervisor = parentOf(node);
   for (const pid of [node, supervisor]) {
     process.kill(pid, 'SIGKILL');
     expect(isWhole(await space.read(at, SIZE))).toBe(true);
+    expect(await space.read(numbers, 8 * COUNTED)).toEqual(new Uint8Array(written.buffer));
   }
   await client.close();
   await killAll(rack);
   rack = await rackOn(data);
   const again = await opened(rack);
   expect(isWhole(await again.space.read(at, SIZE))).toBe(true);
+  expect(await again.space.read(numbers, 8 * COUNTED)).toEqual(new Uint8Array(written.buffer));
   await again.space.write(at, Uint8Array.of(0, 1));
   await again.space.flush(at, 2);
   await expect(again.client.space('kept', { kind: 'dram' })).rejects.toMatchObject({

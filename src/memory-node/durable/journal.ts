@@ -80,6 +80,8 @@ export class Journal {
   #records = new Int32Array(UNITS_AT_FIRST * RECORD_WORDS);
   /** Frames whose content was durable when their page got them, or is not needed. */
   readonly #isDurable: Uint8Array;
+  /** Frames that are being flushed and that no page has, as far as they were not filled again. */
+  readonly #filled = new Set<Set<FrameIndex>>();
   #last: Checkpoint;
   /** The commit that runs, and the one after it. */
   #running: Promise<void> | undefined;
@@ -153,9 +155,25 @@ export class Journal {
     this.#flushSeconds.add((this.#parts.clock.now() - begunMs) / 1000);
   }
 
-  /** A page has lost the frame: whichever gets it next, its content is another one. */
+  /** A page has lost the frame, or it is filled for one: its content is another one. */
   lost(frame: FrameIndex): void {
     this.#isDurable[frame] = 0;
+    for (const frames of this.#filled) frames.delete(frame);
+  }
+
+  /**
+   * Resolves when what is in these frames, which no page has yet, is durable. The commit that gives
+   * them to pages does not flush them again, unless they were said to be `lost` since.
+   */
+  async flushFrames(frames: readonly FrameIndex[]): Promise<void> {
+    const { pageBytes } = this.#parts.pages;
+    const flushed = new Set(frames);
+    if (!durableFaults.copiesNotFlushed && frames.length > 0) {
+      this.#filled.add(flushed);
+      await this.#flush(frames.map((frame) => ({ offset: frame * pageBytes, bytes: pageBytes })));
+      this.#filled.delete(flushed);
+    }
+    for (const frame of flushed) this.#isDurable[frame] = 1;
   }
 
   /** Resolves when what was stored before is durable; never, where that fails. */

@@ -30,4 +30,15 @@ export const durableFaults = {
   creationNotFlushed: false,
   /** A process is started again without a flush of what the one before had stored. */
   notFlushedAtRestart: false,
+  // Of regions that move from file to file (docs/internals/moves.md).
+  /** A target takes a region with frames that were not flushed. */
+  copiesNotFlushed: false,
+  /** That a region is being handed over is not durable when its target is asked to take it. */
+  handingNotDurable: false,
+  /** That a region was given away is told before it is durable. */
+  givenAwayToldEarly: false,
+  /** Of a region that has come every opening is taken for one under which nothing was lost. */
+  everyOpeningTaken: false,
+  /** Openings of the files before are not handed on. */
+  openingsNotHandedOn: false,
 };

@@ -16,6 +16,7 @@ import type { Request } from '../../wire/messages.js';
 import type { MessageType } from '../../wire/messages.js';
 import type { Refusal } from '../slow/allocations.js';
 import type { ChosenRange, RangeWish } from '../slow/slow-path.js';
+import { durableFaults } from '../durable/planted.js';
 import { FRAME_LATER, FRAME_NONE, type FramePool } from '../store/frame-pool.js';
 import type { Frames } from '../store/frames.js';
 import type { PageRun } from './region-pages.js';
@@ -24,9 +25,23 @@ import type { PageRun } from './region-pages.js';
 const MOVE_SLOT = -1;
 const RESERVATION = 1;
 const RETRY_MS = 2;
+/** What has come is flushed in parts of so many bytes; the source waits when four are left. */
+const FLUSH_BYTES = 16 * 2 ** 20;
+const UNFLUSHED_BYTES_MAX = 4 * FLUSH_BYTES;
+
+/** Of memory that is on a disk. */
+export interface MovesDisk {
+  /** Of the file, that of now. */
+  readonly opening: number;
+  /** Resolves when what is in these frames is durable; the commit that names them relies on it. */
+  readonly flush: (frames: readonly FrameIndex[]) => Promise<void>;
+  /** What is in the frame is not what was flushed. */
+  readonly changed: (frame: FrameIndex) => void;
+}
 
 export interface IncomingParts {
   readonly table: TableFile;
+  readonly disk: MovesDisk | undefined;
   readonly pool: FramePool;
   readonly frames: Frames;
   readonly memory: Pick<Memory, 'copy'>;
@@ -57,6 +72,11 @@ export class Incoming {
   readonly place: ComingRegion;
   /** Nothing is to come: what there is may be taken. */
   isListed = false;
+  /** Under which nothing was lost, as the source says it; undefined: it has not said so. */
+  openings: readonly number[] | undefined;
+  /** Of memory on a disk: frames that were filled and not flushed since. */
+  readonly #unflushed = new Set<FrameIndex>();
+  #flushing: Promise<void> | undefined;
   readonly #parts: IncomingParts;
   /** By their places in the region. */
   readonly #pages = new Map<number, ComingPage>();
@@ -78,9 +98,48 @@ export class Incoming {
     }
     this.#runs.push(...request.runs);
     if (request.isLast === 0) return undefined;
-    const problem = await this.#settle(this.#wanted());
+    const problem = this.#notDurable() ?? (await this.#settle(this.#wanted()));
+    // What came before: so that there is little left to be flushed in the pause.
+    while (this.#isUnflushed && !this.#isDropped) await this.#flush();
     this.isListed = problem === undefined && !this.#isDropped;
     return this.#isDropped ? refusal(Status.Stale, 'the move was cancelled') : problem;
+  }
+
+  /** Memory on disks comes from disks alone, with what its clients may have left unflushed. */
+  #notDurable(): Refusal | undefined {
+    if (this.#parts.disk === undefined || this.openings !== undefined) return undefined;
+    return refusal(Status.Unsupported, 'memory here is on a disk, and that of the source is not');
+  }
+
+  /** Undefined: the source may go on at once. */
+  keepUp(): Promise<void> | undefined {
+    const bytes = this.#unflushed.size * this.#parts.frames.pageBytes;
+    if (bytes >= FLUSH_BYTES && this.#flushing === undefined) void this.#flush();
+    return bytes >= UNFLUSHED_BYTES_MAX ? this.#flushing : undefined;
+  }
+
+  get #isUnflushed(): boolean {
+    return this.#unflushed.size > 0 || this.#flushing !== undefined;
+  }
+
+  #flush(): Promise<void> {
+    this.#flushing ??= this.#flushNow().finally(() => {
+      this.#flushing = undefined;
+    });
+    return this.#flushing;
+  }
+
+  async #flushNow(): Promise<void> {
+    const frames = [...this.#unflushed];
+    this.#unflushed.clear();
+    await this.#parts.disk?.flush(frames);
+  }
+
+  #filled(frame: FrameIndex): void {
+    const { disk } = this.#parts;
+    if (disk === undefined) return;
+    disk.changed(frame);
+    this.#unflushed.add(frame);
   }
 
   #wanted(): Map<number, { flags: number; hasFrame: boolean }> {
@@ -149,6 +208,7 @@ export class Incoming {
         const frame = pool.take(MOVE_SLOT, RESERVATION);
         if (frame >= 0) {
           page.frame = frame;
+          this.#filled(frame as FrameIndex);
           break;
         }
         assert(frame === FRAME_LATER || frame !== FRAME_NONE, 'a frame that was promised is gone');
@@ -167,6 +227,7 @@ export class Incoming {
     if (this.#isDropped || frame < 0 || !isWithin) return false;
     const at = frames.offset(frame as FrameIndex) + offset;
     memory.copy(frames.piece(frame as FrameIndex).bytes, at, data, 0, data.length);
+    this.#filled(frame as FrameIndex);
     return true;
   }
 
@@ -175,8 +236,9 @@ export class Incoming {
    * how many pages it has. The caller lets them go on.
    */
   take(): number {
-    const { table, pool } = this.#parts;
+    const { table, pool, disk } = this.#parts;
     const { space, region } = this.place;
+    if (disk !== undefined) table.regions.putOpenings(space, region, this.#former(disk));
     const first = region * table.pagesPerRegion;
     for (const [page, { flags, frame }] of [...this.#pages].sort(([a], [b]) => a - b)) {
       const entry = table.pages.insert(space, first + page, flags | EntryFlag.PAUSED);
@@ -186,6 +248,15 @@ export class Incoming {
     pool.release(MOVE_SLOT, RESERVATION);
     this.#isDropped = true;
     return this.#pages.size;
+  }
+
+  /**
+   * Not that of our own file: what is written here under it from now on is not durable yet, and
+   * would be taken for it when the file has been opened anew.
+   */
+  #former({ opening, flush }: MovesDisk): number[] {
+    if (durableFaults.copiesNotFlushed) void flush([...this.#unflushed]);
+    return (this.openings ?? []).filter((one) => one !== opening);
   }
 
   /** From here on this node holds the region. */
@@ -215,7 +286,10 @@ export class Incoming {
   }
 
   #giveBack(page: ComingPage): void {
-    if (page.frame >= 0) this.#parts.pool.retire(page.frame as FrameIndex);
+    if (page.frame >= 0) {
+      this.#unflushed.delete(page.frame as FrameIndex);
+      this.#parts.pool.retire(page.frame as FrameIndex);
+    }
     page.frame = -1;
   }
 }

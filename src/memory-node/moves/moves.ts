@@ -13,6 +13,7 @@ import { type Clock, sleep, type Timer, type Timers } from '../../runtime/clock.
 import type { Memory } from '../../runtime/memory.js';
 import { DEADLINE_AHEAD_MS_MAX } from '../../wire/datagram.js';
 import { type MessageType, MoveState, type Request } from '../../wire/messages.js';
+import { durableFaults } from '../durable/planted.js';
 import { memoryNodeFaults } from '../planted.js';
 import type { Allocations, Refusal } from '../slow/allocations.js';
 import { FRAME_LATER, FRAME_NONE, type FramePool } from '../store/frame-pool.js';
@@ -52,8 +53,6 @@ export interface MovesParts extends Omit<IncomingParts, 'table'> {
   readonly resumed: () => void;
   /** Whether the space is being removed here. */
   readonly isRemoving: (space: number) => boolean;
-  /** Regions of memory that is on a disk do not move yet. */
-  readonly isDurable: boolean;
   /** What was stored is durable when it resolves, where the memory is. */
   readonly commit: () => Promise<void>;
 }
@@ -71,9 +70,9 @@ type MoveOf = Request<typeof MessageType.MoveTake>;
 
 const refusal = (status: Refusal['status'], reason: string): Refusal => ({ status, reason });
 
-const NOT_DURABLE = refusal(
+const NOT_ON_A_DISK = refusal(
   Status.Unsupported,
-  'regions of memory that is kept on a disk do not move in this version',
+  'the memory here ends with its node, and that of the source is on a disk',
 );
 
 export class Moves {
@@ -128,8 +127,8 @@ export class Moves {
 
   /** Whether nothing that is known here stands in the way of a move to another node. */
   mayGo(space: number, region: number): boolean {
-    const { isDurable } = this.#parts;
-    if (isDurable || this.isPaused(space, region)) return false;
+    // What is on a disk takes nothing from the machine that it would need back.
+    if (this.#parts.disk !== undefined || this.isPaused(space, region)) return false;
     return this.#obstacle({ space, region }) === undefined;
   }
 
@@ -180,6 +179,11 @@ export class Moves {
     this.#gone.delete(regionKey(space, region));
   }
 
+  /** It is in doubt who holds the region that is on its way from here. */
+  get isHanding(): boolean {
+    return this.#outgoing?.state === MoveState.HANDING;
+  }
+
   counts(): Record<string, unknown> {
     const outgoing = this.#outgoing;
     return {
@@ -191,7 +195,7 @@ export class Moves {
       regionMovePauseSeconds: this.pauses.counts(),
       regionsGoing: outgoing !== undefined && isUnderWay(outgoing) ? 1 : 0,
       regionsComing: this.#incoming === undefined ? 0 : 1,
-      regionsHanding: outgoing?.state === MoveState.HANDING ? 1 : 0,
+      regionsHanding: this.isHanding ? 1 : 0,
     };
   }
 
@@ -209,7 +213,6 @@ export class Moves {
   moveOut(order: MoveOrder, isForced = false): Refusal | undefined {
     const { table } = this.#parts;
     const { space, region, epoch } = order;
-    if (this.#parts.isDurable) return NOT_DURABLE;
     const running = this.#outgoing;
     if (running?.order.epoch === epoch) return undefined;
     if (running !== undefined && isUnderWay(running)) {
@@ -323,7 +326,8 @@ export class Moves {
     const key = regionKey(space, region);
     if (this.#gone.size >= GONE_MAX) this.#gone.delete(this.#gone.keys().next().value as number);
     if (id !== '') this.#gone.set(key, { id, address, memoryId, epoch, atMs: clock.now() });
-    await commit();
+    // Pages that are freed may be zeroed, and those who ask are told that it is gone.
+    if (!durableFaults.givenAwayToldEarly) await commit();
     allocations.clearRegion(space, region);
     slow.dropRegion(space, region);
     slow.nudge();
@@ -363,7 +367,6 @@ export class Moves {
     const { space, region, epoch, more: pageBytes } = move;
     this.#heardMs = this.#parts.clock.now();
     if (this.#incoming?.place.epoch === epoch) return undefined;
-    if (this.#parts.isDurable) return NOT_DURABLE;
     if (epoch <= table.floor) return refusal(Status.Stale, 'this move was cancelled');
     if (pageBytes !== table.facts.pageBytes) {
       const reason = `pages here have ${table.facts.pageBytes} bytes, not ${pageBytes}`;
@@ -401,11 +404,25 @@ export class Moves {
     return incoming.list(request);
   }
 
-  put({ epoch, page, offset, data }: Request<typeof MessageType.MovePages>): Refusal | undefined {
+  /** What the source says of flushes that its clients may still owe. */
+  noteOpenings(request: Request<typeof MessageType.MoveOpenings>): Refusal | undefined {
+    const incoming = this.#comingAs(request.epoch);
+    if (incoming === undefined) return notKnown();
+    if (this.#parts.disk === undefined) return NOT_ON_A_DISK;
+    incoming.openings = request.openings.map(({ opening }) => opening);
+    return undefined;
+  }
+
+  put(
+    piece: Request<typeof MessageType.MovePages>,
+  ): Refusal | undefined | Promise<Refusal | undefined> {
+    const { epoch, page, offset, data } = piece;
     const incoming = this.#comingAs(epoch);
     if (incoming === undefined) return notKnown();
-    if (incoming.put(page, offset, data)) return undefined;
-    return refusal(Status.Invalid, `page ${page} is not in the list, or ends before the piece`);
+    if (!incoming.put(page, offset, data)) {
+      return refusal(Status.Invalid, `page ${page} is not in the list, or ends before the piece`);
+    }
+    return incoming.keepUp()?.then(() => undefined);
   }
 
   #comingAs(epoch: number): Incoming | undefined {

@@ -19,10 +19,12 @@ import type { Peer } from '../../fabric/link.js';
 import { type Clock, sleep, type Timers } from '../../runtime/clock.js';
 import { MOVE_RUNS_MAX, PIECE_BYTES_MAX } from '../../wire/limits.js';
 import { MessageType, MoveState } from '../../wire/messages.js';
+import { durableFaults } from '../durable/planted.js';
 import { memoryNodeFaults } from '../planted.js';
 import type { Frames } from '../store/frames.js';
 import type { Quiescence } from '../store/quiescence.js';
 import { Convergence, type Next } from './convergence.js';
+import type { MovesDisk } from './incoming.js';
 import type { RegionPages } from './region-pages.js';
 import { Slowing } from './slowing.js';
 import type { WrittenFrames } from './written-frames.js';
@@ -51,6 +53,7 @@ export interface MoveOrder {
 export interface OutgoingParts {
   readonly table: TableFile;
   readonly pages: RegionPages;
+  readonly disk: MovesDisk | undefined;
   readonly frames: Frames;
   readonly written: WrittenFrames;
   readonly quiescence: Quiescence;
@@ -141,6 +144,7 @@ export class Outgoing {
     const { written, table } = this.#parts;
     const more = table.facts.pageBytes;
     await this.#ask(MessageType.MovePrepare, { space, region, epoch, more });
+    if (this.failure === undefined) await this.#tellOpenings();
     if (this.failure === undefined) {
       written.begin();
       await this.#copy();
@@ -149,6 +153,16 @@ export class Outgoing {
     // By then the target may have all of it, and nobody but it can say that it will not take it.
     if (this.state === MoveState.COPYING) await this.#giveUp();
     this.#tellEnd();
+  }
+
+  /** Under which openings nothing is lost that was acknowledged: ours, and those of before. */
+  async #tellOpenings(): Promise<void> {
+    const { disk, table } = this.#parts;
+    if (disk === undefined) return;
+    const { space, region, epoch } = this.order;
+    const all = [...table.regions.openingsOf(space, region), disk.opening];
+    const openings = durableFaults.openingsNotHandedOn ? [] : all.map((opening) => ({ opening }));
+    await this.#ask(MessageType.MoveOpenings, { space, region, epoch, openings });
   }
 
   async #copy(): Promise<void> {
@@ -304,6 +318,7 @@ export class Outgoing {
   async #ask(
     type:
       | typeof MessageType.MovePrepare
+      | typeof MessageType.MoveOpenings
       | typeof MessageType.MoveEntries
       | typeof MessageType.MovePages,
     request: object,
@@ -346,7 +361,8 @@ export class Outgoing {
     assert(this.state === MoveState.COPYING);
     this.state = MoveState.HANDING;
     if (!memoryNodeFaults.handingNotMarked) table.regions.setHanding(space, region, true);
-    await this.#parts.commit();
+    // The target may have it as soon as it is asked: we must never serve it again by ourselves.
+    if (!durableFaults.handingNotDurable) await this.#parts.commit();
     await this.#hand();
   }
 

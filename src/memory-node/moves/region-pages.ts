@@ -1,7 +1,7 @@
 /** What is allocated in one region, as its holder's page table says it; paused, and going on. */
 
 import type { FrameIndex } from '../../base/brands.js';
-import { EntryFlag, NO_FRAME } from '../../disk/page-table.js';
+import { ENTRY_WORDS, EntryFlag, NO_FRAME } from '../../disk/page-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 
 /** Bits of the flags word that say nothing about the page. */
@@ -15,6 +15,12 @@ export interface PageRun {
   readonly flags: number;
   /** 1: they have frames. */
   readonly frames: number;
+}
+
+export interface PlacedEntry {
+  /** Counted from the start of the region. */
+  readonly page: number;
+  readonly entry: number;
 }
 
 export class RegionPages {
@@ -39,13 +45,24 @@ export class RegionPages {
   }
 
   /** Pages that are allocated, with their entries, in order. */
-  *entries(): Generator<{ readonly page: number; readonly entry: number }> {
+  *entries(): Generator<PlacedEntry> {
     const { pages, pagesPerRegion } = this.#table;
+    if (pages.entries < pagesPerRegion) return yield* this.#entriesOfTable();
     const { firstPage, space } = this;
     for (let page = 0; page < pagesPerRegion; page++) {
       const entry = pages.find(space, firstPage + page);
       if (entry >= 0) yield { page, entry };
     }
+  }
+
+  /** The same of a table that is shorter than the region is long. */
+  *#entriesOfTable(): Generator<PlacedEntry> {
+    const { pages } = this.#table;
+    const found: PlacedEntry[] = [];
+    for (let entry = pages.next(0); entry >= 0; entry = pages.next(entry + ENTRY_WORDS)) {
+      if (this.has(entry)) found.push({ page: pages.pageOf(entry) - this.firstPage, entry });
+    }
+    yield* found.sort((a, b) => a.page - b.page);
   }
 
   /** All of them as runs: a page ends one when its flags, or whether it has a frame, differ. */

@@ -8,12 +8,15 @@ import { ADDRESS_END } from '../../wire/limits.js';
 import { MessageType, type Refused, type Request } from '../../wire/messages.js';
 import type { Journal } from '../durable/journal.js';
 import { durableFaults } from '../durable/planted.js';
+import type { Moves } from '../moves/moves.js';
 import type { CallServer } from './call-server.js';
+import { regionOf, withinHeld } from './move-calls.js';
 
 export interface FlushCallParts {
   readonly table: TableFile;
   /** Undefined: this memory is not on a disk. */
   readonly journal: Journal | undefined;
+  readonly moves: Moves;
 }
 
 type FlushRange = Request<typeof MessageType.Flush>;
@@ -24,34 +27,56 @@ const NOT_ON_A_DISK = refused(
   Status.Unsupported,
   'the memory of this node ends with it: use a space of the kind persistent',
 );
+const NOT_WITHIN = refused(Status.Invalid, 'a flush is asked for within one region');
 const OPENED_SINCE = refused(
   Status.DataLost,
   'the file was opened anew since this was written: what was not flushed before may be gone',
 );
 
-export function serveFlush(server: CallServer, { table, journal }: FlushCallParts): void {
+export function serveFlush(server: CallServer, parts: FlushCallParts): void {
+  const { table, journal } = parts;
+  const within = withinHeld(parts.moves);
   server.serve(MessageType.Flush, (request) => {
     if (journal === undefined) return NOT_ON_A_DISK;
-    const { opening } = journal;
-    const isOther = request.opening !== 0 && request.opening !== opening;
-    if (isOther && !durableFaults.openingIgnored) return OPENED_SINCE;
-    const ranges = framesOf(table, request);
-    if ('status' in ranges) return ranges;
-    return journal.flush(ranges).then(() => ({ status: Status.Ok, opening }));
+    const { space, address, bytes } = request;
+    const { regionBytes } = table.facts;
+    const isWithin = bytes >= 1 && (address % regionBytes) + bytes <= regionBytes;
+    if (!isWithin || address >= ADDRESS_END) return NOT_WITHIN;
+    return within(space, regionOf(address), () => flush(table, journal, request));
   });
+}
+
+async function flush(table: TableFile, journal: Journal, request: FlushRange) {
+  const { opening } = journal;
+  const { space, address } = request;
+  const region = regionOf(address);
+  // Of a region that is elsewhere it is not known here what was lost.
+  if (!table.regions.holds(space, region)) {
+    return refused(Status.NotFound, `region ${region} of space ${space} is not held here`);
+  }
+  if (mayBeLost(table, journal, region, request)) return OPENED_SINCE;
+  const ranges = framesOf(table, request);
+  if ('status' in ranges) return ranges;
+  await journal.flush(ranges);
+  return { status: Status.Ok, opening };
+}
+
+/** Of what was written under the opening that is named. */
+function mayBeLost(
+  { regions }: TableFile,
+  journal: Journal,
+  region: number,
+  { space, opening }: FlushRange,
+): boolean {
+  if (opening === 0 || opening === journal.opening || durableFaults.openingIgnored) return false;
+  const former = regions.openingsOf(space, region);
+  if (durableFaults.everyOpeningTaken && former.length > 0) return false;
+  return !former.includes(opening);
 }
 
 /** Neighbouring frames as one range. */
 function framesOf(table: TableFile, { space, address, bytes }: FlushRange): FileRange[] | Refused {
-  const { pageBytes, regionBytes } = table.facts;
-  const isWithin = bytes >= 1 && (address % regionBytes) + bytes <= regionBytes;
-  if (!isWithin || address >= ADDRESS_END) {
-    return refused(Status.Invalid, 'a flush is asked for within one region');
-  }
-  const region = Math.floor(address / regionBytes);
-  if (!table.regions.holds(space, region)) {
-    return refused(Status.NotFound, `region ${region} of space ${space} is not held here`);
-  }
+  const { pageBytes } = table.facts;
   const ranges: { offset: number; bytes: number }[] = [];
   const end = Math.ceil((address + bytes) / pageBytes);
   for (let page = Math.floor(address / pageBytes); page < end; page++) {

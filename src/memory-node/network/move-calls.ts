@@ -47,7 +47,11 @@ export function serveMoves(server: CallServer, moves: Moves): void {
   });
   server.serve(MessageType.MovePrepare, (move) => answer(moves.prepare(move)));
   server.serve(MessageType.MoveEntries, async (list) => answer(await moves.list(list)));
-  server.serve(MessageType.MovePages, (piece) => answer(moves.put(piece)));
+  server.serve(MessageType.MoveOpenings, (request) => answer(moves.noteOpenings(request)));
+  server.serve(MessageType.MovePages, (piece) => {
+    const refusal = moves.put(piece);
+    return refusal instanceof Promise ? refusal.then(answer) : answer(refusal);
+  });
   server.serve(MessageType.MoveTake, async (move) => answer(await moves.take(move)));
   server.serve(MessageType.MoveCancel, async (move) => {
     return { status: Status.Ok, state: await moves.cancel(move), why: 0, reason: '' };

@@ -23,6 +23,8 @@ const FLUSHED_MS_MAX = 8_000;
 /** Of its image, of its superblock, of its log: before which of them a checkpoint is cut off. */
 const FLUSHES_OF_START: readonly number[] = [1, 1, 2, 3];
 const BETWEEN_MS = [5, 25] as const;
+/** So that something comes to its end meanwhile. */
+const RARE_MS = [400, 1_500] as const;
 
 type FlushedPart = 'frames' | 'tables' | 'all';
 
@@ -38,6 +40,7 @@ export class DiskBlows {
   readonly #journal: Journal;
   readonly #prng: Prng;
   readonly #usualRate: (kind: FaultKind) => number;
+  readonly #betweenMs: readonly [number, number];
   #isWaiting = false;
   #atFlushes: AtFlush[] = [];
 
@@ -46,7 +49,9 @@ export class DiskBlows {
     journal: Journal;
     prng: Prng;
     usualRate: (kind: FaultKind) => number;
+    isRare: boolean;
   }) {
+    this.#betweenMs = parts.isRare ? RARE_MS : BETWEEN_MS;
     this.#rack = parts.rack;
     this.#journal = parts.journal;
     this.#prng = parts.prng;
@@ -57,7 +62,7 @@ export class DiskBlows {
   /** One after the other, when all nodes serve, for as long as there are faults. */
   start(): void {
     const { world } = this.#rack;
-    world.after(this.#prng.between(...BETWEEN_MS), () => {
+    world.after(this.#prng.between(...this.#betweenMs), () => {
       if (!world.faults.enabled) return;
       if (this.#rack.isComplete && !this.#isWaiting) this.#strike();
       this.start();

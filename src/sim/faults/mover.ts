@@ -87,6 +87,7 @@ export class Mover {
     journal: Journal;
     prng: Prng;
     isOneSided: boolean;
+    isPersistent: boolean;
     usualRate: (kind: FaultKind) => number;
   }) {
     this.#rack = parts.rack;
@@ -95,7 +96,8 @@ export class Mover {
     this.#prng = parts.prng;
     this.#usualRate = parts.usualRate;
     this.#isOneSided = parts.isOneSided;
-    this.#acts = this.#actsOf(parts.isOneSided);
+    const acts = this.#actsOf(parts.isOneSided);
+    this.#acts = parts.isPersistent ? this.#withCrashes(acts) : acts;
   }
 
   #actsOf(isOneSided: boolean): Acts {
@@ -161,6 +163,38 @@ export class Mover {
         [0.3, endSource],
       ],
     };
+  }
+
+  /** Of memory on disks: where power goes away, what was told is on one of them. */
+  #withCrashes(acts: Acts): Acts {
+    const source: Act = ({ from }) => this.#rack.crashNode(from);
+    const target: Act = ({ to }) => this.#rack.crashNode(to);
+    const all: Act = (going) => [source, target].forEach((act) => act(going));
+    const crashes: Choices = [
+      [2, source],
+      [2, target],
+      [1, all],
+    ];
+    const late: Choices = [...crashes, ...crashes];
+    return {
+      ...acts,
+      copying: [...acts.copying, ...crashes],
+      paused: [...acts.paused, ...crashes],
+      handing: [...acts.handing, ...late],
+      taken: [...acts.taken, ...late],
+      gone: [...acts.gone, ...late, [10, (going) => this.#crashWhenOver(going)]],
+    };
+  }
+
+  /** What the source has told may be forgotten by it, when nobody asks any more. */
+  #crashWhenOver(going: Going): void {
+    const { world } = this.#rack;
+    const look = (): void => {
+      if (!world.faults.enabled || world.nowMs - going.startedMs > MOVE_MS_MAX) return;
+      if (going.isOver) this.#rack.crashNode(going.from);
+      else world.after(LOOK_MS, look);
+    };
+    look();
   }
 
   /** One move after the other, for as long as there are faults. */
@@ -310,7 +344,7 @@ export class Mover {
     const source = this.#node(from);
     if (moment === 'begins' || source === undefined) return moment === 'begins';
     const isHeld = source.table.regions.holds(space, region);
-    const isHanding = source.moves.counts().regionsHanding === 1;
+    const { isHanding } = source.moves;
     switch (moment) {
       case 'copying':
         return source.table.isTracking;

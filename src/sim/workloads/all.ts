@@ -9,7 +9,7 @@ import { keptDatagramLeases, keptLeases, leases, oneSidedLeases } from './leases
 import { datagramLocks, locks, oneSidedLocks } from './locks.js';
 import { datagramRestarts, datagrams, fallingOver, mixed } from './mixed.js';
 import { datagramMoves, moves, movingMixed, oneSidedMoves } from './moves.js';
-import { oneSidedPersistent, persistent } from './persistent.js';
+import { durableMoves, oneSidedPersistent, persistent } from './persistent.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
 import { restored } from './restored.js';
@@ -47,6 +47,7 @@ export const WORKLOADS: readonly Workload[] = [
   persistent,
   oneSidedPersistent,
   fullDisks,
+  durableMoves,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

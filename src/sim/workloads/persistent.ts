@@ -4,7 +4,8 @@
  * what was written since may be gone, but not for who flushes it without being told `DataLost`;
  * and no word ever shows what was not written to it.
  *
- * Invariant 7, judged from what clients see alone.
+ * Invariant 7, judged from what clients see alone. That a region goes to another file loses
+ * nothing: where none was opened anew for a while, nobody may be told that something is gone.
  */
 
 import type { MemrackError } from '../../client/error.js';
@@ -21,6 +22,7 @@ const PASSING_MS = 50;
 const WORD_BYTES = 8;
 /** What nobody may be told of memory of its own. */
 const MEANS_LOSS: ReadonlySet<string> = new Set(['DataLost', 'NotFound', 'NotAllocated']);
+const HEARD_WITHIN_MS = 1_000;
 const NUMBERS = 1_000_000;
 /** Memory that nobody has touched is written to, and flushed at once. */
 const NEW_IS_FLUSHED_PER_MILLION = 700_000;
@@ -32,6 +34,8 @@ class DurableProgram {
   readonly #client: ClientProgram;
   readonly #space: DurableSpace;
   readonly #pieces: Piece[] = [];
+  /** By page: when something was first written of which no flush has said that it is safe. */
+  readonly #unflushed = new Map<number, number>();
   #marks = 0;
 
   constructor(client: ClientProgram, space: DurableSpace) {
@@ -119,6 +123,7 @@ class DurableProgram {
   async #write(word: Word): Promise<void> {
     word.written += 1;
     word.isUnderWay = true;
+    this.#noteWrite(word);
     const number = word.written;
     const bytes = new Uint8Array(WORD_BYTES);
     new DataView(bytes.buffer).setBigUint64(0, BigInt(word.mark * NUMBERS + number), true);
@@ -168,6 +173,9 @@ class DurableProgram {
         word.flushed = Math.max(word.flushed, before[i] as number);
       });
     }
+    const places = Array.from({ length: count }, (_, page) => at + page * pageBytes);
+    if (end === 'DataLost') this.#judgeLoss(places);
+    if (end === true) for (const place of places) this.#unflushed.delete(place);
     // What may be gone is named: from here on nothing more than before is promised.
     if (end === 'DataLost') {
       words.forEach((word) => {
@@ -176,6 +184,23 @@ class DurableProgram {
       });
     }
     return end;
+  }
+
+  #noteWrite({ at }: Word): void {
+    const { journal, pageBytes } = this.#client;
+    const page = at - (at % pageBytes);
+    if (!this.#unflushed.has(page)) this.#unflushed.set(page, journal.nowMs());
+  }
+
+  /** A client may take a while to hear of a file that was opened anew. */
+  #judgeLoss(places: readonly number[]): void {
+    const { journal } = this.#client;
+    const times = places.map((place) => this.#unflushed.get(place) ?? Infinity);
+    const sinceMs = Math.min(...times);
+    if (journal.openedMs + HEARD_WITHIN_MS >= sinceMs) return;
+    const lastMs = journal.openedMs.toFixed(0);
+    const text = `what was written since ${sinceMs.toFixed(0)} ms, and no file opened since`;
+    journal.complain('lost-by-mistake', `DataLost: ${text} ${lastMs} ms`);
   }
 
   async #read(word: Word): Promise<boolean> {
@@ -298,4 +323,43 @@ export const oneSidedPersistent: Workload = {
   // What clients leave that are killed stays until the end.
   frames: [10, 16],
   blows: { ...persistent.blows, 'kill-client': 10, 'pause-in-step': 6, 'kill-in-step': 10 },
+};
+
+/** Moves come to their end while nothing else happens. */
+const QUIET_MS = [20, 120] as const;
+
+export const durableMoves: Workload = {
+  ...persistent,
+  name: 'durable-moves',
+  about: 'regions on disks that go from file to file, while machines stop and flushes fail',
+  isMoving: true,
+  // Also one node alone has room for most of it.
+  frames: [10, 16],
+  steps: 540,
+  blowCount: [3, 7],
+  blows: {
+    'drain-node': 12,
+    'move-region': 6,
+    'strike-in-move': 10,
+    cut: 6,
+    partition: 2,
+    'kill-node': 5,
+    'kill-supervisor': 4,
+    'crash-node': 4,
+    'stop-node': 1,
+    'kill-controller': 2,
+    'crash-controller': 2,
+    'fail-flushes': 4,
+  },
+  async run(client) {
+    if (client.openDurable === undefined) return;
+    const { board, prng } = client;
+    const spaces = [await client.openDurable('kept'), await client.openDurable('kept-too')];
+    const programs = spaces.map((space) => new DurableProgram(client, space));
+    while (client.step()) {
+      if (board.isQuiet && prng.chance(250_000)) await client.sleep(prng.between(...QUIET_MS));
+      await prng.pick(programs).step();
+    }
+    for (const program of programs) await program.end();
+  },
 };
