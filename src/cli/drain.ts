@@ -88,7 +88,7 @@ async function untilEnded(
   let facts = first;
   let lookMs = LOOK_MS_MIN;
   let heardMs = performance.now();
-  while (facts.state === 'draining' && !isHopeless(facts) && performance.now() < untilMs) {
+  while (facts.state === 'draining' && performance.now() < untilMs) {
     line.show(facts);
     await new Promise((resolve) => setTimeout(resolve, lookMs));
     lookMs = Math.min(2 * lookMs, LOOK_MS_MAX);
@@ -105,14 +105,8 @@ async function untilEnded(
   return facts;
 }
 
-/** All that is left stays for good. */
-function isHopeless({ regionsLeft, waits }: DrainFacts): boolean {
-  return regionsLeft > 0 && waits.filter(({ isForGood }) => isForGood).length >= regionsLeft;
-}
-
 function exitCodeOf(facts: DrainFacts): number {
-  if (facts.state === 'drained') return EXIT.done;
-  return isHopeless(facts) ? EXIT.refused : EXIT.failed;
+  return facts.state === 'drained' ? EXIT.done : EXIT.failed;
 }
 
 function complainOf(facts: DrainFacts): void {

@@ -91,8 +91,6 @@ export interface DrainWait {
   readonly what: string;
   readonly reason: string;
   readonly remedy: string;
-  /** It does not pass by itself, nor by anything that somebody else can do. */
-  readonly isForGood: boolean;
 }
 
 /** A memory node that is to be emptied, or has been. */

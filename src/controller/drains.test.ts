@@ -109,7 +109,7 @@ test('what does not go is named, and tried again later', async () => {
   ok(await controller.drains.start(source, false));
   await rack.advance(150);
   const [wait] = facts(controller, source).waits;
-  expect(wait).toMatchObject({ what: 'region 1 of s', reason, isForGood: false });
+  expect(wait).toMatchObject({ what: 'region 1 of s', reason });
   expect(rack.movesAsked).toBe(1);
   rack.moveRefusal = undefined;
   await rack.advance(50);

@@ -135,21 +135,21 @@ export class Drains {
     const isServing = member !== undefined && this.#options.membership.state(member) === 'serving';
     if (refusal !== undefined) {
       const remedy = 'start the nodes that it waits for';
-      waits.push({ what: 'the controller', reason: refusal.message, remedy, isForGood: false });
+      waits.push({ what: 'the controller', reason: refusal.message, remedy });
     } else if (!isServing) {
       const remedy = 'start it again, or repair the network to it';
       const reason = 'it is away, and nobody else has what it holds';
-      waits.push({ what: node, reason, remedy, isForGood: false });
+      waits.push({ what: node, reason, remedy });
     } else if (member.unknown.length > 0) {
       const reason = `it holds ${member.unknown.length} regions that the metadata does not know`;
       const remedy = 'see memrack status';
-      waits.push({ what: node, reason, remedy, isForGood: false });
+      waits.push({ what: node, reason, remedy });
     }
     for (const { space, region } of this.#grantedTo(node)) {
       const obstacle = this.#obstacles.get(regionKey(space, region));
       if (obstacle === undefined) continue;
-      const { what, reason, remedy, isForGood } = obstacle;
-      waits.push({ what, reason, remedy, isForGood });
+      const { what, reason, remedy } = obstacle;
+      waits.push({ what, reason, remedy });
     }
     return waits;
   }
@@ -259,7 +259,7 @@ export class Drains {
     const isShort = end.status === Status.Busy && end.to === '';
     const pauseMs = isShort ? DRAIN_RETRY_MS_MIN : Math.min(2 * before, DRAIN_RETRY_MS_MAX);
     const remedy = remedyOf(end);
-    this.#block(row, { reason: end.reason, remedy, isForGood: false }, pauseMs);
+    this.#block(row, { reason: end.reason, remedy }, pauseMs);
   }
 
   #block(row: RegionRow, why: Omit<DrainWait, 'what'>, pauseMs: number): void {

@@ -85,7 +85,6 @@ export const drainSchema = z.strictObject({
       what: z.string().describe('A region of a space, or a node.'),
       reason: z.string(),
       remedy: z.string(),
-      isForGood: z.boolean().describe('It does not pass.'),
     }),
   ),
 });
