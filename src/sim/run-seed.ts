@@ -234,7 +234,9 @@ class SeedRun {
 
   /** Where regions move anyhow, in some runs they do so by a policy, too. */
   #isRebalancing(): boolean {
-    const { isMoving, blows } = this.#workload;
+    const { isMoving, isPersistent, blows } = this.#workload;
+    // What is on disks stays where it is, unless somebody asks.
+    if (isPersistent === true) return false;
     if (isMoving !== true && (blows['drain-node'] ?? 0) === 0) return false;
     return this.world.prng.fork('rebalancing').chance(REBALANCING_PER_MILLION);
   }
