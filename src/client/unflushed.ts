@@ -53,7 +53,10 @@ export class Unflushed {
     this.#pageBytes = pageBytes;
   }
 
-  /** These bytes, within one region, are about to be written under this opening. */
+  /**
+   * These bytes, within one region, are about to be written under this opening of a file, or a
+   * later one of the same file: a link does not know at once that it was opened anew.
+   */
   note(address: number, bytes: number, opening: number): void {
     const number = Math.floor(address / REGION_BYTES);
     const region =

@@ -235,6 +235,21 @@ test('openings go on from node to node, and not under the one of the file itself
   expect(await a.flush(at, second)).toBe(Status.Ok);
 });
 
+test('a write that names an older opening of the file it comes back to may be lost', async () => {
+  const { rack, a, b, at } = await pair(25);
+  const [first, second] = [await a.opening(), await b.opening()];
+  expect(await rack.move(a, b, 1, 2)).toBe(MoveState.GONE);
+  await a.crash();
+  expect(await a.opening()).not.toBe(first);
+  await rack.world.run({ forMs: 2 * DEADLINE_AHEAD_MS_MAX + 1 });
+  expect(await rack.move(b, a, 2, 3)).toBe(MoveState.GONE);
+  // The link of a client that was idle meanwhile notes it under the opening it knows.
+  expect(await a.write(at, 8)).toBe(Status.Ok);
+  await a.crash();
+  expect(await a.flush(at, first)).toBe(Status.DataLost);
+  expect(await a.flush(at, second)).toBe(Status.Ok);
+});
+
 test('a region stays on a disk, or beside one', async () => {
   const { rack, a } = await pair(30);
   const dram = await rack.node('d', false);

@@ -238,7 +238,8 @@ export class Incoming {
   take(): number {
     const { table, pool, disk } = this.#parts;
     const { space, region } = this.place;
-    if (disk !== undefined) table.regions.putOpenings(space, region, this.#former(disk));
+    if (durableFaults.copiesNotFlushed) void disk?.flush([...this.#unflushed]);
+    if (disk !== undefined) table.regions.putOpenings(space, region, this.#former());
     const first = region * table.pagesPerRegion;
     for (const [page, { flags, frame }] of [...this.#pages].sort(([a], [b]) => a - b)) {
       const entry = table.pages.insert(space, first + page, flags | EntryFlag.PAUSED);
@@ -251,12 +252,13 @@ export class Incoming {
   }
 
   /**
-   * Not that of our own file: what is written here under it from now on is not durable yet, and
-   * would be taken for it when the file has been opened anew.
+   * Not those of our own file: what is written here from now on is not durable yet, and would be
+   * taken for it when the file has been opened anew. A client may name an older one of them, under
+   * which the region was here before: its link has not seen since that the file was opened anew.
    */
-  #former({ opening, flush }: MovesDisk): number[] {
-    if (durableFaults.copiesNotFlushed) void flush([...this.#unflushed]);
-    return (this.openings ?? []).filter((one) => one !== opening);
+  #former(): number[] {
+    const own = new Set(this.#parts.table.openings);
+    return (this.openings ?? []).filter((one) => !own.has(one));
   }
 
   /** From here on this node holds the region. */
