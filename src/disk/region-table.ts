@@ -44,7 +44,7 @@ export function regionKey(space: number, region: number): number {
 }
 
 /** One opening of a file before, and where it stands. */
-interface FormerOpening {
+interface OpeningEntry {
   readonly at: number;
   readonly order: number;
   readonly opening: number;
@@ -67,7 +67,7 @@ export class RegionTable {
   #nextHolding = 1;
   readonly #regionsOfSpace = new Map<number, number>();
   /** By the same key, in their order. */
-  readonly #openings = new Map<number, FormerOpening[]>();
+  readonly #openings = new Map<number, OpeningEntry[]>();
   readonly #empty: number[] = [];
 
   constructor(words: Int32Array, first: number, entries: number, store: StoreWord = storeWord) {

@@ -70,7 +70,7 @@ type MoveOf = Request<typeof MessageType.MoveTake>;
 
 const refusal = (status: Refusal['status'], reason: string): Refusal => ({ status, reason });
 
-const NOT_ON_A_DISK = refusal(
+const SOURCE_ON_A_DISK = refusal(
   Status.Unsupported,
   'the memory here ends with its node, and that of the source is on a disk',
 );
@@ -408,7 +408,7 @@ export class Moves {
   noteOpenings(request: Request<typeof MessageType.MoveOpenings>): Refusal | undefined {
     const incoming = this.#comingAs(request.epoch);
     if (incoming === undefined) return notKnown();
-    if (this.#parts.disk === undefined) return NOT_ON_A_DISK;
+    if (this.#parts.disk === undefined) return SOURCE_ON_A_DISK;
     incoming.openings = request.openings.map(({ opening }) => opening);
     return undefined;
   }
