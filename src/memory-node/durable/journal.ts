@@ -28,6 +28,7 @@ import type { DurableFile, FileRange } from '../../runtime/durable.js';
 import type { Mapping } from '../../runtime/memory.js';
 import type { Checksum, Entropy } from '../../runtime/runtime.js';
 import { durableFaults } from './planted.js';
+import { merged } from './ranges.js';
 
 /** What nobody waits for is committed so much later. */
 const LAZY_MS = 100;
@@ -170,7 +171,8 @@ export class Journal {
     const flushed = new Set(frames);
     if (!durableFaults.copiesNotFlushed && frames.length > 0) {
       this.#filled.add(flushed);
-      await this.#flush(frames.map((frame) => ({ offset: frame * pageBytes, bytes: pageBytes })));
+      const ranges = frames.map((frame) => ({ offset: frame * pageBytes, bytes: pageBytes }));
+      await this.#flush(merged(ranges));
       this.#filled.delete(flushed);
     }
     for (const frame of flushed) this.#isDurable[frame] = 1;
@@ -264,7 +266,7 @@ export class Journal {
   #framesOfNoted(): FileRange[] {
     const ranges: FileRange[] = [];
     for (let i = 0; i < this.#count; i++) this.#addFrame(this.#noted[i] as number, ranges);
-    return ranges;
+    return merged(ranges);
   }
 
   #addFrame(unit: number, ranges: FileRange[]): void {

@@ -129,10 +129,13 @@ export class Incoming {
     return this.#flushing;
   }
 
+  /** One part: others want to flush something meanwhile. */
   async #flushNow(): Promise<void> {
-    const frames = [...this.#unflushed];
-    this.#unflushed.clear();
-    await this.#parts.disk?.flush(frames);
+    const { disk, frames } = this.#parts;
+    const count = Math.ceil(FLUSH_BYTES / frames.pageBytes);
+    const part = [...this.#unflushed].slice(0, count);
+    for (const frame of part) this.#unflushed.delete(frame);
+    await disk?.flush(part);
   }
 
   #filled(frame: FrameIndex): void {

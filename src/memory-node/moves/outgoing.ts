@@ -200,9 +200,18 @@ export class Outgoing {
       this.rounds += 1;
       const [ms, bytes] = [clock.now() - began, this.bytesCopied - copied];
       const next = convergence.after(bytes, ms, this.#bytesMarked());
+      if (next === 'pause') await this.#flushAtTarget();
       if (next !== 'again') return next;
       slowing.set(convergence.slowing);
     }
+  }
+
+  /**
+   * Of memory on a disk: with the list of a round the target flushes all that came before. Without
+   * one more it would do that in the pause, and the last round be flushed there in any case.
+   */
+  async #flushAtTarget(): Promise<void> {
+    if (this.#parts.disk !== undefined) await this.#round();
   }
 
   #slow(): void {

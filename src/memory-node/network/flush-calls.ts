@@ -8,6 +8,7 @@ import { ADDRESS_END } from '../../wire/limits.js';
 import { MessageType, type Refused, type Request } from '../../wire/messages.js';
 import type { Journal } from '../durable/journal.js';
 import { durableFaults } from '../durable/planted.js';
+import { merged } from '../durable/ranges.js';
 import type { Moves } from '../moves/moves.js';
 import type { CallServer } from './call-server.js';
 import { regionOf, withinHeld } from './move-calls.js';
@@ -23,7 +24,7 @@ type FlushRange = Request<typeof MessageType.Flush>;
 
 const refused = (status: Refused['status'], reason: string): Refused => ({ status, reason });
 
-const NOT_ON_A_DISK = refused(
+const ENDS_WITH_NODE = refused(
   Status.Unsupported,
   'the memory of this node ends with it: use a space of the kind persistent',
 );
@@ -37,7 +38,7 @@ export function serveFlush(server: CallServer, parts: FlushCallParts): void {
   const { table, journal } = parts;
   const within = withinHeld(parts.moves);
   server.serve(MessageType.Flush, (request) => {
-    if (journal === undefined) return NOT_ON_A_DISK;
+    if (journal === undefined) return ENDS_WITH_NODE;
     const { space, address, bytes } = request;
     const { regionBytes } = table.facts;
     const isWithin = bytes >= 1 && (address % regionBytes) + bytes <= regionBytes;
@@ -74,20 +75,15 @@ function mayBeLost(
   return !former.includes(opening);
 }
 
-/** Neighbouring frames as one range. */
 function framesOf(table: TableFile, { space, address, bytes }: FlushRange): FileRange[] | Refused {
   const { pageBytes } = table.facts;
-  const ranges: { offset: number; bytes: number }[] = [];
+  const ranges: FileRange[] = [];
   const end = Math.ceil((address + bytes) / pageBytes);
   for (let page = Math.floor(address / pageBytes); page < end; page++) {
     const entry = table.pages.find(space, page);
     if (entry < 0) return refused(Status.NotAllocated, `no allocation at ${page * pageBytes}`);
     const frame = table.pages.frameOf(entry);
-    if (frame === NO_FRAME) continue;
-    const offset = frame * pageBytes;
-    const last = ranges.at(-1);
-    if (last !== undefined && last.offset + last.bytes === offset) last.bytes += pageBytes;
-    else ranges.push({ offset, bytes: pageBytes });
+    if (frame !== NO_FRAME) ranges.push({ offset: frame * pageBytes, bytes: pageBytes });
   }
-  return ranges;
+  return merged(ranges);
 }
