@@ -250,6 +250,19 @@ test('a write that names an older opening of the file it comes back to may be lo
   expect(await a.flush(at, second)).toBe(Status.Ok);
 });
 
+test('an older copy of a source lets go of what it serves when another node holds it', async () => {
+  const { a, at } = await pair(28);
+  const end = (epoch: number) => a.call(MessageType.MoveEnd, { ...PLACE, epoch, more: 1 });
+  // An old word of the time before it came here.
+  expect((await end(1)).status).toBe(Status.Ok);
+  expect(await a.read(at)).toBe(7);
+  expect((await end(2)).status).toBe(Status.Ok);
+  expect(await a.state(2)).toBe(MoveState.UNSURE);
+  expect(await a.flush(at, 0)).toBe(Status.Moved);
+  await a.crash();
+  expect(await a.state(2)).toBe(MoveState.UNSURE);
+});
+
 test('a region stays on a disk, or beside one', async () => {
   const { rack, a } = await pair(30);
   const dram = await rack.node('d', false);

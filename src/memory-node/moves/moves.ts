@@ -346,18 +346,34 @@ export class Moves {
       outgoing.decide(isTaken);
       return undefined;
     }
-    if (!table.regions.isHanding(space, region)) return undefined;
-    // A process before this one had handed it over.
-    if (isTaken) {
-      const held = table.regions.epochOf(space, region) ?? 0;
+    const held = table.regions.epochOf(space, region);
+    if (held === undefined) return undefined;
+    if (isTaken && held < epoch) {
+      this.#stopServing(move);
       await this.#giveAway({ space, region, held, epoch, id: '', address: '', memoryId: 0 });
-    } else {
+    } else if (!isTaken && table.regions.isHanding(space, region)) {
       table.regions.setHanding(space, region, false);
       await commit();
       new RegionPages(table, space, region).resume();
-    }
+    } else return undefined;
     resumed();
     return undefined;
+  }
+
+  /**
+   * Another node holds the region: a process before this one had handed it over. Where the file is
+   * an older copy it does not say so, and the region was served from it.
+   */
+  #stopServing(place: Place): void {
+    const { table } = this.#parts;
+    const { space, region } = place;
+    if (table.regions.isHanding(space, region)) return;
+    const { order } = this.#outgoing ?? {};
+    if (order?.space === space && order.region === region) {
+      this.#outgoing?.cancel(Status.Stale, 'another node holds the region');
+    }
+    this.#closeWindowsOver(place);
+    new RegionPages(table, space, region).pause();
   }
 
   // ------------------------------------------------------------------------------------- taking
