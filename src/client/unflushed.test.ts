@@ -47,6 +47,15 @@ test('what could not be flushed is not forgotten', () => {
   expect(forgotten).toEqual([]);
 });
 
+test('a flush of nothing that has failed leaves nothing behind', () => {
+  const unflushed = new Unflushed(PAGE);
+  for (let i = 0; i < 8; i++) unflushed.note(AT + i * PAGE, 8, 100 + i);
+  unflushed.giveBack(AT + 8 * PAGE, { written: [{ opening: 0, pages: [] }], forgotten: [] });
+  const taken = unflushed.take(AT, 16 * PAGE);
+  expect(taken.forgotten).toEqual([]);
+  expect(taken.written).toHaveLength(8);
+});
+
 test('of more openings than are kept the oldest are taken for lost', () => {
   const unflushed = new Unflushed(PAGE);
   for (let i = 0; i < 10; i++) unflushed.note(AT + i * PAGE, 8, 100 + i);

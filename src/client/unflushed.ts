@@ -120,6 +120,8 @@ export class Unflushed {
   giveBack(address: number, { written, forgotten }: Taken): void {
     const number = Math.floor(address / REGION_BYTES);
     for (const { opening, pages } of written) {
+      // A flush of what nobody has written to since names no opening.
+      if (pages.length === 0) continue;
       const region = this.#region(number, opening);
       if (region.last.opening !== opening) this.#goOn(region, opening);
       setAll(region.last.bits, pages);
