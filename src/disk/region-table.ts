@@ -120,8 +120,9 @@ export class RegionTable {
     return this.#places.size;
   }
 
+  /** Openings of before make room for regions. */
   get isFull(): boolean {
-    return this.#empty.length === 0;
+    return this.#empty.length === 0 && this.#openings.size === 0;
   }
 
   holds(space: number, region: number): boolean {
@@ -165,7 +166,7 @@ export class RegionTable {
       this.#store(this.#words, held + EPOCH, grant.epoch);
       return true;
     }
-    const at = this.#empty.pop();
+    const at = this.#empty.pop() ?? this.#dropOpening();
     if (at === undefined) return false;
     this.#store(this.#words, at + SPACE, grant.space);
     this.#store(this.#words, at + REGION, grant.region);
@@ -217,6 +218,21 @@ export class RegionTable {
     for (const key of [...this.#openings.keys()]) {
       if (!this.#places.has(key)) this.#removeOpenings(key);
     }
+  }
+
+  /** The oldest one of the region that has most of them; what names it is told as lost. */
+  #dropOpening(): number | undefined {
+    let most: readonly OpeningEntry[] = [];
+    let of = -1;
+    for (const [key, known] of this.#openings) {
+      if (known.length > most.length) [most, of] = [known, key];
+    }
+    const [oldest, ...others] = most;
+    if (oldest === undefined) return undefined;
+    this.#store(this.#words, oldest.at + STATE, 0);
+    if (others.length > 0) this.#openings.set(of, others);
+    else this.#openings.delete(of);
+    return oldest.at;
   }
 
   #removeOpenings(key: number): void {

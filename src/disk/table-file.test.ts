@@ -70,7 +70,8 @@ test('openings of files before stand beside their region, and go with it', () =>
 });
 
 test('where there is little room the region comes first, and then the last openings', () => {
-  const { regions } = freshTable().table;
+  const { mapping, table } = freshTable();
+  const { regions } = table;
   const free = 3;
   for (let region = 1; region <= FACTS.regionEntries - free; region++) {
     regions.put({ space: 9, region, epoch: 1 });
@@ -78,5 +79,14 @@ test('where there is little room the region comes first, and then the last openi
   regions.putOpenings(8, 1, [1, 2, 3, 4]);
   expect(regions.put({ space: 8, region: 1, epoch: 1 })).toBe(true);
   expect(regions.openingsOf(8, 1)).toEqual([3, 4]);
+  // Others that come later go before them, too.
+  for (const left of [[4], []]) {
+    expect(regions.isFull).toBe(false);
+    expect(regions.put({ space: 7, region: 1 + left.length, epoch: 1 })).toBe(true);
+    expect(openTable(copyOf(mapping)).regions.openingsOf(8, 1)).toEqual(left);
+    expect(regions.openingsOf(8, 1)).toEqual(left);
+  }
   expect(regions.isFull).toBe(true);
+  expect(regions.put({ space: 7, region: 9, epoch: 1 })).toBe(false);
+  expect(openTable(copyOf(mapping)).regions.size).toBe(FACTS.regionEntries);
 });
