@@ -262,7 +262,10 @@ export class RegionMoves {
         return this.#switch(row);
       default:
         // In doubt, or silent: the target knows.
-        return this.#askTarget(row, source, this.#lasts(doubt, progress?.state));
+        return this.#askTarget(row, source, {
+          isInDoubt: this.#lasts(doubt, progress?.state),
+          isUnsure: progress?.state === MoveState.UNSURE,
+        });
     }
   }
 
@@ -307,7 +310,11 @@ export class RegionMoves {
     return { end: isRefusal ? 'refused' : 'cancelled', status, reason: text };
   }
 
-  async #askTarget(row: MoveRow, source: Member, isInDoubt: boolean): Promise<MoveEnd | undefined> {
+  async #askTarget(
+    row: MoveRow,
+    source: Member,
+    { isInDoubt, isUnsure }: { readonly isInDoubt: boolean; readonly isUnsure: boolean },
+  ): Promise<MoveEnd | undefined> {
     const { calls } = this.#options;
     const target = this.#memberOf(row.toNode, row.toMemory);
     if (target === undefined) {
@@ -318,15 +325,16 @@ export class RegionMoves {
     }
     if (isInDoubt && controllerFaults.moveCommittedByController) return this.#switch(row);
     // Asking it to cancel settles it either way; but only when the source cannot ask itself.
-    const answer = isInDoubt
+    const isCancelled = isInDoubt || (isUnsure && (await this.#isMissing(row)));
+    const answer = isCancelled
       ? await calls.moveCancel(target.row, row)
       : await calls.moveProgress(target.row, row);
     if (answer?.state === MoveState.HELD) return this.#switch(row);
-    const isNever = answer?.state === MoveState.NEVER || answer?.state === MoveState.UNSURE;
-    if (isInDoubt && isNever) await calls.moveEnd(source.row, row, false);
-    const isNowhere = answer?.state === MoveState.NEVER && (await this.#isMissing(row));
-    if (isNowhere) return this.#lose(row);
-    return undefined;
+    // Unsure before it was asked to cancel it may still take the region.
+    const isUnsureNow = answer?.state === MoveState.UNSURE && isCancelled;
+    if (answer?.state !== MoveState.NEVER && !isUnsureNow) return undefined;
+    if (isInDoubt) await calls.moveEnd(source.row, row, false);
+    return (await this.#isMissing(row)) ? this.#lose(row) : undefined;
   }
 
   /** An older copy of the source's file is served, which never had the region. */
