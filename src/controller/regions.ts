@@ -111,40 +111,52 @@ export class Regions {
    */
   async settle(member: Member): Promise<void> {
     const { metadata } = this.#options;
-    const owed = [...metadata.regionsOfNode(member.row.id).values()].filter((row) =>
-      isOwed(member, row),
-    );
-    for (const row of owed) {
+    await this.#judgeMissing(member);
+    for (const row of this.#owedTo(member)) {
       const space = metadata.activeSpace(row.space);
       if (space === undefined || !isOwed(member, row) || !member.isJoined) continue;
-      // Who holds it is for the move to find out: granted now, two might.
+      // Granted now, two might hold it.
       if (metadata.moveOf(row) !== undefined) continue;
-      if (isMissing(metadata, member, row)) {
-        await this.#lookFor(member, row);
-        continue;
-      }
+      if (isMissing(metadata, member, row)) continue;
       const status = await this.#tell(member, row, space);
       if (status === Status.Stale) await this.#grantAnew(member, row);
       if (status !== Status.Ok) return;
     }
   }
 
-  /** The node has confirmed it once: either it has said so too early now, or the region is lost. */
-  async #lookFor(member: Member, row: RegionRow): Promise<void> {
+  /**
+   * The node has confirmed these once: either it has said too early now what it has, or they are
+   * lost. Before anything is granted: a refusal of that must not hold this up.
+   */
+  async #judgeMissing(member: Member): Promise<void> {
     const { metadata, calls, changes } = this.#options;
+    const missing = this.#owedTo(member).filter((row) => isMissing(metadata, member, row));
+    if (missing.length === 0) return;
     const { memoryId } = member.row;
     const held = await calls.heldRegions(member.row);
     if (held === undefined || member.row.memoryId !== memoryId) return;
-    const { space, region, epoch } = row;
-    const isHeld = held.some((one) => {
-      return one.space === space && one.region === region && one.epoch === epoch;
-    });
+    const epochs = new Map(held.map((one) => [regionKey(one.space, one.region), one.epoch]));
     await changes.run(async () => {
-      const now = metadata.regionsOf(space).get(region);
-      const isSame = now?.epoch === epoch && isOwed(member, now);
-      if (!isSame || metadata.moveOf(now) !== undefined) return;
-      if (isHeld) member.confirmed.add(regionKey(space, region));
-      else await metadata.commit([{ table: 'regions', put: { ...now, state: 'lost' } }]);
+      const lost: MetadataChange[] = [];
+      for (const { space, region, epoch } of missing) {
+        const now = metadata.regionsOf(space).get(region);
+        const isSame = now?.epoch === epoch && isOwed(member, now);
+        if (!isSame || metadata.moveOf(now) !== undefined) continue;
+        const key = regionKey(space, region);
+        if (epochs.get(key) === epoch) member.confirmed.add(key);
+        else lost.push({ table: 'regions', put: { ...now, state: 'lost' } });
+      }
+      if (lost.length > 0) await metadata.commit(lost);
+    });
+  }
+
+  /** What it was granted and does not hold. Of what moves it is for the move to find out. */
+  #owedTo(member: Member): RegionRow[] {
+    const { metadata } = this.#options;
+    if (!member.isJoined) return [];
+    return [...metadata.regionsOfNode(member.row.id).values()].filter((row) => {
+      const isActive = metadata.activeSpace(row.space) !== undefined;
+      return isActive && isOwed(member, row) && metadata.moveOf(row) === undefined;
     });
   }
 
