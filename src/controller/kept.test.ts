@@ -4,7 +4,7 @@ import { Status } from '../base/status.js';
 import { MoveState, SpaceKind } from '../wire/messages.js';
 import type { Controller } from './controller.js';
 import type { NodeJoin } from './join-rules.js';
-import { FakeRack } from './testing/fake-rack.js';
+import { FakeRack, settled } from './testing/fake-rack.js';
 
 const DISK = { kind: SpaceKind.PERSISTENT, fileSystem: '', isTrusted: false };
 
@@ -81,6 +81,53 @@ test('a region that was confirmed and is missing is lost, and not granted again'
   await rack.advance(100);
   expect(controller.regions.list(id, 0, 9)).toMatchObject([{ state: 'lost' }]);
   expect(node.held.size).toBe(0);
+});
+
+test('one that is missing is lost, too, behind one that the node does not take', async () => {
+  const { rack, controller, join, id, grant } = await started();
+  const node = rack.node(rack.joinRequest('n1').address);
+  const first = controller.regions.list(id, 0, 9)[0]?.region ?? 0;
+  const take = node.grant.bind(node);
+  node.grant = (one) => (one.region === first + 1 ? Status.Timeout : take(one));
+  await controller.regions.grant({ space: id, ...grant });
+  const before = [...node.held.values()];
+  expect((await join({ regions: before, incarnation: 2 })).status).toBe(Status.Ok);
+  expect((await controller.regions.grant({ space: id, ...grant })).status).toBe(Status.Ok);
+  node.held.clear();
+  for (const one of before) take(one);
+  expect((await join({ regions: before, incarnation: 3 })).status).toBe(Status.Ok);
+  await rack.advance(100);
+  const states = controller.regions.list(id, 0, 9).map(({ state }) => state);
+  expect(states).toEqual(['serving', 'away', 'lost']);
+});
+
+test('one that an older database learns of from its node is lost when it is missing', async () => {
+  const { rack, controller, id, grant } = await started();
+  const copy = [...rack.databases.tables].map(([name, rows]) => [name, new Map(rows)] as const);
+  await controller.regions.grant({ space: id, ...grant });
+  rack.tell(controller, 'n1');
+  rack.kill();
+  rack.databases.tables.clear();
+  for (const [name, rows] of copy) rack.databases.tables.set(name, rows);
+  const again = await rack.start();
+  const joinAs = async (name: string, change: Partial<NodeJoin>) => {
+    expect((await again.membership.join(rack.joinRequest(name, change))).status).toBe(Status.Ok);
+    await settled();
+  };
+  const disk = { ...DISK, openings: [11] };
+  await joinAs('n1', disk);
+  await joinAs('n2', {});
+  for (const name of ['n1', 'n2']) {
+    const request = rack.joinRequest(name);
+    again.membership.heartbeat({ ...request, bytesUsed: 0, bytesCommitted: 0 });
+    await settled();
+  }
+  const states = () => again.regions.list(id, 0, 9).map(({ state }) => state);
+  expect([again.restoration.phase, ...states()]).toEqual(['over', 'serving', 'serving']);
+  rack.node(rack.joinRequest('n1').address).held.clear();
+  await joinAs('n1', { ...disk, regions: [], incarnation: 3 });
+  await rack.advance(100);
+  expect(states()).toEqual(['lost', 'lost']);
 });
 
 test('one that nobody has confirmed is granted again', async () => {

@@ -51,6 +51,11 @@ export function isMissing(metadata: Metadata, member: Member, row: RegionRow): b
   return isKept && isOnDisk(metadata, member) && member.isJoined && !member.confirmed.has(key);
 }
 
+/** For a node whose regions become rows: it holds them, so it has confirmed them. */
+export function keptOf(metadata: Metadata, node: string, rows: readonly RegionRow[]) {
+  return metadata.disks.has(node) ? rows.map((row) => keptChange(row)) : [];
+}
+
 /** For a node that has confirmed a region. */
 export function keptChange({ space, region, epoch }: RegionRow): MetadataChange {
   return { table: 'kept', put: { space, region, epoch } };

@@ -13,6 +13,7 @@ import { Status } from '../base/status.js';
 import type { ControllerMark } from '../disk/table-file.js';
 import type { Clock } from '../runtime/clock.js';
 import { TAKER_NOBODY } from './garbage.js';
+import { keptOf } from './kept.js';
 import {
   EPOCH_END,
   LIVES_BEYOND,
@@ -145,7 +146,11 @@ export class Restoration {
     if (isOlder && !controllerFaults.answersIgnored) {
       const found = reclaim(metadata, member.row, held);
       const numbers = metadata.spaces;
-      const changes = [...found.changes, ...this.#numbersOf(held, numbers)];
+      const rows = found.changes.flatMap((change) => {
+        return change.table === 'regions' && 'put' in change ? [change.put] : [];
+      });
+      const kept = keptOf(metadata, id, rows);
+      const changes = [...found.changes, ...kept, ...this.#numbersOf(held, numbers)];
       await metadata.commit(changes, { isRestored: true });
       member.confirmed = found.confirmed;
       member.unknown = found.unknown;

@@ -9,7 +9,7 @@ import type { RegionIndex, SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
 import { SpaceKind } from '../wire/messages.js';
 import { isPageSize } from './join-rules.js';
-import { isOnDisk } from './kept.js';
+import { isOnDisk, keptOf } from './kept.js';
 import { PURGE_ROWS_MAX, REGIONS_BEYOND, SPACE_ID_END, SPACES_MAX } from './limits.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
@@ -197,7 +197,9 @@ export class Spaces {
     space = beyondLast(space, REGIONS_BEYOND);
     const changes: MetadataChange[] = [
       { table: 'spaces', put: space },
-      ...[...rows.values()].map((put) => ({ table: 'regions', put }) as const),
+      ...[...rows.values()].flatMap((put) => {
+        return [{ table: 'regions', put } as const, ...keptOf(metadata, put.node, [put])];
+      }),
     ];
     await metadata.commit(changes, { isRestored: true });
     for (const member of holders) confirmAdopted(member, rows);
