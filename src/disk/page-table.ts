@@ -101,9 +101,19 @@ export class PageTable {
   readonly entries: number;
   readonly #bucketMask: number;
   readonly #store: StoreWord;
+  readonly #passing: StoreWord;
 
-  /** The table stands in `words[first, first + entries * ENTRY_WORDS)`. */
-  constructor(words: Int32Array, first: number, entries: number, store: StoreWord = storeWord) {
+  /**
+   * The table stands in `words[first, first + entries * ENTRY_WORDS)`. `passing` stores what says
+   * nothing to a later process.
+   */
+  constructor(
+    words: Int32Array,
+    first: number,
+    entries: number,
+    store: StoreWord = storeWord,
+    passing: StoreWord = store,
+  ) {
     const buckets = entries / ENTRIES_PER_BUCKET;
     assert(buckets >= 1 && (buckets & (buckets - 1)) === 0, 'buckets are a power of two');
     assert(first + entries * ENTRY_WORDS <= words.length, 'page table out of bounds');
@@ -112,6 +122,7 @@ export class PageTable {
     this.entries = entries;
     this.#bucketMask = buckets - 1;
     this.#store = store;
+    this.#passing = passing;
   }
 
   get bucketMask(): number {
@@ -200,6 +211,17 @@ export class PageTable {
   setFlags(entry: number, flags: number): void {
     assert((flags & EntryFlag.VALID) !== 0);
     this.#store(this.words, entry + ENTRY_FLAGS, flags);
+  }
+
+  /**
+   * Passing: a new process ends pauses, whatever the table says of them, or sets them anew where
+   * the region is being handed over (`recover`).
+   */
+  setPaused(entry: number, isPaused: boolean): void {
+    const flags = this.flagsOf(entry);
+    assert((flags & EntryFlag.VALID) !== 0);
+    const now = isPaused ? flags | EntryFlag.PAUSED : flags & ~EntryFlag.PAUSED;
+    if (now !== flags) this.#passing(this.words, entry + ENTRY_FLAGS, now);
   }
 
   pageOf(entry: number): number {

@@ -3,7 +3,8 @@ import type { FrameIndex } from '../base/brands.js';
 import { EntryFlag, NONCE_SHIFT, nonceOf } from './page-table.js';
 import { allocatePages, freePages, protectPages, recover, verify } from './table-changes.js';
 import { allocationPages } from './table-changes.js';
-import type { TableFile } from './table-file.js';
+import { storeWord } from './layout.js';
+import { TableFile } from './table-file.js';
 import { copyOf, Death, dyingAfter, freshTable, openTable } from './testing/mapping.js';
 
 const frameOf = (index: number) => index as FrameIndex;
@@ -149,6 +150,28 @@ test('a page that was being moved goes on, with the frame that it has', () => {
   }
   expect(verify(table)).toEqual(Uint8Array.of(1, 0, 1, 1, 0, 0, 0, 0));
   expect(picture(table)).not.toBe(before);
+  expect(recover(table)).toBeUndefined();
+  expect(picture(table)).toBe(before);
+});
+
+test('pauses are not for the file: those of a region that is handed over are made anew', () => {
+  const { mapping, table } = freshTable();
+  prepare(table);
+  const before = picture(table);
+  // No store but passing ones.
+  const passing = TableFile.open(mapping, dyingAfter(0), storeWord);
+  if (typeof passing === 'string') throw new Error(passing);
+  const entry = table.pages.find(1, 17);
+  passing.pages.setPaused(entry, true);
+  expect(table.pages.flagsOf(entry)).toBe(RW | EntryFlag.VALID | EntryFlag.PAUSED);
+  passing.pages.setPaused(entry, false);
+  expect(picture(table)).toBe(before);
+  table.regions.setHanding(1, 1, true);
+  expect(recover(table)).toBeUndefined();
+  for (const page of [16, 17, 18, 19, 20]) {
+    expect(table.pages.flagsOf(table.pages.find(1, page)) & EntryFlag.PAUSED).not.toBe(0);
+  }
+  table.regions.setHanding(1, 1, false);
   expect(recover(table)).toBeUndefined();
   expect(picture(table)).toBe(before);
 });

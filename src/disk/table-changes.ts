@@ -97,15 +97,15 @@ export function allocationPages(table: TableFile, entry: number): number {
  * What a new process does before it believes the tables: undoes or finishes the change that was
  * under way, drops what lies in no region that is held (all who ask for it are told so), ends
  * pauses, and drops what no client had confirmed. A provisional continuation stays: the piece
- * before it decides. Regions that are being handed over stay as they are, because another node may
- * have them by now. May itself die anywhere and be run again. A string says why the tables cannot
- * be adopted, for people.
+ * before it decides. Regions that are being handed over stay as they are, and paused, because
+ * another node may have them by now. May itself die anywhere and be run again. A string says why
+ * the tables cannot be adopted, for people.
  */
 export function recover(table: TableFile): string | undefined {
   const reason = recoverIntent(table);
   if (reason !== undefined) return reason;
   dropWhatIsNotHeld(table);
-  endPauses(table);
+  settlePauses(table);
   const ignored: FrameRetired = () => {};
   for (let at = table.pages.next(0); at >= 0; at = table.pages.next(at + ENTRY_WORDS)) {
     const flags = table.pages.flagsOf(at);
@@ -122,13 +122,14 @@ function isHanding({ pages, regions, pagesPerRegion }: TableFile, at: number): b
   return regions.isHanding(pages.spaceOf(at), Math.floor(pages.pageOf(at) / pagesPerRegion));
 }
 
-/** Nobody moves these pages any more: each has its frame, be it the old one or the new one. */
-function endPauses(table: TableFile): void {
+/**
+ * Nobody moves these pages any more: each has its frame, be it the old one or the new one. Those of
+ * a region that is being handed over are paused, which a file need not say of each.
+ */
+function settlePauses(table: TableFile): void {
   const { pages } = table;
   for (let at = pages.next(0); at >= 0; at = pages.next(at + ENTRY_WORDS)) {
-    const flags = pages.flagsOf(at);
-    if ((flags & EntryFlag.PAUSED) === 0 || isHanding(table, at)) continue;
-    pages.setFlags(at, flags & ~EntryFlag.PAUSED);
+    pages.setPaused(at, isHanding(table, at));
   }
 }
 

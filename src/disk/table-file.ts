@@ -205,7 +205,7 @@ export class TableFile {
     this.facts = facts;
     this.#passing = passing;
     const places = placesOf(facts);
-    this.pages = new PageTable(words, places.pages / 4, facts.tableEntries, store);
+    this.pages = new PageTable(words, places.pages / 4, facts.tableEntries, store, passing);
     this.owners = new SlotOwners(words, places.owners / 4, passing);
     this.windows = new WindowTable(words, places.windows / 4, facts.windowEntries, passing);
     this.leases = new LeaseTable(words, places.leases / 4, store);

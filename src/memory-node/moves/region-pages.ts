@@ -92,17 +92,10 @@ export class RegionPages {
   }
 
   pause(): void {
-    const { pages } = this.#table;
-    for (const { entry } of this.entries()) {
-      pages.setFlags(entry, pages.flagsOf(entry) | EntryFlag.PAUSED);
-    }
+    for (const { entry } of this.entries()) this.#table.pages.setPaused(entry, true);
   }
 
   resume(): void {
-    const { pages } = this.#table;
-    for (const { entry } of this.entries()) {
-      const flags = pages.flagsOf(entry);
-      if ((flags & EntryFlag.PAUSED) !== 0) pages.setFlags(entry, flags & ~EntryFlag.PAUSED);
-    }
+    for (const { entry } of this.entries()) this.#table.pages.setPaused(entry, false);
   }
 }
