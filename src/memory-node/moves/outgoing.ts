@@ -192,7 +192,10 @@ export class Outgoing {
   }
 
   async #roundsUntil(convergence: Convergence, slowing: Slowing): Promise<Next> {
-    const { clock } = this.#parts;
+    const { clock, disk } = this.#parts;
+    // With the list of a round a target on a disk flushes all that came before. Without one round
+    // more it would do that in the pause, where no more than the last round is to be flushed.
+    let isFlushed = disk === undefined;
     for (;;) {
       const [began, copied] = [clock.now(), this.bytesCopied];
       await this.#round();
@@ -200,18 +203,10 @@ export class Outgoing {
       this.rounds += 1;
       const [ms, bytes] = [clock.now() - began, this.bytesCopied - copied];
       const next = convergence.after(bytes, ms, this.#bytesMarked());
-      if (next === 'pause') await this.#flushAtTarget();
-      if (next !== 'again') return next;
+      if (next === 'hopeless' || (next === 'pause' && isFlushed)) return next;
+      if (next === 'pause') isFlushed = true;
       slowing.set(convergence.slowing);
     }
-  }
-
-  /**
-   * Of memory on a disk: with the list of a round the target flushes all that came before. Without
-   * one more it would do that in the pause, and the last round be flushed there in any case.
-   */
-  async #flushAtTarget(): Promise<void> {
-    if (this.#parts.disk !== undefined) await this.#round();
   }
 
   #slow(): void {
