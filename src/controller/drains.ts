@@ -6,18 +6,20 @@
  * to do is read from the tables each time anew, so that there is nothing to be brought back after a
  * restart. A region that does not go is named with its reason, and tried again later.
  */
+
+import { regionKey } from '../base/region-key.js';
 import { Status } from '../base/status.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import type { DrainFacts, DrainWait } from './api.js';
 import { DRAIN_LOOK_MS, DRAIN_RETRY_MS_MAX, DRAIN_RETRY_MS_MIN } from './limits.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
-import { regionKey, type Metadata } from './metadata/metadata.js';
+import type { Metadata } from './metadata/metadata.js';
 import type { DrainRow, DrainState, RegionRow } from './metadata/schema.js';
 import type { AwayEnd, MoveTargets } from './move-targets.js';
 import { quote } from './names.js';
 import { controllerFaults } from './planted.js';
-import { ok, refuse, type Refusal, type Result } from './refusal.js';
+import { ok, type Refusal, type Result, refuse } from './refusal.js';
 import type { Serial } from './serial.js';
 
 export interface DrainsOptions {

@@ -6,9 +6,10 @@
  * counts, and nothing is begun that is not needed any more. Nothing is kept of it here: after a
  * restart of either the next heartbeat begins it anew.
  */
-import { regionKey, type Metadata } from './metadata/metadata.js';
+import { regionKey } from '../base/region-key.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
+import type { Metadata } from './metadata/metadata.js';
 import type { MoveTargets } from './move-targets.js';
 import type { NodeCalls } from './node-calls.js';
 import { controllerFaults } from './planted.js';

@@ -4,11 +4,12 @@
  * comes back is lost: nobody who has written there may find a new and empty one.
  */
 
+import { regionKey } from '../base/region-key.js';
 import { SpaceKind } from '../wire/messages.js';
-import type { Member } from './member.js';
-import { type Metadata, type MetadataChange, regionKey } from './metadata/metadata.js';
-import type { DiskRow, RegionRow } from './metadata/schema.js';
 import type { NodeJoin } from './join-rules.js';
+import type { Member } from './member.js';
+import type { Metadata, MetadataChange } from './metadata/metadata.js';
+import type { DiskRow, RegionRow } from './metadata/schema.js';
 
 /** Whether the memory of the node outlives its machine. */
 export function isOnDisk(metadata: Metadata, { row }: Member): boolean {

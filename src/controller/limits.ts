@@ -1,5 +1,6 @@
 /** Limits of the controller, with their reasons. */
 import { assert } from '../base/assert.js';
+import { REGION_STRIDE } from '../base/region-key.js';
 import { REGIONS_PER_SPACE_MAX } from '../wire/limits.js';
 
 /** Ids end here: so many fit into an entry of a page table (`src/disk/page-table.ts`). */
@@ -87,6 +88,7 @@ export const LEASE_BLOCKED_SHOWN_MS = 60_000;
 /** More than status names in all, so those that are left out are counted there. */
 export const LEASES_BLOCKED_MAX = 1024;
 
-assert(SPACE_ID_END * REGIONS_PER_SPACE_MAX <= Number.MAX_SAFE_INTEGER, 'region keys are exact');
+assert(REGIONS_PER_SPACE_MAX <= REGION_STRIDE, 'a region has one key');
+assert(SPACE_ID_END * REGION_STRIDE <= Number.MAX_SAFE_INTEGER, 'region keys are exact');
 assert(FIRST_SPACE_ID_END < SPACE_ID_END && FIRST_EPOCH_END < EPOCH_END);
 assert(AWAY_MS_DEFAULT >= 2 * HEARTBEAT_MS_DEFAULT, 'one lost heartbeat is no absence');

@@ -14,7 +14,9 @@
  * them. So a controller that dies in the middle goes on from its rows (`resume`), and one move of a
  * region begins only when the one before has ended.
  */
+
 import type { RegionIndex, SpaceId } from '../base/brands.js';
+import { regionKey } from '../base/region-key.js';
 import { isNoAnswer, Status, statusName } from '../base/status.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import { MoveState } from '../wire/messages.js';
@@ -23,13 +25,13 @@ import { EPOCH_END, MOVE_DOUBT_MS, MOVE_LOOK_MS_MAX, MOVE_LOOK_MS_MIN } from './
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
 import type { Details } from './metadata/history.js';
-import { regionKey, type Metadata, type MetadataChange } from './metadata/metadata.js';
+import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { MoveRow, RegionRow } from './metadata/schema.js';
 import { quote } from './names.js';
 import type { MoveProgress, NodeCalls } from './node-calls.js';
 import { isLeaving } from './places.js';
 import { controllerFaults } from './planted.js';
-import { isRefusal, refuse, type Refusal, type Result, ok } from './refusal.js';
+import { isRefusal, ok, type Refusal, type Result, refuse } from './refusal.js';
 import type { Serial } from './serial.js';
 import type { SlabHolders } from './slab-holders.js';
 

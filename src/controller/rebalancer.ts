@@ -5,15 +5,20 @@
  * What a region uses nobody tells the controller. It takes the mean of its node, until it has seen
  * by how much its target grew; and no region is moved twice within ten minutes.
  */
+
+import { regionKey } from '../base/region-key.js';
 import { rebalancingFaults } from '../policies/rebalancing/planted.js';
-import type { RebalancingPolicy } from '../policies/rebalancing/rebalancing.js';
-import type { BalancedNode, Rebalancing } from '../policies/rebalancing/rebalancing.js';
+import type {
+  BalancedNode,
+  Rebalancing,
+  RebalancingPolicy,
+} from '../policies/rebalancing/rebalancing.js';
 import type { Clock, Timer, Timers } from '../runtime/clock.js';
 import { isOnDisk } from './kept.js';
 import { REBALANCE_LOOK_MS, REBALANCE_REST_MS } from './limits.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
-import { regionKey, type Metadata } from './metadata/metadata.js';
+import type { Metadata } from './metadata/metadata.js';
 import type { RegionRow } from './metadata/schema.js';
 import type { RegionMoves } from './moves.js';
 import { isLeaving } from './places.js';

@@ -3,9 +3,11 @@
  * is higher, and nothing is deleted that the database does not know. See
  * docs/internals/restore.md.
  */
+
 import type { RegionIndex, SpaceId } from '../base/brands.js';
+import { regionKey } from '../base/region-key.js';
 import { REGIONS_PER_SPACE_MAX } from '../wire/limits.js';
-import { regionKey, type Metadata, type MetadataChange } from './metadata/metadata.js';
+import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { RegionRow, SpaceRow } from './metadata/schema.js';
 import { controllerFaults } from './planted.js';
 import type { HeldRegion, Reconciliation } from './reconcile.js';

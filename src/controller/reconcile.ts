@@ -5,9 +5,10 @@
  * node knows is left where it is, named in status, and its number is never granted to anybody; a
  * region that only the database knows is granted again (its first grant was lost on the way).
  */
+
 import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
+import { regionKey } from '../base/region-key.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
-import { regionKey } from './metadata/metadata.js';
 
 export interface HeldRegion {
   readonly space: SpaceId;

@@ -7,8 +7,10 @@
  * ever granted twice. A node that certainly refused leaves no trace; one that may have taken its
  * grant keeps it, and the client's regions are then chosen anew, at other nodes.
  */
-import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
+
 import { assert } from '../base/assert.js';
+import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
+import { regionKey } from '../base/region-key.js';
 import { isNoAnswer, Status, statusName } from '../base/status.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import { sleep, type Timers } from '../runtime/clock.js';
@@ -18,14 +20,14 @@ import { isMissing, isOnDisk, keptChange } from './kept.js';
 import { EPOCH_END, GRANT_ATTEMPTS_MAX } from './limits.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
-import { regionKey, type Metadata, type MetadataChange } from './metadata/metadata.js';
+import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { RegionRow, SpaceRow } from './metadata/schema.js';
 import { quote } from './names.js';
 import type { NodeCalls } from './node-calls.js';
 import { choosePlaces, commonPageBytes, isLeaving } from './places.js';
 import { controllerFaults } from './planted.js';
 import type { HeldRegion } from './reconcile.js';
-import { isRefusal, ok, refuse, type Refusal, type Result } from './refusal.js';
+import { isRefusal, ok, type Refusal, type Result, refuse } from './refusal.js';
 import type { Serial } from './serial.js';
 
 /** How clients see a region: `away` may come back, `lost` never does. */

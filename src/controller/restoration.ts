@@ -8,7 +8,9 @@
  *      |                                 ^ also from `over`, when such a node comes late    ^
  *      +---- all have answered, or some, and the silent ones count as away -----------------+
  */
+
 import type { SpaceId } from '../base/brands.js';
+import { regionKey } from '../base/region-key.js';
 import { Status } from '../base/status.js';
 import type { ControllerMark } from '../disk/table-file.js';
 import type { Clock } from '../runtime/clock.js';
@@ -24,13 +26,13 @@ import {
 } from './limits.js';
 import { isAhead, isProof } from './mark.js';
 import type { Member } from './member.js';
-import { regionKey, type Metadata, type MetadataChange } from './metadata/metadata.js';
+import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { CounterName, RegionRow } from './metadata/schema.js';
 import type { NodeCalls } from './node-calls.js';
 import { controllerFaults } from './planted.js';
 import { beyondLast, reclaim } from './reclaim.js';
 import type { HeldRegion } from './reconcile.js';
-import { refuse, type Refusal } from './refusal.js';
+import { type Refusal, refuse } from './refusal.js';
 import type { Serial } from './serial.js';
 
 export type RestorationPhase = 'looking' | 'restoring' | 'over';

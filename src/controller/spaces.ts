@@ -5,7 +5,9 @@
  * that holds a part of it is told, a node that is away when it returns, and entries of the file
  * directory that point into it go. The row goes last, so a restart continues where it was.
  */
+
 import type { RegionIndex, SpaceId } from '../base/brands.js';
+import { regionKey } from '../base/region-key.js';
 import { Status } from '../base/status.js';
 import { SpaceKind } from '../wire/messages.js';
 import { isPageSize } from './join-rules.js';
@@ -13,14 +15,14 @@ import { isOnDisk, keptOf } from './kept.js';
 import { PURGE_ROWS_MAX, REGIONS_BEYOND, SPACE_ID_END, SPACES_MAX } from './limits.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
-import { regionKey, type Metadata, type MetadataChange } from './metadata/metadata.js';
+import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { RegionRow, SpaceRow } from './metadata/schema.js';
 import { quote, refuseName } from './names.js';
 import type { NodeCalls } from './node-calls.js';
 import { commonPageBytes } from './places.js';
 import { beyondLast, regionRow, withRegion } from './reclaim.js';
 import type { HeldRegion } from './reconcile.js';
-import { ok, refuse, type Refusal, type Result } from './refusal.js';
+import { ok, type Refusal, type Result, refuse } from './refusal.js';
 import type { Serial } from './serial.js';
 
 /** Region 0 is never used, so that address 0 is never valid. */

@@ -16,6 +16,7 @@
  */
 
 import { assert } from '../base/assert.js';
+import { regionKey } from '../base/region-key.js';
 import { type StoreWord, storeWord } from './layout.js';
 
 const WORDS = 4;
@@ -33,15 +34,6 @@ const STATE_MASK = 3;
 const ORDER_SHIFT = 2;
 /** Of one region; a client that has left something unflushed for longer is told that it is lost. */
 export const REGION_OPENINGS_MAX = 8;
-
-/** More than a space can have; a key stays below 2^53. */
-const REGION_STRIDE = 2 ** 24;
-
-/** One number for both. */
-export function regionKey(space: number, region: number): number {
-  assert(region < REGION_STRIDE, 'it would be the key of another space');
-  return space * REGION_STRIDE + region;
-}
 
 /** One opening of a file before, and where it stands. */
 interface OpeningEntry {

@@ -3,8 +3,8 @@
  * should go (docs/internals/donors.md). The controller asks anew for each region that it moves.
  */
 
+import { regionKey } from '../base/region-key.js';
 import { ENTRY_WORDS, NO_FRAME } from '../disk/page-table.js';
-import { regionKey } from '../disk/region-table.js';
 import type { TableFile } from '../disk/table-file.js';
 import { orderToGive } from '../policies/donor/who-goes.js';
 import type { Timers } from '../runtime/clock.js';

@@ -8,31 +8,32 @@
  * A commit that fails leaves unknown what is stored: the controller must stop, and after a restart
  * the database says what holds. `failed` is called for that, and no commit is tried again.
  */
-import type { RegionIndex, SpaceId } from '../../base/brands.js';
+
 import { assertNever } from '../../base/assert.js';
+import type { RegionIndex, SpaceId } from '../../base/brands.js';
+import { regionKey } from '../../base/region-key.js';
 import type { Clock } from '../../runtime/clock.js';
 import type { Change, Database, Databases, Row } from '../../runtime/database.js';
-import { REGIONS_PER_SPACE_MAX } from '../../wire/limits.js';
 import { controllerFaults } from '../planted.js';
 import { SortedKeys } from '../sorted-keys.js';
 import type { MetadataChange, Place } from './change.js';
 import { History, type Telling } from './history.js';
 import {
   COUNTER_NAMES,
-  SCHEMA,
   type CounterName,
   type DiskRow,
   type DoubtfulFileRow,
   type DrainRow,
   type EventRow,
-  type KeptRow,
-  type Numbers,
   type FileRow,
   type GarbageRow,
+  type KeptRow,
   type LeaseRow,
   type MoveRow,
   type NodeRow,
+  type Numbers,
   type RegionRow,
+  SCHEMA,
   type SpaceRow,
 } from './schema.js';
 
@@ -357,11 +358,6 @@ export class Metadata {
     this.files.delete(key);
     this.fileKeys.remove(key);
   }
-}
-
-/** One number for a region of a space, both within their limits. */
-export function regionKey(space: SpaceId, region: RegionIndex): number {
-  return space * REGIONS_PER_SPACE_MAX + region;
 }
 
 export function placeKey({ space, address }: Place): string {

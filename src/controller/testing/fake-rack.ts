@@ -1,16 +1,20 @@
 /** For tests only: a controller on fakes whose time, nodes and database the test moves itself. */
+
 import type { SpaceId } from '../../base/brands.js';
 import { Prng } from '../../base/prng.js';
+import { regionKey } from '../../base/region-key.js';
 import { Status } from '../../base/status.js';
+import type { ControllerMark } from '../../disk/table-file.js';
 import { placementPolicy } from '../../policies/placement/placement-policies.js';
 import type { RebalancingPolicy } from '../../policies/rebalancing/rebalancing.js';
 import type { Change, Database, Databases, Row, Schema } from '../../runtime/database.js';
 import { DiskError } from '../../runtime/disk.js';
-import type { ControllerMark } from '../../disk/table-file.js';
+import { MoveState } from '../../wire/messages.js';
 import { Controller } from '../controller.js';
+import type { NodeJoin } from '../join-rules.js';
 import type { LeaseCalls } from '../lease-calls.js';
 import { NO_MARK, ownMark } from '../mark.js';
-import type { NodeJoin } from '../join-rules.js';
+import { openMetadata } from '../metadata/open.js';
 import type {
   Answer,
   MoveOutOrder,
@@ -19,9 +23,6 @@ import type {
   RegionGrant,
   RegionsToGive,
 } from '../node-calls.js';
-import { MoveState } from '../../wire/messages.js';
-import { regionKey } from '../metadata/metadata.js';
-import { openMetadata } from '../metadata/open.js';
 
 export const GIB = 2 ** 30;
 

@@ -10,21 +10,22 @@
  * before them, and hold up all behind them. See docs/internals/datagrams.md.
  */
 
+import { regionKey } from '../../base/region-key.js';
 import { Status } from '../../base/status.js';
 import type { Timer } from '../../runtime/clock.js';
 import type { Bytes } from '../../runtime/network.js';
 import type { Runtime } from '../../runtime/runtime.js';
-import { QUEUE_MAX, REGION_BYTES, REGIONS_PER_SPACE_MAX, SILENCE_MS } from '../../wire/limits.js';
+import { QUEUE_MAX, REGION_BYTES, SILENCE_MS } from '../../wire/limits.js';
 import { MessageType } from '../../wire/messages.js';
+import type { StreamDoubts } from '../fall-over/doubts.js';
 import type { CompletionSink } from '../link.js';
 import { DROPPED, OperationRing, SENT as STARTED, WAITING } from '../operation-ring.js';
-import { copyFromStream, SHORT_COPY_BYTES_MAX } from '../short-copy.js';
-import type { StreamDoubts } from '../fall-over/doubts.js';
 import { fabricFaults } from '../planted.js';
+import { copyFromStream, SHORT_COPY_BYTES_MAX } from '../short-copy.js';
 import type { Transport } from '../transport.js';
 import { changesBytes, outcomeOf, statusUnanswered } from '../verbs.js';
 import { Conflicts } from './conflicts.js';
-import { BARRED, FREE, type Parts, PARTS_MAX, SENT } from './parts.js';
+import { BARRED, FREE, PARTS_MAX, type Parts, SENT } from './parts.js';
 import type { DatagramSender, SenderUser } from './sender.js';
 import { UnderWay } from './under-way.js';
 
@@ -60,7 +61,7 @@ export interface UdpQueueParts {
 /** Of the region of an operation. */
 function awayKey(ring: OperationRing, place: number): number {
   const region = Math.floor((ring.address[place] as number) / REGION_BYTES);
-  return (ring.window[place]?.space ?? 0) * REGIONS_PER_SPACE_MAX + region;
+  return regionKey(ring.window[place]?.space ?? 0, region);
 }
 
 export class UdpQueue implements SenderUser {
@@ -229,6 +230,8 @@ export class UdpQueue implements SenderUser {
     if (type === MessageType.Fence) this.#away.clear();
     if (type === MessageType.Fence && this.#isStreamQuiet()) {
       this.#tell(position, Status.Ok, 0, 0);
+    } else if (type === MessageType.Write && this.#isAway(place)) {
+      this.#giveBackUnsent(position, place);
     } else {
       this.#sendAsMessage(position, place, type);
     }

@@ -8,8 +8,8 @@
  * regions go. A new process begins with nothing.
  */
 
+import { regionKey } from '../../base/region-key.js';
 import { ENTRY_WORDS } from '../../disk/page-table.js';
-import { regionKey } from '../../disk/region-table.js';
 import { SLOT_DONE, SLOT_ENTRY, slotWord } from '../../disk/slots.js';
 import type { TableFile } from '../../disk/table-file.js';
 import { smoothed } from '../../policies/average.js';

@@ -4,9 +4,9 @@
  */
 
 import { Histogram } from '../../base/histogram.js';
+import { regionKey } from '../../base/region-key.js';
 import { Status } from '../../base/status.js';
 import { NO_FRAME } from '../../disk/page-table.js';
-import { regionKey } from '../../disk/region-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 import type { Peer } from '../../fabric/link.js';
 import { type Clock, sleep, type Timer, type Timers } from '../../runtime/clock.js';

@@ -11,8 +11,8 @@
  */
 
 import { assert } from '../../base/assert.js';
+import { regionKey } from '../../base/region-key.js';
 import { bucketOf, ENTRIES_PER_BUCKET, pageWord, spaceWord } from '../../disk/page-table.js';
-import { regionKey } from '../../disk/region-table.js';
 
 interface RegionPages {
   readonly space: number;

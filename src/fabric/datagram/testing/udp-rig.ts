@@ -39,10 +39,11 @@ export class UdpRig extends Rig {
     return { token, into };
   }
 
-  write(at: number, bytes: number, timeoutMs = 10_000): number {
+  write(at: number, bytes: number, timeoutMs = 10_000, reservation = 0): number {
     const from = new Uint8Array(bytes).fill(++this.#token);
     const deadline = this.world.nowMs + timeoutMs;
-    this.udp.write(this.window, at, from, 0, bytes, this.sink, this.#token, deadline);
+    const { udp, window, sink } = this;
+    udp.write(window, at, from, 0, bytes, sink, this.#token, deadline, reservation);
     return this.#token;
   }
 
