@@ -42,6 +42,12 @@ export const LIVES_MAX = 2 ** 16 - 1;
 export const NUMBERS_BEYOND = 2 ** 16;
 export const REGIONS_BEYOND = 2 ** 14;
 export const LIVES_BEYOND = 16;
+/**
+ * The same after a start at which a node stayed silent, which may know more than all that answered.
+ * That is no rare thing, so regions and spaces are spared: there are 8,192 such starts in them.
+ */
+export const REGIONS_BEYOND_SILENT = 2 ** 10;
+export const SPACES_BEYOND_SILENT = 2 ** 10;
 
 /** Changes of metadata that may wait for their turn. */
 export const CHANGES_WAITING_MAX = 1_024;

@@ -42,7 +42,19 @@ export function isAhead(
   held: readonly HeldRegion[],
 ): boolean {
   if (mark.controller !== metadata.next('client')) return false;
-  return held.some(({ space, epoch }) => {
-    return space >= metadata.next('space') || epoch >= metadata.next('epoch');
+  return held.some((one) => {
+    const isAbove = one.space >= metadata.next('space') || one.epoch >= metadata.next('epoch');
+    return isAbove || isMissing(metadata, one);
   });
+}
+
+/**
+ * The database is written before any node is told, so a region of a space that stands is in it, and
+ * no holder has a later epoch; but what was jumped over may be missing after a restoration.
+ */
+function isMissing(metadata: Metadata, { space, region, epoch }: HeldRegion): boolean {
+  if (metadata.activeSpace(space) === undefined || metadata.next('restores') > 0) return false;
+  const row = metadata.regionsOf(space).get(region);
+  if (row === undefined) return true;
+  return epoch > row.epoch && metadata.moveOf(row) === undefined;
 }

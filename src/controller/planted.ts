@@ -18,6 +18,8 @@ export const controllerFaults = {
   oneAnswerIsEnough: false,
   /** Numbers go on where the nodes' answers end. */
   grantsNotAbove: false,
+  /** After a start at which a node was silent numbers go on where the database ends. */
+  silentNotAbove: false,
   /** What nodes hold of a space that the database does not know is deleted. */
   unknownSpacesRemoved: false,
   /** What nodes hold beyond the database is left aside, and its numbers are given again. */

@@ -347,11 +347,38 @@ test('a node that is said to be gone is not waited for', async () => {
   expect(it.controller.restoration.phase).toBe('over');
 });
 
+test('what only a silent node knows is given to nobody, and taken over when it is back', async () => {
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  it.rack.nowMs += 7_000;
+  it.heartbeats(['n1']);
+  const copy = it.copy();
+  const [granted] = await it.grant(space);
+  expect(it.held(space)).toEqual([`${granted} n1`]);
+  await it.putBack(copy);
+  it.rack.nowMs += 7_000;
+  await it.join(['n2', 'n3']);
+  expect(it.controller.restoration.phase).toBe('over');
+  const [other] = await it.grant(space);
+  expect(other).not.toBe(granted);
+  const [id] = [(await it.space('t')) as number];
+  expect(id).toBeGreaterThan((space as number) + 1);
+  await it.join(['n1']);
+  expect(it.controller.metadata.next('restores') + it.controller.metadata.next('restoring')).toBe(
+    1,
+  );
+  it.heartbeats();
+  await settled();
+  expect(it.controller.restoration.phase).toBe('over');
+  expect(it.regions(space)).toEqual(it.held(space).map((one) => `${one} serving`));
+});
+
 test.each([
-  ['marksIgnored', 'n1'],
-  ['grantsNotAbove', 'n3'],
-] as const)('with %s planted a region is granted twice', async (fault, away) => {
-  controllerFaults[fault] = true;
+  [['marksIgnored', 'silentNotAbove'], 'n1'],
+  [['grantsNotAbove'], 'n3'],
+] as const)('with %s planted a region is granted twice', async (faults, away) => {
+  for (const fault of faults) controllerFaults[fault] = true;
   try {
     const it = new Restored();
     await it.begin(['n1', 'n2']);
@@ -368,6 +395,6 @@ test.each([
     for (let i = 0; i < 8; i++) again.push(...(await it.grant(space)).map(String));
     expect([...before].some((one) => again.includes(one.split(' ')[0] ?? ''))).toBe(true);
   } finally {
-    controllerFaults[fault] = false;
+    for (const fault of faults) controllerFaults[fault] = false;
   }
 });

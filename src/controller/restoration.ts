@@ -22,7 +22,9 @@ import {
   LIVES_MAX,
   NUMBERS_BEYOND,
   REGIONS_BEYOND,
+  REGIONS_BEYOND_SILENT,
   SPACE_ID_END,
+  SPACES_BEYOND_SILENT,
 } from './limits.js';
 import { isAhead, isProof } from './mark.js';
 import type { Member } from './member.js';
@@ -72,11 +74,14 @@ export class Restoration {
 
   get phase(): RestorationPhase {
     if (this.#isRestoring) return 'restoring';
-    if (!this.#isLooking) return 'over';
-    const { clock, awayMs } = this.#options;
-    const isLate = clock.now() - this.#startedMs > awayMs && this.#answers.size > 0;
-    if (isLate || this.awaited().length === 0) this.#isLooking = false;
+    if (this.awaited().length === 0) this.#isLooking = false;
     return this.#isLooking ? 'looking' : 'over';
+  }
+
+  get #isLate(): boolean {
+    const { clock, awayMs } = this.#options;
+    const hasWaited = clock.now() - this.#startedMs > awayMs && this.#answers.size > 0;
+    return this.phase === 'looking' && hasWaited;
   }
 
   get #isRestoring(): boolean {
@@ -119,6 +124,35 @@ export class Restoration {
 
   /** Asks the node if its answer is wanted. Called whenever it gives a sign of life. */
   async ask(member: Member): Promise<void> {
+    await this.#askOne(member);
+    if (this.#isLate) await this.#options.changes.run(() => this.#goOnWithoutSilent());
+  }
+
+  /**
+   * Within a change. All that a silent node was given since an older copy is above what this
+   * database gave out: numbers jump over it, so that it is nobody else's when the node is back.
+   */
+  async #goOnWithoutSilent(): Promise<void> {
+    const { metadata } = this.#options;
+    if (!this.#isLate) return;
+    if (!controllerFaults.silentNotAbove)
+      await metadata.commit([
+        ...this.#spacesBeyond(REGIONS_BEYOND_SILENT),
+        ...this.#raised({
+          space: Math.min(metadata.next('space') + SPACES_BEYOND_SILENT, SPACE_ID_END),
+          epoch: Math.min(metadata.next('epoch') + NUMBERS_BEYOND, EPOCH_END),
+        }),
+      ]);
+    this.#isLooking = false;
+  }
+
+  #spacesBeyond(count: number): MetadataChange[] {
+    return [...this.#options.metadata.spaces.values()].map((space) => {
+      return { table: 'spaces', put: beyondLast(space, count) } as const;
+    });
+  }
+
+  async #askOne(member: Member): Promise<void> {
     const { metadata, calls, changes } = this.#options;
     const isWanted = this.phase !== 'over' && this.awaited().includes(member.row.id);
     const hasMore = metadata.next('restores') > 0 && member.unknown.length > 0;
@@ -206,10 +240,7 @@ export class Restoration {
     const seen = this.#seen;
     await metadata.commit([
       ...lost.map((row) => ({ table: 'regions', put: { ...row, state: 'lost' } }) as const),
-      ...[...metadata.spaces.values()].map((space) => {
-        const put = isBeyond ? beyondLast(space, REGIONS_BEYOND) : space;
-        return { table: 'spaces', put } as const;
-      }),
+      ...(isBeyond ? this.#spacesBeyond(REGIONS_BEYOND) : []),
       ...[...metadata.garbage.values()].map((row) => {
         return { table: 'garbage', put: { ...row, taker: TAKER_NOBODY } } as const;
       }),

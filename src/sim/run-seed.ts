@@ -12,7 +12,6 @@ import {
   type Knobs,
   type LogEntry,
   SimulatedCrash,
-  SimulatedExit,
   SimulatedWorld,
 } from '../runtime/simulated/world.js';
 import { Audit, watchRegions } from './audit.js';
@@ -70,7 +69,6 @@ let current: SimulatedWorld | undefined;
 
 /** A rejection that nobody awaited belongs to the world that runs now. */
 export function failCurrent(error: unknown): void {
-  if (error instanceof SimulatedExit) return;
   current?.fail(error);
 }
 

@@ -355,6 +355,8 @@ export class SimulatedWorld {
 
   /** Ends the run with this error: for an unhandled rejection that the host has caught. */
   fail(error: unknown): void {
+    // Of a process that has ended, whose code the promise was.
+    if (error instanceof SimulatedExit) return;
     this.#failure ??= this.#crash(error);
   }
 
