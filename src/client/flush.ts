@@ -46,19 +46,35 @@ export class Flushes {
     // Of each opening by itself: what was written at one node may be lost, and what was written
     // before it, where the region was then, be safe since it was moved.
     const left = written.length > 0 ? [...written] : [NOTHING];
-    let isGone = false;
+    const lost: TakenPages[] = [];
+    let failure: unknown;
     try {
       for (let next = left[0]; next !== undefined; next = left[0]) {
-        if (!(await this.#ask(part, next.opening, deadline))) isGone = true;
+        if (!(await this.#ask(part, next.opening, deadline))) lost.push(next);
         left.shift();
       }
     } catch (error) {
       if (error instanceof MemrackError && isLost(error)) return error;
       // That some is gone is told now; the rest can be asked for again.
-      unflushed.giveBack(part.address, { written: left, forgotten: isGone ? [] : forgotten });
-      return isGone ? gone(part) : error;
+      unflushed.giveBack(part.address, { written: left, forgotten: [] });
+      failure = error;
     }
-    return isGone || forgotten.length > 0 ? gone(part) : undefined;
+    const isGone = lost.length > 0 || (forgotten.length > 0 && failure === undefined);
+    if (!isGone) unflushed.giveBack(part.address, { written: [], forgotten });
+    else this.#noteWhatIsThere(part, [...lost.flatMap(({ pages }) => pages), ...forgotten]);
+    return isGone ? gone(part) : failure;
+  }
+
+  /**
+   * What is there now may be read and taken for good, and is not flushed either: it may have been
+   * written under the opening of now, by a write that was sent anew.
+   */
+  #noteWhatIsThere({ region, address }: Part, pages: readonly number[]): void {
+    const { regions, unflushed } = this.#parts;
+    const opening = regions.connection(region)?.link.opening;
+    const isKnown = opening !== undefined;
+    const written = isKnown ? [{ opening, pages }] : [];
+    unflushed.giveBack(address, { written, forgotten: isKnown ? [] : pages });
   }
 
   /** False: what was written under this opening may be gone. */
