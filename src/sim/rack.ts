@@ -53,6 +53,7 @@ const LOG_BYTES_MOVING = 512 * 1024;
 const LOOK_MS = 20;
 const OPERATOR_LOOK_MS = 250;
 const CHILD_LOOK_MS = 0.05;
+const OPENING_LOOK_MS = 10;
 
 /** A place where one process of the rack belongs. */
 interface Post {
@@ -317,8 +318,16 @@ export class SimulatedRack {
     const isOther = isNode && (isPersistent || post.hasCrashed);
     const config = isOther ? { ...post.config, ...change } : post.config;
     post.process = this.world.start(post.machine, post.role, config);
-    if (isNode) this.#journal.openedMs = this.world.nowMs;
+    if (isNode) this.#noteOpening(post, post.process);
     this.#journal.note(`${post.role} ${post.name} started again`);
+  }
+
+  /** That may take long: a program of the machine that is stopped still has the file. */
+  #noteOpening(post: Post, supervisor: SimulatedProcess): void {
+    this.#journal.openedMs = this.world.nowMs;
+    const isServing = this.nodeProcess(this.supervisors.indexOf(post))?.running !== undefined;
+    if (!supervisor.alive || isServing) return;
+    this.world.after(OPENING_LOOK_MS, () => this.#noteOpening(post, supervisor));
   }
 
   #look(): void {
