@@ -32,6 +32,8 @@ export interface RegionsAnswer {
   readonly status: Status;
   readonly reason: string;
   readonly regions: readonly RegionFacts[];
+  /** There may be more, of which the controller has not heard again. */
+  readonly mayLack: boolean;
 }
 
 /** A memory node or a host, as the controller knows it. */
@@ -118,15 +120,17 @@ export class Control {
   /** The whole map of a space. */
   async regions(space: number, deadline: number): Promise<RegionsAnswer> {
     const regions: RegionFacts[] = [];
+    let mayLack = false;
     for (let after = 0, page = 0; page < PAGES_MAX; page++) {
       const reply = await this.call(MessageType.SpaceRegions, { space, after }, deadline);
-      if (reply.status !== Status.Ok) return { ...reply, regions };
+      if (reply.status !== Status.Ok) return { ...reply, regions, mayLack };
       regions.push(...placesOf(reply));
+      mayLack ||= reply.mayLack === 1;
       const last = reply.regions.at(-1);
       if (reply.more === 0 || last === undefined) break;
       after = last.region;
     }
-    return { status: Status.Ok, reason: '', regions };
+    return { status: Status.Ok, reason: '', regions, mayLack };
   }
 
   /** New regions for this space, side by side; `bytes` is what each must have room for. */
@@ -137,8 +141,8 @@ export class Control {
   ): Promise<RegionsAnswer> {
     const request = { space, ...wanted };
     const reply = await this.call(MessageType.GrantRegions, request, deadline);
-    if (reply.status !== Status.Ok) return { ...reply, regions: [] };
-    return { status: Status.Ok, reason: '', regions: placesOf(reply) };
+    if (reply.status !== Status.Ok) return { ...reply, regions: [], mayLack: true };
+    return { status: Status.Ok, reason: '', regions: placesOf(reply), mayLack: true };
   }
 
   async members(deadline: number, what = 'listing the nodes'): Promise<Member[]> {

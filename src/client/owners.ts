@@ -38,7 +38,12 @@ export class Owners {
     }
     const connection = regions.connection(region);
     if (connection === undefined) {
-      throw failed('nothing is allocated there', Status.NotAllocated);
+      const { missing } = regions;
+      const isFree = missing === Status.NotAllocated;
+      throw failed(
+        isFree ? 'nothing is allocated there' : 'the controller may not know all regions yet',
+        missing,
+      );
     }
     return connection;
   }

@@ -24,7 +24,7 @@ function openMap(nodes = 1) {
   } as unknown as Control;
   const map = new RegionMap(rack.world.runtime, control, new Connections(rack), 7);
   const answer = async (...regions: RegionFacts[]): Promise<void> => {
-    asked.shift()?.({ status: Status.Ok, reason: '', regions });
+    asked.shift()?.({ status: Status.Ok, reason: '', regions, mayLack: false });
     await settle();
   };
   return { rack, map, asked, answer };
@@ -57,9 +57,21 @@ test('those who ask at the same time share an answer', async () => {
 test('where the controller does not answer nobody waits for it twice', async () => {
   const { map, asked } = openMap();
   const both = [map.refresh(9000), map.refresh(9000)];
-  asked.shift()?.({ status: Status.Unavailable, reason: '', regions: [] });
+  asked.shift()?.({ status: Status.Unavailable, reason: '', regions: [], mayLack: true });
   expect(await Promise.all(both)).toEqual([Status.Unavailable, Status.Unavailable]);
   expect(asked).toHaveLength(0);
+});
+
+test('a region that the controller may not know is not said to be missing', async () => {
+  const { map, asked } = openMap();
+  const prepared = map.prepare(1, 1, 0);
+  await settle();
+  asked.shift()?.({ status: Status.Ok, reason: '', regions: [], mayLack: true });
+  expect(await prepared).toBe(Status.Unavailable);
+  const again = map.prepare(1, 1, 0);
+  await settle();
+  asked.shift()?.({ status: Status.Ok, reason: '', regions: [], mayLack: false });
+  expect(await again).toBe(Status.NotAllocated);
 });
 
 test('an answer of before a move changes nothing, one of after it does', () => {

@@ -62,6 +62,8 @@ export class RegionMap implements Routes {
   readonly #opening = new Map<Route, Promise<Status>>();
   readonly #goingOver = new Map<number, GoingOver>();
   readonly #unflushed: Unflushed | undefined;
+  /** The controller works on an older copy of its database, and has not heard of all again. */
+  #mayLack = false;
 
   constructor(
     runtime: Runtime,
@@ -250,6 +252,11 @@ export class RegionMap implements Routes {
     going.next ??= { region, nodeId, address, memoryId, epoch, state: 'serving' };
   }
 
+  /** Of a region that the controller did not name when it was asked last. */
+  get missing(): Status {
+    return this.#mayLack ? Status.Unavailable : Status.NotAllocated;
+  }
+
   /** Asks the controller if nothing was ever learned. */
   refreshOnce(deadline: number): Promise<Status> {
     return this.#regions.size > 0 ? Promise.resolve(Status.Ok) : this.refresh(deadline);
@@ -281,6 +288,7 @@ export class RegionMap implements Routes {
     const answer = await this.#control.regions(this.#space, deadline);
     if (answer.status !== Status.Ok) return answer.status;
     for (const facts of answer.regions) this.learn(facts);
+    this.#mayLack = answer.mayLack;
     return Status.Ok;
   }
 
@@ -317,7 +325,7 @@ export class RegionMap implements Routes {
       const status = await this.refresh(deadline);
       if (status !== Status.Ok) return status;
       known = this.#regions.get(region);
-      if (known === undefined) return Status.NotAllocated;
+      if (known === undefined) return this.missing;
     }
     if (known.route === undefined) return Status.DataLost;
     return this.#open(known.route, deadline);

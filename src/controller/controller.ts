@@ -93,6 +93,7 @@ export class Controller {
       ...shared,
       clock,
       awayMs,
+      entropy,
       instance: this.instance,
       members: () => this.membership.members,
       noted: options.restorationNoted ?? (() => undefined),

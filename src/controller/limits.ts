@@ -43,11 +43,12 @@ export const NUMBERS_BEYOND = 2 ** 16;
 export const REGIONS_BEYOND = 2 ** 14;
 export const LIVES_BEYOND = 16;
 /**
- * The same after a start at which a node stayed silent, which may know more than all that answered.
- * That is no rare thing, so regions and spaces are spared: there are 8,192 such starts in them.
+ * The same, at most and by chance, after a start at which a node stayed silent, which may know more
+ * than all that answered: that is no rare thing, and there are 4,096 such starts in the numbers of
+ * spaces. In those of a space's regions, too: they jump by one for each so many.
  */
-export const REGIONS_BEYOND_SILENT = 2 ** 10;
-export const SPACES_BEYOND_SILENT = 2 ** 10;
+export const SILENT_BEYOND = 2 ** 16;
+export const SILENT_BEYOND_REGION = 2 ** 4;
 
 /** Changes of metadata that may wait for their turn. */
 export const CHANGES_WAITING_MAX = 1_024;

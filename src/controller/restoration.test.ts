@@ -360,6 +360,7 @@ test('what only a silent node knows is given to nobody, and taken over when it i
   it.rack.nowMs += 7_000;
   await it.join(['n2', 'n3']);
   expect(it.controller.restoration.phase).toBe('over');
+  expect(it.controller.restoration.mayLack).toBe(true);
   const [other] = await it.grant(space);
   expect(other).not.toBe(granted);
   const [id] = [(await it.space('t')) as number];
@@ -371,7 +372,25 @@ test('what only a silent node knows is given to nobody, and taken over when it i
   it.heartbeats();
   await settled();
   expect(it.controller.restoration.phase).toBe('over');
+  expect(it.controller.restoration.mayLack).toBe(false);
   expect(it.regions(space)).toEqual(it.held(space).map((one) => `${one} serving`));
+});
+
+test('a node that was silent, and knows nothing more, is waited for no longer', async () => {
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  it.heartbeats();
+  await it.putBack(it.copy());
+  it.rack.nowMs += 7_000;
+  await it.join(['n1', 'n2']);
+  expect(it.controller.restoration.mayLack).toBe(true);
+  await it.join(['n3']);
+  expect(it.controller.restoration.mayLack).toBe(false);
+  expect(it.controller.metadata.next('restores') + it.controller.metadata.next('restoring')).toBe(
+    0,
+  );
+  expect(it.regions(space)).toEqual([]);
 });
 
 test.each([

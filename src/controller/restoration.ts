@@ -14,6 +14,7 @@ import { regionKey } from '../base/region-key.js';
 import { Status } from '../base/status.js';
 import type { ControllerMark } from '../disk/table-file.js';
 import type { Clock } from '../runtime/clock.js';
+import type { Entropy } from '../runtime/runtime.js';
 import { TAKER_NOBODY } from './garbage.js';
 import { keptOf } from './kept.js';
 import {
@@ -22,9 +23,9 @@ import {
   LIVES_MAX,
   NUMBERS_BEYOND,
   REGIONS_BEYOND,
-  REGIONS_BEYOND_SILENT,
   SPACE_ID_END,
-  SPACES_BEYOND_SILENT,
+  SILENT_BEYOND,
+  SILENT_BEYOND_REGION,
 } from './limits.js';
 import { isAhead, isProof } from './mark.js';
 import type { Member } from './member.js';
@@ -45,6 +46,7 @@ export interface RestorationOptions {
   readonly changes: Serial;
   readonly calls: NodeCalls;
   readonly awayMs: number;
+  readonly entropy: Entropy;
   /** Of this process, in the marks that it tells. */
   readonly instance: number;
   readonly members: () => ReadonlyMap<string, Member>;
@@ -61,6 +63,8 @@ export class Restoration {
   readonly #options: RestorationOptions;
   readonly #startedMs: number;
   #isLooking: boolean;
+  /** Nodes were silent for so long that it went on without them. */
+  #isWithoutSilent = false;
   /** Of nodes that were asked in this life of the controller, by id. */
   readonly #answers = new Map<string, Answer>();
   /** The highest of what nodes remember. */
@@ -97,6 +101,11 @@ export class Restoration {
       .map(({ id }) => id);
   }
 
+  /** Whether a node that has not answered yet may hold what the database does not know. */
+  get mayLack(): boolean {
+    return this.phase !== 'over' || (this.#isWithoutSilent && this.awaited().length > 0);
+  }
+
   /** Why nothing may be decided now; undefined: it may. */
   refusal(): Refusal | undefined {
     const { phase } = this;
@@ -130,19 +139,21 @@ export class Restoration {
 
   /**
    * Within a change. All that a silent node was given since an older copy is above what this
-   * database gave out: numbers jump over it, so that it is nobody else's when the node is back.
+   * database gave out: numbers jump over it, so that it is nobody else's when the node is back. By
+   * chance, as the life in which it was given out may have begun with a jump from this copy, too.
    */
   async #goOnWithoutSilent(): Promise<void> {
-    const { metadata } = this.#options;
+    const { metadata, entropy } = this.#options;
     if (!this.#isLate) return;
-    if (!controllerFaults.silentNotAbove)
-      await metadata.commit([
-        ...this.#spacesBeyond(REGIONS_BEYOND_SILENT),
-        ...this.#raised({
-          space: Math.min(metadata.next('space') + SPACES_BEYOND_SILENT, SPACE_ID_END),
-          epoch: Math.min(metadata.next('epoch') + NUMBERS_BEYOND, EPOCH_END),
-        }),
-      ]);
+    const beyond = controllerFaults.silentNotAbove ? 0 : 1 + (entropy.u32() % SILENT_BEYOND);
+    await metadata.commit([
+      ...this.#spacesBeyond(Math.ceil(beyond / SILENT_BEYOND_REGION)),
+      ...this.#raised({
+        space: Math.min(metadata.next('space') + beyond, SPACE_ID_END),
+        epoch: Math.min(metadata.next('epoch') + beyond, EPOCH_END),
+      }),
+    ]);
+    this.#isWithoutSilent = true;
     this.#isLooking = false;
   }
 
@@ -154,7 +165,7 @@ export class Restoration {
 
   async #askOne(member: Member): Promise<void> {
     const { metadata, calls, changes } = this.#options;
-    const isWanted = this.phase !== 'over' && this.awaited().includes(member.row.id);
+    const isWanted = this.mayLack && this.awaited().includes(member.row.id);
     const hasMore = metadata.next('restores') > 0 && member.unknown.length > 0;
     if (!member.isJoined || !(isWanted || (hasMore && !member.isReclaimed))) return;
     const { memoryId } = member.row;

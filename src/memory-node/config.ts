@@ -27,6 +27,7 @@ const OVERCOMMIT = 2;
 /** All regions of a node are named in one message when it joins. */
 export const REGION_ENTRIES = REGIONS_PER_MESSAGE_MAX;
 const FRAMES_MIN = 2;
+const WINDOWS_MIN = 64;
 /** A few hundred commits between two checkpoints. */
 const LOG_BYTES_DEFAULT = 4 * MiB;
 const LOG_BYTES_MIN = 4 * BLOCK_BYTES;
@@ -61,6 +62,8 @@ export interface SupervisorConfig extends DonorConfig {
   readonly commitPages?: number;
   /** Entries of the page table, a power of two. */
   readonly tableEntries?: number;
+  /** Windows that may be open at the same time. */
+  readonly windowEntries?: number;
   /** Zeroed frames that are kept ready. */
   readonly zeroedFrames?: number;
   /**
@@ -129,6 +132,7 @@ const KEYS: readonly (keyof SupervisorConfig)[] = [
   'pageBytes',
   'commitPages',
   'tableEntries',
+  'windowEntries',
   'zeroedFrames',
   'revokeMs',
   ...DONOR_KEYS,
@@ -160,6 +164,7 @@ export function checkSupervisorConfig(config: unknown): CheckedSupervisorConfig 
     machine: (given['machine'] ?? 'localhost') as string,
     replace: (given['replace'] ?? false) as boolean,
     revokeMs: (given['revokeMs'] ?? revokeMsDefault(persistent)) as number,
+    windowEntries: (given['windowEntries'] ?? WINDOWS_END) as number,
     // What is on a disk the kernel takes back by itself.
     donor: persistent === undefined ? donor : undefined,
     persistent,
@@ -187,6 +192,10 @@ function checkPlaces(given: Record<string, unknown>, check: Check): void {
   check('replace', typeof replace === 'boolean', 'true or false');
   const isRevoke = isCount(revokeMs) && revokeMs >= 1 && revokeMs <= REVOKE_MS_MAX;
   check('revokeMs', isRevoke, `an integer from 1 to ${REVOKE_MS_MAX}`);
+  const { windowEntries = WINDOWS_END } = given;
+  const isWindows = isPowerOfTwo(windowEntries) && windowEntries >= WINDOWS_MIN;
+  const fits = isWindows && windowEntries <= WINDOWS_END;
+  check('windowEntries', fits, `a power of two from ${WINDOWS_MIN} to ${WINDOWS_END}`);
 }
 
 function checkPersistent(

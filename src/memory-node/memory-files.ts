@@ -9,7 +9,7 @@ import { assert, defined } from '../base/assert.js';
 import type { DurableFile } from '../runtime/durable.js';
 import type { Mapping } from '../runtime/memory.js';
 import type { Runtime } from '../runtime/runtime.js';
-import { REGION_BYTES, WINDOWS_END } from '../wire/limits.js';
+import { REGION_BYTES } from '../wire/limits.js';
 import { CannotStart } from './process.js';
 import { type CheckedSupervisorConfig, type DurableFacts, REGION_ENTRIES } from './config.js';
 import { createFile, mappingOf, openFile } from './durable/file.js';
@@ -92,7 +92,7 @@ export async function openMemory(
 }
 
 function newFacts(runtime: Runtime, config: CheckedSupervisorConfig): TableFacts {
-  const { id, pageBytes, frames, tableEntries } = config;
+  const { id, pageBytes, frames, tableEntries, windowEntries } = config;
   return {
     nodeId: id,
     memoryId: runtime.entropy.u53(),
@@ -101,7 +101,7 @@ function newFacts(runtime: Runtime, config: CheckedSupervisorConfig): TableFacts
     tableEntries,
     regionEntries: REGION_ENTRIES,
     regionBytes: REGION_BYTES,
-    windowEntries: WINDOWS_END,
+    windowEntries,
   };
 }
 

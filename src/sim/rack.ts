@@ -54,6 +54,8 @@ const LOOK_MS = 20;
 const OPERATOR_LOOK_MS = 250;
 const CHILD_LOOK_MS = 0.05;
 const OPENING_LOOK_MS = 10;
+/** Few: tables of the usual size are most of what a crash or a checkpoint has to copy. */
+const WINDOW_ENTRIES = 2_048;
 
 /** A place where one process of the rack belongs. */
 interface Post {
@@ -119,6 +121,7 @@ export class SimulatedRack {
       listen: `tcp://${machine.host}:${NODE_PORT + index}`,
       memoryBytes: this.shape.frames * this.shape.pageBytes,
       pageBytes: this.shape.pageBytes,
+      windowEntries: WINDOW_ENTRIES,
       ...this.#donorConfig(),
       ...(this.shape.isPersistent === true ? { persistent: this.#memoryFile(true) } : {}),
     };

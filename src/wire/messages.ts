@@ -734,7 +734,8 @@ export const SpaceRegionsRequest = struct(
 );
 export const SpaceRegionsReply = struct('SpaceRegionsReply', 8, {
   more: u8, // 1: ask again after the last region.
-  reserved: pad(7),
+  mayLack: u8, // 1: others may be granted, of which the controller has not heard again.
+  reserved: pad(6),
   nodes: list(NodePlace, limits.NODES_MAX),
   regions: list(RegionPlace, limits.REGIONS_PER_MESSAGE_MAX),
 });
