@@ -4,6 +4,7 @@
  */
 
 import type { Rack } from '../client/rack.js';
+import { REBALANCE_LOOK_MS } from '../controller/limits.js';
 import { sleep } from '../runtime/clock.js';
 import type { SimulatedProcess } from '../runtime/simulated/world.js';
 import { REGION_BYTES } from '../wire/limits.js';
@@ -13,8 +14,8 @@ import type { SimulatedRack } from './rack.js';
 const SPACES = ['balanced', 'balanced-too'];
 /** Of what a node lends, in each region: both together are more than may be at one node. */
 const PART_OF_NODE = 4;
-/** Several times as long as the policy takes between two looks. */
-const WATCHED_MS = 100_000;
+/** How often the policy looks again after the two have come apart. */
+const LOOKS = 10;
 const LOOK_MS = 500;
 const GATHERED_WITHIN_MS = 120_000;
 
@@ -72,19 +73,33 @@ export class BalanceAudit {
     return listed.regions.find((one) => one.region === region)?.node;
   }
 
+  #regionsAtHome(): number {
+    const { api } = this.#rack;
+    const regions = (api?.spaces() ?? []).flatMap(({ name }) => {
+      const listed = api?.regions(name);
+      return listed !== undefined && 'regions' in listed ? listed.regions : [];
+    });
+    return regions.filter(({ node }) => node === this.#home).length;
+  }
+
   async #watch(placed: readonly Placed[]): Promise<Complaint[]> {
     const owners = placed.map((one) => this.#ownerOf(one));
+    const areApart = (): boolean => owners.some((owner) => owner !== owners[0]);
+    // How much is in a region it learns by moving it, and the others may be empty.
+    let leftMs = (LOOKS + this.#regionsAtHome()) * REBALANCE_LOOK_MS;
     let changes = 0;
-    for (let ms = 0; ms < WATCHED_MS; ms += LOOK_MS) {
+    for (; leftMs > 0 && changes <= placed.length; leftMs -= LOOK_MS) {
       await sleep(this.#process.runtime.timers, LOOK_MS);
       for (const [i, one] of placed.entries()) {
         const owner = this.#ownerOf(one);
-        if (owner !== owners[i]) changes += 1;
+        if (owner === owners[i]) continue;
+        changes += 1;
         owners[i] = owner;
+        if (areApart()) leftMs = LOOKS * REBALANCE_LOOK_MS;
       }
     }
     const complaints: Complaint[] = [];
-    if (owners.every((owner) => owner === owners[0])) {
+    if (!areApart()) {
       const text = `two regions with ${100 / PART_OF_NODE} % each stay at ${owners[0]}`;
       complaints.push({ kind: 'not-balanced', text });
     }

@@ -41,7 +41,7 @@ export interface SeedOptions {
 const START_MS_MAX = 30_000;
 const SAFETY_MS_MAX = 60_000;
 const LIVENESS_MS_MAX = 60_000;
-const AUDIT_MS_MAX = 300_000;
+const AUDIT_MS_MAX = 600_000;
 /** How often steps over shared memory are made in parts, and copies seen by halves. */
 const STEPS_APART = [0, 300_000, 700_000, 900_000, 900_000, 950_000];
 const SPLIT_COPIES = [0, 50_000, 500_000];
