@@ -11,7 +11,8 @@
 
 import { assert } from '../base/assert.js';
 import { Columns } from '../base/columns.js';
-import { IN_FLIGHT_MAX, QUEUE_MAX } from '../wire/limits.js';
+import { regionKey } from '../base/region-key.js';
+import { IN_FLIGHT_MAX, QUEUE_MAX, REGION_BYTES } from '../wire/limits.js';
 import type { CompletionSink, Window } from './link.js';
 
 /** What became of a place in the ring. */
@@ -52,6 +53,12 @@ export class OperationRing {
 
   constructor() {
     this.#makeColumns(PLACES_AT_FIRST);
+  }
+
+  /** Number of the region that an access is to, among all of this client's. */
+  regionOf(place: number): number {
+    const region = Math.floor((this.address[place] as number) / REGION_BYTES);
+    return regionKey(this.window[place]?.space ?? 0, region);
   }
 
   /** The index in the arrays of a position. */

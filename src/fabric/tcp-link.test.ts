@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
+import { IN_FLIGHT_MAX, REGION_BYTES } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { createEndpoint } from './endpoint.js';
+import { DONE } from './serve.js';
 import { FakeWorld, type Wire } from './testing/fake-world.js';
 import { MEMORY_ID, NODE, Rig } from './testing/rig.js';
 import { WINDOW_GONE } from './window-renewal.js';
@@ -34,6 +36,33 @@ test('every verb does what it says', async () => {
   expect(sink.told.get(7)).toMatchObject({ status: Status.Ok, low: 1, high: 0 });
   expect(sink.told.get(10)).toMatchObject({ status: Status.NotAllocated, outcome: 'notApplied' });
   expect(rig.client.counters.operationsSent).toBe(11);
+});
+
+test('what was not sent when something before it came back is not sent any more', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { link, sink, deadline, memory } = rig;
+  const back: number[] = [];
+  Object.assign(sink, { moved: (token: number) => back.push(token) });
+  const execute = memory.execute.bind(memory);
+  // The region has gone, and is here again at once.
+  memory.execute = (session) => {
+    memory.execute = execute;
+    session.finish(Status.Moved, 0);
+    return DONE;
+  };
+  const bytes = new Uint8Array(8);
+  for (let i = 0; i < IN_FLIGHT_MAX + 5; i++) link.write(window, 0, bytes, 0, 8, sink, i, deadline);
+  // Of another region nothing came back.
+  link.write(window, REGION_BYTES, bytes, 0, 8, sink, 5_000, deadline);
+  await rig.told(IN_FLIGHT_MAX + 6);
+  expect(back).toEqual([0, 1, 2, 3, 4, 5].map((i) => (i === 0 ? 0 : IN_FLIGHT_MAX + i - 1)));
+  expect(back.every((token) => sink.status(token) === Status.Moved)).toBe(true);
+  expect(sink.status(5_000)).toBe(Status.NotAllocated);
+  expect(memory.executed.length).toBe(IN_FLIGHT_MAX);
+  link.write(window, 0, bytes, 0, 8, sink, 6_000, rig.deadline);
+  await rig.told(IN_FLIGHT_MAX + 7);
+  expect(sink.status(6_000)).toBe(Status.Ok);
 });
 
 test('calls resolve with the reply, whatever it is, and never reject', async () => {

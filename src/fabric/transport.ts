@@ -54,6 +54,7 @@ import { reconcile, type Settled } from './reconcile.js';
 import { copyFromStream, SHORT_COPY_BYTES_MAX } from './short-copy.js';
 import {
   appendRequest,
+  isAccess,
   isUnordered,
   outcomeOf,
   requestBodyBytes,
@@ -163,6 +164,13 @@ export class Transport implements ConnectionUser, Remote {
   opening = 0;
   /** The position behind the last operation with an order (see `verbs.ts`). */
   #orderedEnd = 0;
+  /** Regions of which something came back, and the position behind all that stood there then. */
+  readonly #away = new Map<number, number>();
+  /**
+   * The node has told of something that its region has moved, and tells it of all that follows
+   * until a fence: for the client what stands behind it is started anew with it.
+   */
+  isFenceOwed = false;
   /** What a lost connection has sent may still be executed; a hello ends that. */
   #isInDoubt = false;
   /** Since when there has been no open connection although one is wanted; -1: there is one. */
@@ -372,6 +380,7 @@ export class Transport implements ConnectionUser, Remote {
     }
     const place = ring.push();
     if (!isUnordered(type)) this.#orderedEnd = ring.tail;
+    if (type === MessageType.Fence) this.isFenceOwed = false;
     ring.type[place] = type;
     ring.sink[place] = sink;
     ring.token[place] = token;
@@ -424,7 +433,7 @@ export class Transport implements ConnectionUser, Remote {
         ring.sent++;
         continue;
       }
-      const refusal = refusalOf(ring, place);
+      const refusal = this.#isAway(place) ? Status.Moved : refusalOf(ring, place);
       if (refusal !== Status.Ok) {
         ring.state[place] = DROPPED;
         this.#tell(place, refusal, 0, 0);
@@ -443,6 +452,24 @@ export class Transport implements ConnectionUser, Remote {
     if (wasQuiet && this.#inFlight > 0) this.#heardAt = this.#runtime.clock.now();
     connection.flush();
     if (this.#inFlight > 0) connection.expect(true);
+  }
+
+  /**
+   * Whether the operation that is to be sent stands behind one that came back. By now the node may
+   * hold the region again, and would execute it before that one is started anew.
+   */
+  #isAway(place: number): boolean {
+    const { ring } = this;
+    if (this.#away.size === 0 || !isAccess(ring.type[place] as number)) return false;
+    const end = this.#away.get(ring.regionOf(place)) ?? 0;
+    return ring.sent < end && !fabricFaults.sentBehindMoved;
+  }
+
+  #noteMoved(place: number): void {
+    const { ring } = this;
+    for (const [region, end] of this.#away) if (end <= ring.head) this.#away.delete(region);
+    this.#away.set(ring.regionOf(place), ring.tail);
+    this.isFenceOwed = true;
   }
 
   // -------------------------------------------------------------------------------- telling
@@ -549,6 +576,7 @@ export class Transport implements ConnectionUser, Remote {
         high = (input.words[(bodyAt >> 2) + 1] as number) >>> 0;
       }
     }
+    if (status === Status.Moved) this.#noteMoved(place);
     ring.window[place] = undefined;
     this.#tell(place, status, low, high);
   }
@@ -692,6 +720,7 @@ export class Transport implements ConnectionUser, Remote {
       }
       this.#counters.operationsRecovered++;
       if (!(sink instanceof CallSink)) {
+        if (result.status === Status.Moved) this.#noteMoved(place);
         this.#tell(place, result.status, result.low, result.high);
       } else if (result.bodyKept === 0) {
         this.#tell(place, Status.OutcomeUnknown, 0, 0);

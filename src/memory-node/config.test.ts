@@ -9,6 +9,7 @@ test('what is not given is filled in', () => {
   expect(checkSupervisorConfig(GOOD)).toEqual({
     ...GOOD,
     join: [],
+    windowEntries: 65536,
     machine: 'localhost',
     replace: false,
     revokeMs: 100,

@@ -212,6 +212,7 @@ export class MemoryNode {
       isSilent: (entry) => moves.isSilentEntry(entry),
       stations: this.stations,
       rates: this.#rates,
+      clock: runtime.clock,
     });
   }
 

@@ -10,12 +10,11 @@
  * before them, and hold up all behind them. See docs/internals/datagrams.md.
  */
 
-import { regionKey } from '../../base/region-key.js';
 import { Status } from '../../base/status.js';
 import type { Timer } from '../../runtime/clock.js';
 import type { Bytes } from '../../runtime/network.js';
 import type { Runtime } from '../../runtime/runtime.js';
-import { QUEUE_MAX, REGION_BYTES, SILENCE_MS } from '../../wire/limits.js';
+import { QUEUE_MAX, SILENCE_MS } from '../../wire/limits.js';
 import { MessageType } from '../../wire/messages.js';
 import type { StreamDoubts } from '../fall-over/doubts.js';
 import type { CompletionSink } from '../link.js';
@@ -56,12 +55,6 @@ export interface UdpQueueParts {
    * as a datagram while the stream has anything with an order.
    */
   readonly doubts?: StreamDoubts;
-}
-
-/** Of the region of an operation. */
-function awayKey(ring: OperationRing, place: number): number {
-  const region = Math.floor((ring.address[place] as number) / REGION_BYTES);
-  return regionKey(ring.window[place]?.space ?? 0, region);
 }
 
 export class UdpQueue implements SenderUser {
@@ -227,8 +220,9 @@ export class UdpQueue implements SenderUser {
     if (this.#underWay.count > 0) return false;
     ring.skipDropped();
     const type = ring.type[place] as number;
-    if (type === MessageType.Fence) this.#away.clear();
-    if (type === MessageType.Fence && this.#isStreamQuiet()) {
+    if (type === MessageType.Fence) this.endFence();
+    const isHere = type === MessageType.Fence && !this.#transport.isFenceOwed;
+    if (isHere && this.#isStreamQuiet()) {
       this.#tell(position, Status.Ok, 0, 0);
     } else if (type === MessageType.Write && this.#isAway(place)) {
       this.#giveBackUnsent(position, place);
@@ -409,7 +403,7 @@ export class UdpQueue implements SenderUser {
     const ring = this.target;
     const sink = ring.sink[place];
     if (sink?.moved === undefined) return;
-    this.#away.add(awayKey(ring, place));
+    this.#away.add(ring.regionOf(place));
     sink.moved(ring.token[place] as number, ring, place, offset, bytes);
   }
 
@@ -418,7 +412,16 @@ export class UdpQueue implements SenderUser {
    * execute this one, which stands behind what came back.
    */
   #isAway(place: number): boolean {
-    return this.#away.size > 0 && this.#away.has(awayKey(this.target, place));
+    return this.#away.size > 0 && this.#away.has(this.target.regionOf(place));
+  }
+
+  /** Something has come back, and what stands behind it does so, too. */
+  get isFenceOwed(): boolean {
+    return this.#away.size > 0;
+  }
+
+  endFence(): void {
+    this.#away.clear();
   }
 
   #giveBackUnsent(position: number, place: number): void {

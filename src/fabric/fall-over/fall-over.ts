@@ -91,6 +91,8 @@ export class FallOver implements TransportWatcher {
     const queue = this.#datagrams?.queue;
     this.#isQueued = queue !== undefined && (this.way === 'datagrams' || !queue.isEmpty);
     if (queue === undefined || !this.#isQueued) {
+      // Nothing is left there that could stand behind what has come back.
+      if (type === MessageType.Fence) queue?.endFence();
       return this.#transport.add(type, sink, token, deadline);
     }
     const place = queue.start(type, sink, token, deadline);
@@ -125,6 +127,10 @@ export class FallOver implements TransportWatcher {
 
   get isEmpty(): boolean {
     return this.#transport.isEmpty && this.#datagrams?.queue.isEmpty !== false;
+  }
+
+  get isFenceOwed(): boolean {
+    return this.#transport.isFenceOwed || this.#datagrams?.queue.isFenceOwed === true;
   }
 
   get isSettled(): boolean {

@@ -40,7 +40,7 @@ const UNHEARD: CompletionSink = { completed: () => undefined };
 /** Where operations go that are no steps: a transport, or what chooses one of several ways. */
 export type Onward = Pick<
   Transport,
-  'add' | 'ring' | 'refuse' | 'connection' | 'isSettled' | 'isEmpty'
+  'add' | 'ring' | 'refuse' | 'connection' | 'isSettled' | 'isEmpty' | 'isFenceOwed'
 >;
 
 export interface ShmQueueParts {
@@ -196,7 +196,8 @@ export class ShmQueue {
 
   /** What is no access of memory: a message, or a fence that has nothing to wait for. */
   #passOn(type: number): boolean {
-    const isDone = type === MessageType.Fence && this.#isSettled && this.#onward.isEmpty;
+    const { isEmpty, isFenceOwed } = this.#onward;
+    const isDone = type === MessageType.Fence && this.#isSettled && isEmpty && !isFenceOwed;
     if (!isDone) return this.#sendFirst('outstanding');
     this.#tellFirst(Status.Ok, 0, 0);
     return true;

@@ -119,6 +119,27 @@ test('a region goes with all that is in it, and its old holder says where it is'
   expect((await source.call(MessageType.GrantRegion, late)).status).toBe(Status.Stale);
 });
 
+test('what a client sent behind what came back comes back, until it has made a fence', async () => {
+  const { source } = await pair();
+  const at = await source.alloc(1, { region: 2 });
+  await source.call(MessageType.MoveOut, ORDER);
+  await until(source, MoveState.GONE);
+  const read = async (slot: number) =>
+    (await source.data('read', { slot, address: at, bytes: 1 })).status;
+  expect(await read(1)).toBe(Status.Moved);
+  expect(await read(2)).toBe(Status.Moved);
+  const back = { space: SPACE, region: 2, epoch: EPOCH + 1, pageBytes: PAGE, memoryId: 99 };
+  expect((await source.call(MessageType.GrantRegion, back)).status).toBe(Status.Ok);
+  expect(await read(1)).toBe(Status.Moved);
+  expect(await read(3)).toBe(Status.NotAllocated);
+  await source.data('fence', { slot: 1 });
+  expect(await read(1)).toBe(Status.NotAllocated);
+  // Who makes no fence is served after a while.
+  expect(await read(2)).toBe(Status.Moved);
+  await source.world.run({ forMs: 11_000 });
+  expect(await read(2)).toBe(Status.NotAllocated);
+});
+
 test('what is written while it moves comes along; freed, protected and new pages too', async () => {
   const { source, target } = await pair();
   const at = await source.alloc(4, { region: 2 });

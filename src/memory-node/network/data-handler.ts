@@ -3,6 +3,7 @@
  * and ends the message. No object, closure or promise per message.
  */
 
+import { regionKey } from '../../base/region-key.js';
 import { Status } from '../../base/status.js';
 import { assert } from '../../base/assert.js';
 import { EntryFlag } from '../../disk/page-table.js';
@@ -14,6 +15,7 @@ import {
   WAIT,
 } from '../../fabric/serve.js';
 import { Station, type Stations } from '../../fabric/stations.js';
+import type { Clock } from '../../runtime/clock.js';
 import type { Bytes } from '../../runtime/network.js';
 import {
   CompareAndSwapRequest,
@@ -34,6 +36,7 @@ import { memoryNodeFaults } from '../planted.js';
 import type { FramePool } from '../store/frame-pool.js';
 import { ENTRY_PAUSED, type Translator } from '../translate/translator.js';
 import type { Windows } from '../translate/windows.js';
+import { ToldMoved } from './told-moved.js';
 
 const READ = EntryFlag.READ;
 const WRITE = EntryFlag.WRITE;
@@ -59,6 +62,7 @@ export interface DataHandlerParts {
   readonly counters: NodeCounters;
   readonly stations: Stations;
   readonly rates: Pick<RegionRates, 'used'>;
+  readonly clock: Clock;
   /** Asks for `goOn`. */
   readonly awaitFrames: () => void;
   /** Of a paused page: nobody can say when it goes on. */
@@ -74,6 +78,9 @@ export class NodeDataHandler implements DataHandler {
   readonly #rates: DataHandlerParts['rates'];
   /** Sessions that wait for a zeroed frame, or for a page that is paused, longest first. */
   readonly #waiting: Set<DataSession> = new Set();
+  readonly #toldMoved = new ToldMoved();
+  /** The message that is being executed was refused as moved. */
+  #hasMoved = false;
 
   constructor(parts: DataHandlerParts) {
     this.#parts = parts;
@@ -85,6 +92,15 @@ export class NodeDataHandler implements DataHandler {
   }
 
   execute(session: DataSession, input: Bytes, at: number, type: number, extra: number): Progress {
+    if (this.#toldMoved.size > 0 && this.#mustComeBack(session, input, at, type, extra)) {
+      return this.#refuse(session, type, Status.Moved);
+    }
+    const progress = this.#dispatch(session, input, at, type, extra);
+    if (this.#hasMoved) this.#noteMoved(session, input, at, extra);
+    return progress;
+  }
+
+  #dispatch(session: DataSession, input: Bytes, at: number, type: number, extra: number): Progress {
     const window = windowOf(extra);
     switch (type) {
       case MessageType.Read:
@@ -100,6 +116,8 @@ export class NodeDataHandler implements DataHandler {
         this.#unreserve(session.slot, reservationOf(extra));
         return this.#plain(session, type);
       case MessageType.Fence:
+        this.#toldMoved.forget(session.slot);
+        return this.#plain(session, type);
       case MessageType.Ping:
         // Everything before it on this connection has been executed: there is one thread.
         return this.#plain(session, type);
@@ -284,8 +302,37 @@ export class NodeDataHandler implements DataHandler {
     return DONE;
   }
 
+  /** Of datagrams the client sees to it: it sends nothing behind what has come back. */
+  #mustComeBack(
+    session: DataSession,
+    input: Bytes,
+    at: number,
+    type: number,
+    extra: number,
+  ): boolean {
+    if (!session.mayWait || type > MessageType.Reserve) return false;
+    const { clock } = this.#parts;
+    const region = this.#regionOf(input, at, windowOf(extra));
+    return this.#toldMoved.has(session.slot, region, clock.now());
+  }
+
+  #noteMoved(session: DataSession, input: Bytes, at: number, extra: number): void {
+    this.#hasMoved = false;
+    if (!session.mayWait || memoryNodeFaults.movedForgotten) return;
+    const region = this.#regionOf(input, at, windowOf(extra));
+    this.#toldMoved.note(session.slot, region, this.#parts.clock.now());
+  }
+
+  #regionOf({ words }: Bytes, at: number, window: number): number {
+    const first = at >> 2;
+    const address = (words[first + 1] as number) * TWO_TO_32 + ((words[first] as number) >>> 0);
+    const space = this.#parts.windows.factsOf(window)?.space ?? 0;
+    return regionKey(space, Math.floor(address / REGION_BYTES));
+  }
+
   /** `entry` is what the translator gives in place of one. */
   #refuseOrWait(session: DataSession, type: number, entry: number): Progress {
+    if (entry === -Status.Moved) this.#hasMoved = true;
     if (entry !== ENTRY_PAUSED) return this.#refuse(session, type, -entry as Status);
     if (this.#parts.isSilent(this.#translator.pausedEntry)) {
       return this.#refuse(session, type, Status.Unavailable);
@@ -318,6 +365,7 @@ export class NodeDataHandler implements DataHandler {
   }
 
   forgotten(slot: number, client: number): void {
+    this.#toldMoved.forget(slot);
     if (!memoryNodeFaults.reservationNotUndone) this.#parts.pool.releaseAll(slot);
     this.#parts.windows.closeClient(client);
   }
