@@ -101,10 +101,12 @@ export class Moves {
 
   /** Whether it is known that another node holds the region. */
   isGone(space: number, region: number): boolean {
-    if (this.#gone.has(regionKey(space, region))) return true;
-    // A process before this one may have given it away: who asks where it is now finds out.
     const { givenAway, regions } = this.#parts.table;
-    return givenAway > 0 && !regions.holds(space, region);
+    // A process before this one may have given it away: who asks where it is now finds out.
+    return (
+      !regions.holds(space, region) &&
+      (givenAway > 0 || this.gonePlace({ space, region }) !== undefined)
+    );
   }
 
   gonePlace({ space, region }: Place): GonePlace | undefined {

@@ -33,6 +33,8 @@ export function withinHeld(moves: Moves) {
   ): Promise<T | Refused> => {
     if (moves.isPaused(space, region)) await moves.whenGoingOn(space, region);
     if (moves.isPaused(space, region)) return IN_DOUBT;
+    // Its pages may still be here, until it is durable that they are another node's.
+    if (moves.isGone(space, region)) return MOVED;
     const reply = await work();
     const isElsewhere = reply.status === Status.NotFound && moves.isGone(space, region);
     return isElsewhere ? MOVED : reply;
