@@ -16,10 +16,16 @@ const PAGE_BYTES = 4096;
 /** Halves of the words of 8 bytes that come to the disk whole: whole ones cost objects. */
 const HALVES_PER_PAGE = PAGE_BYTES / 4;
 
-/** Words of one page, as halves. */
-type PageWords = Int32Array<ArrayBuffer>;
-/** Pages by their numbers, as they were. */
-export type PageContent = ReadonlyMap<number, PageWords>;
+/** Words, as halves. */
+type Words = Int32Array<ArrayBuffer>;
+
+/** Pages that follow each other, as they were: those of the file begin at `at` of `words`. */
+export interface Stretch {
+  readonly page: number;
+  readonly count: number;
+  readonly words: Words;
+  readonly at: number;
+}
 
 export class DurableImage implements FileNode {
   readonly inode: number;
@@ -33,9 +39,11 @@ export class DurableImage implements FileNode {
   noticeLoss: (() => void) | undefined;
   readonly #prng: Prng;
   #cache: MemoryObject;
-  readonly #stored: PageWords;
+  /** The whole of the cache, once somebody has looked at it. */
+  #words: Words | undefined;
+  readonly #stored: Words;
   /** Pages that the machine takes for stored though they are not, and as what. */
-  readonly #wronglyClean = new Map<number, PageWords>();
+  readonly #wronglyClean = new Map<number, Words>();
 
   constructor(path: string, bytes: number, prng: Prng) {
     assert(bytes <= MAPPING_BYTES_MAX, 'a simulated file on a disk is one piece');
@@ -51,24 +59,21 @@ export class DurableImage implements FileNode {
     return this.#cache;
   }
 
-  #page(page: number): PageWords {
-    return new Int32Array(this.#cache.piece(0), page * PAGE_BYTES, HALVES_PER_PAGE);
-  }
-
-  #storedPage(page: number): PageWords {
-    return this.#stored.subarray(page * HALVES_PER_PAGE, (page + 1) * HALVES_PER_PAGE);
+  get #now(): Words {
+    return (this.#words ??= new Int32Array(this.#cache.piece(0)));
   }
 
   /** What a flush of these ranges that begins now is sure to store. */
-  contentOf(ranges: readonly FileRange[]): PageContent {
-    const content = new Map<number, PageWords>();
-    for (const { offset, bytes } of ranges) {
-      for (let at = offset; at < offset + bytes; at += PAGE_BYTES) {
-        const page = at / PAGE_BYTES;
-        content.set(page, this.#page(page).slice());
-      }
-    }
-    return content;
+  contentOf(ranges: readonly FileRange[]): readonly Stretch[] {
+    return ranges.map(({ offset, bytes }) => {
+      const words = this.#now.slice(offset / 4, (offset + bytes) / 4);
+      return { page: offset / PAGE_BYTES, count: bytes / PAGE_BYTES, words, at: 0 };
+    });
+  }
+
+  /** What memory has: good for what is done at once. */
+  #shown(page: number, count: number): Stretch {
+    return { page, count, words: this.#now, at: page * HALVES_PER_PAGE };
   }
 
   get #pageCount(): number {
@@ -76,51 +81,63 @@ export class DurableImage implements FileNode {
   }
 
   /** Stores these pages, each as it was then, as it is now, or of both some words. */
-  store(content: PageContent): void {
-    const prng = this.#prng;
-    for (const [page, before] of content) {
-      if (this.#isTakenForClean(page, before)) continue;
-      this.#wronglyClean.delete(page);
-      const stored = this.#storedPage(page);
-      stored.set(before);
-      // What was stored since may come with it.
-      const kind = prng.below(3);
-      const now = this.#page(page);
-      if (kind === 1) stored.set(now);
-      else if (kind === 2) mix(stored, now, prng);
+  store(content: readonly Stretch[]): void {
+    for (const { page, count, words, at } of content) {
+      for (let nth = 0; nth < count; nth++) {
+        this.#storePage(page + nth, words, at + nth * HALVES_PER_PAGE);
+      }
     }
   }
 
+  #storePage(page: number, before: Words, from: number): void {
+    if (this.#isTakenForClean(page, before, from)) return;
+    this.#wronglyClean.delete(page);
+    const stored = this.#stored;
+    const now = this.#now;
+    const at = page * HALVES_PER_PAGE;
+    const isNew = !isEqual(stored, at, before, from);
+    // What was stored since may come with it. Most pages are all the same.
+    if (!isNew && isEqual(stored, at, now, at)) return;
+    if (isNew) copyPage(stored, at, before, from);
+    const prng = this.#prng;
+    const kind = prng.below(3);
+    if (kind === 1) copyPage(stored, at, now, at);
+    else if (kind === 2) mix(stored, now, at, prng);
+  }
+
   /** The machine believes a page that was not changed since a flush of it failed to be stored. */
-  #isTakenForClean(page: number, content: PageWords): boolean {
+  #isTakenForClean(page: number, content: Words, from: number): boolean {
     const taken = this.#wronglyClean.get(page);
-    return taken !== undefined && isEqual(taken, content);
+    return taken !== undefined && isEqual(taken, 0, content, from);
   }
 
   /** A flush that failed: some of the pages are stored, all are taken for it. */
-  failToStore(content: PageContent): void {
+  failToStore(content: readonly Stretch[]): void {
     this.failures += 1;
-    for (const [page, before] of content) {
-      if (this.#prng.below(3) === 0) this.store(new Map([[page, before]]));
-      else this.#wronglyClean.set(page, before);
+    for (const { page, count, words, at } of content) {
+      for (let nth = 0; nth < count; nth++) {
+        const from = at + nth * HALVES_PER_PAGE;
+        if (this.#prng.below(3) === 0) this.#storePage(page + nth, words, from);
+        else this.#wronglyClean.set(page + nth, words.slice(from, from + HALVES_PER_PAGE));
+      }
     }
   }
 
   /** The machine writes a page at a time of its own choice. */
   writeSomeBack(): void {
-    const page = this.#prng.below(this.bytes / PAGE_BYTES);
-    this.store(this.contentOf([{ offset: page * PAGE_BYTES, bytes: PAGE_BYTES }]));
+    this.store([this.#shown(this.#prng.below(this.#pageCount), 1)]);
   }
 
   /** Memory shows what the disk has, where the machine takes both for the same. */
   dropCache(): boolean {
     let wasWhole = true;
+    const now = this.#now;
+    const stored = this.#stored;
     for (const [page, taken] of this.#wronglyClean) {
-      const now = this.#page(page);
-      const stored = this.#storedPage(page);
-      if (!isEqual(taken, now) || isEqual(stored, now)) continue;
+      const at = page * HALVES_PER_PAGE;
+      if (!isEqual(taken, 0, now, at) || isEqual(stored, at, now, at)) continue;
       wasWhole = false;
-      now.set(stored);
+      copyPage(now, at, stored, at);
     }
     this.#wronglyClean.clear();
     return wasWhole;
@@ -150,61 +167,72 @@ export class DurableImage implements FileNode {
   }
 
   flush(): void {
-    this.store(this.contentOf([{ offset: 0, bytes: this.bytes }]));
+    this.store([this.#shown(0, this.#pageCount)]);
   }
 
   failFlush(): void {
-    this.failToStore(this.contentOf([{ offset: 0, bytes: this.bytes }]));
+    this.failToStore([this.#shown(0, this.#pageCount)]);
   }
 
   /** The machine stops. */
   crash(prng: Prng): Loss {
     const loss = { lost: 0, torn: 0 };
+    const now = this.#now;
+    const stored = this.#stored;
     for (let page = 0; page < this.#pageCount; page++) {
-      const now = this.#page(page);
-      const stored = this.#storedPage(page);
-      if (isEqual(now, stored)) continue;
-      const kind = this.#isTakenForClean(page, now) ? 0 : prng.below(3);
+      const at = page * HALVES_PER_PAGE;
+      if (isEqual(now, at, stored, at)) continue;
+      const kind = this.#isTakenForClean(page, now, at) ? 0 : prng.below(3);
       if (kind === 0) loss.lost += 1;
-      else if (kind === 1) stored.set(now);
+      else if (kind === 1) copyPage(stored, at, now, at);
       else {
         loss.torn += 1;
-        mix(stored, now, prng);
+        mix(stored, now, at, prng);
       }
     }
     this.#wronglyClean.clear();
     this.openings.clear();
     this.#cache.forget();
     this.#cache = new MemoryObject(this.path, this.bytes);
-    for (let page = 0; page < this.#pageCount; page++) {
-      this.#page(page).set(this.#storedPage(page));
-    }
+    this.#words = undefined;
+    this.#now.set(stored);
     return loss;
   }
 }
 
-/** Of the words of `from` that differ the first ones, the last ones, or any. */
-function mix(into: PageWords, from: PageWords, prng: Prng): void {
+/** Of the words of this page that differ the first ones, the last ones, or any. */
+function mix(into: Words, from: Words, start: number, prng: Prng): void {
+  const end = start + HALVES_PER_PAGE;
   let differing = 0;
-  for (let at = 0; at < HALVES_PER_PAGE; at += 2) if (differs(into, from, at)) differing += 1;
+  for (let at = start; at < end; at += 2) if (differs(into, from, at)) differing += 1;
   const style = prng.below(3);
   const cut = prng.below(differing + 1);
-  for (let at = 0, nth = 0; nth < differing; at += 2) {
+  for (let at = start, nth = 0; nth < differing; at += 2) {
     if (!differs(into, from, at)) continue;
     const isTaken = style === 0 ? nth < cut : style === 1 ? nth >= cut : prng.below(2) === 0;
-    if (isTaken) into.set(from.subarray(at, at + 2), at);
+    if (isTaken) {
+      into[at] = from[at] as number;
+      into[at + 1] = from[at + 1] as number;
+    }
     nth += 1;
   }
 }
 
 /** In the word that begins there. */
-function differs(one: PageWords, other: PageWords, at: number): boolean {
+function differs(one: Words, other: Words, at: number): boolean {
   return one[at] !== other[at] || one[at + 1] !== other[at + 1];
 }
 
-function isEqual(one: PageWords, other: PageWords): boolean {
-  for (let at = 0; at < HALVES_PER_PAGE; at++) if (one[at] !== other[at]) return false;
+/** The pages that begin there. */
+function isEqual(one: Words, at: number, other: Words, from: number): boolean {
+  for (let nth = 0; nth < HALVES_PER_PAGE; nth++) {
+    if (one[at + nth] !== other[from + nth]) return false;
+  }
   return true;
+}
+
+function copyPage(into: Words, at: number, from: Words, start: number): void {
+  into.set(from.subarray(start, start + HALVES_PER_PAGE), at);
 }
 
 /** An open file description: what locks belong to. It is handed on as a whole. */
