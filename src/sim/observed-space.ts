@@ -446,13 +446,16 @@ export class ObservedSpace {
     const words = new Uint32Array(bytes.buffer, 0, bytes.length / 4);
     const isFormer = !isInUse(allocation);
     const readAt = this.#journal.momentNow;
+    const { allocationOf } = this.#journal;
+    // One for all words: objects with numbers of both sizes are costly to make.
+    const value = { low: 0, high: 0 };
     for (let i = 0; i < words.length; i += 2) {
       const low = words[i] as number;
       const high = words[i + 1] as number;
       if (low === 0 && high === 0) continue;
       const place = firstWord + i / 2;
-      const value = { low, high };
-      const { allocationOf } = this.#journal;
+      value.low = low;
+      value.high = high;
       const wrong = isFormer
         ? examineFormer(allocation, place, value, allocationOf)
         : examine(allocation, place, value, readAt, allocationOf);
