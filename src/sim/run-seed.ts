@@ -6,6 +6,7 @@
 import { setImmediate } from 'node:timers';
 import { assert } from '../base/assert.js';
 import { Prng } from '../base/prng.js';
+import { nodeChecksum } from '../runtime/node/node-checksum.js';
 import {
   FaultKind,
   type FaultRates,
@@ -103,6 +104,7 @@ class SeedRun {
       roles: ROLES,
       threads: THREADS,
       traceEvents: 60,
+      checksum: nodeChecksum,
       ...(options.onLog === undefined ? {} : { onLog: options.onLog }),
     });
   }
