@@ -6,6 +6,7 @@
 import { setImmediate } from 'node:timers';
 import { assert } from '../base/assert.js';
 import { Prng } from '../base/prng.js';
+import { recordDefault } from '../fabric/datagram/record.js';
 import { nodeChecksum } from '../runtime/node/node-checksum.js';
 import {
   FaultKind,
@@ -65,6 +66,9 @@ export function workloadOf(seed: number, name?: string): Workload {
 
 /** What a phase that is not over in time leaves behind. */
 class NotFinished extends Error {}
+
+/** More than all clients of a run can fill; those of the product are 31 MB for each process. */
+recordDefault.rows = 2 ** 15;
 
 let current: SimulatedWorld | undefined;
 
