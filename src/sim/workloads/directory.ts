@@ -40,6 +40,7 @@ export const fullDisks: Workload = {
   name: 'full-disks',
   about: 'the disk with the metadata is full now and then, while everybody wants changes of it',
   isMoving: true,
+  steps: 780,
   blows: {
     cut: 5,
     partition: 5,

@@ -295,7 +295,7 @@ export const persistent: Workload = {
   isPersistent: true,
   // Few, so that frames are given out again soon.
   frames: [5, 8],
-  steps: 900,
+  steps: 700,
   blowCount: [3, 7],
   blows: {
     cut: 10,
@@ -326,6 +326,7 @@ export const oneSidedPersistent: Workload = {
   isOneSided: true,
   // What clients leave that are killed stays until the end.
   frames: [10, 16],
+  steps: 800,
   blows: { ...persistent.blows, 'kill-client': 10, 'pause-in-step': 6, 'kill-in-step': 10 },
 };
 

@@ -17,7 +17,7 @@ export const restored: Workload = {
   about: 'a controller that is put back on older copies of its database',
   isBulky: false,
   frames: [12, 32],
-  steps: 600,
+  steps: 720,
   blowCount: [12, 24],
   blows: {
     cut: 5,
