@@ -51,6 +51,7 @@ export interface Connection {
 export class Connections {
   readonly #fabric: Fabric;
   readonly #byNode = new Map<string, Connection>();
+  readonly #watchers: ((connection: Connection) => void)[] = [];
   /** The client is. */
   isClosed = false;
 
@@ -77,8 +78,18 @@ export class Connections {
       refusal: undefined,
       isClosed: false,
     };
+    link.onLoss = () => this.#tellLoss(made);
     this.#byNode.set(nodeId, made);
     return made;
+  }
+
+  /** For as long as the client lives: a node does not answer that somebody waits for. */
+  watchLosses(watcher: (connection: Connection) => void): void {
+    this.#watchers.push(watcher);
+  }
+
+  #tellLoss(connection: Connection): void {
+    for (const watcher of this.#watchers) watcher(connection);
   }
 
   /** How the links stand, by node. */

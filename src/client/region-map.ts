@@ -64,6 +64,7 @@ export class RegionMap implements Routes {
   readonly #unflushed: Unflushed | undefined;
   /** The controller works on an older copy of its database, and has not heard of all again. */
   #mayLack = false;
+  #lookAgainAtMs = 0;
 
   constructor(
     runtime: Runtime,
@@ -77,6 +78,16 @@ export class RegionMap implements Routes {
     this.#control = control;
     this.#connections = connections;
     this.#space = space;
+    connections.watchLosses((connection) => this.#lookElsewhere(connection));
+  }
+
+  /** What is waited for at a node may be at another one by now: this one may be switched off. */
+  #lookElsewhere(connection: Connection): void {
+    const now = this.#runtime.clock.now();
+    const isOurs = this.#routes.get(connection.nodeId)?.connection === connection;
+    if (!isOurs || now < this.#lookAgainAtMs) return;
+    this.#lookAgainAtMs = now + LOOK_AGAIN_MS;
+    void this.refresh(this.#lookAgainAtMs);
   }
 
   /** The way to a region whose owner and window are known and whose data is not lost. */
@@ -199,7 +210,7 @@ export class RegionMap implements Routes {
     for (let pauseMs = RETRY_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, RETRY_MS_MAX)) {
       going.putBacks.expire(this.#runtime.clock.now());
       if (this.#isClosed()) break;
-      const isOver = await this.#isOverAt(old);
+      const isOver = await this.#isOverAt(old, region, going);
       if (isOver && (await this.#findOwner(region, going, before?.epoch ?? 0))) break;
       const isForNobody = going.putBacks.count === 0 && this.#runtime.clock.now() >= giveUpMs;
       if (isForNobody) break;
@@ -221,10 +232,20 @@ export class RegionMap implements Routes {
   }
 
   /** Everything that was started there has ended, or come back. */
-  async #isOverAt(connection: Connection | undefined): Promise<boolean> {
+  async #isOverAt(
+    connection: Connection | undefined,
+    region: number,
+    going: GoingOver,
+  ): Promise<boolean> {
     if (connection === undefined || connection.isClosed) return true;
-    const status = await fenceOver(connection.link, this.#runtime.clock.now() + FENCE_MS);
-    return status === Status.Ok || status === Status.Closed;
+    const { link } = connection;
+    const status = await fenceOver(link, this.#runtime.clock.now() + FENCE_MS);
+    if (status === Status.Ok || status === Status.Closed) return true;
+    // A node that has let go of the region may have been switched off: no answer will come. It
+    // executes nothing there any more, so what nobody waits for does not matter.
+    if (going.next === undefined) return false;
+    link.giveBack(this.#space, region);
+    return !link.awaits(this.#space, region);
   }
 
   /** False: it is to be looked for again. */

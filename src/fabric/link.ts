@@ -130,6 +130,16 @@ export interface Link extends Peer {
   ): void;
   /** Gives back what is left of the reservation. */
   unreserve(sink: CompletionSink, token: number, deadline: number, reservation?: number): void;
+  /** Whether something that was started here to bytes of the region has not been told. */
+  awaits(space: number, region: number): boolean;
+  /**
+   * The node does not answer, and another one holds the region now: what was never sent to it, and
+   * reads, come back (`moved`). What may have been executed before goes on waiting. Of datagrams
+   * nothing comes back.
+   */
+  giveBack(space: number, region: number): void;
+  /** Called when a connection is lost, or not made, that somebody waits for. */
+  onLoss?: (() => void) | undefined;
   /** Completes when everything started before it has taken effect at the node. */
   fence(sink: CompletionSink, token: number, deadline: number): void;
 

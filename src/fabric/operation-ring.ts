@@ -13,6 +13,7 @@ import { assert } from '../base/assert.js';
 import { Columns } from '../base/columns.js';
 import { regionKey } from '../base/region-key.js';
 import { IN_FLIGHT_MAX, QUEUE_MAX, REGION_BYTES } from '../wire/limits.js';
+import { MessageType } from '../wire/messages.js';
 import type { CompletionSink, Window } from './link.js';
 
 /** What became of a place in the ring. */
@@ -27,6 +28,11 @@ const PLACE_BYTES = 4 * 8 + 6 * 4 + 2;
 const PLACES_MAX = 2 * QUEUE_MAX;
 
 assert(PLACES_MAX >= QUEUE_MAX + IN_FLIGHT_MAX);
+
+/** Whether it is to bytes at an address. */
+export function isAccess(type: number): boolean {
+  return type <= MessageType.Reserve;
+}
 
 export class OperationRing {
   head = 0;
@@ -59,6 +65,16 @@ export class OperationRing {
   regionOf(place: number): number {
     const region = Math.floor((this.address[place] as number) / REGION_BYTES);
     return regionKey(this.window[place]?.space ?? 0, region);
+  }
+
+  /** Whether somebody waits for an access to the region. */
+  awaits(region: number): boolean {
+    for (let position = this.head; position < this.tail; position++) {
+      const place = this.place(position);
+      if (this.sink[place] === undefined || !isAccess(this.type[place] as number)) continue;
+      if (this.regionOf(place) === region) return true;
+    }
+    return false;
   }
 
   /** The index in the arrays of a position. */

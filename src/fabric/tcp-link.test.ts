@@ -3,9 +3,9 @@ import { Status } from '../base/status.js';
 import { IN_FLIGHT_MAX, REGION_BYTES } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { createEndpoint } from './endpoint.js';
-import { DONE } from './serve.js';
+import { DONE, WAIT } from './serve.js';
 import { FakeWorld, type Wire } from './testing/fake-world.js';
-import { MEMORY_ID, NODE, Rig } from './testing/rig.js';
+import { MEMORY_ID, NODE, Rig, SPACE } from './testing/rig.js';
 import { WINDOW_GONE } from './window-renewal.js';
 
 const alloc = (wish: number) => ({ space: 5, region: 1, bytes: 1, wish, flags: 0, nonce: 1 });
@@ -63,6 +63,50 @@ test('what was not sent when something before it came back is not sent any more'
   link.write(window, 0, bytes, 0, 8, sink, 6_000, rig.deadline);
   await rig.told(IN_FLIGHT_MAX + 7);
   expect(sink.status(6_000)).toBe(Status.Ok);
+});
+
+test('what waits for a node that is gone comes back when its region is elsewhere', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { sink } = rig;
+  const away = rig.client.link('tcp://nobody:1');
+  const back: number[] = [];
+  let losses = 0;
+  Object.assign(sink, { moved: (token: number) => back.push(token) });
+  away.onLoss = () => losses++;
+  const bytes = new Uint8Array(8);
+  away.write(window, 0, bytes, 0, 8, sink, 1, rig.deadline);
+  away.read(window, REGION_BYTES, bytes, 0, 8, sink, 2, rig.deadline);
+  away.fetchAndAdd(window, 8, 1, 0, sink, 3, rig.deadline);
+  await rig.world.run(() => losses > 0);
+  expect(losses).toBeGreaterThan(0);
+  expect([away.awaits(SPACE, 0), away.awaits(SPACE, 1), away.awaits(SPACE, 2)]).toEqual([
+    true,
+    true,
+    false,
+  ]);
+  away.giveBack(SPACE, 0);
+  expect(back).toEqual([1, 3]);
+  expect([away.awaits(SPACE, 0), away.awaits(SPACE, 1)]).toEqual([false, true]);
+});
+
+test('what may have been done is not given back, what was only read is', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { link, sink, memory } = rig;
+  memory.execute = () => WAIT;
+  const back: number[] = [];
+  Object.assign(sink, { moved: (token: number) => back.push(token) });
+  const bytes = new Uint8Array(8);
+  link.write(window, 0, bytes, 0, 8, sink, 1, rig.world.nowMs + 500);
+  link.read(window, 0, bytes, 0, 8, sink, 2, rig.world.nowMs + 500);
+  await rig.world.run(() => false, 20);
+  link.giveBack(SPACE, 0);
+  expect(back).toEqual([2]);
+  expect(link.awaits(SPACE, 0)).toBe(true);
+  await rig.told(2);
+  expect(sink.status(1)).toBe(Status.OutcomeUnknown);
+  expect(link.awaits(SPACE, 0)).toBe(false);
 });
 
 test('calls resolve with the reply, whatever it is, and never reject', async () => {

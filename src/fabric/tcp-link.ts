@@ -4,6 +4,7 @@
  */
 
 import { assert } from '../base/assert.js';
+import { regionKey } from '../base/region-key.js';
 import { Status } from '../base/status.js';
 import { type CallType, isCallType, MessageType } from '../wire/messages.js';
 import type { Reply, Request } from '../wire/messages.js';
@@ -65,6 +66,18 @@ export class TcpLink extends QueuedVerbs implements Link {
 
   get opening(): number {
     return this.transport.opening;
+  }
+
+  awaits(space: number, region: number): boolean {
+    return this.transport.ring.awaits(regionKey(space, region));
+  }
+
+  giveBack(space: number, region: number): void {
+    this.transport.giveBack(regionKey(space, region));
+  }
+
+  set onLoss(callback: () => void) {
+    this.transport.onLoss = callback;
   }
 
   /** The number of the client that this link is of. */

@@ -47,14 +47,13 @@ import {
 } from './connection.js';
 import type { FabricCounters } from './counters.js';
 import type { CompletionSink, Window } from './link.js';
-import { DROPPED, OperationRing, SENT, WAITING } from './operation-ring.js';
+import { DROPPED, isAccess, OperationRing, SENT, WAITING } from './operation-ring.js';
 import { fabricFaults } from './planted.js';
 import { incarnationOf } from './datagram/incarnation.js';
 import { reconcile, type Settled } from './reconcile.js';
 import { copyFromStream, SHORT_COPY_BYTES_MAX } from './short-copy.js';
 import {
   appendRequest,
-  isAccess,
   isUnordered,
   outcomeOf,
   requestBodyBytes,
@@ -178,6 +177,8 @@ export class Transport implements ConnectionUser, Remote {
   /** Connections that were open and were lost. */
   losses = 0;
   watcher: TransportWatcher | undefined;
+  /** A connection was lost, or not made, that somebody waits for. */
+  onLoss: (() => void) | undefined;
 
   /** `memoryId`: whose memory is meant, so that no other is reached at the address; 0: anybody. */
   constructor(asking: Asking, address: string, memoryId: number, onClose: () => void) {
@@ -470,6 +471,21 @@ export class Transport implements ConnectionUser, Remote {
     for (const [region, end] of this.#away) if (end <= ring.head) this.#away.delete(region);
     this.#away.set(ring.regionOf(place), ring.tail);
     this.isFenceOwed = true;
+  }
+
+  /** Of a region that another node holds: what cannot have had an effect here comes back. */
+  giveBack(region: number): void {
+    const { ring } = this;
+    for (let position = ring.head; position < ring.tail; position++) {
+      const place = ring.place(position);
+      const type = ring.type[place] as number;
+      if (ring.sink[place] === undefined || !isAccess(type)) continue;
+      const isWaiting = ring.state[place] === WAITING;
+      if (ring.regionOf(place) !== region || !(isWaiting || type === MessageType.Read)) continue;
+      if (isWaiting) ring.state[place] = DROPPED;
+      this.#tell(place, Status.Moved, 0, 0);
+    }
+    ring.skipDropped();
   }
 
   // -------------------------------------------------------------------------------- telling
@@ -796,6 +812,7 @@ export class Transport implements ConnectionUser, Remote {
     } else {
       if (this.#brokenAt < 0) this.#brokenAt = this.#runtime.clock.now();
       this.#backOff(reason);
+      this.onLoss?.();
     }
     this.watcher?.changed();
   }

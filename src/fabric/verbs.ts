@@ -68,11 +68,6 @@ export function isUnordered(type: number): boolean {
   return type >= MessageType.Ping && UNORDERED.has(type);
 }
 
-/** Whether it is to bytes at an address. */
-export function isAccess(type: number): boolean {
-  return type <= MessageType.Reserve;
-}
-
 /** How an operation ends that was sent and not answered in time, or never will be. */
 export function statusUnanswered(type: number): Status {
   return isRepeatable(type) ? Status.Timeout : Status.OutcomeUnknown;

@@ -242,3 +242,28 @@ test('what cannot be moved is refused, with the reason', async () => {
   }
   await space.free(at);
 });
+
+test('a client that slept finds a region whose old node is switched off', async () => {
+  const { space } = await opened('slept', 'tcp');
+  const at = await space.alloc(PAGE);
+  await space.write(at, Uint8Array.of(1, 2, 3));
+  await space.fence();
+  const region = Math.floor(at / REGION);
+  const before = ((await regionsOf('slept'))[0] as RegionRow).node;
+  expect((await move('slept', region, await anotherThan(before))).code).toBe(0);
+  const { pid } = (await rack.nodes()).find(({ id }) => id === before) as { pid: number };
+  process.kill(pid, 'SIGSTOP');
+  try {
+    // Reads are sent there first; the write waits behind them.
+    const reads = [space.read(at, 3), space.read(at + 1, 2)];
+    expect((await Promise.all(reads)).map((bytes) => [...bytes])).toEqual([
+      [1, 2, 3],
+      [2, 3],
+    ]);
+    await space.write(at, Uint8Array.of(4));
+    expect((await space.read(at, 1))[0]).toBe(4);
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  await space.free(at);
+});

@@ -129,6 +129,12 @@ export class FakeNode implements Link {
     return this.#sent.length;
   }
 
+  awaits(): boolean {
+    return this.#sent.length > 0;
+  }
+
+  giveBack(): void {}
+
   order(what: string, status: Status, outcome: Outcome = 'notApplied'): void {
     const orders = this.orders.get(what) ?? [];
     orders.push({ status, outcome });

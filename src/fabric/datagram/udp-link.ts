@@ -5,6 +5,7 @@
  */
 
 import { assert } from '../../base/assert.js';
+import { regionKey } from '../../base/region-key.js';
 import type { Status } from '../../base/status.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { MessageType, Reply, Request } from '../../wire/messages.js';
@@ -123,6 +124,18 @@ export class UdpLink extends QueuedVerbs implements Link, TransportWatcher {
 
   get opening(): number {
     return this.#link.transport.opening;
+  }
+
+  awaits(space: number, region: number): boolean {
+    return this.#queue.awaits(regionKey(space, region)) || this.#link.awaits(space, region);
+  }
+
+  giveBack(space: number, region: number): void {
+    this.#link.giveBack(space, region);
+  }
+
+  set onLoss(callback: () => void) {
+    this.#link.onLoss = callback;
   }
 
   openWindow(space: number, timeoutMs: number): Promise<Window | Status> {

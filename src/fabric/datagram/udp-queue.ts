@@ -126,6 +126,10 @@ export class UdpQueue implements SenderUser {
     return this.target.head < this.target.tail;
   }
 
+  awaits(region: number): boolean {
+    return this.target.awaits(region);
+  }
+
   /** Has a call wait for its turn. False: there is no room. */
   startCall(type: number, deadline: number, call: WaitingCall): boolean {
     const place = this.start(type, UNHEARD, 0, deadline);

@@ -7,6 +7,7 @@
  */
 
 import { assert } from '../../base/assert.js';
+import { regionKey } from '../../base/region-key.js';
 import type { Status } from '../../base/status.js';
 import type { Timer } from '../../runtime/clock.js';
 import type { Runtime } from '../../runtime/runtime.js';
@@ -127,6 +128,11 @@ export class FallOver implements TransportWatcher {
 
   get isEmpty(): boolean {
     return this.#transport.isEmpty && this.#datagrams?.queue.isEmpty !== false;
+  }
+
+  awaits(space: number, region: number): boolean {
+    const key = regionKey(space, region);
+    return this.#transport.ring.awaits(key) || this.#datagrams?.queue.awaits(key) === true;
   }
 
   get isFenceOwed(): boolean {

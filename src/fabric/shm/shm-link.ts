@@ -11,17 +11,18 @@
  */
 
 import { assert } from '../../base/assert.js';
+import { regionKey } from '../../base/region-key.js';
 import { Status } from '../../base/status.js';
 import type { Memory } from '../../runtime/memory.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { PIECE_BYTES_MAX } from '../../wire/limits.js';
-import { messageName, MessageType, type Reply, type Request } from '../../wire/messages.js';
+import { MessageType, messageName, type Reply, type Request } from '../../wire/messages.js';
+import type { DatagramLinkState } from '../datagram/datagram-counters.js';
+import type { FallOver } from '../fall-over/fall-over.js';
 import { type CompletionSink, type Link, NOT_NOW, type Together, type Window } from '../link.js';
 import type { OperationRing } from '../operation-ring.js';
 import { RingVerbs } from '../ring-verbs.js';
 import type { TcpLink } from '../tcp-link.js';
-import type { DatagramLinkState } from '../datagram/datagram-counters.js';
-import type { FallOver } from '../fall-over/fall-over.js';
 import type { LastCall, TransportWatcher } from '../transport.js';
 import { isUnordered } from '../verbs.js';
 import { Attaching } from './attaching.js';
@@ -260,6 +261,19 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
 
   get opening(): number {
     return this.#link.transport.opening;
+  }
+
+  awaits(space: number, region: number): boolean {
+    const onward = this.#fallOver ?? this.#link;
+    return this.#queue.awaits(regionKey(space, region)) || onward.awaits(space, region);
+  }
+
+  giveBack(space: number, region: number): void {
+    this.#link.giveBack(space, region);
+  }
+
+  set onLoss(callback: () => void) {
+    this.#link.onLoss = callback;
   }
 
   openWindow(space: number, timeoutMs: number): Promise<Window | Status> {

@@ -97,6 +97,11 @@ export class ShmQueue {
     return this.#ring.head === this.#ring.tail;
   }
 
+  /** Of what has not gone onward. */
+  awaits(region: number): boolean {
+    return this.#ring.awaits(region);
+  }
+
   /** Whether a step may be made for something that is started now. */
   get mayStep(): boolean {
     if (this.#prefersRun !== undefined && this.#prefersRun()) return false;

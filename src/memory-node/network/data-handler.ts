@@ -310,6 +310,7 @@ export class NodeDataHandler implements DataHandler {
     type: number,
     extra: number,
   ): boolean {
+    if (!this.#toldMoved.hasAny(session.slot)) return false;
     if (!session.mayWait || type > MessageType.Reserve) return false;
     const { clock } = this.#parts;
     const region = this.#regionOf(input, at, windowOf(extra));

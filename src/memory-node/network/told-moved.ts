@@ -17,6 +17,11 @@ export class ToldMoved {
     return this.#slots.size;
   }
 
+  /** Quick, as each operation asks while there is anything at all. */
+  hasAny(slot: number): boolean {
+    return this.#slots.has(slot);
+  }
+
   note(slot: number, region: number, nowMs: number): void {
     const regions = this.#slots.get(slot) ?? new Map<number, number>();
     regions.set(region, nowMs + TOLD_MS);
