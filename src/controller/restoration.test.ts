@@ -347,7 +347,7 @@ test('a node that is said to be gone is not waited for', async () => {
   expect(it.controller.restoration.phase).toBe('over');
 });
 
-test('what only a silent node knows is given to nobody, and taken over when it is back', async () => {
+test('what a silent node alone knows is given to nobody, and taken over later', async () => {
   const it = new Restored();
   await it.begin();
   const space = await it.space('s');

@@ -211,8 +211,7 @@ export class MemoryNode {
       access: new Access(pages, frames, pool, runtime.memory, written),
       isSilent: (entry) => moves.isSilentEntry(entry),
       stations: this.stations,
-      rates: this.#rates,
-      clock: runtime.clock,
+      ...{ rates: this.#rates, clock: runtime.clock },
     });
   }
 

@@ -10,7 +10,7 @@ export const memoryNodeFaults = {
   frameReusedAtOnce: false,
   /** What a client had reserved and not used stays reserved, whatever becomes of the client. */
   reservationNotUndone: false,
-  /** What a client sent behind something that was told as moved is served, if the region is here. */
+  /** What a client sent behind something that was told as moved is served where it can be. */
   movedForgotten: false,
   /** A restarted node goes on with the incarnation of the one before it. */
   epochNotRaisedAtReadoption: false,

@@ -18,7 +18,7 @@ function movesOf(end: 'goes on' | 'is gone' | 'stays paused'): Moves {
   } as unknown as Moves;
 }
 
-test('a call about a region that moves waits, and does its work only where it is held', async () => {
+test('a call about a region that moves waits, and works only where it is held', async () => {
   expect(await withinHeld(movesOf('goes on'))(1, 2, () => done)).toEqual(done);
   const never = () => {
     throw new Error('its pages may still be here, and are another node’s');
