@@ -27,7 +27,7 @@ const BEGIN_AT: Readonly<Record<string, number>> = {
   'one-answer-is-enough': 33,
   'parts-cut-words': 250,
   'restored-unasked': 7,
-  'stream-closed-in-call': 271,
+  'stream-closed-in-call': 344,
   'unknown-space-removed': 50,
   'withdrawal-not-recorded': 29,
   'writes-not-marked': 10,
@@ -61,7 +61,10 @@ async function huntAll(say: (text: string) => void, untilMs: number): Promise<bo
   const startMs = performance.now();
   const first = (commits() * BEGIN_STEP) % PLANTED.length;
   const bugs = [...PLANTED.slice(first), ...PLANTED.slice(0, first)];
-  const tasks = bugs.map(({ name }) => ({ bug: name, from: BEGIN_AT[name] ?? 1 }));
+  const lastMs = Date.now() + (untilMs - startMs);
+  const tasks = bugs.map(({ name }) => {
+    return { bug: name, from: BEGIN_AT[name] ?? 1, untilMs: lastMs };
+  });
   const results = await runSlices(
     tasks,
     ({ text }) => say(text),
@@ -70,9 +73,10 @@ async function huntAll(say: (text: string) => void, untilMs: number): Promise<bo
   const found = results.filter(({ isGood }) => isGood).length;
   const took = ((performance.now() - startMs) / 1000).toFixed(0);
   say(`${found} of ${PLANTED.length} planted bugs found in ${took} s`);
-  const untried = tasks.slice(results.length).map(({ bug }) => bug);
+  const untried = tasks.filter((_, i) => results[i]?.isCutShort !== false).map(({ bug }) => bug);
   if (untried.length > 0) say(`not tried, for want of time: ${untried.join(', ')}`);
-  return found === results.length && found >= TRIED_LEAST * PLANTED.length;
+  const areFound = found === PLANTED.length - untried.length;
+  return areFound && found >= TRIED_LEAST * PLANTED.length;
 }
 
 async function seedsFor(forMs: number, say: (text: string) => void): Promise<boolean> {

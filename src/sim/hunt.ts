@@ -9,6 +9,8 @@ export interface Hunt {
   /** Undefined: it was not found. */
   readonly found: SeedVerdict | undefined;
   readonly seeds: number;
+  /** It ended before it had played all seeds. */
+  readonly isCutShort: boolean;
   /** The first of them. */
   readonly from: number;
 }
@@ -17,20 +19,34 @@ export interface Hunt {
  * Assertions are off, so what is found was found by what clients saw. A seed that ends otherwise
  * (`crash`: the bug made our code fall over) does not count as found.
  */
-export async function hunt(bug: Planted, seedsMax = PLANTED_SEEDS_MAX, from = 1): Promise<Hunt> {
+export async function hunt(
+  bug: Planted,
+  seedsMax = PLANTED_SEEDS_MAX,
+  from = 1,
+  mayGoOn: () => boolean = () => true,
+): Promise<Hunt> {
   for (let seed = from; seed < from + seedsMax; seed++) {
+    if (!mayGoOn()) {
+      return { bug, found: undefined, seeds: seed - from, isCutShort: true, from };
+    }
     const run = () => runSeed({ seed, workload: bug.workload });
     const { failure, ...rest } = await withPlanted(bug, run);
     if (failure !== 'correctness' && failure !== 'liveness') continue;
     // What also happens without the bug was not found because of it.
     if ((await run()).failure === undefined)
-      return { bug, found: { failure, ...rest }, seeds: seed - from + 1, from };
+      return {
+        ...{ bug, from },
+        found: { failure, ...rest },
+        seeds: seed - from + 1,
+        isCutShort: false,
+      };
   }
-  return { bug, found: undefined, seeds: seedsMax, from };
+  return { bug, found: undefined, seeds: seedsMax, isCutShort: false, from };
 }
 
-export function huntText({ bug, found, seeds, from }: Hunt): string {
+export function huntText({ bug, found, seeds, isCutShort, from }: Hunt): string {
   const name = bug.name.padEnd(30);
+  if (isCutShort) return `${name} not found in time, in ${seeds} seeds`;
   if (found === undefined) return `${name} NOT FOUND in ${seeds} seeds (${bug.about})`;
   const rules = [...new Set(found.violations.map((one) => one.rule))].join(', ');
   const first = from === 1 ? '' : ` from ${from} on`;

@@ -14,12 +14,14 @@ import { repeatCommand } from './verdict.js';
 
 export type SliceTask =
   | { readonly seeds: number; readonly from: number; readonly workloads: readonly string[] }
-  /** `from`: the first seed of the hunt. */
-  | { readonly bug: string; readonly from?: number };
+  /** `from`: the first seed of the hunt; `untilMs`: by the clock of `Date`, when it is given up. */
+  | { readonly bug: string; readonly from?: number; readonly untilMs?: number };
 
 export interface SliceResult {
   readonly isGood: boolean;
   readonly text: string;
+  /** Of a hunt: there was no time to play all its seeds. */
+  readonly isCutShort?: boolean;
   readonly sums: Readonly<Record<string, number>>;
 }
 
@@ -68,8 +70,10 @@ async function runTask(task: SliceTask): Promise<SliceResult> {
   if ('bug' in task) {
     const bug = plantedNamed(task.bug);
     if (bug === undefined) return { isGood: false, text: `no bug ${task.bug}`, sums: {} };
-    const result = await hunt(bug, undefined, task.from);
-    return { isGood: result.found !== undefined, text: huntText(result), sums: {} };
+    const { untilMs = Infinity } = task;
+    const result = await hunt(bug, undefined, task.from, () => Date.now() < untilMs);
+    const { found, isCutShort } = result;
+    return { isGood: found !== undefined, text: huntText(result), isCutShort, sums: {} };
   }
   const { totals, failed } = await runMany({
     ...task,
