@@ -61,7 +61,7 @@ async function huntAll(say: (text: string) => void, untilMs: number): Promise<bo
   const startMs = performance.now();
   const first = (commits() * BEGIN_STEP) % PLANTED.length;
   const bugs = [...PLANTED.slice(first), ...PLANTED.slice(0, first)];
-  const lastMs = Date.now() + (untilMs - startMs);
+  const lastMs = performance.timeOrigin + untilMs;
   const tasks = bugs.map(({ name }) => {
     return { bug: name, from: BEGIN_AT[name] ?? 1, untilMs: lastMs };
   });

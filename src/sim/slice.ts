@@ -14,7 +14,7 @@ import { repeatCommand } from './verdict.js';
 
 export type SliceTask =
   | { readonly seeds: number; readonly from: number; readonly workloads: readonly string[] }
-  /** `from`: the first seed of the hunt; `untilMs`: by the clock of `Date`, when it is given up. */
+  /** `from`: the first seed of the hunt; `untilMs`: since 1970, when it is given up. */
   | { readonly bug: string; readonly from?: number; readonly untilMs?: number };
 
 export interface SliceResult {
@@ -71,7 +71,8 @@ async function runTask(task: SliceTask): Promise<SliceResult> {
     const bug = plantedNamed(task.bug);
     if (bug === undefined) return { isGood: false, text: `no bug ${task.bug}`, sums: {} };
     const { untilMs = Infinity } = task;
-    const result = await hunt(bug, undefined, task.from, () => Date.now() < untilMs);
+    const mayGoOn = (): boolean => performance.timeOrigin + performance.now() < untilMs;
+    const result = await hunt(bug, undefined, task.from, mayGoOn);
     const { found, isCutShort } = result;
     return { isGood: found !== undefined, text: huntText(result), isCutShort, sums: {} };
   }
