@@ -15,14 +15,18 @@ export function spaceRegions(controller: Controller, space: SpaceId, after: numb
   const listed = controller.regions.list(space, after + 1, REGIONS_PER_MESSAGE_MAX + 1);
   const shown = listed.slice(0, REGIONS_PER_MESSAGE_MAX);
   const mayLack = controller.restoration.mayLack ? 1 : 0;
-  return { ...regionsReply(shown, listed.length > shown.length ? 1 : 0), mayLack };
+  return regionsReply(shown, listed.length > shown.length ? 1 : 0, mayLack);
 }
 
 /**
  * A region that its node has not confirmed yet stands under a second entry of that node, with the
  * state AWAY: the node is there, but a client would find nothing.
  */
-export function regionsReply(regions: readonly PlacedRegion[], more: 0 | 1) {
+export function regionsReply(
+  regions: readonly PlacedRegion[],
+  more: 0 | 1,
+  mayLack: 0 | 1 = 0,
+): RegionsReply {
   const nodes: Fields<typeof NodePlace>[] = [];
   const indexes = new Map<string, number>();
   const places = regions.map((placed): Fields<typeof RegionPlace> => {
@@ -39,7 +43,7 @@ export function regionsReply(regions: readonly PlacedRegion[], more: 0 | 1) {
     const { region, epoch } = placed;
     return { region, epoch, node, lost: placed.state === 'lost' ? 1 : 0 };
   });
-  return { status: Status.Ok, more, mayLack: 0, nodes, regions: places };
+  return { status: Status.Ok, more, mayLack, nodes, regions: places };
 }
 
 function stateNumber(state: PlacedRegion['state']): number {

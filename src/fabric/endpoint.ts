@@ -47,6 +47,8 @@ export interface EndpointOptions {
   readonly memoryId?: number;
   /** What times requests here, also where they are executed; one of its own when missing. */
   readonly stations?: Stations;
+  /** Changes by datagrams that are remembered: a power of 2; `RECORD_ROWS` when missing. */
+  readonly recordRows?: number | undefined;
   /** Where the numbers of each connection begin: 1, or for tests close to where they wrap. */
   readonly firstSequence?: number;
 }
@@ -110,11 +112,13 @@ class StreamEndpoint implements Endpoint {
   readonly #links = new Map<string, TcpLink>();
   readonly #listeners = new Set<Listener>();
   readonly #sockets = new Set<DatagramSocket>();
+  readonly #recordRows: number | undefined;
   #datagramServer: DatagramServer | undefined;
   #connections: number;
   #look: Timer | undefined;
 
   constructor(runtime: Runtime, options: EndpointOptions) {
+    this.#recordRows = options.recordRows;
     const { counters } = this;
     const instance = runtime.entropy.u53();
     this.clientId = options.clientId ?? runtime.entropy.u53();
@@ -185,11 +189,12 @@ class StreamEndpoint implements Endpoint {
 
   async listenDatagrams(address: Address): Promise<Listener> {
     const { runtime, memoryId, instance, stations } = this.#serving;
+    const recordRows = this.#recordRows;
     const data = () => this.#serving.data;
     const counters = this.datagrams;
     // One for all sockets: over a second one with its own record a change could be made twice.
     this.#datagramServer ??= new DatagramServer({
-      ...{ runtime, counters, data, memoryId, instance, stations },
+      ...{ runtime, counters, data, memoryId, instance, stations, recordRows },
     });
     const socket = await runtime.network.bind(address, this.#datagramServer);
     this.#sockets.add(socket);

@@ -13,7 +13,7 @@ import { assert } from '../base/assert.js';
 import { Columns } from '../base/columns.js';
 import { regionKey } from '../base/region-key.js';
 import { IN_FLIGHT_MAX, QUEUE_MAX, REGION_BYTES } from '../wire/limits.js';
-import { MessageType } from '../wire/messages.js';
+import { isAccess } from '../wire/messages.js';
 import type { CompletionSink, Window } from './link.js';
 
 /** What became of a place in the ring. */
@@ -28,11 +28,6 @@ const PLACE_BYTES = 4 * 8 + 6 * 4 + 2;
 const PLACES_MAX = 2 * QUEUE_MAX;
 
 assert(PLACES_MAX >= QUEUE_MAX + IN_FLIGHT_MAX);
-
-/** Whether it is to bytes at an address. */
-export function isAccess(type: number): boolean {
-  return type <= MessageType.Reserve;
-}
 
 export class OperationRing {
   head = 0;

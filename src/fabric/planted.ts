@@ -23,8 +23,6 @@ export const fabricFaults = {
    * the node's epoch refuses them: planted together with a node that does not raise its epoch.
    */
   windowsNotRenewed: false,
-  /** What stands behind something that came back is sent all the same. */
-  sentBehindMoved: false,
 
   // Of what is done at once, without the node (docs/internals/one-sided.md).
   /** What a step has checked before its copy is not looked at again after it. */

@@ -36,7 +36,7 @@ import {
   RECONNECT_MS_MIN,
   SILENCE_MS,
 } from '../wire/limits.js';
-import { type CallType, isCallType, MessageType, Right } from '../wire/messages.js';
+import { type CallType, isAccess, isCallType, MessageType, Right } from '../wire/messages.js';
 import { WINDOW_FOR_ALL } from '../wire/messages.js';
 import { CallSink, type Remote } from './call-sink.js';
 import {
@@ -47,7 +47,7 @@ import {
 } from './connection.js';
 import type { FabricCounters } from './counters.js';
 import type { CompletionSink, Window } from './link.js';
-import { DROPPED, isAccess, OperationRing, SENT, WAITING } from './operation-ring.js';
+import { DROPPED, OperationRing, SENT, WAITING } from './operation-ring.js';
 import { fabricFaults } from './planted.js';
 import { incarnationOf } from './datagram/incarnation.js';
 import { reconcile, type Settled } from './reconcile.js';
@@ -463,7 +463,7 @@ export class Transport implements ConnectionUser, Remote {
     const { ring } = this;
     if (this.#away.size === 0 || !isAccess(ring.type[place] as number)) return false;
     const end = this.#away.get(ring.regionOf(place)) ?? 0;
-    return ring.sent < end && !fabricFaults.sentBehindMoved;
+    return ring.sent < end;
   }
 
   #noteMoved(place: number): void {

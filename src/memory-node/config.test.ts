@@ -10,6 +10,7 @@ test('what is not given is filled in', () => {
     ...GOOD,
     join: [],
     windowEntries: 65536,
+    recordRows: 2 ** 19,
     machine: 'localhost',
     replace: false,
     revokeMs: 100,

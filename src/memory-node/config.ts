@@ -16,6 +16,7 @@ import {
   WINDOWS_END,
   REGIONS_PER_MESSAGE_MAX,
 } from '../wire/limits.js';
+import { RECORD_ROWS } from '../fabric/datagram/record.js';
 import { checkDonorConfig, DONOR_KEYS, type DonorConfig } from './donor-config.js';
 import type { DonorOptions } from './node.js';
 import type { DurableOptions } from './durable/open-journal.js';
@@ -28,6 +29,7 @@ const OVERCOMMIT = 2;
 export const REGION_ENTRIES = REGIONS_PER_MESSAGE_MAX;
 const FRAMES_MIN = 2;
 const WINDOWS_MIN = 64;
+const RECORD_MIN = 1_024;
 /** A few hundred commits between two checkpoints. */
 const LOG_BYTES_DEFAULT = 4 * MiB;
 const LOG_BYTES_MIN = 4 * BLOCK_BYTES;
@@ -64,6 +66,8 @@ export interface SupervisorConfig extends DonorConfig {
   readonly tableEntries?: number;
   /** Windows that may be open at the same time. */
   readonly windowEntries?: number;
+  /** Changes that came as datagrams and are remembered, a power of two. */
+  readonly recordRows?: number;
   /** Zeroed frames that are kept ready. */
   readonly zeroedFrames?: number;
   /**
@@ -119,6 +123,7 @@ export interface MemoryNodeConfig extends NodeFiles {
   readonly commitPages: number;
   readonly zeroedFrames: number;
   readonly revokeMs: number;
+  readonly recordRows: number;
   readonly donor?: DonorOptions | undefined;
 }
 
@@ -133,6 +138,7 @@ const KEYS: readonly (keyof SupervisorConfig)[] = [
   'commitPages',
   'tableEntries',
   'windowEntries',
+  'recordRows',
   'zeroedFrames',
   'revokeMs',
   ...DONOR_KEYS,
@@ -165,6 +171,7 @@ export function checkSupervisorConfig(config: unknown): CheckedSupervisorConfig 
     replace: (given['replace'] ?? false) as boolean,
     revokeMs: (given['revokeMs'] ?? revokeMsDefault(persistent)) as number,
     windowEntries: (given['windowEntries'] ?? WINDOWS_END) as number,
+    recordRows: (given['recordRows'] ?? RECORD_ROWS) as number,
     // What is on a disk the kernel takes back by itself.
     donor: persistent === undefined ? donor : undefined,
     persistent,
@@ -195,6 +202,10 @@ function checkPlaces(given: Record<string, unknown>, check: Check): void {
   const { windowEntries = WINDOWS_END } = given;
   const isWindows = isPowerOfTwo(windowEntries) && windowEntries >= WINDOWS_MIN;
   const fits = isWindows && windowEntries <= WINDOWS_END;
+  const { recordRows = RECORD_ROWS } = given;
+  const isRecord = isPowerOfTwo(recordRows) && recordRows >= RECORD_MIN;
+  const recordAllowed = `a power of two from ${RECORD_MIN} to ${RECORD_ROWS}`;
+  check('recordRows', isRecord && recordRows <= RECORD_ROWS, recordAllowed);
   check('windowEntries', fits, `a power of two from ${WINDOWS_MIN} to ${WINDOWS_END}`);
 }
 

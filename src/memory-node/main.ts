@@ -62,6 +62,7 @@ export class RunningNode implements RunningRole {
       memoryId: facts.memoryId,
       opening: config.durable?.opening ?? 0,
       stations: node.stations,
+      recordRows: config.recordRows,
     });
   }
 

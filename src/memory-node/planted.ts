@@ -10,8 +10,6 @@ export const memoryNodeFaults = {
   frameReusedAtOnce: false,
   /** What a client had reserved and not used stays reserved, whatever becomes of the client. */
   reservationNotUndone: false,
-  /** What a client sent behind something that was told as moved is served where it can be. */
-  movedForgotten: false,
   /** A restarted node goes on with the incarnation of the one before it. */
   epochNotRaisedAtReadoption: false,
   /** What is taken away is told as done without a look at the slots. */

@@ -148,7 +148,8 @@ class Supervisor implements RunningRole {
   }
 
   #spawn(): Child {
-    const { id, join, listen, machine, commitPages, zeroedFrames, revokeMs, donor } = this.#config;
+    const { id, join, listen, machine, commitPages, zeroedFrames } = this.#config;
+    const { revokeMs, recordRows, donor } = this.#config;
     const { files, durable } = defined(this.#memory);
     const config: MemoryNodeConfig = {
       id,
@@ -161,6 +162,7 @@ class Supervisor implements RunningRole {
       commitPages,
       zeroedFrames,
       revokeMs,
+      recordRows,
       donor,
       ...(durable === undefined ? {} : { durable: durable.facts }),
     };

@@ -25,23 +25,17 @@ export async function hunt(
   from = 1,
   mayGoOn: () => boolean = () => true,
 ): Promise<Hunt> {
+  const hunted = { bug, from, found: undefined, seeds: seedsMax, isCutShort: false };
   for (let seed = from; seed < from + seedsMax; seed++) {
-    if (!mayGoOn()) {
-      return { bug, found: undefined, seeds: seed - from, isCutShort: true, from };
-    }
+    if (!mayGoOn()) return { ...hunted, seeds: seed - from, isCutShort: true };
     const run = () => runSeed({ seed, workload: bug.workload });
     const { failure, ...rest } = await withPlanted(bug, run);
     if (failure !== 'correctness' && failure !== 'liveness') continue;
     // What also happens without the bug was not found because of it.
     if ((await run()).failure === undefined)
-      return {
-        ...{ bug, from },
-        found: { failure, ...rest },
-        seeds: seed - from + 1,
-        isCutShort: false,
-      };
+      return { ...hunted, found: { failure, ...rest }, seeds: seed - from + 1 };
   }
-  return { bug, found: undefined, seeds: seedsMax, isCutShort: false, from };
+  return hunted;
 }
 
 export function huntText({ bug, found, seeds, isCutShort, from }: Hunt): string {

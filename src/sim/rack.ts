@@ -56,6 +56,8 @@ const CHILD_LOOK_MS = 0.05;
 const OPENING_LOOK_MS = 10;
 /** Few: tables of the usual size are most of what a crash or a checkpoint has to copy. */
 const WINDOW_ENTRIES = 2_048;
+/** More than all clients of a run can fill. */
+const RECORD_ROWS = 2 ** 15;
 
 /** A place where one process of the rack belongs. */
 interface Post {
@@ -122,6 +124,7 @@ export class SimulatedRack {
       memoryBytes: this.shape.frames * this.shape.pageBytes,
       pageBytes: this.shape.pageBytes,
       windowEntries: WINDOW_ENTRIES,
+      recordRows: RECORD_ROWS,
       ...this.#donorConfig(),
       ...(this.shape.isPersistent === true ? { persistent: this.#memoryFile(true) } : {}),
     };

@@ -6,7 +6,6 @@
 import { setImmediate } from 'node:timers';
 import { assert } from '../base/assert.js';
 import { Prng } from '../base/prng.js';
-import { recordDefault } from '../fabric/datagram/record.js';
 import { nodeChecksum } from '../runtime/node/node-checksum.js';
 import {
   FaultKind,
@@ -43,7 +42,9 @@ export interface SeedOptions {
 const START_MS_MAX = 30_000;
 const SAFETY_MS_MAX = 60_000;
 const LIVENESS_MS_MAX = 60_000;
-const AUDIT_MS_MAX = 600_000;
+const AUDIT_MS_MAX = 300_000;
+/** More, where a policy that moves regions is watched. */
+const BALANCE_MS_MAX = 300_000;
 /** How often steps over shared memory are made in parts, and copies seen by halves. */
 const STEPS_APART = [0, 300_000, 700_000, 900_000, 900_000, 950_000];
 const SPLIT_COPIES = [0, 50_000, 500_000];
@@ -66,9 +67,6 @@ export function workloadOf(seed: number, name?: string): Workload {
 
 /** What a phase that is not over in time leaves behind. */
 class NotFinished extends Error {}
-
-/** More than all clients of a run can fill; those of the product are 31 MB for each process. */
-recordDefault.rows = 2 ** 15;
 
 let current: SimulatedWorld | undefined;
 
@@ -207,7 +205,7 @@ class SeedRun {
     );
     await this.#until(
       'the audit',
-      AUDIT_MS_MAX,
+      AUDIT_MS_MAX + (rack.shape.isRebalancing === true ? BALANCE_MS_MAX : 0),
       () => isOver,
       () => audit.stage,
     );

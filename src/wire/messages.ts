@@ -114,6 +114,11 @@ export function isDataType(type: number): boolean {
   return type >= MessageType.Read && type <= MessageType.Ping;
 }
 
+/** Whether a data message is to bytes at an address. */
+export function isAccess(type: number): boolean {
+  return type <= MessageType.Reserve;
+}
+
 // ------------------------------------------------------------------------------- frame, header
 
 /** In front of every frame. Never changes, so that any two versions can refuse each other. */

@@ -254,7 +254,6 @@ test('a client that slept finds a region whose old node is switched off', async 
   const { pid } = (await rack.nodes()).find(({ id }) => id === before) as { pid: number };
   process.kill(pid, 'SIGSTOP');
   try {
-    // Reads are sent there first; the write waits behind them.
     const reads = [space.read(at, 3), space.read(at + 1, 2)];
     expect((await Promise.all(reads)).map((bytes) => [...bytes])).toEqual([
       [1, 2, 3],

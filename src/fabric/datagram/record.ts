@@ -22,8 +22,6 @@ import { fabricFaults } from '../planted.js';
  * of all clients together, find room, which is as many as a node executes. 31 MB.
  */
 export const RECORD_ROWS = 2 ** 19;
-/** Of records that are made without a number; a simulated rack has many, and small ones. */
-export const recordDefault = { rows: RECORD_ROWS };
 export const BUCKET_MS = 32;
 export const BUCKETS = 1024;
 const BUCKET_MASK = BUCKETS - 1;
@@ -79,8 +77,8 @@ export function deadlineOf(wire: number, now: number): number {
 }
 
 export interface RecordOptions {
-  /** A power of 2; that of `recordDefault` when missing. */
-  readonly rows?: number;
+  /** A power of 2; `RECORD_ROWS` when missing. */
+  readonly rows?: number | undefined;
   /** Random: so that nobody can choose ids that meet in one chain. */
   readonly seed: number;
 }
@@ -107,7 +105,7 @@ export class ChangeRecord {
   #forgotten = Number.NEGATIVE_INFINITY;
 
   constructor(options: RecordOptions) {
-    const capacity = options.rows ?? recordDefault.rows;
+    const capacity = options.rows ?? RECORD_ROWS;
     const bits = Math.log2(capacity);
     assert(Number.isInteger(bits) && bits >= 1 && bits <= 24, 'rows are a power of 2');
     this.capacity = capacity;

@@ -79,7 +79,7 @@ export interface DatagramServing {
   /** Random, of this process. */
   readonly instance: number;
   /** Rows of the record, a power of 2. */
-  readonly recordRows?: number;
+  readonly recordRows?: number | undefined;
 }
 
 /** The part that is being executed, as its handler sees it; one object for all. */
@@ -167,8 +167,7 @@ export class DatagramServer implements DatagramHandler {
     this.#stations = serving.stations ?? new Stations(serving.runtime.clock);
     this.incarnation = incarnationOf(serving.instance);
     this.#cookies = new Cookies(entropy, PEER_BYTES);
-    const rows = serving.recordRows === undefined ? {} : { rows: serving.recordRows };
-    this.#record = new ChangeRecord({ seed: entropy.u32(), ...rows });
+    this.#record = new ChangeRecord({ seed: entropy.u32(), rows: serving.recordRows });
     this.#counters.recordRowsMax = this.#record.capacity;
     this.#rules = {
       checksum,

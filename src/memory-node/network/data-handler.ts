@@ -20,6 +20,7 @@ import type { Bytes } from '../../runtime/network.js';
 import {
   CompareAndSwapRequest,
   FetchAndAddRequest,
+  isAccess,
   MessageType,
   ReadRequest,
   reservationOf,
@@ -248,7 +249,7 @@ export class NodeDataHandler implements DataHandler {
   ): Progress {
     const { words } = input;
     const first = at >> 2;
-    const address = (words[first + 1] as number) * TWO_TO_32 + ((words[first] as number) >>> 0);
+    const address = addressOf(input, at);
     const bytes = (words[first + 2] as number) >>> 0;
     const epoch = (words[first + 3] as number) >>> 0;
     const status = this.#translator.checkWindow(window, session.client, epoch);
@@ -311,7 +312,7 @@ export class NodeDataHandler implements DataHandler {
     extra: number,
   ): boolean {
     if (!this.#toldMoved.hasAny(session.slot)) return false;
-    if (!session.mayWait || type > MessageType.Reserve) return false;
+    if (!session.mayWait || !isAccess(type)) return false;
     const { clock } = this.#parts;
     const region = this.#regionOf(input, at, windowOf(extra));
     return this.#toldMoved.has(session.slot, region, clock.now());
@@ -319,16 +320,14 @@ export class NodeDataHandler implements DataHandler {
 
   #noteMoved(session: DataSession, input: Bytes, at: number, extra: number): void {
     this.#hasMoved = false;
-    if (!session.mayWait || memoryNodeFaults.movedForgotten) return;
+    if (!session.mayWait) return;
     const region = this.#regionOf(input, at, windowOf(extra));
     this.#toldMoved.note(session.slot, region, this.#parts.clock.now());
   }
 
-  #regionOf({ words }: Bytes, at: number, window: number): number {
-    const first = at >> 2;
-    const address = (words[first + 1] as number) * TWO_TO_32 + ((words[first] as number) >>> 0);
+  #regionOf(input: Bytes, at: number, window: number): number {
     const space = this.#parts.windows.factsOf(window)?.space ?? 0;
-    return regionKey(space, Math.floor(address / REGION_BYTES));
+    return regionKey(space, Math.floor(addressOf(input, at) / REGION_BYTES));
   }
 
   /** `entry` is what the translator gives in place of one. */
@@ -370,6 +369,11 @@ export class NodeDataHandler implements DataHandler {
     if (!memoryNodeFaults.reservationNotUndone) this.#parts.pool.releaseAll(slot);
     this.#parts.windows.closeClient(client);
   }
+}
+
+function addressOf({ words }: Bytes, at: number): number {
+  const first = at >> 2;
+  return (words[first + 1] as number) * TWO_TO_32 + ((words[first] as number) >>> 0);
 }
 
 function isAtomic(type: number): boolean {
