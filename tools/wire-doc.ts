@@ -189,8 +189,9 @@ const NAME = 'text(NAME_BYTES_MAX)';
 function typeText(type: string): string {
   const list = /^list\((\w+), (.+)\)$/.exec(type);
   if (list !== null) return `list of ${list[1]}, at most ${list[2]}`;
-  const variable = /^(text|bytes)\((.+)\)$/.exec(type);
-  if (variable !== null) return `${variable[1]}, at most ${variable[2]}`;
+  const variable = /^(text|bytes|viewed)\((.+)\)$/.exec(type);
+  const kind = variable?.[1] === 'viewed' ? 'bytes' : variable?.[1];
+  if (variable !== null) return `${kind}, at most ${variable[2]}`;
   const padding = /^pad\((\d+)\)$/.exec(type);
   return padding === null ? type : `${padding[1]} bytes`;
 }

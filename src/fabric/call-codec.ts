@@ -3,33 +3,41 @@
 import { assert } from '../base/assert.js';
 import { isStatus, Status } from '../base/status.js';
 import { BODY_BYTES_MAX, REASON_BYTES_MAX } from '../wire/limits.js';
-import { type CallType, CALLS, isCallType, messageName, Refusal } from '../wire/messages.js';
 import type { Refused, Reply, Request } from '../wire/messages.js';
-import type { Place, Struct, Declaration, FieldsOf } from '../wire/struct.js';
+import { CALLS, type CallType, isCallType, messageName, Refusal } from '../wire/messages.js';
+import type { Declaration, FieldsOf, Place, Struct } from '../wire/struct.js';
+import type { BodyPool } from './body-pool.js';
 
 type AnyStruct = Struct<Declaration>;
 
-function encoded(struct: AnyStruct, value: object): Uint8Array {
+function encoded(struct: AnyStruct, value: object, place?: Place): Uint8Array {
   const fields = value as FieldsOf<Declaration>;
-  const body = new Uint8Array(struct.encodedBytes(fields));
-  const end = struct.encode({ bytes: body, view: new DataView(body.buffer) }, 0, fields);
-  assert(end === body.length, 'a struct is not as long as it said');
-  return body;
+  const { bytes, view } = place ?? newPlace(struct.encodedBytes(fields));
+  const end = struct.encode({ bytes, view }, 0, fields);
+  assert(end === bytes.length, 'a struct is not as long as it said');
+  return bytes;
 }
 
-/** The body of a request; a text says, for people, why it cannot be sent. */
+function newPlace(length: number): Place {
+  const bytes = new Uint8Array(length);
+  return { bytes, view: new DataView(bytes.buffer) };
+}
+
+/** The body of a request, in memory of `pool`; a text says, for people, why it cannot be sent. */
 export function encodeRequest<T extends CallType>(
   type: T,
   request: Request<T>,
+  pool?: BodyPool,
 ): Uint8Array | string {
   const struct = CALLS[type].request as unknown as AnyStruct;
   const fields = request as FieldsOf<Declaration>;
   const wrong = struct.invalid(fields);
   if (wrong !== null) return `${messageName(type)}: ${wrong}`;
-  if (struct.encodedBytes(fields) > BODY_BYTES_MAX) {
+  const bytes = struct.encodedBytes(fields);
+  if (bytes > BODY_BYTES_MAX) {
     return `${messageName(type)}: takes more than ${BODY_BYTES_MAX} bytes; send it in parts`;
   }
-  return encoded(struct, fields);
+  return encoded(struct, fields, pool?.take(bytes));
 }
 
 /** Status and body of a reply. A reply of ours that breaks its declaration is a bug. */

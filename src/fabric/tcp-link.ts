@@ -6,8 +6,9 @@
 import { assert } from '../base/assert.js';
 import { regionKey } from '../base/region-key.js';
 import { Status } from '../base/status.js';
-import { type CallType, isCallType, MessageType } from '../wire/messages.js';
 import type { Reply, Request } from '../wire/messages.js';
+import { type CallType, isCallType, MessageType } from '../wire/messages.js';
+import { BodyPool } from './body-pool.js';
 import { encodeRequest } from './call-codec.js';
 import { CallSink } from './call-sink.js';
 import type { CompletionSink, Link, Window } from './link.js';
@@ -17,6 +18,7 @@ import { type Asking, Transport } from './transport.js';
 
 export class TcpLink extends QueuedVerbs implements Link {
   readonly #asking: Asking;
+  readonly #bodies = new BodyPool();
   /** How things stand with the node: for who goes another way as well. */
   readonly transport: Transport;
 
@@ -37,9 +39,14 @@ export class TcpLink extends QueuedVerbs implements Link {
 
   call<T extends MessageType>(type: T, request: Request<T>, timeoutMs: number): Promise<Reply<T>> {
     assert(isCallType(type), 'data messages are verbs, not calls');
-    const body = encodeRequest(type, request as Request<CallType>);
+    const bodies = this.#bodies;
+    const body = encodeRequest(type, request as Request<CallType>, bodies);
     return new Promise((resolve) => {
-      const sink = new CallSink(type, this.transport, resolve as (reply: Reply<CallType>) => void);
+      const sink = new CallSink(type, this.transport, (reply) => {
+        // The ring has let go of it before it tells how the call ended.
+        if (typeof body !== 'string') bodies.giveBack(body);
+        resolve(reply as Reply<T>);
+      });
       if (typeof body === 'string') {
         sink.refused(Status.Invalid, body);
         return;

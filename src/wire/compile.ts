@@ -37,6 +37,7 @@ interface PlannedField {
   readonly kind: string;
   readonly fixed: number;
   readonly max: number;
+  readonly isView?: boolean;
   readonly element?: { readonly codec: Codec };
 }
 
@@ -58,6 +59,7 @@ const HELPERS = {
   putList,
   takeText,
   takeBytes,
+  takeView,
   takeList,
   takeZeros,
   failed,
@@ -154,7 +156,8 @@ function decodeText(plan: Plan, fields: Entries): string {
   ].join('\n');
 }
 
-function decodeLine(key: string, { kind, fixed, max }: PlannedField, offset: number): string {
+function decodeLine(key: string, field: PlannedField, offset: number): string {
+  const { kind, fixed, max } = field;
   const at = `at + ${offset}`;
   // With a dollar, so that a field may be called as something in the code around it.
   const name = `$${key}`;
@@ -176,7 +179,8 @@ function decodeLine(key: string, { kind, fixed, max }: PlannedField, offset: num
   if (kind === 'list') {
     return `    const ${name} = takeList(b, v, c, '${key}', ${max}, elements.${key}); ${orGiveUp}`;
   }
-  const take = kind === 'text' ? 'takeText' : 'takeBytes';
+  const takeBytesOf = field.isView === true ? 'takeView' : 'takeBytes';
+  const take = kind === 'text' ? 'takeText' : takeBytesOf;
   return `    const ${name} = ${take}(b, v, c, '${key}', ${max}); ${orGiveUp}`;
 }
 
@@ -312,9 +316,19 @@ function takeBytes(
   key: string,
   max: number,
 ): Uint8Array | undefined {
+  return takeView(bytes, view, cursor, key, max)?.slice();
+}
+
+function takeView(
+  bytes: Uint8Array,
+  view: DataView,
+  cursor: Cursor,
+  key: string,
+  max: number,
+): Uint8Array | undefined {
   const at = cursor.at + 4;
   const length = takeLength(bytes, view, cursor, key, max);
-  return length < 0 ? undefined : bytes.slice(at, at + length);
+  return length < 0 ? undefined : bytes.subarray(at, at + length);
 }
 
 function takeList(

@@ -6,7 +6,7 @@
 
 import * as limits from './limits.js';
 import { placeRule } from './rules.js';
-import { bytes, list, pad, struct, text, u8, u32, u53 } from './struct.js';
+import { list, pad, struct, text, u8, u32, u53, viewed } from './struct.js';
 
 const name = text(limits.NAME_BYTES_MAX);
 
@@ -113,7 +113,7 @@ export const MovePagesRequest = struct('MovePagesRequest', 16, {
   page: u32, // Counted from the start of the region.
   offset: u32, // In the page; a multiple of 8.
   reserved: pad(4),
-  data: bytes(limits.PIECE_BYTES_MAX),
+  data: viewed(limits.PIECE_BYTES_MAX),
 });
 /** Where a region is that was held here. */
 export const WhereIsRequest = struct('WhereIsRequest', 8, { space: u32, region: u32 }, placeRule);

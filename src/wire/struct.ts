@@ -18,7 +18,7 @@
  */
 
 import { assert } from '../base/assert.js';
-import { compileCodec, type Codec } from './compile.js';
+import { type Codec, compileCodec } from './compile.js';
 
 export interface Field<T> {
   readonly kind: 'u8' | 'u16' | 'u32' | 'u53' | 'u64' | 'text' | 'bytes' | 'list';
@@ -27,6 +27,8 @@ export interface Field<T> {
   /** Bytes of a text or byte string, elements of a list; 0 for a fixed field. */
   readonly max: number;
   readonly element?: Struct<Declaration>;
+  /** Decoded, it is a view of the message, for as long as that is there. */
+  readonly isView?: boolean;
   /** Never there: carries the type of the value. */
   readonly type?: T;
 }
@@ -74,7 +76,7 @@ export interface Struct<D extends Declaration> {
   encodedBytes(value: FieldsOf<D>): number;
   /** Writes a valid value at `at`, a multiple of 8; returns the offset after it. */
   encode(target: Place, at: number, value: FieldsOf<D>): number;
-  /** The value in exactly `[at, end)`, copied out; a string says why there is none. */
+  /** The value in exactly `[at, end)`, copied out but for views; a text says why there is none. */
   decode(source: Place, at: number, end: number): FieldsOf<D> | string;
   /** For the structs that hold this one in a list. */
   readonly codec: Codec;
@@ -94,6 +96,8 @@ export const u64 = fixed<Wide>('u64', 8);
 export const pad = (bytes: number): Padding => ({ kind: 'pad', fixed: bytes, max: 0 });
 export const text = (max: number): Field<string> => ({ kind: 'text', fixed: 0, max });
 export const bytes = (max: number): Field<Uint8Array> => ({ kind: 'bytes', fixed: 0, max });
+/** A byte string that is not copied out: whoever decodes it uses it before he returns. */
+export const viewed = (max: number): Field<Uint8Array> => ({ ...bytes(max), isView: true });
 
 export function list<D extends Declaration>(
   element: Struct<D>,
