@@ -12,8 +12,12 @@ export interface DurableWord {
   acknowledged: number;
   /** The last that was read, and nobody has said since that it may be gone. */
   seen: number;
+  /** When the read of that began. */
+  seenMs: number;
   /** A flush has confirmed this one, or a later one. */
   flushed: number;
+  /** The last number that a client before this one wrote, or may have written. */
+  inherited: number;
   /** A write of it may still come, whatever becomes of its client. */
   isUnderWay: boolean;
 }

@@ -52,7 +52,9 @@ class DurableProgram {
 
   /** Of a client that was killed: what it had not flushed is promised to nobody. */
   #inherit({ at, bytes, words }: Piece): void {
-    const known = words.map((word) => ({ ...word, acknowledged: word.flushed, seen: 0 }));
+    const known = words.map((word) => {
+      return { ...word, acknowledged: word.flushed, seen: 0, inherited: word.written };
+    });
     const isDoubtful = words.some(({ isUnderWay }) => isUnderWay);
     this.#pieces.push({ at, bytes, words: known, isDoubtful });
   }
@@ -102,7 +104,7 @@ class DurableProgram {
           ...word,
           written: 0,
           acknowledged: 0,
-          seen: 0,
+          ...{ seen: 0, seenMs: 0, inherited: 0 },
           flushed: 0,
           isUnderWay: false,
         });
@@ -163,8 +165,7 @@ class DurableProgram {
     count: number,
   ): Promise<true | 'DataLost' | undefined> {
     const { pageBytes } = this.#client;
-    // What was read is in memory, whoever has written it, and whatever was told of the write.
-    const before = words.map(({ acknowledged, seen }) => Math.max(acknowledged, seen));
+    const before = words.map(({ acknowledged, seen, seenMs }) => ({ acknowledged, seen, seenMs }));
     const at = piece.at + first * pageBytes;
     const flush = async (): Promise<true> => {
       await this.#space.flush(at, count * pageBytes);
@@ -174,7 +175,9 @@ class DurableProgram {
     const end = await this.#attempt('flush', flush, true);
     if (end === true) {
       words.forEach((word, i) => {
-        word.flushed = Math.max(word.flushed, before[i] as number);
+        const known = before[i] as (typeof before)[number];
+        const seen = this.#isThereStill(word, known) ? known.seen : 0;
+        word.flushed = Math.max(word.flushed, known.acknowledged, seen);
       });
     }
     const places = Array.from({ length: count }, (_, page) => at + page * pageBytes);
@@ -188,6 +191,14 @@ class DurableProgram {
       });
     }
     return end;
+  }
+
+  /**
+   * What was read is in memory, whatever was told of the write. What somebody else has written and
+   * not flushed may go with his machine, and nobody but he is told so.
+   */
+  #isThereStill({ inherited }: Word, known: { seen: number; seenMs: number }): boolean {
+    return known.seen > inherited || this.#client.journal.openedMs < known.seenMs;
   }
 
   #noteWrite({ at }: Word): void {
@@ -209,12 +220,14 @@ class DurableProgram {
 
   async #read(word: Word): Promise<boolean> {
     const into = new Uint8Array(WORD_BYTES);
+    const beganMs = this.#client.journal.nowMs();
     const done = await this.#attempt('read', async () => {
       await this.#space.read(word.at, into);
       return true;
     });
     if (done !== true) return false;
     this.#judge(word, Number(new DataView(into.buffer).getBigUint64(0, true)));
+    word.seenMs = beganMs;
     return true;
   }
 
