@@ -28,11 +28,17 @@ export function ownMark(metadata: Metadata, instance: number): ControllerMark {
   };
 }
 
-/** Whether a node heard of changes that the database did not have when it was opened. */
+/**
+ * Whether a node heard of changes that the database did not have when it was opened. Of lives that
+ * ended before all nodes had answered, it may have commits with the numbers of those changes: what
+ * counts for lives before these is where they began.
+ */
 export function isProof(metadata: Metadata, mark: ControllerMark, instance: number): boolean {
   if (mark.controller !== metadata.next('client')) return false;
   if (mark.life > metadata.next('life')) return true;
-  return mark.commit > metadata.opened('commit') && mark.instance !== instance;
+  if (mark.instance === instance) return false;
+  const isBefore = mark.life < metadata.opened('unjudgedLife');
+  return mark.commit > (isBefore ? metadata.openedTrue : metadata.opened('commit'));
 }
 
 /** Whether a node that knows this controller holds what the database has not given out yet. */

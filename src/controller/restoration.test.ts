@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
-import type { Controller } from './controller.js';
 import type { Row } from '../runtime/database.js';
+import type { Controller } from './controller.js';
 import { controllerFaults } from './planted.js';
 import { FakeRack, settled } from './testing/fake-rack.js';
 
@@ -330,6 +330,48 @@ test('a controller that dies while it restores goes on restoring', async () => {
   expect(it.controller.restoration.phase).toBe('over');
   it.heartbeats();
   expect(it.regions(space)).toEqual(it.held(space).map((one) => `${one} serving`));
+});
+
+test('a life that ends before it has asked hides nothing from the next one', async () => {
+  const it = new Restored();
+  await it.begin();
+  it.heartbeats();
+  await settled();
+  await it.putBack(it.copy());
+  await it.join(NODES);
+  expect(it.controller.restoration.phase).toBe('over');
+  const copy = it.copy();
+  // One commit, of which the nodes hear, and which holds no region.
+  const made = await it.space('since');
+  it.heartbeats();
+  await settled();
+  await it.putBack(copy);
+  // As many commits as were lost.
+  await it.putBack(it.copy());
+  await it.putBack(it.copy());
+  await it.join(NODES);
+  expect(it.controller.metadata.next('restores')).toBe(1);
+  expect(await it.space('another')).toBeGreaterThan(made);
+});
+
+test('lives that went on without a silent node are no proof of anything', async () => {
+  const it = new Restored();
+  await it.begin();
+  it.heartbeats();
+  await settled();
+  for (let life = 0; life < 3; life++) {
+    await it.putBack(it.copy());
+    it.rack.nowMs += 7_000;
+    await it.join(['n1', 'n2']);
+    expect(it.controller.restoration.phase).toBe('over');
+    await it.space(`s${life}`);
+    it.heartbeats(['n1', 'n2']);
+    await settled();
+  }
+  await it.join(['n3']);
+  expect(it.controller.metadata.next('restores') + it.controller.metadata.next('restoring')).toBe(
+    0,
+  );
 });
 
 test('a node that is said to be gone is not waited for', async () => {

@@ -23,9 +23,9 @@ import {
   LIVES_MAX,
   NUMBERS_BEYOND,
   REGIONS_BEYOND,
-  SPACE_ID_END,
   SILENT_BEYOND,
   SILENT_BEYOND_REGION,
+  SPACE_ID_END,
 } from './limits.js';
 import { isAhead, isProof } from './mark.js';
 import type { Member } from './member.js';
@@ -53,6 +53,12 @@ export interface RestorationOptions {
   /** It turned out that the database is an older copy, or that has come to its end. */
   readonly noted: (what: 'begun' | 'ended') => void;
 }
+
+/** All nodes have answered: whatever is committed from here on is part of the truth. */
+const JUDGED: readonly MetadataChange[] = [
+  { table: 'counters', put: { name: 'unjudged', next: 0 } },
+  { table: 'counters', put: { name: 'unjudgedLife', next: 0 } },
+];
 
 interface Answer {
   readonly memoryId: number;
@@ -181,8 +187,10 @@ export class Restoration {
 
   /** Within a change: nodes may have been said to be gone that were waited for. */
   async finishIfAll(): Promise<void> {
-    const isWaiting = this.awaited().length > 0 && !controllerFaults.oneAnswerIsEnough;
-    if (this.#isRestoring && !isWaiting) await this.#finish();
+    const { metadata } = this.#options;
+    if (this.awaited().length > 0 && !controllerFaults.oneAnswerIsEnough) return;
+    if (this.#isRestoring) await this.#finish();
+    else if (metadata.next('unjudged') !== 0) await metadata.commit(JUDGED);
   }
 
   async #take(member: Member, held: readonly HeldRegion[]): Promise<void> {
@@ -264,6 +272,7 @@ export class Restoration {
         event: metadata.history.sequenceAbove(seen.commit),
       }),
       { table: 'counters', put: { name: 'restoring', next: 0 } },
+      ...JUDGED,
     ]);
     metadata.believe();
     this.#isLooking = false;

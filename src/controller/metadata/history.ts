@@ -105,6 +105,7 @@ export interface Before {
   regionsOf(space: SpaceId): ReadonlyMap<RegionIndex, RegionRow>;
   next(name: CounterName): number;
   opened(name: CounterName): number;
+  readonly openedTrue: number;
 }
 
 /** Of a region: a move that did not come about, and those that followed it. */
@@ -165,7 +166,7 @@ export class History {
    * on where this database was copied.
    */
   sequenceAbove(commit: number): number {
-    const commits = Math.max(0, commit - this.#before.opened('commit'));
+    const commits = Math.max(0, commit - this.#before.openedTrue);
     const beyond = (commits + 1) * EVENTS_PER_COMMIT_MAX;
     return Math.min(this.#before.opened('event') + beyond, SEQUENCE_END);
   }

@@ -112,6 +112,12 @@ export class Metadata {
     return this.#opened[name];
   }
 
+  /** The last commit of which it is known that it is part of the truth, when it was opened. */
+  get openedTrue(): number {
+    const { commit, unjudged } = this.#opened;
+    return unjudged === 0 ? commit : unjudged - 1;
+  }
+
   /** From here on the database is as new as the truth: nodes have told what it did not know. */
   believe(): void {
     this.#opened = { ...this.#counters };

@@ -59,6 +59,8 @@ function firstNumbers(entropy: Entropy): Record<CounterName, number> {
     restoring: 0,
     restores: 0,
     event: 1,
+    unjudged: 0,
+    unjudgedLife: 0,
   };
 }
 
@@ -79,8 +81,13 @@ function nextLife(metadata: Metadata, entropy: Entropy): MetadataChange[] {
   const isLast = metadata.next('life') >= LIVES_MAX;
   const client = isLast ? entropy.u53() : metadata.next('client');
   const life = isLast ? 1 : metadata.next('life') + 1;
-  return [
-    { table: 'counters', put: { name: 'client', next: client } },
-    { table: 'counters', put: { name: 'life', next: life } },
+  const numbers: [CounterName, number][] = [
+    ['client', client],
+    ['life', life],
   ];
+  // A life that ended before all nodes had answered has judged nothing, and goes on being judged.
+  if (metadata.next('unjudged') === 0 || isLast) {
+    numbers.push(['unjudged', metadata.next('commit') + 1], ['unjudgedLife', life]);
+  }
+  return numbers.map(([name, next]) => ({ table: 'counters', put: { name, next } }) as const);
 }

@@ -280,6 +280,13 @@ export interface Numbers {
   readonly restoring: number;
   readonly restores: number;
   readonly event: number;
+  /**
+   * While it is not known that this is the newest copy of the database: one above its last commit
+   * when that began, and the first life since; nodes have not all answered in any of these lives.
+   * Else 0.
+   */
+  readonly unjudged: number;
+  readonly unjudgedLife: number;
 }
 
 export type CounterName = keyof Numbers;
@@ -294,4 +301,6 @@ export const COUNTER_NAMES: readonly CounterName[] = [
   'restoring',
   'restores',
   'event',
+  'unjudged',
+  'unjudgedLife',
 ];
