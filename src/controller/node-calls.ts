@@ -84,6 +84,8 @@ export interface NodeCalls {
   moveEnd(node: NodeAt, move: MoveOfRegion, isTaken: boolean): Promise<Status>;
   /** What of a node is to go now; undefined when no answer came. */
   regionsToGive(node: NodeAt): Promise<RegionsToGive | undefined>;
+  /** What each of its regions uses, those without any bytes left out; undefined as above. */
+  regionSizes(node: NodeAt): Promise<readonly RegionToGive[] | undefined>;
   /** Nothing will be asked of it there any more. */
   forget(node: NodeAt): void;
   /**

@@ -14,6 +14,7 @@ import type {
   NodeCalls,
   RegionGrant,
   RegionsToGive,
+  RegionToGive,
 } from './node-calls.js';
 import type { HeldRegion } from './reconcile.js';
 
@@ -89,6 +90,12 @@ export class PeerCalls implements NodeCalls {
   async regionsToGive(node: NodeAt): Promise<RegionsToGive | undefined> {
     const reply = await this.at(node).call(MessageType.RegionsToGive, {}, TELL_MS);
     return reply.status === Status.Ok ? (reply as unknown as RegionsToGive) : undefined;
+  }
+
+  async regionSizes(node: NodeAt): Promise<readonly RegionToGive[] | undefined> {
+    const reply = await this.at(node).call(MessageType.RegionSizes, {}, TELL_MS);
+    if (reply.status !== Status.Ok) return undefined;
+    return reply.regions as unknown as readonly RegionToGive[];
   }
 
   forget(node: NodeAt): void {

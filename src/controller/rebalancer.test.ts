@@ -27,11 +27,13 @@ async function pass(
   controller: Controller,
   seconds: number,
   bytesOf: (region: number) => number = () => REGION_USES,
+  areTold = true,
 ): Promise<void> {
   for (let at = 0; at < seconds; at += 2) {
     for (const id of ['n1', 'n2', 'n3']) {
       const request = rack.joinRequest(id);
       const held = [...rack.node(request.address).held.values()];
+      rack.node(request.address).bytesOf = areTold ? bytesOf : undefined;
       const bytesUsed = held.reduce((sum, { region }) => sum + bytesOf(region), 0);
       controller.membership.heartbeat({ ...request, bytesUsed, bytesCommitted: bytesUsed });
     }
@@ -72,19 +74,48 @@ test('it is off, and a drain goes first', async () => {
   expect(counts(rack)).toEqual([6, 0, 0]);
 });
 
-test('a region that turned out to be large stays where it went', async () => {
+test('the largest region that fits goes first, and one that is too large never', async () => {
   const rack = new FakeRack();
   rack.rebalancing = evenUsed;
   const { controller, space } = await start(rack);
-  const bytesOf = (region: number): number => (region === 1 ? 0.6 : 0.04) * GIB;
-  const nodeOfLarge = (): string | undefined => controller.regions.list(space, 1, 1)[0]?.node;
-  // It was taken for one like the others.
+  const shares = [0, 0.4, 0.02, 0.2, 0.05, 0.05, 0.02];
+  const bytesOf = (region: number): number => (shares[region] ?? 0) * GIB;
+  const nodes = (): string => {
+    return controller.regions
+      .list(space, 1, 6)
+      .map(({ node }) => node.slice(1))
+      .join('');
+  };
   await pass(rack, controller, 12, bytesOf);
-  const first = nodeOfLarge();
-  expect(first).not.toBe('n1');
-  // Beside another one it is not taken for that again.
-  await controller.regions.grant({ space, count: 1, bytes: 0, near: first ?? '' });
+  expect(nodes()).toMatch(/^11[23]111$/);
   await pass(rack, controller, 3_000, bytesOf);
-  expect(nodeOfLarge()).toBe(first);
-  expect(rack.movesAsked).toBeLessThan(5);
+  expect(nodes()[0]).toBe('1');
+  expect(rack.movesAsked).toBeLessThan(6);
+});
+
+test('where nobody says what regions use nothing moves', async () => {
+  const rack = new FakeRack();
+  rack.rebalancing = evenUsed;
+  const { controller } = await start(rack);
+  await pass(rack, controller, 60, undefined, false);
+  expect(rack.movesAsked).toBe(0);
+});
+
+test('what somebody has moved back may be moved again', async () => {
+  const rack = new FakeRack();
+  rack.rebalancing = evenUsed;
+  const { controller, space } = await start(rack);
+  await pass(rack, controller, 60);
+  expect(counts(rack)).toEqual([2, 2, 2]);
+  for (let region = 1; region <= 6; region++) {
+    const [place] = controller.regions.list(space, region, 1);
+    if (place === undefined || place.node === 'n1') continue;
+    await pass(rack, controller, 2);
+    const moving = controller.moves.move({ space, region: place.region, to: 'n1' });
+    await rack.advance(100);
+    expect(await moving).toMatchObject({ end: 'done' });
+  }
+  expect(counts(rack)[0]).toBe(6);
+  await pass(rack, controller, 60);
+  expect(counts(rack)).toEqual([2, 2, 2]);
 });

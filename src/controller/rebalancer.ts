@@ -2,8 +2,8 @@
  * Moves regions from full nodes to empty ones by a policy, one after the other and slowly: every
  * few seconds it looks, and after a move it waits for both ends to say what they use now.
  *
- * What a region uses nobody tells the controller. It takes the mean of its node, until it has seen
- * by how much its target grew; and no region is moved twice within ten minutes.
+ * What regions use it asks the nodes, when their shares are far enough from each other. A region
+ * stays where it has put it for ten minutes.
  */
 
 import { regionKey } from '../base/region-key.js';
@@ -21,6 +21,7 @@ import type { Membership } from './membership.js';
 import type { Metadata } from './metadata/metadata.js';
 import type { RegionRow } from './metadata/schema.js';
 import type { RegionMoves } from './moves.js';
+import type { NodeCalls } from './node-calls.js';
 import { isLeaving } from './places.js';
 import type { Refusal } from './refusal.js';
 
@@ -31,23 +32,27 @@ export interface RebalancerOptions {
   readonly timers: Timers;
   readonly policy: RebalancingPolicy;
   readonly move: RegionMoves['move'];
+  readonly calls: Pick<NodeCalls, 'regionSizes'>;
   /** Why nothing may be decided now. */
   readonly refusal: () => Refusal | undefined;
 }
 
 /** A move whose target has not said since what it uses. */
 interface Made {
-  readonly key: number;
   readonly to: Member;
-  readonly bytesBefore: number;
   readonly atMs: number;
+}
+
+/** Where it was put, and until when it stays there. */
+interface Rest {
+  readonly node: string;
+  readonly untilMs: number;
 }
 
 export class Rebalancer {
   readonly #options: RebalancerOptions;
-  /** By `regionKey`: what was seen of their sizes, and until when they stay. */
-  readonly #bytes = new Map<number, number>();
-  readonly #restUntilMs = new Map<number, number>();
+  /** By `regionKey`. */
+  readonly #rests = new Map<number, Rest>();
   #made: Made | undefined;
   #isUnderWay = false;
   #timer: Timer | undefined;
@@ -75,8 +80,11 @@ export class Rebalancer {
     const isBusy = [...metadata.drains.values()].some(({ state }) => state === 'draining');
     if (refusal() !== undefined || isBusy || metadata.moves.size > 0 || !this.#isSeen()) return;
     for (const members of groupsOf(metadata, membership.serving())) {
-      const nodes = members.map((member) => this.#nodeOf(member));
-      const choice = policy({ nodes, isUnderWay: this.#isUnderWay });
+      const nodes = members.map((member) => this.#nodeOf(member, undefined));
+      // As far as shares go; what regions use costs the nodes a look at all their pages.
+      if (policy({ nodes, isUnderWay: this.#isUnderWay }) === undefined) continue;
+      const sized = await Promise.all(members.map((member) => this.#sizedNodeOf(member)));
+      const choice = policy({ nodes: sized, isUnderWay: this.#isUnderWay });
       if (choice === undefined) continue;
       this.#isUnderWay = true;
       return this.#move(choice);
@@ -84,32 +92,39 @@ export class Rebalancer {
     this.#isUnderWay = false;
   }
 
+  /** One that does not answer has nothing that could move. */
+  async #sizedNodeOf(member: Member): Promise<BalancedNode> {
+    const sizes = (await this.#options.calls.regionSizes(member.row)) ?? [];
+    const bytes = new Map(sizes.map((one) => [regionKey(one.space, one.region), one.bytes]));
+    return this.#nodeOf(member, bytes);
+  }
+
   /** The target of the last move has told since what it uses. */
   #isSeen(): boolean {
     const made = this.#made;
     if (made === undefined) return true;
     if (made.to.isJoined && made.to.seenMs <= made.atMs) return false;
-    this.#bytes.set(made.key, Math.max(0, made.to.bytesUsed - made.bytesBefore));
     this.#made = undefined;
     return true;
   }
 
-  #nodeOf({ row, bytesLent, bytesUsed, confirmed }: Member): BalancedNode {
+  /** Without sizes each region is taken for one that fits anywhere. */
+  #nodeOf(
+    { row, bytesLent, bytesUsed, confirmed }: Member,
+    sizes: ReadonlyMap<number, number> | undefined,
+  ): BalancedNode {
     const { metadata, clock } = this.#options;
     const rows = [...metadata.regionsOfNode(row.id).values()];
     const granted = rows.filter(({ state }) => state === 'granted');
-    const known = granted.map((region) => this.#bytes.get(keyOf(region)));
-    const sum = known.reduce<number>((total, bytes = 0) => total + bytes, 0);
-    const unknown = known.filter((bytes) => bytes === undefined).length;
-    const mean = Math.max(0, bytesUsed - sum) / Math.max(unknown, 1);
     const mayMove = granted.filter((region) => {
       const space = metadata.activeSpace(region.space);
-      const isResting = (this.#restUntilMs.get(keyOf(region)) ?? 0) > clock.now();
+      const rest = this.#rests.get(keyOf(region));
+      const isResting = rest?.node === row.id && rest.untilMs > clock.now();
       return space?.kind === 'dram' && confirmed.has(keyOf(region)) && !isResting;
     });
     const regions = mayMove.map((region) => {
       const key = keyOf(region);
-      return { key, bytes: this.#bytes.get(key) ?? mean };
+      return { key, bytes: sizes === undefined ? 1 : (sizes.get(key) ?? 0) };
     });
     return { node: row.id, bytesLent, bytesUsed, regions };
   }
@@ -119,14 +134,17 @@ export class Rebalancer {
     const row = metadata.regionsOfNode(from).get(key);
     const target = membership.members.get(to);
     if (row === undefined || target === undefined) return;
-    const bytesBefore = target.bytesUsed;
     const { end } = await move({ space: row.space, region: row.region, to });
     const atMs = clock.now();
-    for (const [other, untilMs] of this.#restUntilMs) {
-      if (untilMs <= atMs) this.#restUntilMs.delete(other);
+    for (const [other, { untilMs }] of this.#rests) {
+      if (untilMs <= atMs) this.#rests.delete(other);
     }
-    if (!rebalancingFaults.movesForEver) this.#restUntilMs.set(key, atMs + REBALANCE_REST_MS);
-    if (end === 'done') this.#made = { key, to: target, bytesBefore, atMs };
+    // One that could not be moved is left alone for as long, too.
+    const node = end === 'done' ? to : from;
+    if (!rebalancingFaults.movesForEver) {
+      this.#rests.set(key, { node, untilMs: atMs + REBALANCE_REST_MS });
+    }
+    if (end === 'done') this.#made = { to: target, atMs };
   }
 }
 

@@ -58,6 +58,18 @@ export class Giving {
     return { bytes, regions: bytes === 0 ? [] : regions };
   }
 
+  /** Of all that use anything, in no order. */
+  async sizes(): Promise<RegionsToGive> {
+    const used = await this.#bytesUsed();
+    let bytes = 0;
+    const regions = this.#parts.table.regions.list().flatMap(({ space, region }) => {
+      const own = used.get(regionKey(space, region)) ?? 0;
+      bytes += own;
+      return own === 0 ? [] : [{ space, region, bytes: own }];
+    });
+    return { bytes, regions };
+  }
+
   /** By `regionKey`. Counted when it is needed: once for each region that moves. */
   async #bytesUsed(): Promise<Map<number, number>> {
     const { table, timers } = this.#parts;

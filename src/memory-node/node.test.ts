@@ -30,6 +30,20 @@ test('what was written is read again; untouched pages are zeros and take no fram
   expect(node.counters()).toMatchObject({ framesUsed: 1, pagesCommitted: 3, firstTouches: 1 });
 });
 
+test('what regions use is what was written to, also where nobody asks for memory back', async () => {
+  const node = await start();
+  const sizes = () => node.call(MessageType.RegionSizes, {});
+  const at = await node.alloc(3);
+  expect(await sizes()).toMatchObject({ bytes: 0, regions: [] });
+  for (const page of [0, 2]) {
+    await node.data('write', { address: at + page * PAGE, data: bytes(1) });
+  }
+  const region = Math.floor(at / 2 ** 30);
+  const used = { space: SPACE, region, bytes: 2 * PAGE };
+  expect(await sizes()).toMatchObject({ bytes: 2 * PAGE, regions: [used] });
+  expect(await node.call(MessageType.RegionsToGive, {})).toMatchObject({ bytes: 0, regions: [] });
+});
+
 test('atomics: the old value, wrapping at 2^64, no frame while nothing changes', async () => {
   const node = await start();
   const address = (await node.alloc(1)) + 64;

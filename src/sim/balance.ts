@@ -73,20 +73,10 @@ export class BalanceAudit {
     return listed.regions.find((one) => one.region === region)?.node;
   }
 
-  #regionsAtHome(): number {
-    const { api } = this.#rack;
-    const regions = (api?.spaces() ?? []).flatMap(({ name }) => {
-      const listed = api?.regions(name);
-      return listed !== undefined && 'regions' in listed ? listed.regions : [];
-    });
-    return regions.filter(({ node }) => node === this.#home).length;
-  }
-
   async #watch(placed: readonly Placed[]): Promise<Complaint[]> {
     const owners = placed.map((one) => this.#ownerOf(one));
     const areApart = (): boolean => owners.some((owner) => owner !== owners[0]);
-    // How much is in a region it learns by moving it, and the others may be empty.
-    let leftMs = (LOOKS + this.#regionsAtHome()) * REBALANCE_LOOK_MS;
+    let leftMs = LOOKS * REBALANCE_LOOK_MS;
     let changes = 0;
     for (; leftMs > 0 && changes <= placed.length; leftMs -= LOOK_MS) {
       await sleep(this.#process.runtime.timers, LOOK_MS);

@@ -43,8 +43,6 @@ const START_MS_MAX = 30_000;
 const SAFETY_MS_MAX = 60_000;
 const LIVENESS_MS_MAX = 60_000;
 const AUDIT_MS_MAX = 300_000;
-/** More, where a policy that moves regions is watched. */
-const BALANCE_MS_MAX = 300_000;
 /** How often steps over shared memory are made in parts, and copies seen by halves. */
 const STEPS_APART = [0, 300_000, 700_000, 900_000, 900_000, 950_000];
 const SPLIT_COPIES = [0, 50_000, 500_000];
@@ -205,7 +203,7 @@ class SeedRun {
     );
     await this.#until(
       'the audit',
-      AUDIT_MS_MAX + (rack.shape.isRebalancing === true ? BALANCE_MS_MAX : 0),
+      AUDIT_MS_MAX,
       () => isOver,
       () => audit.stage,
     );

@@ -16,12 +16,13 @@ import {
   MovePagesRequest,
   MoveProgressReply,
   MoveRequest,
+  RegionSizesReply,
   RegionsToGiveReply,
   WhereIsReply,
   WhereIsRequest,
 } from './move-messages.js';
 import { placeRule, regionRule, spaceRule } from './rules.js';
-import { bytes, list, pad, struct, text, u8, u16, u32, u53, u64, type Fields } from './struct.js';
+import { bytes, type Fields, list, pad, struct, text, u8, u16, u32, u53, u64 } from './struct.js';
 
 export * from './move-messages.js';
 
@@ -106,6 +107,7 @@ export const MessageType = {
   MoveOutForced: 105,
   RegionsToGive: 106,
   MoveOpenings: 107,
+  RegionSizes: 108,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -936,6 +938,7 @@ export const CALLS = {
   [M.MoveOutForced]: { request: MoveOutRequest, reply: Empty, repeatable: true },
   [M.WhereIs]: { request: WhereIsRequest, reply: WhereIsReply, repeatable: true },
   [M.RegionsToGive]: { request: Empty, reply: RegionsToGiveReply, repeatable: true },
+  [M.RegionSizes]: { request: Empty, reply: RegionSizesReply, repeatable: true },
   [M.MoveOpenings]: { request: MoveOpeningsRequest, reply: Empty, repeatable: true },
   [M.AcquireLease]: { request: AcquireLeaseRequest, reply: AcquireLeaseReply, repeatable: false },
   [M.ReleaseLease]: { request: ReleaseLeaseRequest, reply: Empty, repeatable: true },

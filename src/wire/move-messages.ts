@@ -124,7 +124,7 @@ export const WhereIsReply = struct('WhereIsReply', 16, {
   id: name,
   address: name,
 });
-/** A region that is to go away from a node that must give memory back. */
+/** What a region uses. */
 export const RegionToGive = struct(
   'RegionToGive',
   16,
@@ -139,4 +139,9 @@ export const RegionToGive = struct(
 export const RegionsToGiveReply = struct('RegionsToGiveReply', 8, {
   bytes: u53, // That it has to give back and cannot, now; 0: nothing is to go.
   regions: list(RegionToGive, limits.REGIONS_TO_GIVE_MAX), // In the order in which they should go.
+});
+/** All regions that a node holds and that use anything: for whoever evens out what nodes use. */
+export const RegionSizesReply = struct('RegionSizesReply', 8, {
+  bytes: u53, // Of all of them.
+  regions: list(RegionToGive, limits.REGIONS_PER_MESSAGE_MAX),
 });

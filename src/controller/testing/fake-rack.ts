@@ -111,6 +111,17 @@ export class FakeNode {
     return { bytes: count * bytes, regions: count === 0 ? [] : regions };
   }
 
+  /** By number of the region. Undefined: it does not answer. */
+  bytesOf: ((region: number) => number) | undefined;
+
+  sizes(): RegionsToGive['regions'] | undefined {
+    const { bytesOf } = this;
+    if (bytesOf === undefined) return undefined;
+    return [...this.held.values()].map(({ space, region }) => {
+      return { space, region, bytes: bytesOf(region) };
+    });
+  }
+
   remove(space: SpaceId): Status {
     const status = this.answer('remove');
     this.calls.push(`remove ${space}`);
@@ -291,6 +302,7 @@ export class FakeRack {
       moveCancel: ({ address }, move) => call(() => this.#progress(address, move.epoch)),
       moveEnd: () => call(() => Status.Ok),
       regionsToGive: ({ address }) => call(() => this.node(address).toGive()),
+      regionSizes: ({ address }) => call(() => this.node(address).sizes()),
       forget: () => undefined,
       reconnect: () => undefined,
     };

@@ -1,22 +1,22 @@
 /** The calls that a memory node answers: everything that is not a byte of data. */
 
+import { assert } from '../../base/assert.js';
 import { Status } from '../../base/status.js';
 import { EntryFlag, RIGHTS_SHIFT, SPACE_ID_END as SPACES_OF_TABLE } from '../../disk/page-table.js';
 import { REGIONS_PER_MESSAGE_MAX, SPACE_ID_END } from '../../wire/limits.js';
 import { MessageType, type Refused, Right } from '../../wire/messages.js';
-import type { Allocations, Refusal } from '../slow/allocations.js';
-import type { Sharing } from '../sharing.js';
-import type { Relocation } from '../store/relocation.js';
-import { serveRelocation } from './relocation-calls.js';
-import { NOT_SETTLED, serveWindows, type WindowCallParts } from './window-calls.js';
-import { assert } from '../../base/assert.js';
-import { regionOf, serveMoves, withinHeld } from './move-calls.js';
 import type { Giving } from '../giving.js';
 import type { Moves } from '../moves/moves.js';
+import type { Sharing } from '../sharing.js';
+import type { Allocations, Refusal } from '../slow/allocations.js';
+import type { Relocation } from '../store/relocation.js';
 import type { CallServer } from './call-server.js';
-import { type MeasureCallParts, serveMeasures } from './measure-calls.js';
 import { type FlushCallParts, serveFlush } from './flush-calls.js';
+import { type MeasureCallParts, serveMeasures } from './measure-calls.js';
+import { regionOf, serveMoves, withinHeld } from './move-calls.js';
+import { serveRelocation } from './relocation-calls.js';
 import { serveSlots } from './slot-calls.js';
+import { NOT_SETTLED, serveWindows, type WindowCallParts } from './window-calls.js';
 
 // A right of the protocol becomes a bit of the page table by a shift.
 assert(
@@ -51,6 +51,9 @@ export function serveCalls(server: CallServer, parts: CallParts): void {
   serveFlush(server, parts);
   server.serve(MessageType.RegionsToGive, async () => {
     return { status: Status.Ok, ...(await parts.giving.regions()) };
+  });
+  server.serve(MessageType.RegionSizes, async () => {
+    return { status: Status.Ok, ...(await parts.giving.sizes()) };
   });
   server.serve(MessageType.Counters, () => ({ status: Status.Ok, json: parts.countersJson() }));
 }
