@@ -4,12 +4,12 @@
  * allocated and written again, so that nothing has leaked.
  */
 
+import { Status } from '../base/status.js';
 import { Control, type Member, type RegionFacts } from '../client/control.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { OVERCOMMIT } from '../controller/limits.js';
 import { createEndpoint } from '../fabric/endpoint.js';
 import type { Peer } from '../fabric/link.js';
-import { Status } from '../base/status.js';
 import { sleep } from '../runtime/clock.js';
 import { FaultKind, type SimulatedProcess } from '../runtime/simulated/world.js';
 import { PING_MS, RECORD_KEEP_MS, REGION_BYTES, SESSION_SILENCE_MS } from '../wire/limits.js';
@@ -17,9 +17,9 @@ import { MessageType } from '../wire/messages.js';
 import { BalanceAudit } from './balance.js';
 import { judgeKeeping, type RegionInTheEnd } from './checkers/acknowledged.js';
 import { judgeCounts, type NodeCounts } from './checkers/bounds.js';
-import { judgeHistory } from './checkers/told.js';
 import type { RegionSeen } from './checkers/ownership.js';
-import { AUDITOR, type Allocation, type Ended, isNotApplied, type Journal } from './journal.js';
+import { judgeHistory } from './checkers/told.js';
+import { type Allocation, AUDITOR, type Ended, isNotApplied, type Journal } from './journal.js';
 import { LendingAudit } from './lending.js';
 import { ObservedFiles } from './observed-files.js';
 import { ObservedSpace } from './observed-space.js';
@@ -106,7 +106,7 @@ export class Audit {
           return one.id === post.name && one.pid === pid && one.state === 'serving';
         });
       });
-      if (isServing) return;
+      if (isServing && this.#rack.isAdopted) return;
       await this.#pause();
     }
   }

@@ -242,9 +242,7 @@ export class SimulatedRack {
    */
   #adoptSpaces(): void {
     const api = this.api;
-    for (const { code, subject } of api?.status().findings ?? []) {
-      const name = code === 'SPACE_UNKNOWN' ? this.#journal.spaces.get(Number(subject)) : undefined;
-      if (name === undefined) continue;
+    for (const [subject, name] of this.#spacesToAdopt()) {
       // Made by another attempt to make the one that is unknown now; nobody was told of it.
       const twin = api?.spaces().find((space) => space.name === name && space.regions === 0);
       if (twin !== undefined) void api?.removeSpace(name);
@@ -253,6 +251,18 @@ export class SimulatedRack {
       });
     }
     this.world.after(OPERATOR_LOOK_MS, () => this.#adoptSpaces());
+  }
+
+  #spacesToAdopt(): [subject: string, name: string][] {
+    return (this.api?.status().findings ?? []).flatMap(({ code, subject = '' }) => {
+      const name = code === 'SPACE_UNKNOWN' ? this.#journal.spaces.get(Number(subject)) : undefined;
+      return name === undefined ? [] : [[subject, name]];
+    });
+  }
+
+  /** Nothing is left to the operator. */
+  get isAdopted(): boolean {
+    return !this.#isOperated || this.#spacesToAdopt().length === 0;
   }
 
   /** Undefined: the controller does not run. */
