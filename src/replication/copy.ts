@@ -1,0 +1,33 @@
+/** One copy, as its writer reaches it: through a window that is bound to his epoch. */
+
+import type { CompletionSink } from '../fabric/link.js';
+
+export interface Copy {
+  /** Random: of this copy and no other that was, or will be, at that node. */
+  readonly id: number;
+  /**
+   * As the verbs of a link, from an offset in the copy; at most a piece, which is within one page.
+   * What is started first takes effect first.
+   */
+  read(
+    at: number,
+    into: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void;
+  write(
+    at: number,
+    from: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void;
+  /** Done when they return, or `NOT_NOW`. */
+  readNow(at: number, into: Uint8Array, start: number, bytes: number): number;
+  writeNow(at: number, from: Uint8Array, start: number, bytes: number): number;
+}

@@ -1,0 +1,39 @@
+/**
+ * How a copy is laid out: the blocks, then one intent word for each area, then one checksum for
+ * each block. All of it is inside the memory that the copy was given.
+ */
+
+import { assert } from '../base/assert.js';
+
+/** What is said of copies holds for each block by itself. */
+export const BLOCK_BYTES = 4096;
+/** Blocks that share an intent word. */
+export const AREA_BLOCKS = 64;
+export const AREA_BYTES = AREA_BLOCKS * BLOCK_BYTES;
+/** The most that one operation moves: it lies within one area, and within one page of a node. */
+export const PIECE_BLOCKS = 16;
+export const PIECE_BYTES = PIECE_BLOCKS * BLOCK_BYTES;
+export const INTENT_BYTES = 8;
+export const CHECKSUM_BYTES = 4;
+/** Of one area. */
+export const CHECKSUMS_BYTES = AREA_BLOCKS * CHECKSUM_BYTES;
+
+export interface SlabLayout {
+  readonly areas: number;
+  readonly blocks: number;
+  /** Bytes of the blocks: what can be used. */
+  readonly dataBytes: number;
+  readonly intentAt: number;
+  readonly checksumsAt: number;
+}
+
+/** Of a copy that takes at most `bytes` of memory. */
+export function layoutOf(bytes: number): SlabLayout {
+  const areas = Math.floor(bytes / (AREA_BYTES + INTENT_BYTES + CHECKSUMS_BYTES));
+  assert(areas > 0, 'a slab has room for an area');
+  const dataBytes = areas * AREA_BYTES;
+  const checksumsAt = dataBytes + areas * INTENT_BYTES;
+  return { areas, blocks: areas * AREA_BLOCKS, dataBytes, intentAt: dataBytes, checksumsAt };
+}
+
+export const areaOf = (block: number): number => Math.floor(block / AREA_BLOCKS);

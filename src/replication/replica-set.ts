@@ -1,0 +1,459 @@
+/**
+ * The copies of one slab: every write goes to all of them, every read to one, and no block is read
+ * whose copies may differ (docs/internals/replication.md).
+ *
+ *   read, write -> wait for the blocks -> [area open] -> copies -> all have answered -> told
+ *                                              |             |
+ *                                           Upkeep        again, while the deadline lets it,
+ *                                                         or a copy leaves the set
+ */
+
+import { assert } from '../base/assert.js';
+import { type Outcome, Status } from '../base/status.js';
+import type { CompletionSink } from '../fabric/link.js';
+import { outcomeOf } from '../fabric/verbs.js';
+import { Area, Areas } from './areas.js';
+import { BlockLocks } from './block-locks.js';
+import { areaOf, BLOCK_BYTES, PIECE_BLOCKS } from './layout.js';
+import { COPIES_MAX, Members } from './members.js';
+import { Kind, PieceRows, ROWS_MAX } from './piece-rows.js';
+import { replicationFaults } from './planted.js';
+import { ATTEMPT_MS, type ReplicaParts, type Slab } from './slab.js';
+import { Upkeep } from './upkeep.js';
+
+const RETRY_MS = 20;
+/** A token is the attempt, the row and the copy. */
+const TOKENS = ROWS_MAX * COPIES_MAX;
+
+/** Somebody who wants blocks for himself. */
+interface Hold {
+  readonly first: number;
+  readonly count: number;
+  readonly isShared: boolean;
+  readonly granted: () => void;
+}
+
+export class ReplicaSet implements CompletionSink, Slab {
+  readonly members: Members;
+  readonly areas: Areas;
+  readonly upkeep: Upkeep;
+  readonly #parts: ReplicaParts;
+  readonly #rows = new PieceRows();
+  readonly #locks: BlockLocks;
+  /** Rows that wait for their blocks, in the order in which they came. */
+  #waiting: number[] = [];
+  /** Of upkeep; these go first. */
+  #holds: Hold[] = [];
+  /** Writes whose area is being opened, and those that are tried again. */
+  readonly #parked = new Set<number>();
+  /** Writes that have their blocks. */
+  readonly #writing = new Set<number>();
+  #isWakeDue = false;
+  #isOver = false;
+
+  constructor(parts: ReplicaParts) {
+    this.#parts = parts;
+    const { layout, checksum, copies } = parts;
+    this.members = new Members(copies, layout.areas);
+    this.areas = new Areas(layout, checksum);
+    if (parts.isNew) this.areas.isLoaded.fill(1);
+    this.#locks = new BlockLocks(layout.blocks);
+    this.upkeep = new Upkeep(parts, this);
+  }
+
+  /** No more is done; what is under way ends as `Stale`. */
+  stop(): void {
+    this.#isOver = true;
+    this.upkeep.stop();
+    for (const row of [...this.#waiting, ...this.#parked]) this.#tell(row, Status.Stale);
+    this.#waiting = [];
+    this.#parked.clear();
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Whole blocks within one piece. `into` belongs to the set until the sink is told. */
+  read(
+    first: number,
+    count: number,
+    into: Uint8Array,
+    start: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void {
+    this.#begin(Kind.READ, first, count, into, start, sink, token, deadline);
+  }
+
+  /** As `read`. A failure leaves the blocks as they were, or as they were to be, or in doubt. */
+  write(
+    first: number,
+    count: number,
+    from: Uint8Array,
+    start: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void {
+    this.#begin(Kind.WRITE, first, count, from, start, sink, token, deadline);
+  }
+
+  #begin(
+    kind: number,
+    first: number,
+    count: number,
+    buffer: Uint8Array,
+    start: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void {
+    const isPiece = count > 0 && (first % PIECE_BLOCKS) + count <= PIECE_BLOCKS;
+    assert(isPiece && first + count <= this.#parts.layout.blocks, 'an operation is one piece');
+    const rows = this.#rows;
+    const row = this.#isOver ? -1 : rows.begin();
+    if (row < 0) {
+      const status = this.#isOver ? Status.Stale : Status.Busy;
+      this.#parts.timers.soon(() => sink.completed(token, status, 'notApplied', 0, 0));
+      return;
+    }
+    rows.kind[row] = kind;
+    rows.first[row] = first;
+    rows.count[row] = count;
+    rows.buffer[row] = buffer;
+    rows.start[row] = start;
+    rows.sink[row] = sink;
+    rows.token[row] = token;
+    rows.deadline[row] = deadline;
+    const isFree = this.#waiting.length === 0 && this.#holds.length === 0;
+    if (isFree && this.#mayStart(row)) this.#start(row);
+    else this.#wait(row);
+  }
+
+  #wait(row: number): void {
+    this.#waiting.push(row);
+    this.wakeSoon();
+  }
+
+  /** What stands in the way of a row that nobody works on is seen to. */
+  #mayStart(row: number): boolean {
+    const { areas } = this;
+    if (!this.upkeep.isBegun) return false;
+    const first = this.#rows.first[row] as number;
+    const count = this.#rows.count[row] as number;
+    const area = areaOf(first);
+    if (areas.isLoaded[area] === 0) {
+      this.upkeep.load(area);
+      return false;
+    }
+    if (this.#rows.kind[row] === Kind.WRITE) return this.#locks.mayWrite(first, count);
+    if (areas.anyUnsettled(first, count) && !replicationFaults.unsettledRead) {
+      void this.upkeep.settle(first);
+      return false;
+    }
+    return this.#locks.mayRead(first, count);
+  }
+
+  #start(row: number): void {
+    const first = this.#rows.first[row] as number;
+    const count = this.#rows.count[row] as number;
+    if (this.#rows.kind[row] === Kind.READ) {
+      this.#locks.read(first, count);
+      this.#readNext(row);
+      return;
+    }
+    this.#locks.write(first, count);
+    this.#writing.add(row);
+    const area = areaOf(first);
+    if (this.areas.state[area] === Area.OPEN || replicationFaults.noIntent) {
+      this.#send(row);
+      return;
+    }
+    this.#parked.add(row);
+    void this.upkeep.open(area).then(() => {
+      if (this.#parked.delete(row)) this.#send(row);
+    });
+  }
+
+  // ---------------------------------------------------------------------------------- writes
+
+  /** To all that do not have it yet. */
+  #send(row: number): void {
+    const rows = this.#rows;
+    const first = rows.first[row] as number;
+    const count = rows.count[row] as number;
+    const area = areaOf(first);
+    this.areas.writtenMs[area] = this.#parts.clock.now();
+    const targets = this.members.targets(area) & ~(rows.done[row] as number);
+    if (targets === 0) {
+      this.#written(row);
+      return;
+    }
+    rows.pending[row] = targets;
+    const deadline = this.#attemptEnds(row);
+    const buffer = rows.buffer[row] as Uint8Array;
+    const start = rows.start[row] as number;
+    const token = this.#nextToken(row);
+    for (let index = 0; index < COPIES_MAX; index++) {
+      if ((targets & (1 << index)) === 0) continue;
+      const at = first * BLOCK_BYTES;
+      const copy = this.members.copy(index);
+      copy.write(at, buffer, start, count * BLOCK_BYTES, this, token + index, deadline);
+    }
+  }
+
+  /** Answers to attempts before are nobody's. */
+  #nextToken(row: number): number {
+    const attempt = ((this.#rows.attempt[row] as number) + 1) >>> 0;
+    this.#rows.attempt[row] = attempt;
+    return attempt * TOKENS + row * COPIES_MAX;
+  }
+
+  #attemptEnds(row: number): number {
+    return Math.min(this.#rows.deadline[row] as number, this.#parts.clock.now() + ATTEMPT_MS);
+  }
+
+  completed(token: number, status: Status, outcome: Outcome): void {
+    const rows = this.#rows;
+    const row = Math.floor((token % TOKENS) / COPIES_MAX);
+    const index = token % COPIES_MAX;
+    if (Math.floor(token / TOKENS) !== rows.attempt[row]) return;
+    rows.pending[row] = (rows.pending[row] as number) & ~(1 << index);
+    if (rows.kind[row] === Kind.READ) {
+      this.#readEnded(row, index, status);
+      return;
+    }
+    if (status === Status.Ok) {
+      rows.done[row] = (rows.done[row] as number) | (1 << index);
+      this.members.answered(index);
+    } else {
+      if (outcome !== 'notApplied') rows.tried[row] = (rows.tried[row] as number) | (1 << index);
+      rows.status[row] = status;
+      this.upkeep.failed(index, status);
+    }
+    const isEnough = replicationFaults.acknowledgedByOne && rows.done[row] !== 0;
+    if (rows.pending[row] === 0) this.#written(row);
+    else if (isEnough && rows.sink[row] !== undefined) this.#tellSink(row, Status.Ok);
+  }
+
+  #written(row: number): void {
+    const rows = this.#rows;
+    const first = rows.first[row] as number;
+    const count = rows.count[row] as number;
+    const missing = this.members.wanted & ~(rows.done[row] as number);
+    const isBegun = rows.done[row] !== 0 || rows.tried[row] !== 0;
+    if (missing === 0) {
+      this.areas.note(first, count, rows.buffer[row] as Uint8Array, rows.start[row] as number);
+      this.areas.settle(first, count);
+      this.#endWrite(row, Status.Ok);
+      return;
+    }
+    if (isBegun && !replicationFaults.divergenceForgotten) this.areas.unsettle(first, count);
+    const status = rows.status[row] as Status;
+    const isHopeless = this.#isOver || this.#parts.clock.now() >= (rows.deadline[row] as number);
+    if (isHopeless) this.#endWrite(row, isBegun ? Status.OutcomeUnknown : passing(status));
+    else this.#park(row);
+  }
+
+  /** Tried again a little later, or at once when the set has changed. */
+  #park(row: number): void {
+    this.#parked.add(row);
+    this.#parts.timers.after(RETRY_MS, () => this.#again(row));
+  }
+
+  #again(row: number): void {
+    if (!this.#parked.delete(row)) return;
+    const missing = this.members.wanted & ~(this.#rows.done[row] as number);
+    const isLate = this.#parts.clock.now() >= (this.#rows.deadline[row] as number);
+    if (missing === 0 || isLate) this.#written(row);
+    else this.#send(row);
+  }
+
+  #endWrite(row: number, status: Status): void {
+    this.#writing.delete(row);
+    this.#locks.endWrite(this.#rows.first[row] as number, this.#rows.count[row] as number);
+    this.#tell(row, status);
+    this.wakeSoon();
+  }
+
+  // ----------------------------------------------------------------------------------- reads
+
+  #readNext(row: number): void {
+    const rows = this.#rows;
+    const index = this.members.reader(rows.tried[row] as number);
+    if (index < 0) {
+      this.#readFailed(row);
+      return;
+    }
+    rows.pending[row] = 1 << index;
+    const at = (rows.first[row] as number) * BLOCK_BYTES;
+    const bytes = (rows.count[row] as number) * BLOCK_BYTES;
+    const buffer = rows.buffer[row] as Uint8Array;
+    const token = this.#nextToken(row) + index;
+    const copy = this.members.copy(index);
+    copy.read(at, buffer, rows.start[row] as number, bytes, this, token, this.#attemptEnds(row));
+  }
+
+  #readEnded(row: number, index: number, status: Status): void {
+    const rows = this.#rows;
+    if (status !== Status.Ok) {
+      rows.tried[row] = (rows.tried[row] as number) | (1 << index);
+      rows.status[row] = status;
+      this.upkeep.failed(index, status);
+      this.#readNext(row);
+      return;
+    }
+    this.members.answered(index);
+    const first = rows.first[row] as number;
+    const buffer = rows.buffer[row] as Uint8Array;
+    const start = rows.start[row] as number;
+    const wrong = this.areas.firstWrong(first, rows.count[row] as number, buffer, start);
+    if (wrong < 0 || replicationFaults.checksumsIgnored) {
+      this.#endRead(row, Status.Ok);
+      return;
+    }
+    rows.tried[row] = (rows.tried[row] as number) | (1 << index);
+    rows.done[row] = (rows.done[row] as number) | (1 << index);
+    void this.upkeep.repair(index, wrong);
+    this.#readNext(row);
+  }
+
+  /** No copy is left that was not tried. */
+  #readFailed(row: number): void {
+    const rows = this.#rows;
+    const isLate = this.#parts.clock.now() >= (rows.deadline[row] as number);
+    const isCorrupt = (this.members.set & ~(rows.done[row] as number)) === 0;
+    if (this.#isOver || isLate || isCorrupt) {
+      this.#endRead(row, isCorrupt ? Status.Corrupt : passing(rows.status[row] as Status));
+      return;
+    }
+    rows.tried[row] = rows.done[row] as number;
+    this.#locks.endRead(rows.first[row] as number, rows.count[row] as number);
+    this.#parts.timers.after(RETRY_MS, () => this.wake());
+    this.#waiting.push(row);
+    // Whoever waits for the blocks goes before it.
+    this.wakeSoon();
+  }
+
+  #endRead(row: number, status: Status): void {
+    this.#locks.endRead(this.#rows.first[row] as number, this.#rows.count[row] as number);
+    this.#tell(row, status);
+    this.wakeSoon();
+  }
+
+  #tell(row: number, status: Status): void {
+    if (this.#rows.sink[row] !== undefined) this.#tellSink(row, status);
+    this.#rows.end(row);
+  }
+
+  #tellSink(row: number, status: Status): void {
+    const sink = this.#rows.sink[row] as CompletionSink;
+    this.#rows.sink[row] = undefined;
+    sink.completed(this.#rows.token[row] as number, status, outcomeOf(status), 0, 0);
+  }
+
+  // --------------------------------------------------------------------------------- waiting
+
+  /** The blocks for upkeep alone, or shared with readers, as soon as nobody uses them. */
+  hold(first: number, count: number, isShared = false): Promise<void> {
+    return new Promise((granted) => {
+      this.#holds.push({ first, count, isShared, granted });
+      this.wakeSoon();
+    });
+  }
+
+  letGo(first: number, count: number, isShared = false): void {
+    if (isShared) this.#locks.endRead(first, count);
+    else this.#locks.endWrite(first, count);
+    this.wakeSoon();
+  }
+
+  wakeSoon(): void {
+    if (this.#isWakeDue) return;
+    this.#isWakeDue = true;
+    this.#parts.timers.soon(this.#wakeNow);
+  }
+
+  readonly #wakeNow = (): void => {
+    this.#isWakeDue = false;
+    this.wake();
+  };
+
+  wake(): void {
+    if (this.#isOver) return;
+    this.#holds = this.#holds.filter((hold) => !this.#grant(hold));
+    const now = this.#parts.clock.now();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const row of waiting) {
+      if (now >= (this.#rows.deadline[row] as number)) this.#tell(row, Status.Timeout);
+      else if (this.#isBehind(row) || !this.#mayStart(row)) this.#waiting.push(row);
+      else this.#start(row);
+    }
+    if (this.#waiting.length > 0) this.upkeep.keepLooking();
+  }
+
+  #grant({ first, count, isShared, granted }: Hold): boolean {
+    const isFree = isShared
+      ? this.#locks.mayRead(first, count)
+      : this.#locks.mayWrite(first, count);
+    if (!isFree) return false;
+    if (isShared) this.#locks.read(first, count);
+    else this.#locks.write(first, count);
+    granted();
+    return true;
+  }
+
+  /** Somebody who came before it, or upkeep, waits for one of its blocks. */
+  #isBehind(row: number): boolean {
+    const rows = this.#rows;
+    const first = rows.first[row] as number;
+    const count = rows.count[row] as number;
+    if (this.#holds.some((hold) => rows.overlaps(row, hold.first, hold.count))) return true;
+    return this.#waiting.some((other) => rows.overlaps(other, first, count));
+  }
+
+  // ---------------------------------------------------------------------------- which copies
+
+  /** It has left the set, or has stopped learning: what waits for it waits no more. */
+  drop(id: number): void {
+    this.members.forget(this.members.bitOf(id));
+    const rows = this.#rows;
+    for (const row of this.#writing) {
+      const pending = rows.pending[row] as number;
+      if (pending === 0 || (pending & this.members.all) !== 0) continue;
+      rows.pending[row] = 0;
+      // Its late answer is nobody's.
+      rows.attempt[row] = ((rows.attempt[row] as number) + 1) >>> 0;
+      this.#written(row);
+    }
+    for (const row of [...this.#parked]) if (rows.status[row] !== 0) this.#again(row);
+    this.wakeSoon();
+  }
+
+  /**
+   * The next generation may be asked for with the copy in it, which has learned all: until it is
+   * known whether that is there, the copy has to confirm too. False: it has missed something.
+   */
+  ask(id: number): boolean {
+    const { members } = this;
+    const bit = members.bitOf(id);
+    if (this.#isOver || bit === 0 || bit !== members.learner) return false;
+    members.asked = bit;
+    return true;
+  }
+
+  /** The generation that was asked for is there. */
+  joined(): void {
+    this.members.set |= this.members.asked;
+    this.members.asked = 0;
+    this.members.learner = 0;
+  }
+}
+
+/** Of what was done nowhere: whoever asked may ask again. */
+function passing(status: Status): Status {
+  return outcomeOf(status) === 'notApplied' && status !== Status.Ok ? status : Status.Unavailable;
+}
