@@ -46,11 +46,15 @@ export interface Stream {
   readonly output: Bytes;
   /**
    * Room for `bytes` (a multiple of 8, at most `STREAM_RESERVE_BYTES_MAX`) at the end of the
-   * output: the offset in `output` where they go, a multiple of 8, or -1 when the output is full;
-   * then `drained` follows. After close it is always -1.
+   * output: the offset in `output` where they go, or -1 when the output is full; then `drained`
+   * follows. After close it is always -1. As long as every committed number is a multiple of 8,
+   * the offset is a multiple of 8.
    */
   reserve(bytes: number): number;
-  /** Appends the first `bytes` (a multiple of 8) of what was reserved last. */
+  /**
+   * Appends the first `bytes` of what was reserved last: any number, for protocols of others. Over
+   * `ring://`, whose positions move by words of 8 bytes, it is a multiple of 8.
+   */
   commit(bytes: number): void;
   /** Sends what was committed, as far as the other side takes it; the rest follows by itself. */
   flush(): void;

@@ -131,7 +131,7 @@ export class NodeStream implements Stream, Polled {
   }
 
   commit(bytes: number): void {
-    assert(bytes % 8 === 0 && bytes <= this.#reserved, 'commit of more than was reserved');
+    assert(bytes >= 0 && bytes <= this.#reserved, 'commit of more than was reserved');
     if (this.#closed) return;
     this.#reserved = 0;
     this.#tail += bytes;
@@ -303,7 +303,7 @@ export class NodeStream implements Stream, Polled {
   }
 
   #compactOutput(): void {
-    // The kernel takes any number of bytes, and the tail has to stay a multiple of 8.
+    // The kernel takes any number of bytes, and a tail that is a multiple of 8 has to stay one.
     const head = this.#head % 8;
     this.output.bytes.copyWithin(head, this.#head, this.#tail);
     this.#tail -= this.#head - head;

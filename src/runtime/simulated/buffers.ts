@@ -95,7 +95,6 @@ export class OutputBuffer {
   }
 
   commit(bytes: number): void {
-    assert(bytes % ALIGNMENT === 0, 'commit takes a multiple of 8');
     assert(bytes >= 0 && bytes <= this.#reserved, 'more committed than was reserved');
     this.#end += bytes;
     this.#reserved = 0;

@@ -135,6 +135,7 @@ export class SimulatedStream implements Stream {
   }
 
   commit(bytes: number): void {
+    assert(bytes % 8 === 0 || !this.#connection.isRing, 'a ring takes a multiple of 8');
     if (this.#open) this.#out.commit(bytes);
   }
 
