@@ -1,0 +1,803 @@
+/**
+ * The transmission phase of one connection.
+ *
+ *   input --header--> checked --+--> done in place --> output
+ *                               +--> pieces: buffers, the backend --told--> queue --> output
+ *
+ * Requests are begun in the order in which they come, and answered in any. A request is executed in
+ * pieces (`PIECE_BYTES`). A piece goes between stream and backend directly where the backend can do
+ * it at once; else it takes a buffer, of which each connection has so many, and waits for the
+ * backend. Only the request that came last may be begun in part; while it waits for buffers, rows
+ * or output nothing more of the input is looked at. So what is under way never waits for what is
+ * not, and whoever does not read answers holds up himself alone.
+ *
+ * What is sent goes through one queue as soon as something cannot be sent at once: pieces of reads
+ * that are chunks of their own, and requests whose last answer is due. A read that is answered in
+ * one piece has the output for itself until it is done (`#sending`).
+ */
+
+import { assert } from '../../base/assert.js';
+import { Status } from '../../base/status.js';
+import type { Timers } from '../../runtime/clock.js';
+import type { Memory } from '../../runtime/memory.js';
+import { type Bytes, type Stream, STREAM_RESERVE_BYTES_MAX } from '../../runtime/network.js';
+import {
+  Change,
+  Extent,
+  extentBytes,
+  extentState,
+  type NbdBackend,
+  type NbdSink,
+  NOT_NOW,
+} from './backend.js';
+import { RequestChecks } from './checks.js';
+import type { NbdCounters } from './counters.js';
+import { EXTENT_WORK, type NbdLimits, PIECE_BYTES } from './limits.js';
+import type { Agreement } from './negotiation.js';
+import { bufferBytes, type BufferPool } from './pool.js';
+import {
+  DATA_CHUNK_BYTES,
+  NBD_CMD_BLOCK_STATUS,
+  NBD_CMD_CACHE,
+  NBD_CMD_DISC,
+  NBD_CMD_FLAG_DF,
+  NBD_CMD_FLAG_FAST_ZERO,
+  NBD_CMD_FLAG_FUA,
+  NBD_CMD_FLAG_NO_HOLE,
+  NBD_CMD_FLAG_REQ_ONE,
+  NBD_CMD_FLUSH,
+  NBD_CMD_READ,
+  NBD_CMD_TRIM,
+  NBD_CMD_WRITE,
+  NBD_CMD_WRITE_ZEROES,
+  NBD_REQUEST_MAGIC,
+  readU64,
+  REQUEST_BYTES,
+  RequestAt,
+} from './protocol.js';
+import { failureOf } from './refusal.js';
+import { extentOfBackend, ReplyWriter } from './replies.js';
+import { IndexQueue, PieceTable, ReadForm, RequestTable } from './requests.js';
+
+export interface TransmissionWorld {
+  readonly timers: Timers;
+  readonly memory: Pick<Memory, 'copy'>;
+  readonly limits: NbdLimits;
+  readonly counters: NbdCounters;
+  readonly pool: BufferPool;
+  /** Nothing more comes of it; `isSoft`: what was answered is to reach the client. */
+  over(reason: string, isSoft: boolean): void;
+  /** After the end of the stream: the backend has let go of everything. */
+  settled(): void;
+}
+
+/** How often holes are asked for, for one piece. */
+const LOOKS_MAX = 32;
+
+export class Transmission implements NbdSink {
+  readonly #world: TransmissionWorld;
+  readonly #stream: Stream;
+  readonly #backend: NbdBackend;
+  readonly #checks: RequestChecks;
+  readonly #requests: RequestTable;
+  readonly #pieces: PieceTable;
+  readonly #replies: ReplyWriter;
+  readonly #queue: IndexQueue;
+  readonly #advanceLater: () => void;
+  readonly #nextTurn: () => void;
+  /** The write whose payload is coming in, and how much of it is missing; -1: none is. */
+  #incoming = -1;
+  #payloadLeft = 0;
+  /** The read that is begun in part; -1: none is. */
+  #starting = -1;
+  /** The read that has the output for itself; -1: none has. */
+  #sending = -1;
+  /** Of all buffers that pieces have. */
+  #bufferBytes = 0;
+  /** Pieces that the backend is at work on. */
+  #underWay = 0;
+  #work = 0;
+  #isBlocked = false;
+  #isPaused = false;
+  #isTurnOver = false;
+  #isAdvancing = false;
+  /** The client has said goodbye, or the door stops: ends when nothing is under way. */
+  #isLeaving = false;
+  #isOver = false;
+  #hasEnded = false;
+
+  constructor(world: TransmissionWorld, stream: Stream, agreement: Agreement) {
+    const { limits } = world;
+    this.#world = world;
+    this.#stream = stream;
+    this.#backend = agreement.backend;
+    this.#checks = new RequestChecks(agreement.backend, limits, agreement);
+    this.#requests = new RequestTable(limits.requests);
+    this.#pieces = new PieceTable(limits.pieces);
+    this.#replies = new ReplyWriter(stream, this.#requests, agreement.isStructured);
+    this.#queue = new IndexQueue(limits.requests + limits.pieces);
+    this.#advanceLater = () => {
+      this.#isAdvancing = false;
+      this.#advance();
+    };
+    this.#nextTurn = () => {
+      this.#isTurnOver = false;
+      this.#work = 0;
+      this.#advance();
+    };
+  }
+
+  // ----------------------------------------------------------------------------------- input
+
+  /** Takes what it can of `input[start, end)`, and says how many bytes that was. */
+  take(input: Bytes, start: number, end: number): number {
+    let at = start;
+    if (!this.#isTurnOver) this.#work = 0;
+    while (!this.#isOver) {
+      // Nothing may follow a goodbye, so what does is not looked at.
+      if (this.#isLeaving && !this.#checks.isStopping) {
+        at = end;
+        break;
+      }
+      if (!this.#mayGoOn()) break;
+      const taken =
+        this.#incoming >= 0 ? this.#takePayload(input, at, end) : this.#takeRequest(input, at, end);
+      if (taken === 0) break;
+      at += taken;
+    }
+    if (this.#isOver) return end - start;
+    this.#replies.flush();
+    if (this.#isLeaving) this.#leaveWhenDone();
+    if (this.#isBlocked && !this.#isPaused) {
+      this.#isPaused = true;
+      this.#stream.pause();
+    }
+    return at - start;
+  }
+
+  /** Whether another request may be begun; if not, something will say when (`#advance`). */
+  #mayGoOn(): boolean {
+    this.#isBlocked = false;
+    if (this.#starting >= 0 && !this.#startRead(this.#starting)) return false;
+    if (this.#isOver) return false;
+    if (this.#sending >= 0 || !this.#queue.isEmpty) return this.#block();
+    if (this.#requests.free === 0 || this.#pieces.free === 0) return this.#blockCrowded();
+    return this.#work < this.#world.limits.turnWork || this.#endTurn();
+  }
+
+  #block(): false {
+    this.#isBlocked = true;
+    return false;
+  }
+
+  #blockCrowded(): false {
+    this.#world.counters.crowded++;
+    return this.#block();
+  }
+
+  #blockFull(): false {
+    this.#world.counters.outputFull++;
+    return this.#block();
+  }
+
+  /** Others have their turn. */
+  #endTurn(): false {
+    if (!this.#isTurnOver) {
+      this.#isTurnOver = true;
+      this.#world.timers.after(0, this.#nextTurn);
+    }
+    return this.#block();
+  }
+
+  #takeRequest(input: Bytes, at: number, end: number): number {
+    if (end - at < REQUEST_BYTES) return 0;
+    const { view } = input;
+    if (view.getUint32(at + RequestAt.magic) !== NBD_REQUEST_MAGIC) {
+      this.#world.counters.malformed++;
+      this.#leaveHard('a request without its magic');
+      return 0;
+    }
+    const type = view.getUint16(at + RequestAt.type);
+    if (type === NBD_CMD_DISC) {
+      this.#isLeaving = true;
+      this.#checks.isStopping = false;
+      this.#leaveWhenDone();
+      return REQUEST_BYTES;
+    }
+    const flags = view.getUint16(at + RequestAt.flags);
+    const offset = readU64(view, at + RequestAt.offset);
+    const length = view.getUint32(at + RequestAt.length);
+    const request = this.#requests.take();
+    this.#requests.type[request] = type;
+    this.#requests.flags[request] = flags;
+    this.#requests.offset[request] = offset;
+    this.#requests.length[request] = length;
+    this.#requests.cookieHigh[request] = view.getUint32(at + RequestAt.cookieHigh);
+    this.#requests.cookieLow[request] = view.getUint32(at + RequestAt.cookieLow);
+    this.#requests.end[request] = this.#checks.check(type, flags, offset, length);
+    this.#begin(request, type, length);
+    return REQUEST_BYTES;
+  }
+
+  #begin(request: number, type: number, length: number): void {
+    const { counters } = this.#world;
+    if (type === NBD_CMD_READ) counters.reads++;
+    else if (type === NBD_CMD_WRITE) counters.writes++;
+    else counters.otherRequests++;
+    // The payload comes whatever is thought of the request ("Request message").
+    if (type === NBD_CMD_WRITE && length > 0) {
+      this.#incoming = request;
+      this.#payloadLeft = length;
+    } else if (this.#requests.end[request] !== Status.Ok || type === NBD_CMD_BLOCK_STATUS) {
+      this.#requests.isBegun[request] = 1;
+      this.#finish(request);
+    } else if (type === NBD_CMD_READ) {
+      const isWhole =
+        !this.#replies.isStructured ||
+        ((this.#requests.flags[request] as number) & NBD_CMD_FLAG_DF) !== 0;
+      this.#requests.form[request] = isWhole ? ReadForm.WHOLE : ReadForm.CHUNKS;
+      this.#starting = request;
+    } else {
+      this.#beginChange(request, type);
+    }
+  }
+
+  /** What is handed to the backend as a whole. */
+  #beginChange(request: number, type: number): void {
+    const offset = this.#requests.offset[request] as number;
+    const length = this.#requests.length[request] as number;
+    const change = changeOf(this.#requests.flags[request] as number);
+    this.#requests.isBegun[request] = 1;
+    const piece = this.#beginPiece(request, offset, 0, undefined);
+    if (type === NBD_CMD_FLUSH) this.#backend.flush(this, piece);
+    else if (type === NBD_CMD_TRIM) this.#backend.trim(offset, length, change, this, piece);
+    else if (type === NBD_CMD_CACHE) this.#backend.cache(offset, length, this, piece);
+    else {
+      assert(type === NBD_CMD_WRITE_ZEROES, 'a command that was not refused');
+      this.#backend.writeZeroes(offset, length, change, this, piece);
+    }
+  }
+
+  // ---------------------------------------------------------------------------------- writes
+
+  #takePayload(input: Bytes, at: number, end: number): number {
+    const request = this.#incoming;
+    const requests = this.#requests;
+    let bytes = Math.min(this.#payloadLeft, end - at);
+    if (requests.end[request] === Status.Ok) {
+      const offset = (requests.offset[request] as number) + (requests.begun[request] as number);
+      bytes = pieceBytes(offset, this.#payloadLeft);
+      if (end - at < bytes || !this.#writePiece(request, offset, input.bytes, at, bytes)) return 0;
+      requests.begun[request] = (requests.begun[request] as number) + bytes;
+      this.#work += bytes;
+    }
+    this.#payloadLeft -= bytes;
+    if (this.#payloadLeft === 0) {
+      this.#incoming = -1;
+      requests.isBegun[request] = 1;
+      if (requests.left[request] === 0) this.#finish(request);
+    }
+    return bytes;
+  }
+
+  /** False: there is no buffer, and nothing was done. */
+  #writePiece(
+    request: number,
+    offset: number,
+    from: Uint8Array,
+    start: number,
+    bytes: number,
+  ): boolean {
+    const change = changeOf(this.#requests.flags[request] as number);
+    const status = this.#backend.writeNow(offset, from, start, bytes, change);
+    if (status === NOT_NOW) {
+      const piece = this.#beginBuffered(request, offset, bytes);
+      if (piece < 0) return false;
+      const buffer = this.#bufferOf(piece);
+      this.#world.memory.copy(buffer, 0, from, start, bytes);
+      this.#backend.write(offset, buffer, 0, bytes, change, this, piece);
+    } else if (status !== Status.Ok) {
+      this.#fail(request, status, offset);
+    }
+    return true;
+  }
+
+  // ----------------------------------------------------------------------------------- reads
+
+  /** Begins what it can of a read; true when all of it was begun. */
+  #startRead(request: number): boolean {
+    const isInChunks = this.#requests.form[request] === ReadForm.CHUNKS;
+    for (;;) {
+      const isBegun = isInChunks ? this.#startChunks(request) : this.#startWhole(request);
+      if (isBegun) this.#starting = -1;
+      const held = this.#bufferBytes;
+      this.#pump();
+      if (isBegun) return true;
+      // What was sent has given its buffers back.
+      if (this.#bufferBytes === held || this.#isTurnOver || this.#isOver) return false;
+    }
+  }
+
+  /** Every piece is an answer of its own, and is sent when it is there. */
+  #startChunks(request: number): boolean {
+    const requests = this.#requests;
+    const from = requests.offset[request] as number;
+    const length = requests.length[request] as number;
+    for (;;) {
+      const begun = requests.begun[request] as number;
+      if (begun === length || requests.end[request] !== Status.Ok) break;
+      if (this.#work >= this.#world.limits.turnWork) return this.#endTurn();
+      const bytes = this.#startChunk(request, from + begun, length - begun);
+      if (bytes === 0) return false;
+      if (bytes === length - begun && requests.isBegun[request] === 1) return true;
+      requests.begun[request] = begun + bytes;
+    }
+    requests.isBegun[request] = 1;
+    if (requests.left[request] === 0) this.#finish(request);
+    return true;
+  }
+
+  /**
+   * Begins one chunk of at most `bytes`, and returns its length; 0: there is no room for it. When
+   * it has answered the whole request, that is gone, and `isBegun` is 1.
+   */
+  #startChunk(request: number, offset: number, bytes: number): number {
+    const hole = this.#holeBytes(offset, bytes);
+    const isFree = this.#sending < 0 && this.#queue.isEmpty;
+    if (hole > 0) {
+      const isLast = hole === bytes && this.#requests.left[request] === 0;
+      if (!isFree || !this.#replies.hole(request, offset, hole, isLast)) return +this.#blockFull();
+      if (isLast) this.#answered(request);
+      return hole;
+    }
+    const data = this.#dataBytes(offset, pieceBytes(offset, bytes));
+    const at = isFree ? this.#replies.reserve(DATA_CHUNK_BYTES + data) : -1;
+    if (at < 0) return +this.#blockFull();
+    this.#work += data;
+    const { output } = this.#replies;
+    const status = this.#backend.readNow(offset, output.bytes, at + DATA_CHUNK_BYTES, data);
+    if (status === Status.Ok) {
+      const isLast = data === bytes && this.#requests.left[request] === 0;
+      this.#replies.dataHeader(request, at, offset, data, isLast);
+      this.#replies.commit(DATA_CHUNK_BYTES + data);
+      this.#world.counters.bytesRead += data;
+      if (isLast) this.#answered(request);
+      return data;
+    }
+    return this.#readLater(request, status, offset, data) < 0 ? 0 : data;
+  }
+
+  /** Answered in one piece: at once where that can be, else when all of it is in buffers. */
+  #startWhole(request: number): boolean {
+    const requests = this.#requests;
+    const from = requests.offset[request] as number;
+    const length = requests.length[request] as number;
+    if (requests.begun[request] === 0 && this.#readWhole(request, from, length)) return true;
+    for (;;) {
+      const begun = requests.begun[request] as number;
+      if (begun === length || requests.end[request] !== Status.Ok) break;
+      if (this.#work >= this.#world.limits.turnWork) return this.#endTurn();
+      const bytes = pieceBytes(from + begun, length - begun);
+      const piece = this.#beginBuffered(request, from + begun, bytes);
+      if (piece < 0) return false;
+      this.#work += bytes;
+      this.#keepInOrder(request, piece);
+      requests.begun[request] = begun + bytes;
+      this.#readInto(request, piece);
+    }
+    requests.isBegun[request] = 1;
+    this.#queueWhole(request);
+    return true;
+  }
+
+  /** True when the whole read was answered, or failed; false: it is to go through buffers. */
+  #readWhole(request: number, from: number, length: number): boolean {
+    const header = this.#replies.wholeHeaderBytes;
+    if (header + length > STREAM_RESERVE_BYTES_MAX) return false;
+    if (this.#sending >= 0 || !this.#queue.isEmpty) return false;
+    const at = this.#replies.reserve(header + length);
+    if (at < 0) return false;
+    const { bytes } = this.#replies.output;
+    for (let done = 0; done < length; ) {
+      const piece = pieceBytes(from + done, length - done);
+      const status = this.#backend.readNow(from + done, bytes, at + header + done, piece);
+      if (status === NOT_NOW) return false;
+      if (status !== Status.Ok) {
+        this.#fail(request, status, from + done);
+        this.#requests.isBegun[request] = 1;
+        this.#finish(request);
+        return true;
+      }
+      done += piece;
+    }
+    this.#replies.wholeHeader(request, at);
+    this.#replies.commit(header + length);
+    this.#work += length;
+    this.#world.counters.bytesRead += length;
+    this.#answered(request);
+    return true;
+  }
+
+  /** A read that could not be done into the output, as `status` says; -1: there is no buffer. */
+  #readLater(request: number, status: number, offset: number, bytes: number): number {
+    if (status !== NOT_NOW) {
+      this.#fail(request, status, offset);
+      return 0;
+    }
+    const piece = this.#beginBuffered(request, offset, bytes);
+    if (piece >= 0) this.#backend.read(offset, this.#bufferOf(piece), 0, bytes, this, piece);
+    return piece;
+  }
+
+  #readInto(request: number, piece: number): void {
+    const offset = this.#pieces.offset[piece] as number;
+    const bytes = this.#pieces.bytes[piece] as number;
+    const buffer = this.#bufferOf(piece);
+    const status = this.#backend.readNow(offset, buffer, 0, bytes);
+    if (status === NOT_NOW) {
+      this.#backend.read(offset, buffer, 0, bytes, this, piece);
+      return;
+    }
+    this.#underWay--;
+    this.#pieceRead(request, piece, status);
+  }
+
+  /** How many bytes from `offset` on are to be told as a hole; 0: they are to be sent. */
+  #holeBytes(offset: number, bytes: number): number {
+    if (!this.#backend.isSparse) return 0;
+    this.#work += EXTENT_WORK;
+    const extent = extentOfBackend(this.#backend, offset, bytes);
+    if ((extentState(extent) & Extent.ZERO) === 0) return 0;
+    const hole = extentBytes(extent);
+    return hole === bytes || hole >= this.#backend.blockPreferred ? hole : 0;
+  }
+
+  /** How many of `bytes` from `offset` on come before a hole that is worth telling. */
+  #dataBytes(offset: number, bytes: number): number {
+    if (!this.#backend.isSparse) return bytes;
+    let data = 0;
+    for (let looks = 0; looks < LOOKS_MAX && data < bytes; looks++) {
+      if (data > 0 && this.#holeBytes(offset + data, bytes - data) > 0) return data;
+      data += extentBytes(extentOfBackend(this.#backend, offset + data, bytes - data));
+    }
+    return bytes;
+  }
+
+  // ---------------------------------------------------------------------------------- pieces
+
+  #beginPiece(
+    request: number,
+    offset: number,
+    bytes: number,
+    buffer: Uint8Array | undefined,
+  ): number {
+    const piece = this.#pieces.take(request, offset, bytes, buffer);
+    this.#requests.left[request] = (this.#requests.left[request] as number) + 1;
+    this.#underWay++;
+    this.#world.counters.piecesQueued++;
+    return piece;
+  }
+
+  /** A piece with a buffer of its own; -1: there is none to be had yet. */
+  #beginBuffered(request: number, offset: number, bytes: number): number {
+    const length = bufferBytes(bytes);
+    const isTooMuch = this.#bufferBytes + length > this.#world.limits.bufferBytes;
+    if (isTooMuch || this.#pieces.free === 0) {
+      this.#blockCrowded();
+      return -1;
+    }
+    this.#bufferBytes += length;
+    return this.#beginPiece(request, offset, bytes, this.#world.pool.take(bytes));
+  }
+
+  #bufferOf(piece: number): Uint8Array {
+    const buffer = this.#pieces.buffer[piece];
+    assert(buffer !== undefined, 'a piece without a buffer');
+    return buffer;
+  }
+
+  #keepInOrder(request: number, piece: number): void {
+    const { first, last } = this.#requests;
+    if (first[request] === -1) first[request] = piece;
+    else this.#pieces.next[last[request] as number] = piece;
+    last[request] = piece;
+  }
+
+  #givePiece(piece: number): void {
+    const buffer = this.#pieces.buffer[piece];
+    if (buffer !== undefined) {
+      this.#bufferBytes -= buffer.length;
+      this.#world.pool.give(buffer);
+    }
+    this.#pieces.give(piece);
+  }
+
+  #endPiece(request: number): void {
+    this.#requests.left[request] = (this.#requests.left[request] as number) - 1;
+    assert((this.#requests.left[request] as number) >= 0, 'more pieces ended than were begun');
+  }
+
+  #fail(request: number, status: number, offset: number): void {
+    if (this.#requests.end[request] !== Status.Ok) return;
+    this.#requests.end[request] = failureOf(status);
+    this.#requests.failedAt[request] = offset;
+  }
+
+  completed(token: number, status: Status): void {
+    const request = this.#pieces.request[token] as number;
+    assert(request >= 0 && this.#pieces.isDone[token] === 0, 'an operation was completed twice');
+    this.#underWay--;
+    if (this.#hasEnded) {
+      this.#givePiece(token);
+      if (this.#underWay === 0) this.#world.settled();
+      return;
+    }
+    if (this.#requests.form[request] === ReadForm.NONE) this.#pieceWritten(request, token, status);
+    else this.#pieceRead(request, token, status);
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    this.#world.timers.soon(this.#advanceLater);
+  }
+
+  #pieceWritten(request: number, piece: number, status: number): void {
+    const isPlaced = this.#pieces.buffer[piece] !== undefined;
+    if (status !== Status.Ok) {
+      this.#fail(request, status, isPlaced ? (this.#pieces.offset[piece] as number) : -1);
+    }
+    this.#givePiece(piece);
+    this.#endPiece(request);
+    const isDone = this.#requests.isBegun[request] === 1 && this.#requests.left[request] === 0;
+    if (isDone) this.#finish(request);
+  }
+
+  #pieceRead(request: number, piece: number, status: number): void {
+    this.#pieces.isDone[piece] = 1;
+    if (status !== Status.Ok) this.#fail(request, status, this.#pieces.offset[piece] as number);
+    if (this.#requests.form[request] === ReadForm.WHOLE) {
+      this.#endPiece(request);
+      this.#queueWhole(request);
+    } else if (status === Status.Ok) {
+      this.#queue.push(piece);
+    } else {
+      this.#givePiece(piece);
+      this.#endPiece(request);
+      this.#finishChunks(request);
+    }
+  }
+
+  #finishChunks(request: number): void {
+    const isDone = this.#requests.isBegun[request] === 1 && this.#requests.left[request] === 0;
+    if (isDone) this.#finish(request);
+  }
+
+  /** Queues a read that is answered in one piece, when it may be sent. */
+  #queueWhole(request: number): void {
+    const requests = this.#requests;
+    if (requests.isQueued[request] === 1) return;
+    const isAllThere = requests.isBegun[request] === 1 && requests.left[request] === 0;
+    const first = requests.first[request] as number;
+    // Too long to be held: its header promises what is not there yet.
+    const isLong = (requests.length[request] as number) > this.#world.limits.heldBytes;
+    const isOnItsWay = isLong && requests.end[request] === Status.Ok && first >= 0;
+    const isFirstThere = isOnItsWay && this.#pieces.isDone[first] === 1;
+    if (!isAllThere && !isFirstThere) return;
+    requests.isQueued[request] = 1;
+    this.#queue.push(~request);
+  }
+
+  // --------------------------------------------------------------------------------- answers
+
+  /** The last answer is due: all is begun, and no piece is left. */
+  #finish(request: number): void {
+    this.#queue.push(~request);
+    this.#pump();
+  }
+
+  /** Sends what is in the queue, as far as there is room. */
+  #pump(): void {
+    while (!this.#isOver) {
+      if (this.#sending >= 0) {
+        if (!this.#sendWhole(this.#sending)) return;
+      } else if (this.#queue.isEmpty) {
+        return;
+      } else {
+        const item = this.#queue.peek();
+        if (!(item >= 0 ? this.#sendPiece(item) : this.#sendEnd(~item))) return;
+        this.#queue.shift();
+      }
+    }
+  }
+
+  /** One chunk of a read. */
+  #sendPiece(piece: number): boolean {
+    const requests = this.#requests;
+    const bytes = this.#pieces.bytes[piece] as number;
+    const at = this.#replies.reserve(DATA_CHUNK_BYTES + bytes);
+    if (at < 0) return this.#blockFull();
+    const request = this.#pieces.request[piece] as number;
+    const { memory, counters } = this.#world;
+    memory.copy(this.#replies.output.bytes, at + DATA_CHUNK_BYTES, this.#bufferOf(piece), 0, bytes);
+    this.#endPiece(request);
+    const isDone = requests.isBegun[request] === 1 && requests.left[request] === 0;
+    const isLast = isDone && requests.end[request] === Status.Ok;
+    const offset = this.#pieces.offset[piece] as number;
+    this.#replies.dataHeader(request, at, offset, bytes, isLast);
+    this.#replies.commit(DATA_CHUNK_BYTES + bytes);
+    counters.bytesRead += bytes;
+    this.#givePiece(piece);
+    if (isLast) this.#answered(request);
+    // Behind what is in the queue, where there is always room for it.
+    else if (isDone) this.#queue.push(~request);
+    return true;
+  }
+
+  /** The last answer to a request, or the header of a read that is answered in one piece. */
+  #sendEnd(request: number): boolean {
+    const requests = this.#requests;
+    const isOk = requests.end[request] === Status.Ok;
+    if (requests.form[request] === ReadForm.WHOLE && requests.begun[request] !== 0) {
+      return isOk ? this.#sendHeader(request) : this.#sendFailure(request);
+    }
+    if (isOk && requests.type[request] === NBD_CMD_BLOCK_STATUS) {
+      return this.#sendBlockStatus(request);
+    }
+    if (!this.#replies.end(request)) return this.#blockFull();
+    if (!isOk) this.#world.counters.requestsFailed++;
+    else if (requests.type[request] === NBD_CMD_WRITE) {
+      this.#world.counters.bytesWritten += requests.length[request] as number;
+    }
+    this.#answered(request);
+    return true;
+  }
+
+  #sendBlockStatus(request: number): boolean {
+    const { blockMin } = this.#backend;
+    const isOne = ((this.#requests.flags[request] as number) & NBD_CMD_FLAG_REQ_ONE) !== 0;
+    const blocks = (this.#requests.length[request] as number) / blockMin;
+    const most = isOne ? 1 : Math.min(this.#world.limits.descriptors, blocks);
+    const steps = this.#replies.blockStatus(request, this.#backend, most);
+    if (steps < 0) return this.#blockFull();
+    this.#work += steps * EXTENT_WORK;
+    this.#answered(request);
+    return true;
+  }
+
+  #sendHeader(request: number): boolean {
+    const bytes = this.#replies.wholeHeaderBytes;
+    const at = this.#replies.reserve(bytes);
+    if (at < 0) return this.#blockFull();
+    this.#replies.wholeHeader(request, at);
+    this.#replies.commit(bytes);
+    this.#sending = request;
+    return true;
+  }
+
+  /** A failed read of which nothing was sent; one that is still under way is queued again. */
+  #sendFailure(request: number): boolean {
+    const requests = this.#requests;
+    requests.isQueued[request] = 0;
+    if (requests.isBegun[request] === 0 || requests.left[request] !== 0) return true;
+    if (!this.#replies.end(request)) {
+      requests.isQueued[request] = 1;
+      return this.#blockFull();
+    }
+    this.#world.counters.requestsFailed++;
+    this.#giveKept(request);
+    this.#answered(request);
+    return true;
+  }
+
+  #giveKept(request: number): void {
+    const { first } = this.#requests;
+    while ((first[request] as number) >= 0) {
+      const piece = first[request] as number;
+      first[request] = this.#pieces.next[piece] as number;
+      this.#givePiece(piece);
+    }
+  }
+
+  /** Goes on with the read that has the output; false: its next piece, or room, is missing. */
+  #sendWhole(request: number): boolean {
+    const requests = this.#requests;
+    if (requests.end[request] !== Status.Ok) {
+      // "The server MUST immediately initiate a hard disconnect": length bytes were promised.
+      this.#leaveHard('a read failed after its reply was begun');
+      return false;
+    }
+    const piece = requests.first[request] as number;
+    if (piece < 0) {
+      if (requests.isBegun[request] === 0) return false;
+      this.#sending = -1;
+      this.#answered(request);
+      return true;
+    }
+    if (this.#pieces.isDone[piece] === 0) return false;
+    const bytes = this.#pieces.bytes[piece] as number;
+    const at = this.#replies.reserve(bytes);
+    if (at < 0) return this.#blockFull();
+    const { memory, counters } = this.#world;
+    memory.copy(this.#replies.output.bytes, at, this.#bufferOf(piece), 0, bytes);
+    this.#replies.commit(bytes);
+    counters.bytesRead += bytes;
+    requests.first[request] = this.#pieces.next[piece] as number;
+    this.#givePiece(piece);
+    return true;
+  }
+
+  #answered(request: number): void {
+    this.#requests.isBegun[request] = 1;
+    this.#requests.give(request);
+  }
+
+  // ---------------------------------------------------------------------- going on, the end
+
+  /** Something was completed, or there is room, or it is this connection's turn. */
+  #advance(): void {
+    if (this.#isOver) return;
+    this.#pump();
+    if (!this.#isOver && this.#starting >= 0) this.#startRead(this.#starting);
+    if (this.#isOver) return;
+    this.#replies.flush();
+    if (this.#isLeaving) this.#leaveWhenDone();
+    if (!this.#isPaused || this.#isOver || this.#isTurnOver || this.#starting >= 0) return;
+    if (this.#sending >= 0 || !this.#queue.isEmpty) return;
+    this.#isPaused = false;
+    this.#stream.resume();
+  }
+
+  drained(): void {
+    this.#advance();
+  }
+
+  /** The door stops: what is under way is answered, what still comes is refused. */
+  stop(): void {
+    if (this.#isLeaving || this.#isOver) return;
+    this.#isLeaving = true;
+    this.#checks.isStopping = true;
+    this.#leaveWhenDone();
+  }
+
+  #leaveWhenDone(): void {
+    const isIdle = this.#requests.used === 0 && this.#queue.isEmpty && this.#sending < 0;
+    if (!isIdle || this.#isOver) return;
+    this.#isOver = true;
+    this.#world.over('the client is done', true);
+  }
+
+  #leaveHard(reason: string): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#world.over(reason, false);
+  }
+
+  /** The stream is gone. What the backend is at work on is waited for, and nobody is told of it. */
+  ended(): void {
+    if (this.#hasEnded) return;
+    this.#isOver = true;
+    this.#hasEnded = true;
+    for (let piece = 0; piece < this.#pieces.capacity; piece++) {
+      const isHeld = (this.#pieces.request[piece] as number) >= 0;
+      if (isHeld && this.#pieces.isDone[piece] === 1) this.#givePiece(piece);
+    }
+    if (this.#underWay === 0) this.#world.settled();
+  }
+
+  /** Bytes of buffers, and requests, that it has now: for tests of the limits. */
+  get held(): { readonly bufferBytes: number; readonly requests: number } {
+    return { bufferBytes: this.#bufferBytes, requests: this.#requests.used };
+  }
+}
+
+/** How much of `bytes` from `offset` on lies in one piece. */
+function pieceBytes(offset: number, bytes: number): number {
+  return Math.min(bytes, PIECE_BYTES - (offset % PIECE_BYTES));
+}
+
+/** The flags of a command as those of a change. */
+function changeOf(flags: number): number {
+  return (
+    ((flags & NBD_CMD_FLAG_FUA) !== 0 ? Change.DURABLE : 0) |
+    ((flags & NBD_CMD_FLAG_NO_HOLE) !== 0 ? Change.NO_HOLE : 0) |
+    ((flags & NBD_CMD_FLAG_FAST_ZERO) !== 0 ? Change.FAST : 0)
+  );
+}
