@@ -270,6 +270,7 @@ export class MemoryBackend implements NbdBackend {
 /** Some exports; the first is the default one. Counts who uses them. */
 export class MemoryExports implements NbdExports {
   users = 0;
+  lists = 0;
   /** Names are looked up late. */
   waitFor: Promise<void> | undefined;
   readonly #backends: readonly NbdBackend[];
@@ -287,6 +288,7 @@ export class MemoryExports implements NbdExports {
   }
 
   list(): Promise<readonly NbdBackend[]> {
+    this.lists++;
     return Promise.resolve(this.#backends);
   }
 
