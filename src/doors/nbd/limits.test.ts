@@ -92,16 +92,22 @@ test('one batch of much work gives others their turn in between', async () => {
   const [busy, other] = [await rig.use(), await rig.use()];
   rig.backend.fill(0, someBytes(512, 1));
   const begun: number[] = [];
-  rig.backend.failure = () => {
-    begun.push(rig.door.counters.reads);
+  const lengths: number[] = [];
+  rig.backend.failure = (verb, _offset, bytes) => {
+    if (verb === 'read') begun.push(rig.door.counters.reads);
+    else lengths.push(bytes);
     return Status.Ok;
   };
-  // Holes: much to do, and little to send.
+  // Much to do, and little to send: reads of holes, and writes.
   const reads = Array.from({ length: 5_000 }, () => busy.read(8192, 512));
   const quick = other.read(0, 512);
   await rig.wait(Promise.all([...reads, quick]));
   expect(begun).toHaveLength(1);
   expect(begun[0]).toBeLessThan(2_500);
+  const writes = Array.from({ length: 900 }, () => busy.write(8192, someBytes(512, 1)));
+  const second = other.write(0, someBytes(511, 1));
+  await rig.wait(Promise.all([...writes, second]));
+  expect(lengths.indexOf(511)).toBeLessThan(800);
 });
 
 test('a stopping door does not wait for ever', async () => {

@@ -45,7 +45,9 @@ export class MemoryBackend implements NbdBackend {
   /** What is in it now. */
   readonly content: Uint8Array;
   /** Milliseconds after which a queued operation is told; undefined: all is done at once. */
-  lateMs: ((verb: Verb) => number) | undefined;
+  lateMs: ((verb: Verb, offset: number) => number) | undefined;
+  /** Whether it is done at once although others are late; undefined: sometimes. */
+  isNow: ((verb: Verb, offset: number, bytes: number) => boolean) | undefined;
   /** How an operation ends instead, without effect. */
   failure: ((verb: Verb, offset: number, bytes: number) => Status) | undefined;
   /** Fast zeroes are refused. */
@@ -208,7 +210,8 @@ export class MemoryBackend implements NbdBackend {
   }
 
   #now(verb: Verb, offset: number, bytes: number): number {
-    if (this.lateMs !== undefined && this.#prng.below(4) > 0) return NOT_NOW;
+    const isNow = this.isNow?.(verb, offset, bytes) ?? this.#prng.below(4) === 0;
+    if (this.lateMs !== undefined && !isNow) return NOT_NOW;
     this.calls[verb]++;
     return this.failure?.(verb, offset, bytes) ?? Status.Ok;
   }
@@ -230,7 +233,7 @@ export class MemoryBackend implements NbdBackend {
       effect(status);
       sink.completed(token, status);
     };
-    const lateMs = this.lateMs?.(verb) ?? 0;
+    const lateMs = this.lateMs?.(verb, offset) ?? 0;
     if (lateMs > 0) this.#timers.after(lateMs, tell);
     else this.#timers.soon(tell);
   }

@@ -4,6 +4,8 @@ import { NBD_CMD_READ } from '../protocol.js';
 
 /** How a request ended. */
 export interface Answer {
+  readonly offset: number;
+  readonly length: number;
   /** 0, an error of NBD, or -1: the connection was closed before. */
   readonly error: number;
   readonly message: string;
