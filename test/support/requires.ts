@@ -17,6 +17,7 @@ const PACKAGES: Record<string, string> = {
   timeout: 'coreutils',
   nbdinfo: 'libnbd-bin',
   nbdcopy: 'libnbd-bin',
+  nbdsh: 'python3-libnbd',
   'mkfs.ext4': 'e2fsprogs',
 };
 

@@ -282,9 +282,11 @@ export class NbdSession implements StreamHandler {
     if (this.#state === 'ended' || this.#state === 'closing') return;
     if (this.#state === 'negotiating') this.#serving.counters.negotiationsFailed++;
     this.#state = 'closing';
-    const { remote } = this.#stream;
-    const fields = { code: 'NBD_CONNECTION_ENDED', remote, reason };
-    this.#serving.runtime.log.write('debug', 'NBD connection ended', fields);
+    this.#serving.runtime.log.write('debug', 'NBD connection ended', {
+      code: 'NBD_CONNECTION_ENDED',
+      remote: this.#stream.remote,
+      reason,
+    });
     this.#stream.close(reason);
   }
 

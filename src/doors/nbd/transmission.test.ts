@@ -352,7 +352,7 @@ test('an export that knows no holes says that all is data', async () => {
   expect(holeChunks).toBe(0);
 });
 
-test('without structured replies a long read that fails in its middle ends the connection', async () => {
+test('a long simple reply that fails in its middle ends the connection', async () => {
   const rig = await rigOf(true, { backend: { bytes: 8 * MiB } });
   const client = await rig.use({ structured: false });
   rig.backend.failure = (verb, offset) =>
