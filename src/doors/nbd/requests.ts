@@ -44,7 +44,7 @@ export const ReadForm = {
 
 export class RequestTable {
   readonly capacity: number;
-  readonly type: Uint8Array;
+  readonly type: Uint16Array;
   readonly flags: Uint16Array;
   readonly form: Uint8Array;
   readonly cookieHigh: Uint32Array;
@@ -70,7 +70,7 @@ export class RequestTable {
 
   constructor(rows: number) {
     this.capacity = rows;
-    this.type = new Uint8Array(rows);
+    this.type = new Uint16Array(rows);
     this.flags = new Uint16Array(rows);
     this.form = new Uint8Array(rows);
     this.cookieHigh = new Uint32Array(rows);

@@ -11,9 +11,7 @@
  * or output nothing more of the input is looked at. So what is under way never waits for what is
  * not, and whoever does not read answers holds up himself alone.
  *
- * What is sent goes through one queue as soon as something cannot be sent at once: pieces of reads
- * that are chunks of their own, and requests whose last answer is due. A read that is answered in
- * one piece has the output for itself until it is done (`#sending`).
+ * What cannot be sent at once goes through one queue (`AnswerQueue`), and so does every last answer.
  */
 
 import { assert } from '../../base/assert.js';
@@ -21,6 +19,7 @@ import { Status } from '../../base/status.js';
 import type { Timers } from '../../runtime/clock.js';
 import type { Memory } from '../../runtime/memory.js';
 import { type Bytes, type Stream, STREAM_RESERVE_BYTES_MAX } from '../../runtime/network.js';
+import { AnswerQueue } from './answer-queue.js';
 import {
   Change,
   Extent,
@@ -34,7 +33,7 @@ import { RequestChecks } from './checks.js';
 import type { NbdCounters } from './counters.js';
 import { EXTENT_WORK, type NbdLimits, PIECE_BYTES } from './limits.js';
 import type { Agreement } from './negotiation.js';
-import { bufferBytes, type BufferPool } from './pool.js';
+import type { BufferPool } from './pool.js';
 import {
   DATA_CHUNK_BYTES,
   NBD_CMD_BLOCK_STATUS,
@@ -44,7 +43,6 @@ import {
   NBD_CMD_FLAG_FAST_ZERO,
   NBD_CMD_FLAG_FUA,
   NBD_CMD_FLAG_NO_HOLE,
-  NBD_CMD_FLAG_REQ_ONE,
   NBD_CMD_FLUSH,
   NBD_CMD_READ,
   NBD_CMD_TRIM,
@@ -55,9 +53,9 @@ import {
   REQUEST_BYTES,
   RequestAt,
 } from './protocol.js';
-import { failureOf } from './refusal.js';
 import { extentOfBackend, ReplyWriter } from './replies.js';
-import { IndexQueue, PieceTable, ReadForm, RequestTable } from './requests.js';
+import { type PieceTable, ReadForm, type RequestTable } from './requests.js';
+import { UnderWay } from './under-way.js';
 
 export interface TransmissionWorld {
   readonly timers: Timers;
@@ -81,8 +79,9 @@ export class Transmission implements NbdSink {
   readonly #checks: RequestChecks;
   readonly #requests: RequestTable;
   readonly #pieces: PieceTable;
+  readonly #underWay: UnderWay;
   readonly #replies: ReplyWriter;
-  readonly #queue: IndexQueue;
+  readonly #answers: AnswerQueue;
   readonly #advanceLater: () => void;
   readonly #nextTurn: () => void;
   /** The write whose payload is coming in, and how much of it is missing; -1: none is. */
@@ -90,13 +89,6 @@ export class Transmission implements NbdSink {
   #payloadLeft = 0;
   /** The read that is begun in part; -1: none is. */
   #starting = -1;
-  /** The read that has the output for itself; -1: none has. */
-  #sending = -1;
-  /** Of all buffers that pieces have. */
-  #bufferBytes = 0;
-  /** Pieces that the backend is at work on. */
-  #underWay = 0;
-  #work = 0;
   #isBlocked = false;
   #isPaused = false;
   #isTurnOver = false;
@@ -112,17 +104,20 @@ export class Transmission implements NbdSink {
     this.#stream = stream;
     this.#backend = agreement.backend;
     this.#checks = new RequestChecks(agreement.backend, limits, agreement);
-    this.#requests = new RequestTable(limits.requests);
-    this.#pieces = new PieceTable(limits.pieces);
+    this.#underWay = new UnderWay(limits, world.pool, world.counters);
+    this.#requests = this.#underWay.requests;
+    this.#pieces = this.#underWay.pieces;
     this.#replies = new ReplyWriter(stream, this.#requests, agreement.isStructured);
-    this.#queue = new IndexQueue(limits.requests + limits.pieces);
+    const { backend } = agreement;
+    const broken = (reason: string): void => this.#leaveHard(reason);
+    this.#answers = new AnswerQueue(world, backend, this.#underWay, this.#replies, broken);
     this.#advanceLater = () => {
       this.#isAdvancing = false;
       this.#advance();
     };
     this.#nextTurn = () => {
       this.#isTurnOver = false;
-      this.#work = 0;
+      this.#underWay.work = 0;
       this.#advance();
     };
   }
@@ -132,7 +127,7 @@ export class Transmission implements NbdSink {
   /** Takes what it can of `input[start, end)`, and says how many bytes that was. */
   take(input: Bytes, start: number, end: number): number {
     let at = start;
-    if (!this.#isTurnOver) this.#work = 0;
+    if (!this.#isTurnOver) this.#underWay.work = 0;
     while (!this.#isOver) {
       // Nothing may follow a goodbye, so what does is not looked at.
       if (this.#isLeaving && !this.#checks.isStopping) {
@@ -160,9 +155,9 @@ export class Transmission implements NbdSink {
     this.#isBlocked = false;
     if (this.#starting >= 0 && !this.#startRead(this.#starting)) return false;
     if (this.#isOver) return false;
-    if (this.#sending >= 0 || !this.#queue.isEmpty) return this.#block();
+    if (!this.#answers.isEmpty) return this.#block();
     if (this.#requests.free === 0 || this.#pieces.free === 0) return this.#blockCrowded();
-    return this.#work < this.#world.limits.turnWork || this.#endTurn();
+    return this.#underWay.work < this.#world.limits.turnWork || this.#endTurn();
   }
 
   #block(): false {
@@ -230,7 +225,7 @@ export class Transmission implements NbdSink {
       this.#payloadLeft = length;
     } else if (this.#requests.end[request] !== Status.Ok || type === NBD_CMD_BLOCK_STATUS) {
       this.#requests.isBegun[request] = 1;
-      this.#finish(request);
+      this.#answers.addEnd(request);
     } else if (type === NBD_CMD_READ) {
       const isWhole =
         !this.#replies.isStructured ||
@@ -248,7 +243,7 @@ export class Transmission implements NbdSink {
     const length = this.#requests.length[request] as number;
     const change = changeOf(this.#requests.flags[request] as number);
     this.#requests.isBegun[request] = 1;
-    const piece = this.#beginPiece(request, offset, 0, undefined);
+    const piece = this.#underWay.begin(request, offset, 0, undefined);
     if (type === NBD_CMD_FLUSH) this.#backend.flush(this, piece);
     else if (type === NBD_CMD_TRIM) this.#backend.trim(offset, length, change, this, piece);
     else if (type === NBD_CMD_CACHE) this.#backend.cache(offset, length, this, piece);
@@ -269,13 +264,13 @@ export class Transmission implements NbdSink {
       bytes = pieceBytes(offset, this.#payloadLeft);
       if (end - at < bytes || !this.#writePiece(request, offset, input.bytes, at, bytes)) return 0;
       requests.begun[request] = (requests.begun[request] as number) + bytes;
-      this.#work += bytes;
+      this.#underWay.work += bytes;
     }
     this.#payloadLeft -= bytes;
     if (this.#payloadLeft === 0) {
       this.#incoming = -1;
       requests.isBegun[request] = 1;
-      if (requests.left[request] === 0) this.#finish(request);
+      if (requests.left[request] === 0) this.#answers.addEnd(request);
     }
     return bytes;
   }
@@ -293,11 +288,11 @@ export class Transmission implements NbdSink {
     if (status === NOT_NOW) {
       const piece = this.#beginBuffered(request, offset, bytes);
       if (piece < 0) return false;
-      const buffer = this.#bufferOf(piece);
+      const buffer = this.#underWay.bufferOf(piece);
       this.#world.memory.copy(buffer, 0, from, start, bytes);
       this.#backend.write(offset, buffer, 0, bytes, change, this, piece);
     } else if (status !== Status.Ok) {
-      this.#fail(request, status, offset);
+      this.#underWay.fail(request, status, offset);
     }
     return true;
   }
@@ -310,11 +305,11 @@ export class Transmission implements NbdSink {
     for (;;) {
       const isBegun = isInChunks ? this.#startChunks(request) : this.#startWhole(request);
       if (isBegun) this.#starting = -1;
-      const held = this.#bufferBytes;
-      this.#pump();
+      const held = this.#underWay.bufferBytes;
+      this.#answers.pump();
       if (isBegun) return true;
       // What was sent has given its buffers back.
-      if (this.#bufferBytes === held || this.#isTurnOver || this.#isOver) return false;
+      if (this.#underWay.bufferBytes === held || this.#isTurnOver || this.#isOver) return false;
     }
   }
 
@@ -326,14 +321,14 @@ export class Transmission implements NbdSink {
     for (;;) {
       const begun = requests.begun[request] as number;
       if (begun === length || requests.end[request] !== Status.Ok) break;
-      if (this.#work >= this.#world.limits.turnWork) return this.#endTurn();
+      if (this.#underWay.work >= this.#world.limits.turnWork) return this.#endTurn();
       const bytes = this.#startChunk(request, from + begun, length - begun);
       if (bytes === 0) return false;
       if (bytes === length - begun && requests.isBegun[request] === 1) return true;
       requests.begun[request] = begun + bytes;
     }
     requests.isBegun[request] = 1;
-    if (requests.left[request] === 0) this.#finish(request);
+    if (requests.left[request] === 0) this.#answers.addEnd(request);
     return true;
   }
 
@@ -343,17 +338,17 @@ export class Transmission implements NbdSink {
    */
   #startChunk(request: number, offset: number, bytes: number): number {
     const hole = this.#holeBytes(offset, bytes);
-    const isFree = this.#sending < 0 && this.#queue.isEmpty;
+    const isFree = this.#answers.isEmpty;
     if (hole > 0) {
       const isLast = hole === bytes && this.#requests.left[request] === 0;
       if (!isFree || !this.#replies.hole(request, offset, hole, isLast)) return +this.#blockFull();
-      if (isLast) this.#answered(request);
+      if (isLast) this.#underWay.answered(request);
       return hole;
     }
     const data = this.#dataBytes(offset, pieceBytes(offset, bytes));
     const at = isFree ? this.#replies.reserve(DATA_CHUNK_BYTES + data) : -1;
     if (at < 0) return +this.#blockFull();
-    this.#work += data;
+    this.#underWay.work += data;
     const { output } = this.#replies;
     const status = this.#backend.readNow(offset, output.bytes, at + DATA_CHUNK_BYTES, data);
     if (status === Status.Ok) {
@@ -361,7 +356,7 @@ export class Transmission implements NbdSink {
       this.#replies.dataHeader(request, at, offset, data, isLast);
       this.#replies.commit(DATA_CHUNK_BYTES + data);
       this.#world.counters.bytesRead += data;
-      if (isLast) this.#answered(request);
+      if (isLast) this.#underWay.answered(request);
       return data;
     }
     return this.#readLater(request, status, offset, data) < 0 ? 0 : data;
@@ -376,17 +371,17 @@ export class Transmission implements NbdSink {
     for (;;) {
       const begun = requests.begun[request] as number;
       if (begun === length || requests.end[request] !== Status.Ok) break;
-      if (this.#work >= this.#world.limits.turnWork) return this.#endTurn();
+      if (this.#underWay.work >= this.#world.limits.turnWork) return this.#endTurn();
       const bytes = pieceBytes(from + begun, length - begun);
       const piece = this.#beginBuffered(request, from + begun, bytes);
       if (piece < 0) return false;
-      this.#work += bytes;
-      this.#keepInOrder(request, piece);
+      this.#underWay.work += bytes;
+      this.#underWay.keepInOrder(request, piece);
       requests.begun[request] = begun + bytes;
       this.#readInto(request, piece);
     }
     requests.isBegun[request] = 1;
-    this.#queueWhole(request);
+    this.#answers.addWhole(request);
     return true;
   }
 
@@ -394,7 +389,7 @@ export class Transmission implements NbdSink {
   #readWhole(request: number, from: number, length: number): boolean {
     const header = this.#replies.wholeHeaderBytes;
     if (header + length > STREAM_RESERVE_BYTES_MAX) return false;
-    if (this.#sending >= 0 || !this.#queue.isEmpty) return false;
+    if (!this.#answers.isEmpty) return false;
     const at = this.#replies.reserve(header + length);
     if (at < 0) return false;
     const { bytes } = this.#replies.output;
@@ -403,49 +398,50 @@ export class Transmission implements NbdSink {
       const status = this.#backend.readNow(from + done, bytes, at + header + done, piece);
       if (status === NOT_NOW) return false;
       if (status !== Status.Ok) {
-        this.#fail(request, status, from + done);
+        this.#underWay.fail(request, status, from + done);
         this.#requests.isBegun[request] = 1;
-        this.#finish(request);
+        this.#answers.addEnd(request);
         return true;
       }
       done += piece;
     }
     this.#replies.wholeHeader(request, at);
     this.#replies.commit(header + length);
-    this.#work += length;
+    this.#underWay.work += length;
     this.#world.counters.bytesRead += length;
-    this.#answered(request);
+    this.#underWay.answered(request);
     return true;
   }
 
   /** A read that could not be done into the output, as `status` says; -1: there is no buffer. */
   #readLater(request: number, status: number, offset: number, bytes: number): number {
     if (status !== NOT_NOW) {
-      this.#fail(request, status, offset);
+      this.#underWay.fail(request, status, offset);
       return 0;
     }
     const piece = this.#beginBuffered(request, offset, bytes);
-    if (piece >= 0) this.#backend.read(offset, this.#bufferOf(piece), 0, bytes, this, piece);
+    if (piece < 0) return -1;
+    this.#backend.read(offset, this.#underWay.bufferOf(piece), 0, bytes, this, piece);
     return piece;
   }
 
   #readInto(request: number, piece: number): void {
     const offset = this.#pieces.offset[piece] as number;
     const bytes = this.#pieces.bytes[piece] as number;
-    const buffer = this.#bufferOf(piece);
+    const buffer = this.#underWay.bufferOf(piece);
     const status = this.#backend.readNow(offset, buffer, 0, bytes);
     if (status === NOT_NOW) {
       this.#backend.read(offset, buffer, 0, bytes, this, piece);
       return;
     }
-    this.#underWay--;
+    this.#underWay.operations--;
     this.#pieceRead(request, piece, status);
   }
 
   /** How many bytes from `offset` on are to be told as a hole; 0: they are to be sent. */
   #holeBytes(offset: number, bytes: number): number {
     if (!this.#backend.isSparse) return 0;
-    this.#work += EXTENT_WORK;
+    this.#underWay.work += EXTENT_WORK;
     const extent = extentOfBackend(this.#backend, offset, bytes);
     if ((extentState(extent) & Extent.ZERO) === 0) return 0;
     const hole = extentBytes(extent);
@@ -465,71 +461,20 @@ export class Transmission implements NbdSink {
 
   // ---------------------------------------------------------------------------------- pieces
 
-  #beginPiece(
-    request: number,
-    offset: number,
-    bytes: number,
-    buffer: Uint8Array | undefined,
-  ): number {
-    const piece = this.#pieces.take(request, offset, bytes, buffer);
-    this.#requests.left[request] = (this.#requests.left[request] as number) + 1;
-    this.#underWay++;
-    this.#world.counters.piecesQueued++;
-    return piece;
-  }
-
   /** A piece with a buffer of its own; -1: there is none to be had yet. */
   #beginBuffered(request: number, offset: number, bytes: number): number {
-    const length = bufferBytes(bytes);
-    const isTooMuch = this.#bufferBytes + length > this.#world.limits.bufferBytes;
-    if (isTooMuch || this.#pieces.free === 0) {
-      this.#blockCrowded();
-      return -1;
-    }
-    this.#bufferBytes += length;
-    return this.#beginPiece(request, offset, bytes, this.#world.pool.take(bytes));
-  }
-
-  #bufferOf(piece: number): Uint8Array {
-    const buffer = this.#pieces.buffer[piece];
-    assert(buffer !== undefined, 'a piece without a buffer');
-    return buffer;
-  }
-
-  #keepInOrder(request: number, piece: number): void {
-    const { first, last } = this.#requests;
-    if (first[request] === -1) first[request] = piece;
-    else this.#pieces.next[last[request] as number] = piece;
-    last[request] = piece;
-  }
-
-  #givePiece(piece: number): void {
-    const buffer = this.#pieces.buffer[piece];
-    if (buffer !== undefined) {
-      this.#bufferBytes -= buffer.length;
-      this.#world.pool.give(buffer);
-    }
-    this.#pieces.give(piece);
-  }
-
-  #endPiece(request: number): void {
-    this.#requests.left[request] = (this.#requests.left[request] as number) - 1;
-    assert((this.#requests.left[request] as number) >= 0, 'more pieces ended than were begun');
-  }
-
-  #fail(request: number, status: number, offset: number): void {
-    if (this.#requests.end[request] !== Status.Ok) return;
-    this.#requests.end[request] = failureOf(status);
-    this.#requests.failedAt[request] = offset;
+    const piece = this.#underWay.beginBuffered(request, offset, bytes);
+    if (piece < 0) this.#blockCrowded();
+    return piece;
   }
 
   completed(token: number, status: Status): void {
     const request = this.#pieces.request[token] as number;
     assert(request >= 0 && this.#pieces.isDone[token] === 0, 'an operation was completed twice');
-    this.#underWay--;
+    this.#underWay.operations--;
     if (this.#hasEnded) {
-      this.#givePiece(token);
-      if (this.#underWay === 0) this.#world.settled();
+      this.#underWay.give(token);
+      if (this.#underWay.operations === 0) this.#world.settled();
       return;
     }
     if (this.#requests.form[request] === ReadForm.NONE) this.#pieceWritten(request, token, status);
@@ -542,191 +487,31 @@ export class Transmission implements NbdSink {
   #pieceWritten(request: number, piece: number, status: number): void {
     const isPlaced = this.#pieces.buffer[piece] !== undefined;
     if (status !== Status.Ok) {
-      this.#fail(request, status, isPlaced ? (this.#pieces.offset[piece] as number) : -1);
+      this.#underWay.fail(request, status, isPlaced ? (this.#pieces.offset[piece] as number) : -1);
     }
-    this.#givePiece(piece);
-    this.#endPiece(request);
-    const isDone = this.#requests.isBegun[request] === 1 && this.#requests.left[request] === 0;
-    if (isDone) this.#finish(request);
+    this.#underWay.give(piece);
+    this.#underWay.endPiece(request);
+    this.#finishIfDone(request);
   }
 
   #pieceRead(request: number, piece: number, status: number): void {
-    this.#pieces.isDone[piece] = 1;
-    if (status !== Status.Ok) this.#fail(request, status, this.#pieces.offset[piece] as number);
-    if (this.#requests.form[request] === ReadForm.WHOLE) {
-      this.#endPiece(request);
-      this.#queueWhole(request);
-    } else if (status === Status.Ok) {
-      this.#queue.push(piece);
-    } else {
-      this.#givePiece(piece);
-      this.#endPiece(request);
-      this.#finishChunks(request);
-    }
-  }
-
-  #finishChunks(request: number): void {
-    const isDone = this.#requests.isBegun[request] === 1 && this.#requests.left[request] === 0;
-    if (isDone) this.#finish(request);
-  }
-
-  /** Queues a read that is answered in one piece, when it may be sent. */
-  #queueWhole(request: number): void {
-    const requests = this.#requests;
-    if (requests.isQueued[request] === 1) return;
-    const isAllThere = requests.isBegun[request] === 1 && requests.left[request] === 0;
-    const first = requests.first[request] as number;
-    // Too long to be held: its header promises what is not there yet.
-    const isLong = (requests.length[request] as number) > this.#world.limits.heldBytes;
-    const isOnItsWay = isLong && requests.end[request] === Status.Ok && first >= 0;
-    const isFirstThere = isOnItsWay && this.#pieces.isDone[first] === 1;
-    if (!isAllThere && !isFirstThere) return;
-    requests.isQueued[request] = 1;
-    this.#queue.push(~request);
-  }
-
-  // --------------------------------------------------------------------------------- answers
-
-  /** The last answer is due: all is begun, and no piece is left. */
-  #finish(request: number): void {
-    this.#queue.push(~request);
-    this.#pump();
-  }
-
-  /** Sends what is in the queue, as far as there is room. */
-  #pump(): void {
-    while (!this.#isOver) {
-      if (this.#sending >= 0) {
-        if (!this.#sendWhole(this.#sending)) return;
-      } else if (this.#queue.isEmpty) {
-        return;
-      } else {
-        const item = this.#queue.peek();
-        if (!(item >= 0 ? this.#sendPiece(item) : this.#sendEnd(~item))) return;
-        this.#queue.shift();
-      }
-    }
-  }
-
-  /** One chunk of a read. */
-  #sendPiece(piece: number): boolean {
-    const requests = this.#requests;
-    const bytes = this.#pieces.bytes[piece] as number;
-    const at = this.#replies.reserve(DATA_CHUNK_BYTES + bytes);
-    if (at < 0) return this.#blockFull();
-    const request = this.#pieces.request[piece] as number;
-    const { memory, counters } = this.#world;
-    memory.copy(this.#replies.output.bytes, at + DATA_CHUNK_BYTES, this.#bufferOf(piece), 0, bytes);
-    this.#endPiece(request);
-    const isDone = requests.isBegun[request] === 1 && requests.left[request] === 0;
-    const isLast = isDone && requests.end[request] === Status.Ok;
     const offset = this.#pieces.offset[piece] as number;
-    this.#replies.dataHeader(request, at, offset, bytes, isLast);
-    this.#replies.commit(DATA_CHUNK_BYTES + bytes);
-    counters.bytesRead += bytes;
-    this.#givePiece(piece);
-    if (isLast) this.#answered(request);
-    // Behind what is in the queue, where there is always room for it.
-    else if (isDone) this.#queue.push(~request);
-    return true;
-  }
-
-  /** The last answer to a request, or the header of a read that is answered in one piece. */
-  #sendEnd(request: number): boolean {
-    const requests = this.#requests;
-    const isOk = requests.end[request] === Status.Ok;
-    if (requests.form[request] === ReadForm.WHOLE && requests.begun[request] !== 0) {
-      return isOk ? this.#sendHeader(request) : this.#sendFailure(request);
-    }
-    if (isOk && requests.type[request] === NBD_CMD_BLOCK_STATUS) {
-      return this.#sendBlockStatus(request);
-    }
-    if (!this.#replies.end(request)) return this.#blockFull();
-    if (!isOk) this.#world.counters.requestsFailed++;
-    else if (requests.type[request] === NBD_CMD_WRITE) {
-      this.#world.counters.bytesWritten += requests.length[request] as number;
-    }
-    this.#answered(request);
-    return true;
-  }
-
-  #sendBlockStatus(request: number): boolean {
-    const { blockMin } = this.#backend;
-    const isOne = ((this.#requests.flags[request] as number) & NBD_CMD_FLAG_REQ_ONE) !== 0;
-    const blocks = (this.#requests.length[request] as number) / blockMin;
-    const most = isOne ? 1 : Math.min(this.#world.limits.descriptors, blocks);
-    const steps = this.#replies.blockStatus(request, this.#backend, most);
-    if (steps < 0) return this.#blockFull();
-    this.#work += steps * EXTENT_WORK;
-    this.#answered(request);
-    return true;
-  }
-
-  #sendHeader(request: number): boolean {
-    const bytes = this.#replies.wholeHeaderBytes;
-    const at = this.#replies.reserve(bytes);
-    if (at < 0) return this.#blockFull();
-    this.#replies.wholeHeader(request, at);
-    this.#replies.commit(bytes);
-    this.#sending = request;
-    return true;
-  }
-
-  /** A failed read of which nothing was sent; one that is still under way is queued again. */
-  #sendFailure(request: number): boolean {
-    const requests = this.#requests;
-    requests.isQueued[request] = 0;
-    if (requests.isBegun[request] === 0 || requests.left[request] !== 0) return true;
-    if (!this.#replies.end(request)) {
-      requests.isQueued[request] = 1;
-      return this.#blockFull();
-    }
-    this.#world.counters.requestsFailed++;
-    this.#giveKept(request);
-    this.#answered(request);
-    return true;
-  }
-
-  #giveKept(request: number): void {
-    const { first } = this.#requests;
-    while ((first[request] as number) >= 0) {
-      const piece = first[request] as number;
-      first[request] = this.#pieces.next[piece] as number;
-      this.#givePiece(piece);
+    this.#pieces.isDone[piece] = 1;
+    if (status !== Status.Ok) this.#underWay.fail(request, status, offset);
+    if (this.#requests.form[request] === ReadForm.WHOLE) {
+      this.#underWay.endPiece(request);
+      this.#answers.addWhole(request);
+    } else if (status === Status.Ok) {
+      this.#answers.addPiece(piece);
+    } else {
+      this.#underWay.give(piece);
+      this.#underWay.endPiece(request);
+      this.#finishIfDone(request);
     }
   }
 
-  /** Goes on with the read that has the output; false: its next piece, or room, is missing. */
-  #sendWhole(request: number): boolean {
-    const requests = this.#requests;
-    if (requests.end[request] !== Status.Ok) {
-      // "The server MUST immediately initiate a hard disconnect": length bytes were promised.
-      this.#leaveHard('a read failed after its reply was begun');
-      return false;
-    }
-    const piece = requests.first[request] as number;
-    if (piece < 0) {
-      if (requests.isBegun[request] === 0) return false;
-      this.#sending = -1;
-      this.#answered(request);
-      return true;
-    }
-    if (this.#pieces.isDone[piece] === 0) return false;
-    const bytes = this.#pieces.bytes[piece] as number;
-    const at = this.#replies.reserve(bytes);
-    if (at < 0) return this.#blockFull();
-    const { memory, counters } = this.#world;
-    memory.copy(this.#replies.output.bytes, at, this.#bufferOf(piece), 0, bytes);
-    this.#replies.commit(bytes);
-    counters.bytesRead += bytes;
-    requests.first[request] = this.#pieces.next[piece] as number;
-    this.#givePiece(piece);
-    return true;
-  }
-
-  #answered(request: number): void {
-    this.#requests.isBegun[request] = 1;
-    this.#requests.give(request);
+  #finishIfDone(request: number): void {
+    if (this.#underWay.isDone(request)) this.#answers.addEnd(request);
   }
 
   // ---------------------------------------------------------------------- going on, the end
@@ -734,13 +519,13 @@ export class Transmission implements NbdSink {
   /** Something was completed, or there is room, or it is this connection's turn. */
   #advance(): void {
     if (this.#isOver) return;
-    this.#pump();
+    this.#answers.pump();
     if (!this.#isOver && this.#starting >= 0) this.#startRead(this.#starting);
     if (this.#isOver) return;
     this.#replies.flush();
     if (this.#isLeaving) this.#leaveWhenDone();
     if (!this.#isPaused || this.#isOver || this.#isTurnOver || this.#starting >= 0) return;
-    if (this.#sending >= 0 || !this.#queue.isEmpty) return;
+    if (!this.#answers.isEmpty) return;
     this.#isPaused = false;
     this.#stream.resume();
   }
@@ -758,7 +543,7 @@ export class Transmission implements NbdSink {
   }
 
   #leaveWhenDone(): void {
-    const isIdle = this.#requests.used === 0 && this.#queue.isEmpty && this.#sending < 0;
+    const isIdle = this.#requests.used === 0 && this.#answers.isEmpty;
     if (!isIdle || this.#isOver) return;
     this.#isOver = true;
     this.#world.over('the client is done', true);
@@ -777,14 +562,14 @@ export class Transmission implements NbdSink {
     this.#hasEnded = true;
     for (let piece = 0; piece < this.#pieces.capacity; piece++) {
       const isHeld = (this.#pieces.request[piece] as number) >= 0;
-      if (isHeld && this.#pieces.isDone[piece] === 1) this.#givePiece(piece);
+      if (isHeld && this.#pieces.isDone[piece] === 1) this.#underWay.give(piece);
     }
-    if (this.#underWay === 0) this.#world.settled();
+    if (this.#underWay.operations === 0) this.#world.settled();
   }
 
   /** Bytes of buffers, and requests, that it has now: for tests of the limits. */
   get held(): { readonly bufferBytes: number; readonly requests: number } {
-    return { bufferBytes: this.#bufferBytes, requests: this.#requests.used };
+    return { bufferBytes: this.#underWay.bufferBytes, requests: this.#requests.used };
   }
 }
 
