@@ -119,3 +119,19 @@ test('a stopping door does not wait for ever', async () => {
   expect(rig.world.nowMs).toBeGreaterThan(1_000 + NBD_LIMITS.stopMs - 100);
   expect(rig.door.sessions).toBe(0);
 });
+
+test('who says goodbye and does not read the last answers is not waited for long', async () => {
+  const rig = new Rig({ backend: { isSparse: false } });
+  rig.world.inputBytes = 320 * KiB;
+  await rig.listen();
+  const client = await rig.use();
+  client.stream.pause();
+  void client.read(0, 500 * KiB);
+  client.disconnect();
+  await rig.pass(NBD_LIMITS.lingerMs - 100);
+  expect(rig.door.sessions).toBe(1);
+  // What is sent with the close finds no room there.
+  rig.world.wire = { isSilent: () => true };
+  await rig.pass(200);
+  expect([rig.door.sessions, rig.door.pool.taken]).toEqual([0, 0]);
+});

@@ -339,8 +339,13 @@ test('replies that are not read are not made', async () => {
 });
 
 test('a door that stops says so to those who negotiate, and takes no more', async () => {
-  const { rig } = await greeted();
-  await rig.wait(rig.door.stop());
+  const { rig, client } = await greeted();
+  const stopped = rig.door.stop();
+  expect(types(await rig.wait(client.option(nbd.NBD_OPT_LIST)))).toEqual([
+    nbd.NBD_REP_ERR_SHUTDOWN,
+  ]);
+  expect(await rig.wait(client.go('disk'))).toBe(nbd.NBD_REP_ERR_SHUTDOWN);
+  await rig.wait(stopped);
   expect(rig.door.sessions).toBe(0);
   const { network } = rig.world.runtime();
   await expect(rig.wait(Client.connect(network, ADDRESS))).rejects.toThrow('nobody listens');

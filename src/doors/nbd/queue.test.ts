@@ -79,4 +79,7 @@ test('a long read goes on with the buffers that its own answer gives back', asyn
   const client = await rig.use({ structured: false });
   const { error, data } = await rig.wait(client.read(0, 600 * KiB));
   expect([error, Buffer.compare(data, rig.backend.content.subarray(0, 600 * KiB))]).toEqual([0, 0]);
+  // And the connection goes on.
+  expect((await rig.wait(client.read(0, 600 * KiB))).error).toBe(0);
+  expect((await rig.wait(client.write(5, someBytes(10, 2)))).error).toBe(0);
 });

@@ -56,6 +56,8 @@ export interface NbdServing {
 
 /** How often a connection that is over is looked at, whether all was sent. */
 const LINGER_LOOK_MS = 5;
+/** So long a client that negotiates is told that there is nothing to be had any more. */
+const STOP_GRACE_MS = 100;
 
 /** closing: the stream was told to close, and has not said that it is. */
 type State = 'negotiating' | 'transmitting' | 'lingering' | 'closing' | 'ended';
@@ -290,10 +292,13 @@ export class NbdSession implements StreamHandler {
     this.#stream.close(reason);
   }
 
-  /** The door stops: what is under way is answered first. */
+  /** The door stops: what is under way is answered first, and options are told why not. */
   stop(): void {
     if (this.#state === 'transmitting') this.#transmission?.stop();
-    else if (this.#state === 'negotiating') this.#fail('the server is stopping');
+    if (this.#state !== 'negotiating') return;
+    this.#lingerTimer = this.#serving.runtime.timers.after(STOP_GRACE_MS, () => {
+      if (this.#state === 'negotiating') this.#fail('the server is stopping');
+    });
   }
 
   /** At once. */

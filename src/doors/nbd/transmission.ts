@@ -127,6 +127,7 @@ export class Transmission implements NbdSink {
   /** Takes what it can of `input[start, end)`, and says how many bytes that was. */
   take(input: Bytes, start: number, end: number): number {
     let at = start;
+    this.#isBlocked = false;
     if (!this.#isTurnOver) this.#underWay.work = 0;
     while (!this.#isOver) {
       // Nothing may follow a goodbye, so what does is not looked at.
@@ -144,16 +145,24 @@ export class Transmission implements NbdSink {
     this.#replies.flush();
     if (this.#isLeaving) this.#leaveWhenDone();
     if (this.#isBlocked && !this.#isPaused) {
+      assert(this.#isWakeDue(), 'a pause that nothing ends');
       this.#isPaused = true;
       this.#stream.pause();
     }
     return at - start;
   }
 
+  /** Whether something is under way that will have `#advance` called. */
+  #isWakeDue(): boolean {
+    const isWorking = this.#underWay.operations > 0 || this.#isTurnOver;
+    return isWorking || this.#starting >= 0 || !this.#answers.isEmpty;
+  }
+
   /** Whether another request may be begun; if not, something will say when (`#advance`). */
   #mayGoOn(): boolean {
-    this.#isBlocked = false;
     if (this.#starting >= 0 && !this.#startRead(this.#starting)) return false;
+    // It may have been, until buffers were given back.
+    this.#isBlocked = false;
     if (this.#isOver) return false;
     if (!this.#answers.isEmpty) return this.#block();
     if (this.#requests.free === 0 || this.#pieces.free === 0) return this.#blockCrowded();
@@ -565,11 +574,6 @@ export class Transmission implements NbdSink {
       if (isHeld && this.#pieces.isDone[piece] === 1) this.#underWay.give(piece);
     }
     if (this.#underWay.operations === 0) this.#world.settled();
-  }
-
-  /** Bytes of buffers, and requests, that it has now: for tests of the limits. */
-  get held(): { readonly bufferBytes: number; readonly requests: number } {
-    return { bufferBytes: this.#underWay.bufferBytes, requests: this.#requests.used };
   }
 }
 
