@@ -11,7 +11,7 @@
  * or output nothing more of the input is looked at. So what is under way never waits for what is
  * not, and whoever does not read answers holds up himself alone.
  *
- * What cannot be sent at once goes through one queue (`AnswerQueue`), and so does every last answer.
+ * What cannot be sent at once goes through one queue (`AnswerQueue`), as does every last answer.
  */
 
 import { assert } from '../../base/assert.js';
