@@ -25,6 +25,7 @@ const BYTES = 600 * KiB;
 const LIMITS: readonly Partial<NbdLimits>[] = [
   {},
   { requests: 4, turnWork: 64 * KiB },
+  { requests: 1 },
   { heldBytes: 64 * KiB, bufferBytes: 320 * KiB, pieces: 4 },
   { heldBytes: 300 * KiB, bufferBytes: 556 * KiB, requests: 20 },
 ];

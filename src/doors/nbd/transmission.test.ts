@@ -253,7 +253,7 @@ describe.each(WAYS)('structured $structured, late $late:', ({ structured, late }
     const [client, other] = [await rig.use({ structured }), await rig.use({ structured })];
     const request = requestBytes(nbd.NBD_CMD_WRITE_ZEROES, 0, 1, 0, 4096);
     request[3] = 0;
-    client.send(request);
+    client.send(request.subarray(0, 4));
     await rig.pass(10);
     expect(client.closedBecause).toBeDefined();
     expect([rig.backend.calls.writeZeroes, rig.door.counters.malformed]).toEqual([0, 1]);

@@ -165,7 +165,9 @@ export class Transmission implements NbdSink {
     this.#isBlocked = false;
     if (this.#isOver) return false;
     if (!this.#answers.isEmpty) return this.#block();
-    if (this.#requests.free === 0 || this.#pieces.free === 0) return this.#blockCrowded();
+    const isCrowded = this.#requests.free === 0 || this.#pieces.free === 0;
+    // What comes in has its row already.
+    if (isCrowded && this.#incoming < 0) return this.#blockCrowded();
     return this.#underWay.work < this.#world.limits.turnWork || this.#endTurn();
   }
 
@@ -194,13 +196,14 @@ export class Transmission implements NbdSink {
   }
 
   #takeRequest(input: Bytes, at: number, end: number): number {
-    if (end - at < REQUEST_BYTES) return 0;
     const { view } = input;
-    if (view.getUint32(at + RequestAt.magic) !== NBD_REQUEST_MAGIC) {
+    // A wrong magic is told at once, not when a request that means nothing has come in.
+    if (end - at >= 4 && view.getUint32(at + RequestAt.magic) !== NBD_REQUEST_MAGIC) {
       this.#world.counters.malformed++;
       this.#leaveHard('a request without its magic');
       return 0;
     }
+    if (end - at < REQUEST_BYTES) return 0;
     const type = view.getUint16(at + RequestAt.type);
     if (type === NBD_CMD_DISC) {
       this.#isLeaving = true;
