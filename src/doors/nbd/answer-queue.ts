@@ -58,6 +58,11 @@ export class AnswerQueue {
     return this.#sending < 0 && this.#queue.isEmpty;
   }
 
+  /** The read that has the output for itself waits for a piece that was not begun. */
+  awaits(request: number): boolean {
+    return this.#sending === request && this.#underWay.requests.first[request] === -1;
+  }
+
   /** A chunk of a read is there. */
   addPiece(piece: number): void {
     this.#queue.push(piece);

@@ -81,9 +81,9 @@ export function checkLimits(limits: NbdLimits): NbdLimits {
   assert(optionBytes >= 2 * NBD_STRING_BYTES_MAX + 12, 'a name and a query fit into an option');
   assert(optionBytes < STREAM_INPUT_BYTES_MAX / 2, 'an option fits into the input');
   assert(heldBytes >= UNFRAGMENTED_BYTES_MIN, 'reads that must be served in one piece');
-  // One that begins and ends within a piece has two more, and buffers are up to twice as long.
-  assert(bufferBytes >= heldBytes + 2 * PIECE_BYTES, 'a held read gets all its buffers');
-  assert(pieces >= heldBytes / PIECE_BYTES + 2 && limits.requests >= 1, 'and all its pieces');
+  // One that begins and ends within a piece has two more. And one is kept (`UnderWay`).
+  assert(bufferBytes >= heldBytes + 3 * PIECE_BYTES, 'a held read gets all its buffers');
+  assert(pieces >= heldBytes / PIECE_BYTES + 3 && limits.requests >= 1, 'and all its pieces');
   assert(limits.descriptors * 8 < PIECE_BYTES, 'a status fits into the output');
   return limits;
 }

@@ -26,8 +26,8 @@ const LIMITS: readonly Partial<NbdLimits>[] = [
   {},
   { requests: 4, turnWork: 64 * KiB },
   { requests: 1 },
-  { heldBytes: 64 * KiB, bufferBytes: 320 * KiB, pieces: 4 },
-  { heldBytes: 300 * KiB, bufferBytes: 556 * KiB, requests: 20 },
+  { heldBytes: 64 * KiB, bufferBytes: 448 * KiB, pieces: 4 },
+  { heldBytes: 300 * KiB, bufferBytes: 684 * KiB, requests: 20 },
 ];
 /** Of a stream's buffers, where they are small: what is reserved at most, and a little. */
 const TIGHT_BYTES = 320 * KiB;

@@ -72,7 +72,7 @@ test('a long read that fails before its answer is begun waits for all of its pie
 });
 
 test('a long read goes on with the buffers that its own answer gives back', async () => {
-  const limits = { heldBytes: 64 * KiB, bufferBytes: 320 * KiB };
+  const limits = { heldBytes: 64 * KiB, bufferBytes: 448 * KiB };
   const rig = await new Rig({ backend: { bytes: 4 * MiB, isSparse: false }, door: { limits } });
   await rig.listen();
   rig.backend.fill(0, someBytes(4 * MiB, 1));
@@ -82,4 +82,21 @@ test('a long read goes on with the buffers that its own answer gives back', asyn
   // And the connection goes on.
   expect((await rig.wait(client.read(0, 600 * KiB))).error).toBe(0);
   expect((await rig.wait(client.write(5, someBytes(10, 2)))).error).toBe(0);
+});
+
+test('a long read whose answer is begun gets a buffer, whatever stands behind it', async () => {
+  const limits = { heldBytes: 64 * KiB, bufferBytes: 448 * KiB };
+  const rig = await new Rig({ backend: { bytes: 4 * MiB, isSparse: false }, door: { limits } });
+  await rig.listen();
+  rig.backend.fill(0, someBytes(4 * MiB, 1));
+  const client = await rig.use({ structured: false });
+  rig.backend.lateMs = (_verb, offset) => (offset < MiB ? 5 : 1);
+  rig.backend.isNow = (_verb, _offset, bytes) => bytes === 4096;
+  const before = client.read(0, 2 * PIECE);
+  // Its first piece is short, and there at once: its answer is begun before the other one's.
+  const long = client.read(2 * MiB - 4096, 4096 + PIECE);
+  for (const answer of await rig.wait(Promise.all([before, long]))) {
+    const wanted = rig.backend.content.subarray(answer.offset, answer.offset + answer.length);
+    expect([answer.error, Buffer.compare(answer.data, wanted)]).toEqual([0, 0]);
+  }
 });

@@ -165,7 +165,7 @@ export class Transmission implements NbdSink {
     this.#isBlocked = false;
     if (this.#isOver) return false;
     if (!this.#answers.isEmpty) return this.#block();
-    const isCrowded = this.#requests.free === 0 || this.#pieces.free === 0;
+    const isCrowded = this.#requests.free === 0 || !this.#underWay.hasPiece;
     // What comes in has its row already.
     if (isCrowded && this.#incoming < 0) return this.#blockCrowded();
     return this.#underWay.work < this.#world.limits.turnWork || this.#endTurn();
@@ -475,7 +475,8 @@ export class Transmission implements NbdSink {
 
   /** A piece with a buffer of its own; -1: there is none to be had yet. */
   #beginBuffered(request: number, offset: number, bytes: number): number {
-    const piece = this.#underWay.beginBuffered(request, offset, bytes);
+    const isAwaited = this.#answers.awaits(request);
+    const piece = this.#underWay.beginBuffered(request, offset, bytes, isAwaited);
     if (piece < 0) this.#blockCrowded();
     return piece;
   }

@@ -6,7 +6,7 @@
 import { assert } from '../../base/assert.js';
 import { Status } from '../../base/status.js';
 import type { NbdCounters } from './counters.js';
-import type { NbdLimits } from './limits.js';
+import { type NbdLimits, PIECE_BYTES } from './limits.js';
 import { bufferBytes, type BufferPool } from './pool.js';
 import { failureOf } from './refusal.js';
 import { PieceTable, RequestTable } from './requests.js';
@@ -41,11 +41,21 @@ export class UnderWay {
     return piece;
   }
 
-  /** The same with a buffer of its own; -1: there is none to be had yet. */
-  beginBuffered(request: number, offset: number, bytes: number): number {
+  /** Whether there is a row for a piece, without the last one. */
+  get hasPiece(): boolean {
+    return this.pieces.free > 1;
+  }
+
+  /**
+   * The same with a buffer of its own; -1: there is none to be had yet. The last row, and the room
+   * for one more buffer, are kept for the piece that the output waits for, `isAwaited`: what else
+   * is here may stand behind it.
+   */
+  beginBuffered(request: number, offset: number, bytes: number, isAwaited: boolean): number {
     const length = bufferBytes(bytes);
-    const isTooMuch = this.bufferBytes + length > this.#limits.bufferBytes;
-    if (isTooMuch || this.pieces.free === 0) return -1;
+    const kept = isAwaited ? 0 : PIECE_BYTES;
+    if (this.bufferBytes + length > this.#limits.bufferBytes - kept) return -1;
+    if (!this.hasPiece && !isAwaited) return -1;
     this.bufferBytes += length;
     return this.begin(request, offset, bytes, this.#pool.take(bytes));
   }
