@@ -30,7 +30,7 @@ test('what was written is read again; untouched pages are zeros and take no fram
   expect(node.counters()).toMatchObject({ framesUsed: 1, pagesCommitted: 3, firstTouches: 1 });
 });
 
-test('what regions use is what was written to, also where nobody asks for memory back', async () => {
+test('what regions use is what was written to, asked for memory or not', async () => {
   const node = await start();
   const sizes = () => node.call(MessageType.RegionSizes, {});
   const at = await node.alloc(3);
