@@ -418,7 +418,7 @@ function operation(rig: Rig): void {
       if (status === Status.Ok) {
         rig.acknowledged += 1;
         for (const block of blocks) rig.may.set(block, new Set([value]));
-      } else if (outcomeOf(status) === 'notApplied' && status !== Status.Stale) {
+      } else if (outcomeOf(status) === 'notApplied') {
         blocks.forEach((block, i) => rig.may.set(block, before[i] as Set<number>));
       } else rig.unknown += 1;
       free();

@@ -61,11 +61,13 @@ export class ReplicaSet implements CompletionSink, Slab {
     this.upkeep = new Upkeep(parts, this);
   }
 
-  /** No more is done; what is under way ends as `Stale`. */
+  /** No more is done: what has not begun ends as `Stale`, a write that has as unknown. */
   stop(): void {
     this.#isOver = true;
     this.upkeep.stop();
-    for (const row of [...this.#waiting, ...this.#parked]) this.#tell(row, Status.Stale);
+    for (const row of [...this.#waiting, ...this.#parked]) {
+      this.#tell(row, this.#isBegun(row) ? Status.OutcomeUnknown : Status.Stale);
+    }
     this.#waiting = [];
     this.#parked.clear();
   }
@@ -243,7 +245,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     const first = rows.first[row] as number;
     const count = rows.count[row] as number;
     const missing = this.members.wanted & ~(rows.done[row] as number);
-    const isBegun = rows.done[row] !== 0 || rows.tried[row] !== 0;
+    const isBegun = this.#isBegun(row);
     if (missing === 0) {
       this.areas.note(first, count, rows.buffer[row] as Uint8Array, rows.start[row] as number);
       this.areas.settle(first, count);
@@ -255,6 +257,12 @@ export class ReplicaSet implements CompletionSink, Slab {
     const isHopeless = this.#isOver || this.#parts.clock.now() >= (rows.deadline[row] as number);
     if (isHopeless) this.#endWrite(row, isBegun ? Status.OutcomeUnknown : passing(status));
     else this.#park(row);
+  }
+
+  /** Of a write: whether a copy has it, or may have some of it. */
+  #isBegun(row: number): boolean {
+    const { kind, done, tried } = this.#rows;
+    return kind[row] === Kind.WRITE && (done[row] !== 0 || tried[row] !== 0);
   }
 
   /** Tried again a little later, or at once when the set has changed. */

@@ -1,0 +1,114 @@
+import { expect, test } from 'vitest';
+import { crc32c } from '../base/crc32c.js';
+import { type Outcome, Status } from '../base/status.js';
+import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
+import { outcomeOf } from '../fabric/verbs.js';
+import type { Copy } from './copy.js';
+import { AREA_BYTES, BLOCK_BYTES, layoutOf } from './layout.js';
+import { ReplicaSet } from './replica-set.js';
+
+const BYTES = AREA_BYTES + 1_024;
+
+/** Memory that answers in the next turn, with what it is told to answer. */
+class FakeCopy implements Copy {
+  readonly id: number;
+  readonly memory = new Uint8Array(BYTES);
+  status: Status = Status.Ok;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+
+  readNow = (): number => NOT_NOW;
+  writeNow = (): number => NOT_NOW;
+
+  read(...[at, into, start, bytes, sink, token]: Parameters<Copy['read']>): void {
+    this.#answer(sink, token, () => {
+      into.set(this.memory.subarray(at, at + bytes), start);
+    });
+  }
+
+  write(...[at, from, start, bytes, sink, token]: Parameters<Copy['write']>): void {
+    this.#answer(sink, token, () => {
+      this.memory.set(from.subarray(start, start + bytes), at);
+    });
+  }
+
+  #answer(sink: CompletionSink, token: number, work: () => void): void {
+    const { status } = this;
+    setImmediate(() => {
+      if (status === Status.Ok) work();
+      sink.completed(token, status, outcomeOf(status), 0, 0);
+    });
+  }
+}
+
+function setOf(copies: readonly Copy[]): ReplicaSet {
+  return new ReplicaSet({
+    clock: performance,
+    timers: {
+      after: (ms, run) => {
+        const timer = setTimeout(run, ms);
+        return { cancel: () => clearTimeout(timer) };
+      },
+      soon: queueMicrotask,
+    },
+    checksum: { crc32c },
+    layout: layoutOf(BYTES),
+    copies,
+    keeper: { failing: () => {}, learnerLost: () => {}, damaged: () => {} },
+    isNew: true,
+  });
+}
+
+type End = [status: Status, outcome: Outcome];
+
+function write(set: ReplicaSet, block: number, fill: number): Promise<End> {
+  const bytes = new Uint8Array(BLOCK_BYTES).fill(fill);
+  return new Promise((resolve) => {
+    const completed: CompletionSink['completed'] = (_token, ...[status, outcome]) => {
+      resolve([status, outcome]);
+    };
+    const sink = { completed };
+    set.write(block, 1, bytes, 0, sink, 0, performance.now() + 10_000);
+  });
+}
+
+const turns = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+test('a write is told when all copies have it', async () => {
+  const copies = [new FakeCopy(1), new FakeCopy(2)];
+  const set = setOf(copies);
+  expect(await write(set, 3, 7)).toEqual([Status.Ok, 'applied']);
+  for (const { memory } of copies) expect(memory[3 * BLOCK_BYTES]).toBe(7);
+  set.stop();
+});
+
+test('when it stops, what one copy has is unknown, and what none has was not done', async () => {
+  const [whole, silent] = [new FakeCopy(1), new FakeCopy(2)];
+  const set = setOf([whole, silent]);
+  await write(set, 0, 1);
+  silent.status = Status.Unavailable;
+  const begun = write(set, 3, 7);
+  const behind = write(set, 3, 8);
+  await turns(60);
+  expect(whole.memory[3 * BLOCK_BYTES]).toBe(7);
+  set.stop();
+  expect(await begun).toEqual([Status.OutcomeUnknown, 'unknown']);
+  expect(await behind).toEqual([Status.Stale, 'notApplied']);
+  expect(await write(set, 3, 9)).toEqual([Status.Stale, 'notApplied']);
+});
+
+test('a write goes on when the copy that does not answer has left', async () => {
+  const [whole, silent] = [new FakeCopy(1), new FakeCopy(2)];
+  const set = setOf([whole, silent]);
+  await write(set, 0, 1);
+  silent.status = Status.Unavailable;
+  const begun = write(set, 3, 7);
+  await turns(40);
+  expect(await set.upkeep.canSpare(2)).toBe(true);
+  expect(await set.upkeep.canSpare(1)).toBe(false);
+  set.drop(2);
+  expect(await begun).toEqual([Status.Ok, 'applied']);
+  set.stop();
+});
