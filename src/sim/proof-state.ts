@@ -12,6 +12,8 @@ export interface PartState {
   /** In the part's own unit. */
   done: number;
   ms: number;
+  /** Of simulated seeds, which follow each other. */
+  readonly firstSeed: number;
   /** Sums by name, for the report. */
   readonly sums: Record<string, number>;
   /** Lines for the report. */
@@ -36,11 +38,14 @@ export function saveState(path: string, state: ProofState): void {
   writeFileSync(path, `${JSON.stringify(state, null, 2)}\n`);
 }
 
-/** The part as it stands at this commit; what was shown of it at another one is dropped. */
-export function partOf(state: ProofState, name: string, commit: string): PartState {
+/**
+ * The part as it stands at this commit; what was shown of it at another one is dropped. One that
+ * begins plays seeds from `firstSeed` on: those that were never played find more.
+ */
+export function partOf(state: ProofState, name: string, commit: string, firstSeed = 1): PartState {
   const known = state.parts[name];
   if (known?.commit === commit) return known;
-  const part = { commit, done: 0, ms: 0, sums: {}, lines: [] };
+  const part = { commit, done: 0, ms: 0, firstSeed, sums: {}, lines: [] };
   state.parts[name] = part;
   return part;
 }

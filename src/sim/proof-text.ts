@@ -75,7 +75,8 @@ function simulatedText(title: string, part: PartState): string[] {
   return [
     `### ${title}`,
     '',
-    `${sum('seeds')} seeds, ${part.done} of them count; ${sum('operations')} client operations;`,
+    `${sum('seeds')} seeds from ${part.firstSeed} on, ${part.done} of them count; ` +
+      `${sum('operations')} client operations;`,
     `${sum('events')} events; ${hours} simulated hours; ${sum('run twice')} seeds were run twice ` +
       'and took the same course.',
     '',

@@ -1,7 +1,7 @@
 /**
  * `npm run proof`: the long counts, in parts that can be stopped and go on: simulated seeds,
  * planted bugs, decoder fuzzing, kill loops with real processes. Writes docs/proof.md as it goes.
- * Words choose parts by their names.
+ * Words choose parts by their names. `--from N`: parts that begin play seeds from N on.
  * `-- --ci` does a tenth of what needs real processes, and writes nothing: seeds and planted bugs
  * have a step of their own there, `npm run sim -- --ci`.
  */
@@ -11,6 +11,7 @@ import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { PLANTED } from './planted.js';
 import { addTo, loadState, type PartState, partOf, saveState } from './proof-state.js';
 import {
@@ -54,7 +55,7 @@ const OPERATED = WORKLOADS.filter(({ blows, isPersistent, isShortOfMemory }) => 
 
 /** Seeds of these workloads in turn, some for each processor. */
 async function simulate(workloads: readonly string[], state: PartState, left: number) {
-  const from = 1 + (state.sums['seeds'] ?? 0);
+  const from = state.firstSeed + (state.sums['seeds'] ?? 0);
   // Not every seed counts: a few more than are left.
   const seeds = Math.min(SEEDS_PER_SLICE, Math.ceil((1.1 * left) / SLICES));
   const tasks = Array.from({ length: SLICES }, (_, i) => ({
@@ -210,13 +211,17 @@ function chosen(words: readonly string[]): readonly Part[] {
   return PARTS.filter(({ name }) => words.length === 0 || words.some((one) => name.includes(one)));
 }
 
-async function main(isShort: boolean, words: readonly string[]): Promise<number> {
+async function main(
+  isShort: boolean,
+  firstSeed: number,
+  words: readonly string[],
+): Promise<number> {
   const path = STATE_PATHS[isShort ? 0 : 1];
   const state = loadState(path);
   const head = commit();
   for (const { name, total, step } of chosen(words)) {
     const wanted = total[isShort ? 1 : 0];
-    const part = partOf(state, name, head);
+    const part = partOf(state, name, head, firstSeed);
     while (part.done < wanted) {
       const startMs = performance.now();
       const isGood = await step(part, wanted - part.done);
@@ -233,5 +238,12 @@ async function main(isShort: boolean, words: readonly string[]): Promise<number>
   return 0;
 }
 
-const words = process.argv.slice(2).filter((word) => word !== '--ci');
-process.exitCode = await main(process.argv.includes('--ci'), words);
+const { values, positionals } = parseArgs({
+  options: { ci: { type: 'boolean', default: false }, from: { type: 'string', default: '1' } },
+  allowPositionals: true,
+});
+const firstSeed = Number(values.from);
+if (!Number.isSafeInteger(firstSeed) || firstSeed < 1) {
+  throw new Error(`--from ${values.from}: wanted is the number of the first seed, 1 or more`);
+}
+process.exitCode = await main(values.ci, firstSeed, positionals);

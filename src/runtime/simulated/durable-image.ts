@@ -225,10 +225,19 @@ function differs(one: Words, other: Words, at: number): boolean {
 
 /** The pages that begin there. */
 function isEqual(one: Words, at: number, other: Words, from: number): boolean {
-  for (let nth = 0; nth < HALVES_PER_PAGE; nth++) {
-    if (one[at + nth] !== other[from + nth]) return false;
+  // Four at a time: most of the time of a flush goes here.
+  for (let nth = 0; nth < HALVES_PER_PAGE; nth += 4) {
+    const a = at + nth;
+    const b = from + nth;
+    const low = xorAt(one, a, other, b) | xorAt(one, a + 1, other, b + 1);
+    const high = xorAt(one, a + 2, other, b + 2) | xorAt(one, a + 3, other, b + 3);
+    if ((low | high) !== 0) return false;
   }
   return true;
+}
+
+function xorAt(one: Words, at: number, other: Words, from: number): number {
+  return (one[at] as number) ^ (other[from] as number);
 }
 
 function copyPage(into: Words, at: number, from: Words, start: number): void {
