@@ -5,6 +5,7 @@
  * what the members say about themselves every two seconds.
  */
 import type { SpaceId } from '../base/brands.js';
+import { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import type { RebalancingPolicy } from '../policies/rebalancing/rebalancing.js';
@@ -23,14 +24,13 @@ import type { Member } from './member.js';
 import { Membership } from './membership.js';
 import type { Metadata } from './metadata/metadata.js';
 import type { DrainState } from './metadata/schema.js';
-import type { NodeCalls } from './node-calls.js';
 import { MoveTargets } from './move-targets.js';
 import { type MoveEnd, type MoveWish, RegionMoves } from './moves.js';
+import type { NodeCalls } from './node-calls.js';
 import { Rebalancer } from './rebalancer.js';
+import { type Refusal, refuse } from './refusal.js';
 import { Regions } from './regions.js';
 import { Restoration } from './restoration.js';
-import { refuse, type Refusal } from './refusal.js';
-import { Serial } from './serial.js';
 import { NO_HOLDERS, type SlabHolders } from './slab-holders.js';
 import { Spaces } from './spaces.js';
 import { Watch } from './watch.js';

@@ -8,6 +8,7 @@
  */
 
 import { regionKey } from '../base/region-key.js';
+import type { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import type { DrainFacts, DrainWait } from './api.js';
@@ -20,7 +21,6 @@ import type { AwayEnd, MoveTargets } from './move-targets.js';
 import { quote } from './names.js';
 import { controllerFaults } from './planted.js';
 import { ok, type Refusal, type Result, refuse } from './refusal.js';
-import type { Serial } from './serial.js';
 
 export interface DrainsOptions {
   readonly metadata: Metadata;

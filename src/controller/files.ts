@@ -3,16 +3,17 @@
  * it does not hold them. The place of an entry that is replaced or removed is garbage from the same
  * commit on: see `garbage.ts` for who frees it.
  */
+
+import type { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
-import { ADDRESS_END, FILES_PER_MESSAGE_MAX } from '../wire/limits.js';
 import type { Clock } from '../runtime/clock.js';
+import { ADDRESS_END, FILES_PER_MESSAGE_MAX } from '../wire/limits.js';
 import { garbageChanges } from './garbage.js';
 import { FILES_MAX } from './limits.js';
 import type { Metadata } from './metadata/metadata.js';
 import type { FileRow } from './metadata/schema.js';
 import { quote } from './names.js';
-import { isRefusal, ok, refuse, type Refusal, type Result } from './refusal.js';
-import type { Serial } from './serial.js';
+import { isRefusal, ok, type Refusal, type Result, refuse } from './refusal.js';
 
 export interface FilePage {
   readonly files: FileRow[];

@@ -10,12 +10,13 @@
  * second time could hit what was allocated there meanwhile. So what was taken by somebody who then
  * vanished is never given to another. It is shown, and goes with its space.
  */
+
+import type { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import { FILES_PER_MESSAGE_MAX } from '../wire/limits.js';
-import { placeKey, type Metadata, type MetadataChange, type Place } from './metadata/metadata.js';
+import { type Metadata, type MetadataChange, type Place, placeKey } from './metadata/metadata.js';
 import type { FileRow, GarbageRow } from './metadata/schema.js';
-import { ok, refuse, type Result } from './refusal.js';
-import type { Serial } from './serial.js';
+import { ok, type Result, refuse } from './refusal.js';
 
 export interface GarbagePage {
   readonly places: GarbageRow[];

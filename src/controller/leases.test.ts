@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import type { LeaseRecord } from '../disk/lease-table.js';
 import { LEASES_PER_RACK_MAX } from '../leases/limits.js';
 import { leaseNumber } from '../leases/number.js';
-import { ended, granted, isRefused, raised, type Ruling } from '../leases/record.js';
+import { ended, granted, isRefused, type Ruling, raised } from '../leases/record.js';
 import type { LeaseCalls } from './lease-calls.js';
 import { nodesOf, nodesText } from './lease-sets.js';
 import { Leases } from './leases.js';
@@ -12,7 +13,6 @@ import { Member } from './member.js';
 import type { MetadataChange } from './metadata/metadata.js';
 import type { LeaseRow, NodeRow } from './metadata/schema.js';
 import { controllerFaults } from './planted.js';
-import { Serial } from './serial.js';
 
 const NAME = 'volume';
 const LEASE = leaseNumber(NAME);

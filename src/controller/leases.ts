@@ -11,6 +11,8 @@
  *
  * Whatever ends this halfway, the next attempt takes another epoch: none is ever granted twice.
  */
+
+import { Serial } from '../base/serial.js';
 import { Status, statusName } from '../base/status.js';
 import {
   LEASE_EPOCH_END,
@@ -38,8 +40,7 @@ import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { LeaseRow } from './metadata/schema.js';
 import { quote, refuseName } from './names.js';
 import { controllerFaults } from './planted.js';
-import { isRefusal, ok, refuse, type Refusal, type Result } from './refusal.js';
-import { Serial } from './serial.js';
+import { isRefusal, ok, type Refusal, type Result, refuse } from './refusal.js';
 
 export interface LeaseWish {
   readonly name: string;

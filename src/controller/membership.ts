@@ -13,24 +13,24 @@
  * compared with the database before anything new is given to it.
  */
 import type { SpaceId } from '../base/brands.js';
+import type { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import type { ControllerMark } from '../disk/table-file.js';
 import type { Clock } from '../runtime/clock.js';
 import { NODES_MAX } from '../wire/limits.js';
 import { DonorFlag } from '../wire/messages.js';
-import { controllerFaults } from './planted.js';
+import { type NodeJoin, refuseJoin } from './join-rules.js';
+import { diskChanges, keptChanges } from './kept.js';
 import { REFUSAL_SHOWN_MS, REFUSALS_SHOWN_MAX } from './limits.js';
 import { Member, type NodeState } from './member.js';
 import { eventOf, type Happening } from './metadata/history.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { NodeRow } from './metadata/schema.js';
-import type { NodeCalls } from './node-calls.js';
 import { NAME_CHARACTERS_MAX, quote } from './names.js';
-import { type NodeJoin, refuseJoin } from './join-rules.js';
-import { diskChanges, keptChanges } from './kept.js';
-import { type HeldRegion, reconcile, type Reconciliation } from './reconcile.js';
-import { isRefusal, ok, refuse, type Refusal, type Result } from './refusal.js';
-import type { Serial } from './serial.js';
+import type { NodeCalls } from './node-calls.js';
+import { controllerFaults } from './planted.js';
+import { type HeldRegion, type Reconciliation, reconcile } from './reconcile.js';
+import { isRefusal, ok, type Refusal, type Result, refuse } from './refusal.js';
 
 export interface NodeHeartbeat {
   readonly id: string;

@@ -17,6 +17,7 @@
 
 import type { RegionIndex, SpaceId } from '../base/brands.js';
 import { regionKey } from '../base/region-key.js';
+import type { Serial } from '../base/serial.js';
 import { isNoAnswer, Status, statusName } from '../base/status.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import { MoveState } from '../wire/messages.js';
@@ -32,7 +33,6 @@ import type { MoveProgress, NodeCalls } from './node-calls.js';
 import { isLeaving } from './places.js';
 import { controllerFaults } from './planted.js';
 import { isRefusal, ok, type Refusal, type Result, refuse } from './refusal.js';
-import type { Serial } from './serial.js';
 import type { SlabHolders } from './slab-holders.js';
 
 export interface MoveWish {

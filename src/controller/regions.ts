@@ -11,6 +11,7 @@
 import { assert } from '../base/assert.js';
 import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
 import { regionKey } from '../base/region-key.js';
+import type { Serial } from '../base/serial.js';
 import { isNoAnswer, Status, statusName } from '../base/status.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import { sleep, type Timers } from '../runtime/clock.js';
@@ -28,7 +29,6 @@ import { choosePlaces, commonPageBytes, isLeaving } from './places.js';
 import { controllerFaults } from './planted.js';
 import type { HeldRegion } from './reconcile.js';
 import { isRefusal, ok, type Refusal, type Result, refuse } from './refusal.js';
-import type { Serial } from './serial.js';
 
 /** How clients see a region: `away` may come back, `lost` never does. */
 export type RegionState = 'serving' | 'away' | 'lost';

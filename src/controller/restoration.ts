@@ -11,6 +11,7 @@
 
 import type { SpaceId } from '../base/brands.js';
 import { regionKey } from '../base/region-key.js';
+import type { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import type { ControllerMark } from '../disk/table-file.js';
 import type { Clock } from '../runtime/clock.js';
@@ -36,7 +37,6 @@ import { controllerFaults } from './planted.js';
 import { beyondLast, reclaim } from './reclaim.js';
 import type { HeldRegion } from './reconcile.js';
 import { type Refusal, refuse } from './refusal.js';
-import type { Serial } from './serial.js';
 
 export type RestorationPhase = 'looking' | 'restoring' | 'over';
 

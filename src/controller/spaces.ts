@@ -8,6 +8,7 @@
 
 import type { RegionIndex, SpaceId } from '../base/brands.js';
 import { regionKey } from '../base/region-key.js';
+import type { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import { SpaceKind } from '../wire/messages.js';
 import { isPageSize } from './join-rules.js';
@@ -23,7 +24,6 @@ import { commonPageBytes } from './places.js';
 import { beyondLast, regionRow, withRegion } from './reclaim.js';
 import type { HeldRegion } from './reconcile.js';
 import { ok, type Refusal, type Result, refuse } from './refusal.js';
-import type { Serial } from './serial.js';
 
 /** Region 0 is never used, so that address 0 is never valid. */
 const FIRST_REGION = 1 as RegionIndex;

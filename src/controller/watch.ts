@@ -2,13 +2,14 @@
  * Sees what no message says: that a node has fallen silent or is heard of again, and that its
  * machine is short of memory or has enough again. It looks once a second and tells the history.
  */
+
+import type { Serial } from '../base/serial.js';
 import type { Timer, Timers } from '../runtime/clock.js';
 import { WATCH_MS } from './limits.js';
 import type { Member, NodeState } from './member.js';
 import type { Membership } from './membership.js';
 import { eventOf, type Happening } from './metadata/history.js';
 import type { Metadata } from './metadata/metadata.js';
-import type { Serial } from './serial.js';
 
 export interface WatchOptions {
   readonly metadata: Metadata;

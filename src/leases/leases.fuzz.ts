@@ -6,18 +6,18 @@
  */
 import { afterEach, describe, expect, it } from 'vitest';
 import { Prng } from '../base/prng.js';
+import { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import type { LeaseCalls } from '../controller/lease-calls.js';
 import { Leases } from '../controller/leases.js';
 import { Member } from '../controller/member.js';
 import type { MetadataChange } from '../controller/metadata/metadata.js';
 import type { LeaseRow, NodeRow } from '../controller/metadata/schema.js';
-import { controllerFaults } from '../controller/planted.js';
 import type { NodeAt } from '../controller/node-calls.js';
+import { controllerFaults } from '../controller/planted.js';
 import { isRefusal } from '../controller/refusal.js';
-import { Serial } from '../controller/serial.js';
-import { LEASE_TABLE_BYTES, LeaseTable } from '../disk/lease-table.js';
 import { storeWord } from '../disk/layout.js';
+import { LEASE_TABLE_BYTES, LeaseTable } from '../disk/lease-table.js';
 import { type LeaseWindows, NodeLeases } from '../memory-node/leases.js';
 import { memoryNodeFaults } from '../memory-node/planted.js';
 import type { Clock, Timer, Timers } from '../runtime/clock.js';

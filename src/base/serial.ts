@@ -1,9 +1,8 @@
 /**
  * Runs pieces of work one after the other, in the order in which they came.
  *
- * Every change of metadata is decided on what earlier changes left and made durable before the next
- * one is decided; this is what makes that so. The queue is bounded: a caller asks `isFull` and
- * answers `Busy`.
+ * A change is decided on what earlier changes left, and is there before the next one is decided;
+ * this is what makes that so. The queue is bounded: a caller asks `isFull` and answers `Busy`.
  */
 export class Serial {
   #tail: Promise<void> = Promise.resolve();
