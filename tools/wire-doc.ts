@@ -8,7 +8,12 @@ import ts from 'typescript';
 
 export const PAGE = 'docs/wire.md';
 const MESSAGES = 'src/wire/messages.ts';
-const MOVES = 'src/wire/move-messages.ts';
+/** Of one matter each, behind those of messages.ts. */
+export const OTHERS = [
+  'src/wire/move-messages.ts',
+  'src/wire/lease-messages.ts',
+  'src/wire/device-messages.ts',
+];
 const DATAGRAMS = 'src/wire/datagram.ts';
 const LIMITS = 'src/wire/limits.ts';
 
@@ -334,13 +339,13 @@ export function wireDocument(
   messages: string,
   datagrams: string,
   limits: string,
-  moves = '',
+  others: readonly string[] = [],
 ): string {
   const file = parse(MESSAGES, messages);
   const lines = [INTRODUCTION, '## Message types', ''];
   lines.push(...table(['type', 'name', 'request', 'reply', 'repeatable'], messageRows(file)));
   lines.push('## Structs', '', ...structLines(readStructs(messages)));
-  lines.push(...structLines(readStructs(moves)));
+  for (const other of others) lines.push(...structLines(readStructs(other)));
   lines.push(DATAGRAMS_TOLD, ...structLines(readStructs(datagrams)));
   const values = valueRows(datagrams, ['DatagramRefusal', 'RequestFlag', 'PartFlag']);
   lines.push(...table(['of', 'name', 'value', 'meaning'], values));
@@ -352,7 +357,7 @@ export function wireDocument(
 
 export function readDocument(root: string): string {
   const read = (path: string) => readFileSync(join(root, path), 'utf8');
-  return wireDocument(read(MESSAGES), read(DATAGRAMS), read(LIMITS), read(MOVES));
+  return wireDocument(read(MESSAGES), read(DATAGRAMS), read(LIMITS), OTHERS.map(read));
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

@@ -11,6 +11,7 @@ import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import type { RebalancingPolicy } from '../policies/rebalancing/rebalancing.js';
 import type { Clock, Timers } from '../runtime/clock.js';
 import type { Entropy } from '../runtime/runtime.js';
+import { Devices } from './devices.js';
 import { Drains } from './drains.js';
 import { Files } from './files.js';
 import { Garbage } from './garbage.js';
@@ -68,6 +69,7 @@ export class Controller {
   readonly garbage: Garbage;
   readonly hosts: Hosts;
   readonly leases: Leases;
+  readonly devices: Devices;
   readonly restoration: Restoration;
   readonly watch: Watch;
   /** Of this process, in the marks that nodes are told. */
@@ -122,6 +124,7 @@ export class Controller {
     this.garbage = new Garbage(metadata, changes);
     this.hosts = new Hosts(clock, awayMs);
     this.watch = new Watch({ ...withMembers, timers });
+    this.devices = new Devices({ ...withMembers, clock });
     this.leases = new Leases({ ...withMembers, clock, calls: options.leaseCalls });
   }
 
@@ -129,6 +132,7 @@ export class Controller {
   async resume(): Promise<void> {
     await this.changes.run(() => this.restoration.finishIfAll());
     await this.spaces.resume();
+    await this.devices.resume();
     this.moves.resume();
     this.drains.resume();
     this.#rebalancer?.start();

@@ -2,8 +2,9 @@
 import { expect, test } from 'vitest';
 import type { Log } from '../runtime/runtime.js';
 import { MessageType as M } from '../wire/messages.js';
-import { serveController, type Serve } from './handlers.js';
+import { serveController } from './handlers.js';
 import { localApi } from './local-api.js';
+import type { Serve } from './replies.js';
 import { FakeRack } from './testing/fake-rack.js';
 
 async function openController(machine: string) {

@@ -6,29 +6,27 @@
 import type { SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
 import { utf8Bytes } from '../base/utf8.js';
-import type { CallHandler } from '../fabric/serve.js';
 import type { Log } from '../runtime/runtime.js';
-import { BODY_BYTES_MAX, JSON_BYTES_MAX, REASON_BYTES_MAX } from '../wire/limits.js';
+import { JSON_BYTES_MAX } from '../wire/limits.js';
 import * as wire from '../wire/messages.js';
-import type { CallType, Refused, Request } from '../wire/messages.js';
+import type { Request } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 import type { ControllerApi, MemberFacts, RackStatus } from './api.js';
 import type { Controller } from './controller.js';
+import { serveDevices } from './device-handlers.js';
 import type { NodeJoin } from './join-rules.js';
 import { NO_MARK, ownMark } from './mark.js';
 import type { HeldRegion } from './reconcile.js';
 import type { Place } from './metadata/metadata.js';
 import type { FileRow, GarbageRow, SpaceRow } from './metadata/schema.js';
-import { isRefusal, type Refusal } from './refusal.js';
+import { isRefusal } from './refusal.js';
 import type { GrantRequest } from './regions.js';
 import { regionsReply, spaceRegions } from './region-messages.js';
+import { cut, refuseBusy, refuseChange, refused, type Serve } from './replies.js';
 import { memberFacts, type WholeFacts } from './report.js';
 
 const M = wire.MessageType;
 const { SpaceKind } = wire;
-
-/** Registers a handler; what an endpoint offers. */
-export type Serve = <T extends CallType>(type: T, handler: CallHandler<T>) => void;
 
 export interface HandlerOptions {
   readonly controller: Controller;
@@ -43,6 +41,7 @@ export function serveController(serve: Serve, options: HandlerOptions): void {
   serveFiles(serve, options);
   serveGarbage(serve, options);
   serveLeases(serve, options);
+  serveDevices(serve, options.controller);
   const { api, controller } = options;
   serve(M.ListNodes, () => {
     return { status: Status.Ok, members: memberFacts(controller).map(memberMessage) };
@@ -212,12 +211,6 @@ function serveLeases(serve: Serve, { controller }: HandlerOptions): void {
   });
 }
 
-/** Of what could be decided twice while the database may be older than the truth. */
-function refuseChange(controller: Controller): Refused | undefined {
-  const unsure = controller.restoration.refusal();
-  return unsure === undefined ? refuseBusy(controller) : refused(unsure);
-}
-
 function nodeJoin(request: Request<typeof M.JoinNode>): NodeJoin {
   const { controller, commit, life, nextSpace, nextEpoch, instance, ...join } = request;
   const mark = { controller, commit, life, nextSpace, nextEpoch, instance };
@@ -225,33 +218,6 @@ function nodeJoin(request: Request<typeof M.JoinNode>): NodeJoin {
   const isTrusted = join.isTrusted === 1;
   const regions = join.regions as readonly HeldRegion[];
   return { ...join, mark, openings, isTrusted, regions };
-}
-
-function refuseBusy({ changes }: Controller): Refused | undefined {
-  if (!changes.isFull) return undefined;
-  return { status: Status.Busy, reason: `${changes.waiting} changes wait already: try again` };
-}
-
-function refused({ status, message }: Refusal): Refused {
-  return { status, reason: cutText(message) };
-}
-
-/** A cut may fall between the halves of a character, so what is not ASCII goes first. */
-function cutText(message: string): string {
-  if (utf8Bytes(message) >= 0 && utf8Bytes(message) <= REASON_BYTES_MAX) return message;
-  return message.replace(/[^ -~]/g, '?').slice(0, REASON_BYTES_MAX);
-}
-
-/** As many of the values as fit into a reply beside its fixed part. */
-function cut<T>(values: readonly T[], bytesOf: (value: T) => number): { values: T[]; more: 0 | 1 } {
-  let room = BODY_BYTES_MAX - 64;
-  let count = 0;
-  for (const value of values) {
-    room -= bytesOf(value);
-    if (room < 0) break;
-    count++;
-  }
-  return { values: values.slice(0, count), more: count < values.length ? 1 : 0 };
 }
 
 function spaceMessage({ metadata }: Controller, row: SpaceRow): Fields<typeof wire.SpaceFacts> {

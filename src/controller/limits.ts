@@ -88,6 +88,13 @@ export const NEARLY_FULL_SHARE = 0.9;
 export const REFUSAL_SHOWN_MS = 60_000;
 export const REFUSALS_SHOWN_MAX = 32;
 
+/** Devices that were removed, whose numbers are kept; the longest ago is forgotten beyond that. */
+export const DEVICES_REMOVED_MAX = 65_536;
+/** Slabs of all devices that are anywhere: each row takes some 500 bytes of memory. */
+export const SLAB_SETS_MAX = 2 ** 20;
+/** A slab holds at least this share of its memory's size: the rest is of its own. */
+export const SLAB_DATA_SHARE = 15 / 16;
+
 /** Attempts that may wait for one lease; others are told to try again. */
 export const LEASE_WAITING_MAX = 64;
 /** For how long status names a lease that could not pass on because a node was silent. */

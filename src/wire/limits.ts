@@ -119,6 +119,23 @@ export const MOVE_OPENINGS_MAX = 16;
 /** Spaces in one message; more are asked for page by page. */
 export const SPACES_PER_MESSAGE_MAX = 256;
 
+/** Devices are cut into sectors of so many bytes: what every client of block devices can do. */
+export const SECTOR_BYTES = 512;
+/** 128 TiB: two million of the smallest slabs. */
+export const DEVICE_BYTES_MAX = 2 ** 47;
+/** Smaller slabs make many rows at the controller. */
+export const SLAB_BYTES_MIN = 64 * MiB;
+/** Larger ones take long to copy; and a slab lies within one region. */
+export const SLAB_BYTES_MAX = GiB;
+/** Copies of a slab: with three, one can be lost while another is made again. */
+export const SLAB_COPIES_MAX = 3;
+/** What a device is to do beyond its size, as JSON. */
+export const DEVICE_OPTIONS_BYTES_MAX = 4 * KiB;
+/** In one message; a sender also stops at `BODY_BYTES_MAX`. */
+export const DEVICES_PER_MESSAGE_MAX = 256;
+/** Sets of slabs in one message; a sender also stops at `BODY_BYTES_MAX`. */
+export const SETS_PER_MESSAGE_MAX = 1024;
+
 assert(PIECE_BYTES_MAX + 64 * MESSAGE_HEADER_BYTES + FRAME_HEADER_BYTES <= FRAME_BYTES_MAX);
 assert(PIECE_BYTES_MAX <= PAGE_BYTES_MIN && PAGE_BYTES_MAX <= REGION_BYTES);
 assert(PAGE_BYTES_DEFAULT >= PAGE_BYTES_MIN && PAGE_BYTES_DEFAULT <= PAGE_BYTES_MAX);
@@ -133,3 +150,4 @@ assert(FRAME_BYTES_MAX % ALIGNMENT_BYTES === 0 && JSON_BYTES_MAX < BODY_BYTES_MA
 assert(NODES_MAX * 3 * (NAME_BYTES_MAX + 16) + 64 <= BODY_BYTES_MAX, 'all nodes in one message');
 assert(MOVE_RUNS_MAX * 16 + 64 <= BODY_BYTES_MAX);
 assert(REGIONS_PER_MESSAGE_MAX * 16 + 2 * (NAME_BYTES_MAX + 16) * 50 <= BODY_BYTES_MAX);
+assert(SLAB_BYTES_MAX <= REGION_BYTES && DEVICE_BYTES_MAX < ADDRESS_END);

@@ -8,6 +8,28 @@
  */
 
 import { Status } from '../base/status.js';
+import {
+  CreateDeviceRequest,
+  DeviceFacts,
+  GetSetsReply,
+  GetSetsRequest,
+  ListDevicesReply,
+  ListDevicesRequest,
+  OpenDeviceRequest,
+  PutSetReply,
+  PutSetRequest,
+  RemoveDeviceRequest,
+} from './device-messages.js';
+import {
+  AcquireLeaseReply,
+  AcquireLeaseRequest,
+  GrantLeaseRequest,
+  InspectLeaseReply,
+  InspectLeaseRequest,
+  LeaseEpochRequest,
+  RaiseLeaseRequest,
+  ReleaseLeaseRequest,
+} from './lease-messages.js';
 import * as limits from './limits.js';
 import {
   MoveEntriesRequest,
@@ -24,6 +46,8 @@ import {
 import { placeRule, regionRule, spaceRule } from './rules.js';
 import { bytes, type Fields, list, pad, struct, text, u8, u16, u32, u53, u64 } from './struct.js';
 
+export * from './device-messages.js';
+export * from './lease-messages.js';
 export * from './move-messages.js';
 
 const name = text(limits.NAME_BYTES_MAX);
@@ -108,6 +132,14 @@ export const MessageType = {
   RegionsToGive: 106,
   MoveOpenings: 107,
   RegionSizes: 108,
+
+  // Block devices: calls to the controller.
+  CreateDevice: 112,
+  OpenDevice: 113,
+  ListDevices: 114,
+  RemoveDevice: 115,
+  GetSets: 116,
+  PutSet: 117,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -367,48 +399,6 @@ export const RelocateRequest = struct(
 export const RelocateReply = struct('RelocateReply', 8, {
   moved: u32, // Pages that were moved.
   cancelled: u32, // Pages that a stopped thread held back, or for which there was no frame.
-});
-
-const leaseRule = (value: { readonly lease: number }): string | null =>
-  value.lease > 0 ? null : 'it is the number of no lease';
-
-/**
- * From the controller: the epoch of the lease is at least this one from now on, nobody holds it in
- * an older one, and all windows of older ones are revoked. Idempotent. Stale: it is higher already.
- */
-export const RaiseLeaseRequest = struct(
-  'RaiseLeaseRequest',
-  16,
-  { lease: u53, epoch: u32, reserved: pad(4) },
-  leaseRule,
-);
-
-/** From the controller: who holds the lease in this epoch, which is the highest here. */
-export const GrantLeaseRequest = struct(
-  'GrantLeaseRequest',
-  24,
-  {
-    lease: u53,
-    holder: u53, // The client id of the holder's hello.
-    epoch: u32,
-    durationMs: u32,
-  },
-  leaseRule,
-);
-
-/** From the holder: it is there. EndLease: it gives the lease up. Stale: it is not its any more. */
-export const LeaseEpochRequest = struct(
-  'LeaseEpochRequest',
-  16,
-  { lease: u53, epoch: u32, reserved: pad(4) },
-  leaseRule,
-);
-export const InspectLeaseRequest = struct('InspectLeaseRequest', 8, { lease: u53 }, leaseRule);
-/** NotFound: the lease was never granted here. */
-export const InspectLeaseReply = struct('InspectLeaseReply', 16, {
-  holder: u53, // 0: nobody.
-  epoch: u32,
-  leftMs: u32, // Until it runs out unless it is renewed; 0: it has.
 });
 
 export const AllocFlag = {
@@ -842,29 +832,6 @@ export const ListNodesReply = struct('ListNodesReply', 0, {
   members: list(MemberFacts, 2 * limits.NODES_MAX),
 });
 
-/**
- * To the controller: the lease of this name over a set of nodes, for the caller. Conflict: somebody
- * holds it, for `reason` says how long; Unavailable: a node of the set cannot be reached, so that
- * its epoch cannot be raised.
- */
-export const AcquireLeaseRequest = struct('AcquireLeaseRequest', 16, {
-  holder: u53, // The client id by which the holder talks to the nodes.
-  durationMs: u32,
-  reserved: pad(4),
-  name,
-  nodes: list(struct('LeaseNode', 0, { id: name }), limits.LEASE_NODES_MAX),
-});
-export const AcquireLeaseReply = struct('AcquireLeaseReply', 16, {
-  lease: u53,
-  epoch: u32,
-  reserved: pad(4),
-});
-export const ReleaseLeaseRequest = struct('ReleaseLeaseRequest', 16, {
-  lease: u53,
-  epoch: u32,
-  reserved: pad(4),
-});
-
 // -------------------------------------------------------------------------------- the tables
 
 interface CallFacts {
@@ -942,6 +909,12 @@ export const CALLS = {
   [M.MoveOpenings]: { request: MoveOpeningsRequest, reply: Empty, repeatable: true },
   [M.AcquireLease]: { request: AcquireLeaseRequest, reply: AcquireLeaseReply, repeatable: false },
   [M.ReleaseLease]: { request: ReleaseLeaseRequest, reply: Empty, repeatable: true },
+  [M.CreateDevice]: { request: CreateDeviceRequest, reply: Empty, repeatable: true },
+  [M.OpenDevice]: { request: OpenDeviceRequest, reply: DeviceFacts, repeatable: true },
+  [M.ListDevices]: { request: ListDevicesRequest, reply: ListDevicesReply, repeatable: true },
+  [M.RemoveDevice]: { request: RemoveDeviceRequest, reply: Empty, repeatable: true },
+  [M.GetSets]: { request: GetSetsRequest, reply: GetSetsReply, repeatable: true },
+  [M.PutSet]: { request: PutSetRequest, reply: PutSetReply, repeatable: true },
 } as const satisfies Partial<Record<MessageType, CallFacts>>;
 
 export type CallType = keyof typeof CALLS;

@@ -2,6 +2,7 @@
 import type { SpaceId } from '../../base/brands.js';
 import type {
   CounterName,
+  DeviceRow,
   DiskRow,
   DoubtfulFileRow,
   DrainRow,
@@ -13,6 +14,8 @@ import type {
   MoveRow,
   NodeRow,
   RegionRow,
+  RemovedDeviceRow,
+  SlabSetRow,
   SpaceRow,
 } from './schema.js';
 
@@ -41,10 +44,21 @@ export type MetadataChange =
   | { readonly table: 'moves'; readonly remove: MoveRow }
   | { readonly table: 'drains'; readonly put: DrainRow }
   | { readonly table: 'drains'; readonly remove: string }
+  | { readonly table: 'devices'; readonly put: DeviceRow }
+  | { readonly table: 'devices'; readonly remove: string }
+  | { readonly table: 'slabSets'; readonly put: SlabSetRow }
+  | { readonly table: 'slabSets'; readonly remove: SlabPlace }
+  | { readonly table: 'removedDevices'; readonly put: RemovedDeviceRow }
+  | { readonly table: 'removedDevices'; readonly remove: number }
   | { readonly table: 'events'; readonly put: EventRow }
   | { readonly table: 'events'; readonly remove: number };
 
 export interface Place {
   readonly space: SpaceId;
   readonly address: number;
+}
+
+export interface SlabPlace {
+  readonly device: number;
+  readonly slab: number;
 }

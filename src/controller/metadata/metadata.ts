@@ -21,6 +21,7 @@ import { History, type Telling } from './history.js';
 import {
   COUNTER_NAMES,
   type CounterName,
+  type DeviceRow,
   type DiskRow,
   type DoubtfulFileRow,
   type DrainRow,
@@ -33,9 +34,12 @@ import {
   type NodeRow,
   type Numbers,
   type RegionRow,
+  type RemovedDeviceRow,
   SCHEMA,
+  type SlabSetRow,
   type SpaceRow,
 } from './schema.js';
+import { SlabSets } from './slab-sets.js';
 
 const DATABASE_NAME = 'controller';
 
@@ -76,6 +80,13 @@ export class Metadata {
   readonly moves = new Map<number, MoveRow>();
   /** By the id of the node. */
   readonly drains = new Map<string, DrainRow>();
+  /** By name. */
+  readonly devices = new Map<string, DeviceRow>();
+  /** Their names by their numbers. */
+  readonly deviceNames = new Map<number, string>();
+  readonly slabSets = new SlabSets();
+  /** By the number of the device, the longest ago first. */
+  readonly removedDevices = new Map<number, RemovedDeviceRow>();
   readonly history: History;
   readonly #counters: Record<CounterName, number>;
   readonly #database: Database;
@@ -138,6 +149,12 @@ export class Metadata {
   /** The move that is under way of a region. */
   moveOf(row: { readonly space: SpaceId; readonly region: RegionIndex }): MoveRow | undefined {
     return this.moves.get(regionKey(row.space, row.region));
+  }
+
+  /** By its number. */
+  device(device: number): DeviceRow | undefined {
+    const name = this.deviceNames.get(device);
+    return name === undefined ? undefined : this.devices.get(name);
   }
 
   activeSpace(id: SpaceId): SpaceRow | undefined {
@@ -235,10 +252,20 @@ export class Metadata {
       this.doubtfulFiles.add((row as DoubtfulFileRow).key);
     }
     for (const row of this.#database.select('moves')) this.#putMove(row as MoveRow);
+    this.#loadDevices();
     if (controllerFaults.drainsForgotten) return;
     for (const row of this.#database.select('drains')) this.#putDrain(row as DrainRow);
     const events = this.#database.select('events') as EventRow[];
     for (const row of events.sort((a, b) => a.sequence - b.sequence)) this.history.put(row);
+  }
+
+  #loadDevices(): void {
+    for (const row of this.#database.select('devices')) this.#putDevice(row as DeviceRow);
+    for (const row of this.#database.select('slabSets')) this.slabSets.put(row as SlabSetRow);
+    const removed = this.#database.select('removedDevices') as RemovedDeviceRow[];
+    for (const row of removed.sort((a, b) => a.sinceMs - b.sinceMs)) {
+      this.removedDevices.set(row.device, row);
+    }
   }
 
   #apply(change: MetadataChange): void {
@@ -290,9 +317,33 @@ export class Metadata {
         if ('put' in change) this.#putDrain(change.put);
         else this.drains.delete(change.remove);
         return;
+      case 'devices':
+      case 'slabSets':
+      case 'removedDevices':
+        this.#applyToDevices(change);
+        return;
       case 'events':
         if ('put' in change) this.history.put(change.put);
         else this.history.remove(change.remove);
+        return;
+      default:
+        assertNever(change);
+    }
+  }
+
+  #applyToDevices(change: ChangeOfDevices): void {
+    switch (change.table) {
+      case 'devices':
+        if ('put' in change) this.#putDevice(change.put);
+        else this.#removeDevice(change.remove);
+        return;
+      case 'slabSets':
+        if ('put' in change) this.slabSets.put(change.put);
+        else this.slabSets.remove(change.remove);
+        return;
+      case 'removedDevices':
+        if ('put' in change) this.removedDevices.set(change.put.device, change.put);
+        else this.removedDevices.delete(change.remove);
         return;
       default:
         assertNever(change);
@@ -360,6 +411,17 @@ export class Metadata {
     this.drains.set(row.node, row);
   }
 
+  #putDevice(row: DeviceRow): void {
+    this.devices.set(row.name, row);
+    this.deviceNames.set(row.device, row.name);
+  }
+
+  #removeDevice(name: string): void {
+    const row = this.devices.get(name);
+    if (row !== undefined) this.deviceNames.delete(row.device);
+    this.devices.delete(name);
+  }
+
   #removeFile(key: string): void {
     this.files.delete(key);
     this.fileKeys.remove(key);
@@ -398,6 +460,11 @@ function databaseChange(change: MetadataChange): Change {
   return { remove: change.table, key: removedKey(change) };
 }
 
+type ChangeOfDevices = Extract<
+  MetadataChange,
+  { readonly table: 'devices' | 'slabSets' | 'removedDevices' }
+>;
+
 function removedKey(change: Extract<MetadataChange, { readonly remove: unknown }>): Row {
   switch (change.table) {
     case 'nodes':
@@ -415,7 +482,12 @@ function removedKey(change: Extract<MetadataChange, { readonly remove: unknown }
     case 'garbage':
       return { space: change.remove.space, address: change.remove.address };
     case 'leases':
+    case 'devices':
       return { name: change.remove };
+    case 'slabSets':
+      return { device: change.remove.device, slab: change.remove.slab };
+    case 'removedDevices':
+      return { device: change.remove };
     case 'moves':
       return { space: change.remove.space, region: change.remove.region };
     case 'events':

@@ -117,6 +117,25 @@ export const SCHEMA = {
     },
     key: ['sequence'],
   },
+  devices: {
+    columns: {
+      name: 'text',
+      device: 'integer',
+      bytes: 'integer',
+      slabBytes: 'integer',
+      copies: 'integer',
+      options: 'text',
+      sinceMs: 'integer',
+    },
+    key: ['name'],
+  },
+  /** Which copies of a slab count: docs/internals/replication.md. */
+  slabSets: {
+    columns: { device: 'integer', slab: 'integer', generation: 'integer', copies: 'text' },
+    key: ['device', 'slab'],
+  },
+  /** Numbers of devices that were removed: whatever a node has of them is nobody's. */
+  removedDevices: { columns: { device: 'integer', sinceMs: 'integer' }, key: ['device'] },
 } as const satisfies Schema;
 
 /** `member`: it may come back with its memory. `ended`: its memory is proved to be gone. */
@@ -258,6 +277,38 @@ export interface DrainRow extends Row {
   readonly state: DrainState;
   /** 1: also what clients would hold up. */
   readonly isForced: number;
+  /** By the clock on the wall. */
+  readonly sinceMs: number;
+}
+
+/** A block device: docs/internals/block-devices.md. */
+export interface DeviceRow extends Row {
+  readonly name: string;
+  /** Random, chosen by who made it: nodes and leases know the device by it. */
+  readonly device: number;
+  readonly bytes: number;
+  /** Memory of one slab. */
+  readonly slabBytes: number;
+  /** Of each slab, as many as are wanted. */
+  readonly copies: number;
+  /** As JSON, or empty. Read by who serves the device. */
+  readonly options: string;
+  /** By the clock on the wall. */
+  readonly sinceMs: number;
+}
+
+/** A slab without a row was never written. */
+export interface SlabSetRow extends Row {
+  readonly device: number;
+  readonly slab: number;
+  /** Rises by one with each set. */
+  readonly generation: number;
+  /** As JSON: see `copiesText`. */
+  readonly copies: string;
+}
+
+export interface RemovedDeviceRow extends Row {
+  readonly device: number;
   /** By the clock on the wall. */
   readonly sinceMs: number;
 }

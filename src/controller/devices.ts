@@ -1,0 +1,350 @@
+/**
+ * Block devices, as the controller knows them (docs/internals/block-devices.md): their names and
+ * facts, and a row for each slab that has copies, which says which of them count.
+ *
+ * A row changes by one generation at a time, and only for the holder of the last epoch of the
+ * device's lease. That epoch stands in the lease's row before any node hears of it, and the next
+ * holder reads the rows after that: so whatever the holder before asks for is refused, or was seen.
+ *
+ * Removing begins with one commit that takes the name, and keeps the number. Rows go after it, a
+ * bounded number at a time, after a restart too.
+ */
+import type { Serial } from '../base/serial.js';
+import { Status } from '../base/status.js';
+import { formatBytes } from '../base/units.js';
+import { deviceLeaseName } from '../leases/device-lease.js';
+import { LEASES_PER_RACK_MAX } from '../leases/limits.js';
+import type { Clock } from '../runtime/clock.js';
+import {
+  DEVICE_BYTES_MAX,
+  REGION_BYTES,
+  SECTOR_BYTES,
+  SLAB_BYTES_MAX,
+  SLAB_BYTES_MIN,
+  SLAB_COPIES_MAX,
+} from '../wire/limits.js';
+import { nodesOf } from './lease-sets.js';
+import { DEVICES_REMOVED_MAX, PURGE_ROWS_MAX, SLAB_DATA_SHARE, SLAB_SETS_MAX } from './limits.js';
+import type { Membership } from './membership.js';
+import type { Metadata, MetadataChange } from './metadata/metadata.js';
+import type { DeviceRow, LeaseRow, SlabSetRow } from './metadata/schema.js';
+import { copiesOf, copiesText, regionOfCopy, type SetCopy } from './metadata/slab-sets.js';
+import { quote, refuseName } from './names.js';
+import { isLeaving } from './places.js';
+import { ok, type Refusal, type Result, refuse } from './refusal.js';
+
+export interface DeviceWish {
+  readonly name: string;
+  /** Random, chosen by who makes it. */
+  readonly device: number;
+  readonly bytes: number;
+  /** Memory of one slab. */
+  readonly slabBytes: number;
+  /** Of each slab, as many as are wanted. */
+  readonly copies: number;
+  readonly options: string;
+}
+
+export interface SetWish {
+  readonly device: number;
+  /** Of the device's lease. */
+  readonly epoch: number;
+  readonly slab: number;
+  readonly generation: number;
+  readonly copies: readonly SetCopy[];
+}
+
+/** What stands there now; generation 0: nothing. */
+export interface SetNow {
+  /** It is what was asked for. */
+  readonly isTaken: boolean;
+  readonly generation: number;
+  readonly copies: readonly SetCopy[];
+}
+
+export interface SetsPage {
+  readonly rows: readonly SlabSetRow[];
+  /** The slab to go on with; 0: these are all. */
+  readonly next: number;
+}
+
+export interface DevicesOptions {
+  readonly metadata: Metadata;
+  readonly membership: Pick<Membership, 'members' | 'state'>;
+  readonly changes: Serial;
+  readonly clock: Pick<Clock, 'wall'>;
+}
+
+/** One for each that is served: who serves it holds its lease. */
+export const DEVICES_MAX = LEASES_PER_RACK_MAX;
+
+export class Devices {
+  readonly #options: DevicesOptions;
+
+  constructor(options: DevicesOptions) {
+    this.#options = options;
+  }
+
+  /** After a start: goes on with removals that were under way. */
+  resume(): Promise<void> {
+    return this.#sweep();
+  }
+
+  /** Idempotent. */
+  create(wish: DeviceWish): Promise<Result<object>> {
+    const { metadata, changes, clock } = this.#options;
+    const wrong = refuseFacts(wish);
+    if (wrong !== undefined) return Promise.resolve(wrong);
+    return changes.run(async () => {
+      const known = metadata.devices.get(wish.name);
+      if (known !== undefined && isSame(known, wish)) return ok({});
+      const refusal = this.#refuseNew(wish);
+      if (refusal !== undefined) return refusal;
+      const { name, device, bytes, slabBytes, copies, options } = wish;
+      const sinceMs = Math.floor(clock.wall());
+      const put: DeviceRow = { name, device, bytes, slabBytes, copies, options, sinceMs };
+      await metadata.commit([{ table: 'devices', put }]);
+      return ok({});
+    });
+  }
+
+  #refuseNew({ name, device }: DeviceWish): Refusal | undefined {
+    const { devices, deviceNames, removedDevices } = this.#options.metadata;
+    if (devices.has(name)) {
+      return refuse(Status.Exists, `there is a device ${quote(name)} already: choose another name`);
+    }
+    if (deviceNames.has(device) || removedDevices.has(device)) {
+      return refuse(Status.Exists, `the number ${device} was another device's: choose another one`);
+    }
+    if (devices.size < DEVICES_MAX) return undefined;
+    return refuse(Status.NoSpace, `there are ${devices.size} devices already: remove some`);
+  }
+
+  open(name: string): Result<{ device: DeviceRow }> {
+    const device = this.#options.metadata.devices.get(name);
+    return device === undefined ? refuseUnknown(name) : ok({ device });
+  }
+
+  /** By name. */
+  list(): DeviceRow[] {
+    const rows = [...this.#options.metadata.devices.values()];
+    return rows.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** By the holder of the lease's last epoch. `Ok` once it is durable; idempotent. */
+  async remove(name: string, device: number, epoch: number): Promise<Result<object>> {
+    const { metadata, changes } = this.#options;
+    const result = await changes.run(async () => {
+      if (metadata.removedDevices.has(device)) return ok({});
+      if (metadata.devices.get(name)?.device !== device) return refuseUnknown(name);
+      const stale = this.#refuseEpoch(device, epoch);
+      if (stale !== undefined) return stale;
+      await metadata.commit([{ table: 'devices', remove: name }, ...this.#tombstone(device)]);
+      return ok({});
+    });
+    await this.#sweep();
+    return result;
+  }
+
+  /** A number that is forgotten does no harm: what a node still has of the device stays there. */
+  #tombstone(device: number): MetadataChange[] {
+    const { metadata, clock } = this.#options;
+    const { removedDevices } = metadata;
+    const sinceMs = Math.floor(clock.wall());
+    const changes: MetadataChange[] = [{ table: 'removedDevices', put: { device, sinceMs } }];
+    const [longest] = removedDevices.keys();
+    const isFull = removedDevices.size >= DEVICES_REMOVED_MAX;
+    if (isFull && longest !== undefined) changes.push({ table: 'removedDevices', remove: longest });
+    return changes;
+  }
+
+  /** Drops the sets of devices that there are no more. */
+  async #sweep(): Promise<void> {
+    const { metadata, changes } = this.#options;
+    const { slabSets } = metadata;
+    for (const device of slabSets.devices()) {
+      while (metadata.device(device) === undefined && slabSets.ofDevice(device).size > 0) {
+        await changes.run(() => {
+          const rows = [...slabSets.ofDevice(device).values()].slice(0, PURGE_ROWS_MAX);
+          return metadata.commit(rows.map((remove) => ({ table: 'slabSets', remove }) as const));
+        });
+      }
+    }
+  }
+
+  /** Of the device, from slab `from` on, at most `limit`. */
+  sets(device: number, from: number, limit: number): Result<SetsPage> {
+    const { metadata } = this.#options;
+    const facts = metadata.device(device);
+    if (facts === undefined) return refuseUnknownNumber(device);
+    const known = metadata.slabSets.ofDevice(device);
+    const end = slabsEnd(facts);
+    const rows: SlabSetRow[] = [];
+    for (let slab = from; slab < end && known.size > 0; slab++) {
+      const row = known.get(slab);
+      if (row === undefined) continue;
+      if (rows.length === limit) return ok({ rows, next: slab });
+      rows.push(row);
+    }
+    return ok({ rows, next: 0 });
+  }
+
+  /** Idempotent. `Ok` too where another set stands there: then nothing was changed. */
+  putSet(wish: SetWish): Promise<Result<SetNow>> {
+    const { metadata, changes } = this.#options;
+    return changes.run(async () => {
+      const { device, slab, generation } = wish;
+      const facts = metadata.device(device);
+      if (facts === undefined) return refuseUnknownNumber(device);
+      const stale = this.#refuseEpoch(device, wish.epoch);
+      if (stale !== undefined) return stale;
+      const row = metadata.slabSets.ofDevice(device).get(slab);
+      const copies = copiesText(wish.copies);
+      const isThere = row?.generation === generation && row.copies === copies;
+      const isNext = generation === (row?.generation ?? 0) + 1;
+      if (isThere || !isNext) return ok(setNow(row, isThere));
+      const wrong = this.#refuseSet(facts, wish, row);
+      if (wrong !== undefined) return wrong;
+      const put: SlabSetRow = { device, slab, generation, copies };
+      await metadata.commit([{ table: 'slabSets', put }]);
+      return ok(setNow(put, true));
+    });
+  }
+
+  #leaseOf(device: number): LeaseRow | undefined {
+    return this.#options.metadata.leases.get(deviceLeaseName(device));
+  }
+
+  #refuseEpoch(device: number, epoch: number): Refusal | undefined {
+    const last = this.#leaseOf(device)?.epoch ?? 0;
+    if (last === epoch) return undefined;
+    if (last < epoch) {
+      const message = `the database does not know epoch ${epoch} of the lease of device ${device}`;
+      return refuse(Status.Unavailable, `${message}: it may be older; take the lease anew`);
+    }
+    const message = `the lease of device ${device} has passed on since epoch ${epoch}: take it`;
+    return refuse(Status.Stale, message);
+  }
+
+  #refuseSet(
+    facts: DeviceRow,
+    { device, slab, copies }: SetWish,
+    before: SlabSetRow | undefined,
+  ): Refusal | undefined {
+    if (slab >= slabsEnd(facts)) {
+      return refuse(Status.Invalid, `device ${quote(facts.name)} has no slab ${slab}`);
+    }
+    const numbers = new Set(copies.map(({ copy }) => copy));
+    if (copies.length < 1 || copies.length > SLAB_COPIES_MAX || numbers.size < copies.length) {
+      const message = `a slab has 1 to ${SLAB_COPIES_MAX} different copies: name each of them once`;
+      return refuse(Status.Invalid, message);
+    }
+    if (before === undefined) {
+      if (this.#options.metadata.slabSets.size >= SLAB_SETS_MAX) {
+        const message = `the rack keeps ${SLAB_SETS_MAX} slabs: use larger ones, or remove devices`;
+        return refuse(Status.NoSpace, message);
+      }
+    } else if (!copiesOf(before.copies).some((one) => copies.some((other) => isCopy(one, other)))) {
+      const message = `slab ${slab}: a set keeps at least one copy of the set before it`;
+      return refuse(Status.Invalid, message);
+    }
+    for (const copy of copies) {
+      const wrong = this.#refuseCopy(device, facts, copy);
+      if (wrong !== undefined) return wrong;
+    }
+    return this.#refuseNodes(slab, copies, copiesOf(before?.copies ?? '[]'));
+  }
+
+  /** A set that nobody can read now may still become one that can be. */
+  #refuseNodes(
+    slab: number,
+    copies: readonly SetCopy[],
+    before: readonly SetCopy[],
+  ): Refusal | undefined {
+    const { metadata, membership } = this.#options;
+    const isServing = ({ node, memoryId }: SetCopy): boolean => {
+      const member = membership.members.get(node);
+      return member?.row.memoryId === memoryId && membership.state(member) === 'serving';
+    };
+    if (!copies.some(isServing)) {
+      return refuse(Status.Unavailable, `slab ${slab}: no node of the set is serving`);
+    }
+    const added = copies.filter((one) => !before.some((other) => isCopy(one, other)));
+    const leaving = added.find(({ node }) => isLeaving(metadata, node));
+    if (leaving === undefined) return undefined;
+    const message = `slab ${slab}: ${quote(leaving.node)} is being drained: choose another node`;
+    return refuse(Status.Unavailable, message);
+  }
+
+  #refuseCopy(device: number, facts: DeviceRow, copy: SetCopy): Refusal | undefined {
+    const { metadata } = this.#options;
+    const { node, memoryId, space, address } = copy;
+    const of = `copy ${copy.copy} at ${quote(node)}`;
+    const nodes = nodesOf(this.#leaseOf(device)?.nodes ?? '[]');
+    if (!nodes.some((one) => one.id === node && one.memoryId === memoryId)) {
+      const message = `${of}: the lease of the device is not over that node: extend it before`;
+      return refuse(Status.Invalid, message);
+    }
+    if ((address % REGION_BYTES) + facts.slabBytes > REGION_BYTES) {
+      return refuse(Status.Invalid, `${of}: at ${address} it does not lie within one region`);
+    }
+    const region = metadata.regionsOf(space).get(regionOfCopy(copy));
+    if (region?.node !== node || region.memoryId !== memoryId || region.state !== 'granted') {
+      return refuse(Status.Invalid, `${of}: address ${address} is none of that node's`);
+    }
+    // Before the set was asked for, nothing held it there.
+    if (metadata.moveOf(region) === undefined) return undefined;
+    return refuse(Status.Conflict, `${of}: its region is on its way to another node`);
+  }
+}
+
+/** Slabs are below this; the last ones may not be there. */
+function slabsEnd({ bytes, slabBytes }: DeviceRow): number {
+  return Math.ceil(bytes / (slabBytes * SLAB_DATA_SHARE));
+}
+
+function setNow(row: SlabSetRow | undefined, isTaken: boolean): SetNow {
+  return { isTaken, generation: row?.generation ?? 0, copies: copiesOf(row?.copies ?? '[]') };
+}
+
+function isCopy(a: SetCopy, b: SetCopy): boolean {
+  return copiesText([a]) === copiesText([b]);
+}
+
+function isSame(row: DeviceRow, { device, bytes, slabBytes, copies, options }: DeviceWish) {
+  return (
+    row.device === device &&
+    row.bytes === bytes &&
+    row.slabBytes === slabBytes &&
+    row.copies === copies &&
+    row.options === options
+  );
+}
+
+function refuseUnknown(name: string): Refusal {
+  return refuse(Status.NotFound, `there is no device ${quote(name)}`);
+}
+
+function refuseUnknownNumber(device: number): Refusal {
+  return refuse(Status.NotFound, `there is no device of the number ${device}: was it removed?`);
+}
+
+function refuseFacts({ name, device, bytes, slabBytes, copies }: DeviceWish): Refusal | undefined {
+  const wrong = refuseName('device name', name);
+  if (wrong !== undefined) return wrong;
+  const invalid = (message: string): Refusal => refuse(Status.Invalid, message);
+  if (device < 1) return invalid('the number of a device is above 0: choose one by chance');
+  if (bytes < SECTOR_BYTES || bytes > DEVICE_BYTES_MAX || bytes % SECTOR_BYTES !== 0) {
+    const most = formatBytes(DEVICE_BYTES_MAX);
+    return invalid(
+      `a device has ${SECTOR_BYTES} bytes to ${most}, in sectors of ${SECTOR_BYTES}: not ${bytes}`,
+    );
+  }
+  const isPower = (slabBytes & (slabBytes - 1)) === 0;
+  if (slabBytes < SLAB_BYTES_MIN || slabBytes > SLAB_BYTES_MAX || !isPower) {
+    const allowed = `${formatBytes(SLAB_BYTES_MIN)} to ${formatBytes(SLAB_BYTES_MAX)}`;
+    return invalid(`slabs have a power of two of bytes, ${allowed}: not ${slabBytes}`);
+  }
+  if (copies >= 1 && copies <= SLAB_COPIES_MAX) return undefined;
+  return invalid(`a device has 1 to ${SLAB_COPIES_MAX} copies of its slabs, not ${copies}`);
+}
