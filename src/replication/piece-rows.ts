@@ -3,7 +3,17 @@
 import { Columns } from '../base/columns.js';
 import type { CompletionSink } from '../fabric/link.js';
 
-export const Kind = { READ: 0, WRITE: 1 } as const;
+/** `MERGE`: a write that is not of whole blocks; it is a `WRITE` as soon as they were read. */
+export const Kind = { READ: 0, WRITE: 1, MERGE: 2 } as const;
+
+/** What somebody wants of blocks that are read, or written, as a whole. */
+export interface Part {
+  readonly buffer: Uint8Array;
+  readonly start: number;
+  /** Where it begins in the blocks, and how long it is. */
+  readonly at: number;
+  readonly bytes: number;
+}
 
 /** More are refused as `Busy`. */
 export const ROWS_MAX = 1024;
@@ -28,6 +38,8 @@ export class PieceRows {
   /** How the last failure ended. */
   readonly status: Uint8Array;
   readonly buffer: (Uint8Array | undefined)[] = [];
+  /** Of a part of the blocks; `buffer` is for the whole of them. */
+  readonly part: (Part | undefined)[] = [];
   readonly sink: (CompletionSink | undefined)[] = [];
   readonly #free: number[] = [];
   #made = 0;
@@ -60,6 +72,7 @@ export class PieceRows {
 
   end(row: number): void {
     this.buffer[row] = undefined;
+    this.part[row] = undefined;
     this.sink[row] = undefined;
     this.#free.push(row);
   }

@@ -8,15 +8,14 @@
 
 import { expect, test } from 'vitest';
 import { crc32c } from '../base/crc32c.js';
-import { Prng } from '../base/prng.js';
-import { type Outcome, Status } from '../base/status.js';
+import type { Prng } from '../base/prng.js';
+import { Status } from '../base/status.js';
 import type { CompletionSink } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
-import type { Timer } from '../runtime/clock.js';
-import type { Copy } from './copy.js';
 import { BLOCK_BYTES, layoutOf, PIECE_BLOCKS } from './layout.js';
 import { replicationFaults } from './planted.js';
 import { ReplicaSet } from './replica-set.js';
+import { Broken, LendingNode, Path, type PathOwner, World } from './testing/slab-world.js';
 
 const SLAB_BYTES = 2 * 263_000;
 const LAYOUT = layoutOf(SLAB_BYTES);
@@ -26,176 +25,15 @@ const BLOCKS = Array.from({ length: BLOCKS_USED }, (_, i) => (i < 12 ? i : 52 + 
 const OPERATIONS = 220;
 const DROP_AFTER_MS = 150;
 
-class Broken extends Error {}
-
-class World {
-  nowMs = 0;
-  readonly prng: Prng;
-  readonly #events: { atMs: number; order: number; run: () => void }[] = [];
-  #order = 0;
-
-  constructor(seed: number) {
-    this.prng = new Prng(seed);
-  }
-
-  now = (): number => this.nowMs;
-
-  at(atMs: number, run: () => void): void {
-    this.#events.push({ atMs: Math.max(atMs, this.nowMs), order: this.#order++, run });
-  }
-
-  after = (ms: number, run: () => void): Timer => {
-    let isCancelled = false;
-    this.at(this.nowMs + ms, () => isCancelled || run());
-    return { cancel: () => (isCancelled = true) };
-  };
-
-  soon = (run: () => void): void => this.at(this.nowMs, run);
-
-  sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => this.at(this.nowMs + ms, resolve));
-  }
-
-  /** Until `isOver`; false: it was not within so long. */
-  async run(isOver: () => boolean, untilMs: number): Promise<boolean> {
-    for (;;) {
-      for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
-      if (isOver()) return true;
-      let first = -1;
-      this.#events.forEach((event, i) => {
-        const best = this.#events[first];
-        const isSooner =
-          best === undefined ||
-          event.atMs < best.atMs ||
-          (event.atMs === best.atMs && event.order < best.order);
-        if (isSooner) first = i;
-      });
-      const [next] = first < 0 ? [] : this.#events.splice(first, 1);
-      if (next === undefined || next.atMs > untilMs) return false;
-      this.nowMs = next.atMs;
-      next.run();
-    }
-  }
-}
-
-/** A machine that lends memory. */
-class Node {
-  epoch = 0;
-  isLost = false;
-  pausedUntilMs = 0;
-  /** Counts its processes. */
-  life = 0;
-  readonly copies = new Map<number, Uint8Array>();
-}
-
-/** A writer's way to one copy: what it sends is executed in order, or never. */
-class Path implements Copy {
-  readonly id: number;
-  readonly node: Node;
-  readonly #writer: Writer;
-  /** What was sent and has not been executed, in its order. */
-  readonly #queue: { readonly atMs: number; readonly run: () => void }[] = [];
-
-  constructor(id: number, node: Node, writer: Writer) {
-    this.id = id;
-    this.node = node;
-    this.#writer = writer;
-  }
-
-  readNow = (): number => -1;
-  writeNow = (): number => -1;
-
-  read(
-    at: number,
-    into: Uint8Array,
-    start: number,
-    bytes: number,
-    sink: CompletionSink,
-    token: number,
-    deadline: number,
-  ): void {
-    this.#send(sink, token, deadline, Status.Timeout, (memory) => {
-      const copy = memory.slice(at, at + bytes);
-      return () => into.set(copy, start);
-    });
-  }
-
-  write(
-    at: number,
-    from: Uint8Array,
-    start: number,
-    bytes: number,
-    sink: CompletionSink,
-    token: number,
-    deadline: number,
-  ): void {
-    const sent = from.slice(start, start + bytes);
-    this.#send(sink, token, deadline, Status.OutcomeUnknown, (memory) => {
-      memory.set(sent, at);
-      return () => undefined;
-    });
-  }
-
-  #send(
-    sink: CompletionSink,
-    token: number,
-    deadline: number,
-    late: Status,
-    execute: (memory: Uint8Array) => () => void,
-  ): void {
-    const { world } = this.#writer.rig;
-    const { node } = this;
-    const { prng } = world;
-    const life = node.life;
-    let isTold = false;
-    const tell = (status: Status, outcome: Outcome = outcomeOf(status)): void => {
-      if (isTold) return;
-      isTold = true;
-      this.#writer.whenAwake(() => sink.completed(token, status, outcome, 0, 0));
-    };
-    const arriveMs = world.nowMs + prng.fraction() * prng.pick([0.2, 1, 1, 5, 40]);
-    const arrives = (): void => {
-      // What a process had not executed is fenced when its connection is made anew.
-      if (node.life !== life) return tell(late);
-      const memory = node.copies.get(this.id);
-      if (node.epoch !== this.#writer.epoch) return tell(Status.Stale);
-      if (memory === undefined) return tell(Status.NotAllocated);
-      const answer = execute(memory);
-      if (prng.chance(20_000)) return;
-      world.after(prng.fraction() * 2, () => {
-        if (isTold) return;
-        answer();
-        tell(Status.Ok);
-      });
-    };
-    this.#queue.push({ atMs: arriveMs, run: arrives });
-    if (this.#queue.length === 1) this.#next();
-    world.at(deadline, () => tell(late));
-  }
-
-  #next(): void {
-    const { world } = this.#writer.rig;
-    const [first] = this.#queue;
-    if (first === undefined || this.node.isLost) return;
-    const atMs = Math.max(first.atMs, this.node.pausedUntilMs);
-    if (world.nowMs < atMs) {
-      world.at(atMs, () => this.#next());
-      return;
-    }
-    this.#queue.shift();
-    first.run();
-    this.#next();
-  }
-}
-
 interface Row {
   generation: number;
   copies: { id: number; node: number }[];
 }
 
 /** A host with the lease, and what it does when copies fail. */
-class Writer {
+class Writer implements PathOwner {
   readonly rig: Rig;
+  readonly world: World;
   readonly epoch: number;
   isAlive = true;
   pausedUntilMs = 0;
@@ -208,6 +46,7 @@ class Writer {
 
   constructor(rig: Rig, epoch: number, row: Row) {
     this.rig = rig;
+    this.world = rig.world;
     this.epoch = epoch;
     this.#row = row;
   }
@@ -225,7 +64,9 @@ class Writer {
     for (const { id } of lost) {
       if (this.#row.copies.length > 1) await this.#change((one) => one.id !== id);
     }
-    const copies = this.#row.copies.map(({ id, node }) => new Path(id, nodes[node] as Node, this));
+    const copies = this.#row.copies.map(
+      ({ id, node }) => new Path(id, nodes[node] as LendingNode, this),
+    );
     const timers = {
       after: (ms: number, run: () => void) => world.after(ms, () => this.whenAwake(run)),
       soon: (run: () => void) => world.soon(() => this.whenAwake(run)),
@@ -304,7 +145,7 @@ class Writer {
     if (this.#row.copies.length >= 3) return;
     this.#isLearning = true;
     const id = this.rig.newCopy(place);
-    const copy = new Path(id, nodes[place] as Node, this);
+    const copy = new Path(id, nodes[place] as LendingNode, this);
     const budget = (): Promise<void> => this.rig.world.sleep(prng.fraction() * 900);
     const hasAll = await this.set.upkeep.learn(copy, budget);
     await this.rig.world.sleep(prng.fraction() * 900);
@@ -317,10 +158,12 @@ class Writer {
   }
 }
 
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 class Rig {
   readonly world: World;
   readonly prng: Prng;
-  readonly nodes = Array.from({ length: 4 }, () => new Node());
+  readonly nodes = Array.from({ length: 4 }, () => new LendingNode());
   row: Row = { generation: 0, copies: [] };
   rowEpoch = 0;
   writer!: Writer;
@@ -337,13 +180,13 @@ class Rig {
   #copies = 0;
 
   constructor(seed: number) {
-    this.world = new World(seed);
+    this.world = new World(seed, turn);
     this.prng = this.world.prng;
   }
 
   newCopy(place: number): number {
     this.#copies += 1;
-    (this.nodes[place] as Node).copies.set(this.#copies, new Uint8Array(SLAB_BYTES));
+    (this.nodes[place] as LendingNode).copies.set(this.#copies, new Uint8Array(SLAB_BYTES));
     return this.#copies;
   }
 
@@ -368,7 +211,7 @@ class Rig {
     await this.writer.begin(isNew);
   }
 
-  isWell(node: Node): boolean {
+  isWell(node: LendingNode): boolean {
     return !node.isLost && this.world.nowMs >= node.pausedUntilMs;
   }
 }
@@ -469,7 +312,7 @@ function fault(rig: Rig): void {
 }
 
 /** While another copy of the set is whole, and not more machines than can be spared. */
-function lose(rig: Rig, node: Node): void {
+function lose(rig: Rig, node: LendingNode): void {
   const index = rig.nodes.indexOf(node);
   const left = rig.row.copies.filter(({ node: one }) => rig.nodes[one]?.isLost === false);
   const isLast = left.length < 2 && left.some(({ node: one }) => one === index);
@@ -484,7 +327,7 @@ function lose(rig: Rig, node: Node): void {
 async function damage(rig: Rig): Promise<void> {
   const { row, nodes, prng, writer } = rig;
   const { set } = writer;
-  const isCalm = row.copies.every(({ node }) => rig.isWell(nodes[node] as Node));
+  const isCalm = row.copies.every(({ node }) => rig.isWell(nodes[node] as LendingNode));
   if (row.copies.length < 2 || !isCalm || set?.isOver !== false || rig.busy.size > 0) return;
   const block = prng.pick(BLOCKS);
   const area = Math.floor(block / 64);

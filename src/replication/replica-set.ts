@@ -16,7 +16,7 @@ import { Area, Areas } from './areas.js';
 import { BlockLocks } from './block-locks.js';
 import { areaOf, BLOCK_BYTES, PIECE_BLOCKS } from './layout.js';
 import { COPIES_MAX, Members } from './members.js';
-import { Kind, PieceRows, ROWS_MAX } from './piece-rows.js';
+import { Kind, type Part, PieceRows, ROWS_MAX } from './piece-rows.js';
 import { replicationFaults } from './planted.js';
 import { ATTEMPT_MS, type ReplicaParts, type Slab } from './slab.js';
 import { Upkeep } from './upkeep.js';
@@ -86,7 +86,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     token: number,
     deadline: number,
   ): void {
-    this.#begin(Kind.READ, first, count, into, start, sink, token, deadline);
+    this.#begin(Kind.READ, first, count, into, start, sink, token, deadline, undefined);
   }
 
   /** As `read`. A failure leaves the blocks as they were, or as they were to be, or in doubt. */
@@ -99,7 +99,50 @@ export class ReplicaSet implements CompletionSink, Slab {
     token: number,
     deadline: number,
   ): void {
-    this.#begin(Kind.WRITE, first, count, from, start, sink, token, deadline);
+    this.#begin(Kind.WRITE, first, count, from, start, sink, token, deadline, undefined);
+  }
+
+  /** As `read`, of bytes of the slab that need not be whole blocks; within one piece. */
+  readPart(
+    at: number,
+    bytes: number,
+    into: Uint8Array,
+    start: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void {
+    this.#beginPart(Kind.READ, at, bytes, into, start, sink, token, deadline);
+  }
+
+  /** As `write`, of bytes that need not be whole blocks; their blocks are read first. */
+  writePart(
+    at: number,
+    bytes: number,
+    from: Uint8Array,
+    start: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void {
+    this.#beginPart(Kind.MERGE, at, bytes, from, start, sink, token, deadline);
+  }
+
+  #beginPart(
+    kind: number,
+    at: number,
+    bytes: number,
+    buffer: Uint8Array,
+    start: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void {
+    const first = Math.floor(at / BLOCK_BYTES);
+    const count = Math.ceil((at + bytes) / BLOCK_BYTES) - first;
+    const whole = new Uint8Array(count * BLOCK_BYTES);
+    const part = { buffer, start, at: at - first * BLOCK_BYTES, bytes };
+    this.#begin(kind, first, count, whole, 0, sink, token, deadline, part);
   }
 
   #begin(
@@ -111,6 +154,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     sink: CompletionSink,
     token: number,
     deadline: number,
+    part: Part | undefined,
   ): void {
     const isPiece = count > 0 && (first % PIECE_BLOCKS) + count <= PIECE_BLOCKS;
     assert(isPiece && first + count <= this.#parts.layout.blocks, 'an operation is one piece');
@@ -129,6 +173,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     rows.sink[row] = sink;
     rows.token[row] = token;
     rows.deadline[row] = deadline;
+    rows.part[row] = part;
     const isFree = this.#waiting.length === 0 && this.#holds.length === 0;
     if (isFree && this.#mayStart(row)) this.#start(row);
     else this.#wait(row);
@@ -150,12 +195,14 @@ export class ReplicaSet implements CompletionSink, Slab {
       this.upkeep.load(area);
       return false;
     }
-    if (this.#rows.kind[row] === Kind.WRITE) return this.#locks.mayWrite(first, count);
+    const kind = this.#rows.kind[row];
+    if (kind === Kind.WRITE) return this.#locks.mayWrite(first, count);
     if (areas.anyUnsettled(first, count) && !replicationFaults.unsettledRead) {
       void this.upkeep.settle(first);
       return false;
     }
-    return this.#locks.mayRead(first, count);
+    const locks = this.#locks;
+    return kind === Kind.READ ? locks.mayRead(first, count) : locks.mayWrite(first, count);
   }
 
   #start(row: number): void {
@@ -167,8 +214,14 @@ export class ReplicaSet implements CompletionSink, Slab {
       return;
     }
     this.#locks.write(first, count);
+    if (this.#rows.kind[row] === Kind.MERGE) this.#readNext(row);
+    else this.#startWrite(row);
+  }
+
+  /** Whose blocks nobody else uses. */
+  #startWrite(row: number): void {
     this.#writing.add(row);
-    const area = areaOf(first);
+    const area = areaOf(this.#rows.first[row] as number);
     if (this.areas.state[area] === Area.OPEN || replicationFaults.noIntent) {
       this.#send(row);
       return;
@@ -223,7 +276,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     const index = token % COPIES_MAX;
     if (Math.floor(token / TOKENS) !== rows.attempt[row]) return;
     rows.pending[row] = (rows.pending[row] as number) & ~(1 << index);
-    if (rows.kind[row] === Kind.READ) {
+    if (rows.kind[row] !== Kind.WRITE) {
       this.#readEnded(row, index, status);
       return;
     }
@@ -338,7 +391,7 @@ export class ReplicaSet implements CompletionSink, Slab {
       return;
     }
     rows.tried[row] = rows.done[row] as number;
-    this.#locks.endRead(rows.first[row] as number, rows.count[row] as number);
+    this.#unlock(row);
     this.#parts.timers.after(RETRY_MS, () => this.wake());
     this.#waiting.push(row);
     // Whoever waits for the blocks goes before it.
@@ -346,9 +399,36 @@ export class ReplicaSet implements CompletionSink, Slab {
   }
 
   #endRead(row: number, status: Status): void {
-    this.#locks.endRead(this.#rows.first[row] as number, this.#rows.count[row] as number);
+    const { kind, part, buffer } = this.#rows;
+    const wanted = part[row];
+    if (wanted !== undefined && status === Status.Ok) {
+      const whole = buffer[row] as Uint8Array;
+      if (kind[row] === Kind.MERGE) {
+        this.#merge(row, wanted, whole);
+        return;
+      }
+      wanted.buffer.set(whole.subarray(wanted.at, wanted.at + wanted.bytes), wanted.start);
+    }
+    this.#unlock(row);
     this.#tell(row, status);
     this.wakeSoon();
+  }
+
+  /** The blocks are as they were, but for its part. */
+  #merge(row: number, { buffer, start, at, bytes }: Part, whole: Uint8Array): void {
+    const rows = this.#rows;
+    whole.set(buffer.subarray(start, start + bytes), at);
+    rows.kind[row] = Kind.WRITE;
+    rows.done[row] = 0;
+    rows.tried[row] = 0;
+    rows.status[row] = 0;
+    this.#startWrite(row);
+  }
+
+  #unlock(row: number): void {
+    const { kind, first, count } = this.#rows;
+    if (kind[row] === Kind.READ) this.#locks.endRead(first[row] as number, count[row] as number);
+    else this.#locks.endWrite(first[row] as number, count[row] as number);
   }
 
   #tell(row: number, status: Status): void {

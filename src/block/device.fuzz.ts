@@ -1,0 +1,546 @@
+/**
+ * A device whose slabs are at nodes that are slow, paused, killed, lost, come back empty, fill up
+ * and are drained; hosts that are killed, or stand still while others serve the device; a controller
+ * that is away at times and whose answers are lost. Looked at is what a program sees: for each
+ * sector the values that it may have. A write that was acknowledged leaves one; one whose end is
+ * unknown adds one; a read shows one of them, and from then on it is that one.
+ */
+
+import { expect, test } from 'vitest';
+import { crc32c } from '../base/crc32c.js';
+import { Status } from '../base/status.js';
+import type { CompletionSink } from '../fabric/link.js';
+import { outcomeOf } from '../fabric/verbs.js';
+import { bestFreeOfTwo } from '../policies/placement/best-free-of-two.js';
+import type { Copy } from '../replication/copy.js';
+import { PIECE_BYTES } from '../replication/layout.js';
+import {
+  Broken,
+  LendingNode,
+  Path,
+  type PathOwner,
+  World,
+} from '../replication/testing/slab-world.js';
+import { Device } from './device.js';
+import { blockFaults } from './planted.js';
+import type { CopyPlace, DeviceRack, SetAnswer, SetRow, SlabNode } from './ports.js';
+import { planOf } from './slabs.js';
+
+const SECTOR = 512;
+/** Two areas each. */
+const SLAB_BYTES = 2 * 263_000 + 4096;
+const SLABS = 3;
+const DATA_BYTES = planOf(1, SLAB_BYTES).layout.dataBytes;
+const BYTES = SLABS * DATA_BYTES;
+const NODES = 5;
+const OPERATIONS = 200;
+/** Where sectors are that are used: around the borders of blocks, pieces, areas and slabs. */
+const PLACES = [
+  0,
+  4096,
+  PIECE_BYTES - 4096,
+  2 * PIECE_BYTES,
+  DATA_BYTES / 2 - 4096,
+  DATA_BYTES / 2,
+];
+const SECTORS_EACH = 16;
+const SECTORS = Array.from({ length: SLABS }, (_, slab) => slab * DATA_BYTES)
+  .flatMap((base) => PLACES.map((place) => base + place))
+  .concat(Array.from({ length: SLABS }, (_, slab) => (slab + 1) * DATA_BYTES - 8192))
+  .flatMap((at) => Array.from({ length: SECTORS_EACH }, (_, i) => at / SECTOR + i));
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** One machine, whatever memory it lends at the moment. */
+class Machine {
+  readonly id: string;
+  node = new LendingNode();
+  memoryId = 1;
+  isLeaving = false;
+  /** Copies that it has room for. */
+  room = 6;
+
+  constructor(index: number) {
+    this.id = `node-${index}`;
+  }
+}
+
+/** A host with the lease, and its way to the rack. */
+class Host implements PathOwner, DeviceRack {
+  readonly rig: Rig;
+  readonly world: World;
+  readonly epoch: number;
+  isAlive = true;
+  pausedUntilMs = 0;
+  device: Device | undefined;
+
+  constructor(rig: Rig, epoch: number) {
+    this.rig = rig;
+    this.world = rig.world;
+    this.epoch = epoch;
+  }
+
+  whenAwake(run: () => void): void {
+    const { world } = this;
+    if (!this.isAlive) return;
+    if (world.nowMs < this.pausedUntilMs) world.at(this.pausedUntilMs, () => this.whenAwake(run));
+    else run();
+  }
+
+  begin(rows: readonly SetRow[], copies: number): void {
+    const { world } = this;
+    const timers = {
+      after: (ms: number, run: () => void) => world.after(ms, () => this.whenAwake(run)),
+      soon: (run: () => void) => world.soon(() => this.whenAwake(run)),
+    };
+    const entropy = {
+      u32: () => world.prng.u32(),
+      u53: () => 1 + world.prng.u32(),
+      fraction: () => world.prng.fraction(),
+    };
+    this.device = new Device({
+      ...{ rows, rack: this, clock: world, timers, entropy, checksum: { crc32c } },
+      facts: { bytes: BYTES, slabBytes: SLAB_BYTES, copies },
+      policy: bestFreeOfTwo,
+      patienceMs: 4_000,
+      budget: () => world.sleep(world.prng.fraction() * 300),
+    });
+  }
+
+  end(): void {
+    this.isAlive = false;
+    this.device?.stop();
+  }
+
+  /** A call to somebody, which takes a while each way; what it gives is lost at times. */
+  async #call<T>(ask: () => T, lost: T, mayBeLost = 60_000): Promise<T> {
+    const { world } = this;
+    const { prng } = world;
+    await world.sleep(prng.fraction() * prng.pick([1, 8, 60]));
+    if (prng.chance(mayBeLost)) return this.#awake(lost);
+    const answer = ask();
+    await world.sleep(prng.fraction() * 8);
+    return this.#awake(prng.chance(mayBeLost) ? lost : answer);
+  }
+
+  #awake<T>(value: T): Promise<T> {
+    return new Promise((resolve) => this.whenAwake(() => resolve(value)));
+  }
+
+  nodes(): Promise<readonly SlabNode[] | undefined> {
+    const { rig } = this;
+    return this.#call(() => (rig.isControllerAway ? undefined : rig.nodeList()), undefined);
+  }
+
+  take(node: string, slab: number, copy: number): Promise<CopyPlace | Status> {
+    const { rig } = this;
+    return this.#call<CopyPlace | Status>(() => {
+      const machine = rig.machine(node);
+      if (machine === undefined || !rig.isWell(machine.node)) return Status.Unavailable;
+      if (machine.node.epoch !== this.epoch) return Status.Stale;
+      if (machine.node.copies.size >= machine.room) return Status.NoSpace;
+      machine.node.copies.set(copy, new Uint8Array(SLAB_BYTES));
+      rig.slabOf.set(copy, slab);
+      return { copy, node, memoryId: machine.memoryId, space: 1, address: copy };
+    }, Status.OutcomeUnknown);
+  }
+
+  give({ copy, node, memoryId }: CopyPlace): void {
+    const { rig } = this;
+    void this.#call(() => {
+      const machine = rig.machine(node);
+      if (machine?.memoryId !== memoryId || machine.node.epoch !== this.epoch) return;
+      const isNamed = [...rig.rows.values()].some((row) =>
+        row.copies.some((one) => one.copy === copy),
+      );
+      if (isNamed) throw new Broken('a copy that a row names was given back');
+      machine.node.copies.delete(copy);
+    }, undefined);
+  }
+
+  putSet(row: SetRow): Promise<SetAnswer> {
+    const { rig } = this;
+    return this.#call<SetAnswer>(
+      () => (rig.isControllerAway ? { status: Status.Unavailable } : rig.putSet(this.epoch, row)),
+      { status: Status.OutcomeUnknown },
+      150_000,
+    );
+  }
+
+  confirm(): Promise<boolean> {
+    const { rig } = this;
+    const machine = rig.world.prng.pick(rig.machines);
+    return this.#call(() => rig.isWell(machine.node) && machine.node.epoch === this.epoch, false);
+  }
+
+  copyAt({ copy, node, memoryId }: CopyPlace): Copy {
+    const machine = this.rig.machine(node);
+    // Of memory that is gone nobody answers.
+    const there = machine?.memoryId === memoryId ? machine.node : goneNode();
+    return new Path(copy, there, this);
+  }
+
+  lose(): void {
+    this.device?.stop();
+  }
+}
+
+function goneNode(): LendingNode {
+  const node = new LendingNode();
+  node.isLost = true;
+  return node;
+}
+
+class Rig {
+  readonly world: World;
+  readonly machines = Array.from({ length: NODES }, (_, i) => new Machine(i));
+  readonly rows = new Map<number, SetRow>();
+  readonly slabOf = new Map<number, number>();
+  readonly copies: number;
+  epoch = 0;
+  isControllerAway = false;
+  host!: Host;
+  isOpening = false;
+  /** By sector: what it may hold; 0 is zeros. */
+  readonly may = new Map<number, Set<number>>(SECTORS.map((sector) => [sector, new Set([0])]));
+  readonly busy = new Set<number>();
+  value = 0;
+  acknowledged = 0;
+  unknown = 0;
+  read = 0;
+  made = 0;
+  generations = 0;
+
+  constructor(seed: number) {
+    this.world = new World(seed, turn);
+    this.copies = this.world.prng.between(1, 3);
+  }
+
+  machine(id: string): Machine | undefined {
+    return this.machines.find((one) => one.id === id);
+  }
+
+  isWell(node: LendingNode): boolean {
+    return !node.isLost && this.world.nowMs >= node.pausedUntilMs;
+  }
+
+  nodeList(): SlabNode[] {
+    return this.machines.map(({ id, memoryId, node, isLeaving, room }) => ({
+      ...{ id, memoryId, isLeaving, isServing: this.isWell(node), machine: id },
+      bytesLent: room * SLAB_BYTES,
+      bytesFree: (room - node.copies.size) * SLAB_BYTES,
+      bytesCommitted: node.copies.size * SLAB_BYTES,
+    }));
+  }
+
+  /** As the controller does it. */
+  putSet(epoch: number, wish: SetRow): SetAnswer {
+    if (epoch !== this.epoch) return { status: Status.Stale };
+    const row = this.rows.get(wish.slab);
+    const isThere = row?.generation === wish.generation && sameCopies(row, wish);
+    if (isThere) return { status: Status.Ok };
+    if ((row?.generation ?? 0) !== wish.generation - 1) return { status: Status.Conflict, row };
+    const isServed = wish.copies.some(({ node, memoryId }) => {
+      const machine = this.machine(node);
+      return machine?.memoryId === memoryId && this.isWell(machine.node);
+    });
+    if (!isServed) return { status: Status.Unavailable };
+    this.generations += 1;
+    this.rows.set(wish.slab, wish);
+    return { status: Status.Ok };
+  }
+
+  /** Takes the lease over and serves the device. */
+  async open(): Promise<void> {
+    if (this.isOpening) return;
+    this.isOpening = true;
+    const { world } = this;
+    this.epoch += 1;
+    const { epoch } = this;
+    for (const machine of this.machines) {
+      while (!machine.node.isLost && world.nowMs < machine.node.pausedUntilMs) await world.sleep(5);
+      machine.node.epoch = epoch;
+    }
+    this.host = new Host(this, epoch);
+    this.host.begin([...this.rows.values()], this.copies);
+    this.isOpening = false;
+  }
+
+  /** Machines whose memory may go: every slab keeps a copy elsewhere. */
+  mayLose(machine: Machine): boolean {
+    return [...this.rows.values()].every(({ copies }) => {
+      const there = copies.filter(({ node, memoryId }) => {
+        const one = this.machine(node);
+        return one?.memoryId === memoryId && !one.node.isLost;
+      });
+      return there.some(({ node }) => node !== machine.id);
+    });
+  }
+}
+
+function sameCopies(one: SetRow, other: SetRow): boolean {
+  const ids = (row: SetRow): string =>
+    row.copies
+      .map(({ copy }) => copy)
+      .sort()
+      .join();
+  return ids(one) === ids(other);
+}
+
+function fillSector(bytes: Uint8Array, start: number, value: number, sector: number): void {
+  if (value === 0) return;
+  new Float64Array(bytes.buffer, start, SECTOR / 8).fill(value * 100_000 + sector);
+}
+
+function valueOf(bytes: Uint8Array, start: number, sector: number): number {
+  const words = new Float64Array(bytes.buffer, start, SECTOR / 8);
+  const word = words[0] as number;
+  const value = word === 0 ? 0 : (word - sector) / 100_000;
+  if (!words.every((one) => one === word) || !Number.isInteger(value)) {
+    throw new Broken(`sector ${sector} shows no value`);
+  }
+  return value;
+}
+
+/** Sectors that follow each other, and that nobody else uses. */
+function pickSectors(rig: Rig): number[] {
+  const { prng } = rig.world;
+  const first = prng.pick(SECTORS);
+  const from = prng.chance(500_000) ? first : first - (first % 8);
+  const most = prng.pick([1, 2, 8, 16]);
+  const sectors: number[] = [];
+  for (let sector = from; sector < from + most; sector++) {
+    const isNext = sector === from || (sector * SECTOR) % PIECE_BYTES !== 0;
+    if (!rig.may.has(sector) || rig.busy.has(sector) || !isNext) break;
+    sectors.push(sector);
+  }
+  // Of the next slab: pieces are counted from the beginning of the slab.
+  return sectors.filter((one) => slabOf(one) === slabOf(from) && pieceOf(one) === pieceOf(from));
+}
+
+const slabOf = (sector: number): number => Math.floor((sector * SECTOR) / DATA_BYTES);
+const pieceOf = (sector: number): number => Math.floor((sector * SECTOR) / PIECE_BYTES);
+
+function operation(rig: Rig): void {
+  const { prng } = rig.world;
+  const { host } = rig;
+  const { device } = host;
+  const sectors = pickSectors(rig);
+  const [first] = sectors;
+  if (first === undefined || device === undefined) return;
+  for (const sector of sectors) rig.busy.add(sector);
+  const buffer = new Uint8Array(sectors.length * SECTOR);
+  const guarded = (completed: (status: Status) => void): CompletionSink => ({
+    completed: (_token, status) => {
+      if (!host.isAlive || rig.host !== host) return;
+      for (const sector of sectors) rig.busy.delete(sector);
+      completed(status);
+    },
+  });
+  if (prng.chance(550_000)) {
+    rig.value += 1;
+    const { value } = rig;
+    sectors.forEach((sector, i) => fillSector(buffer, i * SECTOR, value, sector));
+    const before = sectors.map((sector) => rig.may.get(sector) as Set<number>);
+    // A host that is killed tells nobody.
+    sectors.forEach((sector, i) => rig.may.set(sector, new Set([...(before[i] ?? []), value])));
+    const sink = guarded((status) => {
+      if (status === Status.Ok) {
+        rig.acknowledged += 1;
+        for (const sector of sectors) rig.may.set(sector, new Set([value]));
+      } else if (outcomeOf(status) === 'notApplied') {
+        sectors.forEach((sector, i) => rig.may.set(sector, before[i] as Set<number>));
+      } else rig.unknown += 1;
+    });
+    device.write(first * SECTOR, buffer, 0, buffer.length, sink, 0);
+    return;
+  }
+  const sink = guarded((status) => {
+    if (status === Status.Ok) look(rig, sectors, buffer);
+    else judgeFailure(status, first);
+  });
+  device.read(first * SECTOR, buffer, 0, buffer.length, sink, 0);
+}
+
+function look(rig: Rig, sectors: readonly number[], buffer: Uint8Array): void {
+  rig.read += 1;
+  sectors.forEach((sector, i) => {
+    const value = valueOf(buffer, i * SECTOR, sector);
+    const may = rig.may.get(sector) as Set<number>;
+    if (!may.has(value)) {
+      throw new Broken(`sector ${sector} shows ${value}, not ${[...may].join(', ')}`);
+    }
+    rig.may.set(sector, new Set([value]));
+  });
+}
+
+function judgeFailure(status: Status, sector: number): void {
+  if (status === Status.Corrupt) throw new Broken(`sector ${sector} is said to be corrupt`);
+  if (status === Status.DataLost) throw new Broken(`sector ${sector} is said to be lost`);
+}
+
+function fault(rig: Rig): void {
+  const { world } = rig;
+  const { prng } = world;
+  const machine = prng.pick(rig.machines);
+  const { node } = machine;
+  const kind = prng.below(100);
+  if (kind < 22) {
+    const untilMs = world.nowMs + prng.pick([20, 200, 800, 2_500]);
+    node.pausedUntilMs = Math.max(node.pausedUntilMs, untilMs);
+  } else if (kind < 36) node.life += 1;
+  else if (kind < 48) lose(rig, machine);
+  else if (kind < 58) {
+    machine.isLeaving = !machine.isLeaving && rig.machines.every((one) => !one.isLeaving);
+  } else if (kind < 64) {
+    rig.isControllerAway = true;
+    world.after(prng.pick([100, 1_000, 4_000]), () => (rig.isControllerAway = false));
+  } else if (kind < 80) rig.host.pausedUntilMs = world.nowMs + prng.pick([50, 500, 3_000]);
+  else succeed(rig);
+}
+
+/** For a while; it comes back with other memory. */
+function lose(rig: Rig, machine: Machine): void {
+  const isOneAway = rig.machines.some(({ node }) => node.isLost);
+  if (isOneAway || !rig.mayLose(machine)) return;
+  machine.node.isLost = true;
+  const { epoch } = machine.node;
+  rig.world.after(rig.world.prng.pick([300, 2_000, 6_000]), () => {
+    machine.node = new LendingNode();
+    machine.node.epoch = Math.max(epoch, rig.epoch);
+    machine.memoryId += 1;
+  });
+}
+
+/** The host is killed, or another one comes while it stands still. */
+function succeed(rig: Rig): void {
+  if (rig.isOpening) return;
+  if (rig.world.prng.chance(500_000)) rig.host.end();
+  rig.busy.clear();
+  void rig.open();
+}
+
+async function run(seed: number): Promise<Rig> {
+  const rig = new Rig(seed);
+  const { world } = rig;
+  const { prng } = world;
+  let isOver = false;
+  const work = async (): Promise<void> => {
+    await rig.open();
+    for (let i = 0; i < OPERATIONS; i++) {
+      if (rig.host.device?.isOver === true && !rig.isOpening) {
+        rig.busy.clear();
+        await rig.open();
+      }
+      if (!rig.isOpening) operation(rig);
+      if (prng.chance(60_000)) fault(rig);
+      await world.sleep(prng.pick([0.1, 1, 5, 20, 300]));
+    }
+    for (const machine of rig.machines) machine.isLeaving = false;
+    await world.sleep(20_000);
+    rig.isControllerAway = false;
+    while (rig.isOpening) await world.sleep(10);
+    if (rig.host.device?.isOver !== false) await rig.open();
+    for (const sector of SECTORS) await readAtLast(rig, sector);
+    await world.sleep(20_000);
+    judgeEnd(rig);
+    isOver = true;
+  };
+  const failures: unknown[] = [];
+  const note = (error: unknown): void => void failures.push(error);
+  process.on('unhandledRejection', note);
+  void work().catch(note);
+  try {
+    const isDone = await world.run(() => isOver || failures.length > 0, 900_000);
+    if (failures.length > 0) throw failures[0];
+    if (!isDone) throw new Broken('it came to no end');
+  } finally {
+    process.off('unhandledRejection', note);
+    rig.host.end();
+  }
+  return rig;
+}
+
+async function readAtLast(rig: Rig, sector: number): Promise<void> {
+  for (;;) {
+    const buffer = new Uint8Array(SECTOR);
+    const status = await new Promise<Status>((resolve) => {
+      const sink = { completed: (_token: number, end: Status) => resolve(end) };
+      rig.host.device?.read(sector * SECTOR, buffer, 0, SECTOR, sink, 0);
+    });
+    judgeFailure(status, sector);
+    if (status === Status.Ok) return look(rig, [sector], buffer);
+    if (status === Status.Stale) await rig.open();
+  }
+}
+
+/** When nothing is under way every slab has its copies, apart from each other, and all are equal. */
+function judgeEnd(rig: Rig): void {
+  rig.made += rig.host.device?.counts.copiesMade ?? 0;
+  const states = rig.host.device?.states();
+  if (states?.degraded !== 0 || states.lost !== 0) {
+    throw new Broken(`in the end slabs are not whole: ${JSON.stringify(states)}`);
+  }
+  for (const [slab, { copies }] of rig.rows) {
+    if (new Set(copies.map(({ node }) => node)).size !== copies.length) {
+      throw new Broken(`slab ${slab} has two copies at one node`);
+    }
+    const [first, ...others] = copies.map(({ node, copy }) => {
+      const memory = rig.machine(node)?.node.copies.get(copy);
+      if (memory === undefined) throw new Broken(`slab ${slab}: a copy is not where it should be`);
+      return memory.subarray(0, DATA_BYTES);
+    });
+    if (others.some((one) => !Buffer.from(one).equals(first as Uint8Array))) {
+      throw new Broken(`slab ${slab} is not the same at all copies`);
+    }
+  }
+}
+
+const SEED = Number(process.env['MEMRACK_SEED'] ?? 1);
+const FIRST_SEEDS: Partial<Record<keyof typeof blockFaults, number>> = {
+  joinedUnasked: 6,
+  takenUnasked: 9,
+  askedBlindly: 16,
+  zerosUnconfirmed: 27,
+};
+const SEEDS_PER_BUG = 200;
+const SEEDS = Number(process.env['MEMRACK_FUZZ'] ?? 10);
+
+test('what a program wrote to a device is there', { timeout: 900_000 }, async () => {
+  const sums = { acknowledged: 0, unknown: 0, read: 0, made: 0, generations: 0, hosts: 0 };
+  for (let seed = SEED; seed < SEED + SEEDS; seed++) {
+    const rig = await run(seed).catch((error: unknown) => {
+      throw new Error(`seed ${seed}: ${error instanceof Error ? error.stack : String(error)}`);
+    });
+    sums.acknowledged += rig.acknowledged;
+    sums.unknown += rig.unknown;
+    sums.read += rig.read;
+    sums.made += rig.made;
+    sums.generations += rig.generations;
+    sums.hosts += rig.epoch;
+  }
+  process.stdout.write(`${SEEDS} seeds: ${JSON.stringify(sums)}\n`);
+  expect(sums.acknowledged).toBeGreaterThan(10 * SEEDS);
+});
+
+test.each(Object.keys(blockFaults) as (keyof typeof blockFaults)[])(
+  '%s is found',
+  { timeout: 900_000 },
+  async (bug) => {
+    blockFaults[bug] = true;
+    try {
+      let found = 0;
+      const from = FIRST_SEEDS[bug] ?? 1;
+      for (let seed = from; seed < from + SEEDS_PER_BUG && found === 0; seed++) {
+        await run(seed).catch((error: unknown) => {
+          if (!(error instanceof Broken)) throw error;
+          found = seed;
+        });
+      }
+      process.stdout.write(`${bug}: seed ${found}\n`);
+      expect(found).toBeGreaterThan(0);
+    } finally {
+      blockFaults[bug] = false;
+    }
+  },
+);

@@ -1,0 +1,376 @@
+/**
+ * A block device, as its writer serves it: under one epoch of its lease, from the rows that were
+ * read then, until the lease is lost.
+ *
+ *   read, write -> slab -> absent: zeros, or copies are taken and the writes wait
+ *                          kept: its ReplicaSet
+ *                          lost: DataLost
+ */
+
+import { Status } from '../base/status.js';
+import type { CompletionSink } from '../fabric/link.js';
+import { outcomeOf } from '../fabric/verbs.js';
+import type { PlacementPolicy } from '../policies/placement/candidate.js';
+import { BLOCK_BYTES } from '../replication/layout.js';
+import { type Clock, sleep, type Timer, type Timers } from '../runtime/clock.js';
+import type { Checksum, Entropy } from '../runtime/runtime.js';
+import { changeSet } from './change-set.js';
+import { chooseNode } from './choose-node.js';
+import { KeptSlab, type SlabCounts, type SlabParts } from './kept-slab.js';
+import { blockFaults } from './planted.js';
+import type { CopyPlace, DeviceRack, SetRow, SlabNode } from './ports.js';
+import { planOf, type SlabPlan } from './slabs.js';
+import { WaitingWrites } from './waiting-writes.js';
+
+export interface DeviceFacts {
+  /** A multiple of 512. */
+  readonly bytes: number;
+  /** Of memory that a copy of a slab takes. */
+  readonly slabBytes: number;
+  /** 1 to 3. */
+  readonly copies: number;
+}
+
+export interface DeviceParts {
+  readonly facts: DeviceFacts;
+  /** Of the slabs that have copies, read after the lease was granted. */
+  readonly rows: readonly SetRow[];
+  readonly rack: DeviceRack;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly timers: Timers;
+  readonly entropy: Entropy;
+  readonly checksum: Checksum;
+  readonly policy: PlacementPolicy;
+  /** What a read or write may take before it is given up. */
+  readonly patienceMs: number;
+  budget(bytes: number): Promise<void>;
+}
+
+/** How its slabs are; those that were never written are in none of these. */
+export interface SlabStates {
+  kept: number;
+  /** Of those: with fewer copies than wanted. */
+  degraded: number;
+  /** Of those: no copy is left. */
+  lost: number;
+}
+
+const TEND_MS = 1_000;
+/** Slabs of an earlier writer that are looked after at a time, though nobody uses them. */
+const OPENED_AT_ONCE = 8;
+/** Attempts to take the first copies of a slab, while writes wait. */
+const TAKE_AGAIN_MS = 200;
+const CONFIRM_AGAIN_MS = 50;
+const FULL_KEEP_MS = 10_000;
+
+export class Device {
+  readonly counts: SlabCounts = {
+    copiesMade: 0,
+    copiesLost: 0,
+    blocksRepaired: 0,
+    blocksDamaged: 0,
+  };
+  readonly #parts: DeviceParts;
+  readonly #plan: SlabPlan;
+  readonly #slabParts: SlabParts;
+  readonly #slabs = new Map<number, KeptSlab>();
+  /** Of the writer before; not opened yet. */
+  readonly #rows: Map<number, SetRow>;
+  readonly #waiting = new WaitingWrites();
+  #nodes: readonly SlabNode[] | undefined;
+  #timer: Timer | undefined;
+  #confirming: Promise<unknown> = Promise.resolve();
+  #nextConfirm: Promise<boolean> | undefined;
+  /** Nodes where something found no room, and until when they are not chosen. */
+  readonly #fullUntil = new Map<string, number>();
+  #isOver = false;
+
+  constructor(parts: DeviceParts) {
+    const { facts, rack, clock, timers, checksum, entropy } = parts;
+    this.#parts = parts;
+    this.#plan = planOf(facts.bytes, facts.slabBytes);
+    this.#rows = new Map(parts.rows.map((row) => [row.slab, row]));
+    this.#slabParts = {
+      clock,
+      timers,
+      checksum,
+      entropy,
+      layout: this.#plan.layout,
+      rack: { ...bound(rack), lose: (why) => this.#lose(why) },
+      copies: facts.copies,
+      choose: (beside) => this.#choose(beside, new Set()),
+      noteFull: (node) => this.#fullUntil.set(node, clock.now() + FULL_KEEP_MS),
+      budget: (bytes) => parts.budget(bytes),
+      counts: this.counts,
+    };
+    void this.#tend();
+  }
+
+  get bytes(): number {
+    return this.#parts.facts.bytes;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** No more is done: what has not begun ends as `Stale`, a write that has as unknown. */
+  stop(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#timer?.cancel();
+    for (const slab of this.#slabs.values()) slab.stop();
+    for (const { sink, token } of this.#waiting.takeAll()) this.#tell(sink, token, Status.Stale);
+  }
+
+  #lose(why: string): void {
+    this.stop();
+    this.#parts.rack.lose(why);
+  }
+
+  /** At most a piece, within one: whole sectors. `into` belongs to the device until told. */
+  read(
+    offset: number,
+    into: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+  ): void {
+    const slab = Math.floor(offset / this.#plan.layout.dataBytes);
+    const kept = this.#opened(slab);
+    if (kept === undefined) {
+      into.fill(0, start, start + bytes);
+      void this.#tellZeros(sink, token);
+      return;
+    }
+    if (this.#isLost(kept)) {
+      this.#tell(sink, token, Status.DataLost);
+      return;
+    }
+    const at = offset - slab * this.#plan.layout.dataBytes;
+    const deadline = this.#deadline();
+    if (isWhole(at, bytes)) {
+      kept.set.read(at / BLOCK_BYTES, bytes / BLOCK_BYTES, into, start, sink, token, deadline);
+      return;
+    }
+    kept.set.readPart(at, bytes, into, start, sink, token, deadline);
+  }
+
+  /** Nobody else has written there, as long as this was the writer when it was asked. */
+  async #tellZeros(sink: CompletionSink, token: number): Promise<void> {
+    const { clock, timers } = this.#parts;
+    const deadline = this.#deadline();
+    while (!this.#isOver) {
+      if (blockFaults.zerosUnconfirmed || (await this.#confirmed())) {
+        this.#tell(sink, token, Status.Ok);
+        return;
+      }
+      if (clock.now() >= deadline) break;
+      await sleep(timers, CONFIRM_AGAIN_MS);
+    }
+    this.#tell(sink, token, this.#isOver ? Status.Stale : Status.Unavailable);
+  }
+
+  /** One question for all that wait; one that was under way before says nothing of them. */
+  #confirmed(): Promise<boolean> {
+    this.#nextConfirm ??= this.#confirming.then(() => {
+      this.#nextConfirm = undefined;
+      const asked = this.#parts.rack.confirm();
+      this.#confirming = asked;
+      return asked;
+    });
+    return this.#nextConfirm;
+  }
+
+  /** As `read`. A failure leaves the blocks as they were, or as they were to be, or in doubt. */
+  write(
+    offset: number,
+    from: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+  ): void {
+    this.#write(offset, from, start, bytes, sink, token, this.#deadline());
+  }
+
+  #write(
+    offset: number,
+    from: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void {
+    const slab = Math.floor(offset / this.#plan.layout.dataBytes);
+    const kept = this.#opened(slab);
+    if (kept === undefined) {
+      if (this.#isOver) this.#tell(sink, token, Status.Stale);
+      else if (this.#waiting.isFull) this.#tell(sink, token, Status.Busy);
+      else {
+        const write = { offset, from, start, bytes, sink, token, deadline };
+        if (this.#waiting.add(slab, write)) void this.#take(slab, deadline);
+      }
+      return;
+    }
+    if (this.#isLost(kept)) {
+      this.#tell(sink, token, Status.DataLost);
+      return;
+    }
+    const at = offset - slab * this.#plan.layout.dataBytes;
+    if (isWhole(at, bytes)) {
+      kept.set.write(at / BLOCK_BYTES, bytes / BLOCK_BYTES, from, start, sink, token, deadline);
+      return;
+    }
+    kept.set.writePart(at, bytes, from, start, sink, token, deadline);
+  }
+
+  /** Whether all of the range was never written. */
+  isAbsent(offset: number, bytes: number): boolean {
+    const { dataBytes } = this.#plan.layout;
+    const last = Math.floor((offset + bytes - 1) / dataBytes);
+    for (let slab = Math.floor(offset / dataBytes); slab <= last; slab++) {
+      if (this.#slabs.has(slab) || this.#rows.has(slab)) return false;
+    }
+    return true;
+  }
+
+  /** Bytes from `offset` to the end of its slab. */
+  leftInSlab(offset: number): number {
+    const { dataBytes } = this.#plan.layout;
+    return dataBytes - (offset % dataBytes);
+  }
+
+  states(): SlabStates {
+    const states = { kept: this.#rows.size, degraded: 0, lost: 0 };
+    for (const slab of this.#slabs.values()) {
+      states.kept += 1;
+      if (!slab.isWhole) states.degraded += 1;
+      if (this.#isLost(slab)) states.lost += 1;
+    }
+    return states;
+  }
+
+  // ----------------------------------------------------------------------------------- slabs
+
+  #opened(slab: number): KeptSlab | undefined {
+    const known = this.#slabs.get(slab);
+    if (known !== undefined || this.#isOver) return known;
+    const row = this.#rows.get(slab);
+    if (row === undefined) return undefined;
+    this.#rows.delete(slab);
+    return this.#keep(row, false);
+  }
+
+  #keep(row: SetRow, isNew: boolean): KeptSlab {
+    const kept = new KeptSlab(this.#slabParts, row, isNew);
+    this.#slabs.set(row.slab, kept);
+    if (this.#nodes !== undefined) kept.tend(this.#nodes);
+    return kept;
+  }
+
+  #isLost(slab: KeptSlab): boolean {
+    return this.#nodes !== undefined && slab.isLost(this.#nodes);
+  }
+
+  /** Copies for a slab that has none, while writes wait for it. */
+  async #take(slab: number, deadline: number): Promise<void> {
+    let status: Status = Status.Unavailable;
+    while (!this.#isOver) {
+      const places = await this.#takeCopies(slab);
+      if (typeof places !== 'number') {
+        status = await this.#begin({ slab, generation: 1, copies: places });
+        if (status === Status.Ok || this.#isOver) break;
+      } else status = places;
+      if (this.#parts.clock.now() + TAKE_AGAIN_MS >= deadline) break;
+      await sleep(this.#parts.timers, TAKE_AGAIN_MS);
+    }
+    for (const write of this.#waiting.take(slab)) {
+      const { offset, from, start, bytes, sink, token } = write;
+      if (status !== Status.Ok) this.#tell(sink, token, this.#isOver ? Status.Stale : status);
+      else this.#write(offset, from, start, bytes, sink, token, write.deadline);
+    }
+  }
+
+  /** At nodes apart from each other; fewer than wanted where there are no more. */
+  async #takeCopies(slab: number): Promise<readonly CopyPlace[] | Status> {
+    const { rack, entropy, facts } = this.#parts;
+    const places: CopyPlace[] = [];
+    const tried = new Set<string>();
+    let status: Status = Status.Unavailable;
+    while (places.length < facts.copies && !this.#isOver) {
+      const node = await this.#choose(places, tried);
+      if (node === undefined) break;
+      tried.add(node.id);
+      const place = await rack.take(node.id, slab, entropy.u53());
+      if (typeof place === 'number') status = place;
+      else places.push(place);
+    }
+    return places.length > 0 ? places : status;
+  }
+
+  /** The first generation. */
+  async #begin(row: SetRow): Promise<Status> {
+    const { timers } = this.#parts;
+    const { rack } = this.#slabParts;
+    const isOver = (): boolean => this.#isOver;
+    const asking = changeSet({ rack, timers, wish: row, isOver });
+    if (blockFaults.takenUnasked || (await asking) !== undefined) {
+      this.#keep(row, true);
+      return Status.Ok;
+    }
+    // Whoever asked and is over does not know what the row says.
+    if (!this.#isOver) for (const place of row.copies) rack.give(place);
+    return Status.Unavailable;
+  }
+
+  async #choose(
+    beside: readonly CopyPlace[],
+    tried: ReadonlySet<string>,
+  ): Promise<SlabNode | undefined> {
+    const { rack, policy, entropy } = this.#parts;
+    this.#nodes = (await rack.nodes()) ?? this.#nodes;
+    const now = this.#parts.clock.now();
+    const full = [...this.#fullUntil].filter(([, until]) => until > now).map(([node]) => node);
+    const without = new Set([...tried, ...full]);
+    return chooseNode(this.#nodes ?? [], beside, without, policy, entropy);
+  }
+
+  // --------------------------------------------------------------------------------- tending
+
+  /** Nodes are looked at again and again, and slabs that nobody uses are made whole, too. */
+  async #tend(): Promise<void> {
+    this.#nodes = (await this.#parts.rack.nodes()) ?? this.#nodes;
+    if (this.#isOver) return;
+    if (this.#nodes !== undefined) for (const slab of this.#slabs.values()) slab.tend(this.#nodes);
+    for (const slab of [...this.#rows.keys()].slice(0, OPENED_AT_ONCE)) this.#opened(slab);
+    this.#timer = this.#parts.timers.after(TEND_MS, () => void this.#tend());
+  }
+
+  #deadline(): number {
+    return this.#parts.clock.now() + this.#parts.patienceMs;
+  }
+
+  /** Never from within the call that started it. */
+  #tell(sink: CompletionSink, token: number, status: Status): void {
+    this.#parts.timers.soon(() => sink.completed(token, status, outcomeOf(status), 0, 0));
+  }
+}
+
+const isWhole = (at: number, bytes: number): boolean =>
+  at % BLOCK_BYTES === 0 && bytes % BLOCK_BYTES === 0;
+
+/** The same, whose functions may be taken out of it. */
+function bound(rack: DeviceRack): DeviceRack {
+  return {
+    nodes: () => rack.nodes(),
+    take: (node, slab, copy) => rack.take(node, slab, copy),
+    give: (place) => rack.give(place),
+    putSet: (row) => rack.putSet(row),
+    confirm: () => rack.confirm(),
+    copyAt: (place) => rack.copyAt(place),
+    lose: (why) => rack.lose(why),
+  };
+}

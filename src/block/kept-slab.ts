@@ -1,0 +1,223 @@
+/**
+ * A slab that has copies: keeps as many of them as the device wants, where it wants them.
+ *
+ *   a copy does not answer -> a generation without it
+ *   too few, or one that has to go elsewhere -> take one, fill it, a generation with it
+ *
+ * One generation is asked for at a time, and asked for until the answer is known.
+ */
+
+import { Serial } from '../base/serial.js';
+import { Status } from '../base/status.js';
+import type { SlabLayout } from '../replication/layout.js';
+import { ReplicaSet } from '../replication/replica-set.js';
+import type { SetKeeper } from '../replication/slab.js';
+import { type Clock, sleep, type Timers } from '../runtime/clock.js';
+import type { Checksum, Entropy } from '../runtime/runtime.js';
+import { changeSet } from './change-set.js';
+import { blockFaults } from './planted.js';
+import type { CopyPlace, DeviceRack, SetRow, SlabNode } from './ports.js';
+
+/** A copy that has not done what it was asked for so long leaves, if another one answers. */
+export const GRACE_MS = 1_000;
+/** Between attempts to make a copy. */
+const MAKE_AGAIN_MS_MIN = 250;
+const MAKE_AGAIN_MS_MAX = 10_000;
+
+/** What the slabs of a device have in common. */
+export interface SlabParts {
+  readonly clock: Pick<Clock, 'now'>;
+  readonly timers: Timers;
+  readonly checksum: Checksum;
+  readonly entropy: Entropy;
+  readonly layout: SlabLayout;
+  readonly rack: DeviceRack;
+  /** How many copies a slab is to have. */
+  readonly copies: number;
+  /** A node for one more copy, beside those; undefined: none has room. */
+  choose(beside: readonly CopyPlace[]): Promise<SlabNode | undefined>;
+  /** What is written there finds no room: not the node to choose for a while. */
+  noteFull(node: string): void;
+  /** Resolves when so many bytes may be copied. */
+  budget(bytes: number): Promise<void>;
+  readonly counts: SlabCounts;
+}
+
+export interface SlabCounts {
+  copiesMade: number;
+  copiesLost: number;
+  blocksRepaired: number;
+  blocksDamaged: number;
+}
+
+export class KeptSlab implements SetKeeper {
+  readonly set: ReplicaSet;
+  readonly #parts: SlabParts;
+  /** The last generation that is known. */
+  #row: SetRow;
+  readonly #changes = new Serial(Infinity);
+  /** Copies that are being left. */
+  readonly #leaving = new Set<number>();
+  /** Copies whose nodes have no room for what is written to them. */
+  readonly #full = new Set<number>();
+  #isMaking = false;
+  #makeAgainMs = MAKE_AGAIN_MS_MIN;
+
+  constructor(parts: SlabParts, row: SetRow, isNew: boolean) {
+    const { clock, timers, checksum, layout, rack } = parts;
+    this.#parts = parts;
+    this.#row = row;
+    const copies = row.copies.map((place) => rack.copyAt(place));
+    this.set = new ReplicaSet({ clock, timers, checksum, layout, copies, keeper: this, isNew });
+    if (!isNew) void this.set.upkeep.begin();
+  }
+
+  get row(): SetRow {
+    return this.#row;
+  }
+
+  /** It has all the copies that it is to have. */
+  get isWhole(): boolean {
+    return this.#row.copies.length >= this.#parts.copies;
+  }
+
+  stop(): void {
+    this.set.stop();
+  }
+
+  /** As the nodes are now: what is gone leaves, what is missing is made. */
+  tend(nodes: readonly SlabNode[]): void {
+    if (this.set.isOver) return;
+    for (const place of this.#row.copies) if (isGone(place, nodes)) void this.#leave(place.copy);
+    if (this.#isWanting(nodes)) void this.#makeWhole(nodes);
+  }
+
+  /** All its copies are gone with their memory. */
+  isLost(nodes: readonly SlabNode[]): boolean {
+    return this.#row.copies.every((place) => isGone(place, nodes));
+  }
+
+  // ------------------------------------------------------------------------------ set keeper
+
+  failing(id: number, status: Status, sinceMs: number): void {
+    const isRefused = status === Status.NoSpace;
+    if (isRefused) this.#noteFull(id);
+    if (isRefused || this.#parts.clock.now() - sinceMs >= GRACE_MS) void this.#leave(id);
+  }
+
+  #noteFull(id: number): void {
+    this.#full.add(id);
+    const place = this.#row.copies.find(({ copy }) => copy === id);
+    if (place !== undefined) this.#parts.noteFull(place.node);
+  }
+
+  learnerLost(): void {
+    // Who makes the copy hears of it, too.
+  }
+
+  damaged(_id: number, _block: number, isRepaired: boolean): void {
+    const { counts } = this.#parts;
+    if (isRepaired) counts.blocksRepaired += 1;
+    else counts.blocksDamaged += 1;
+  }
+
+  // ------------------------------------------------------------------------------ generations
+
+  /** The generation with these copies. False: the one that stands is another one. */
+  async #change(copies: readonly CopyPlace[], mayStill?: () => Promise<boolean>): Promise<boolean> {
+    const { slab, generation } = this.#row;
+    const wish = { slab, generation: generation + 1, copies };
+    const otherwise = { ...wish, copies: this.#row.copies };
+    const { rack, timers } = this.#parts;
+    const isOver = (): boolean => this.set.isOver;
+    const row = await changeSet({ rack, timers, wish, otherwise, mayStill, isOver });
+    this.#row = row ?? this.#row;
+    return row === wish;
+  }
+
+  /** Goes on without this copy, as soon as another one is sure to answer. */
+  async #leave(id: number): Promise<void> {
+    if (this.#leaving.has(id) || this.set.isOver) return;
+    this.#leaving.add(id);
+    await this.#changes.run(() => this.#leaveNow(id));
+    this.#leaving.delete(id);
+  }
+
+  async #leaveNow(id: number): Promise<void> {
+    const { copies } = this.#row;
+    const place = copies.find(({ copy }) => copy === id);
+    const canSpare = (): Promise<boolean> => this.set.upkeep.canSpare(id);
+    if (place === undefined || !(await canSpare())) return;
+    const others = copies.filter((one) => one !== place);
+    if (!(await this.#change(others, canSpare))) return;
+    this.#parts.counts.copiesLost += 1;
+    this.#drop(place);
+  }
+
+  /** No row names it any more. */
+  #drop(place: CopyPlace): void {
+    this.set.drop(place.copy);
+    this.#full.delete(place.copy);
+    this.#parts.rack.give(place);
+  }
+
+  // ----------------------------------------------------------------------------- making copies
+
+  /** A copy that is to be somewhere else. */
+  #misplaced(nodes: readonly SlabNode[]): CopyPlace | undefined {
+    return this.#row.copies.find(({ node, copy }) => {
+      return this.#full.has(copy) || nodes.some(({ id, isLeaving }) => isLeaving && id === node);
+    });
+  }
+
+  #isWanting(nodes: readonly SlabNode[]): boolean {
+    return !this.isWhole || this.#misplaced(nodes) !== undefined;
+  }
+
+  async #makeWhole(nodes: readonly SlabNode[]): Promise<void> {
+    if (this.#isMaking) return;
+    this.#isMaking = true;
+    const isMade = await this.#makeOne(nodes);
+    this.#makeAgainMs = isMade
+      ? MAKE_AGAIN_MS_MIN
+      : Math.min(2 * this.#makeAgainMs, MAKE_AGAIN_MS_MAX);
+    if (!isMade) await sleep(this.#parts.timers, this.#makeAgainMs);
+    this.#isMaking = false;
+  }
+
+  /** One more copy, which takes the place of one that has to go, if there is one. */
+  async #makeOne(nodes: readonly SlabNode[]): Promise<boolean> {
+    const { rack, entropy, choose, budget } = this.#parts;
+    const node = await choose(this.#row.copies);
+    if (node === undefined || this.set.isOver) return false;
+    const copy = entropy.u53();
+    const place = await rack.take(node.id, this.#row.slab, copy);
+    if (typeof place === 'number') return false;
+    const isFilled = await this.set.upkeep.learn(rack.copyAt(place), budget);
+    const isIn = isFilled && (await this.#changes.run(() => this.#join(place, nodes)));
+    if (isIn) {
+      this.#parts.counts.copiesMade += 1;
+      return true;
+    }
+    this.set.drop(copy);
+    // Whoever asked and is over does not know what the row says.
+    if (!this.set.isOver) rack.give(place);
+    return false;
+  }
+
+  async #join(place: CopyPlace, nodes: readonly SlabNode[]): Promise<boolean> {
+    const { set } = this;
+    const leaving = this.isWhole ? this.#misplaced(nodes) : undefined;
+    const copies = this.#row.copies.filter((one) => one !== leaving);
+    const isAsked = blockFaults.joinedUnasked || set.ask(place.copy);
+    if (!isAsked || !(await this.#change([...copies, place]))) return false;
+    set.joined();
+    if (leaving !== undefined) this.#drop(leaving);
+    return true;
+  }
+}
+
+/** Its node has other memory by now, or was removed: what was there never comes back. */
+function isGone({ node, memoryId }: CopyPlace, nodes: readonly SlabNode[]): boolean {
+  return !nodes.some((one) => one.id === node && one.memoryId === memoryId);
+}

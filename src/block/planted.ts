@@ -1,0 +1,12 @@
+/** Bugs that the tests plant, to see that they are found. */
+
+export const blockFaults = {
+  /** A copy that was made is in the next generation, and writes do not wait for it meanwhile. */
+  joinedUnasked: false,
+  /** What is written before the first generation is known is acknowledged. */
+  takenUnasked: false,
+  /** That another copy answers is looked at once only, however often is asked. */
+  askedBlindly: false,
+  /** What was never written is told as zeros by whoever was the writer once. */
+  zerosUnconfirmed: false,
+};

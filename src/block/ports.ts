@@ -1,0 +1,60 @@
+/** What a device needs of the rack; docs/internals/block-devices.md says what each of it does. */
+
+import type { Status } from '../base/status.js';
+import type { Copy } from '../replication/copy.js';
+
+/** A copy of a slab, and where it is. */
+export interface CopyPlace {
+  /** Random: of this copy and no other. */
+  readonly copy: number;
+  readonly node: string;
+  /** Of the node, when it was taken: other memory of that name does not have it. */
+  readonly memoryId: number;
+  readonly space: number;
+  readonly address: number;
+}
+
+/** Which copies of a slab count. */
+export interface SetRow {
+  readonly slab: number;
+  readonly generation: number;
+  readonly copies: readonly CopyPlace[];
+}
+
+export interface SetAnswer {
+  readonly status: Status;
+  /** With `Conflict`. */
+  readonly row?: SetRow | undefined;
+}
+
+export interface SlabNode {
+  readonly id: string;
+  /** That it lends now; 0: its memory is gone for good. */
+  readonly memoryId: number;
+  readonly machine: string;
+  /** Some seconds old, as the next two. */
+  readonly bytesLent: number;
+  readonly bytesFree: number;
+  readonly bytesCommitted: number;
+  /** Whether new copies may go there. */
+  readonly isServing: boolean;
+  /** It is being drained: copies that are there are to go elsewhere. */
+  readonly isLeaving: boolean;
+}
+
+/** For as long as the lease is held; the calls take some seconds at most, and never reject. */
+export interface DeviceRack {
+  /** As they were a second ago at most; undefined: the controller does not answer. */
+  nodes(): Promise<readonly SlabNode[] | undefined>;
+  /** Memory of a node, under the epoch of the lease. What it may have taken in vain it gives back. */
+  take(node: string, slab: number, copy: number): Promise<CopyPlace | Status>;
+  /** For good: no row may name it, now or later. Goes on until it is known to be gone. */
+  give(place: CopyPlace): void;
+  /** By compare-and-swap on the generation; where it is refused for that, with the row there is. */
+  putSet(row: SetRow): Promise<SetAnswer>;
+  /** Whether a node says, after this was asked, that the lease is held still. */
+  confirm(): Promise<boolean>;
+  copyAt(place: CopyPlace): Copy;
+  /** A call was answered as it is for somebody who is not the writer any more. */
+  lose(why: string): void;
+}

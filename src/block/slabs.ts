@@ -1,0 +1,18 @@
+/** How the bytes of a device lie in its slabs. */
+
+import { layoutOf, type SlabLayout } from '../replication/layout.js';
+
+/** At the end of a copy: its owner record. */
+export const OWNER_BLOCK_BYTES = 4096;
+
+export interface SlabPlan {
+  readonly layout: SlabLayout;
+  /** Slabs that the device may have. */
+  readonly count: number;
+}
+
+/** Of a device of so many bytes, each of whose copies takes `slabBytes` of memory. */
+export function planOf(bytes: number, slabBytes: number): SlabPlan {
+  const layout = layoutOf(slabBytes - OWNER_BLOCK_BYTES);
+  return { layout, count: Math.ceil(bytes / layout.dataBytes) };
+}
