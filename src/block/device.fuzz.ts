@@ -245,6 +245,8 @@ class Rig {
       return machine?.memoryId === memoryId && this.isWell(machine.node);
     });
     if (!isServed) return { status: Status.Unavailable };
+    const keepsOne = wish.copies.some(({ copy }) => row?.copies.some((one) => one.copy === copy));
+    if (wish.copies.length > 3 || (row !== undefined && !keepsOne)) throw new Error('a wrong set');
     this.generations += 1;
     this.rows.set(wish.slab, wish);
     return { status: Status.Ok };

@@ -89,7 +89,9 @@ export class KeptSlab implements SetKeeper {
   tend(nodes: readonly SlabNode[]): void {
     if (this.set.isOver) return;
     for (const place of this.#row.copies) if (isGone(place, nodes)) void this.#leave(place.copy);
-    if (this.#isWanting(nodes)) void this.#makeWhole(nodes);
+    const surplus = this.#row.copies.length > this.#parts.copies && this.#misplaced(nodes);
+    if (surplus) void this.#leave(surplus.copy);
+    else if (this.#isWanting(nodes)) void this.#makeWhole(nodes);
   }
 
   /** All its copies are gone with their memory. */
@@ -207,7 +209,9 @@ export class KeptSlab implements SetKeeper {
 
   async #join(place: CopyPlace, nodes: readonly SlabNode[]): Promise<boolean> {
     const { set } = this;
-    const leaving = this.isWhole ? this.#misplaced(nodes) : undefined;
+    // A set has a copy of the one before: the only one leaves later.
+    const maySwap = this.isWhole && this.#row.copies.length > 1;
+    const leaving = maySwap ? this.#misplaced(nodes) : undefined;
     const copies = this.#row.copies.filter((one) => one !== leaving);
     const isAsked = blockFaults.joinedUnasked || set.ask(place.copy);
     if (!isAsked || !(await this.#change([...copies, place]))) return false;
