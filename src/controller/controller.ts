@@ -32,7 +32,7 @@ import { Rebalancer } from './rebalancer.js';
 import { type Refusal, refuse } from './refusal.js';
 import { Regions } from './regions.js';
 import { Restoration } from './restoration.js';
-import { NO_HOLDERS, type SlabHolders } from './slab-holders.js';
+import { SlabSpace } from './slab-space.js';
 import { Spaces } from './spaces.js';
 import { Watch } from './watch.js';
 
@@ -47,7 +47,6 @@ export interface ControllerOptions {
   /** Undefined: regions stay where they are. */
   readonly rebalancing?: RebalancingPolicy | undefined;
   readonly awayMs?: number;
-  readonly holders?: SlabHolders;
   /** The database turned out to be an older copy, or all nodes have told what it missed. */
   readonly restorationNoted?: (what: 'begun' | 'ended') => void;
   /** A memory node is to be emptied, has been, or is used again. */
@@ -70,6 +69,7 @@ export class Controller {
   readonly hosts: Hosts;
   readonly leases: Leases;
   readonly devices: Devices;
+  readonly slabSpace: SlabSpace;
   readonly restoration: Restoration;
   readonly watch: Watch;
   /** Of this process, in the marks that nodes are told. */
@@ -80,7 +80,6 @@ export class Controller {
     const { clock, metadata, calls, policy, entropy, timers } = options;
     const changes = new Serial(CHANGES_WAITING_MAX);
     const awayMs = options.awayMs ?? AWAY_MS_DEFAULT;
-    const { holders = NO_HOLDERS } = options;
     const arrived = (member: Member): void => void this.#settle(member);
     const returned = (member: Member): void => {
       arrived(member);
@@ -112,7 +111,7 @@ export class Controller {
     const withMembers = { ...shared, membership: this.membership };
     this.regions = new Regions({ ...withMembers, policy, entropy, timers });
     this.spaces = new Spaces({ ...withMembers, witness: () => this.#witness(calls) });
-    this.moves = new RegionMoves({ ...withMembers, clock, timers, holders, arrived });
+    this.moves = new RegionMoves({ ...withMembers, clock, timers, arrived });
     const move = (wish: MoveWish): Promise<MoveEnd> => this.moves.move(wish);
     this.moveTargets = new MoveTargets({ ...withMembers, policy, chance: entropy, move });
     const { rebalancing, drainNoted: noted = () => undefined } = options;
@@ -124,6 +123,8 @@ export class Controller {
     this.garbage = new Garbage(metadata, changes);
     this.hosts = new Hosts(clock, awayMs);
     this.watch = new Watch({ ...withMembers, timers });
+    const { regions, spaces } = this;
+    this.slabSpace = new SlabSpace({ ...withMembers, timers, regions, spaces });
     this.devices = new Devices({ ...withMembers, clock });
     this.leases = new Leases({ ...withMembers, clock, calls: options.leaseCalls });
   }
@@ -137,6 +138,7 @@ export class Controller {
     this.drains.resume();
     this.#rebalancer?.start();
     this.watch.start();
+    this.slabSpace.start();
   }
 
   /** Of a space whose regions nodes may hold nevertheless it is not said that there is none. */
@@ -157,6 +159,7 @@ export class Controller {
     this.giveBack.stop();
     this.moves.stop();
     this.watch.stop();
+    this.slabSpace.stop();
     await this.changes.run(() => this.metadata.close());
   }
 

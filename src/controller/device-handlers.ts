@@ -13,7 +13,7 @@ import { cut, refuseChange, refused, type Serve } from './replies.js';
 const M = wire.MessageType;
 
 export function serveDevices(serve: Serve, controller: Controller): void {
-  const { devices } = controller;
+  const { devices, slabSpace } = controller;
   serve(M.CreateDevice, async (request) => {
     const busy = refuseChange(controller);
     if (busy !== undefined) return busy;
@@ -35,6 +35,15 @@ export function serveDevices(serve: Serve, controller: Controller): void {
     if (busy !== undefined) return busy;
     const result = await devices.remove(name, device, epoch);
     return isRefusal(result) ? refused(result) : { status: Status.Ok };
+  });
+  serve(M.GrantSlabRegion, async ({ node, after }) => {
+    const busy = refuseChange(controller);
+    if (busy !== undefined) return busy;
+    const result = await slabSpace.grant(node, after);
+    if (isRefusal(result)) return refused(result);
+    const { row, pageBytes, address } = result;
+    const { space, region, epoch, memoryId } = row;
+    return { status: Status.Ok, space, region, epoch, memoryId, pageBytes, address };
   });
   serveSets(serve, controller);
 }

@@ -277,7 +277,8 @@ const REMEDY_NONE = 'nothing: it is tried again by itself';
 
 function remedyOf(end: Exclude<AwayEnd, { readonly end: 'done' }>): string {
   const { status, reason, holders } = end;
-  if (holders !== undefined) return 'nothing: it moves when they have copied it away';
+  if (holders !== undefined)
+    return 'serve the device if nobody does: it moves when all copies are away';
   if (status === Status.Busy && /thread/.test(reason)) {
     return 'let that program go on (kill -CONT PID), or end it; --force goes on without it';
   }

@@ -21,6 +21,7 @@ import type { Place } from './metadata/metadata.js';
 import type { FileRow, GarbageRow, SpaceRow } from './metadata/schema.js';
 import { isRefusal } from './refusal.js';
 import type { GrantRequest } from './regions.js';
+import { refuseReserved } from './spaces.js';
 import { regionsReply, spaceRegions } from './region-messages.js';
 import { cut, refuseBusy, refuseChange, refused, type Serve } from './replies.js';
 import { memberFacts, type WholeFacts } from './report.js';
@@ -149,6 +150,8 @@ function serveSpaces(serve: Serve, { controller }: HandlerOptions): void {
   serve(M.GrantRegions, async (request) => {
     const busy = refuseChange(controller);
     if (busy !== undefined) return busy;
+    const wrong = refuseReserved(metadata.spaces.get(request.space as SpaceId)?.name ?? '');
+    if (wrong !== undefined) return refused(wrong);
     const result = await regions.grant(request as GrantRequest);
     return isRefusal(result) ? refused(result) : regionsReply(result.regions, 0);
   });

@@ -92,6 +92,8 @@ export const REFUSALS_SHOWN_MAX = 32;
 export const DEVICES_REMOVED_MAX = 65_536;
 /** Slabs of all devices that are anywhere: each row takes some 500 bytes of memory. */
 export const SLAB_SETS_MAX = 2 ** 20;
+/** Between two looks at regions of slabs that are lost: they go when no set names them. */
+export const SLAB_TIDY_MS = 10_000;
 /** A slab holds at least this share of its memory's size: the rest is of its own. */
 export const SLAB_DATA_SHARE = 15 / 16;
 

@@ -33,7 +33,7 @@ import type { MoveProgress, NodeCalls } from './node-calls.js';
 import { isLeaving } from './places.js';
 import { controllerFaults } from './planted.js';
 import { isRefusal, ok, type Refusal, type Result, refuse } from './refusal.js';
-import type { SlabHolders } from './slab-holders.js';
+import { slabHolders } from './slab-holders.js';
 
 export interface MoveWish {
   readonly space: SpaceId;
@@ -50,7 +50,7 @@ export type MoveEnd =
       readonly end: 'refused' | 'cancelled';
       readonly status: Refusal['status'];
       readonly reason: string;
-      /** They were asked to leave, and are waited for. */
+      /** They are waited for, until they have left. */
       readonly holders?: readonly string[];
     };
 
@@ -69,8 +69,6 @@ export interface MovesOptions {
   readonly calls: NodeCalls;
   readonly clock: Pick<Clock, 'now'>;
   readonly timers: Timers;
-  /** Of slab spaces: nothing is moved under them. */
-  readonly holders: SlabHolders;
   /** A region came to a node: it may owe it something (a removal of its space). */
   readonly arrived: (member: Member) => void;
 }
@@ -112,23 +110,25 @@ export class RegionMoves {
 
   /** Never rejects. Resolves late when a node is away whose word is needed. */
   async move(wish: MoveWish): Promise<MoveEnd> {
-    const held = await this.#heldBy(wish);
-    if (held !== undefined) return held;
     const decided = await this.#options.changes.run(() => this.#decide(wish));
-    if (!isRefusal(decided)) return this.#begin(decided.row, true, wish.isForced);
+    if (!('end' in decided)) return this.#begin(decided.row, true, wish.isForced);
     this.refused += 1;
+    return decided;
+  }
+
+  /** Within a change: a set that names a copy there is before it or after it. */
+  async #decide(wish: MoveWish): Promise<{ row: MoveRow } | MoveEnd> {
+    const holders = slabHolders(this.#options.metadata, wish);
+    if (holders.length > 0) {
+      const reason = `${holders.join(', ')} has copies there: who serves it is to copy them away`;
+      return { end: 'refused', status: Status.Conflict, reason, holders };
+    }
+    const decided = await this.#decideNew(wish);
+    if (!isRefusal(decided)) return decided;
     return { end: 'refused', status: decided.status, reason: decided.message };
   }
 
-  async #heldBy({ space, region }: MoveWish): Promise<MoveEnd | undefined> {
-    const holders = await this.#options.holders.ask(space, region);
-    if (holders.length === 0) return undefined;
-    this.refused += 1;
-    const reason = `${holders.join(', ')} hold a part of it, and were asked to copy it away`;
-    return { end: 'refused', status: Status.Conflict, reason, holders };
-  }
-
-  async #decide({ space, region, to }: MoveWish): Promise<Result<{ row: MoveRow }>> {
+  async #decideNew({ space, region, to }: MoveWish): Promise<Result<{ row: MoveRow }>> {
     const { metadata, membership } = this.#options;
     const row = metadata.regionsOf(space).get(region);
     if (metadata.activeSpace(space) === undefined || row === undefined) {

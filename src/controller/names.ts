@@ -1,5 +1,7 @@
 /** What spaces, nodes and hosts may be called, and what a file's key may be. */
 import { Status } from '../base/status.js';
+import type { Metadata } from './metadata/metadata.js';
+import type { SpaceRow } from './metadata/schema.js';
 import { refuse, type Refusal } from './refusal.js';
 
 export const NAME_CHARACTERS_MAX = 100;
@@ -19,4 +21,16 @@ export function refuseName(what: string, name: string): Refusal | undefined {
 /** For messages: what came from outside is cut, and control characters are made visible. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > NAME_CHARACTERS_MAX ? `${text.slice(0, 80)}...` : text);
+}
+
+/** Programs neither open nor remove a space of this name. */
+export const SLAB_SPACE_NAME = 'memrack-slabs';
+
+/** Undefined: it was not needed yet. */
+export function slabSpaceOf({
+  spaceIds,
+  spaces,
+}: Pick<Metadata, 'spaceIds' | 'spaces'>): SpaceRow | undefined {
+  const id = spaceIds.get(SLAB_SPACE_NAME);
+  return id === undefined ? undefined : spaces.get(id);
 }

@@ -51,6 +51,8 @@ export interface GrantRequest {
   readonly bytes: number;
   /** The node to prefer if it may be chosen; empty: none. */
   readonly near: string;
+  /** The node that is to have them, and no other one. */
+  readonly only?: string;
 }
 
 export interface RegionsOptions {
@@ -206,7 +208,7 @@ export class Regions {
     excluded: ReadonlySet<string>,
   ): Promise<Result<{ rows: RegionRow[] }>> {
     const { metadata, membership, policy, entropy } = this.#options;
-    const { count } = request;
+    const { count, only } = request;
     const space = metadata.activeSpace(request.space);
     if (space === undefined) return refuse(Status.NotFound, `there is no space ${request.space}`);
     if (metadata.next('restoring') !== 0) {
@@ -224,7 +226,9 @@ export class Regions {
     }
     const isForDisk = space.kind === 'persistent';
     const ofKind = membership.serving().filter((member) => {
-      return !excluded.has(member.row.id) && isOnDisk(metadata, member) === isForDisk;
+      const { id } = member.row;
+      const isMeant = !excluded.has(id) && (only === undefined || only === id);
+      return isMeant && isOnDisk(metadata, member) === isForDisk;
     });
     const members = ofKind.filter(({ row }) => !isLeaving(metadata, row.id));
     const places = choosePlaces({

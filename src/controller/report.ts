@@ -6,6 +6,7 @@ import { finding, type Finding } from './findings.js';
 import { GARBAGE_SHOWN_MS, MOVE_STUCK_MS, MOVES_SHOWN_MAX, NEARLY_FULL_SHARE } from './limits.js';
 import type { Member } from './member.js';
 import type { SpaceRow } from './metadata/schema.js';
+import { SLAB_SPACE_NAME } from './names.js';
 
 /** So that a status fits into one message; the rest is counted. */
 const FINDINGS_MAX = 100;
@@ -80,7 +81,10 @@ function findingsOf(controller: Controller, context: ReportContext): Finding[] {
     findings.push(finding('NODE_REFUSED', id, message));
   }
   findings.push(...stuckMoves(controller, context.nowMs));
-  for (const space of controller.spaces.list()) findings.push(...spaceFindings(controller, space));
+  for (const space of controller.spaces.list()) {
+    // What is lost of slabs has other copies, or is their device's.
+    if (space.name !== SLAB_SPACE_NAME) findings.push(...spaceFindings(controller, space));
+  }
   findings.push(...garbageFindings(controller, context.wallMs), ...leaseFindings(controller));
   for (const host of controller.hosts.list()) {
     if (host.state === 'away') {

@@ -18,7 +18,7 @@ import type { Member } from './member.js';
 import type { Membership } from './membership.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { RegionRow, SpaceRow } from './metadata/schema.js';
-import { quote, refuseName } from './names.js';
+import { quote, refuseName, SLAB_SPACE_NAME, slabSpaceOf } from './names.js';
 import type { NodeCalls } from './node-calls.js';
 import { commonPageBytes } from './places.js';
 import { beyondLast, regionRow, withRegion } from './reclaim.js';
@@ -59,12 +59,20 @@ export class Spaces {
   }
 
   open(request: OpenSpace): Promise<Result<OpenedSpace>> {
-    const wrong = refuseName('space name', request.name);
+    const wrong = refuseName('space name', request.name) ?? refuseReserved(request.name);
     if (wrong !== undefined) return Promise.resolve(wrong);
     const known = this.#byName(request.name);
     if (known !== undefined) return Promise.resolve(ok({ space: known, created: false }));
     if (!request.create) return Promise.resolve(refuseUnknown(request.name));
     return this.#createAndTell(request);
+  }
+
+  /** The space of the devices' slabs, made when there is none. */
+  slabs(): Promise<Result<OpenedSpace>> {
+    const known = slabSpaceOf(this.#options.metadata);
+    if (known !== undefined) return Promise.resolve(ok({ space: known, created: false }));
+    const wish = { name: SLAB_SPACE_NAME, create: true, kind: SpaceKind.DRAM, pageBytes: 0 };
+    return this.#createAndTell(wish);
   }
 
   /** No node holds anything of it: its number shall be remembered somewhere nevertheless. */
@@ -93,6 +101,8 @@ export class Spaces {
   /** `Ok` once it is durable and every node that is there has been told. */
   async remove(name: string): Promise<Result<object>> {
     const { metadata, membership, changes } = this.#options;
+    const reserved = refuseReserved(name);
+    if (reserved !== undefined) return reserved;
     const removed = await changes.run(async () => {
       const row = this.#byName(name);
       if (row === undefined) return undefined;
@@ -285,6 +295,11 @@ function isHeldBy(member: Member, row: RegionRow): boolean {
 
 function refuseUnknown(name: string): Refusal {
   return refuse(Status.NotFound, `there is no space ${quote(name)}`);
+}
+
+export function refuseReserved(name: string): Refusal | undefined {
+  if (name !== SLAB_SPACE_NAME) return undefined;
+  return refuse(Status.Denied, `${quote(name)} is the space of block devices: choose another name`);
 }
 
 function refuseNew(request: OpenSpace, metadata: Metadata): Refusal | undefined {

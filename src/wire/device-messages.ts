@@ -1,7 +1,7 @@
 /** The messages of block devices: docs/internals/block-devices.md. */
 
 import * as limits from './limits.js';
-import { spaceRule } from './rules.js';
+import { placeRule, spaceRule } from './rules.js';
 import { list, pad, struct, text, u8, u32, u53 } from './struct.js';
 
 const name = text(limits.NAME_BYTES_MAX);
@@ -126,3 +126,26 @@ export const PutSetReply = struct('PutSetReply', 8, {
   reserved: pad(3),
   copies: list(SlabCopy, limits.SLAB_COPIES_MAX),
 });
+
+/**
+ * A region of the space of slabs at the named node, the same for whoever asks: the first one that
+ * has a greater number, or a new one. Unavailable: the node does not serve; Denied: it is drained.
+ */
+export const GrantSlabRegionRequest = struct('GrantSlabRegionRequest', 8, {
+  after: u32, // Regions above this one, which is full; 0: any.
+  reserved: pad(4),
+  node: name,
+});
+export const GrantSlabRegionReply = struct(
+  'GrantSlabRegionReply',
+  24,
+  {
+    memoryId: u53, // Of the node's memory.
+    space: u32,
+    region: u32,
+    epoch: u32,
+    pageBytes: u32,
+    address: name, // Where the node listens.
+  },
+  placeRule,
+);

@@ -13,6 +13,8 @@ import {
   DeviceFacts,
   GetSetsReply,
   GetSetsRequest,
+  GrantSlabRegionReply,
+  GrantSlabRegionRequest,
   ListDevicesReply,
   ListDevicesRequest,
   OpenDeviceRequest,
@@ -140,6 +142,7 @@ export const MessageType = {
   RemoveDevice: 115,
   GetSets: 116,
   PutSet: 117,
+  GrantSlabRegion: 118,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -914,6 +917,11 @@ export const CALLS = {
   [M.ListDevices]: { request: ListDevicesRequest, reply: ListDevicesReply, repeatable: true },
   [M.RemoveDevice]: { request: RemoveDeviceRequest, reply: Empty, repeatable: true },
   [M.GetSets]: { request: GetSetsRequest, reply: GetSetsReply, repeatable: true },
+  [M.GrantSlabRegion]: {
+    request: GrantSlabRegionRequest,
+    reply: GrantSlabRegionReply,
+    repeatable: true,
+  },
   [M.PutSet]: { request: PutSetRequest, reply: PutSetReply, repeatable: true },
 } as const satisfies Partial<Record<MessageType, CallFacts>>;
 

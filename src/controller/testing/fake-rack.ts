@@ -146,8 +146,6 @@ export class FakeRack {
   moveRefusal: { status: Status; reason: string } | undefined;
   /** A process before was asked, too, and has made the move before its reply arrived. */
   wasMoveMade = false;
-  /** Of regions of slab spaces. */
-  holdersOf: (region: number) => readonly string[] = () => [];
   movesAsked = 0;
   mostMovesAtOnce = 0;
   #life = 0;
@@ -209,7 +207,6 @@ export class FakeRack {
       policy: placementPolicy('best-free-of-two'),
       rebalancing: this.rebalancing,
       awayMs: this.awayMs,
-      holders: { ask: (_, region) => Promise.resolve(this.holdersOf(region)) },
     });
     await controller.resume();
     return controller;
