@@ -13,6 +13,7 @@ import {
   type Request,
 } from '../../wire/messages.js';
 import { AttachedThread } from '../testing/attached-thread.js';
+import type { WorldParts } from '../testing/harness.js';
 import {
   BASE,
   Harness,
@@ -22,7 +23,6 @@ import {
   SPACE,
   type TestWorld,
 } from '../testing/harness.js';
-import type { WorldParts } from '../testing/harness.js';
 import type { Step } from '../testing/one-sided-thread.js';
 
 function makeWorld(parts: WorldParts): TestWorld {
@@ -242,6 +242,10 @@ test('a source that is killed in doubt stays in doubt until it is told', async (
   expect((await progressOf(source)).state).toBe(MoveState.HANDING);
   expect((await source.data('read', { address: at, bytes: 1 })).status).toBe(Status.Unavailable);
   expect((await source.tryAlloc(1, { region: 2 })).status).toBe(Status.Unavailable);
+  const relocate = { space: SPACE, address: at, bytes: PAGE };
+  const relocated = await source.call(MessageType.Relocate, relocate);
+  expect(relocated.status).toBe(Status.Unavailable);
+  expect((await source.data('read', { address: at, bytes: 1 })).status).toBe(Status.Unavailable);
   const grant = { space: SPACE, region: 2, epoch: 200, pageBytes: PAGE, memoryId: 99 };
   expect((await source.call(MessageType.GrantRegion, grant)).status).toBe(Status.Conflict);
   await source.call(MessageType.MoveEnd, { ...MOVE, more: 1 });

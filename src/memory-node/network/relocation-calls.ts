@@ -5,10 +5,11 @@ import { formatBytes } from '../../base/units.js';
 import type { TableFile } from '../../disk/table-file.js';
 import { ADDRESS_END } from '../../wire/limits.js';
 import { MessageType } from '../../wire/messages.js';
-import type { Regions } from '../slow/regions.js';
 import type { Moves } from '../moves/moves.js';
+import type { Regions } from '../slow/regions.js';
 import { MOVED_PAGE_BYTES_MAX, type Relocation } from '../store/relocation.js';
 import type { CallServer } from './call-server.js';
+import { withinHeld } from './move-calls.js';
 
 export interface RelocationCallParts {
   readonly table: TableFile;
@@ -20,6 +21,7 @@ export interface RelocationCallParts {
 export function serveRelocation(server: CallServer, parts: RelocationCallParts): void {
   const { table, regions, relocation, moves } = parts;
   const { pageBytes, regionBytes } = table.facts;
+  const within = withinHeld(moves);
   server.serve(MessageType.Relocate, async ({ space, address, bytes }) => {
     if (pageBytes > MOVED_PAGE_BYTES_MAX) {
       const reason = `pages of more than ${formatBytes(MOVED_PAGE_BYTES_MAX)} are not moved`;
@@ -30,17 +32,15 @@ export function serveRelocation(server: CallServer, parts: RelocationCallParts):
       return { status: Status.Invalid, reason: 'pages are moved within one region' };
     }
     const region = Math.floor(address / regionBytes);
-    if (!regions.serves(space) || !table.regions.holds(space, region)) {
-      const status = moves.isGone(space, region) ? Status.Moved : Status.NotFound;
-      return { status, reason: `region ${region} of ${space} is not held here` };
-    }
     const firstPage = Math.floor(address / pageBytes);
     const end = Math.ceil((address + bytes) / pageBytes);
-    if (moves.isPaused(space, region)) await moves.whenGoingOn(space, region);
-    if (!table.regions.holds(space, region)) {
-      return { status: Status.Moved, reason: `region ${region} of ${space} has moved` };
-    }
-    const { moved, cancelled } = await relocation.move(space, firstPage, end - firstPage);
-    return { status: Status.Ok, moved, cancelled };
+    // A page that gets another frame goes on: no page may, of a region that another node may have.
+    return within(space, region, async () => {
+      if (!regions.serves(space) || !table.regions.holds(space, region)) {
+        return { status: Status.NotFound, reason: `region ${region} of ${space} is not held here` };
+      }
+      const { moved, cancelled } = await relocation.move(space, firstPage, end - firstPage);
+      return { status: Status.Ok, moved, cancelled };
+    });
   });
 }

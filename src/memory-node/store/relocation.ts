@@ -114,6 +114,10 @@ export class Relocation {
     return entry < 0 ? NO_FRAME : pages.frameOf(entry);
   }
 
+  #isPaused(entry: number): boolean {
+    return (this.#parts.table.pages.flagsOf(entry) & EntryFlag.PAUSED) !== 0;
+  }
+
   #allPass(): Promise<boolean> {
     const { quiescence, stuckMs } = this.#parts;
     const generation = quiescence.raise();
@@ -132,9 +136,12 @@ export class Relocation {
       const from = this.#frameOf(space, page);
       const to = fresh.pop();
       assert(to !== undefined, 'a frame for each page of a batch');
-      // It may have been freed since it was looked for.
-      if (from === NO_FRAME) this.#parts.mover.giveBack(to);
-      else jobs.push({ page, entry: this.#parts.table.pages.find(space, page), from, to });
+      const entry = this.#parts.table.pages.find(space, page);
+      // It may have been freed since it was looked for. Whoever has paused it lets it go on.
+      if (from === NO_FRAME || this.#isPaused(entry)) {
+        this.#parts.mover.giveBack(to);
+        if (from !== NO_FRAME) moves.cancelled += 1;
+      } else jobs.push({ page, entry, from, to });
     }
     if (jobs.length === 0) return true;
     const { mover } = this.#parts;
@@ -161,7 +168,7 @@ export class Relocation {
     const { pages } = table;
     this.paused -= 1;
     const isThere = pages.find(space, job.page) === job.entry;
-    const isPaused = isThere && (pages.flagsOf(job.entry) & EntryFlag.PAUSED) !== 0;
+    const isPaused = isThere && this.#isPaused(job.entry);
     const isOurs = isPaused || memoryNodeFaults.moveWithoutPause;
     if (isThere && isOurs && pages.frameOf(job.entry) === job.from && isPossible) {
       mover.move(job.entry, job.to, false);
