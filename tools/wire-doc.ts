@@ -13,6 +13,7 @@ export const OTHERS = [
   'src/wire/move-messages.ts',
   'src/wire/lease-messages.ts',
   'src/wire/device-messages.ts',
+  'src/wire/slab-messages.ts',
 ];
 const DATAGRAMS = 'src/wire/datagram.ts';
 const LIMITS = 'src/wire/limits.ts';

@@ -55,10 +55,18 @@ export const EntryFlag = {
 /** Bits 7 to 30, on the first page: the nonce that the client gave to its allocation. */
 export const NONCE_SHIFT = 7;
 const NONCE_MASK = 2 ** 24 - 1;
+/** Of copies of slabs (slab-owner.ts): clients number theirs from 1 on. */
+export const SLAB_NONCE = 0;
 
 /** From a flags word. */
 export function nonceOf(flags: number): number {
   return (flags >>> NONCE_SHIFT) & NONCE_MASK;
+}
+
+/** From the flags of any entry: whether it is the first one of a copy of a slab, confirmed. */
+export function isSlabStart(flags: number): boolean {
+  const start = EntryFlag.START | EntryFlag.PROVISIONAL;
+  return (flags & start) === EntryFlag.START && nonceOf(flags) === SLAB_NONCE;
 }
 export const RIGHTS_MASK = EntryFlag.READ | EntryFlag.WRITE;
 /** `rights << RIGHTS_SHIFT` are the bits of the flags word; rights: 0 none, 1 read, 2 write. */

@@ -88,6 +88,7 @@ function settle(
 /** Calls after which a read may be refused that was right before. */
 const ENDS_READING: ReadonlySet<number> = new Set([
   MessageType.Free,
+  MessageType.GiveSlab,
   MessageType.Protect,
   MessageType.CloseWindow,
 ]);

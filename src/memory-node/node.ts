@@ -27,9 +27,11 @@ import { answeringDurably } from './network/durable-answers.js';
 import { NodeDataHandler } from './network/data-handler.js';
 import { serveLeases } from './network/lease-calls.js';
 import { type NodeFiles, Sharing } from './sharing.js';
+import { Slabs, type SlabsParts } from './slabs.js';
 import type { MovesDisk } from './moves/incoming.js';
 import { Moves, type MovesParts } from './moves/moves.js';
 import { WrittenFrames } from './moves/written-frames.js';
+import { OwnerBlocks } from './owner-blocks.js';
 import { Allocations } from './slow/allocations.js';
 import type { Neighbours } from './slow/provisional.js';
 import { Regions } from './slow/regions.js';
@@ -89,6 +91,7 @@ type OfNode =
   | 'isRemoving'
   | 'commit';
 type MovesOver = Omit<MovesParts, OfNode>;
+type SlabsOfNode = 'leases' | 'isDurable' | 'owners' | 'settled' | 'isGoing';
 
 export class MemoryNode {
   readonly table: TableFile;
@@ -113,6 +116,7 @@ export class MemoryNode {
   readonly #leases: NodeLeases;
   readonly #rates: RegionRates;
   readonly #giving: Giving;
+  readonly #slabs: Slabs;
   /** Used memory has to be moved away from now on: to be told soon. */
   mustGive: () => void = () => {};
 
@@ -153,7 +157,7 @@ export class MemoryNode {
   ) {
     const { table } = adopted;
     const { timers } = runtime;
-    const { facts, pages } = table;
+    const { facts, pages, incarnation } = table;
     const sharing = new Sharing(runtime, table, options);
     const { quiescence } = sharing;
     const resting = framesAtWork(adopted, quiescence);
@@ -161,7 +165,6 @@ export class MemoryNode {
     const pool = poolOver(adopted, resting, options, { quiescence, slow, journal });
     sharing.keepFramesOf(pool);
     const counters = this.counters;
-    const { incarnation } = table;
     const windows = new Windows({ table: table.windows, incarnation, entropy: runtime.entropy });
     const parts = { table, pool, source: slow, timers, counters };
     const allocations = new Allocations(parts, adopted.committed);
@@ -205,10 +208,11 @@ export class MemoryNode {
       mayGo: (space, region) => moves.mayGo(space, region),
     });
     translator.isGone = (space, region) => moves.isGone(space, region);
+    const access = new Access(pages, frames, pool, runtime.memory, written);
+    this.#slabs = this.#slabsIn({ table, allocations, pool, windows, timers, awaitFrames }, access);
     this.dataHandler = new NodeDataHandler({
-      ...{ pages, windows, translator, pool, counters, awaitFrames },
+      ...{ pages, windows, translator, pool, counters, awaitFrames, access },
       pageBytes: facts.pageBytes,
-      access: new Access(pages, frames, pool, runtime.memory, written),
       isSilent: (entry) => moves.isSilentEntry(entry),
       stations: this.stations,
       ...{ rates: this.#rates, clock: runtime.clock },
@@ -233,6 +237,20 @@ export class MemoryNode {
         this.#donor.measured(room);
       },
     });
+  }
+
+  #slabsIn(parts: Omit<SlabsParts, SlabsOfNode>, access: Access): Slabs {
+    const { pages, facts } = parts.table;
+    const slabs = new Slabs({
+      ...parts,
+      ...{ leases: this.#leases, isDurable: this.journal !== undefined },
+      owners: new OwnerBlocks(pages, facts.pageBytes, access),
+      settled: () => this.#withdrawal.revocation.settled(),
+      isGoing: (space, region) => this.moves.isGoing(space, region),
+    });
+    parts.allocations.slabs = slabs;
+    this.moves.slabs = slabs;
+    return slabs;
   }
 
   /** Regions that come from other nodes, and go there. */
@@ -270,6 +288,7 @@ export class MemoryNode {
       relocation: this.#withdrawal.relocation,
       moves: this.moves,
       giving: this.#giving,
+      slabs: this.#slabs,
       counters: this.counters,
       clock: this.#clock,
       stations: this.stations,
@@ -328,6 +347,7 @@ export class MemoryNode {
       windows: this.#windows.open,
       windowsShared: this.#windows.shared,
       leases: this.#leases.counts(),
+      slabs: this.#slabs.counts(),
       stationSeconds: this.stations.seconds,
       service: this.stations.service,
       waits: this.stations.waits.seconds,

@@ -17,6 +17,8 @@ export const INTENT_BYTES = 8;
 export const CHECKSUM_BYTES = 4;
 /** Of one area. */
 export const CHECKSUMS_BYTES = AREA_BLOCKS * CHECKSUM_BYTES;
+/** Of memory, for a copy of one area. */
+export const SLAB_BYTES_LEAST = AREA_BYTES + INTENT_BYTES + CHECKSUMS_BYTES;
 
 export interface SlabLayout {
   readonly areas: number;
@@ -29,7 +31,7 @@ export interface SlabLayout {
 
 /** Of a copy that takes at most `bytes` of memory. */
 export function layoutOf(bytes: number): SlabLayout {
-  const areas = Math.floor(bytes / (AREA_BYTES + INTENT_BYTES + CHECKSUMS_BYTES));
+  const areas = Math.floor(bytes / SLAB_BYTES_LEAST);
   assert(areas > 0, 'a slab has room for an area');
   const dataBytes = areas * AREA_BYTES;
   const checksumsAt = dataBytes + areas * INTENT_BYTES;

@@ -100,6 +100,8 @@ export const JSON_BYTES_MAX = 96 * KiB;
 
 /** Elements of a list of regions in one message; more are asked for page by page. */
 export const REGIONS_PER_MESSAGE_MAX = 4096;
+/** Copies of slabs in one message; more are asked for page by page. */
+export const SLABS_PER_MESSAGE_MAX = 1024;
 /** Regions that a node names when it is asked which are to go: it is asked again for each. */
 export const REGIONS_TO_GIVE_MAX = 16;
 /** Runs of pages in one message of a move; more follow in the next. */

@@ -46,11 +46,19 @@ import {
   WhereIsRequest,
 } from './move-messages.js';
 import { placeRule, regionRule, spaceRule } from './rules.js';
+import {
+  ListSlabsReply,
+  ListSlabsRequest,
+  MarkSlabRequest,
+  SlabRequest,
+  TakeSlabRequest,
+} from './slab-messages.js';
 import { bytes, type Fields, list, pad, struct, text, u8, u16, u32, u53, u64 } from './struct.js';
 
 export * from './device-messages.js';
 export * from './lease-messages.js';
 export * from './move-messages.js';
+export * from './slab-messages.js';
 
 const name = text(limits.NAME_BYTES_MAX);
 
@@ -96,6 +104,11 @@ export const MessageType = {
   InspectLease: 54,
   NoteMark: 55,
   Flush: 56,
+  TakeSlab: 57,
+  GiveSlab: 58,
+  ListSlabs: 59,
+  OpenSlab: 60,
+  MarkSlab: 61,
 
   // Calls to the controller.
   JoinNode: 64,
@@ -856,6 +869,11 @@ export const CALLS = {
   [M.Free]: { request: AllocationRequest, reply: FreeReply, repeatable: false },
   [M.Inspect]: { request: AllocationRequest, reply: InspectReply, repeatable: true },
   [M.Flush]: { request: FlushRequest, reply: FlushReply, repeatable: true },
+  [M.TakeSlab]: { request: TakeSlabRequest, reply: AllocReply, repeatable: true },
+  [M.OpenSlab]: { request: SlabRequest, reply: OpenWindowReply, repeatable: true },
+  [M.MarkSlab]: { request: MarkSlabRequest, reply: Empty, repeatable: true },
+  [M.GiveSlab]: { request: SlabRequest, reply: Empty, repeatable: true },
+  [M.ListSlabs]: { request: ListSlabsRequest, reply: ListSlabsReply, repeatable: true },
   [M.Protect]: { request: ProtectRequest, reply: Empty, repeatable: false },
   [M.Counters]: { request: Empty, reply: JsonReply, repeatable: true },
   [M.MeasureStations]: {

@@ -17,6 +17,10 @@ const UNORDERED: ReadonlySet<number> = new Set([
   MessageType.MeasureStations,
   MessageType.PingSlowPath,
   MessageType.NodeRegions,
+  MessageType.TakeSlab,
+  MessageType.ListSlabs,
+  MessageType.OpenSlab,
+  MessageType.MarkSlab,
   MessageType.RenewLease,
   MessageType.InspectLease,
 ]);

@@ -24,6 +24,7 @@ import {
   type TestWorld,
 } from '../testing/harness.js';
 import type { Step } from '../testing/one-sided-thread.js';
+import { give, hold, TAKE, take, tryTake } from '../testing/slab-calls.js';
 
 function makeWorld(parts: WorldParts): TestWorld {
   const world = new SimulatedWorld({ ...parts, immediate: setImmediate });
@@ -117,6 +118,28 @@ test('a region goes with all that is in it, and its old holder says where it is'
   expect(await target.alloc(1, { region: 2, wish: at })).not.toBe(at);
   const late = { space: SPACE, region: 2, epoch: 9, pageBytes: PAGE, memoryId: 99 };
   expect((await source.call(MessageType.GrantRegion, late)).status).toBe(Status.Stale);
+});
+
+test('a region with a copy of a slab stays where it is, and takes none when it goes', async () => {
+  const { source } = await pair();
+  await hold(source, 1);
+  const of = { region: 2 };
+  const address = await take(source, of);
+  for (const type of [MessageType.MoveOut, MessageType.MoveOutForced] as const) {
+    expect(await source.call(type, ORDER)).toMatchObject({ status: Status.Conflict });
+  }
+  expect(await give(source, address)).toBe(Status.Ok);
+  // Not while one is being made, either.
+  const taking = source.begin(MessageType.TakeSlab, { ...TAKE, ...of });
+  const refused = await source.call(MessageType.MoveOut, ORDER);
+  expect(refused).toMatchObject({ status: Status.Conflict });
+  await source.until(() => taking() !== undefined);
+  expect(taking()?.status).toBe(Status.Ok);
+  expect(await give(source, address)).toBe(Status.Ok);
+  expect(await source.call(MessageType.MoveOut, ORDER)).toEqual({ status: Status.Ok });
+  expect((await tryTake(source, of)).status).toBe(Status.Unavailable);
+  await until(source, MoveState.GONE);
+  expect((await tryTake(source, of)).status).toBe(Status.Moved);
 });
 
 test('what a client sent behind what came back comes back, until it has made a fence', async () => {

@@ -86,6 +86,8 @@ export class Moves {
   readonly pauses = new Histogram(PAUSE_LEAST_S, PAUSE_BUCKETS);
   /** Until it is there no other node can be reached. */
   peer: ((address: string, memoryId: number) => Peer) | undefined;
+  /** What is in the region, or about to be, that must stay where it is. */
+  slabs: { isIn(space: number, region: number): boolean } | undefined;
   readonly #parts: MovesParts;
   #outgoing: Outgoing | undefined;
   #incoming: Incoming | undefined;
@@ -118,6 +120,13 @@ export class Moves {
     const { order, isPaused } = this.#outgoing ?? {};
     if (isPaused === true && order?.space === space && order.region === region) return true;
     return this.#parts.table.regions.isHanding(space, region);
+  }
+
+  /** Whether it is on its way to another node, and may still be cancelled. */
+  isGoing(space: number, region: number): boolean {
+    const outgoing = this.#outgoing;
+    if (outgoing === undefined || !isUnderWay(outgoing)) return false;
+    return outgoing.order.space === space && outgoing.order.region === region;
   }
 
   /** Resolves when calls about the region may go on. */
@@ -272,8 +281,9 @@ export class Moves {
 
   #notHeld({ space, region }: Place): string | undefined {
     if (this.#parts.isRemoving(space)) return 'its space is being removed';
-    const isHeld = this.#parts.table.regions.holds(space, region);
-    return isHeld ? undefined : 'it is not held here any more';
+    if (!this.#parts.table.regions.holds(space, region)) return 'it is not held here any more';
+    const hasSlabs = this.slabs?.isIn(space, region) === true;
+    return hasSlabs ? 'copies of slabs are in it, which stay where they are' : undefined;
   }
 
   /** Windows over a part of it. */

@@ -15,6 +15,7 @@ import { type FlushCallParts, serveFlush } from './flush-calls.js';
 import { type MeasureCallParts, serveMeasures } from './measure-calls.js';
 import { regionOf, serveMoves, withinHeld } from './move-calls.js';
 import { serveRelocation } from './relocation-calls.js';
+import { serveSlabs } from './slab-calls.js';
 import { serveSlots } from './slot-calls.js';
 import { NOT_SETTLED, serveWindows, type WindowCallParts } from './window-calls.js';
 
@@ -44,6 +45,7 @@ export function serveCalls(server: CallServer, parts: CallParts): void {
   serveWindows(server, parts);
   serveAllocations(server, parts);
   serveRegions(server, parts);
+  serveSlabs(server, { ...parts, pageBytes: parts.table.facts.pageBytes });
   serveRelocation(server, parts);
   serveMoves(server, parts.moves);
   serveSlots(server, parts.table, parts.sharing, parts.journal !== undefined);
@@ -59,11 +61,12 @@ export function serveCalls(server: CallServer, parts: CallParts): void {
 }
 
 function serveAllocations(server: CallServer, parts: CallParts): void {
-  const { allocations, revocation, moves } = parts;
+  const { allocations, revocation, moves, slabs } = parts;
   const within = withinHeld(moves);
   server.serve(MessageType.Alloc, (request) =>
     within(request.space, request.region, async () => {
-      const address = await allocations.allocate(request);
+      const denied = slabs.refusePlain(request.space);
+      const address = denied ?? (await allocations.allocate(request));
       return typeof address === 'number' ? { status: Status.Ok, address } : refused(address);
     }),
   );
@@ -75,7 +78,8 @@ function serveAllocations(server: CallServer, parts: CallParts): void {
   );
   server.serve(MessageType.Free, ({ space, address, nonce }) =>
     within(space, regionOf(address), () => {
-      const bytes = allocations.free(space, address, nonce);
+      const denied = slabs.refusePlain(space, address);
+      const bytes = denied ?? allocations.free(space, address, nonce);
       return typeof bytes === 'number' ? { status: Status.Ok, bytes } : refused(bytes);
     }),
   );
@@ -87,7 +91,8 @@ function serveAllocations(server: CallServer, parts: CallParts): void {
   );
   server.serve(MessageType.Protect, ({ space, rights, address, bytes }) =>
     within(space, regionOf(address), async () => {
-      const refusal = allocations.protect(space, { address, bytes }, rights);
+      const denied = slabs.refusePlain(space);
+      const refusal = denied ?? allocations.protect(space, { address, bytes }, rights);
       if (!(await revocation.settled())) return NOT_SETTLED;
       return refusal === undefined ? done : refused(refusal);
     }),

@@ -6,6 +6,7 @@ import type { TableFile } from '../../disk/table-file.js';
 import { ADDRESS_END } from '../../wire/limits.js';
 import { MessageType } from '../../wire/messages.js';
 import type { Moves } from '../moves/moves.js';
+import type { Slabs } from '../slabs.js';
 import type { Regions } from '../slow/regions.js';
 import { MOVED_PAGE_BYTES_MAX, type Relocation } from '../store/relocation.js';
 import type { CallServer } from './call-server.js';
@@ -16,10 +17,11 @@ export interface RelocationCallParts {
   readonly regions: Regions;
   readonly relocation: Relocation;
   readonly moves: Moves;
+  readonly slabs: Slabs;
 }
 
 export function serveRelocation(server: CallServer, parts: RelocationCallParts): void {
-  const { table, regions, relocation, moves } = parts;
+  const { table, regions, relocation, moves, slabs } = parts;
   const { pageBytes, regionBytes } = table.facts;
   const within = withinHeld(moves);
   server.serve(MessageType.Relocate, async ({ space, address, bytes }) => {
@@ -39,6 +41,8 @@ export function serveRelocation(server: CallServer, parts: RelocationCallParts):
       if (!regions.serves(space) || !table.regions.holds(space, region)) {
         return { status: Status.NotFound, reason: `region ${region} of ${space} is not held here` };
       }
+      const denied = slabs.refusePlain(space);
+      if (denied !== undefined) return denied;
       const { moved, cancelled } = await relocation.move(space, firstPage, end - firstPage);
       return { status: Status.Ok, moved, cancelled };
     });

@@ -12,6 +12,7 @@ import { MessageType, type Refused, type Reply, type Request } from '../../wire/
 import { WINDOW_FOR_ALL } from '../../wire/messages.js';
 import type { NodeCounters } from '../counters.js';
 import type { NodeLeases } from '../leases.js';
+import type { Slabs } from '../slabs.js';
 import type { Regions } from '../slow/regions.js';
 import type { Revocation } from '../store/revocation.js';
 import { NO_PARENT } from '../translate/window-tree.js';
@@ -28,6 +29,7 @@ export interface WindowCallParts {
   readonly revocation: Revocation;
   readonly moves: Moves;
   readonly leases: Pick<NodeLeases, 'refuseWindow'>;
+  readonly slabs: Slabs;
 }
 
 const done = { status: Status.Ok } as const;
@@ -43,12 +45,14 @@ export const NOT_SETTLED: Refused = {
 const refused = (status: Refused['status'], reason: string): Refused => ({ status, reason });
 
 export function serveWindows(server: CallServer, parts: WindowCallParts): void {
-  const { windows, regions, table, revocation } = parts;
+  const { windows, regions, table, revocation, slabs } = parts;
   const { pageBytes } = table.facts;
   const opened = (window: number) =>
     ({ status: Status.Ok, window, epoch: windows.epochOf(window), pageBytes }) as const;
   server.serve(MessageType.OpenWindow, ({ space, rights }, session) => {
     if (!regions.serves(space)) return notHeld(space);
+    const denied = slabs.refusePlain(space);
+    if (denied !== undefined) return denied;
     const bits = bitsOf({ rights });
     const isForAll = (rights & WINDOW_FOR_ALL) !== 0;
     const window = isForAll
@@ -64,7 +68,8 @@ export function serveWindows(server: CallServer, parts: WindowCallParts): void {
   const within = withinHeld(parts.moves);
   server.serve(MessageType.OpenRange, (request, session) =>
     within(request.space, regionOf(request.base), () => {
-      const window = openRange(parts, request, session.client);
+      const denied = slabs.refusePlain(request.space);
+      const window = denied ?? openRange(parts, request, session.client);
       return typeof window === 'number' ? opened(window) : window;
     }),
   );

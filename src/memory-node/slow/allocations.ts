@@ -16,6 +16,7 @@ import {
   nonceOf,
   RIGHTS_MASK,
   RIGHTS_SHIFT,
+  SLAB_NONCE,
 } from '../../disk/page-table.js';
 import {
   allocatePages,
@@ -61,6 +62,19 @@ export interface AllocateRequest {
   readonly nonce: number;
 }
 
+/** A free range that nobody else is given: to be made at once, or let go. */
+export interface Choice {
+  readonly range: PageRange;
+  /** That of the region in which it was chosen. */
+  readonly holding: number;
+}
+
+/** Told what goes. */
+export interface SlabListener {
+  freed(space: number, address: number): void;
+  wentWith(space: number, region: number): void;
+}
+
 export interface Allocation {
   readonly base: number;
   /** In this region. */
@@ -83,6 +97,7 @@ export class Allocations {
   pauses: RegionPauses | undefined;
   /** Until it is there, no piece at another node is known. */
   neighbours: Neighbours | undefined;
+  slabs: SlabListener | undefined;
   readonly #table: TableFile;
   readonly #pool: FramePool;
   readonly #source: AddressSource;
@@ -130,6 +145,24 @@ export class Allocations {
 
   /** The address of the first byte. */
   async allocate(request: AllocateRequest): Promise<number | Refusal> {
+    const { flags, nonce } = request;
+    const { pageBytes } = this.#table.facts;
+    const choice = await this.choose(request);
+    if ('status' in choice) return choice;
+    const problem = this.problemOf(choice);
+    if (problem !== undefined) return problem;
+    const { range } = choice;
+    const isPiece = (flags & (AllocFlag.CONTINUATION | AllocFlag.CONTINUES)) !== 0;
+    if (isPiece && range.firstPage * pageBytes !== request.wish) {
+      this.letGo(choice);
+      return refusal(Status.NoSpace, 'a piece of a larger allocation does not fit where it must');
+    }
+    this.make(range, flags, nonce);
+    return range.firstPage * pageBytes;
+  }
+
+  /** Where an allocation may be made; `problemOf` says whether it still may. */
+  async choose(request: Omit<AllocateRequest, 'nonce'>): Promise<Choice | Refusal> {
     const { space, region, flags } = request;
     const { pageBytes, regionBytes } = this.#table.facts;
     if (!(request.bytes >= 1 && request.bytes <= regionBytes)) {
@@ -150,22 +183,27 @@ export class Allocations {
       return refusal(Status.NoSpace, `no room for ${pages} pages in region ${region}`);
     }
     await this.pauses?.whenGoingOn(space, region);
+    return { range: { space, firstPage, pages }, holding };
+  }
+
+  /** What was chosen and cannot be made at this moment is let go. */
+  problemOf(choice: Choice): Refusal | undefined {
+    const { space, firstPage } = choice.range;
+    const region = Math.floor(firstPage / this.#table.pagesPerRegion);
     if (this.pauses?.isPaused(space, region) === true) {
-      this.#source.release(space, firstPage, pages);
+      this.letGo(choice);
       return refusal(Status.Unavailable, 'the region is being handed over to another node');
     }
     // The region may have gone meanwhile, and even come again: the slow path was told so after it
     // had chosen, and so has forgotten this choice.
-    if (this.#table.regions.holdingOf(space, region) !== holding) {
+    if (this.#table.regions.holdingOf(space, region) !== choice.holding) {
       return this.#regionNotHeld(space, region);
     }
-    const isPiece = (flags & (AllocFlag.CONTINUATION | AllocFlag.CONTINUES)) !== 0;
-    if (isPiece && firstPage !== wish) {
-      this.#source.release(space, firstPage, pages);
-      return refusal(Status.NoSpace, 'a piece of a larger allocation does not fit where it must');
-    }
-    this.#make({ space, firstPage, pages }, flags, request.nonce);
-    return firstPage * pageBytes;
+    return undefined;
+  }
+
+  letGo({ range }: Choice): void {
+    this.#source.release(range.space, range.firstPage, range.pages);
   }
 
   /** Pieces lie against the borders of their regions: a continuation is found by its address. */
@@ -184,14 +222,17 @@ export class Allocations {
     return refusal(Status.NotFound, `region ${region} of space ${space} is not held here`);
   }
 
-  #make(range: PageRange, flags: number, nonce: number): void {
+  /** Provisional; the entry of the first page. */
+  make(range: PageRange, flags: number, nonce: number): number {
     let start: number = EntryFlag.PROVISIONAL | (nonce << NONCE_SHIFT);
     if ((flags & AllocFlag.CONTINUATION) !== 0) start |= EntryFlag.CONTINUATION;
     if ((flags & AllocFlag.CONTINUES) !== 0) start |= EntryFlag.CONTINUES;
     allocatePages(this.#table, range, RIGHTS_MASK, start);
     this.committed += range.pages;
     this.#counters.allocations += 1;
-    this.#waitFor(this.#table.pages.find(range.space, range.firstPage), range.pages);
+    const entry = this.#table.pages.find(range.space, range.firstPage);
+    this.#waitFor(entry, range.pages);
+    return entry;
   }
 
   async #fateBefore({ space, firstPage }: PageRange): Promise<Fate> {
@@ -209,22 +250,23 @@ export class Allocations {
       return;
     }
     if (fate === 'kept') {
-      this.#keep(this.#table.pages.find(range.space, range.firstPage));
+      this.keep(this.#table.pages.find(range.space, range.firstPage));
       return;
     }
     this.#counters.provisionalExpired += 1;
-    this.#free(range);
+    this.freeRange(range);
   }
 
   /** Makes a provisional allocation one like all others; one that is so already stays so. */
   confirm(space: number, address: number, nonce: number): Refusal | undefined {
-    const entry = this.#startAt(space, address, nonce);
+    // A copy of a slab is confirmed by who makes it.
+    const entry = nonce === SLAB_NONCE ? -1 : this.#startAt(space, address, nonce);
     if (entry < 0) return this.#notAllocated(space, address);
-    this.#keep(entry);
+    this.keep(entry);
     return undefined;
   }
 
-  #keep(entry: number): void {
+  keep(entry: number): void {
     this.#provisional.end(entry);
     const { pages } = this.#table;
     const flags = pages.flagsOf(entry);
@@ -238,14 +280,16 @@ export class Allocations {
     const entry = nonce === 0 ? start : this.#startAt(space, address, nonce);
     if (entry < 0) return this.#notAllocated(space, address);
     const pages = allocationPages(this.#table, entry);
-    this.#free({ space, firstPage: address / this.#table.facts.pageBytes, pages });
+    this.freeRange({ space, firstPage: address / this.#table.facts.pageBytes, pages });
     return pages * this.#table.facts.pageBytes;
   }
 
-  #free(range: PageRange): void {
+  /** A whole allocation. */
+  freeRange(range: PageRange): void {
     this.#provisional.end(this.#table.pages.find(range.space, range.firstPage));
     this.committed -= unmapPages(this.#table, range, this.#pool);
     this.#counters.frees += 1;
+    this.slabs?.freed(range.space, range.firstPage * this.#table.facts.pageBytes);
     this.#source.release(range.space, range.firstPage, range.pages);
     this.#source.nudge();
   }
@@ -267,6 +311,7 @@ export class Allocations {
     const pages = this.#table.pagesPerRegion;
     const firstPage = region * pages;
     this.#provisional.endWithin(space, firstPage, pages);
+    this.slabs?.wentWith(space, region);
     this.committed -= unmapPages(this.#table, { space, firstPage, pages }, this.#pool);
   }
 

@@ -374,7 +374,8 @@ export class Harness {
    */
   async data(verb: keyof typeof TYPES, request: DataRequest = {}): Promise<Result> {
     const session = this.#session(request.slot ?? 0);
-    const open = await this.windowOf(session.slot);
+    const isNamed = request.window !== undefined && request.epoch !== undefined;
+    const open = isNamed ? { window: 0, epoch: 0 } : await this.windowOf(session.slot);
     const { window = open.window, epoch = open.epoch } = request;
     const names = verb === 'reserve' || verb === 'unreserve';
     const extra = dataExtra(window, request.reservation ?? (names ? 1 : 0));

@@ -228,6 +228,15 @@ export class Windows {
     this.#closeAll(this.#tree.ofSpace(space));
   }
 
+  /** Those over a part of the space that reach into the range, and what was cut of them. */
+  closeOver({ space, base, end }: Omit<WindowRange, 'rights'>): void {
+    const all = this.#tree.ofSpace(space).filter((window) => {
+      const isInside = (this.bases[window] as number) < end && (this.ends[window] as number) > base;
+      return isInside && this.areParts[window] === 1;
+    });
+    this.#closeAll([...new Set(all.flatMap((window) => this.#tree.family(window)))]);
+  }
+
   /** Those of the lease that were opened in an epoch before this one, and what was cut of them. */
   closeLease(lease: number, belowEpoch: number): void {
     const all = this.#tree.ofLease(lease, belowEpoch);

@@ -1,0 +1,95 @@
+/** The messages about copies of slabs at a memory node: docs/internals/block-devices.md. */
+
+import * as limits from './limits.js';
+import { placeRule, spaceRule } from './rules.js';
+import { list, pad, struct, u32, u53 } from './struct.js';
+
+const copyRule = (value: { readonly copy: number }): string | null =>
+  value.copy > 0 ? null : 'it is the number of no copy';
+
+/** All but ListSlabs are for who holds the lease in this epoch: Stale for anybody else. */
+const holder = {
+  lease: u53, // That of the device.
+  leaseEpoch: u32,
+} as const;
+
+/**
+ * A copy of a slab of a device, made and confirmed at once. Its last 4 KiB are the node's; what is
+ * behind its blocks has memory from then on. Idempotent as long as the copy is there: Invalid where
+ * it is another slab's, or has another size. Conflict: the space is used otherwise here. As long as
+ * there is a copy, plain allocations and windows of its space are Denied at the node.
+ */
+export const TakeSlabRequest = struct(
+  'TakeSlabRequest',
+  48,
+  {
+    space: u32,
+    region: u32,
+    bytes: u53, // A multiple of the page size.
+    device: u53, // Number of the device.
+    copy: u53, // Random, of this copy alone.
+    ...holder,
+    slab: u32, // Which slab of the device.
+  },
+  (value) => placeRule(value) ?? copyRule(value),
+);
+
+/**
+ * One copy. OpenSlab: a window over all of it but the last 4 KiB, the same one again where there is
+ * one. GiveSlab: closes all windows over it, waits until nobody is at work through them, and frees
+ * it. NotAllocated: the copy is not there, whatever else is at the address by now.
+ */
+export const SlabRequest = struct(
+  'SlabRequest',
+  40,
+  {
+    space: u32,
+    reserved: pad(4),
+    address: u53, // Of the copy, or any of its region.
+    copy: u53,
+    ...holder,
+    reserved2: pad(4),
+  },
+  (value) => spaceRule(value) ?? copyRule(value),
+);
+
+/** The copy is in the set of this generation: the node keeps the highest that it was told. */
+export const MarkSlabRequest = struct(
+  'MarkSlabRequest',
+  40,
+  {
+    space: u32,
+    generation: u32,
+    address: u53, // As in SlabRequest.
+    copy: u53,
+    ...holder,
+    reserved: pad(4),
+  },
+  (value) => spaceRule(value) ?? copyRule(value),
+);
+
+/** Copies of slabs that the node has, in the order of their numbers. */
+export const ListSlabsRequest = struct('ListSlabsRequest', 16, {
+  after: u53, // Those with greater numbers; 0: all.
+  device: u53, // Those of this device; 0: of all.
+});
+export const SlabFacts = struct(
+  'SlabFacts',
+  56,
+  {
+    space: u32,
+    slab: u32,
+    address: u53,
+    bytes: u53, // Of its memory, the last 4 KiB included.
+    device: u53,
+    copy: u53,
+    lease: u53,
+    leaseEpoch: u32, // In which it was taken.
+    generation: u32, // Of the last set in which it is known to be; 0: of none.
+  },
+  spaceRule,
+);
+export const ListSlabsReply = struct('ListSlabsReply', 8, {
+  more: u53, // `after` of the next request, or 0 when these were the last.
+  slabs: list(SlabFacts, limits.SLABS_PER_MESSAGE_MAX),
+});
