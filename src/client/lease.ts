@@ -4,9 +4,10 @@ import { Status } from '../base/status.js';
 import type { Holder } from '../leases/holder.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { Right } from '../wire/messages.js';
-import { badAddress, badLength, badRange, show } from './arguments.js';
+import { badAddress, badLength, badName, badRange, show } from './arguments.js';
 import type { DataPath, ReadItem, WriteItem } from './data-path.js';
 import { closed, failed, invalid, MemrackError, unawaited } from './error.js';
+import type { LeaseChange } from './lease-change.js';
 import { LeaseRoutes } from './lease-routes.js';
 import type { RemoteSpace } from './space.js';
 
@@ -16,6 +17,7 @@ export interface LeaseFacts {
   readonly number: number;
   readonly epoch: number;
   readonly nodes: ReadonlySet<string>;
+  readonly change: Pick<LeaseChange, 'extend' | 'shrink'>;
   readonly timeoutMs: number;
   /** It is not held any more. */
   readonly ended: () => void;
@@ -90,6 +92,32 @@ export class Lease {
       throw failed(`a window of the lease ${this.name} at ${at}`, status, REASONS[status]);
     }
     return new LeaseWindow(path, this.#life, this.name, at, bytes);
+  }
+
+  /**
+   * Over this memory node as well, from when it resolves: windows can be opened there, and nobody
+   * takes the lease over without it. `Stale`: only acquiring it anew helps. After any other failure
+   * it can be asked again.
+   */
+  extend(node: string): Promise<void> {
+    return unawaited(this.#change('extend', node));
+  }
+
+  /**
+   * Of the lease of a block device: not over this node any more. `Busy` where a slab has a copy
+   * there. Close what is open there before.
+   */
+  shrink(node: string): Promise<void> {
+    return unawaited(this.#change('shrink', node));
+  }
+
+  async #change(how: 'extend' | 'shrink', node: string): Promise<void> {
+    const wrong = badName('memory node', node);
+    if (wrong !== undefined) throw wrong;
+    if (this.#life.isOver) throw released(this.name);
+    if (this.lost.aborted) throw new MemrackError('Stale', `the lease ${this.name} was lost`);
+    const { change, timeoutMs } = this.#facts;
+    await change[how](node, this.#runtime.clock.now() + timeoutMs);
   }
 
   /**

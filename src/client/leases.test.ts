@@ -213,6 +213,42 @@ it('is over the nodes that were named, and windows are only there', async () => 
   expect((await rig.failure(read.read(page + PAGE, 8))).code).toBe('Invalid');
 });
 
+it('is extended to a node, which is renewed and fenced from then on', async () => {
+  const rig = await new Rig(8).start();
+  const a = (await rig.client('a')).rack;
+  const b = (await rig.client('b')).rack;
+  const space = await rig.of(a.space('s', { create: true }));
+  const page = await rig.of(space.alloc(PAGE));
+  const nodes = (await rig.of(a.nodes())).map(({ id }) => id);
+  const probe = await rig.of(a.lease('p', { nodes: nodes.slice(0, 1), durationMs: 400 }));
+  const [there, here] = (await rig.of(probe.window(space, page, PAGE)).then(
+    () => nodes,
+    () => [...nodes].reverse(),
+  )) as [string, string];
+  const taking = { nodes: [here], durationMs: 400 };
+  const lease = await rig.of(a.lease('l', taking));
+  expect((await rig.failure(lease.window(space, page, PAGE))).code).toBe('Invalid');
+  expect((await rig.failure(lease.extend('a b'))).code).toBe('Invalid');
+  expect((await rig.failure(lease.extend('none'))).code).toBe('NotFound');
+  await rig.of(lease.extend(there));
+  await rig.of(lease.extend(there));
+  const window = await rig.of(lease.window(space, page, PAGE));
+  await rig.of(window.write(page, word(1)));
+  await rig.pass(3_000);
+  expect(lease.lost.aborted).toBe(false);
+  // Of a lease that is no device's nobody knows what lies there.
+  expect((await rig.failure(lease.shrink(there))).code).toBe('Unsupported');
+  expect((await rig.failure(b.lease(lease.name, taking))).code).toBe('Conflict');
+  await rig.pass(3_000);
+  await rig.of(window.write(page, word(2)));
+  await rig.of(lease.release());
+  expect((await rig.failure(lease.extend(there))).code).toBe('Closed');
+  const next = await rig.of(b.lease(lease.name, taking));
+  expect(next.epoch).toBeGreaterThan(lease.epoch);
+  await rig.of(a.close());
+  await rig.of(b.close());
+});
+
 it('is not waited for when that was aborted, and given up by a rack that closes', async () => {
   const rig = await new Rig(6).start();
   const a = (await rig.client('a')).rack;

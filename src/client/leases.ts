@@ -5,17 +5,17 @@
  */
 
 import { Status } from '../base/status.js';
+import { deviceLeaseName } from '../leases/device-lease.js';
 import { LEASE_MS_DEFAULT, LEASE_MS_MAX, LEASE_MS_MIN } from '../leases/limits.js';
-import { Holder, type HolderNode } from '../leases/holder.js';
+import { Holder } from '../leases/holder.js';
 import { sleep } from '../runtime/clock.js';
-import type { Runtime } from '../runtime/runtime.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { badName, show } from './arguments.js';
-import type { Connections } from './connections.js';
-import type { Control } from './control.js';
 import { closed, failed, invalid, MemrackError, unawaited } from './error.js';
 import { Lease } from './lease.js';
+import { LeaseChange } from './lease-change.js';
+import { LeaseNodes, type LeaseNodesParts, memoryOf, type Place } from './lease-nodes.js';
 import type { RemoteSpace } from './space.js';
 
 export interface LeaseOptions {
@@ -30,17 +30,7 @@ export interface LeaseOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Where one node of a set is. */
-interface Place {
-  readonly id: string;
-  readonly memoryId: number;
-  address: string;
-}
-
-export interface LeasesParts {
-  readonly runtime: Runtime;
-  readonly control: Control;
-  readonly connections: Connections;
+export interface LeasesParts extends LeaseNodesParts {
   /** By which nodes know this client. */
   readonly clientId: number;
   readonly timeoutMs: number;
@@ -48,7 +38,6 @@ export interface LeasesParts {
 
 const AGAIN_MS_MIN = 20;
 const AGAIN_MS_MAX = 250;
-const LOOK_AGAIN_MS = 1000;
 const GIVE_UP_MS = 300;
 
 export class Leases {
@@ -65,7 +54,17 @@ export class Leases {
   acquire(name: string, given: LeaseOptions): Promise<Lease> {
     const options = given ?? {};
     const wrong = badName('lease', name) ?? badOptions(options);
-    if (wrong !== undefined) return unawaited(Promise.reject(wrong));
+    return wrong === undefined
+      ? this.#acquireUntil(name, options)
+      : unawaited(Promise.reject(wrong));
+  }
+
+  /** The lease of a block device, which no program can name. */
+  acquireOfDevice(device: number, options: LeaseOptions): Promise<Lease> {
+    return this.#acquireUntil(deviceLeaseName(device), options);
+  }
+
+  #acquireUntil(name: string, options: LeaseOptions): Promise<Lease> {
     const { signal } = options;
     if (signal?.aborted === true) return unawaited(Promise.reject(aborted(name, signal)));
     const whole = this.#acquire(name, options);
@@ -134,19 +133,22 @@ export class Leases {
       throw control.failure(`acquiring the lease ${name}`, reply.status, reply.reason);
     }
     const { lease: number, epoch } = reply;
+    const isOver = (): boolean => this.#isClosed;
+    const nodesOf = new LeaseNodes(this.#parts, { lease: number, epoch, isOver });
     const holder = new Holder({
       clock: runtime.clock,
       timers: runtime.timers,
       durationMs,
-      nodes: places.map((place) => this.#holderNode(place, number, epoch)),
+      nodes: places.map((place) => nodesOf.add(place)),
       controllerAnswers: () => this.#controllerAnswers(),
       lostReason: (why) => lost(name, why),
     });
     const ended = (): void => {
       if (this.#held.get(name)?.epoch === epoch) this.#held.delete(name);
     };
-    const ids = new Set(places.map(({ id }) => id));
-    const facts = { name, number, epoch, nodes: ids, timeoutMs, ended };
+    const wish = { lease: number, epoch, holder: clientId, durationMs };
+    const change = new LeaseChange(control, { name, wish, nodes: nodesOf, holder });
+    const facts = { name, number, epoch, nodes: nodesOf.ids, change, timeoutMs, ended };
     if (await holder.begin()) return new Lease(runtime, holder, facts);
     const why = 'it was lost before it could be used';
     if (holder.lost.aborted) throw new MemrackError('Conflict', `lease ${name}: ${why}`);
@@ -159,49 +161,6 @@ export class Leases {
     const deadline = runtime.clock.now() + LEASE_MS_MIN;
     const reply = await control.call(MessageType.RackStatus, {}, deadline);
     return reply.status === Status.Ok;
-  }
-
-  #holderNode(place: Place, lease: number, epoch: number): HolderNode {
-    const request = { lease, epoch };
-    return {
-      renew: async (timeoutMs) => {
-        const link = this.#linkTo(place);
-        if (link === undefined) return Status.Unavailable;
-        const { status } = await link.call(MessageType.RenewLease, request, timeoutMs);
-        if (status !== Status.Ok && status !== Status.Stale) void this.#lookWhere(place);
-        return status;
-      },
-      end: async (timeoutMs) => {
-        const link = this.#linkTo(place);
-        if (link === undefined) return Status.Unavailable;
-        return (await link.call(MessageType.EndLease, request, timeoutMs)).status;
-      },
-    };
-  }
-
-  /** The one connection that this client has to the node. None when that lends other memory. */
-  #linkTo({ id, address, memoryId }: Place) {
-    if (this.#isClosed) return undefined;
-    const { connections } = this.#parts;
-    const known = connections.known(id) ?? connections.to(id, address, memoryId);
-    return known.memoryId === memoryId ? known.link : undefined;
-  }
-
-  /** It does not answer: perhaps it listens elsewhere by now. */
-  async #lookWhere(place: Place): Promise<void> {
-    const { runtime, control, connections } = this.#parts;
-    const deadline = runtime.clock.now() + LOOK_AGAIN_MS;
-    try {
-      const members = await control.members(deadline);
-      const now = members.find(({ id, state }) => id === place.id && state === 'serving');
-      if (this.#isClosed || now === undefined || now.address === place.address) return;
-      const known = await this.#memoryOf(place.id, deadline);
-      if (known !== place.memoryId || this.#isClosed) return;
-      place.address = now.address;
-      connections.to(place.id, place.address, place.memoryId);
-    } catch {
-      // The controller is away as well: the next renewal asks again.
-    }
   }
 
   async #places(options: LeaseOptions, deadline: number): Promise<Place[]> {
@@ -239,15 +198,9 @@ export class Leases {
           const remedy = '`memrack nodes` lists them';
           throw new MemrackError('NotFound', `there is no memory node ${id}`, { remedy });
         }
-        return { id, address, memoryId: await this.#memoryOf(id, deadline) };
+        return { id, address, memoryId: await memoryOf(this.#parts.control, id, deadline) };
       }),
     );
-  }
-
-  async #memoryOf(id: string, deadline: number): Promise<number> {
-    const type = MessageType.DescribeNode;
-    const what = `describing ${id}`;
-    return (await this.#parts.control.demand(what, type, { id }, deadline)).memoryId;
   }
 }
 

@@ -126,7 +126,12 @@ export class Controller {
     const { regions, spaces } = this;
     this.slabSpace = new SlabSpace({ ...withMembers, timers, regions, spaces });
     this.devices = new Devices({ ...withMembers, clock });
-    this.leases = new Leases({ ...withMembers, clock, calls: options.leaseCalls });
+    this.leases = new Leases({
+      ...withMembers,
+      clock,
+      calls: options.leaseCalls,
+      copiesOf: (lease) => this.devices.nodesOfLease(lease),
+    });
   }
 
   /** Goes on with what an earlier life had begun. To be called once, before anything is served. */

@@ -12,7 +12,7 @@
 import type { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import { formatBytes } from '../base/units.js';
-import { deviceLeaseName } from '../leases/device-lease.js';
+import { deviceLeaseName, deviceOfLease } from '../leases/device-lease.js';
 import { LEASES_PER_RACK_MAX } from '../leases/limits.js';
 import type { Clock } from '../runtime/clock.js';
 import {
@@ -23,7 +23,7 @@ import {
   SLAB_BYTES_MIN,
   SLAB_COPIES_MAX,
 } from '../wire/limits.js';
-import { nodesOf } from './lease-sets.js';
+import { type LeaseNode, nodesOf } from './lease-sets.js';
 import { DEVICES_REMOVED_MAX, PURGE_ROWS_MAX, SLAB_DATA_SHARE, SLAB_SETS_MAX } from './limits.js';
 import type { Membership } from './membership.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
@@ -209,6 +209,14 @@ export class Devices {
       await metadata.commit([{ table: 'slabSets', put }]);
       return ok(setNow(put, true));
     });
+  }
+
+  /** Where sets of the device have copies whose lease this is; undefined: it is no device's. */
+  nodesOfLease(name: string): readonly LeaseNode[] | undefined {
+    const { metadata } = this.#options;
+    const device = deviceOfLease(name);
+    if (device === undefined || metadata.device(device) === undefined) return undefined;
+    return metadata.slabSets.memoriesOf(device);
   }
 
   #leaseOf(device: number): LeaseRow | undefined {

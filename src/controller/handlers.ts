@@ -208,6 +208,18 @@ function serveLeases(serve: Serve, { controller }: HandlerOptions): void {
     const result = await leases.acquire({ ...wish, nodes: nodes.map(({ id }) => id) });
     return isRefusal(result) ? refused(result) : result;
   });
+  serve(M.ExtendLease, async (wish) => {
+    const busy = refuseChange(controller);
+    if (busy !== undefined) return busy;
+    const result = await leases.extend(wish);
+    return isRefusal(result) ? refused(result) : result;
+  });
+  serve(M.ShrinkLease, async (wish) => {
+    const busy = refuseChange(controller);
+    if (busy !== undefined) return busy;
+    const result = await leases.shrink(wish);
+    return isRefusal(result) ? refused(result) : { status: Status.Ok };
+  });
   serve(M.ReleaseLease, async ({ lease, epoch }) => {
     const result = await leases.release(lease, epoch);
     return isRefusal(result) ? refused(result) : { status: Status.Ok };

@@ -5,8 +5,9 @@ import type { LeaseRecord } from '../disk/lease-table.js';
 import { LEASES_PER_RACK_MAX } from '../leases/limits.js';
 import { leaseNumber } from '../leases/number.js';
 import { ended, granted, isRefused, type Ruling, raised } from '../leases/record.js';
+import { LEASE_NODES_MAX } from '../wire/limits.js';
 import type { LeaseCalls } from './lease-calls.js';
-import { nodesOf, nodesText } from './lease-sets.js';
+import { type LeaseNode, nodesOf, nodesText } from './lease-sets.js';
 import { Leases } from './leases.js';
 import { LEASES_BLOCKED_MAX } from './limits.js';
 import { Member } from './member.js';
@@ -40,6 +41,8 @@ class Rig {
   /** As they are on disk: set when a commit is told. */
   readonly leases = new Map<string, LeaseRow>();
   next = 1;
+  /** Where sets name copies of the device whose lease it is. */
+  copies: readonly LeaseNode[] | undefined;
   readonly log: string[] = [];
   api: Leases;
 
@@ -66,7 +69,8 @@ class Rig {
     const clock = { now: () => 1_000, wall: () => 0 };
     const membership = { members: this.members, state: () => 'serving' as const };
     const changes = new Serial(10);
-    this.api = new Leases({ metadata, membership, changes, calls: this.#calls(), clock });
+    const copiesOf = (name: string) => (name === NAME ? this.copies : undefined);
+    this.api = new Leases({ metadata, membership, changes, calls: this.#calls(), clock, copiesOf });
     return this.api;
   }
 
@@ -310,6 +314,122 @@ describe('a lease', () => {
       epoch: 71,
       holder: 0,
     });
+  });
+});
+
+describe('the nodes of a lease', () => {
+  const extend = (epoch: number, node: string) =>
+    rig.api.extend({ lease: LEASE, epoch, holder: A, durationMs: 1_000, node });
+  const shrink = (epoch: number, node: string, memoryId = rig.members.get(node)?.row.memoryId) =>
+    rig.api.shrink({ lease: LEASE, epoch, node, memoryId: memoryId ?? 0 });
+  const inRow = () => nodesOf(rig.leases.get(NAME)?.nodes ?? '[]').map(({ id }) => id);
+
+  it('are one more: in the row first, then raised, then granted in the same epoch', async () => {
+    const epoch = await rig.hold(A, ['n1']);
+    rig.log.length = 0;
+    const place = { status: Status.Ok, memoryId: 2, address: 'n2' };
+    expect(await extend(epoch, 'n2')).toEqual(place);
+    expect(rig.log).toEqual(['row 2 n1,n2', 'raise n2', 'grant n2']);
+    expect(rig.node('n2').records.get(LEASE)).toMatchObject({ holder: A, epoch });
+    expect(await extend(epoch, 'n2')).toEqual(place);
+    expect(rig.log).toHaveLength(5);
+    // From then on nobody takes it over without that node.
+    rig.node('n2').isSilent = true;
+    expect((await rig.acquire(B, ['n1'])).status).toBe(Status.Unavailable);
+    rig.node('n2').isSilent = false;
+    await rig.hold(B, ['n1']);
+    expect(rig.epochs()).toEqual([3, 3, 0]);
+  });
+
+  it.each(['raise', 'grant'])(
+    'stay where the %s is not answered, and are asked again',
+    async (kind) => {
+      const epoch = await rig.hold(A, ['n1']);
+      rig.node('n2').answers.set(kind, Status.Timeout);
+      expect((await extend(epoch, 'n2')).status).toBe(Status.Unavailable);
+      expect(inRow()).toEqual(['n1', 'n2']);
+      rig.start();
+      rig.node('n2').answers.clear();
+      expect((await extend(epoch, 'n2')).status).toBe(Status.Ok);
+    },
+  );
+
+  it('are not one that knows a later epoch, or where this one has ended', async () => {
+    const epoch = await rig.hold(A, ['n1']);
+    rig.node('n2').records.set(LEASE, { lease: LEASE, epoch: 9, holder: 0, durationMs: 0 });
+    expect((await extend(epoch, 'n2')).status).toBe(Status.Stale);
+    await extend(epoch, 'n3');
+    rig.node('n3').take(LEASE, ended(rig.node('n3').records.get(LEASE), epoch));
+    expect((await extend(epoch, 'n3')).status).toBe(Status.Stale);
+  });
+
+  it('are changed by the holder of the last epoch alone', async () => {
+    const epoch = await rig.hold(A, ['n1', 'n2']);
+    rig.copies = [];
+    await rig.hold(B, ['n1', 'n2']);
+    rig.log.length = 0;
+    for (const other of [epoch, epoch + 2]) {
+      expect((await extend(other, 'n3')).status).toBe(Status.Stale);
+      expect((await shrink(other, 'n2')).status).toBe(Status.Stale);
+    }
+    expect((await extend(epoch + 1, 'n9')).status).toBe(Status.NotFound);
+    const wrong = { lease: 5, epoch, holder: A, durationMs: 1_000, node: 'n3' };
+    expect((await rig.api.extend(wrong)).status).toBe(Status.NotFound);
+    expect((await rig.api.extend({ ...wrong, durationMs: 1 })).status).toBe(Status.Invalid);
+    expect(rig.log).toEqual([]);
+  });
+
+  it('are changed in turn with those who want it', async () => {
+    const epoch = await rig.hold(A, ['n1']);
+    const [taken, extended] = await Promise.all([rig.acquire(B, ['n1']), extend(epoch, 'n2')]);
+    expect([taken.status, extended.status]).toEqual([Status.Ok, Status.Stale]);
+    expect(rig.epochs()).toEqual([3, 0, 0]);
+  });
+
+  it('are no more than so many', async () => {
+    const ids = Array.from({ length: LEASE_NODES_MAX }, (_, i) => `m${i}`);
+    ids.forEach((id, i) => rig.join(id, 50 + i));
+    const epoch = await rig.hold(A, ids);
+    expect((await extend(epoch, 'n1')).status).toBe(Status.NoSpace);
+    // Memory that is gone counts no more.
+    rig.members.delete('m3');
+    expect((await extend(epoch, 'n1')).status).toBe(Status.Ok);
+  });
+
+  it('are one less, where no set has a copy', async () => {
+    const epoch = await rig.hold(A, ['n1', 'n2', 'n3']);
+    expect((await shrink(epoch, 'n2')).status).toBe(Status.Unsupported);
+    rig.copies = [{ id: 'n2', memoryId: 2 }];
+    expect((await shrink(epoch, 'n2')).status).toBe(Status.Busy);
+    // Meant for memory that was there before.
+    expect((await shrink(epoch, 'n3', 33)).status).toBe(Status.Ok);
+    expect(inRow()).toEqual(['n1', 'n2', 'n3']);
+    rig.node('n3').isSilent = true;
+    expect((await shrink(epoch, 'n3')).status).toBe(Status.Ok);
+    expect((await shrink(epoch, 'n3')).status).toBe(Status.Ok);
+    expect(inRow()).toEqual(['n1', 'n2']);
+    // It blocks nobody any more, and can be had again while it is held.
+    await rig.hold(B, ['n1', 'n2']);
+    rig.node('n3').isSilent = false;
+    expect((await extend(epoch + 1, 'n3')).status).toBe(Status.Ok);
+    expect((await shrink(epoch + 1, 'n3')).status).toBe(Status.Ok);
+    expect((await extend(epoch + 1, 'n3')).status).toBe(Status.Ok);
+    rig.copies = [];
+    for (const node of ['n2', 'n3']) await shrink(epoch + 1, node);
+    expect((await shrink(epoch + 1, 'n1')).status).toBe(Status.Invalid);
+  });
+
+  it('are those too that have copies, when it is taken over', async () => {
+    await rig.hold(A, ['n1']);
+    rig.copies = [
+      { id: 'n2', memoryId: 2 },
+      { id: 'n3', memoryId: 33 },
+    ];
+    rig.node('n2').isSilent = true;
+    expect((await rig.acquire(B, ['n1'])).status).toBe(Status.Unavailable);
+    rig.node('n2').isSilent = false;
+    await rig.hold(B, ['n1']);
+    expect(rig.epochs()).toEqual([3, 3, 0]);
   });
 });
 

@@ -23,6 +23,7 @@ import {
 import { leaseNumber } from '../leases/number.js';
 import { judgeTakeOver, type LeaseSeen } from '../leases/take-over.js';
 import type { Clock } from '../runtime/clock.js';
+import { LEASE_NODES_MAX } from '../wire/limits.js';
 import type { LeaseCalls, LeaseFailure } from './lease-calls.js';
 import {
   chosenNodes,
@@ -50,12 +51,30 @@ export interface LeaseWish {
   readonly nodes: readonly string[];
 }
 
+export interface Extension {
+  readonly lease: number;
+  readonly epoch: number;
+  readonly holder: number;
+  readonly durationMs: number;
+  /** The id of the node that is added. */
+  readonly node: string;
+}
+
+export interface Shrinking {
+  readonly lease: number;
+  readonly epoch: number;
+  readonly node: string;
+  readonly memoryId: number;
+}
+
 export interface LeasesOptions {
   readonly metadata: Pick<Metadata, 'leases' | 'next' | 'commit'>;
   readonly membership: Pick<Membership, 'members' | 'state'>;
   readonly changes: Serial;
   readonly calls: LeaseCalls;
   readonly clock: Clock;
+  /** Of the lease of a device: where sets of its slabs have copies. Undefined: it is another's. */
+  readonly copiesOf: (name: string) => readonly LeaseNode[] | undefined;
 }
 
 /** A lease that could not be taken over because nodes did not answer. */
@@ -99,28 +118,16 @@ export class Leases {
   }
 
   async acquire(wish: LeaseWish): Promise<Acquired> {
-    const { name, durationMs } = wish;
-    const wrong = refuseName('lease name', name);
+    const { name } = wish;
+    const wrong = refuseName('lease name', name) ?? refuseHolding(wish);
     if (wrong !== undefined) return wrong;
-    if (durationMs < LEASE_MS_MIN || durationMs > LEASE_MS_MAX) {
-      const allowed = `${LEASE_MS_MIN} to ${LEASE_MS_MAX} ms`;
-      return refuse(Status.Invalid, `a lease lasts ${allowed}, not ${durationMs} ms`);
-    }
-    if (wish.holder < 1) return refuse(Status.Invalid, 'a lease needs a holder');
     return this.#inTurn(name, () => this.#acquire(wish));
   }
 
   /** Gives it up for its holder at every node. Those that do not answer let it run out. */
   async release(lease: number, epoch: number): Promise<Result<object>> {
-    const { metadata } = this.#options;
-    const row = [...metadata.leases.values()].find((one) => one.lease === lease);
-    if (row === undefined) return refuse(Status.NotFound, `there is no lease number ${lease}`);
-    return this.#inTurn(row.name, async () => {
-      const now = metadata.leases.get(row.name);
-      if (now?.epoch !== epoch) {
-        return refuse(Status.Stale, `lease ${quote(row.name)} has passed on since epoch ${epoch}`);
-      }
-      const statuses = await this.#atAll(this.#living(now), (place) =>
+    return this.#ofEpoch({ lease, epoch }, async (row) => {
+      const statuses = await this.#atAll(this.#living(row), (place) =>
         this.#options.calls.end(place, lease, epoch),
       );
       const isAnswered = statuses.every((one) => one === Status.Ok || one === Status.Stale);
@@ -129,6 +136,92 @@ export class Leases {
         Status.Unavailable,
         'a node did not answer: the lease runs out there by itself',
       );
+    });
+  }
+
+  /**
+   * Adds a node to a lease that is held. Before it hears of it the row names it; so a take-over
+   * asks it, and raises its epoch there. Wherever this ends, asking again goes on.
+   */
+  async extend(wish: Extension): Promise<Result<{ memoryId: number; address: string }>> {
+    const wrong = refuseHolding(wish);
+    if (wrong !== undefined) return wrong;
+    return this.#ofEpoch(wish, (row) => this.#extend(row, wish));
+  }
+
+  async #extend(
+    row: LeaseRow,
+    { lease, epoch, holder, durationMs, node }: Extension,
+  ): Promise<Result<{ memoryId: number; address: string }>> {
+    const { membership, calls } = this.#options;
+    const chosen = chosenNodes([node], membership.members);
+    if (!Array.isArray(chosen)) return chosen;
+    const nodes = unionOf(this.#living(row), chosen);
+    if (nodes.length > LEASE_NODES_MAX) {
+      const message = `lease ${quote(row.name)} is over ${LEASE_NODES_MAX} nodes already`;
+      return refuse(Status.NoSpace, `${message}: take one out that has no copies`);
+    }
+    if (!isSameSet(nodes, nodesOf(row.nodes))) {
+      await this.#commit([{ table: 'leases', put: { ...row, nodes: nodesText(nodes) } }]);
+    }
+    const [added] = chosen as [LeaseNode];
+    const place = placeOf(added, membership.members);
+    const raised = await calls.raise(place, lease, epoch);
+    const grant = { lease, epoch, holder, durationMs };
+    const status = raised === Status.Ok ? await calls.grant(place, grant) : raised;
+    if (status === Status.Ok) return ok(place);
+    const what = `lease ${quote(row.name)} in epoch ${epoch}`;
+    if (status === Status.Stale) {
+      return refuse(Status.Stale, `${quote(node)} takes no ${what} any more: take it anew`);
+    }
+    const why = statusName(status) ?? status;
+    return refuse(Status.Unavailable, `${quote(node)} has not taken ${what} yet (${why})`);
+  }
+
+  /**
+   * Takes a node out of the lease of a device that has no copies there: nothing that its holder may
+   * still do at that node counts. The lease is not ended there, but runs out: what has ended can
+   * never be granted again in this epoch, and the node may be wanted again.
+   */
+  shrink(wish: Shrinking): Promise<Result<object>> {
+    const { changes, copiesOf } = this.#options;
+    // Within a change: a set that names the node is before it, or is refused after it.
+    return this.#ofEpoch(wish, (row) =>
+      changes.run(async () => {
+        const copies = copiesOf(row.name);
+        if (copies === undefined) {
+          const message = `${quote(row.name)} is no lease of a device: its nodes stay its nodes`;
+          return refuse(Status.Unsupported, message);
+        }
+        const isIts = ({ id, memoryId }: LeaseNode): boolean =>
+          id === wish.node && memoryId === wish.memoryId;
+        if (copies.some(isIts)) {
+          const message = `slabs of the device have copies at ${quote(wish.node)}`;
+          return refuse(Status.Busy, `${message}: copy them away before`);
+        }
+        const nodes = nodesOf(row.nodes);
+        const left = nodes.filter((node) => !isIts(node));
+        if (left.length === nodes.length) return ok({});
+        if (left.length === 0) return refuse(Status.Invalid, 'a lease is over one node at least');
+        const put = { ...row, nodes: nodesText(left) };
+        await this.#options.metadata.commit([{ table: 'leases', put }]);
+        return ok({});
+      }),
+    );
+  }
+
+  /** In turn, when this is the last epoch of the lease. */
+  async #ofEpoch<T extends object>(
+    { lease, epoch }: { readonly lease: number; readonly epoch: number },
+    work: (row: LeaseRow) => Promise<Result<T>>,
+  ): Promise<Result<T>> {
+    const { metadata } = this.#options;
+    const row = [...metadata.leases.values()].find((one) => one.lease === lease);
+    if (row === undefined) return refuse(Status.NotFound, `there is no lease number ${lease}`);
+    return this.#inTurn(row.name, async () => {
+      const now = metadata.leases.get(row.name);
+      if (now?.epoch === epoch) return work(now);
+      return refuse(Status.Stale, `lease ${quote(row.name)} has passed on since epoch ${epoch}`);
     });
   }
 
@@ -145,7 +238,7 @@ export class Leases {
   }
 
   async #acquire(wish: LeaseWish): Promise<Acquired> {
-    const { metadata, membership } = this.#options;
+    const { metadata, membership, copiesOf } = this.#options;
     const { name } = wish;
     const chosen = chosenNodes(wish.nodes, membership.members);
     if (!Array.isArray(chosen)) return chosen;
@@ -154,7 +247,9 @@ export class Leases {
     const noRoom = row === undefined ? await this.#refuseNew(name, lease) : undefined;
     if (noRoom !== undefined) return noRoom;
     const before = row?.epoch ?? metadata.next('leaseEpoch');
-    const known = unionOf(row === undefined ? [] : this.#living(row), chosen);
+    // Who has copies is asked although an older copy of the database does not know it of the lease.
+    const copies = stillThere(copiesOf(name) ?? [], membership.members);
+    const known = unionOf(row === undefined ? [] : this.#living(row), chosen, copies);
     const found = await this.#seenBy(known, lease);
     if (!found.isComplete) return this.#refuseBlocked(name, found.silent);
     const others = await this.#askOthers(name, lease, known);
@@ -333,6 +428,14 @@ export class Leases {
   #commit(changes: readonly MetadataChange[]): Promise<void> {
     return this.#options.changes.run(() => this.#options.metadata.commit(changes));
   }
+}
+
+function refuseHolding({ holder, durationMs }: Pick<LeaseWish, 'holder' | 'durationMs'>) {
+  if (durationMs < LEASE_MS_MIN || durationMs > LEASE_MS_MAX) {
+    const allowed = `${LEASE_MS_MIN} to ${LEASE_MS_MAX} ms`;
+    return refuse(Status.Invalid, `a lease lasts ${allowed}, not ${durationMs} ms`);
+  }
+  return holder < 1 ? refuse(Status.Invalid, 'a lease needs a holder') : undefined;
 }
 
 function isFailure(answer: LeaseSeen | undefined | LeaseFailure): answer is LeaseFailure {

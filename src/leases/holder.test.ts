@@ -36,6 +36,15 @@ const DURATION_MS = 300;
 
 type Answer = (asked: number) => Status;
 
+function nodeOf(answer: Answer) {
+  const node = {
+    asked: 0,
+    renew: () => Promise.resolve(answer((node.asked += 1))),
+    end: () => Promise.resolve<Status>(Status.Ok),
+  };
+  return node;
+}
+
 async function held(answers: readonly Answer[], durationMs = DURATION_MS) {
   const world = new World();
   const calls: number[] = answers.map(() => 0);
@@ -123,4 +132,39 @@ it('of a long lease asks a node that did not answer every second, and no other',
   expect(calls).toEqual([1, 5]);
   await world.pass(12_000);
   expect(calls).toEqual([2, 6]);
+});
+
+it('renews at a node that is added, and is lost when that says so', async () => {
+  const { world, holder } = await held([ok]);
+  const added = nodeOf((asked) => (asked < 3 ? Status.Ok : Status.Stale));
+  await holder.add(added);
+  expect(added.asked).toBe(1);
+  // Of one that is there it is one renewal more.
+  await holder.add(added);
+  expect(added.asked).toBe(2);
+  expect(holder.isHeld).toBe(true);
+  await world.pass(DURATION_MS / 3 + 1);
+  expect(holder.lost.aborted).toBe(true);
+});
+
+it('counts a node no more that was removed, whatever it answers yet', async () => {
+  const { world, holder, calls } = await held([ok]);
+  const late: ((status: Status) => void)[] = [];
+  const answer = () => new Promise<Status>((resolve) => late.push(resolve));
+  const slow = { renew: answer, end: () => Promise.resolve<Status>(Status.Ok) };
+  void holder.add(slow);
+  await world.pass(1);
+  holder.remove(slow);
+  for (const answered of late) answered(Status.Stale);
+  await world.pass(DURATION_MS);
+  expect([holder.isHeld, late.length, calls]).toEqual([true, 1, [4]]);
+  // Nobody else has confirmed it for so long.
+  const alone = await held([(asked) => (asked < 2 ? Status.Ok : Status.Timeout)]);
+  const other = nodeOf(ok);
+  await alone.holder.add(other);
+  await alone.world.pass(2 * DURATION_MS);
+  expect(alone.holder.isHeld).toBe(true);
+  alone.holder.remove(other);
+  expect(alone.holder.isHeld).toBe(false);
+  expect(alone.holder.lost.aborted).toBe(true);
 });

@@ -24,6 +24,7 @@ export interface HolderParts {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly durationMs: number;
+  /** Those that it begins with. */
   readonly nodes: readonly HolderNode[];
   /** Asked only by a planted bug: no renewal needs the controller. */
   readonly controllerAnswers: () => Promise<boolean>;
@@ -39,20 +40,24 @@ const DUE_SHARE = 0.9;
 /** Whether an answer says whose the lease is. */
 const isAboutLease = (status: Status): boolean => !isNoAnswer(status) && status !== Status.Busy;
 
+/** What is known of one node. */
+interface Seat {
+  isAsking: boolean;
+  /** When the last renewal that it has confirmed was sent. */
+  confirmedMs: number;
+}
+
 export class Holder {
   readonly #parts: HolderParts;
   readonly #lost = newAbort();
-  readonly #isAsking: boolean[];
-  /** Of each node: when the last renewal that it has confirmed was sent. */
-  readonly #confirmedMs: number[];
+  readonly #seats = new Map<HolderNode, Seat>();
   #isOver = false;
   #round: Timer | undefined;
   #expiry: Timer | undefined;
 
   constructor(parts: HolderParts) {
     this.#parts = parts;
-    this.#isAsking = parts.nodes.map(() => false);
-    this.#confirmedMs = parts.nodes.map(() => -Infinity);
+    for (const node of parts.nodes) this.#seat(node);
   }
 
   /** Aborted when the lease is lost; never by `release`. Its timer may be late: looks itself. */
@@ -67,7 +72,8 @@ export class Holder {
   }
 
   get #endsMs(): number {
-    return Math.max(...this.#confirmedMs) + this.#parts.durationMs;
+    const confirmedMs = [...this.#seats.values()].map((seat) => seat.confirmedMs);
+    return Math.max(...confirmedMs) + this.#parts.durationMs;
   }
 
   get #everyMs(): number {
@@ -76,7 +82,7 @@ export class Holder {
 
   /** The first renewal at every node; from then on by itself. False: it is not held. */
   async begin(): Promise<boolean> {
-    await Promise.all(this.#parts.nodes.map((node, i) => this.#renew(node, i)));
+    await Promise.all([...this.#seats.keys()].map((node) => this.#renew(node)));
     if (!this.isHeld) {
       this.stop();
       return false;
@@ -89,7 +95,19 @@ export class Holder {
   /** Gives it up at every node; those that do not answer give it up when it runs out there. */
   async release(timeoutMs: number): Promise<void> {
     this.stop();
-    await Promise.all(this.#parts.nodes.map((node) => node.end(timeoutMs)));
+    await Promise.all([...this.#seats.keys()].map((node) => node.end(timeoutMs)));
+  }
+
+  /** The lease is over this node, too: renewed there at once, and from then on. */
+  add(node: HolderNode): Promise<void> {
+    if (!this.#seats.has(node)) this.#seat(node);
+    return this.#renew(node);
+  }
+
+  /** It is not asked any more, and what it still answers says nothing. */
+  remove(node: HolderNode): void {
+    this.#seats.delete(node);
+    if (!this.#isOver && this.#round !== undefined) this.#look();
   }
 
   /** No more renewals. */
@@ -108,26 +126,32 @@ export class Holder {
 
   /** Of a long lease more often than it is renewed: a node that did not answer is asked again. */
   #nextRound(): void {
-    const { clock, timers, nodes } = this.#parts;
+    const { clock, timers } = this.#parts;
     this.#round = timers.after(Math.min(this.#everyMs, ROUND_MS_MAX), () => {
       const dueMs = clock.now() - DUE_SHARE * this.#everyMs;
-      nodes.forEach((node, i) => {
-        if ((this.#confirmedMs[i] as number) <= dueMs) void this.#renew(node, i);
-      });
+      for (const [node, { confirmedMs }] of this.#seats) {
+        if (confirmedMs <= dueMs) void this.#renew(node);
+      }
       this.#nextRound();
     });
   }
 
-  async #renew(node: HolderNode, index: number): Promise<void> {
-    if (this.#isOver || this.#isAsking[index] === true) return;
-    this.#isAsking[index] = true;
+  #seat(node: HolderNode): void {
+    this.#seats.set(node, { isAsking: false, confirmedMs: -Infinity });
+  }
+
+  async #renew(node: HolderNode): Promise<void> {
+    const seat = this.#seats.get(node);
+    if (this.#isOver || seat === undefined || seat.isAsking) return;
+    seat.isAsking = true;
     const sentMs = this.#parts.clock.now();
     const isAllowed =
       !leaseFaults.leaseRenewedByController || (await this.#parts.controllerAnswers());
     const timeoutMs = Math.min(this.#everyMs, ROUND_MS_MAX);
     const status = isAllowed ? await node.renew(timeoutMs) : Status.Unavailable;
-    this.#isAsking[index] = false;
-    if (status === Status.Ok) this.#confirmedMs[index] = sentMs;
+    seat.isAsking = false;
+    if (this.#seats.get(node) !== seat) return;
+    if (status === Status.Ok) seat.confirmedMs = sentMs;
     else if (isAboutLease(status)) this.lose('a node says that it has passed to another holder');
   }
 

@@ -21,7 +21,7 @@ import { LEASE_TABLE_BYTES, LeaseTable } from '../disk/lease-table.js';
 import { type LeaseWindows, NodeLeases } from '../memory-node/leases.js';
 import { memoryNodeFaults } from '../memory-node/planted.js';
 import type { Clock, Timer, Timers } from '../runtime/clock.js';
-import { Holder } from './holder.js';
+import { Holder, type HolderNode } from './holder.js';
 import { leaseNumber } from './number.js';
 import { leaseFaults } from './planted.js';
 
@@ -338,6 +338,7 @@ class Rig {
       changes: new Serial(100),
       calls: this.#calls(process),
       clock: process,
+      copiesOf: () => undefined,
     });
     this.controller = { process, leases };
   }
@@ -425,6 +426,16 @@ class Rig {
     this.#lastSet = set.map((node) => ({ node, memoryId: node.memoryId }));
   }
 
+  /** It counts as a node of the set from when its holder knows. */
+  tellExtended(epoch: number, node: Node, memoryId: number): void {
+    this.extensions += 1;
+    if (node.memoryId === memoryId && node.epoch < epoch) {
+      this.complain('told-before-raised', `${node.id}, added: ${epoch}`);
+    }
+    if (this.told === epoch) this.#lastSet.push({ node, memoryId });
+  }
+
+  extensions = 0;
   toldAtMs = -1;
 }
 
@@ -466,16 +477,18 @@ class Client {
       startedMs,
       set.filter((node, i) => node.memoryId === memories[i]),
     );
-    const at = (node: Node, i: number, work: () => Status) =>
-      this.#rig.atNode<Status>(this.process, node, memories[i] as number, Status.Timeout, work);
+    const at = (node: Node, memoryId: number, work: () => Status) =>
+      this.#rig.atNode<Status>(this.process, node, memoryId, Status.Timeout, work);
+    const nodeAt = (node: Node, memory: number): HolderNode => ({
+      renew: () =>
+        at(node, memory, () => node.leases.renew(LEASE, got, this.id)?.status ?? Status.Ok),
+      end: () => at(node, memory, () => node.leases.end(LEASE, got)?.status ?? Status.Ok),
+    });
     const holder = new Holder({
       clock: this.process,
       timers: this.process,
       durationMs: DURATION_MS,
-      nodes: set.map((node, i) => ({
-        renew: () => at(node, i, () => node.leases.renew(LEASE, got, this.id)?.status ?? Status.Ok),
-        end: () => at(node, i, () => node.leases.end(LEASE, got)?.status ?? Status.Ok),
-      })),
+      nodes: set.map((node, i) => nodeAt(node, memories[i] as number)),
       controllerAnswers: () => {
         const there = () => this.#rig.controller?.process;
         return this.#rig.call(this.process, there, 100, false, () => true);
@@ -484,7 +497,17 @@ class Client {
     });
     this.holder = holder;
     this.epoch = got;
-    if (await holder.begin()) await this.#use(holder, got, set);
+    const addTo = async (): Promise<Node | undefined> => {
+      const others = this.#rig.nodes.filter((node) => !set.includes(node));
+      if (others.length === 0) return undefined;
+      const node = this.#rig.world.prng.pick(others);
+      const memoryId = await this.#extend(node, got);
+      if (memoryId < 0) return undefined;
+      this.#rig.tellExtended(got, node, memoryId);
+      await holder.add(nodeAt(node, memoryId));
+      return node;
+    };
+    if (await holder.begin()) await this.#use(holder, { epoch: got, set, addTo });
     if (holder.lost.aborted) this.#rig.losses += 1;
     else await holder.release(TELL_MS);
     this.holder = undefined;
@@ -511,12 +534,42 @@ class Client {
     return 0;
   }
 
-  async #use(holder: Holder, epoch: number, set: readonly Node[]): Promise<void> {
+  /** The id of its memory; below 0: it was refused, or nobody answered. */
+  #extend({ id }: Node, epoch: number): Promise<number> {
+    const there = () => this.#rig.controller?.process;
+    return this.#rig.call<number>(this.process, there, ASK_MS, -1, async () => {
+      const leases = this.#rig.controller?.leases;
+      if (leases === undefined) return NEVER;
+      const wish = { lease: LEASE, epoch, holder: this.id, durationMs: DURATION_MS, node: id };
+      const result = await leases.extend(wish);
+      return isRefusal(result) ? -1 : result.memoryId;
+    });
+  }
+
+  async #use(
+    holder: Holder,
+    held: {
+      readonly epoch: number;
+      readonly set: readonly Node[];
+      /** One more node, if there is one. */
+      readonly addTo: () => Promise<Node | undefined>;
+    },
+  ): Promise<void> {
     const { prng } = this.#rig.world;
+    const { epoch } = held;
+    const set = [...held.set];
+    let isAdding = false;
     const windows = new Map<Node, number>();
     const steps = this.#keeps ? Infinity : prng.between(1, 60);
     for (let i = 0; i < steps && holder.isHeld; i++) {
-      const node = prng.pick(set as Node[]);
+      if (!isAdding && prng.chance(100_000)) {
+        isAdding = true;
+        void held.addTo().then((added) => {
+          isAdding = false;
+          if (added !== undefined && !set.includes(added)) set.push(added);
+        });
+      }
+      const node = prng.pick(set);
       const { memoryId } = node;
       const window = windows.get(node) ?? 0;
       const status = await this.#rig.atNode<Status>(
@@ -665,19 +718,21 @@ describe('leases, whatever is lost, late, killed or paused', () => {
   it(
     'one holder at a time, and nothing late',
     async () => {
-      const sums = { tellings: 0, losses: 0, writes: 0, told: 0 };
+      const sums = { tellings: 0, losses: 0, writes: 0, told: 0, extensions: 0 };
       for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
-        const { complaints, tellings, losses, writes, told } = await play(seed);
+        const { complaints, tellings, losses, writes, told, extensions } = await play(seed);
         expect(complaints, `seed ${seed}`).toEqual([]);
         sums.tellings += tellings;
         sums.losses += losses;
         sums.writes += writes;
         sums.told += told;
+        sums.extensions += extensions;
       }
       // A run in which nothing happens proves nothing.
       expect(sums.tellings / SEEDS).toBeGreaterThan(10);
       expect(sums.losses / SEEDS).toBeGreaterThan(1);
       expect(sums.writes / SEEDS).toBeGreaterThan(200);
+      expect(sums.extensions / SEEDS).toBeGreaterThan(5);
     },
     120_000 + 2_000 * SEEDS,
   );

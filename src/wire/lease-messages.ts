@@ -69,3 +69,42 @@ export const ReleaseLeaseRequest = struct('ReleaseLeaseRequest', 16, {
   epoch: u32,
   reserved: pad(4),
 });
+
+/**
+ * To the controller, from the holder: the lease is over this node, too, in the same epoch. Asked
+ * again it is the same. Stale: it has passed on, or this node knows a later epoch: only a new epoch
+ * helps. Unavailable: the node may have heard of it, or not.
+ */
+export const ExtendLeaseRequest = struct(
+  'ExtendLeaseRequest',
+  24,
+  {
+    lease: u53,
+    holder: u53, // The client id by which the holder talks to the nodes.
+    epoch: u32,
+    durationMs: u32,
+    node: name,
+  },
+  leaseRule,
+);
+export const ExtendLeaseReply = struct('ExtendLeaseReply', 8, {
+  memoryId: u53, // Of the node's memory.
+  address: name, // Where it listens.
+});
+
+/**
+ * To the controller, from the holder of a device's lease, who renews it there no more: it is not
+ * over this node any more. Busy: the set of a slab has a copy there.
+ */
+export const ShrinkLeaseRequest = struct(
+  'ShrinkLeaseRequest',
+  24,
+  {
+    lease: u53,
+    memoryId: u53, // Of the node's memory.
+    epoch: u32,
+    reserved: pad(4),
+    node: name,
+  },
+  leaseRule,
+);

@@ -25,12 +25,15 @@ import {
 import {
   AcquireLeaseReply,
   AcquireLeaseRequest,
+  ExtendLeaseReply,
+  ExtendLeaseRequest,
   GrantLeaseRequest,
   InspectLeaseReply,
   InspectLeaseRequest,
   LeaseEpochRequest,
   RaiseLeaseRequest,
   ReleaseLeaseRequest,
+  ShrinkLeaseRequest,
 } from './lease-messages.js';
 import * as limits from './limits.js';
 import {
@@ -132,6 +135,8 @@ export const MessageType = {
   RackStatus: 89,
   AcquireLease: 90,
   ReleaseLease: 91,
+  ExtendLease: 92,
+  ShrinkLease: 93,
 
   // Moves of regions: calls to a memory node, from the controller, from another node, from clients.
   MoveOut: 96,
@@ -929,6 +934,8 @@ export const CALLS = {
   [M.RegionSizes]: { request: Empty, reply: RegionSizesReply, repeatable: true },
   [M.MoveOpenings]: { request: MoveOpeningsRequest, reply: Empty, repeatable: true },
   [M.AcquireLease]: { request: AcquireLeaseRequest, reply: AcquireLeaseReply, repeatable: false },
+  [M.ExtendLease]: { request: ExtendLeaseRequest, reply: ExtendLeaseReply, repeatable: true },
+  [M.ShrinkLease]: { request: ShrinkLeaseRequest, reply: Empty, repeatable: true },
   [M.ReleaseLease]: { request: ReleaseLeaseRequest, reply: Empty, repeatable: true },
   [M.CreateDevice]: { request: CreateDeviceRequest, reply: Empty, repeatable: true },
   [M.OpenDevice]: { request: OpenDeviceRequest, reply: DeviceFacts, repeatable: true },

@@ -66,6 +66,7 @@ interface OfDevice {
   readonly memories: Counts<string>;
 }
 
+/** Names of nodes have no spaces. */
 const memoryKey = (node: string, memoryId: number): string => `${node} ${memoryId}`;
 
 export class SlabSets {
@@ -88,9 +89,13 @@ export class SlabSets {
     return this.#devices.get(device)?.rows ?? NONE;
   }
 
-  /** Whether a set of the device has a copy there. */
-  hasCopies(device: number, node: string, memoryId: number): boolean {
-    return this.#devices.get(device)?.memories.has(memoryKey(node, memoryId)) === true;
+  /** The memories in which sets of the device have copies, each with its node. */
+  memoriesOf(device: number): { readonly id: string; readonly memoryId: number }[] {
+    const keys = this.#devices.get(device)?.memories.keys() ?? [];
+    return keys.map((key) => {
+      const [id = '', memoryId] = key.split(' ');
+      return { id, memoryId: Number(memoryId) };
+    });
   }
 
   /** Numbers of the devices that have a set with a copy in the region. */

@@ -1,0 +1,66 @@
+/** One node more, or one less, for a lease that is held. */
+
+import { Status } from '../base/status.js';
+import type { Holder } from '../leases/holder.js';
+import { MessageType } from '../wire/messages.js';
+import type { Control } from './control.js';
+import type { LeaseNodes } from './lease-nodes.js';
+
+export interface LeaseChangeParts {
+  readonly name: string;
+  /** What each node is told of it. */
+  readonly wish: {
+    readonly lease: number;
+    readonly epoch: number;
+    readonly holder: number;
+    readonly durationMs: number;
+  };
+  readonly nodes: LeaseNodes;
+  readonly holder: Pick<Holder, 'add' | 'remove'>;
+}
+
+/** After these nothing was changed. */
+const REFUSED: readonly Status[] = [
+  Status.Busy,
+  Status.Stale,
+  Status.Invalid,
+  Status.Unsupported,
+  Status.NotFound,
+];
+
+export class LeaseChange {
+  readonly #control: Control;
+  readonly #parts: LeaseChangeParts;
+
+  constructor(control: Control, parts: LeaseChangeParts) {
+    this.#control = control;
+    this.#parts = parts;
+  }
+
+  /** Asked again it goes on. */
+  async extend(node: string, deadline: number): Promise<void> {
+    const { name, wish, nodes, holder } = this.#parts;
+    const what = `extending the lease ${name} to ${node}`;
+    const request = { ...wish, node };
+    const type = MessageType.ExtendLease;
+    const { memoryId, address } = await this.#control.demand(what, type, request, deadline);
+    const before = nodes.get(node);
+    if (before !== undefined && before.place.memoryId !== memoryId) holder.remove(before.node);
+    await holder.add(nodes.add({ id: node, memoryId, address }));
+  }
+
+  /** Renewed there no more before it is asked: nobody waits for that node then. */
+  async shrink(node: string, deadline: number): Promise<void> {
+    const { name, wish, nodes, holder } = this.#parts;
+    const known = nodes.get(node);
+    if (known === undefined) return;
+    const wasThere = nodes.ids.delete(node);
+    holder.remove(known.node);
+    const { lease, epoch } = wish;
+    const request = { lease, epoch, node, memoryId: known.place.memoryId };
+    const reply = await this.#control.call(MessageType.ShrinkLease, request, deadline);
+    if (reply.status === Status.Ok) return;
+    if (wasThere && REFUSED.includes(reply.status)) void holder.add(nodes.add(known.place));
+    throw this.#control.failure(`taking ${node} out of ${name}`, reply.status, reply.reason);
+  }
+}
