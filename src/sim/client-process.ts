@@ -79,7 +79,12 @@ export class ClientProcesses {
 
   /** All that were started and not killed have finished their programs. */
   get areDone(): boolean {
-    return this.#toStart === 0 && this.#running.every((one) => one.isDone || !one.process.alive);
+    return this.#toStart === 0 && this.#running.every((one) => this.#isOver(one));
+  }
+
+  /** In place of one that ended with a machine another one is still to come. */
+  #isOver({ isDone, isReplaced, process }: Running): boolean {
+    return isDone || isReplaced || (!process.alive && this.#workload.isOneSided !== true);
   }
 
   /** How much of the work is done, from 0 to 1. */
