@@ -108,6 +108,11 @@ describe('a device', () => {
     expect(devices.sets(DEVICE, 0, 9)).toMatchObject({ status: Status.NotFound });
     // One that comes late does not make it again.
     expect(await devices.create(WISH)).toMatchObject({ status: Status.Exists });
+    const events = [...metadata.history.rows.values()].filter(({ kind }) => /device/.test(kind));
+    expect(events.map(({ kind, details }) => [kind, JSON.parse(details).device])).toEqual([
+      ['device-created', 'disk'],
+      ['device-removed', 'disk'],
+    ]);
     controller = await rack.start();
     expect(controller.metadata.removedDevices.has(DEVICE)).toBe(true);
     expect(await controller.devices.create({ ...WISH, device: 1 })).toEqual({ status: Status.Ok });

@@ -14,6 +14,7 @@ import type { Clock } from '../../runtime/clock.js';
 import type { MetadataChange } from './change.js';
 import type {
   CounterName,
+  DeviceRow,
   DrainRow,
   EventRow,
   MoveRow,
@@ -57,6 +58,8 @@ export const EVENT_KINDS = [
   'space-created',
   'space-removed',
   'space-restored',
+  'device-created',
+  'device-removed',
   'region-granted',
   'region-returned',
   'region-moved',
@@ -102,6 +105,7 @@ export interface Before {
   readonly nodes: ReadonlyMap<string, NodeRow>;
   readonly spaces: ReadonlyMap<SpaceId, SpaceRow>;
   readonly drains: ReadonlyMap<string, DrainRow>;
+  readonly devices: ReadonlyMap<string, DeviceRow>;
   regionsOf(space: SpaceId): ReadonlyMap<RegionIndex, RegionRow>;
   next(name: CounterName): number;
   opened(name: CounterName): number;
@@ -227,6 +231,8 @@ export class History {
         return 'put' in change ? this.#ofMove(change.put) : this.#ofMoveEnd(change.remove, telling);
       case 'drains':
         return 'put' in change ? this.#ofDrain(change.put) : this.#ofDrainGone(change.remove, all);
+      case 'devices':
+        return 'put' in change ? this.#ofDevice(change.put) : this.#ofDeviceGone(change.remove);
       default:
         return [];
     }
@@ -263,6 +269,15 @@ export class History {
     return isRemoved || !isKnown ? [] : [eventOf('drain-cancelled', { node })];
   }
 
+  #ofDevice({ name, bytes, copies }: DeviceRow): Happening[] {
+    if (this.#before.devices.has(name)) return [];
+    return [eventOf('device-created', {}, { device: name, bytes, copies })];
+  }
+
+  #ofDeviceGone(name: string): Happening[] {
+    return [eventOf('device-removed', {}, { device: name })];
+  }
+
   #ofSpace(row: SpaceRow, { isRestored }: Telling): Happening[] {
     const before = this.#before.spaces.get(row.id);
     const subject = { space: row.id, spaceName: row.name };
@@ -294,8 +309,9 @@ export class History {
 
   #ofRegionGone({ space, region }: RegionRow): Happening[] {
     const row = this.#before.regionsOf(space).get(region);
-    // With its space it goes without a word.
-    if (row === undefined || this.#before.spaces.get(space)?.state !== 'active') return [];
+    // With its space it goes without a word, and what is lost has been told.
+    const isKept = this.#before.spaces.get(space)?.state === 'active';
+    if (row === undefined || row.state === 'lost' || !isKept) return [];
     const subject = { ...this.#place(row, []), epoch: row.epoch, node: row.node };
     return [eventOf('region-returned', subject)];
   }
