@@ -1,7 +1,9 @@
 import { beforeEach, expect, it } from 'vitest';
 import { Status } from '../base/status.js';
+import { REGION_BYTES } from '../wire/limits.js';
 import { SpaceKind } from '../wire/messages.js';
 import type { Controller } from './controller.js';
+import { copiesText } from './metadata/slab-sets.js';
 import { SLAB_SPACE_NAME } from './names.js';
 import type { SlabRegion } from './slab-space.js';
 import { FakeRack, settled } from './testing/fake-rack.js';
@@ -36,6 +38,25 @@ it('gives regions of one space to exactly the node that is named', async () => {
   const more = await granted('n1', a.row.region);
   expect(more.row.region).toBeGreaterThan(a.row.region);
   expect(more.row.node).toBe('n1');
+});
+
+it('gives no region that is full by what sets say', async () => {
+  const { row } = await granted('n1');
+  const { space, region, memoryId } = row;
+  const slabBytes = 2 ** 28;
+  const facts = { name: 'disk', device: 7, bytes: 2 ** 40, slabBytes, copies: 1, options: '' };
+  const sets = [0, 1, 2, 3].map((slab) => {
+    const address = region * REGION_BYTES + slab * slabBytes;
+    const copies = copiesText([{ copy: slab + 1, node: 'n1', memoryId, space, address }]);
+    return { table: 'slabSets', put: { device: 7, slab, generation: 1, copies } } as const;
+  });
+  const device = { table: 'devices', put: { ...facts, sinceMs: 0 } } as const;
+  await controller.metadata.commit([device, ...sets.slice(1)]);
+  expect((await granted('n1')).row.region).toBe(region);
+  await controller.metadata.commit(sets.slice(0, 1));
+  expect((await granted('n1')).row.region).toBeGreaterThan(region);
+  await controller.metadata.commit([{ table: 'slabSets', remove: { device: 7, slab: 2 } }]);
+  expect((await granted('n1')).row.region).toBe(region);
 });
 
 it('gives the same to all who ask at once, and after a restart', async () => {

@@ -11,6 +11,7 @@ import type { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import { formatBytes } from '../base/units.js';
 import type { Timer, Timers } from '../runtime/clock.js';
+import { REGION_BYTES, SLAB_BYTES_MIN } from '../wire/limits.js';
 import { isOnDisk } from './kept.js';
 import { PURGE_ROWS_MAX, SLAB_TIDY_MS } from './limits.js';
 import type { Member } from './member.js';
@@ -62,7 +63,10 @@ export class SlabSpace {
     this.#timer = undefined;
   }
 
-  /** The first region above `after` that the node has, or a new one. Asked again, the same. */
+  /**
+   * The first region above `after` that the node has and that is not full, or a new one. Asked
+   * again, the same.
+   */
   async grant(node: string, after: number): Promise<Result<SlabRegion>> {
     for (let running; (running = this.#granting.get(node)) !== undefined; ) await running;
     const granting = this.#grant(node, after as RegionIndex);
@@ -116,10 +120,21 @@ export class SlabSpace {
     for (const one of metadata.regionsOfNode(row.id).values()) {
       const isIts = one.memoryId === row.memoryId && one.state === 'granted';
       if (one.space !== space.id || !isIts || one.region <= after) continue;
-      if (metadata.moveOf(one) !== undefined || one.region >= (found?.region ?? Infinity)) continue;
+      const isLater = one.region >= (found?.region ?? Infinity);
+      if (isLater || metadata.moveOf(one) !== undefined || this.#isFull(one)) continue;
       found = one;
     }
     return found;
+  }
+
+  /** As far as sets tell: there may be copies that are in none yet. */
+  #isFull({ space, region }: RegionRow): boolean {
+    const { metadata } = this.#options;
+    let left = REGION_BYTES;
+    for (const [device, copies] of metadata.slabSets.copiesIn(space, region)) {
+      left -= copies * (metadata.device(device)?.slabBytes ?? 0);
+    }
+    return left < SLAB_BYTES_MIN;
   }
 
   /** A grant before may have been lost on its way. */

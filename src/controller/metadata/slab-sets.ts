@@ -44,12 +44,12 @@ class Counts<Key> {
     return this.#counts.size;
   }
 
-  has(key: Key): boolean {
-    return this.#counts.has(key);
-  }
-
   keys(): Key[] {
     return [...this.#counts.keys()];
+  }
+
+  entries(): [Key, number][] {
+    return [...this.#counts];
   }
 
   add(key: Key, count: 1 | -1): void {
@@ -101,6 +101,11 @@ export class SlabSets {
   /** Numbers of the devices that have a set with a copy in the region. */
   devicesIn(space: SpaceId, region: RegionIndex): number[] {
     return this.#regions.get(regionKey(space, region))?.keys() ?? [];
+  }
+
+  /** The same, each with how many copies it has there. */
+  copiesIn(space: SpaceId, region: RegionIndex): [device: number, copies: number][] {
+    return this.#regions.get(regionKey(space, region))?.entries() ?? [];
   }
 
   put(row: SlabSetRow): void {
