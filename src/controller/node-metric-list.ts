@@ -111,6 +111,7 @@ const datagrams = (counters: Numbers): Numbers => asNumbers(counters['datagrams'
 const fabric = (counters: Numbers): Numbers => asNumbers(counters['fabric']);
 const disk = (counters: Numbers): Numbers => asNumbers(counters['disk']);
 const leases = (counters: Numbers): Numbers => asNumbers(counters['leases']);
+const slabs = (counters: Numbers): Numbers => asNumbers(counters['slabs']);
 
 const DATA: readonly Wanted[] = [
   counter('operations', 'Data messages and parts, by type.', (all) => all['operations'], 'type'),
@@ -207,6 +208,11 @@ const WITHOUT_THE_NODE: readonly Wanted[] = [
   gauge('leases_held', 'Those with a holder.', (all) => leases(all)['held']),
   gauge('leases_run_out', 'Those whose holder has let its time pass.', (all) => {
     return leases(all)['runOut'];
+  }),
+  gauge('slabs', 'Copies of slabs of block devices.', (all) => slabs(all)['kept']),
+  gauge('slab_bytes', 'Memory that is allocated for them.', (all) => slabs(all)['bytes']),
+  gauge('slabs_without_record', 'Those that nobody knows the owner of.', (all) => {
+    return slabs(all)['withoutRecord'];
   }),
 ];
 

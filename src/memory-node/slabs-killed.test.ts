@@ -68,7 +68,14 @@ function nodeOver({ table: mapping, frames: bytes }: Left, store = storeWord) {
   const frames = new Frames(file, PAGE, FRAMES);
   const written = { isOn: false } as never;
   const access = new Access(table.pages, frames, pool as never, {} as never, written);
-  const owners = new OwnerBlocks(table.pages, PAGE, access);
+  const owners = new OwnerBlocks(table.pages, PAGE, {
+    read: (...where) => access.read(...where),
+    write: (...what) => {
+      // A record is a store as all others: death may come before it.
+      store(new Int32Array(1), 0, 0);
+      return access.write(...what);
+    },
+  });
   const windows = { closeOver: () => undefined, closeSpace: () => undefined } as never;
   const slabs = new Slabs({
     ...{ table, allocations, owners, timers, windows, pool },

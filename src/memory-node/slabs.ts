@@ -15,7 +15,7 @@ import { ENTRY_WORDS, isSlabStart, RIGHTS_MASK, SLAB_NONCE } from '../disk/page-
 import { OWNER_BLOCK_BYTES, type SlabOwner } from '../disk/slab-owner.js';
 import { allocationPages } from '../disk/table-changes.js';
 import type { TableFile } from '../disk/table-file.js';
-import { layoutOf, SLAB_BYTES_LEAST } from '../replication/layout.js';
+import { CHECKSUMS_BYTES, layoutOf, SLAB_BYTES_LEAST } from '../replication/layout.js';
 import type { Timers } from '../runtime/clock.js';
 import { SLABS_PER_MESSAGE_MAX } from '../wire/limits.js';
 import type { MessageType, Request } from '../wire/messages.js';
@@ -141,11 +141,11 @@ export class Slabs implements SlabListener {
     const { table, leases, isDurable, isGoing } = this.#parts;
     const { space, region, bytes, lease, leaseEpoch } = request;
     const { pageBytes } = table.facts;
-    const stale = leases.refuseWindow(lease, leaseEpoch, client);
-    if (stale !== undefined) return stale;
     if (isDurable) {
       return refusal(Status.Unsupported, 'memory here is on a disk: copies of slabs are not');
     }
+    const stale = leases.refuseWindow(lease, leaseEpoch, client);
+    if (stale !== undefined) return stale;
     if (!table.regions.holds(space, region)) return this.#notHeld(space, region);
     if (isGoing(space, region)) {
       return refusal(Status.Unavailable, 'the region is on its way to another node');
@@ -161,11 +161,9 @@ export class Slabs implements SlabListener {
     const { space, region, bytes } = request;
     const choice = await allocations.choose({ space, region, bytes, wish: 0, flags: 0 });
     if ('status' in choice) return choice;
-    const { pageBytes } = table.facts;
-    const { intentAt } = layoutOf(bytes - OWNER_BLOCK_BYTES);
-    const count = choice.range.pages - Math.floor(intentAt / pageBytes);
+    const own = ownPages(bytes, table.facts.pageBytes);
     this.#takings += 1;
-    const frames = await takeFrames({ pool, timers, awaitFrames }, this.#takings, count);
+    const frames = await takeFrames({ pool, timers, awaitFrames }, this.#takings, own.length);
     const problem = allocations.problemOf(choice);
     if (problem === undefined && typeof frames !== 'string') {
       const obstacle = this.#obstacle(request, client);
@@ -199,16 +197,16 @@ export class Slabs implements SlabListener {
 
   #makeAt({ range }: Choice, frames: readonly FrameIndex[], request: TakeRequest): number {
     const { table, allocations, owners, windows } = this.#parts;
-    const { space, firstPage, pages } = range;
+    const { space, firstPage } = range;
     const address = firstPage * table.facts.pageBytes;
     const { device, slab, copy, bytes, lease, leaseEpoch } = request;
     const owner = { device, slab, copy, lease, leaseEpoch, generation: 0 };
     // Of the time before the first copy; from now on there are none but of copies.
     if (!this.isFor(space)) windows.closeSpace(space);
     const entry = allocations.make(range, 0, SLAB_NONCE);
-    const bare = firstPage + pages - frames.length;
-    for (const [i, frame] of frames.entries()) {
-      table.pages.setFrame(table.pages.find(space, bare + i), frame);
+    for (const [i, page] of ownPages(bytes, table.facts.pageBytes).entries()) {
+      const entryOfPage = table.pages.find(space, firstPage + page);
+      table.pages.setFrame(entryOfPage, frames[i] as FrameIndex);
     }
     owners.write(space, address + bytes, 0, owner);
     allocations.keep(entry);
@@ -366,6 +364,18 @@ export class Slabs implements SlabListener {
   #notHeld(space: number, region: number): Refusal {
     return refusal(Status.NotFound, `region ${region} of space ${space} is not held here`);
   }
+}
+
+/** Those that have what is behind the blocks, and the last one, counted from its start. */
+function ownPages(bytes: number, pageBytes: number): number[] {
+  const { areas, intentAt, checksumsAt } = layoutOf(bytes - OWNER_BLOCK_BYTES);
+  const end = checksumsAt + areas * CHECKSUMS_BYTES;
+  const last = bytes / pageBytes - 1;
+  const pages: number[] = [];
+  for (let page = Math.floor(intentAt / pageBytes); page * pageBytes < end; page++) {
+    pages.push(page);
+  }
+  return pages.at(-1) === last ? pages : [...pages, last];
 }
 
 function isOf(known: Slab, { device, slab, bytes, lease }: TakeRequest): boolean {

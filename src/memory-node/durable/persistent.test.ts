@@ -147,6 +147,16 @@ async function begun(seed: number): Promise<{ rig: Rig; at: number; opening: num
   return { rig, at, opening };
 }
 
+test('memory on a disk takes no copies of slabs', async () => {
+  const rig = new Rig(1);
+  expect(await rig.start(CREATE)).toBe('');
+  expect(await rig.grant()).toBe(Status.Ok);
+  const slab = { space: SPACE, region: 1, bytes: 5 * PAGE, device: 1, slab: 0, copy: 1 };
+  const request = { ...slab, lease: 1, leaseEpoch: 1 };
+  const reply = await rig.wait(rig.link().call(MessageType.TakeSlab, request, CALL_MS));
+  expect(reply.status).toBe(Status.Unsupported);
+});
+
 test('what was flushed survives the power, and what was not is named', async () => {
   for (let seed = 1; seed <= 6; seed++) {
     const { rig, at, opening } = await begun(seed);
