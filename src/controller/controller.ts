@@ -138,7 +138,7 @@ export class Controller {
   async resume(): Promise<void> {
     await this.changes.run(() => this.restoration.finishIfAll());
     await this.spaces.resume();
-    await this.devices.resume();
+    this.devices.resume();
     this.moves.resume();
     this.drains.resume();
     this.#rebalancer?.start();

@@ -129,6 +129,7 @@ async function livesOf(kills: readonly number[], side: 'before' | 'after'): Prom
   await settled();
   judge(controller, seen);
   await scenario(rack, controller, seen);
+  await settled();
   expect(broken).toEqual([]);
   judge(controller, seen);
   return commits;

@@ -103,6 +103,7 @@ describe('a device', () => {
     expect(await devices.remove('disk', 1, EPOCH)).toMatchObject({ status: Status.NotFound });
     expect(await devices.remove('disk', DEVICE, EPOCH)).toEqual({ status: Status.Ok });
     expect(await devices.remove('disk', DEVICE, EPOCH)).toEqual({ status: Status.Ok });
+    await settled();
     expect(metadata.slabSets.size).toBe(0);
     expect(await put(2, [copy(1, 'n1')])).toMatchObject({ status: Status.NotFound });
     expect(devices.sets(DEVICE, 0, 9)).toMatchObject({ status: Status.NotFound });
@@ -134,6 +135,7 @@ describe('a device', () => {
     expect(commits).toBe(2);
     controller = await rack.start();
     expect(controller.devices.open('disk')).toMatchObject({ status: Status.NotFound });
+    await settled();
     expect(controller.metadata.slabSets.size).toBe(0);
     expect(most).toBe(PURGE_ROWS_MAX);
   });
@@ -250,6 +252,16 @@ describe('the set of a slab', () => {
     expect(page(0, 2)).toEqual([[0, 3], 9]);
     expect(page(9, 2)).toEqual([[9, 500], 0]);
     expect(page(501, 2)).toEqual([[], 0]);
+    // And where there are too many to be put into order for each page.
+    const many = Array.from({ length: 10_000 }, (_, i): MetadataChange => {
+      return {
+        table: 'slabSets',
+        put: { device: DEVICE, slab: 11_000 - i, generation: 1, copies: '[]' },
+      };
+    });
+    await controller.metadata.commit(many);
+    expect(page(10, 3)).toEqual([[500, 1_001, 1_002], 1_003]);
+    expect(page(10_999, 3)).toEqual([[10_999, 11_000], 0]);
   });
 
   it('is known by the memories and the regions that it is in', async () => {

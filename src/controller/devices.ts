@@ -75,19 +75,23 @@ export interface DevicesOptions {
   readonly clock: Pick<Clock, 'wall'>;
 }
 
+/** Some pages of sets. */
+const SETS_SORTED_MAX = 8_192;
+
 /** One for each that is served: who serves it holds its lease. */
 export const DEVICES_MAX = LEASES_PER_RACK_MAX;
 
 export class Devices {
   readonly #options: DevicesOptions;
+  #isSweeping = false;
 
   constructor(options: DevicesOptions) {
     this.#options = options;
   }
 
   /** After a start: goes on with removals that were under way. */
-  resume(): Promise<void> {
-    return this.#sweep();
+  resume(): void {
+    void this.#sweep();
   }
 
   /** Idempotent. */
@@ -131,7 +135,10 @@ export class Devices {
     return rows.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** By the holder of the lease's last epoch. `Ok` once it is durable; idempotent. */
+  /**
+   * By the holder of the lease's last epoch. `Ok` once it is durable; idempotent. Nobody waits for
+   * its rows to go: there may be a million.
+   */
   async remove(name: string, device: number, epoch: number): Promise<Result<object>> {
     const { metadata, changes } = this.#options;
     const result = await changes.run(async () => {
@@ -142,7 +149,7 @@ export class Devices {
       await metadata.commit([{ table: 'devices', remove: name }, ...this.#tombstone(device)]);
       return ok({});
     });
-    await this.#sweep();
+    void this.#sweep();
     return result;
   }
 
@@ -158,18 +165,19 @@ export class Devices {
     return changes;
   }
 
-  /** Drops the sets of devices that there are no more. */
+  /** Drops the sets of devices that there are no more, one commit after the other. */
   async #sweep(): Promise<void> {
     const { metadata, changes } = this.#options;
     const { slabSets } = metadata;
-    for (const device of slabSets.devices()) {
-      while (metadata.device(device) === undefined && slabSets.ofDevice(device).size > 0) {
-        await changes.run(() => {
-          const rows = [...slabSets.ofDevice(device).values()].slice(0, PURGE_ROWS_MAX);
-          return metadata.commit(rows.map((remove) => ({ table: 'slabSets', remove }) as const));
-        });
-      }
+    const isGone = (device: number): boolean => metadata.device(device) === undefined;
+    if (this.#isSweeping) return;
+    this.#isSweeping = true;
+    for (let gone; (gone = slabSets.devices().find(isGone)) !== undefined; ) {
+      const rows = firstOf(slabSets.ofDevice(gone).values(), PURGE_ROWS_MAX);
+      const removals = rows.map((remove) => ({ table: 'slabSets', remove }) as const);
+      await changes.run(() => metadata.commit(removals));
     }
+    this.#isSweeping = false;
   }
 
   /** Of the device, from slab `from` on, at most `limit`. */
@@ -178,9 +186,8 @@ export class Devices {
     const facts = metadata.device(device);
     if (facts === undefined) return refuseUnknownNumber(device);
     const known = metadata.slabSets.ofDevice(device);
-    const end = slabsEnd(facts);
     const rows: SlabSetRow[] = [];
-    for (let slab = from; slab < end && known.size > 0; slab++) {
+    for (const slab of slabsFrom(known, from, slabsEnd(facts))) {
       const row = known.get(slab);
       if (row === undefined) continue;
       if (rows.length === limit) return ok({ rows, next: slab });
@@ -306,9 +313,27 @@ export class Devices {
   }
 }
 
+/** In order, also some that have no row: of a large device all of them are not sorted each time. */
+function* slabsFrom(known: ReadonlyMap<number, unknown>, from: number, end: number) {
+  if (known.size <= SETS_SORTED_MAX) {
+    yield* [...known.keys()].filter((slab) => slab >= from).sort((a, b) => a - b);
+    return;
+  }
+  for (let slab = from; slab < end; slab++) yield slab;
+}
+
 /** Slabs are below this; the last ones may not be there. */
 function slabsEnd({ bytes, slabBytes }: DeviceRow): number {
   return Math.ceil(bytes / (slabBytes * SLAB_DATA_SHARE));
+}
+
+function firstOf<T>(values: Iterable<T>, count: number): T[] {
+  const first: T[] = [];
+  for (const value of values) {
+    if (first.length === count) break;
+    first.push(value);
+  }
+  return first;
 }
 
 function setNow(row: SlabSetRow | undefined, isTaken: boolean): SetNow {
