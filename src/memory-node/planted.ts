@@ -61,6 +61,13 @@ export const memoryNodeFaults = {
   givenAwayForgotten: false,
   /** The pages are freed before the target has them. */
   freedBeforeTaken: false,
+  // Of copies of slabs (slabs.ts).
+  /** The epoch is looked at when a copy is asked for, and not when it is made. */
+  slabEpochSeenOnce: false,
+  /** A call that is repeated while the first one is under way makes another copy. */
+  slabTakenTwice: false,
+  /** Windows into a copy outlive it. */
+  slabWindowsStay: false,
   /** Who asks for the window that all share is given that of any space. */
   sharedBeyondSpace: false,
 };

@@ -21,6 +21,7 @@ import { SLABS_PER_MESSAGE_MAX } from '../wire/limits.js';
 import type { MessageType, Request } from '../wire/messages.js';
 import type { NodeLeases } from './leases.js';
 import type { OwnerBlocks } from './owner-blocks.js';
+import { memoryNodeFaults } from './planted.js';
 import type { Allocations, Choice, Refusal, SlabListener } from './slow/allocations.js';
 import { type FrameSource, takeFrames } from './store/take-frames.js';
 import { NO_PARENT } from './translate/window-tree.js';
@@ -131,7 +132,9 @@ export class Slabs implements SlabListener {
 
   /** One after the other for each copy: a repeated call never makes a second one. */
   async #inTurn<T>(copy: number, work: () => Promise<T>): Promise<T> {
-    while (this.#underWay.has(copy)) await this.#underWay.get(copy);
+    while (this.#underWay.has(copy) && !memoryNodeFaults.slabTakenTwice) {
+      await this.#underWay.get(copy);
+    }
     const done = work().finally(() => this.#underWay.delete(copy));
     this.#underWay.set(copy, done);
     return done;
@@ -182,7 +185,7 @@ export class Slabs implements SlabListener {
   #obstacle({ space, lease, leaseEpoch }: TakeRequest, client: number): Refusal | undefined {
     // Who has raised the epoch meanwhile may have asked already which copies there are.
     const stale = this.#parts.leases.refuseWindow(lease, leaseEpoch, client);
-    if (stale !== undefined) return stale;
+    if (stale !== undefined && !memoryNodeFaults.slabEpochSeenOnce) return stale;
     if (this.isFor(space) || !this.#isUsedOtherwise(space)) return undefined;
     return refusal(Status.Conflict, `space ${space} has memory here that is no copy of a slab`);
   }
@@ -254,7 +257,8 @@ export class Slabs implements SlabListener {
       const known = this.#known(request, client, true);
       if ('status' in known) return known;
       const { space, address, bytes } = known;
-      windows.closeOver({ space, base: address, end: address + bytes });
+      const range = { space, base: address, end: address + bytes };
+      if (!memoryNodeFaults.slabWindowsStay) windows.closeOver(range);
       if (!(await settled())) {
         const reason = 'a stopped thread is still at work there, and there is no frame: try again';
         return refusal(Status.Busy, reason);
