@@ -79,7 +79,7 @@ export interface DevicesOptions {
 const SETS_SORTED_MAX = 8_192;
 
 /** One for each that is served: who serves it holds its lease. */
-export const DEVICES_MAX = LEASES_PER_RACK_MAX;
+const DEVICES_MAX = LEASES_PER_RACK_MAX;
 
 export class Devices {
   readonly #options: DevicesOptions;
