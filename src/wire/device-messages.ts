@@ -129,7 +129,8 @@ export const PutSetReply = struct('PutSetReply', 8, {
 
 /**
  * A region of the space of slabs at the named node, the same for whoever asks: the first one with a
- * greater number that is not full by what sets say, or a new one. Unavailable: the node does not serve; Denied: it is drained.
+ * greater number that is not full by what sets say, or a new one. Unavailable: the node does not
+ * serve; Denied: it is drained.
  */
 export const GrantSlabRegionRequest = struct('GrantSlabRegionRequest', 8, {
   after: u32, // Regions above this one, which had no room; 0: any.
