@@ -14,6 +14,8 @@ export const OTHERS = [
   'src/wire/lease-messages.ts',
   'src/wire/device-messages.ts',
   'src/wire/slab-messages.ts',
+  'src/wire/door-messages.ts',
+  'src/wire/memory-messages.ts',
 ];
 const DATAGRAMS = 'src/wire/datagram.ts';
 const LIMITS = 'src/wire/limits.ts';

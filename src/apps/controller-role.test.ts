@@ -6,13 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { Status } from '../base/status.js';
-import { hostMain } from '../client/host.js';
+import { NO_MARK } from '../controller/mark.js';
+import { hostMain } from '../doors/host.js';
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import type { Peer } from '../fabric/link.js';
 import { createRuntime } from '../runtime/node/create-runtime.js';
 import type { RunningRole } from '../runtime/runtime.js';
 import { MessageType as M } from '../wire/messages.js';
-import { NO_MARK } from '../controller/mark.js';
 import { controllerWithHttp } from './controller-role.js';
 
 const CALL_MS = 5_000;

@@ -1,3 +1,3 @@
-/** The host's role. Its doors will be put together here. */
+/** The host's role. */
 
-export { hostMain } from '../client/host.js';
+export { hostMain } from '../doors/host.js';

@@ -10,6 +10,8 @@
 import { hostname } from 'node:os';
 import { Status } from '../base/status.js';
 import { formatBytes } from '../base/units.js';
+import type { HostReady } from '../client/host.js';
+import { NBD_PORT_DEFAULT } from '../client/options.js';
 import type { RackStatus } from '../controller/api.js';
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import type { DonorConfig } from '../memory-node/donor-config.js';
@@ -39,6 +41,8 @@ export interface RackOptions {
   /** Missing: off. */
   readonly rebalancing?: string;
   readonly donor?: DonorConfig;
+  /** Of the NBD door; undefined: the usual one, or any that is free. */
+  readonly nbdPort?: number | undefined;
 }
 
 /** The rack could not be started; everything that was started has been ended. */
@@ -81,6 +85,8 @@ export type Say = (line: string) => void;
 export class LocalRack {
   url = '';
   httpUrl = '';
+  /** Where block devices are served: `nbd://HOST:PORT`. */
+  nbdUrl = '';
   readonly #runtime: Runtime;
   readonly #options: RackOptions;
   readonly #say: Say;
@@ -88,6 +94,7 @@ export class LocalRack {
   readonly #children = new Set<Child>();
   #controller: Child | undefined;
   #controllerAddress = '';
+  #nbdAddress: string | undefined;
   #isStopping = false;
   #failed: (error: RackFailed) => void = () => {};
   /** Resolves when the rack cannot go on; never while it can. */
@@ -285,14 +292,19 @@ export class LocalRack {
   }
 
   async #startHost(id: string): Promise<void> {
-    const { listen } = this.#options;
+    const { listen, nbdPort } = this.#options;
     const config = {
       id,
       join: [this.#controllerAddress],
       listen: `tcp://${listen}:0`,
       machine: hostname(),
+      nbd: this.#nbdAddress ?? `tcp://${listen}:${nbdPort ?? NBD_PORT_DEFAULT}`,
+      nbdAnyPort: nbdPort === undefined && this.#nbdAddress === undefined,
     };
-    const { child } = await this.#spawn('host', config);
+    const { child, ready } = await this.#spawn('host', config);
+    // A host that is started again is found where it was.
+    this.#nbdAddress = (ready as HostReady).nbd;
+    this.nbdUrl = (this.#nbdAddress ?? '').replace(/^tcp:/, 'nbd:');
     const began = this.#runtime.clock.now();
     void child.exited.then((exit) => {
       if (this.#isStopping) return undefined;

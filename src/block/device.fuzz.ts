@@ -1,9 +1,9 @@
 /**
  * A device whose slabs are at nodes that are slow, paused, killed, lost, come back empty, fill up
- * and are drained; hosts that are killed, or stand still while others serve the device; a controller
- * that is away at times and whose answers are lost. Looked at is what a program sees: for each
- * sector the values that it may have. A write that was acknowledged leaves one; one whose end is
- * unknown adds one; a read shows one of them, and from then on it is that one.
+ * and are drained; hosts that are killed, or stand still while others serve the device; a
+ * controller that is away at times and whose answers are lost. Looked at is what a program sees:
+ * for each sector the values that it may have. A write that was acknowledged leaves one; one whose
+ * end is unknown adds one; a read shows one of them, and from then on it is that one.
  */
 
 import { expect, test } from 'vitest';
@@ -165,6 +165,10 @@ class Host implements PathOwner, DeviceRack {
       { status: Status.OutcomeUnknown },
       150_000,
     );
+  }
+
+  get isHeld(): boolean {
+    return this.isAlive;
   }
 
   confirm(): Promise<boolean> {
@@ -476,7 +480,7 @@ async function readAtLast(rig: Rig, sector: number): Promise<void> {
   }
 }
 
-/** When nothing is under way every slab has its copies, apart from each other, and all are equal. */
+/** In the end every slab has its copies, apart from each other, and all of them are equal. */
 function judgeEnd(rig: Rig): void {
   rig.made += rig.host.device?.counts.copiesMade ?? 0;
   const states = rig.host.device?.states();

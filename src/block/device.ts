@@ -11,6 +11,7 @@ import { Status } from '../base/status.js';
 import type { CompletionSink } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
+import type { Copy } from '../replication/copy.js';
 import { BLOCK_BYTES } from '../replication/layout.js';
 import { type Clock, sleep, type Timer, type Timers } from '../runtime/clock.js';
 import type { Checksum, Entropy } from '../runtime/runtime.js';
@@ -18,7 +19,7 @@ import { changeSet } from './change-set.js';
 import { chooseNode } from './choose-node.js';
 import { KeptSlab, type SlabCounts, type SlabParts } from './kept-slab.js';
 import { blockFaults } from './planted.js';
-import type { CopyPlace, DeviceRack, SetRow, SlabNode } from './ports.js';
+import type { CopyPlace, DeviceRack, SetAnswer, SetRow, SlabNode } from './ports.js';
 import { planOf, type SlabPlan } from './slabs.js';
 import { WaitingWrites } from './waiting-writes.js';
 
@@ -61,7 +62,7 @@ const OPENED_AT_ONCE = 8;
 /** Attempts to take the first copies of a slab, while writes wait. */
 const TAKE_AGAIN_MS = 200;
 const CONFIRM_AGAIN_MS = 50;
-const FULL_KEEP_MS = 10_000;
+const AVOID_MS = 5_000;
 
 export class Device {
   readonly counts: SlabCounts = {
@@ -81,8 +82,8 @@ export class Device {
   #timer: Timer | undefined;
   #confirming: Promise<unknown> = Promise.resolve();
   #nextConfirm: Promise<boolean> | undefined;
-  /** Nodes where something found no room, and until when they are not chosen. */
-  readonly #fullUntil = new Map<string, number>();
+  /** Nodes that had no room, or did not answer, and until when they are not chosen. */
+  readonly #avoided = new Map<string, number>();
   #isOver = false;
 
   constructor(parts: DeviceParts) {
@@ -96,10 +97,10 @@ export class Device {
       checksum,
       entropy,
       layout: this.#plan.layout,
-      rack: { ...bound(rack), lose: (why) => this.#lose(why) },
+      rack: new LosingRack(rack, (why) => this.#lose(why)),
       copies: facts.copies,
       choose: (beside) => this.#choose(beside, new Set()),
-      noteFull: (node) => this.#fullUntil.set(node, clock.now() + FULL_KEEP_MS),
+      avoid: (node) => this.#avoid(node),
       budget: (bytes) => parts.budget(bytes),
       counts: this.counts,
     };
@@ -112,6 +113,11 @@ export class Device {
 
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  /** Nobody else is the writer, by this process' own clock. */
+  get isSure(): boolean {
+    return !this.#isOver && this.#parts.rack.isHeld;
   }
 
   /** No more is done: what has not begun ends as `Stale`, a write that has as unknown. */
@@ -305,8 +311,10 @@ export class Device {
       if (node === undefined) break;
       tried.add(node.id);
       const place = await rack.take(node.id, slab, entropy.u53());
-      if (typeof place === 'number') status = place;
-      else places.push(place);
+      if (typeof place === 'number') {
+        status = place;
+        this.#avoid(node.id);
+      } else places.push(place);
     }
     return places.length > 0 ? places : status;
   }
@@ -326,6 +334,10 @@ export class Device {
     return Status.Unavailable;
   }
 
+  #avoid(node: string): void {
+    this.#avoided.set(node, this.#parts.clock.now() + AVOID_MS);
+  }
+
   async #choose(
     beside: readonly CopyPlace[],
     tried: ReadonlySet<string>,
@@ -333,8 +345,8 @@ export class Device {
     const { rack, policy, entropy } = this.#parts;
     this.#nodes = (await rack.nodes()) ?? this.#nodes;
     const now = this.#parts.clock.now();
-    const full = [...this.#fullUntil].filter(([, until]) => until > now).map(([node]) => node);
-    const without = new Set([...tried, ...full]);
+    const avoided = [...this.#avoided].filter(([, until]) => until > now).map(([node]) => node);
+    const without = new Set([...tried, ...avoided]);
     return chooseNode(this.#nodes ?? [], beside, without, policy, entropy);
   }
 
@@ -362,15 +374,41 @@ export class Device {
 const isWhole = (at: number, bytes: number): boolean =>
   at % BLOCK_BYTES === 0 && bytes % BLOCK_BYTES === 0;
 
-/** The same, whose functions may be taken out of it. */
-function bound(rack: DeviceRack): DeviceRack {
-  return {
-    nodes: () => rack.nodes(),
-    take: (node, slab, copy) => rack.take(node, slab, copy),
-    give: (place) => rack.give(place),
-    putSet: (row) => rack.putSet(row),
-    confirm: () => rack.confirm(),
-    copyAt: (place) => rack.copyAt(place),
-    lose: (why) => rack.lose(why),
-  };
+/** The same, and whoever finds out that the lease is lost stops all at once. */
+class LosingRack implements DeviceRack {
+  readonly #rack: DeviceRack;
+  readonly lose: (why: string) => void;
+
+  constructor(rack: DeviceRack, lose: (why: string) => void) {
+    this.#rack = rack;
+    this.lose = lose;
+  }
+
+  get isHeld(): boolean {
+    return this.#rack.isHeld;
+  }
+
+  nodes(): Promise<readonly SlabNode[] | undefined> {
+    return this.#rack.nodes();
+  }
+
+  take(node: string, slab: number, copy: number): Promise<CopyPlace | Status> {
+    return this.#rack.take(node, slab, copy);
+  }
+
+  give(place: CopyPlace): void {
+    this.#rack.give(place);
+  }
+
+  putSet(row: SetRow): Promise<SetAnswer> {
+    return this.#rack.putSet(row);
+  }
+
+  confirm(): Promise<boolean> {
+    return this.#rack.confirm();
+  }
+
+  copyAt(place: CopyPlace): Copy {
+    return this.#rack.copyAt(place);
+  }
 }

@@ -36,8 +36,8 @@ export interface SlabParts {
   readonly copies: number;
   /** A node for one more copy, beside those; undefined: none has room. */
   choose(beside: readonly CopyPlace[]): Promise<SlabNode | undefined>;
-  /** What is written there finds no room: not the node to choose for a while. */
-  noteFull(node: string): void;
+  /** Not the node to choose for a while. */
+  avoid(node: string): void;
   /** Resolves when so many bytes may be copied. */
   budget(bytes: number): Promise<void>;
   readonly counts: SlabCounts;
@@ -110,7 +110,7 @@ export class KeptSlab implements SetKeeper {
   #noteFull(id: number): void {
     this.#full.add(id);
     const place = this.#row.copies.find(({ copy }) => copy === id);
-    if (place !== undefined) this.#parts.noteFull(place.node);
+    if (place !== undefined) this.#parts.avoid(place.node);
   }
 
   learnerLost(): void {
@@ -194,7 +194,10 @@ export class KeptSlab implements SetKeeper {
     if (node === undefined || this.set.isOver) return false;
     const copy = entropy.u53();
     const place = await rack.take(node.id, this.#row.slab, copy);
-    if (typeof place === 'number') return false;
+    if (typeof place === 'number') {
+      this.#parts.avoid(node.id);
+      return false;
+    }
     const isFilled = await this.set.upkeep.learn(rack.copyAt(place), budget);
     const isIn = isFilled && (await this.#changes.run(() => this.#join(place, nodes)));
     if (isIn) {

@@ -42,16 +42,18 @@ export interface SlabNode {
   readonly isLeaving: boolean;
 }
 
-/** For as long as the lease is held; the calls take some seconds at most, and never reject. */
+/** For as long as the lease is held; calls take some seconds at most, and never reject. */
 export interface DeviceRack {
   /** As they were a second ago at most; undefined: the controller does not answer. */
   nodes(): Promise<readonly SlabNode[] | undefined>;
-  /** Memory of a node, under the epoch of the lease. What it may have taken in vain it gives back. */
+  /** Memory of a node, under the lease's epoch. What may have been taken in vain is given back. */
   take(node: string, slab: number, copy: number): Promise<CopyPlace | Status>;
   /** For good: no row may name it, now or later. Goes on until it is known to be gone. */
   give(place: CopyPlace): void;
   /** By compare-and-swap on the generation; where it is refused for that, with the row there is. */
   putSet(row: SetRow): Promise<SetAnswer>;
+  /** By this process' own clock; a node may know better. */
+  readonly isHeld: boolean;
   /** Whether a node says, after this was asked, that the lease is held still. */
   confirm(): Promise<boolean>;
   copyAt(place: CopyPlace): Copy;

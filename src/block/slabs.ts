@@ -1,9 +1,7 @@
 /** How the bytes of a device lie in its slabs. */
 
+import { OWNER_BLOCK_BYTES } from '../disk/slab-owner.js';
 import { layoutOf, type SlabLayout } from '../replication/layout.js';
-
-/** At the end of a copy: its owner record. */
-export const OWNER_BLOCK_BYTES = 4096;
 
 export interface SlabPlan {
   readonly layout: SlabLayout;

@@ -70,6 +70,11 @@ export const CONFIGURATION = z.strictObject({
     .string()
     .optional()
     .describe('Address of the controller, for the single roles `memory-node` and `host`.'),
+  nbdPort: port
+    .optional()
+    .describe(
+      'Port of the NBD door of `up` and `host`. Without it 10809; `up` takes a free one too.',
+    ),
   persistent: z
     .string()
     .optional()

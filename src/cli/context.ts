@@ -1,6 +1,8 @@
 /** What every command shares: flags, configuration, output, the connection to the rack. */
 
 import type { Command } from 'commander';
+import type { Rack } from '../apps/library.js';
+import { type Column, table } from '../apps/terminal.js';
 import { ConfigError } from '../base/config-error.js';
 import { formatBytes, parseBytes } from '../base/units.js';
 import {
@@ -11,8 +13,6 @@ import {
   REBALANCING_POLICY_DEFAULT,
   REBALANCING_POLICY_NAMES,
 } from '../policies/rebalancing/rebalancing-policies.js';
-import type { Rack } from '../apps/library.js';
-import { type Column, table } from '../apps/terminal.js';
 import { type Configuration, readConfiguration } from './configuration.js';
 
 /** Of `--placement`. */
@@ -74,6 +74,11 @@ export function sizeFlag(name: string, text: string): number {
   if (bytes !== undefined && bytes > 0) return bytes;
   const problem = `--${name}: ${JSON.stringify(text)} is not a size such as 64KiB or 1GiB`;
   throw new ConfigError('command line', [problem]);
+}
+
+/** A port, from the command line or the configuration; undefined: none was given. */
+export function portFlag(name: string, given: string | number | undefined): number | undefined {
+  return given === undefined ? undefined : countFlag(name, String(given), 0, 65_535);
 }
 
 /** What a memory node lends, and in which pages: a node needs two of them. */

@@ -1,9 +1,18 @@
-/** `memrack host`: a using machine's process, where doors will run. */
+/** `memrack host`: a using machine's process, where doors run. */
 
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { ConfigError } from '../base/config-error.js';
-import { configurationOf, say, type SharedFlags, withConfig, withLog } from './context.js';
+import { NBD_PORT_DEFAULT } from '../client/options.js';
+import type { RunningHost } from '../doors/host.js';
+import {
+  configurationOf,
+  portFlag,
+  type SharedFlags,
+  say,
+  withConfig,
+  withLog,
+} from './context.js';
 import { type DoorFlags, refuseDoors } from './doors.js';
 import { joinAddress, requireOneAddress, warnIfPublic } from './listen.js';
 import { machineName } from './memory-node.js';
@@ -13,15 +22,16 @@ interface HostFlags extends SharedFlags, DoorFlags {
   readonly join?: string;
   readonly listen?: string;
   readonly id?: string;
+  readonly nbdPort?: string;
 }
 
 export function addHost(program: Command): void {
   withLog(withConfig(program.command('host')))
-    .description('the process of a using machine: joins the rack; its doors come later')
+    .description('the process of a using machine: joins the rack and serves block devices over NBD')
     .option('--join <address>', 'HOST:PORT of the controller')
     .option('--listen <address>', 'address to listen on (default 127.0.0.1)')
     .option('--id <name>', 'name in the rack (default: made from the name of the machine)')
-    .option('--nbd-port <port>', 'comes with block devices, not in this version')
+    .option('--nbd-port <port>', 'of the NBD door (default 10809; 0: any free one)')
     .option('--redis-port <port>', 'comes with the Redis door, not in this version')
     .addHelpText('after', '\nExample:\n  memrack host --join 10.0.0.1:7070')
     .action(async (flags: HostFlags) => {
@@ -34,15 +44,19 @@ export function addHost(program: Command): void {
       const listen = flags.listen ?? configuration.listen;
       requireOneAddress(listen);
       warnIfPublic(listen);
+      const nbdPort =
+        portFlag('nbd-port', flags.nbdPort ?? configuration.nbdPort) ?? NBD_PORT_DEFAULT;
       const id = flags.id ?? configuration.id ?? `${machineName()}-host-${process.pid}`;
       const config = {
         id,
         join: [joinAddress(join)],
         listen: `tcp://${listen}:0`,
         machine: hostname(),
+        nbd: `tcp://${listen}:${nbdPort}`,
       };
-      await runInForeground('host', config, (address) => {
-        say(`host ${id} serves at ${address}; doors are not available in this version yet`);
+      await runInForeground('host', config, (_address, running) => {
+        const door = (running as RunningHost).nbd ?? '';
+        say(`host ${id} serves block devices at ${door.replace(/^tcp:/, 'nbd:')}`);
       });
     });
 }

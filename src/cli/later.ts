@@ -1,7 +1,7 @@
 /** Commands that are part of the plan and not of this version: each says so and fails. */
 
 import type { Command } from 'commander';
-import { Exit, EXIT } from './exit.js';
+import { EXIT, Exit } from './exit.js';
 
 interface Later {
   readonly name: string;
@@ -11,11 +11,6 @@ interface Later {
 }
 
 const LATER: readonly Later[] = [
-  {
-    name: 'device',
-    what: 'block devices, served over NBD',
-    example: 'memrack device create swap --size 4GiB',
-  },
   {
     name: 'run',
     what: 'an unmodified program with more memory than its host has',

@@ -7,9 +7,10 @@ import { endWith } from '../apps/end-with.js';
 import { addBackup } from './backup.js';
 import { addBench } from './bench.js';
 import { addController } from './controller.js';
+import { addDevice } from './device.js';
 import { addDoctor } from './doctor.js';
-import { EXIT, failWith } from './exit.js';
 import { addEvents } from './events.js';
+import { EXIT, failWith } from './exit.js';
 import { addHost } from './host.js';
 import { addLater } from './later.js';
 import { addMemoryNode } from './memory-node.js';
@@ -48,6 +49,7 @@ export function buildProgram(): Command {
     addNodes,
     addNode,
     addSpace,
+    addDevice,
   ];
   for (const add of [
     ...parts,

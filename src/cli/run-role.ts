@@ -1,14 +1,15 @@
 /** Runs one role in this process, in the foreground, until it is asked to end. */
 
 import { describeFailure } from '../apps/role-failure.js';
-import { Exit, EXIT } from './exit.js';
+import type { RunningRole } from '../runtime/runtime.js';
+import { EXIT, Exit } from './exit.js';
 import { untilAsked } from './signals.js';
 
 /** Resolves when the role was stopped by SIGINT or SIGTERM; a second signal ends at once. */
 export async function runInForeground(
   role: string,
   config: unknown,
-  serves: (address: string) => void,
+  serves: (address: string, running: RunningRole) => void,
 ): Promise<void> {
   // Not before they are used: `doctor` is to run where a native package cannot be loaded.
   const { appRuntime } = await import('../apps/app-runtime.js');
@@ -23,7 +24,7 @@ export async function runInForeground(
     const { message, exitCode } = describeFailure(role, error);
     throw new Exit(exitCode === EXIT.wrongUse ? EXIT.wrongUse : EXIT.failed, message);
   }
-  serves(running.address);
+  serves(running.address, running);
   await untilSignal();
   await running.stop();
 }

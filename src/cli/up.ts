@@ -8,18 +8,19 @@ import { formatBytes } from '../base/units.js';
 import {
   configurationOf,
   countFlag,
-  say,
-  type SharedFlags,
   memoryFlags,
   PLACEMENT_HELP,
+  portFlag,
   REBALANCING_HELP,
+  type SharedFlags,
+  say,
   withConfig,
   withLog,
 } from './context.js';
 import { donorConfig } from './donor-flags.js';
+import { refuseDoors } from './doors.js';
 import { complain, Exit } from './exit.js';
 import { requireOneAddress, warnIfPublic } from './listen.js';
-import { refuseDoors } from './doors.js';
 import { untilSignal } from './run-role.js';
 
 interface UpFlags extends SharedFlags {
@@ -50,7 +51,7 @@ export function addUp(program: Command): void {
     .option('--listen <address>', 'address to listen on (default 127.0.0.1)')
     .option('--placement <policy>', PLACEMENT_HELP)
     .option('--rebalancing <policy>', REBALANCING_HELP)
-    .option('--nbd-port <port>', 'comes with block devices, not in this version')
+    .option('--nbd-port <port>', 'of the NBD door (default 10809, or any free one; 0: any)')
     .option('--redis-port <port>', 'comes with the Redis door, not in this version')
     .addHelpText('after', '\nExample:\n  memrack up --nodes 2 --memory 512MiB')
     .action(up);
@@ -79,6 +80,7 @@ async function up(flags: UpFlags): Promise<void> {
     placement: flags.placement ?? configuration.placement,
     rebalancing: flags.rebalancing ?? configuration.rebalancing,
     donor: donorConfig({}, configuration),
+    nbdPort: portFlag('nbd-port', flags.nbdPort ?? configuration.nbdPort),
   };
   warnIfPublic(listen);
   // Not before it is used: `doctor` is to run where a native package cannot be loaded.
@@ -106,5 +108,6 @@ function announce(rack: LocalRack, options: RackOptions): void {
   say(`  programs   ${rack.url}`);
   say(`  HTTP API   ${rack.httpUrl}/v1/status`);
   say(`  metrics    ${rack.httpUrl}/metrics`);
+  say(`  devices    ${rack.nbdUrl}`);
   say('Ctrl-C ends it.');
 }

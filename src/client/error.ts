@@ -3,13 +3,7 @@
  * of the library may be loaded.
  */
 
-import {
-  type Outcome,
-  STATUS_FACTS,
-  type Status,
-  type StatusName,
-  statusName,
-} from '../base/status.js';
+import { type Outcome, STATUS_FACTS, Status, type StatusName, statusName } from '../base/status.js';
 
 export type ErrorCode = Exclude<StatusName, 'Ok'>;
 
@@ -50,6 +44,11 @@ export class MemrackError extends Error {
 export function codeOf(status: Status): ErrorCode {
   const name = statusName(status);
   return name === undefined || name === 'Ok' ? 'Invalid' : name;
+}
+
+/** The other way round. */
+export function statusOf({ code }: MemrackError): Status {
+  return Status[code];
 }
 
 export function invalid(what: string, remedy: string): MemrackError {

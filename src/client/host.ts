@@ -1,15 +1,13 @@
 /**
- * The process of a host: it joins the rack, listens, and says every two seconds that it is there.
- *
- * A host is where doors (block devices, Redis, files) run on a using machine. This version has none
- * yet, and the host says so; it can be reached and seen, and that is all it does.
+ * A host as a member of the rack: it joins, listens, and says every two seconds that it is there,
+ * and which doors it has.
  */
 import { ConfigError } from '../base/config-error.js';
 import { Status, statusName } from '../base/status.js';
-import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
+import type { Endpoint } from '../fabric/endpoint.js';
 import type { Peer } from '../fabric/link.js';
 import type { Timer } from '../runtime/clock.js';
-import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
+import type { RunningRole, Runtime } from '../runtime/runtime.js';
 import { MessageType } from '../wire/messages.js';
 
 export interface HostConfig {
@@ -21,6 +19,17 @@ export interface HostConfig {
   readonly listen: string;
   /** Name of this machine, for people. */
   readonly machine?: string;
+  /** Where block devices are served over NBD; missing: nowhere. `tcp://HOST:PORT`. */
+  readonly nbd?: string;
+  /** Whether the next free port will do where that one is taken. */
+  readonly nbdAnyPort?: boolean;
+}
+
+/** A door that is open. */
+export interface HostDoor {
+  /** Of `DoorKind`. */
+  readonly kind: number;
+  readonly address: string;
 }
 
 /** What the process tells its parent once it listens. */
@@ -28,34 +37,26 @@ export interface HostReady {
   readonly id: string;
   readonly address: string;
   readonly pid: number;
+  /** Of the NBD door, where it listens. */
+  readonly nbd?: string;
 }
 
-const KEYS = ['id', 'join', 'listen', 'machine'];
+/** With defaults. */
+export type CheckedHost = HostConfig & Required<Pick<HostConfig, 'machine'>>;
+
+const KEYS = ['id', 'join', 'listen', 'machine', 'nbd', 'nbdAnyPort'];
 const CALL_MS = 5_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2_000;
 const HEARTBEAT_MS_MIN = 10;
 
-/** Rejects with `ConfigError` or `NetworkError`. A controller that is away is waited for. */
-export const hostMain: RoleMain<HostConfig> = async (runtime, config) => {
-  const checked = checkHostConfig(config);
-  const endpoint = createEndpoint(runtime);
-  const { address } = await endpoint.listen(checked.listen);
-  const host = new Host(runtime, endpoint, checked, address);
-  void host.run();
-  const { pid } = runtime.processes;
-  runtime.processes.ready({ id: checked.id, address, pid } satisfies HostReady);
-  runtime.log.write('info', 'this host serves no door: they come with a later version', {
-    code: 'HOST_WITHOUT_DOORS',
-  });
-  return host;
-};
-
-class Host implements RunningRole {
+/** Joins the rack and says that it is there. */
+export class Host implements RunningRole {
   readonly address: string;
   readonly #runtime: Runtime;
   readonly #endpoint: Endpoint;
-  readonly #config: Required<HostConfig>;
+  readonly #config: CheckedHost;
+  readonly #doors: readonly HostDoor[];
   readonly #controllers: readonly Peer[];
   #turn = 0;
   #isStopped = false;
@@ -64,8 +65,14 @@ class Host implements RunningRole {
   #lastTold = '';
   #stopped: Promise<void> | undefined;
 
-  constructor(runtime: Runtime, endpoint: Endpoint, config: Required<HostConfig>, address: string) {
-    this.address = address;
+  constructor(
+    runtime: Runtime,
+    endpoint: Endpoint,
+    config: CheckedHost,
+    place: { readonly address: string; readonly doors: readonly HostDoor[] },
+  ) {
+    this.address = place.address;
+    this.#doors = place.doors;
     this.#runtime = runtime;
     this.#endpoint = endpoint;
     this.#config = config;
@@ -106,6 +113,10 @@ class Host implements RunningRole {
     const request = { id, machine, pid, address: this.address };
     const reply = await this.#controller.call(MessageType.JoinHost, request, CALL_MS);
     if (reply.status === Status.Ok) {
+      for (const { kind, address } of this.#doors) {
+        const door = { kind, host: id, address };
+        await this.#controller.call(MessageType.NoteDoor, door, CALL_MS);
+      }
       this.#tell('info', 'joined the rack');
       return Math.max(HEARTBEAT_MS_MIN, reply.heartbeatMs);
     }
@@ -137,12 +148,12 @@ class Host implements RunningRole {
 }
 
 /** Throws a `ConfigError` that lists every problem. Takes anything. */
-export function checkHostConfig(config: unknown): Required<HostConfig> {
+export function checkHostConfig(config: unknown): CheckedHost {
   if (typeof config !== 'object' || config === null) {
     throw new ConfigError('host', ['it is not an object']);
   }
   const given = config as Record<string, unknown>;
-  const { id, join, listen, machine = 'localhost' } = given;
+  const { id, join, listen, machine = 'localhost', nbd, nbdAnyPort = false } = given;
   const problems = Object.keys(given)
     .filter((key) => !KEYS.includes(key))
     .map((key) => `${key}: there is no such key; there are ${KEYS.join(', ')}`);
@@ -159,8 +170,11 @@ export function checkHostConfig(config: unknown): Required<HostConfig> {
   check('join', join, isList && join.every(isAddress), 'a list of addresses: tcp://HOST:PORT');
   check('listen', listen, isAddress(listen), 'tcp://HOST:PORT, unix://PATH or ring://PATH');
   check('machine', machine, isMatching(machine, /^[ -~]{1,100}$/), '1 to 100 printable characters');
+  check('nbd', nbd, nbd === undefined || isAddress(nbd), 'tcp://HOST:PORT or unix://PATH');
+  check('nbdAnyPort', nbdAnyPort, typeof nbdAnyPort === 'boolean', 'true or false');
   if (problems.length > 0) throw new ConfigError('host', problems);
-  return { id, join, listen, machine } as Required<HostConfig>;
+  const door = nbd === undefined ? {} : { nbd, nbdAnyPort };
+  return { id, join, listen, machine, ...door } as CheckedHost;
 }
 
 function isMatching(value: unknown, pattern: RegExp): boolean {

@@ -50,6 +50,26 @@ export class Lease {
     return this.#holder.lost;
   }
 
+  /** @internal By which nodes know it. */
+  get number(): number {
+    return this.#facts.number;
+  }
+
+  /** @internal Ids of the memory nodes that it is over now. */
+  get nodes(): ReadonlySet<string> {
+    return this.#facts.nodes;
+  }
+
+  /** @internal Whether a node that is asked now says that it is held. */
+  confirm(): Promise<boolean> {
+    return this.#holder.confirm();
+  }
+
+  /** @internal It is of no more use: somebody knows that another one holds it, or should. */
+  lose(why: string): void {
+    this.#holder.lose(why);
+  }
+
   /**
    * A window over a range of a space, whose nodes belong to the lease. What is changed through it
    * counts only until somebody else is given the lease: `Stale` then, whenever it was started.

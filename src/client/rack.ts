@@ -5,15 +5,15 @@
  */
 
 import { exposition } from '../base/exposition.js';
+import { Status } from '../base/status.js';
 import { createCounters } from '../fabric/counters.js';
 import { createEndpoint } from '../fabric/endpoint.js';
-import { Status } from '../base/status.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { MessageType, SpaceKind } from '../wire/messages.js';
 import { badName } from './arguments.js';
-import { clientMetrics } from './client-metrics.js';
 import { clientFabric } from './client-fabric.js';
+import { clientMetrics } from './client-metrics.js';
 import { Connections, type Fabric } from './connections.js';
 import { Control, type Member } from './control.js';
 import type { RackCounters } from './counters.js';
@@ -51,6 +51,14 @@ const JOIN_POLL_MS = 100;
 const CONNECT_MS_MAX = 5000;
 /** A node that is away gets it back another time: somebody waits. */
 const FREE_GARBAGE_MS = 2000;
+
+/** What stands on the core of a client shares with it: devices, stores. */
+export interface RackCore {
+  readonly runtime: Runtime;
+  readonly control: Control;
+  readonly connections: Connections;
+  readonly leases: Leases;
+}
 
 interface RackParts {
   readonly runtime: Runtime;
@@ -94,6 +102,16 @@ export class Rack {
       const space = await this.spaceOf(place.space);
       await space.freeGarbage(place.address, place.length, Math.min(timeoutMs, FREE_GARBAGE_MS));
     });
+  }
+
+  /** @internal */
+  get core(): RackCore {
+    return {
+      runtime: this.#runtime,
+      control: this.#control,
+      connections: this.#connections,
+      leases: this.#leases,
+    };
   }
 
   /** Opens the space of this name, shared with every other process that opens it. */

@@ -8,23 +8,23 @@ import { Status } from '../base/status.js';
 import { utf8Bytes } from '../base/utf8.js';
 import type { Log } from '../runtime/runtime.js';
 import { JSON_BYTES_MAX } from '../wire/limits.js';
-import * as wire from '../wire/messages.js';
 import type { Request } from '../wire/messages.js';
+import * as wire from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 import type { ControllerApi, MemberFacts, RackStatus } from './api.js';
 import type { Controller } from './controller.js';
 import { serveDevices } from './device-handlers.js';
 import type { NodeJoin } from './join-rules.js';
 import { NO_MARK, ownMark } from './mark.js';
-import type { HeldRegion } from './reconcile.js';
 import type { Place } from './metadata/metadata.js';
 import type { FileRow, GarbageRow, SpaceRow } from './metadata/schema.js';
+import type { HeldRegion } from './reconcile.js';
 import { isRefusal } from './refusal.js';
-import type { GrantRequest } from './regions.js';
-import { refuseReserved } from './spaces.js';
 import { regionsReply, spaceRegions } from './region-messages.js';
+import type { GrantRequest } from './regions.js';
 import { cut, refuseBusy, refuseChange, refused, type Serve } from './replies.js';
 import { memberFacts, type WholeFacts } from './report.js';
+import { refuseReserved } from './spaces.js';
 
 const M = wire.MessageType;
 const { SpaceKind } = wire;
@@ -46,6 +46,16 @@ export function serveController(serve: Serve, options: HandlerOptions): void {
   const { api, controller } = options;
   serve(M.ListNodes, () => {
     return { status: Status.Ok, members: memberFacts(controller).map(memberMessage) };
+  });
+  serve(M.NoteDoor, ({ host, kind, address }) => {
+    const result = controller.hosts.noteDoor(host, { kind, address });
+    return isRefusal(result) ? refused(result) : { status: Status.Ok };
+  });
+  serve(M.ListDoors, () => ({ status: Status.Ok, doors: controller.hosts.doors() }));
+  serve(M.ListMemories, ({ after }) => {
+    const facts = memoryFacts(controller).filter(({ node }) => node > after);
+    const { values, more } = cut(facts, wire.MemoryFacts.encodedBytes);
+    return { status: Status.Ok, memories: values, more };
   });
   serve(M.RackStatus, () => ({ status: Status.Ok, json: statusJson(api.status()) }));
 }
@@ -252,6 +262,25 @@ function memberMessage(facts: WholeFacts): Fields<typeof wire.MemberFacts> {
     state: stateNumber(facts.state),
     isHost: facts.kind === 'host' ? 1 : 0,
   };
+}
+
+function memoryFacts(controller: Controller): Fields<typeof wire.MemoryFacts>[] {
+  const { membership, metadata } = controller;
+  const { DRAINING, SERVING } = wire.NodeState;
+  const facts = [...membership.members.values()].map((member) => {
+    const { id: node, memoryId, address, machine } = member.row;
+    const state = stateNumber(membership.state(member));
+    const isEnded = state === wire.NodeState.ENDED;
+    return {
+      ...{ node, address, machine, memoryId: isEnded ? 0 : memoryId },
+      state: state === SERVING && metadata.drains.has(node) ? DRAINING : state,
+      bytesLent: isEnded ? 0 : member.bytesLent,
+      bytesUsed: isEnded ? 0 : member.bytesUsed,
+      bytesCommitted: isEnded ? 0 : member.bytesCommitted,
+      isDisk: metadata.disks.has(node) ? 1 : 0,
+    };
+  });
+  return facts.sort((a, b) => (a.node < b.node ? -1 : 1));
 }
 
 function stateNumber(state: MemberFacts['state']): number {

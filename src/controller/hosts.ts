@@ -5,10 +5,10 @@
 import { Status } from '../base/status.js';
 import type { Clock } from '../runtime/clock.js';
 import { NODES_MAX } from '../wire/limits.js';
+import { isReachable, isShownName } from './join-rules.js';
 import { HOST_FORGOTTEN_MS } from './limits.js';
 import { quote, refuseName } from './names.js';
-import { isReachable, isShownName } from './join-rules.js';
-import { ok, refuse, type Result } from './refusal.js';
+import { ok, type Result, refuse } from './refusal.js';
 
 export interface HostJoin {
   readonly id: string;
@@ -17,12 +17,20 @@ export interface HostJoin {
   readonly machine: string;
 }
 
+/** A door of a host: where something is served to programs. */
+export interface Door {
+  /** Of `DoorKind`. */
+  readonly kind: number;
+  readonly address: string;
+}
+
 export interface KnownHost extends HostJoin {
   readonly state: 'serving' | 'away';
 }
 
 interface Seen {
   readonly host: HostJoin;
+  readonly doors: Map<number, Door>;
   seenMs: number;
 }
 
@@ -53,8 +61,27 @@ export class Hosts {
     if (before === undefined && this.#hosts.size >= NODES_MAX) {
       return refuse(Status.NoSpace, `the rack has ${NODES_MAX} hosts and takes no more`);
     }
-    this.#hosts.set(host.id, { host, seenMs: this.#clock.now() });
+    this.#hosts.set(host.id, { host, doors: new Map(), seenMs: this.#clock.now() });
     return ok({});
+  }
+
+  /** One of each kind. */
+  noteDoor(id: string, door: Door): Result<object> {
+    const seen = this.#hosts.get(id);
+    if (seen === undefined) return refuse(Status.NotFound, `no host ${quote(id)} has joined`);
+    if (!isReachable(door.address)) {
+      return refuse(Status.Invalid, `a door of host ${quote(id)} has no usable address`);
+    }
+    seen.doors.set(door.kind, door);
+    return ok({});
+  }
+
+  /** Of hosts that serve. */
+  doors(): (Door & { readonly host: string })[] {
+    return [...this.#hosts.values()].flatMap((seen) => {
+      if (!this.#isServing(seen)) return [];
+      return [...seen.doors.values()].map((door) => ({ ...door, host: seen.host.id }));
+    });
   }
 
   /** False: it has to join. */

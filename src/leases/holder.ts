@@ -110,6 +110,25 @@ export class Holder {
     if (!this.#isOver && this.#round !== undefined) this.#look();
   }
 
+  /** Whether a node says so that is asked now: the one that was heard last, else any. */
+  async confirm(): Promise<boolean> {
+    const seats = [...this.#seats].sort(([, a], [, b]) => b.confirmedMs - a.confirmedMs);
+    const nodes = seats.map(([node]) => node);
+    const [first, ...others] = nodes;
+    if (first === undefined || this.#isOver) return false;
+    if (await this.#confirmedBy(first)) return true;
+    return (await Promise.all(others.map((node) => this.#confirmedBy(node)))).some(Boolean);
+  }
+
+  async #confirmedBy(node: HolderNode): Promise<boolean> {
+    const status = await node.renew(ROUND_MS_MAX);
+    if (!this.#seats.has(node) || this.#isOver) return false;
+    if (status !== Status.Ok && isAboutLease(status)) {
+      this.lose('a node says that it has passed to another holder');
+    }
+    return status === Status.Ok;
+  }
+
   /** No more renewals. */
   stop(): void {
     this.#isOver = true;

@@ -1,5 +1,6 @@
 /** One copy, as its writer reaches it: through a window that is bound to his epoch. */
 
+import type { Status } from '../base/status.js';
 import type { CompletionSink } from '../fabric/link.js';
 
 export interface Copy {
@@ -27,6 +28,8 @@ export interface Copy {
     token: number,
     deadline: number,
   ): void;
+  /** Something ended so here: what it knows of its way may be old. */
+  failed(status: Status): void;
   /** Done when they return, or `NOT_NOW`. */
   readNow(at: number, into: Uint8Array, start: number, bytes: number): number;
   writeNow(at: number, from: Uint8Array, start: number, bytes: number): number;

@@ -21,6 +21,7 @@ class FakeCopy implements Copy {
 
   readNow = (): number => NOT_NOW;
   writeNow = (): number => NOT_NOW;
+  failed = (): void => undefined;
 
   read(...[at, into, start, bytes, sink, token]: Parameters<Copy['read']>): void {
     this.#answer(sink, token, () => {

@@ -81,6 +81,7 @@ export class Upkeep {
   failed(index: number, status: Status): void {
     const { members } = this.#set;
     const sinceMs = members.failed(index, this.#parts.clock.now());
+    members.find(index)?.failed(status);
     const bit = 1 << index;
     const isWanted = (members.wanted & bit) !== 0;
     if (isWanted) this.#parts.keeper.failing(members.copy(index).id, status, sinceMs);

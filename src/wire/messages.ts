@@ -22,6 +22,7 @@ import {
   PutSetRequest,
   RemoveDeviceRequest,
 } from './device-messages.js';
+import { ListDoorsReply, NoteDoorRequest } from './door-messages.js';
 import {
   AcquireLeaseReply,
   AcquireLeaseRequest,
@@ -36,6 +37,7 @@ import {
   ShrinkLeaseRequest,
 } from './lease-messages.js';
 import * as limits from './limits.js';
+import { ListMemoriesReply, ListMemoriesRequest } from './memory-messages.js';
 import {
   MoveEntriesRequest,
   MoveOpeningsRequest,
@@ -59,7 +61,9 @@ import {
 import { bytes, type Fields, list, pad, struct, text, u8, u16, u32, u53, u64 } from './struct.js';
 
 export * from './device-messages.js';
+export * from './door-messages.js';
 export * from './lease-messages.js';
+export * from './memory-messages.js';
 export * from './move-messages.js';
 export * from './slab-messages.js';
 
@@ -120,6 +124,8 @@ export const MessageType = {
   JoinHost: 67,
   HostHeartbeat: 68,
   DescribeNode: 69,
+  NoteDoor: 70,
+  ListDoors: 71,
   OpenSpace: 72,
   ListSpaces: 73,
   RemoveSpaceByName: 74,
@@ -137,6 +143,7 @@ export const MessageType = {
   ReleaseLease: 91,
   ExtendLease: 92,
   ShrinkLease: 93,
+  ListMemories: 94,
 
   // Moves of regions: calls to a memory node, from the controller, from another node, from clients.
   MoveOut: 96,
@@ -918,7 +925,10 @@ export const CALLS = {
   [M.RemoveFile]: { request: FileRequest, reply: FileEntry, repeatable: false },
   [M.TakeGarbage]: { request: TakeGarbageRequest, reply: TakeGarbageReply, repeatable: true },
   [M.ForgetGarbage]: { request: ForgetGarbageRequest, reply: Empty, repeatable: true },
+  [M.NoteDoor]: { request: NoteDoorRequest, reply: Empty, repeatable: true },
+  [M.ListDoors]: { request: Empty, reply: ListDoorsReply, repeatable: true },
   [M.ListNodes]: { request: Empty, reply: ListNodesReply, repeatable: true },
+  [M.ListMemories]: { request: ListMemoriesRequest, reply: ListMemoriesReply, repeatable: true },
   [M.RackStatus]: { request: Empty, reply: JsonReply, repeatable: true },
   [M.MoveOut]: { request: MoveOutRequest, reply: Empty, repeatable: true },
   [M.MoveProgress]: { request: MoveRequest, reply: MoveProgressReply, repeatable: true },

@@ -259,10 +259,8 @@ describe('wrong use', () => {
 
   test('what comes later says so and fails', async () => {
     for (const args of [
-      ['device', 'create', 'd', '--size', '1GiB'],
       ['run', '--local', '1GiB', '--', 'ls'],
       ['store', 'list'],
-      ['up', '--nbd-port', '10809'],
       ['host', '--join', '127.0.0.1:1', '--redis-port', '6380'],
     ]) {
       const { code, stderr } = await runCli(args);

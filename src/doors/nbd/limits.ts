@@ -12,7 +12,7 @@ export const PAYLOAD_BYTES_MAX = 32 * MiB;
  * A request is executed in pieces of at most this many bytes, which end at its multiples. It is a
  * multiple of every block size, and a piece fits into input and output.
  */
-export const PIECE_BYTES = 128 * KiB;
+export const PIECE_BYTES = 64 * KiB;
 assert(REQUEST_BYTES + PIECE_BYTES < STREAM_INPUT_BYTES_MAX / 2);
 assert(DATA_CHUNK_BYTES + PIECE_BYTES <= STREAM_RESERVE_BYTES_MAX);
 

@@ -5,9 +5,9 @@ import { KiB, MiB } from '../../base/units.js';
 import * as nbd from './protocol.js';
 import { Rig, type RigOptions, someBytes } from './testing/rig.js';
 
-const PIECE = 128 * KiB;
+const PIECE = 64 * KiB;
 /** Two pieces fit into the output, and a little. */
-const OUTPUT_BYTES = 320 * KiB;
+const OUTPUT_BYTES = 160 * KiB;
 
 async function tightRig(options: RigOptions = {}): Promise<Rig> {
   const backend = { bytes: 4 * MiB, isSparse: false, ...options.backend };
@@ -46,7 +46,7 @@ test('a long read that fails before its answer is begun waits for all of its pie
   const limits = { heldBytes: PIECE };
   const rig = await tightRig({ door: { limits } });
   const client = await rig.use({ structured: false });
-  // Fills the client's input, and the output but for 64 KiB.
+  // Fills the client's input, and the output but for 32 KiB.
   client.stream.pause();
   const first = Array.from({ length: 4 }, () => client.read(0, PIECE));
   await rig.pass(1);

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { KiB, MiB } from '../../base/units.js';
 import { Status } from '../../base/status.js';
-import type { Verb } from './testing/memory-backend.js';
+import { KiB, MiB } from '../../base/units.js';
 import * as nbd from './protocol.js';
 import { requestBytes } from './testing/client.js';
+import type { Verb } from './testing/memory-backend.js';
 import { Rig, type RigOptions, someBytes } from './testing/rig.js';
 
 /** Both forms of answers, at once and late. */
@@ -136,7 +136,7 @@ describe.each(WAYS)('structured $structured, late $late:', ({ structured, late }
       expect(read.error).toBe(nbd.NBD_EIO);
       if (structured) {
         expect(read.message).toContain('Unavailable');
-        expect(read.failedAt).toBe(at - (at % (128 * KiB)));
+        expect(read.failedAt).toBe(at - (at % (64 * KiB)));
       }
       failing('write', at, Status.NoSpace);
       expect((await rig.wait(client.write(0, someBytes(MiB, 4)))).error).toBe(nbd.NBD_ENOSPC);

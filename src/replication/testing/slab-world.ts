@@ -97,6 +97,7 @@ export class Path implements Copy {
     this.#writer = writer;
   }
 
+  failed = (): void => undefined;
   readNow = (): number => -1;
   writeNow = (): number => -1;
 

@@ -1,0 +1,66 @@
+/** The devices of a rack for a process that has a door to them: connects when one is asked for. */
+
+import { Status } from '../base/status.js';
+import { MemrackError } from '../client/error.js';
+import { connectRack, type Rack } from '../client/rack.js';
+import { bestFreeOfTwo } from '../policies/placement/best-free-of-two.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { DeviceHost } from './device-host.js';
+import { Memories } from './memories.js';
+import type { ServedDevice } from './served-device.js';
+
+export class BlockHost {
+  readonly #runtime: Runtime;
+  readonly #controllers: readonly string[];
+  #connecting: Promise<{ rack: Rack; devices: DeviceHost } | undefined> | undefined;
+  #turn = 0;
+
+  /** `controllers`: their addresses, `tcp://HOST:PORT`; each is tried in turn. */
+  constructor(runtime: Runtime, controllers: readonly string[]) {
+    this.#runtime = runtime;
+    this.#controllers = controllers;
+  }
+
+  async use(name: string): Promise<ServedDevice | Status> {
+    const connected = await this.#connected();
+    return connected === undefined ? Status.Unavailable : connected.devices.use(name);
+  }
+
+  letGo(device: ServedDevice): void {
+    void this.#connecting?.then((connected) => connected?.devices.letGo(device));
+  }
+
+  async names(): Promise<readonly string[]> {
+    return (await (await this.#connected())?.devices.names()) ?? [];
+  }
+
+  async close(): Promise<void> {
+    const connected = await this.#connecting;
+    await connected?.devices.close();
+    await connected?.rack.close();
+  }
+
+  async #connected() {
+    this.#connecting ??= this.#connect();
+    const connected = await this.#connecting;
+    if (connected === undefined) this.#connecting = undefined;
+    return connected;
+  }
+
+  async #connect() {
+    const address = this.#controllers[this.#turn++ % this.#controllers.length] as string;
+    try {
+      const rack = await connectRack(this.#runtime, address.replace(/^tcp:/, 'memrack:'));
+      const { runtime, control, connections, leases } = rack.core;
+      const memories = new Memories(runtime.clock, control);
+      const policy = bestFreeOfTwo;
+      const world = { runtime, control, connections, leases, memories, policy };
+      return { rack, devices: new DeviceHost(world) };
+    } catch (error) {
+      if (!(error instanceof MemrackError)) throw error;
+      const reason = error.message;
+      this.#runtime.log.write('warn', 'the rack is not there', { code: 'RACK_AWAY', reason });
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * The devices that a host serves: each is opened when somebody asks for it, and its lease given up
+ * when nobody has used it for a while, so that another host can have it.
+ */
+
+import { Status } from '../base/status.js';
+import type { Timer } from '../runtime/clock.js';
+import { MessageType } from '../wire/messages.js';
+import { openDevice, PATIENCE_MS } from './open-device.js';
+import { ServedDevice } from './served-device.js';
+import type { DeviceWorld, NumberedDevice } from './world.js';
+
+/** Between the last connection that leaves and the end of the lease. */
+const LINGER_MS = 2_000;
+const ASK_MS = 5_000;
+/** How long somebody who asks for a device waits for its lease. */
+const BEGIN_MS = 15_000;
+
+interface Served {
+  readonly facts: NumberedDevice;
+  readonly device: ServedDevice;
+  users: number;
+  linger: Timer | undefined;
+}
+
+export class DeviceHost {
+  readonly #world: DeviceWorld;
+  readonly #served = new Map<string, Served>();
+  #isClosed = false;
+
+  constructor(world: DeviceWorld) {
+    this.#world = world;
+  }
+
+  /** A device that is ready, until `letGo`; or why there is none. */
+  async use(name: string): Promise<ServedDevice | Status> {
+    const facts = await this.#facts(name);
+    if (typeof facts === 'number') return facts;
+    if (this.#isClosed) return Status.Closed;
+    const served = this.#servedAs(facts);
+    served.users += 1;
+    served.linger?.cancel();
+    const status = await served.device.begin(BEGIN_MS);
+    if (status === Status.Ok) return served.device;
+    this.letGo(served.device);
+    return status;
+  }
+
+  #servedAs(facts: NumberedDevice): Served {
+    const known = this.#served.get(facts.name);
+    if (known?.facts.device === facts.device) return known;
+    const { clock, timers } = this.#world.runtime;
+    const device = new ServedDevice({
+      ...{ clock, timers, bytes: facts.bytes },
+      open: () => openDevice(this.#world, facts),
+      patienceMs: PATIENCE_MS,
+    });
+    const served = { facts, device, users: 0, linger: undefined };
+    // One of that name that was removed ends by itself: its rows are refused.
+    this.#served.set(facts.name, served);
+    return served;
+  }
+
+  letGo(device: ServedDevice): void {
+    const served = [...this.#served.values()].find((one) => one.device === device);
+    if (served === undefined) {
+      void device.close();
+      return;
+    }
+    served.users -= 1;
+    if (served.users > 0) return;
+    served.linger = this.#world.runtime.timers.after(LINGER_MS, () => {
+      if (served.users > 0) return;
+      if (this.#served.get(served.facts.name) === served) this.#served.delete(served.facts.name);
+      void device.close();
+    });
+  }
+
+  /** The names of all devices of the rack. */
+  async names(): Promise<readonly string[]> {
+    const { control, runtime } = this.#world;
+    const names: string[] = [];
+    for (let after = ''; ; ) {
+      const deadline = runtime.clock.now() + ASK_MS;
+      const reply = await control.call(MessageType.ListDevices, { after }, deadline);
+      if (reply.status !== Status.Ok) return names;
+      for (const { name } of reply.devices) names.push(name);
+      after = names.at(-1) ?? '';
+      if (reply.more === 0 || reply.devices.length === 0) return names;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const all = [...this.#served.values()];
+    this.#served.clear();
+    for (const { linger } of all) linger?.cancel();
+    await Promise.all(all.map(({ device }) => device.close()));
+  }
+
+  async #facts(name: string): Promise<NumberedDevice | Status> {
+    const { control, runtime } = this.#world;
+    const deadline = runtime.clock.now() + ASK_MS;
+    const reply = await control.call(MessageType.OpenDevice, { name }, deadline);
+    if (reply.status !== Status.Ok) return reply.status;
+    const { device, bytes, slabBytes, copies } = reply;
+    return { name, device, bytes, slabBytes, copies };
+  }
+}

@@ -1,0 +1,217 @@
+/** The rack, for the holder of a device's lease: `DeviceRack` over the client's connections. */
+
+import { isNoAnswer, Status } from '../base/status.js';
+import type { Connections } from '../client/connections.js';
+import type { Control } from '../client/control.js';
+import type { Copy } from '../replication/copy.js';
+import { sleep } from '../runtime/clock.js';
+import type { Runtime } from '../runtime/runtime.js';
+import type { SlabCopy } from '../wire/device-messages.js';
+import { REGION_BYTES } from '../wire/limits.js';
+import { MessageType, type Request } from '../wire/messages.js';
+import type { Fields } from '../wire/struct.js';
+import type { Memories } from './memories.js';
+import type { CopyPlace, DeviceRack, SetAnswer, SetRow, SlabNode } from './ports.js';
+import { type CopyOpener, type OpenCopy, RemoteCopy } from './remote-copy.js';
+
+/** The lease, as it is held. */
+export interface DeviceLease {
+  readonly number: number;
+  readonly epoch: number;
+  readonly isHeld: boolean;
+  has(node: string): boolean;
+  /** One more node under the same epoch. */
+  extend(node: string): Promise<Status>;
+  /** A node has said, after this was asked, that it is held. */
+  confirm(): Promise<boolean>;
+  /** It is not ours any more, or not good any more. */
+  lose(why: string): void;
+}
+
+export interface LeasedRackParts {
+  readonly runtime: Runtime;
+  readonly control: Control;
+  readonly connections: Connections;
+  readonly memories: Memories;
+  readonly lease: DeviceLease;
+  readonly device: number;
+  /** Of memory, for a copy. */
+  readonly slabBytes: number;
+}
+
+const CALL_MS = 1_500;
+const OPEN_MS = 1_000;
+/** Regions of a node that are tried for one copy. */
+const REGIONS_TRIED_MAX = 4;
+const GIVE_AGAIN_MS_MIN = 200;
+const GIVE_AGAIN_MS_MAX = 30_000;
+
+export class LeasedRack implements DeviceRack, CopyOpener {
+  readonly timers;
+  readonly #parts: LeasedRackParts;
+  #isOver = false;
+
+  constructor(parts: LeasedRackParts) {
+    this.#parts = parts;
+    this.timers = parts.runtime.timers;
+  }
+
+  get lease(): DeviceLease {
+    return this.#parts.lease;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Nothing is given back any more: the next holder does what is left. */
+  stop(): void {
+    this.#isOver = true;
+  }
+
+  nodes(): Promise<readonly SlabNode[] | undefined> {
+    return this.#parts.memories.list();
+  }
+
+  get isHeld(): boolean {
+    return this.#parts.lease.isHeld;
+  }
+
+  confirm(): Promise<boolean> {
+    return this.#parts.lease.confirm();
+  }
+
+  lose(why: string): void {
+    this.#parts.lease.lose(why);
+  }
+
+  copyAt(place: CopyPlace): Copy {
+    return new RemoteCopy(place, this);
+  }
+
+  // ------------------------------------------------------------------------------- memory nodes
+
+  async open(place: CopyPlace): Promise<OpenCopy | Status> {
+    const link = await this.#linkTo(place.node, place.memoryId);
+    if (link === undefined) return Status.Unavailable;
+    const reply = await link.call(MessageType.OpenSlab, this.#request(place), OPEN_MS);
+    if (reply.status === Status.Ok) {
+      return { link, window: { space: place.space, id: reply.window, epoch: reply.epoch } };
+    }
+    if (reply.status === Status.Stale) this.lose(`${place.node} says that it is another's`);
+    return isNoAnswer(reply.status) ? Status.Unavailable : reply.status;
+  }
+
+  #request({ space, address, copy }: CopyPlace): Request<typeof MessageType.OpenSlab> {
+    const { number, epoch } = this.#parts.lease;
+    return { space, address, copy, lease: number, leaseEpoch: epoch };
+  }
+
+  async #linkTo(node: string, memoryId: number) {
+    const { memories, connections } = this.#parts;
+    const known = memories.find(node) ?? (await memories.list())?.find(({ id }) => id === node);
+    if (known?.memoryId !== memoryId) return undefined;
+    return connections.to(node, known.address, memoryId).link;
+  }
+
+  async take(node: string, slab: number, copy: number): Promise<CopyPlace | Status> {
+    const { lease } = this.#parts;
+    if (!lease.has(node)) {
+      const status = await lease.extend(node);
+      if (status !== Status.Ok) return status;
+    }
+    let status: Status = Status.NoSpace;
+    for (let after = 0, tried = 0; tried < REGIONS_TRIED_MAX; tried++) {
+      const granted = await this.#call(MessageType.GrantSlabRegion, { node, after });
+      if (granted.status !== Status.Ok) return granted.status;
+      const { memoryId, space, region } = granted;
+      const taken = await this.#takeIn(region, { copy, node, memoryId, space, address: 0 }, slab);
+      if (typeof taken !== 'number') return taken;
+      status = taken;
+      if (status !== Status.NoSpace) break;
+      after = region;
+    }
+    return status;
+  }
+
+  /** Given back where nobody tells whether it was taken. */
+  async #takeIn(region: number, place: CopyPlace, slab: number): Promise<CopyPlace | Status> {
+    const { device, slabBytes, lease } = this.#parts;
+    const link = await this.#linkTo(place.node, place.memoryId);
+    if (link === undefined) return Status.Unavailable;
+    const { space, copy } = place;
+    const holder = { lease: lease.number, leaseEpoch: lease.epoch };
+    const request = { space, region, bytes: slabBytes, device, slab, copy, ...holder };
+    const reply = await link.call(MessageType.TakeSlab, request, CALL_MS);
+    if (reply.status === Status.Ok) return { ...place, address: reply.address };
+    const { status } = reply;
+    if (status === Status.Stale) this.lose(`${place.node} says that it is another's`);
+    if (!isNoAnswer(status)) return status;
+    this.give({ ...place, address: region * REGION_BYTES });
+    return status;
+  }
+
+  give(place: CopyPlace): void {
+    void this.#give(place);
+  }
+
+  async #give(place: CopyPlace): Promise<void> {
+    const { runtime, memories } = this.#parts;
+    for (let pauseMs = GIVE_AGAIN_MS_MIN; !this.#isOver; ) {
+      const link = await this.#linkTo(place.node, place.memoryId);
+      if (link !== undefined) {
+        const request = this.#request(place);
+        const { status } = await link.call(MessageType.GiveSlab, request, CALL_MS);
+        // Stale: whoever comes next sees to it.
+        if (!isNoAnswer(status) && status !== Status.Busy) return;
+      } else if (isGone(place, await memories.list())) return;
+      await sleep(runtime.timers, pauseMs);
+      pauseMs = Math.min(2 * pauseMs, GIVE_AGAIN_MS_MAX);
+    }
+  }
+
+  // --------------------------------------------------------------------------------- controller
+
+  async putSet(row: SetRow): Promise<SetAnswer> {
+    const { device, lease } = this.#parts;
+    const { slab, generation } = row;
+    const copies = row.copies.map((copy) => ({ ...copy }));
+    const request = { device, epoch: lease.epoch, slab, generation, copies };
+    const reply = await this.#call(MessageType.PutSet, request);
+    if (reply.status !== Status.Ok) return { status: reply.status };
+    const now = rowOf(slab, reply);
+    if (reply.isTaken === 0) return { status: Status.Conflict, row: now };
+    await Promise.all(row.copies.map((place) => this.#mark(place, generation)));
+    return { status: Status.Ok };
+  }
+
+  /** The node knows from then on that the copy counted: an older database does not forget it. */
+  async #mark(place: CopyPlace, generation: number): Promise<void> {
+    const link = await this.#linkTo(place.node, place.memoryId);
+    const request = { ...this.#request(place), generation };
+    await link?.call(MessageType.MarkSlab, request, CALL_MS);
+  }
+
+  #call<T extends CallToController>(type: T, request: Request<T>) {
+    const { control, runtime } = this.#parts;
+    return control.call(type, request, runtime.clock.now() + CALL_MS);
+  }
+}
+
+type CallToController = typeof MessageType.PutSet | typeof MessageType.GrantSlabRegion;
+
+export function rowOf(
+  slab: number,
+  row: { readonly generation: number; readonly copies: readonly Fields<typeof SlabCopy>[] },
+): SetRow {
+  const copies = row.copies.map(({ copy, node, memoryId, space, address }) => {
+    return { copy, node, memoryId, space, address };
+  });
+  return { slab, generation: row.generation, copies };
+}
+
+/** By the word of the controller. */
+function isGone({ node, memoryId }: CopyPlace, nodes: readonly SlabNode[] | undefined): boolean {
+  if (nodes === undefined) return false;
+  return !nodes.some((one) => one.id === node && one.memoryId === memoryId);
+}

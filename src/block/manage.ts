@@ -1,0 +1,125 @@
+/** Making, listing and removing block devices: what the command line and programs ask for. */
+
+import { Status } from '../base/status.js';
+import { GiB, MiB } from '../base/units.js';
+import { MemrackError } from '../client/error.js';
+import type { RackCore } from '../client/rack.js';
+import { sleep } from '../runtime/clock.js';
+import { DoorKind, MessageType } from '../wire/messages.js';
+import { Memories } from './memories.js';
+import type { NumberedDevice } from './world.js';
+
+export interface DeviceWish {
+  readonly name: string;
+  readonly bytes: number;
+  /** 1 to 3. */
+  readonly copies: number;
+  /** Of memory that each copy of a slab takes; default: by the size of the device. */
+  readonly slabBytes?: number;
+}
+
+const ASK_MS = 10_000;
+const REMOVE_LEASE_MS = 10_000;
+const GIVE_MS = 3_000;
+const SLAB_BYTES_LEAST = 64 * MiB;
+/** About so many slabs, as far as their sizes allow. */
+const SLABS_WANTED = 256;
+
+export async function createDevice(core: RackCore, wish: DeviceWish): Promise<NumberedDevice> {
+  const { name, bytes, copies } = wish;
+  const device = core.runtime.entropy.u53();
+  const slabBytes = wish.slabBytes ?? slabBytesFor(bytes);
+  const request = { name, device, bytes, slabBytes, copies, options: '' };
+  const what = `making the device ${name}`;
+  await core.control.demand(what, MessageType.CreateDevice, request, within(core, ASK_MS));
+  return { name, device, bytes, slabBytes, copies };
+}
+
+/** Large devices have large slabs, so that they have some hundreds and not many thousands. */
+export function slabBytesFor(bytes: number): number {
+  let slabBytes = SLAB_BYTES_LEAST;
+  while (slabBytes < GiB && bytes / slabBytes > SLABS_WANTED) slabBytes *= 2;
+  return slabBytes;
+}
+
+export async function listDevices(core: RackCore): Promise<NumberedDevice[]> {
+  const found: NumberedDevice[] = [];
+  for (let after = ''; ; ) {
+    const type = MessageType.ListDevices;
+    const reply = await core.control.demand(
+      'listing devices',
+      type,
+      { after },
+      within(core, ASK_MS),
+    );
+    for (const { name, device, bytes, slabBytes, copies } of reply.devices) {
+      found.push({ name, device, bytes, slabBytes, copies });
+    }
+    after = found.at(-1)?.name ?? '';
+    if (reply.more === 0 || reply.devices.length === 0) return found;
+  }
+}
+
+/** Where a host serves it. Rejects with `NotFound`, and with `Unavailable` where no host serves. */
+export async function deviceUri(core: RackCore, name: string): Promise<string> {
+  const deadline = within(core, ASK_MS);
+  await core.control.demand(`the device ${name}`, MessageType.OpenDevice, { name }, deadline);
+  const reply = await core.control.demand('listing doors', MessageType.ListDoors, {}, deadline);
+  const door = reply.doors.find(({ kind }) => kind === DoorKind.NBD);
+  if (door === undefined) {
+    const remedy = 'start a host: memrack host --join ADDRESS';
+    throw new MemrackError('Unavailable', 'no host serves block devices', { remedy });
+  }
+  return `${door.address.replace(/^tcp:/, 'nbd:')}/${encodeURIComponent(name)}`;
+}
+
+/**
+ * Removes it, and gives its memory back. Rejects with `Conflict` while a host serves it. Memory at
+ * nodes that are away is given back later, by the nodes.
+ */
+export async function removeDevice(core: RackCore, name: string): Promise<void> {
+  const { control, leases, runtime } = core;
+  const what = `removing the device ${name}`;
+  const facts = await control.demand(what, MessageType.OpenDevice, { name }, within(core, ASK_MS));
+  const memories = new Memories(runtime.clock, control);
+  const nodes = (await memories.list()) ?? [];
+  const there = nodes.filter(({ isServing, isLeaving }) => isServing || isLeaving);
+  const { device } = facts;
+  const wish = { nodes: there.map(({ id }) => id), durationMs: REMOVE_LEASE_MS };
+  const lease = await leases.acquireOfDevice(device, wish);
+  try {
+    const request = { name, device, epoch: lease.epoch };
+    await control.demand(what, MessageType.RemoveDevice, request, within(core, ASK_MS));
+    const holder = { lease: lease.number, leaseEpoch: lease.epoch };
+    await Promise.all(there.map((node) => giveAll(core, node, device, holder)));
+  } finally {
+    await lease.release().catch(() => undefined);
+  }
+}
+
+/** All copies of the device at one node. */
+async function giveAll(
+  { connections, runtime }: RackCore,
+  node: { readonly id: string; readonly address: string; readonly memoryId: number },
+  device: number,
+  holder: { readonly lease: number; readonly leaseEpoch: number },
+): Promise<void> {
+  const { link } = connections.to(node.id, node.address, node.memoryId);
+  const untilMs = runtime.clock.now() + REMOVE_LEASE_MS;
+  for (let after = 0; runtime.clock.now() < untilMs; ) {
+    const reply = await link.call(MessageType.ListSlabs, { after, device }, GIVE_MS);
+    if (reply.status !== Status.Ok) {
+      await sleep(runtime.timers, 100);
+      continue;
+    }
+    for (const { space, address, copy } of reply.slabs) {
+      await link.call(MessageType.GiveSlab, { space, address, copy, ...holder }, GIVE_MS);
+    }
+    if (reply.more === 0) return;
+    after = reply.more;
+  }
+}
+
+function within({ runtime }: RackCore, ms: number): number {
+  return runtime.clock.now() + ms;
+}

@@ -1,0 +1,133 @@
+/** Takes the lease of a device, reads its rows, and serves it for as long as it is held. */
+
+import { Status } from '../base/status.js';
+import { MemrackError, statusOf } from '../client/error.js';
+import type { Lease } from '../client/lease.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { LEASE_NODES_MAX } from '../wire/limits.js';
+import { MessageType } from '../wire/messages.js';
+import { Device } from './device.js';
+import { type DeviceLease, LeasedRack, rowOf } from './leased-rack.js';
+import type { SetRow } from './ports.js';
+import type { Tenure } from './served-device.js';
+import { sweep } from './sweep.js';
+import type { DeviceWorld, NumberedDevice } from './world.js';
+
+/** How long others wait for a host that has vanished. */
+const LEASE_MS = 5_000;
+/** What a read or write may take before it is given up. */
+export const PATIENCE_MS = 30_000;
+const ROWS_MS = 5_000;
+/** Of one device; what is copied in the background waits for it. */
+const COPY_BYTES_PER_S = 256 * 1024 * 1024;
+
+export async function openDevice(
+  world: DeviceWorld,
+  device: NumberedDevice,
+): Promise<Tenure | Status> {
+  const nodes = await world.memories.list();
+  if (nodes === undefined) return Status.Unavailable;
+  const there = nodes.filter(({ isServing }) => isServing).map(({ id }) => id);
+  if (there.length === 0) return Status.Unavailable;
+  try {
+    const wish = { nodes: there.slice(0, LEASE_NODES_MAX), durationMs: LEASE_MS };
+    const lease = await world.leases.acquireOfDevice(device.device, wish);
+    const rows = await readRows(world, device.device);
+    if (typeof rows !== 'number') return serve(world, device, lease, rows);
+    await lease.release().catch(() => undefined);
+    return rows;
+  } catch (error) {
+    if (!(error instanceof MemrackError)) throw error;
+    const { code, message: reason } = error;
+    if (code === 'Conflict') return Status.Conflict;
+    world.runtime.log.write('warn', 'the lease of a device cannot be had now', {
+      ...{ code: 'DEVICE_NOT_OPENED', device: device.name, reason },
+    });
+    // A node may be gone that was there a moment ago.
+    return Status.Unavailable;
+  }
+}
+
+function serve(
+  world: DeviceWorld,
+  facts: NumberedDevice,
+  lease: Lease,
+  rows: readonly SetRow[],
+): Tenure {
+  const { runtime, control, connections, memories, policy } = world;
+  let isLost: () => void = () => undefined;
+  const ended = new Promise<void>((resolve) => {
+    isLost = resolve;
+  });
+  const rack = new LeasedRack({
+    ...{ runtime, control, connections, memories },
+    lease: heldLease(lease),
+    device: facts.device,
+    slabBytes: facts.slabBytes,
+  });
+  const device = new Device({
+    ...{ facts, rows, rack, policy, clock: runtime.clock, timers: runtime.timers },
+    entropy: runtime.entropy,
+    checksum: runtime.checksum,
+    patienceMs: PATIENCE_MS,
+    budget: bandwidth(runtime, COPY_BYTES_PER_S),
+  });
+  const end = (): void => {
+    rack.stop();
+    device.stop();
+    isLost();
+  };
+  lease.lost.addEventListener('abort', end, { once: true });
+  if (lease.lost.aborted) end();
+  else void sweep(world, rack, facts.device, lease.epoch, rows);
+  const release = async (): Promise<void> => {
+    end();
+    await lease.release().catch(() => undefined);
+  };
+  return { device, ended, release };
+}
+
+function heldLease(lease: Lease): DeviceLease {
+  return {
+    number: lease.number,
+    epoch: lease.epoch,
+    get isHeld() {
+      return !lease.lost.aborted;
+    },
+    has: (node) => lease.nodes.has(node),
+    extend: (node) =>
+      lease.extend(node).then(
+        () => Status.Ok,
+        (error: unknown) => (error instanceof MemrackError ? statusOf(error) : Status.Unavailable),
+      ),
+    confirm: () => lease.confirm(),
+    lose: (why) => lease.lose(why),
+  };
+}
+
+async function readRows(world: DeviceWorld, device: number): Promise<SetRow[] | Status> {
+  const rows: SetRow[] = [];
+  const deadline = world.runtime.clock.now() + ROWS_MS;
+  for (let from = 0; ; ) {
+    const reply = await world.control.call(MessageType.GetSets, { device, from }, deadline);
+    if (reply.status !== Status.Ok) return reply.status;
+    for (const set of reply.sets) rows.push(rowOf(set.slab, set));
+    if (reply.next === 0) return rows;
+    from = reply.next;
+  }
+}
+
+/** Resolves when so many bytes more may go at this rate; what is not used is not saved up. */
+function bandwidth(
+  { clock, timers }: Pick<Runtime, 'clock' | 'timers'>,
+  bytesPerS: number,
+): (bytes: number) => Promise<void> {
+  let freeMs = clock.now();
+  return (bytes) => {
+    const now = clock.now();
+    freeMs = Math.max(freeMs, now) + (bytes / bytesPerS) * 1000;
+    const waitMs = freeMs - now;
+    if (waitMs < 1) return Promise.resolve();
+    return new Promise((resolve) => timers.after(waitMs, resolve));
+  };
+}

@@ -1,0 +1,120 @@
+/**
+ * A copy at a memory node, through a window that is bound to the epoch of the device's lease. The
+ * window is opened when it is first needed, and anew when the node says that it knows it no more.
+ */
+
+import { Status } from '../base/status.js';
+import { type CompletionSink, type Link, NOT_NOW, type Window } from '../fabric/link.js';
+import { outcomeOf } from '../fabric/verbs.js';
+import type { Copy } from '../replication/copy.js';
+import type { Timers } from '../runtime/clock.js';
+import type { CopyPlace } from './ports.js';
+
+/** How it is opened. */
+export interface CopyOpener {
+  readonly timers: Timers;
+  /** The link to the node, with the window over the copy; never rejects. */
+  open(place: CopyPlace): Promise<OpenCopy | Status>;
+}
+
+export interface OpenCopy {
+  readonly link: Link;
+  readonly window: Window;
+}
+
+/** Something that waits for the window. */
+interface Waiting {
+  start(open: OpenCopy): void;
+  refuse(status: Status): void;
+}
+
+export class RemoteCopy implements Copy {
+  readonly id: number;
+  readonly #place: CopyPlace;
+  readonly #opener: CopyOpener;
+  #open: OpenCopy | undefined;
+  /** While it is being opened. */
+  #waiting: Waiting[] | undefined;
+
+  constructor(place: CopyPlace, opener: CopyOpener) {
+    this.id = place.copy;
+    this.#place = place;
+    this.#opener = opener;
+  }
+
+  /** Every answer but those of the memory itself is a reason to ask for the window again. */
+  failed(status: Status): void {
+    if (status !== Status.NoSpace && status !== Status.Busy) this.#open = undefined;
+  }
+
+  read(
+    at: number,
+    into: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void {
+    const address = this.#place.address + at;
+    const open = this.#open;
+    if (open !== undefined) {
+      open.link.read(open.window, address, into, start, bytes, sink, token, deadline);
+      return;
+    }
+    this.#wait(sink, token, ({ link, window }) => {
+      link.read(window, address, into, start, bytes, sink, token, deadline);
+    });
+  }
+
+  write(
+    at: number,
+    from: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void {
+    const address = this.#place.address + at;
+    const open = this.#open;
+    if (open !== undefined) {
+      open.link.write(open.window, address, from, start, bytes, sink, token, deadline);
+      return;
+    }
+    this.#wait(sink, token, ({ link, window }) => {
+      link.write(window, address, from, start, bytes, sink, token, deadline);
+    });
+  }
+
+  readNow(at: number, into: Uint8Array, start: number, bytes: number): number {
+    const open = this.#open;
+    if (open === undefined) return NOT_NOW;
+    return open.link.readNow(open.window, this.#place.address + at, into, start, bytes);
+  }
+
+  writeNow(at: number, from: Uint8Array, start: number, bytes: number): number {
+    const open = this.#open;
+    if (open === undefined) return NOT_NOW;
+    return open.link.writeNow(open.window, this.#place.address + at, from, start, bytes);
+  }
+
+  /** In the order in which they came; those that come meanwhile stand behind them. */
+  #wait(sink: CompletionSink, token: number, start: (open: OpenCopy) => void): void {
+    const refuse = (status: Status): void => {
+      sink.completed(token, status, outcomeOf(status), 0, 0);
+    };
+    const waiting = this.#waiting ?? [];
+    waiting.push({ start, refuse });
+    if (this.#waiting !== undefined) return;
+    this.#waiting = waiting;
+    void this.#opener.open(this.#place).then((open) => {
+      this.#waiting = undefined;
+      if (typeof open === 'number') for (const one of waiting) one.refuse(open);
+      else {
+        this.#open = open;
+        for (const one of waiting) one.start(open);
+      }
+    });
+  }
+}

@@ -1,0 +1,227 @@
+/**
+ * A device as its users see it: the same one while leases come and go behind it. What ends because
+ * the lease was lost, and was done nowhere, is done under the next one; what may have been done is
+ * told as unknown, because somebody else may have written there meanwhile.
+ */
+
+import { Columns } from '../base/columns.js';
+import { type Outcome, Status } from '../base/status.js';
+import type { CompletionSink } from '../fabric/link.js';
+import { outcomeOf } from '../fabric/verbs.js';
+import { type Clock, sleep, type Timers } from '../runtime/clock.js';
+import type { Device } from './device.js';
+
+/** What is done under one lease, until that is lost. */
+export interface Tenure {
+  readonly device: Device;
+  /** Resolves when it is over. */
+  readonly ended: Promise<void>;
+  /** Gives the lease up. */
+  release(): Promise<void>;
+}
+
+export interface ServedDeviceParts {
+  readonly clock: Pick<Clock, 'now'>;
+  readonly timers: Timers;
+  readonly bytes: number;
+  /** Takes the lease; or says why it cannot be had now. Never rejects. */
+  open(): Promise<Tenure | Status>;
+  /** How long something waits for a lease. */
+  readonly patienceMs: number;
+}
+
+/** Under way at a time; more are `Busy`. */
+const ROWS_MAX = 4096;
+const ROW_BYTES = 8 * 5 + 1;
+const READ = 0;
+const WRITE = 1;
+const AGAIN_MS_MIN = 50;
+const AGAIN_MS_MAX = 2_000;
+
+export class ServedDevice implements CompletionSink {
+  readonly #parts: ServedDeviceParts;
+  #tenure: Tenure | undefined;
+  #isOpening = false;
+  #isClosed = false;
+  /** Why there is no lease. */
+  #refusal: Status = Status.Unavailable;
+  /** Rows that wait for a lease, in the order in which they came. */
+  #waiting: number[] = [];
+  readonly #offset: Float64Array;
+  readonly #start: Float64Array;
+  readonly #bytes: Float64Array;
+  readonly #token: Float64Array;
+  readonly #deadline: Float64Array;
+  readonly #kind: Uint8Array;
+  readonly #buffer: (Uint8Array | undefined)[] = [];
+  readonly #sink: (CompletionSink | undefined)[] = [];
+  readonly #free: number[] = [];
+  #made = 0;
+
+  constructor(parts: ServedDeviceParts) {
+    this.#parts = parts;
+    const columns = new Columns(ROWS_MAX * ROW_BYTES);
+    this.#offset = columns.float64(ROWS_MAX);
+    this.#start = columns.float64(ROWS_MAX);
+    this.#bytes = columns.float64(ROWS_MAX);
+    this.#token = columns.float64(ROWS_MAX);
+    this.#deadline = columns.float64(ROWS_MAX);
+    this.#kind = columns.uint8(ROWS_MAX);
+  }
+
+  get bytes(): number {
+    return this.#parts.bytes;
+  }
+
+  /** That it is served, undefined: not now. */
+  get device(): Device | undefined {
+    return this.#tenure?.device;
+  }
+
+  /** Takes the lease if it is not held, within so long. Whether it is, and why not. */
+  async begin(withinMs: number): Promise<Status> {
+    const deadline = this.#parts.clock.now() + withinMs;
+    while (this.#tenure === undefined && !this.#isClosed) {
+      if (!this.#isOpening) void this.#open();
+      if (this.#parts.clock.now() >= deadline || isFinal(this.#refusal)) return this.#refusal;
+      await sleep(this.#parts.timers, AGAIN_MS_MIN);
+    }
+    return this.#isClosed ? Status.Closed : Status.Ok;
+  }
+
+  /** Gives the lease up; what is under way ends. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const row of this.#waiting.splice(0)) this.#tell(row, Status.Closed);
+    const tenure = this.#tenure;
+    tenure?.device.stop();
+    await tenure?.release();
+  }
+
+  /** Of whole sectors, within a piece. `into` belongs to the device until told. */
+  read(
+    offset: number,
+    into: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+  ): void {
+    this.#begin(READ, offset, into, start, bytes, sink, token);
+  }
+
+  /** As `read`. */
+  write(
+    offset: number,
+    from: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+  ): void {
+    this.#begin(WRITE, offset, from, start, bytes, sink, token);
+  }
+
+  #begin(
+    kind: number,
+    offset: number,
+    buffer: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+  ): void {
+    const row = this.#free.pop() ?? (this.#made < ROWS_MAX ? this.#made++ : -1);
+    if (row < 0 || this.#isClosed) {
+      if (row >= 0) this.#free.push(row);
+      const status = row < 0 ? Status.Busy : Status.Closed;
+      this.#parts.timers.soon(() => sink.completed(token, status, outcomeOf(status), 0, 0));
+      return;
+    }
+    this.#kind[row] = kind;
+    this.#offset[row] = offset;
+    this.#buffer[row] = buffer;
+    this.#start[row] = start;
+    this.#bytes[row] = bytes;
+    this.#sink[row] = sink;
+    this.#token[row] = token;
+    this.#deadline[row] = this.#parts.clock.now() + this.#parts.patienceMs;
+    this.#run(row);
+  }
+
+  #run(row: number): void {
+    const device = this.#tenure?.device;
+    if (device === undefined) {
+      this.#wait(row);
+      return;
+    }
+    const offset = this.#offset[row] as number;
+    const buffer = this.#buffer[row] as Uint8Array;
+    const start = this.#start[row] as number;
+    const bytes = this.#bytes[row] as number;
+    if (this.#kind[row] === READ) device.read(offset, buffer, start, bytes, this, row);
+    else device.write(offset, buffer, start, bytes, this, row);
+  }
+
+  completed(row: number, status: Status, _outcome: Outcome): void {
+    const isLate = this.#parts.clock.now() >= (this.#deadline[row] as number);
+    if (status === Status.Stale && !this.#isClosed && !isLate) this.#wait(row);
+    else this.#tell(row, status === Status.Stale ? Status.Unavailable : status);
+  }
+
+  #tell(row: number, status: Status): void {
+    const sink = this.#sink[row] as CompletionSink;
+    const token = this.#token[row] as number;
+    this.#buffer[row] = undefined;
+    this.#sink[row] = undefined;
+    this.#free.push(row);
+    sink.completed(token, status, outcomeOf(status), 0, 0);
+  }
+
+  #wait(row: number): void {
+    this.#waiting.push(row);
+    if (!this.#isOpening && this.#tenure === undefined) void this.#open();
+  }
+
+  /** Until there is a lease, or nobody waits for one. */
+  async #open(): Promise<void> {
+    const { timers, clock } = this.#parts;
+    this.#isOpening = true;
+    for (let pauseMs = AGAIN_MS_MIN; !this.#isClosed; ) {
+      const tenure = await this.#parts.open();
+      if (typeof tenure !== 'number') {
+        this.#begun(tenure);
+        break;
+      }
+      this.#refusal = tenure;
+      const isOver = isFinal(tenure);
+      const now = clock.now();
+      const late = this.#waiting.filter((row) => isOver || now >= (this.#deadline[row] as number));
+      this.#waiting = this.#waiting.filter((row) => !late.includes(row));
+      for (const row of late) this.#tell(row, isOver ? tenure : Status.Unavailable);
+      if (this.#waiting.length === 0) break;
+      await sleep(timers, pauseMs);
+      pauseMs = Math.min(2 * pauseMs, AGAIN_MS_MAX);
+    }
+    this.#isOpening = false;
+  }
+
+  #begun(tenure: Tenure): void {
+    if (this.#isClosed) {
+      tenure.device.stop();
+      void tenure.release();
+      return;
+    }
+    this.#tenure = tenure;
+    void tenure.ended.then(() => {
+      if (this.#tenure === tenure) this.#tenure = undefined;
+      if (this.#waiting.length > 0 && !this.#isOpening) void this.#open();
+    });
+    for (const row of this.#waiting.splice(0)) this.#run(row);
+  }
+}
+
+/** There is no such device, whoever asks again. */
+const isFinal = (status: Status): boolean =>
+  status === Status.NotFound || status === Status.Invalid || status === Status.Unsupported;

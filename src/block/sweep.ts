@@ -1,0 +1,64 @@
+/**
+ * Gives back copies that no row names: those of a writer that was killed between taking a copy and
+ * having it in a row. Only the holder of a later epoch may: nothing that was asked before can name
+ * them any more. A record that says it counted once where no row does is left alone: the database
+ * may be an older one (docs/internals/block-devices.md).
+ */
+
+import { Status } from '../base/status.js';
+import { sleep } from '../runtime/clock.js';
+import { MessageType } from '../wire/messages.js';
+import type { LeasedRack } from './leased-rack.js';
+import type { SetRow } from './ports.js';
+import type { DeviceWorld } from './world.js';
+
+const CALL_MS = 2_000;
+const AGAIN_MS = 1_000;
+const TRIES_MAX = 10;
+
+/** At every node that serves, once. Those that do not answer are left for another time. */
+export async function sweep(
+  world: DeviceWorld,
+  rack: LeasedRack,
+  device: number,
+  epoch: number,
+  rows: readonly SetRow[],
+): Promise<void> {
+  const bySlab = new Map(rows.map((row) => [row.slab, row]));
+  const nodes = (await world.memories.list()) ?? [];
+  for (const { id, isServing } of nodes) {
+    if (isServing) await sweepNode(world, rack, { id, device, epoch, bySlab });
+  }
+}
+
+interface Swept {
+  readonly id: string;
+  readonly device: number;
+  readonly epoch: number;
+  readonly bySlab: ReadonlyMap<number, SetRow>;
+}
+
+async function sweepNode(world: DeviceWorld, rack: LeasedRack, swept: Swept): Promise<void> {
+  const { runtime, memories, connections } = world;
+  const node = memories.find(swept.id);
+  if (node === undefined || !rack.lease.has(swept.id)) return;
+  const { link } = connections.to(swept.id, node.address, node.memoryId);
+  for (let after = 0, tries = 0; tries < TRIES_MAX && !rack.isOver; ) {
+    const request = { after, device: swept.device };
+    const reply = await link.call(MessageType.ListSlabs, request, CALL_MS);
+    if (reply.status !== Status.Ok) {
+      tries += 1;
+      await sleep(runtime.timers, AGAIN_MS);
+      continue;
+    }
+    for (const { space, address, copy, slab, leaseEpoch, generation } of reply.slabs) {
+      const row = swept.bySlab.get(slab);
+      const isNamed = row?.copies.some((one) => one.copy === copy) === true;
+      const isLeft = row === undefined ? generation === 0 : generation < row.generation;
+      if (isNamed || !isLeft || leaseEpoch >= swept.epoch) continue;
+      rack.give({ copy, node: swept.id, memoryId: node.memoryId, space, address });
+    }
+    if (reply.more === 0) return;
+    after = reply.more;
+  }
+}

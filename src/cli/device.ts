@@ -1,0 +1,91 @@
+/** `memrack device create|list|remove|uri`: block devices. */
+
+import type { Command } from 'commander';
+import { formatBytes } from '../base/units.js';
+import {
+  countFlag,
+  printRows,
+  type SharedFlags,
+  say,
+  sizeFlag,
+  withConnection,
+  withOutput,
+  withRack,
+} from './context.js';
+
+interface CreateFlags extends SharedFlags {
+  readonly size: string;
+  readonly replicas: string;
+  readonly slab?: string;
+}
+
+const COPIES_MAX = 3;
+
+export function addDevice(program: Command): void {
+  const device = program.command('device').description('block devices, served over NBD');
+  device.addHelpText('after', '\nExample:\n  memrack device create swap --size 4GiB --replicas 2');
+  withOutput(withRack(device.command('create')))
+    .description('make a block device')
+    .argument('<name>')
+    .requiredOption('--size <size>', 'how much it holds; memory is taken when it is written to')
+    .option('--replicas <count>', 'copies of everything, at different memory nodes: 1 to 3', '1')
+    .option('--slab <size>', 'in which parts memory is taken: 64MiB to 1GiB (default: by its size)')
+    .addHelpText('after', '\nExample:\n  memrack device create disk --size 1GiB --replicas 2')
+    .action(create);
+  withOutput(withRack(device.command('list')))
+    .description('all block devices')
+    .addHelpText('after', '\nExample:\n  memrack device list')
+    .action(list);
+  withOutput(withRack(device.command('remove')))
+    .description('remove a block device and all that is on it')
+    .argument('<name>')
+    .addHelpText('after', '\nExample:\n  memrack device remove disk')
+    .action(remove);
+  withRack(device.command('uri'))
+    .description('print the address under which NBD clients reach it')
+    .argument('<name>')
+    .addHelpText('after', '\nExample:\n  nbdinfo "$(memrack device uri disk)"')
+    .action(uri);
+}
+
+async function create(name: string, flags: CreateFlags): Promise<void> {
+  const { createDevice } = await import('../block/manage.js');
+  const bytes = sizeFlag('size', flags.size);
+  const copies = countFlag('replicas', flags.replicas, 1, COPIES_MAX);
+  const slab = flags.slab === undefined ? {} : { slabBytes: sizeFlag('slab', flags.slab) };
+  await withConnection(flags, async (rack) => {
+    const made = await createDevice(rack.core, { name, bytes, copies, ...slab });
+    const facts = { name, bytes, replicas: copies, slabBytes: made.slabBytes };
+    if (flags.output === 'json') say(JSON.stringify(facts));
+    else say(`made ${name}: ${formatBytes(bytes)}, ${copies} ${copies === 1 ? 'copy' : 'copies'}`);
+  });
+}
+
+async function list(flags: SharedFlags): Promise<void> {
+  const { listDevices } = await import('../block/manage.js');
+  await withConnection(flags, async (rack) => {
+    const devices = await listDevices(rack.core);
+    const rows = devices.map(({ name, bytes, copies, slabBytes }) => {
+      return { name, bytes, replicas: copies, slabBytes };
+    });
+    printRows(flags, rows, [
+      { title: 'name', value: (row) => row.name },
+      { title: 'size', value: (row) => formatBytes(row.bytes), isNumber: true },
+      { title: 'replicas', value: (row) => String(row.replicas), isNumber: true },
+      { title: 'slabs', value: (row) => formatBytes(row.slabBytes), isNumber: true },
+    ]);
+  });
+}
+
+async function remove(name: string, flags: SharedFlags): Promise<void> {
+  const { removeDevice } = await import('../block/manage.js');
+  await withConnection(flags, async (rack) => {
+    await removeDevice(rack.core, name);
+    say(flags.output === 'json' ? JSON.stringify({ name }) : `removed ${name}`);
+  });
+}
+
+async function uri(name: string, flags: SharedFlags): Promise<void> {
+  const { deviceUri } = await import('../block/manage.js');
+  await withConnection(flags, async (rack) => say(await deviceUri(rack.core, name)));
+}

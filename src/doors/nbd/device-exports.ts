@@ -1,0 +1,36 @@
+/** The block devices of the rack, as exports of the door. */
+
+import type { BlockHost } from '../../block/block-host.js';
+import type { ServedDevice } from '../../block/served-device.js';
+import type { Timers } from '../../runtime/clock.js';
+import type { NbdBackend, NbdExports } from './backend.js';
+import { DeviceBackend } from './device-backend.js';
+
+export class DeviceExports implements NbdExports {
+  readonly #host: BlockHost;
+  readonly #timers: Timers;
+  readonly #devices = new Map<NbdBackend, ServedDevice>();
+
+  constructor(host: BlockHost, timers: Timers) {
+    this.#host = host;
+    this.#timers = timers;
+  }
+
+  async find(name: string): Promise<NbdBackend | undefined> {
+    const device = await this.#host.use(name);
+    if (typeof device === 'number') return undefined;
+    const backend = new DeviceBackend(name, '', device, this.#timers);
+    this.#devices.set(backend, device);
+    return backend;
+  }
+
+  async list(): Promise<readonly Pick<NbdBackend, 'name' | 'description'>[]> {
+    return (await this.#host.names()).map((name) => ({ name, description: '' }));
+  }
+
+  release(backend: NbdBackend): void {
+    const device = this.#devices.get(backend);
+    this.#devices.delete(backend);
+    if (device !== undefined) this.#host.letGo(device);
+  }
+}
