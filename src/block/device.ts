@@ -47,6 +47,11 @@ export interface DeviceParts {
   budget(bytes: number): Promise<void>;
 }
 
+interface Avoided {
+  readonly untilMs: number;
+  readonly isFull: boolean;
+}
+
 /** How its slabs are; those that were never written are in none of these. */
 export interface SlabStates {
   kept: number;
@@ -83,7 +88,7 @@ export class Device {
   #confirming: Promise<unknown> = Promise.resolve();
   #nextConfirm: Promise<boolean> | undefined;
   /** Nodes that had no room, or did not answer, and until when they are not chosen. */
-  readonly #avoided = new Map<string, number>();
+  readonly #avoided = new Map<string, Avoided>();
   #isOver = false;
 
   constructor(parts: DeviceParts) {
@@ -100,7 +105,7 @@ export class Device {
       rack: new LosingRack(rack, (why) => this.#lose(why)),
       copies: facts.copies,
       choose: (beside) => this.#choose(beside, new Set()),
-      avoid: (node) => this.#avoid(node),
+      avoid: (node, isFull) => this.#avoid(node, isFull),
       budget: (bytes) => parts.budget(bytes),
       counts: this.counts,
     };
@@ -290,7 +295,8 @@ export class Device {
         status = await this.#begin({ slab, generation: 1, copies: places });
         if (status === Status.Ok || this.#isOver) break;
       } else status = places;
-      if (this.#parts.clock.now() + TAKE_AGAIN_MS >= deadline) break;
+      const isLate = this.#parts.clock.now() + TAKE_AGAIN_MS >= deadline;
+      if (isLate || status === Status.NoSpace) break;
       await sleep(this.#parts.timers, TAKE_AGAIN_MS);
     }
     for (const write of this.#waiting.take(slab)) {
@@ -308,12 +314,15 @@ export class Device {
     let status: Status = Status.Unavailable;
     while (places.length < facts.copies && !this.#isOver) {
       const node = await this.#choose(places, tried);
-      if (node === undefined) break;
+      if (node === undefined) {
+        if (this.#areFull()) status = Status.NoSpace;
+        break;
+      }
       tried.add(node.id);
       const place = await rack.take(node.id, slab, entropy.u53());
       if (typeof place === 'number') {
         status = place;
-        this.#avoid(node.id);
+        this.#avoid(node.id, place === Status.NoSpace);
       } else places.push(place);
     }
     return places.length > 0 ? places : status;
@@ -334,8 +343,14 @@ export class Device {
     return Status.Unavailable;
   }
 
-  #avoid(node: string): void {
-    this.#avoided.set(node, this.#parts.clock.now() + AVOID_MS);
+  #avoid(node: string, isFull: boolean): void {
+    this.#avoided.set(node, { untilMs: this.#parts.clock.now() + AVOID_MS, isFull });
+  }
+
+  /** All nodes that serve have said so a moment ago. */
+  #areFull(): boolean {
+    const serving = (this.#nodes ?? []).filter(({ isServing }) => isServing);
+    return serving.length > 0 && serving.every(({ id }) => this.#avoided.get(id)?.isFull === true);
   }
 
   async #choose(
@@ -345,8 +360,8 @@ export class Device {
     const { rack, policy, entropy } = this.#parts;
     this.#nodes = (await rack.nodes()) ?? this.#nodes;
     const now = this.#parts.clock.now();
-    const avoided = [...this.#avoided].filter(([, until]) => until > now).map(([node]) => node);
-    const without = new Set([...tried, ...avoided]);
+    for (const [node, { untilMs }] of this.#avoided) if (untilMs <= now) this.#avoided.delete(node);
+    const without = new Set([...tried, ...this.#avoided.keys()]);
     return chooseNode(this.#nodes ?? [], beside, without, policy, entropy);
   }
 

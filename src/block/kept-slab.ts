@@ -37,7 +37,7 @@ export interface SlabParts {
   /** A node for one more copy, beside those; undefined: none has room. */
   choose(beside: readonly CopyPlace[]): Promise<SlabNode | undefined>;
   /** Not the node to choose for a while. */
-  avoid(node: string): void;
+  avoid(node: string, isFull: boolean): void;
   /** Resolves when so many bytes may be copied. */
   budget(bytes: number): Promise<void>;
   readonly counts: SlabCounts;
@@ -61,6 +61,8 @@ export class KeptSlab implements SetKeeper {
   /** Copies whose nodes have no room for what is written to them. */
   readonly #full = new Set<number>();
   #isMaking = false;
+  /** As they were looked at last. */
+  #nodes: readonly SlabNode[] = [];
   #makeAgainMs = MAKE_AGAIN_MS_MIN;
 
   constructor(parts: SlabParts, row: SetRow, isNew: boolean) {
@@ -88,6 +90,7 @@ export class KeptSlab implements SetKeeper {
   /** As the nodes are now: what is gone leaves, what is missing is made. */
   tend(nodes: readonly SlabNode[]): void {
     if (this.set.isOver) return;
+    this.#nodes = nodes;
     for (const place of this.#row.copies) if (isGone(place, nodes)) void this.#leave(place.copy);
     const surplus = this.#row.copies.length > this.#parts.copies && this.#misplaced(nodes);
     if (surplus) void this.#leave(surplus.copy);
@@ -102,15 +105,17 @@ export class KeptSlab implements SetKeeper {
   // ------------------------------------------------------------------------------ set keeper
 
   failing(id: number, status: Status, sinceMs: number): void {
-    const isRefused = status === Status.NoSpace;
-    if (isRefused) this.#noteFull(id);
-    if (isRefused || this.#parts.clock.now() - sinceMs >= GRACE_MS) void this.#leave(id);
+    // One that is full keeps what it has: fewer copies would be worse than no more room.
+    if (status === Status.NoSpace) this.#noteFull(id);
+    else if (this.#parts.clock.now() - sinceMs >= GRACE_MS) void this.#leave(id);
   }
 
+  /** Another node is to take its place. */
   #noteFull(id: number): void {
     this.#full.add(id);
     const place = this.#row.copies.find(({ copy }) => copy === id);
-    if (place !== undefined) this.#parts.avoid(place.node);
+    if (place !== undefined) this.#parts.avoid(place.node, true);
+    void this.#makeWhole(this.#nodes);
   }
 
   learnerLost(): void {
@@ -180,6 +185,7 @@ export class KeptSlab implements SetKeeper {
     if (this.#isMaking) return;
     this.#isMaking = true;
     const isMade = await this.#makeOne(nodes);
+    this.set.isFull = !isMade && this.#full.size > 0;
     this.#makeAgainMs = isMade
       ? MAKE_AGAIN_MS_MIN
       : Math.min(2 * this.#makeAgainMs, MAKE_AGAIN_MS_MAX);
@@ -195,7 +201,7 @@ export class KeptSlab implements SetKeeper {
     const copy = entropy.u53();
     const place = await rack.take(node.id, this.#row.slab, copy);
     if (typeof place === 'number') {
-      this.#parts.avoid(node.id);
+      this.#parts.avoid(node.id, place === Status.NoSpace);
       return false;
     }
     const isFilled = await this.set.upkeep.learn(rack.copyAt(place), budget);

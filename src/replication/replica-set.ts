@@ -50,6 +50,8 @@ export class ReplicaSet implements CompletionSink, Slab {
   readonly #writing = new Set<number>();
   #isWakeDue = false;
   #isOver = false;
+  /** A copy has no room, and no other one can be had in its place: writes that need it end so. */
+  isFull = false;
 
   constructor(parts: ReplicaParts) {
     this.#parts = parts;
@@ -307,8 +309,10 @@ export class ReplicaSet implements CompletionSink, Slab {
     }
     if (isBegun && !replicationFaults.divergenceForgotten) this.areas.unsettle(first, count);
     const status = rows.status[row] as Status;
-    const isHopeless = this.#isOver || this.#parts.clock.now() >= (rows.deadline[row] as number);
-    if (isHopeless) this.#endWrite(row, isBegun ? Status.OutcomeUnknown : passing(status));
+    const isRefused = this.isFull && status === Status.NoSpace;
+    const isLate = this.#parts.clock.now() >= (rows.deadline[row] as number);
+    if (this.#isOver || isRefused || isLate)
+      this.#endWrite(row, isBegun ? Status.OutcomeUnknown : passing(status));
     else this.#park(row);
   }
 

@@ -1,0 +1,143 @@
+// Block devices of a rack of real processes: made and removed on the command line, written to over
+// NBD, while nodes and the host are killed. Every byte is looked at.
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Prng } from '../../src/base/prng.js';
+import { KiB, MiB } from '../../src/base/units.js';
+import { NbdClient } from '../../src/doors/nbd/testing/client.js';
+import { createRuntime } from '../../src/runtime/node/create-runtime.js';
+import { runCli } from '../support/cli.js';
+import { startRack, type TestRack, until } from '../support/rack.js';
+
+const runtime = createRuntime({ logLevel: 'error' });
+const BYTES = 80 * MiB;
+const PART = 256 * KiB;
+/** Some in both slabs. */
+const PARTS = Array.from({ length: 40 }, (_, i) => (i < 20 ? i * PART : 64 * MiB + i * PART));
+const ENOSPC = 28;
+let rack: TestRack;
+
+beforeAll(async () => {
+  rack = await startRack({ nodes: 3, memory: '64MiB', extra: ['--nbd-port', '0'] });
+});
+
+afterAll(async () => {
+  await rack?.stop();
+});
+
+async function memrack(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await runCli([...args, '--rack', rack.url]);
+  expect([args, code, stderr]).toEqual([args, 0, '']);
+  return stdout.trim();
+}
+
+function partOf(seed: number): Uint8Array {
+  const prng = new Prng(seed);
+  const words = new Uint32Array(PART / 4);
+  for (let i = 0; i < words.length; i++) words[i] = prng.u32();
+  return new Uint8Array(words.buffer);
+}
+
+/** A connection to the device, which may have to wait for the end of another host's lease. */
+async function use(name: string): Promise<NbdClient> {
+  const uri = new URL(await memrack('device', 'uri', name));
+  return until(40_000, async () => {
+    const client = await NbdClient.connect(runtime.network, `tcp://${uri.host}`).catch(() => null);
+    if (client === null) return undefined;
+    await client.structured();
+    if (typeof (await client.go(name)) !== 'number') return client;
+    client.disconnect();
+    return undefined;
+  });
+}
+
+/** The process that keeps the node's memory. */
+async function supervisorOf(id: string): Promise<number> {
+  const pid = (await rack.nodes()).find((node) => node.id === id)?.pid;
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
+
+async function verify(client: NbdClient, seeds: readonly number[]): Promise<void> {
+  const reads = PARTS.map(async (at, i) => {
+    const { error, data } = await client.read(at, PART);
+    expect([at, error]).toEqual([at, 0]);
+    expect([at, Buffer.compare(data, partOf(seeds[i] as number))]).toEqual([at, 0]);
+  });
+  await Promise.all(reads);
+}
+
+test('a device is made, listed and named, and wrong wishes are refused', async () => {
+  await memrack('device', 'create', 'disk', '--size', '80MiB', '--replicas', '2');
+  const [row] = JSON.parse(await memrack('device', 'list', '-o', 'json')) as unknown[];
+  expect(row).toMatchObject({ name: 'disk', bytes: BYTES, replicas: 2 });
+  expect(await memrack('device', 'uri', 'disk')).toMatch(/^nbd:\/\/127\.0\.0\.1:\d+\/disk$/);
+  for (const [args, code, words] of [
+    [['create', 'disk', '--size', '1GiB'], 3, 'disk'],
+    [['create', 'odd', '--size', '1000'], 2, '512'],
+    [['create', 'x', '--size', '1GiB', '--replicas', '4'], 2, 'replicas'],
+    [['remove', 'none'], 3, 'none'],
+    [['uri', 'none'], 3, 'none'],
+  ] as const) {
+    const result = await runCli(['device', ...args, '--rack', rack.url]);
+    expect([args, result.code]).toEqual([args, code]);
+    expect(result.stderr).toContain(words);
+  }
+});
+
+test('every byte is there after nodes, their memory and the host were killed', async () => {
+  const client = await use('disk');
+  const seeds = PARTS.map((_, i) => i + 1);
+  expect((await client.read(BYTES - 512, 512)).data).toEqual(new Uint8Array(512));
+  const write = async (from: number, count: number): Promise<void> => {
+    for (let i = from; i < from + count; i++) {
+      seeds[i % PARTS.length] = i + 1;
+      const { error } = await client.write(PARTS[i % PARTS.length] as number, partOf(i + 1));
+      expect([i, error]).toEqual([i, 0]);
+    }
+  };
+  await write(0, PARTS.length);
+  const victim = await supervisorOf('node-2');
+  const writing = write(PARTS.length, PARTS.length);
+  // Its memory is gone with it; an empty node takes its place.
+  process.kill(victim, 'SIGKILL');
+  await writing;
+  await verify(client, seeds);
+  const pid = (await rack.nodes()).find(({ id }) => id === 'node-1')?.pid as number;
+  const again = write(2 * PARTS.length, PARTS.length);
+  process.kill(pid, 'SIGKILL');
+  await again;
+  await verify(client, seeds);
+  const taken = await runCli(['device', 'remove', 'disk', '--rack', rack.url]);
+  expect([taken.code, taken.stderr]).toEqual([3, expect.stringContaining('held')]);
+  const host = (await rack.nodes()).find(({ kind }) => kind === 'host')?.pid as number;
+  process.kill(host, 'SIGKILL');
+  const next = await use('disk');
+  await verify(next, seeds);
+  expect((await next.write(512, new Uint8Array(1024).fill(7))).error).toBe(0);
+  const { data } = await next.read(0, 2048);
+  const wanted = partOf(seeds[0] as number).slice(0, 2048);
+  expect(Buffer.compare(data, wanted.fill(7, 512, 1536))).toBe(0);
+  next.disconnect();
+});
+
+test('a full rack says so, and gives everything back with the device', async () => {
+  await memrack('device', 'create', 'large', '--size', '1GiB', '--replicas', '1');
+  const client = await use('large');
+  let error = 0;
+  for (let at = 0; error === 0 && at < 1024 * MiB; at += MiB) {
+    ({ error } = await client.write(at, new Uint8Array(MiB).fill(1)));
+  }
+  expect(error).toBe(ENOSPC);
+  client.disconnect();
+  for (const name of ['large', 'disk']) {
+    await until(20_000, async () => {
+      const { code } = await runCli(['device', 'remove', name, '--rack', rack.url]);
+      return code === 0 ? true : undefined;
+    });
+  }
+  await until(20_000, async () => {
+    const nodes = await rack.nodes();
+    return nodes.every(({ bytesUsed }) => bytesUsed === 0) ? true : undefined;
+  });
+});
