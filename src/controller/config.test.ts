@@ -26,6 +26,7 @@ test('what is left out has a default', () => {
     machine: 'localhost',
     heartbeatMs: 2_000,
     awayMs: 6_000,
+    slabBytesMin: 64 * 1024 * 1024,
   });
 });
 

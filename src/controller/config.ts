@@ -3,6 +3,7 @@
  * its value and what is allowed, all at once.
  */
 import { ConfigError } from '../base/config-error.js';
+import { KiB } from '../base/units.js';
 import {
   isPlacementPolicyName,
   PLACEMENT_POLICY_DEFAULT,
@@ -15,6 +16,7 @@ import {
   REBALANCING_POLICY_NAMES,
   type RebalancingPolicyName,
 } from '../policies/rebalancing/rebalancing-policies.js';
+import { SLAB_BYTES_MIN } from '../wire/limits.js';
 import { AWAY_MS_DEFAULT, HEARTBEAT_MS_DEFAULT } from './limits.js';
 import { NAME_CHARACTERS_MAX } from './names.js';
 
@@ -29,14 +31,21 @@ export interface ControllerConfig {
   readonly machine?: string;
   readonly heartbeatMs?: number;
   readonly awayMs?: number;
+  /** The least memory of a slab. No option of the command line: for racks of a few pages. */
+  readonly slabBytesMin?: number;
 }
 
 export type CheckedConfig = Required<Omit<ControllerConfig, 'data'>> & {
   readonly data: string | undefined;
 };
 
-const KEYS = ['listen', 'data', 'placement', 'rebalancing', 'machine', 'heartbeatMs', 'awayMs'];
+const KEYS = [
+  ...['listen', 'data', 'placement', 'rebalancing', 'machine', 'heartbeatMs', 'awayMs'],
+  'slabBytesMin',
+];
 const MS_MAX = 600_000;
+/** Room for an area, and what belongs to it. */
+const SLAB_LEAST = 512 * KiB;
 
 /** Throws a `ConfigError`. Takes anything: it came from a file or another process. */
 export function checkConfig(config: unknown): CheckedConfig {
@@ -52,6 +61,7 @@ export function checkConfig(config: unknown): CheckedConfig {
     machine = 'localhost',
     heartbeatMs = HEARTBEAT_MS_DEFAULT,
     awayMs = AWAY_MS_DEFAULT,
+    slabBytesMin = SLAB_BYTES_MIN,
   } = given;
   const problems = Object.keys(given)
     .filter((key) => !KEYS.includes(key))
@@ -69,8 +79,16 @@ export function checkConfig(config: unknown): CheckedConfig {
   check('heartbeatMs', heartbeatMs, isMs(heartbeatMs), `an integer from 1 to ${MS_MAX}`);
   const awayAllowed = `an integer from twice heartbeatMs to ${MS_MAX}`;
   check('awayMs', awayMs, isMs(awayMs) && awayMs >= 2 * Number(heartbeatMs), awayAllowed);
+  check(
+    'slabBytesMin',
+    slabBytesMin,
+    isSlab(slabBytesMin),
+    `${SLAB_LEAST} to ${SLAB_BYTES_MIN} bytes`,
+  );
   if (problems.length > 0) throw new ConfigError('controller', problems);
-  return { listen, data, placement, rebalancing, machine, heartbeatMs, awayMs } as CheckedConfig;
+  const times = { heartbeatMs, awayMs };
+  const policies = { placement, rebalancing };
+  return { listen, data, ...policies, machine, ...times, slabBytesMin } as CheckedConfig;
 }
 
 function isText(value: unknown): value is string {
@@ -85,6 +103,10 @@ function isListenable(value: unknown): boolean {
 
 function isMachine(value: unknown): boolean {
   return isText(value) && value.length <= NAME_CHARACTERS_MAX && /^[ -~]+$/.test(value);
+}
+
+function isSlab(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= SLAB_LEAST && Number(value) <= SLAB_BYTES_MIN;
 }
 
 function isMs(value: unknown): value is number {

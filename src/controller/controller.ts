@@ -27,6 +27,7 @@ import type { Metadata } from './metadata/metadata.js';
 import type { DrainState } from './metadata/schema.js';
 import { MoveTargets } from './move-targets.js';
 import { type MoveEnd, type MoveWish, RegionMoves } from './moves.js';
+import { SLAB_BYTES_MIN } from '../wire/limits.js';
 import type { NodeCalls } from './node-calls.js';
 import { Rebalancer } from './rebalancer.js';
 import { type Refusal, refuse } from './refusal.js';
@@ -47,6 +48,8 @@ export interface ControllerOptions {
   /** Undefined: regions stay where they are. */
   readonly rebalancing?: RebalancingPolicy | undefined;
   readonly awayMs?: number;
+  /** The least memory of a slab. */
+  readonly slabBytesMin?: number;
   /** The database turned out to be an older copy, or all nodes have told what it missed. */
   readonly restorationNoted?: (what: 'begun' | 'ended') => void;
   /** A memory node is to be emptied, has been, or is used again. */
@@ -124,8 +127,9 @@ export class Controller {
     this.hosts = new Hosts(clock, awayMs);
     this.watch = new Watch({ ...withMembers, timers });
     const { regions, spaces } = this;
-    this.slabSpace = new SlabSpace({ ...withMembers, timers, regions, spaces });
-    this.devices = new Devices({ ...withMembers, clock });
+    const { slabBytesMin = SLAB_BYTES_MIN } = options;
+    this.slabSpace = new SlabSpace({ ...withMembers, timers, regions, spaces, slabBytesMin });
+    this.devices = new Devices({ ...withMembers, clock, slabBytesMin });
     this.leases = new Leases({
       ...withMembers,
       clock,

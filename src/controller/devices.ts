@@ -12,19 +12,20 @@
 import type { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import { formatBytes } from '../base/units.js';
+import { OWNER_BLOCK_BYTES } from '../disk/slab-owner.js';
 import { deviceLeaseName, deviceOfLease } from '../leases/device-lease.js';
 import { LEASES_PER_RACK_MAX } from '../leases/limits.js';
+import { layoutOf } from '../replication/layout.js';
 import type { Clock } from '../runtime/clock.js';
 import {
   DEVICE_BYTES_MAX,
   REGION_BYTES,
   SECTOR_BYTES,
   SLAB_BYTES_MAX,
-  SLAB_BYTES_MIN,
   SLAB_COPIES_MAX,
 } from '../wire/limits.js';
 import { type LeaseNode, nodesOf } from './lease-sets.js';
-import { DEVICES_REMOVED_MAX, PURGE_ROWS_MAX, SLAB_DATA_SHARE, SLAB_SETS_MAX } from './limits.js';
+import { DEVICES_REMOVED_MAX, PURGE_ROWS_MAX, SLAB_SETS_MAX } from './limits.js';
 import type { Membership } from './membership.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { DeviceRow, LeaseRow, SlabSetRow } from './metadata/schema.js';
@@ -73,6 +74,8 @@ export interface DevicesOptions {
   readonly membership: Pick<Membership, 'members' | 'state'>;
   readonly changes: Serial;
   readonly clock: Pick<Clock, 'wall'>;
+  /** The least memory of a slab. */
+  readonly slabBytesMin: number;
 }
 
 /** Some pages of sets. */
@@ -96,8 +99,8 @@ export class Devices {
 
   /** Idempotent. */
   create(wish: DeviceWish): Promise<Result<object>> {
-    const { metadata, changes, clock } = this.#options;
-    const wrong = refuseFacts(wish);
+    const { metadata, changes, clock, slabBytesMin } = this.#options;
+    const wrong = refuseFacts(wish, slabBytesMin);
     if (wrong !== undefined) return Promise.resolve(wrong);
     return changes.run(async () => {
       const known = metadata.devices.get(wish.name);
@@ -322,9 +325,9 @@ function* slabsFrom(known: ReadonlyMap<number, unknown>, from: number, end: numb
   for (let slab = from; slab < end; slab++) yield slab;
 }
 
-/** Slabs are below this; the last ones may not be there. */
+/** Slabs are below this. */
 function slabsEnd({ bytes, slabBytes }: DeviceRow): number {
-  return Math.ceil(bytes / (slabBytes * SLAB_DATA_SHARE));
+  return Math.ceil(bytes / layoutOf(slabBytes - OWNER_BLOCK_BYTES).dataBytes);
 }
 
 function firstOf<T>(values: Iterable<T>, count: number): T[] {
@@ -362,7 +365,10 @@ function refuseUnknownNumber(device: number): Refusal {
   return refuse(Status.NotFound, `there is no device of the number ${device}: was it removed?`);
 }
 
-function refuseFacts({ name, device, bytes, slabBytes, copies }: DeviceWish): Refusal | undefined {
+function refuseFacts(
+  { name, device, bytes, slabBytes, copies }: DeviceWish,
+  slabBytesMin: number,
+): Refusal | undefined {
   const wrong = refuseName('device name', name);
   if (wrong !== undefined) return wrong;
   const invalid = (message: string): Refusal => refuse(Status.Invalid, message);
@@ -374,8 +380,8 @@ function refuseFacts({ name, device, bytes, slabBytes, copies }: DeviceWish): Re
     );
   }
   const isPower = (slabBytes & (slabBytes - 1)) === 0;
-  if (slabBytes < SLAB_BYTES_MIN || slabBytes > SLAB_BYTES_MAX || !isPower) {
-    const allowed = `${formatBytes(SLAB_BYTES_MIN)} to ${formatBytes(SLAB_BYTES_MAX)}`;
+  if (slabBytes < slabBytesMin || slabBytes > SLAB_BYTES_MAX || !isPower) {
+    const allowed = `${formatBytes(slabBytesMin)} to ${formatBytes(SLAB_BYTES_MAX)}`;
     return invalid(`slabs have a power of two of bytes, ${allowed}: not ${slabBytes}`);
   }
   if (copies >= 1 && copies <= SLAB_COPIES_MAX) return undefined;

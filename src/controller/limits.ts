@@ -94,8 +94,6 @@ export const DEVICES_REMOVED_MAX = 65_536;
 export const SLAB_SETS_MAX = 2 ** 20;
 /** Between two looks at regions of slabs that are lost: they go when no set names them. */
 export const SLAB_TIDY_MS = 10_000;
-/** A slab holds at least this share of its memory's size: the rest is of its own. */
-export const SLAB_DATA_SHARE = 15 / 16;
 
 /** Attempts that may wait for one lease; others are told to try again. */
 export const LEASE_WAITING_MAX = 64;

@@ -69,6 +69,7 @@ export async function startController(
     policy,
     rebalancing: rebalancingPolicy(checked.rebalancing),
     awayMs,
+    slabBytesMin: checked.slabBytesMin,
     restorationNoted: (what) => noteRestoration(runtime, what),
     drainNoted: (id, what) => noteDrain(runtime, id, what),
   });

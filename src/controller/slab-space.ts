@@ -11,7 +11,7 @@ import type { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import { formatBytes } from '../base/units.js';
 import type { Timer, Timers } from '../runtime/clock.js';
-import { REGION_BYTES, SLAB_BYTES_MIN } from '../wire/limits.js';
+import { REGION_BYTES } from '../wire/limits.js';
 import { isOnDisk } from './kept.js';
 import { PURGE_ROWS_MAX, SLAB_TIDY_MS } from './limits.js';
 import type { Member } from './member.js';
@@ -38,6 +38,8 @@ export interface SlabSpaceOptions {
   readonly timers: Timers;
   readonly spaces: Pick<Spaces, 'slabs'>;
   readonly regions: Pick<Regions, 'grant' | 'settle'>;
+  /** The least memory of a slab. */
+  readonly slabBytesMin: number;
 }
 
 export class SlabSpace {
@@ -134,7 +136,7 @@ export class SlabSpace {
     for (const [device, copies] of metadata.slabSets.copiesIn(space, region)) {
       left -= copies * (metadata.device(device)?.slabBytes ?? 0);
     }
-    return left < SLAB_BYTES_MIN;
+    return left < this.#options.slabBytesMin;
   }
 
   /** A grant before may have been lost on its way. */
