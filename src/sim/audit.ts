@@ -8,6 +8,7 @@ import { Status } from '../base/status.js';
 import { Control, type Member, type RegionFacts } from '../client/control.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { OVERCOMMIT } from '../controller/limits.js';
+import { SLAB_SPACE_NAME } from '../controller/names.js';
 import { createEndpoint } from '../fabric/endpoint.js';
 import type { Peer } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
@@ -20,6 +21,7 @@ import { judgeCounts, type NodeCounts } from './checkers/bounds.js';
 import type { RegionSeen } from './checkers/ownership.js';
 import { judgeHistory } from './checkers/told.js';
 import { type Allocation, AUDITOR, type Ended, isNotApplied, type Journal } from './journal.js';
+import { DeviceAudit } from './device-audit.js';
 import { LendingAudit } from './lending.js';
 import { ObservedFiles } from './observed-files.js';
 import { ObservedSpace } from './observed-space.js';
@@ -47,8 +49,8 @@ export class Audit {
   readonly #process: SimulatedProcess;
   readonly #regions: Map<string, RegionInTheEnd> = new Map();
   readonly #spaces: Map<string, ObservedSpace> = new Map();
-  /** What it does now, for the report of an audit that never ends. */
-  stage = 'begin';
+  #stage = 'begin';
+  #devices: DeviceAudit | undefined;
 
   constructor(rack: SimulatedRack, journal: Journal) {
     this.#rack = rack;
@@ -56,38 +58,49 @@ export class Audit {
     this.#process = rack.world.program(rack.world.machine('auditor'), 'auditor');
   }
 
+  /** What it does now, for the report of an audit that never ends. */
+  get stage(): string {
+    return this.#devices?.stage ?? this.#stage;
+  }
+
   async run(): Promise<void> {
-    this.stage = 'waiting for the rack';
+    this.#stage = 'waiting for the rack';
     const client = await connectRack(this.#process.runtime, this.#rack.url, { timeoutMs: 10_000 });
     await this.#untilServing(client);
-    this.stage = 'listing regions';
+    this.#stage = 'listing regions';
     await this.#learnRegions(client);
-    this.stage = 'reading everything back';
+    this.#stage = 'reading everything back';
     await this.#readBack();
-    this.stage = 'reading all files';
+    this.#stage = 'reading all files';
     await this.#readFiles(client);
-    this.stage = 'freeing everything';
+    if (this.#rack.shape.devices !== undefined) {
+      const devices = new DeviceAudit(this.#rack, this.#journal, this.#process, client);
+      this.#devices = devices;
+      for (const { kind, text } of await devices.run()) this.#journal.complain(kind, text);
+      this.#devices = undefined;
+    }
+    this.#stage = 'freeing everything';
     await this.#freeAll();
     if (this.#mayHoldUnknown()) {
-      this.stage = 'removing the spaces';
+      this.#stage = 'removing the spaces';
       await this.#removeSpaces(client);
     }
-    this.stage = 'waiting until the nodes say that all is free';
+    this.#stage = 'waiting until the nodes say that all is free';
     await this.#untilUnused(client);
     if (this.#rack.shape.isShortOfMemory === true) {
-      this.stage = 'running short of memory';
+      this.#stage = 'running short of memory';
       const lending = new LendingAudit(this.#rack, this.#process, client);
       for (const { kind, text } of await lending.run()) this.#journal.complain(kind, text);
     }
     if (this.#rack.shape.isRebalancing === true) {
-      this.stage = 'moving regions by a policy';
+      this.#stage = 'moving regions by a policy';
       const balance = new BalanceAudit(this.#rack, this.#process, client);
       for (const { kind, text } of await balance.run()) this.#journal.complain(kind, text);
       await this.#untilUnused(client);
     }
-    this.stage = 'taking all memory';
+    this.#stage = 'taking all memory';
     await this.#takeAll(client);
-    this.stage = 'looking at the counters';
+    this.#stage = 'looking at the counters';
     await this.#untilUnused(client);
     await this.#judgeCounters(client);
     for (const { kind, text } of judgeHistory(this.#rack.history)) {
@@ -121,6 +134,7 @@ export class Audit {
     const control = new Control(runtime, endpoint.peer(this.#rack.controllerAddress), 'audit');
     const { isRebalancing = false } = this.#rack.shape;
     for (const { name, id } of await client.spaces()) {
+      if (name === SLAB_SPACE_NAME) continue;
       for (const { region, nodeId, state } of await this.#settledRegions(control, id)) {
         const key = `${name}/${region}`;
         const mayHaveMoved = isRebalancing || this.#journal.movedRegions.has(key);
@@ -217,7 +231,8 @@ export class Audit {
 
   async #removeSpaces(client: Rack): Promise<void> {
     for (const name of this.#spaces.keys()) await client.removeSpace(name);
-    while ((await client.spaces()).length > 0) await this.#pause();
+    const isLeft = ({ name }: { name: string }): boolean => name !== SLAB_SPACE_NAME;
+    while ((await client.spaces()).some(isLeft)) await this.#pause();
   }
 
   async #takeAll(client: Rack): Promise<void> {

@@ -5,11 +5,13 @@
  */
 
 import type { Prng } from '../base/prng.js';
+import { createDevice } from '../block/manage.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { STREAM_IDLE_MS_DEFAULT } from '../fabric/datagram/idle-stream.js';
 import { sleep } from '../runtime/clock.js';
 import type { Machine, SimulatedProcess } from '../runtime/simulated/world.js';
 import type { Allocation, Journal } from './journal.js';
+import { ObservedDevice } from './observed-device.js';
 import { ObservedFiles } from './observed-files.js';
 import { ObservedLeases } from './observed-leases.js';
 import { ObservedLocks } from './observed-locks.js';
@@ -161,6 +163,25 @@ export class ClientProcesses {
         const { files } = await rack();
         return new ObservedFiles({ client: number, files, journal: this.#journal, ...noting });
       },
+      devices: async () => {
+        const { doors, shape: of } = this.#rack;
+        await this.#makeDevices(await rack(), runtime.timers);
+        const facts = {
+          doors,
+          journal: this.#journal,
+          hostOf: this.board.hostOf,
+          runtime,
+          ...noting,
+        };
+        return (of.devices ?? []).map((device) => {
+          return new ObservedDevice({
+            ...facts,
+            device,
+            client: number,
+            prng: prng.fork(device.name),
+          });
+        });
+      },
       leases: async () => {
         const facts = { client: number, rack: await rack(), pageBytes: shape.pageBytes };
         return new ObservedLeases({ ...facts, journal: this.#journal, ...noting });
@@ -178,6 +199,23 @@ export class ClientProcesses {
         return this.#stepsLeft >= 0;
       },
     };
+  }
+
+  /** Whoever comes first. */
+  async #makeDevices(rack: Rack, timers: SimulatedProcess['runtime']['timers']): Promise<void> {
+    for (const wish of this.#rack.shape.devices ?? []) {
+      for (let isThere = false; !isThere; ) {
+        try {
+          await createDevice(rack.core, wish);
+          isThere = true;
+        } catch (error) {
+          const { code } = endedBy(error);
+          if (code !== 'Exists' && !PASSING.has(code)) throw error;
+          isThere = code === 'Exists';
+          if (!isThere) await sleep(timers, 20);
+        }
+      }
+    }
   }
 
   #chooseLink(prng: Prng): Link | undefined {

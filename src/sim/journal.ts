@@ -217,6 +217,8 @@ export class Journal {
   /** Names of spaces by number, as clients were told. */
   readonly spaces = new Map<number, string>();
   readonly keys: Map<string, WordHistory> = new Map();
+  /** Of block devices, by device and number. */
+  readonly sectors: Map<string, WordHistory> = new Map();
   /** Holders in the order in which they were told. */
   readonly leases: LeaseTold[] = [];
   readonly locks: Map<string, LockHistory> = new Map();
@@ -343,9 +345,17 @@ export class Journal {
     this.keys.set(key, history);
   }
 
-  /** All histories of single words, and of keys. */
+  /** What happened to a sector of a device, as to a word. */
+  recordSector(sector: string, operation: WordOperation): void {
+    const history = this.sectors.get(sector) ?? { name: sector, operations: [] };
+    history.operations.push(operation);
+    this.sectors.set(sector, history);
+  }
+
+  /** All histories of single words, of keys, and of sectors. */
   *histories(): Generator<WordHistory> {
     yield* this.keys.values();
+    yield* this.sectors.values();
     for (const { words, overwritten } of this.allocations) {
       for (const [place, history] of words) if (!overwritten.has(place)) yield history;
     }

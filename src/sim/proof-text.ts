@@ -6,6 +6,7 @@ export const SEEDS_PART = 'simulated seeds that count';
 export const ONE_SIDED_PART = 'simulated seeds of one-sided memory that count';
 export const DATAGRAM_PART = 'simulated seeds of datagrams that count';
 export const OPERATED_PART = 'simulated seeds of disks, moves, copies and short memory that count';
+export const DEVICES_PART = 'simulated seeds of block devices that count';
 export const PLANTED_PART = 'planted bugs';
 
 /** `wantedOf` says how much a part is to do. */
@@ -19,8 +20,9 @@ export function proofText(
   const oneSided = state.parts[ONE_SIDED_PART];
   const datagrams = state.parts[DATAGRAM_PART];
   const operated = state.parts[OPERATED_PART];
+  const devices = state.parts[DEVICES_PART];
   const planted = state.parts[PLANTED_PART];
-  const all = [simulated, oneSided, datagrams, operated];
+  const all = [simulated, oneSided, datagrams, operated, devices];
   const rows = parts.map(([name, { commit, done, ms }]) => {
     return `| ${name} | ${done} | ${wantedOf(name)} | ${seconds(ms)} | ${commit} |`;
   });
@@ -42,6 +44,7 @@ export function proofText(
     ...(oneSided === undefined ? [] : simulatedText('One-sided memory', oneSided)),
     ...(datagrams === undefined ? [] : simulatedText('Datagrams', datagrams)),
     ...(operated === undefined ? [] : simulatedText('Operation', operated)),
+    ...(devices === undefined ? [] : simulatedText('Block devices', devices)),
     ...(planted === undefined ? [] : plantedText(planted)),
   ].join('\n');
 }

@@ -16,6 +16,7 @@ import { PLANTED } from './planted.js';
 import { addTo, loadState, type PartState, partOf, saveState } from './proof-state.js';
 import {
   DATAGRAM_PART,
+  DEVICES_PART,
   ONE_SIDED_PART,
   OPERATED_PART,
   PLANTED_PART,
@@ -46,6 +47,7 @@ const SEEDS_PER_SLICE = 300;
 const ALL = WORKLOADS.map((workload) => workload.name);
 const ONE_SIDED = WORKLOADS.filter((one) => one.isOneSided === true).map((one) => one.name);
 const BY_DATAGRAMS = WORKLOADS.filter((one) => one.isByDatagrams === true).map((one) => one.name);
+const OF_DEVICES = WORKLOADS.filter((one) => one.hasDevices === true).map((one) => one.name);
 /** What an operator and the machines do: of disks, of moves, of copies, of memory that is short. */
 const OPERATED = WORKLOADS.filter(({ blows, isPersistent, isShortOfMemory }) => {
   const isMoved = blows['move-region'] !== undefined || blows['put-back-metadata'] !== undefined;
@@ -151,6 +153,11 @@ const PARTS: readonly Part[] = [
     name: OPERATED_PART,
     total: [10_000, 0],
     step: (state, left) => simulate(OPERATED, state, left),
+  },
+  {
+    name: DEVICES_PART,
+    total: [10_000, 0],
+    step: (state, left) => simulate(OF_DEVICES, state, left),
   },
   { name: PLANTED_PART, total: [PLANTED.length, 0], step: plant },
   {

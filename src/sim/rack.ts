@@ -37,6 +37,17 @@ export interface RackShape {
   readonly isPersistent?: boolean;
   /** Regions go from node to node. */
   readonly isMoving?: boolean;
+  /** Processes that serve the block devices of the rack, each on a machine of its own. */
+  readonly hosts?: number;
+  readonly devices?: readonly DeviceShape[];
+}
+
+/** A block device of the rack. */
+export interface DeviceShape {
+  readonly name: string;
+  readonly bytes: number;
+  readonly slabBytes: number;
+  readonly copies: number;
 }
 
 /** Marks of nodes that mind it. */
@@ -45,6 +56,9 @@ export const GIVE_BACK_BELOW_PAGES = 2;
 
 export const CONTROLLER_PORT = 7070;
 const NODE_PORT = 7100;
+const HOST_PORT = 7300;
+/** Its protocol leaves checksums to those below. */
+export const NBD_PORT = 10809;
 const MEMORY_FILE = '/memory';
 /** A log that is full soon; and one with which less time goes by for images of whole tables. */
 const LOG_BYTES = 32 * 1024;
@@ -54,6 +68,8 @@ const LOOK_MS = 20;
 const OPERATOR_LOOK_MS = 250;
 const CHILD_LOOK_MS = 0.05;
 const OPENING_LOOK_MS = 10;
+/** Of some pages. */
+const SLAB_BYTES_MIN = 512 * 1024;
 /** Few: tables of the usual size are most of what a crash or a checkpoint has to copy. */
 const WINDOW_ENTRIES = 2_048;
 /** More than all clients of a run can fill. */
@@ -78,6 +94,7 @@ export class SimulatedRack {
   readonly controller: Post;
   /** One per memory node; the node's own process is a child of it. */
   readonly supervisors: readonly Post[];
+  readonly hosts: readonly Post[];
   readonly memoryEnds: MemoryEnd[] = [];
   readonly #prng: Prng;
   /** Supervisors that were told to stop. */
@@ -88,6 +105,7 @@ export class SimulatedRack {
   readonly #emptied = new Set<SimulatedProcess>();
   readonly drains: DrainOperator;
   #isOperated = false;
+  #isWithoutHosts = false;
 
   constructor(world: SimulatedWorld, shape: RackShape, journal: Journal) {
     this.world = world;
@@ -100,11 +118,13 @@ export class SimulatedRack {
       rebalancing: shape.isRebalancing === true ? 'even-used' : 'off',
       heartbeatMs: shape.heartbeatMs,
       awayMs: 3 * shape.heartbeatMs,
+      ...(shape.hosts === undefined ? {} : { slabBytesMin: SLAB_BYTES_MIN }),
     });
     this.supervisors = Array.from({ length: shape.nodes }, (_, index) => {
       const machine = world.machine(`node-${index + 1}`);
       return this.#post(`n${index + 1}`, machine, 'supervisor', this.#nodeConfig(index, machine));
     });
+    this.hosts = Array.from({ length: shape.hosts ?? 0 }, (_, i) => this.#hostPost(i + 1));
     this.drains = new DrainOperator({
       world,
       journal,
@@ -114,6 +134,33 @@ export class SimulatedRack {
       endEmpty: (node, isKilled) => this.#endEmpty(node, isKilled),
     });
     this.#look();
+  }
+
+  #hostPost(number: number): Post {
+    const machine = this.world.machine(`host-${number}`);
+    return this.#post(`h${number}`, machine, 'host', {
+      id: `h${number}`,
+      join: [this.controllerAddress],
+      listen: `tcp://${machine.host}:${HOST_PORT}`,
+      nbd: `tcp://${machine.host}:${NBD_PORT}`,
+    });
+  }
+
+  /** Where block devices are served. */
+  get doors(): readonly string[] {
+    return this.hosts.map(({ machine }) => `tcp://${machine.host}:${NBD_PORT}`);
+  }
+
+  /** In order, and for good. */
+  stopHosts(): void {
+    for (const post of this.hosts) {
+      this.#isWithoutHosts = true;
+      if (post.process.alive) this.world.terminate(post.process);
+    }
+  }
+
+  get areHostsStopped(): boolean {
+    return this.hosts.every(({ process }) => !process.alive);
   }
 
   #nodeConfig(index: number, machine: Machine): object {
@@ -213,6 +260,13 @@ export class SimulatedRack {
     else this.stopNode(index);
   }
 
+  killHost(index: number): void {
+    const process = this.hosts[index]?.process;
+    if (process === undefined) return;
+    this.world.kill(process);
+    this.#noteEnds();
+  }
+
   killController(): void {
     this.world.kill(this.controller.process);
     this.#noteEnds();
@@ -296,8 +350,9 @@ export class SimulatedRack {
   }
 
   #noteEnds(): void {
-    for (const post of [this.controller, ...this.supervisors]) {
+    for (const post of [this.controller, ...this.supervisors, ...this.hosts]) {
       if (post.process.alive || post.isVacant) continue;
+      if (this.#isWithoutHosts && post.role === 'host') continue;
       post.isVacant = true;
       const { role, name } = post;
       this.#journal.note(`${role} ${name} ended: ${post.process.exit?.reason ?? '?'}`);
@@ -356,6 +411,8 @@ export class SimulatedRack {
     if (!this.controller.process.alive || this.controller.process.running === undefined) {
       return false;
     }
+    const isUp = ({ process }: Post): boolean => process.alive && process.running !== undefined;
+    if (!this.hosts.every(isUp)) return false;
     return this.supervisors.every((post, index) => {
       const { process } = post;
       if (!process.alive || this.#stopping.has(process)) return false;

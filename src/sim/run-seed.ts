@@ -6,6 +6,7 @@
 import { setImmediate } from 'node:timers';
 import { assert } from '../base/assert.js';
 import { Prng } from '../base/prng.js';
+import { planOf } from '../block/slabs.js';
 import { nodeChecksum } from '../runtime/node/node-checksum.js';
 import {
   FaultKind,
@@ -23,7 +24,7 @@ import { Blows } from './faults/blows.js';
 import { DiskBlows } from './faults/disk-blows.js';
 import { Mover } from './faults/mover.js';
 import { Journal } from './journal.js';
-import { type RackShape, SimulatedRack } from './rack.js';
+import { NBD_PORT, type RackShape, SimulatedRack } from './rack.js';
 import { ROLES, THREADS } from './roles.js';
 import type { Failure, SeedVerdict } from './verdict.js';
 import { WORKLOADS, workloadNamed } from './workloads/all.js';
@@ -103,6 +104,7 @@ class SeedRun {
       immediate: setImmediate,
       roles: ROLES,
       threads: THREADS,
+      plainPorts: [NBD_PORT],
       traceEvents: 60,
       checksum: nodeChecksum,
       ...(options.onLog === undefined ? {} : { onLog: options.onLog }),
@@ -229,6 +231,7 @@ class SeedRun {
       frames: prng.between(...this.#workload.frames),
       pageBytes: 64 * 1024,
       heartbeatMs: prng.pick([100, 500]),
+      ...(this.#workload.hasDevices === true ? drawDevices(this.world.prng.fork('devices')) : {}),
     };
   }
 
@@ -242,7 +245,8 @@ class SeedRun {
   }
 
   #nodes(prng: Prng): number {
-    const { isOneSided, isMoving, blows } = this.#workload;
+    const { isOneSided, isMoving, hasDevices, blows } = this.#workload;
+    if (hasDevices === true) return prng.between(3, 4);
     if ((blows['drain-node'] ?? 0) > 0) return prng.between(3, 4);
     // A region does not go back at once.
     if (isMoving === true) return 3;
@@ -291,6 +295,19 @@ class SeedRun {
       }
     };
   }
+}
+
+/** Of two copies mostly; small, so that everything happens to every slab. */
+function drawDevices(prng: Prng): Pick<RackShape, 'hosts' | 'devices'> {
+  const count = prng.pick([1, 1, 2]);
+  const devices = Array.from({ length: count }, (_, i) => {
+    const slabBytes = prng.pick([512, 1024]) * 1024;
+    const { dataBytes } = planOf(1, slabBytes).layout;
+    // The last slab need not be used to its end.
+    const bytes = prng.between(1, 3) * dataBytes + prng.pick([0, 512, dataBytes / 2]);
+    return { name: `disk-${i + 1}`, bytes, slabBytes, copies: prng.pick([2, 2, 2, 2, 1, 3]) };
+  });
+  return { hosts: prng.pick([1, 2, 2]), devices };
 }
 
 function drawKnobs(prng: Prng, { isBulky, isOneSided, ...is }: Workload): Partial<Knobs> {

@@ -26,7 +26,7 @@ async function readNow(
   await rack.run({ ...idle, run } as never, 1);
 }
 
-/** The toy has no directory, no leases, no locks and no disks. */
+/** The toy has no directory, no leases, no locks, no disks and no block devices. */
 const NOT_IN_TOY = [
   'directory',
   'full-disks',
@@ -40,6 +40,7 @@ const NOT_IN_TOY = [
   'persistent',
   'one-sided-persistent',
   'durable-moves',
+  'devices',
 ];
 const NAMES = WORKLOADS.map((one) => one.name).filter((name) => !NOT_IN_TOY.includes(name));
 

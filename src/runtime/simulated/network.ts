@@ -86,6 +86,7 @@ export class Fabric {
   readonly links: Links;
   readonly prng: Prng;
   readonly paths: Paths;
+  readonly plainPorts: ReadonlySet<number>;
   readonly #machines: Map<string, Machine> = new Map();
   readonly #byNumber: Map<number, Machine> = new Map();
   readonly #listeners: Map<string, Bound<SimulatedListener>> = new Map();
@@ -94,7 +95,8 @@ export class Fabric {
   readonly #datagrams: DatagramParts;
   #connections = 0;
 
-  constructor(kernel: Kernel, links: Links) {
+  constructor(kernel: Kernel, links: Links, plainPorts: readonly number[]) {
+    this.plainPorts = new Set(plainPorts);
     this.kernel = kernel;
     this.links = links;
     this.prng = kernel.prng.fork('network');
@@ -197,7 +199,7 @@ export class Fabric {
     });
   }
 
-  newConnection(a: Machine, b: Machine, isRing: boolean): Connection {
+  newConnection(a: Machine, b: Machine, { protocol, port }: ParsedAddress): Connection {
     const { kernel, links, prng } = this;
     const slow = kernel.faults.roll(FaultKind.SlowPeer);
     const faults = slow ? [kernel.faults.inject(FaultKind.SlowPeer, [a.id, b.id])] : [];
@@ -206,7 +208,8 @@ export class Fabric {
       kernel,
       links,
       prng,
-      isRing,
+      isRing: protocol === 'ring',
+      isPlain: protocol === 'tcp' && this.plainPorts.has(port),
       windowBytes: slow ? SLOW_WINDOW_BYTES : kernel.knobs.windowBytes,
       slowReadNs: slow ? 1 + prng.below(SLOW_READ_US_MAX * NS_PER_US) : 0,
       faults,
@@ -346,7 +349,7 @@ class Attempt {
       });
       return;
     }
-    const connection = this.#fabric.newConnection(from, to, address.protocol === 'ring');
+    const connection = this.#fabric.newConnection(from, to, address);
     const near = new SimulatedStream(connection, task, text);
     const clientAddress = this.#fabric.clientAddress(from, address);
     const far = new SimulatedStream(connection, listener.task, clientAddress);

@@ -28,6 +28,8 @@ export interface Connection {
   readonly prng: Prng;
   /** Over memory that both ends share: the kernel always tells both when it ends. */
   readonly isRing: boolean;
+  /** What is said there has no checksums of its own: no bytes are flipped. */
+  readonly isPlain: boolean;
   readonly windowBytes: number;
   /** Until a slow reader looks again; 0 for a reader that is not slow. */
   readonly slowReadNs: number;
@@ -214,8 +216,8 @@ export class SimulatedStream implements Stream {
   }
 
   #corrupt(bytes: Uint8Array): void {
-    const { kernel, prng, faults } = this.#connection;
-    if (!kernel.faults.roll(FaultKind.StreamCorruption)) return;
+    const { kernel, prng, faults, isPlain } = this.#connection;
+    if (isPlain || !kernel.faults.roll(FaultKind.StreamCorruption)) return;
     const at = prng.below(bytes.length);
     bytes[at] = (bytes[at] as number) ^ (1 << prng.below(8));
     faults.push(this.#inject(FaultKind.StreamCorruption));

@@ -75,6 +75,8 @@ export interface SimulatedWorldOptions {
   /** The `main` of each role by its name; a workload's client is a role too. */
   readonly roles?: { readonly [name: string]: RoleMain<never> };
   readonly threads?: { readonly [name: string]: ThreadMain };
+  /** Ports of protocols without checksums: nothing is corrupted on the way there. */
+  readonly plainPorts?: readonly number[];
   /**
    * Runs all promises that have settled, from within a callback. Needed where a thread blocks: then
    * the rest of the world has its turns within the blocked thread's.
@@ -171,7 +173,7 @@ export class SimulatedWorld {
     this.faults = this.#kernel.faults;
     this.prng = prng.fork('user');
     this.#links = new Links(this.#kernel);
-    this.#fabric = new Fabric(this.#kernel, this.#links);
+    this.#fabric = new Fabric(this.#kernel, this.#links, options.plainPorts ?? []);
     this.#threads = new Map(Object.entries(options.threads ?? {}));
     this.#table = new ProcessTable({
       kernel: this.#kernel,

@@ -129,6 +129,10 @@ export class Blows {
         return this.#squeeze(node);
       case 'stop-in-step':
         return this.#burst(FaultKind.StepStopped);
+      case 'kill-host':
+        return this.#rack.killHost(prng.below(this.#rack.hosts.length));
+      case 'pause-host':
+        return this.#pause(prng.pick(this.#rack.hosts).process);
       case 'pause-in-step':
         return this.#whenInStep((client) => this.#pause(client, IN_STEP_PAUSES_MS));
       case 'kill-in-step':

@@ -1,6 +1,7 @@
 /** The workloads by name. */
 
 import { allocFree } from './alloc-free.js';
+import { devices } from './devices.js';
 import { directory, fullDisks } from './directory.js';
 import { oneSided } from './one-sided.js';
 import { drains, oneSidedDrains } from './drains.js';
@@ -48,6 +49,7 @@ export const WORKLOADS: readonly Workload[] = [
   oneSidedPersistent,
   fullDisks,
   durableMoves,
+  devices,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

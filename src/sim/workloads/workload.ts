@@ -6,6 +6,7 @@
 import type { Prng } from '../../base/prng.js';
 import type { FaultKind } from '../../runtime/simulated/world.js';
 import type { Allocation, Ended, Journal } from '../journal.js';
+import type { ObservedDevice } from '../observed-device.js';
 import type { ObservedLeases } from '../observed-leases.js';
 import type { ObservedLocks } from '../observed-locks.js';
 import type { ObservedFiles } from '../observed-files.js';
@@ -33,6 +34,8 @@ export interface ClientProgram {
   openDurable?(name: string): Promise<DurableSpace>;
   /** The window of this text; only on a whole rack. */
   window?(token: string): Promise<DrivenWindow>;
+  /** Connections of their own to the block devices of the rack; only on a whole rack. */
+  devices?(): Promise<readonly ObservedDevice[]>;
   leases(): Promise<ObservedLeases>;
   /** Those of the space of this name; only on a whole rack. */
   locks?(space: string): Promise<ObservedLocks>;
@@ -63,6 +66,8 @@ export class Board {
   readonly grants: Grant[] = [];
   /** Memory on disks by the number of the client that has it. */
   readonly durable: Map<number, readonly DurablePiece[]> = new Map();
+  /** By device: the host where most clients look for it. */
+  readonly hostOf: Map<string, number> = new Map();
   /** Nothing that matters happens now: who likes may take it easy. */
   isQuiet = false;
 }
@@ -92,6 +97,8 @@ export interface Workload {
   readonly isShortOfMemory?: boolean;
   /** All memory is on disks. */
   readonly isPersistent?: boolean;
+  /** There are block devices, and hosts that serve them. */
+  readonly hasDevices?: boolean;
   /** Regions go from node to node, one after the other. */
   readonly isMoving?: boolean;
   /** Machines have paths of different lengths between them. */
@@ -148,6 +155,9 @@ export const BLOW_NAMES = [
   'pause-in-step',
   'kill-in-step',
   'kill-node-in-step',
+  // Of those that serve block devices.
+  'kill-host',
+  'pause-host',
 ] as const;
 export type BlowName = (typeof BLOW_NAMES)[number];
 

@@ -1,0 +1,213 @@
+/**
+ * What is looked at in the end of block devices: every slab has its copies, all bytes are read once
+ * more, copies are equal, and nothing is left of what belongs to nobody, nor of removed devices.
+ */
+
+import { LeasedRack, rowOf } from '../block/leased-rack.js';
+import { removeDevice } from '../block/manage.js';
+import { Memories } from '../block/memories.js';
+import type { CopyPlace, SetRow, SlabNode } from '../block/ports.js';
+import { planOf } from '../block/slabs.js';
+import { MemrackError } from '../client/error.js';
+import type { Lease } from '../client/lease.js';
+import type { Rack } from '../client/rack.js';
+import { Status, statusName } from '../base/status.js';
+import { PIECE_BYTES } from '../replication/layout.js';
+import { sleep } from '../runtime/clock.js';
+import type { SimulatedProcess } from '../runtime/simulated/world.js';
+import { SECTOR_BYTES } from '../wire/limits.js';
+import { MessageType } from '../wire/messages.js';
+import type { Complaint } from './checkers/foreign.js';
+import { AUDITOR, type Journal } from './journal.js';
+import { ObservedDevice } from './observed-device.js';
+import type { DeviceShape, SimulatedRack } from './rack.js';
+
+const PAUSE_MS = 100;
+const CALL_MS = 10_000;
+/** Longer than all that waits before it tries again. */
+const WHOLE_WITHIN_MS = 60_000;
+const LEASE_MS = 30_000;
+
+export class DeviceAudit {
+  readonly #rack: SimulatedRack;
+  readonly #journal: Journal;
+  readonly #process: SimulatedProcess;
+  readonly #client: Rack;
+  readonly #memories: Memories;
+  readonly #complaints: Complaint[] = [];
+  stage = '';
+
+  constructor(rack: SimulatedRack, journal: Journal, process: SimulatedProcess, client: Rack) {
+    this.#rack = rack;
+    this.#journal = journal;
+    this.#process = process;
+    this.#client = client;
+    this.#memories = new Memories(process.runtime.clock, client.core.control);
+  }
+
+  async run(): Promise<readonly Complaint[]> {
+    const devices = this.#rack.shape.devices ?? [];
+    for (const device of devices) {
+      this.stage = `reading ${device.name}`;
+      await this.#readAll(device);
+    }
+    for (const device of devices) {
+      this.stage = `waiting until ${device.name} is whole`;
+      await this.#untilWhole(device);
+    }
+    this.stage = 'stopping the hosts';
+    this.#rack.stopHosts();
+    while (!this.#rack.areHostsStopped) await this.#pause();
+    for (const device of devices) {
+      this.stage = `comparing the copies of ${device.name}`;
+      await this.#compare(device);
+      this.stage = `removing ${device.name}`;
+      await this.#again(() => removeDevice(this.#client.core, device.name));
+    }
+    return this.#complaints;
+  }
+
+  #pause(): Promise<void> {
+    return sleep(this.#process.runtime.timers, PAUSE_MS);
+  }
+
+  #complain(kind: string, text: string): void {
+    this.#complaints.push({ kind, text });
+  }
+
+  async #again<T>(work: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof MemrackError) || error.code === 'NotFound') throw error;
+        this.#journal.note(`${this.stage}: ${error.message}`);
+        await this.#pause();
+      }
+    }
+  }
+
+  /** Also what nobody wrote to. */
+  async #readAll(shape: DeviceShape): Promise<void> {
+    const { runtime } = this.#process;
+    const { world, doors } = this.#rack;
+    const device = new ObservedDevice({
+      ...{
+        client: AUDITOR,
+        device: shape,
+        doors,
+        journal: this.#journal,
+        hostOf: new Map<string, number>(),
+      },
+      ...{ runtime, prng: world.prng.fork(`audit of ${shape.name}`), patienceMs: CALL_MS * 4 },
+      ...{ nowMs: () => world.nowMs, noteOutcome: () => undefined },
+    });
+    const each = PIECE_BYTES / SECTOR_BYTES;
+    for (let first = 0; first < device.sectors; first += each) {
+      const range = { lane: 0, first, count: Math.min(each, device.sectors - first) };
+      for (let code; code !== 'Ok' && code !== 'DataLost'; ) {
+        code = (await device.read(range))?.code;
+        if (code !== 'Ok') await this.#pause();
+      }
+    }
+    // It stays served: what is not whole yet is made whole.
+    this.#readers.push(device);
+  }
+
+  readonly #readers: ObservedDevice[] = [];
+
+  async #untilWhole(shape: DeviceShape): Promise<void> {
+    const { clock } = this.#process.runtime;
+    const untilMs = clock.now() + WHOLE_WITHIN_MS;
+    for (;;) {
+      const nodes = await this.#memories.list();
+      const { rows } = await this.#rows(shape.name);
+      const broken = rows.filter((row) => nodes === undefined || !isWhole(row, shape, nodes));
+      if (broken.length === 0) return;
+      if (clock.now() >= untilMs) {
+        const text = broken.map(({ slab, copies }) => {
+          return `slab ${slab} has ${copies.map(({ node }) => node).join(', ') || 'none'}`;
+        });
+        return this.#complain('not-whole', `${shape.name} in the end: ${text.join('; ')}`);
+      }
+      await this.#pause();
+    }
+  }
+
+  async #rows(name: string): Promise<{ device: number; rows: SetRow[] }> {
+    const { control } = this.#client.core;
+    const { clock } = this.#process.runtime;
+    const deadline = clock.now() + CALL_MS;
+    const { device } = await control.demand(name, MessageType.OpenDevice, { name }, deadline);
+    const request = { device, from: 0 };
+    const { sets } = await control.demand(name, MessageType.GetSets, request, deadline);
+    return { device, rows: sets.map((set) => rowOf(set.slab, set)) };
+  }
+
+  /** As a holder of the device's lease, when no host is there any more. */
+  async #compare(shape: DeviceShape): Promise<void> {
+    const { leases, control, connections } = this.#client.core;
+    const { runtime } = this.#process;
+    const { device, rows } = await this.#rows(shape.name);
+    const nodes = (await this.#memories.list()) ?? [];
+    const wish = { nodes: nodes.map(({ id }) => id), durationMs: LEASE_MS, waitMs: LEASE_MS };
+    const lease = await this.#again(() => leases.acquireOfDevice(device, wish));
+    const rack = new LeasedRack({
+      ...{ runtime, control, connections, memories: this.#memories, device },
+      ...{ lease: asHeld(lease), slabBytes: shape.slabBytes },
+    });
+    for (const row of rows) await this.#compareSlab(rack, row, shape);
+    rack.stop();
+    await lease.release();
+  }
+
+  async #compareSlab(rack: LeasedRack, row: SetRow, shape: DeviceShape): Promise<void> {
+    const { dataBytes } = planOf(1, shape.slabBytes).layout;
+    for (let at = 0; at < dataBytes; at += PIECE_BYTES) {
+      const pieces = await Promise.all(row.copies.map((place) => this.#piece(rack, place, at)));
+      const [first] = pieces;
+      const isSame = pieces.every((one) => one?.every((byte, i) => byte === first?.[i]) === true);
+      if (isSame) continue;
+      const nodes = row.copies.map(({ node }) => node).join(' and ');
+      const text = `slab ${row.slab} of ${shape.name} is not the same at ${nodes}, from ${at} on`;
+      return this.#complain('copies-differ', text);
+    }
+  }
+
+  async #piece(rack: LeasedRack, place: CopyPlace, at: number): Promise<Uint8Array | undefined> {
+    const bytes = new Uint8Array(PIECE_BYTES);
+    const { clock } = this.#process.runtime;
+    const status = await new Promise<Status>((resolve) => {
+      const sink = { completed: (_token: number, end: Status) => resolve(end) };
+      rack.copyAt(place).read(at, bytes, 0, PIECE_BYTES, sink, 0, clock.now() + CALL_MS);
+    });
+    if (status === Status.Ok) return bytes;
+    const text = `slab copy at ${place.node}: ${statusName(status) ?? status} in the end`;
+    this.#complain('copy-not-readable', text);
+    return undefined;
+  }
+}
+
+/** Its copies are there, at nodes apart from each other. */
+function isWhole(row: SetRow, shape: DeviceShape, nodes: readonly SlabNode[]): boolean {
+  const isThere = (place: CopyPlace): boolean => {
+    return nodes.some(({ id, memoryId }) => id === place.node && memoryId === place.memoryId);
+  };
+  const apart = new Set(row.copies.map(({ node }) => node));
+  const wanted = Math.min(shape.copies, nodes.length);
+  return row.copies.every(isThere) && apart.size === wanted && row.copies.length === wanted;
+}
+
+function asHeld(lease: Lease) {
+  return {
+    number: lease.number,
+    epoch: lease.epoch,
+    get isHeld() {
+      return !lease.lost.aborted;
+    },
+    has: (node: string) => lease.nodes.has(node),
+    extend: () => Promise.resolve(Status.Unavailable),
+    confirm: () => lease.confirm(),
+    lose: (why: string) => lease.lose(why),
+  };
+}

@@ -1,0 +1,227 @@
+/**
+ * A block device as a client program uses it, over NBD, written into the journal: each sector is a
+ * register. Every word of a sector that was written says which write it was, and of which sector,
+ * so that bytes of another sector, or of two writes, are known at sight.
+ */
+
+import type { Prng } from '../base/prng.js';
+import { STATUS_FACTS, type StatusName } from '../base/status.js';
+import type { Answer } from '../doors/nbd/testing/pending.js';
+import { NbdClient } from '../doors/nbd/testing/client.js';
+import { NBD_ENOSPC } from '../doors/nbd/protocol.js';
+import { sleep } from '../runtime/clock.js';
+import type { Runtime } from '../runtime/runtime.js';
+import { SECTOR_BYTES } from '../wire/limits.js';
+import { DISCARDED, type WordOperation, WordVerb, ZERO } from './checkers/history.js';
+import { type Ended, type Journal, SUCCESS } from './journal.js';
+import type { NoteOutcome } from './observed-space.js';
+import type { DeviceShape } from './rack.js';
+
+export interface ObservedDeviceFacts {
+  readonly client: number;
+  readonly device: DeviceShape;
+  /** Of the hosts: one of them serves it, at a time. */
+  readonly doors: readonly string[];
+  readonly journal: Journal;
+  /** By device: the host where most clients look for it. */
+  readonly hostOf: Map<string, number>;
+  readonly runtime: Pick<Runtime, 'network' | 'timers'>;
+  readonly prng: Prng;
+  readonly nowMs: () => number;
+  readonly noteOutcome: NoteOutcome;
+  /** After which it gives up and connects anew; missing: by chance. */
+  readonly patienceMs?: number;
+}
+
+/** Sectors that follow each other, as one of several lanes of the client uses them. */
+export interface SectorRange {
+  readonly lane: number;
+  readonly first: number;
+  readonly count: number;
+}
+
+/** A lane is a client of its own for the checkers: it does one thing after the other. */
+export const DEVICE_LANES_MAX = 16;
+const OPEN_MS = 8_000;
+const AGAIN_MS = 50;
+/** After which a client gives up and connects anew. */
+const PATIENCES_MS = [2_000, 6_000, 40_000];
+/** How often who does not reach a host tries another one, and all others with it. */
+const OTHER_HOST_PER_MILLION = 300_000;
+const WORDS = SECTOR_BYTES / 8;
+
+export class ObservedDevice {
+  readonly sectors: number;
+  readonly shape: DeviceShape;
+  readonly #facts: ObservedDeviceFacts;
+  readonly #patienceMs: number;
+  #connection: NbdClient | undefined;
+  #connecting: Promise<NbdClient | undefined> | undefined;
+
+  constructor(facts: ObservedDeviceFacts) {
+    this.#facts = facts;
+    this.shape = facts.device;
+    this.sectors = facts.device.bytes / SECTOR_BYTES;
+    this.#patienceMs = facts.patienceMs ?? facts.prng.pick(PATIENCES_MS);
+  }
+
+  async read(range: SectorRange): Promise<Ended | undefined> {
+    const client = await this.#connected();
+    if (client === undefined) return undefined;
+    const operations = this.#begin(range, WordVerb.read, 0);
+    const reading = client.read(range.first * SECTOR_BYTES, range.count * SECTOR_BYTES);
+    const { ended, answer } = await this.#ended('read', client, reading);
+    const isRead = ended.code === 'Ok';
+    const moment = isRead ? this.#facts.journal.moment() : DISCARDED;
+    operations.forEach((operation, i) => {
+      if (isRead) {
+        const value = this.#valueOf(answer.data, i * SECTOR_BYTES, range.first + i);
+        operation.result = { low: value, high: 0 };
+      }
+      operation.returnedAt = moment;
+    });
+    return ended;
+  }
+
+  async write(range: SectorRange, flags = 0): Promise<Ended | undefined> {
+    const client = await this.#connected();
+    if (client === undefined) return undefined;
+    const number = this.#facts.journal.moment();
+    const operations = this.#begin(range, WordVerb.write, number);
+    const bytes = new Uint8Array(range.count * SECTOR_BYTES);
+    for (let i = 0; i < range.count; i++) {
+      const words = new Uint32Array(bytes.buffer, i * SECTOR_BYTES, 2 * WORDS);
+      for (let word = 0; word < 2 * WORDS; word += 2) {
+        words[word] = number;
+        words[word + 1] = range.first + i + 1;
+      }
+    }
+    const writing = client.write(range.first * SECTOR_BYTES, bytes, flags);
+    return this.#endWrite(operations, (await this.#ended('write', client, writing)).ended);
+  }
+
+  async zero(range: SectorRange, flags = 0): Promise<Ended | undefined> {
+    const client = await this.#connected();
+    if (client === undefined) return undefined;
+    const operations = this.#begin(range, WordVerb.write, 0);
+    const [at, bytes] = [range.first * SECTOR_BYTES, range.count * SECTOR_BYTES];
+    const zeroing = client.zeroes(at, bytes, flags);
+    return this.#endWrite(operations, (await this.#ended('zero', client, zeroing)).ended);
+  }
+
+  async flush(): Promise<Ended | undefined> {
+    const client = await this.#connected();
+    return client && (await this.#ended('flush', client, client.flush())).ended;
+  }
+
+  /** An error says neither that it was done nor that it was not. */
+  #endWrite(operations: readonly WordOperation[], ended: Ended): Ended {
+    if (ended.code !== 'Ok') return ended;
+    const moment = this.#facts.journal.moment();
+    for (const operation of operations) operation.returnedAt = moment;
+    return ended;
+  }
+
+  #begin({ lane, first, count }: SectorRange, verb: WordVerb, number: number): WordOperation[] {
+    const { journal, client, device } = this.#facts;
+    const calledAt = journal.moment();
+    return Array.from({ length: count }, (_, i) => {
+      const operation: WordOperation = {
+        client: client * DEVICE_LANES_MAX + lane,
+        verb,
+        argument: { low: number, high: 0 },
+        expected: ZERO,
+        result: ZERO,
+        calledAt,
+        returnedAt: Infinity,
+      };
+      journal.recordSector(`${device.name} sector ${first + i}`, operation);
+      return operation;
+    });
+  }
+
+  /** The number of the write that the sector shows; 0: zeros. */
+  #valueOf(bytes: Uint8Array, at: number, sector: number): number {
+    const { journal, device } = this.#facts;
+    const view = new DataView(bytes.buffer, bytes.byteOffset + at, SECTOR_BYTES);
+    const [value, place] = [view.getUint32(0, true), view.getUint32(4, true)];
+    for (let word = 0; word < SECTOR_BYTES; word += 8) {
+      const isSame = view.getUint32(word, true) === value;
+      if (isSame && view.getUint32(word + 4, true) === place) continue;
+      journal.complain('torn-sector', `${device.name} sector ${sector} shows two values`);
+      break;
+    }
+    if (place !== (value === 0 ? 0 : sector + 1)) {
+      const text = `${device.name} sector ${sector} shows write ${value} of sector ${place - 1}`;
+      journal.complain('foreign-sector', text);
+    }
+    return value;
+  }
+
+  async #ended(
+    verb: string,
+    client: NbdClient,
+    asked: Promise<Answer>,
+  ): Promise<{ ended: Ended; answer: Answer }> {
+    const { journal, nowMs, noteOutcome, runtime, device } = this.#facts;
+    const startedMs = nowMs();
+    const timer = runtime.timers.after(this.#patienceMs, () => client.close());
+    const answer = await asked;
+    timer.cancel();
+    if (client.violation !== undefined) journal.complain('nbd', client.violation);
+    const ended = endOf(answer);
+    journal.count(verb, ended);
+    if (ended.code === 'Ok') return { ended, answer };
+    noteOutcome(startedMs, ended.outcome === 'unknown' ? 'unknown' : 'failed');
+    const what = `${verb} of ${device.name} at ${answer.offset}, ${answer.length}`;
+    journal.note(`client ${this.#facts.client}: ${what} ended: ${ended.code}`);
+    if (ended.code === 'DataLost' || ended.code === 'Corrupt') {
+      const { offset, message } = answer;
+      journal.complain('device', `${device.name} at ${offset}: ${verb} ended with ${message}`);
+    }
+    return { ended, answer };
+  }
+
+  #connected(): Promise<NbdClient | undefined> {
+    if (this.#connection !== undefined && this.#connection.closedBecause === undefined) {
+      return Promise.resolve(this.#connection);
+    }
+    this.#connecting ??= this.#connect().finally(() => (this.#connecting = undefined));
+    return this.#connecting;
+  }
+
+  /** To the host where the others are; undefined: not now. */
+  async #connect(): Promise<NbdClient | undefined> {
+    const { hostOf, device, doors, prng, runtime } = this.#facts;
+    const host = (hostOf.get(device.name) ?? 0) % doors.length;
+    this.#connection = await this.#open(doors[host] as string);
+    if (this.#connection !== undefined) return this.#connection;
+    if (prng.chance(OTHER_HOST_PER_MILLION)) hostOf.set(device.name, host + 1);
+    await sleep(runtime.timers, AGAIN_MS);
+    return undefined;
+  }
+
+  async #open(door: string): Promise<NbdClient | undefined> {
+    const { runtime, device } = this.#facts;
+    const client = await NbdClient.connect(runtime.network, door).catch(() => undefined);
+    if (client === undefined) return undefined;
+    const timer = runtime.timers.after(OPEN_MS, () => client.close());
+    const isOpen =
+      (await client.structured()) && typeof (await client.go(device.name)) !== 'number';
+    timer.cancel();
+    if (!isOpen) client.close();
+    return isOpen ? client : undefined;
+  }
+
+  close(): void {
+    this.#connection?.disconnect();
+  }
+}
+
+function endOf({ error, message }: Answer): Ended {
+  if (error === 0) return SUCCESS;
+  if (error === NBD_ENOSPC) return { code: 'NoSpace', outcome: 'unknown' };
+  const [name = ''] = message.split(':');
+  const code = name in STATUS_FACTS ? (name as StatusName) : 'OutcomeUnknown';
+  return { code, outcome: 'unknown' };
+}

@@ -1,0 +1,82 @@
+/**
+ * Disks in remote memory, over NBD: clients write, read and zero sectors of their own and of all,
+ * while hosts and memory nodes come and go. Every sector is a register.
+ */
+
+import { PIECE_BYTES } from '../../replication/layout.js';
+import { planOf } from '../../block/slabs.js';
+import { SECTOR_BYTES } from '../../wire/limits.js';
+import type { ObservedDevice } from '../observed-device.js';
+import { type ClientProgram, inLanes, type Workload } from './workload.js';
+
+/** Sectors from a place on that are used. */
+const SECTORS_EACH = 16;
+const COUNTS = [1, 1, 2, 8, 16];
+const LANES = [2, 6] as const;
+const FUA = 1;
+
+/** Around the borders of blocks, pieces, areas and slabs. */
+function placesOf({ shape, sectors }: ObservedDevice): number[] {
+  const { dataBytes } = planOf(1, shape.slabBytes).layout;
+  const places: number[] = [];
+  for (let slab = 0; slab < shape.bytes; slab += dataBytes) {
+    for (const at of [0, PIECE_BYTES - 4096, dataBytes - 4096]) {
+      const sector = (slab + at) / SECTOR_BYTES;
+      if (sector + SECTORS_EACH <= sectors) places.push(sector);
+    }
+  }
+  // What is used must not overlap: else one write says two things of a sector.
+  return [...places.filter((one) => one < sectors - SECTORS_EACH), sectors - 1];
+}
+
+async function step(client: ClientProgram, devices: readonly ObservedDevice[], lane: number) {
+  const { prng } = client;
+  const device = prng.pick(devices);
+  const from = prng.pick(placesOf(device)) + (prng.chance(500_000) ? prng.below(SECTORS_EACH) : 0);
+  const first = Math.min(from, device.sectors - 1);
+  const range = { lane, first, count: Math.min(prng.pick(COUNTS), device.sectors - first) };
+  const kind = prng.below(100);
+  const flags = prng.chance(200_000) ? FUA : 0;
+  const ended = await (kind < 45
+    ? device.read(range)
+    : kind < 85
+      ? device.write(range, flags)
+      : kind < 95
+        ? device.zero(range, flags)
+        : device.flush());
+  if (ended?.code !== 'Ok') await client.sleep(prng.between(1, 50));
+  else if (prng.chance(200_000)) await client.sleep(prng.between(1, 100));
+}
+
+async function run(client: ClientProgram): Promise<void> {
+  const devices = (await client.devices?.()) ?? [];
+  await inLanes(client, client.prng.between(...LANES), (lane) => step(client, devices, lane));
+  for (const device of devices) device.close();
+}
+
+export const devices: Workload = {
+  name: 'devices',
+  about: 'block devices over NBD, whose hosts and memory nodes come and go',
+  isBulky: true,
+  hasDevices: true,
+  frames: [96, 128],
+  steps: 1_300,
+  blowCount: [9, 18],
+  blows: {
+    cut: 20,
+    corrupt: 5,
+    partition: 10,
+    split: 8,
+    'pause-node': 15,
+    'pause-client': 3,
+    'kill-node': 15,
+    'kill-client': 5,
+    'kill-controller': 8,
+    'pause-controller': 4,
+    'crash-controller': 3,
+    'stop-controller': 2,
+    'kill-host': 8,
+    'pause-host': 10,
+  },
+  run,
+};
