@@ -8,7 +8,7 @@
  */
 
 import { Status } from '../base/status.js';
-import type { CompletionSink } from '../fabric/link.js';
+import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import type { Copy } from '../replication/copy.js';
@@ -166,6 +166,24 @@ export class Device {
       return;
     }
     kept.set.readPart(at, bytes, into, start, sink, token, deadline);
+  }
+
+  /** As `read`, of whole blocks that are kept: `Ok`, or `NOT_NOW`. */
+  readNow(offset: number, into: Uint8Array, start: number, bytes: number): number {
+    const slab = Math.floor(offset / this.#plan.layout.dataBytes);
+    const at = offset - slab * this.#plan.layout.dataBytes;
+    const kept = this.#slabs.get(slab);
+    if (kept === undefined || !isWhole(at, bytes)) return NOT_NOW;
+    return kept.set.readNow(at / BLOCK_BYTES, bytes / BLOCK_BYTES, into, start);
+  }
+
+  /** As `write`, in the same way. */
+  writeNow(offset: number, from: Uint8Array, start: number, bytes: number): number {
+    const slab = Math.floor(offset / this.#plan.layout.dataBytes);
+    const at = offset - slab * this.#plan.layout.dataBytes;
+    const kept = this.#slabs.get(slab);
+    if (kept === undefined || !isWhole(at, bytes)) return NOT_NOW;
+    return kept.set.writeNow(at / BLOCK_BYTES, bytes / BLOCK_BYTES, from, start);
   }
 
   /** Nobody else has written there, as long as this was the writer when it was asked. */

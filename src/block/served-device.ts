@@ -6,7 +6,7 @@
 
 import { Columns } from '../base/columns.js';
 import { type Outcome, Status } from '../base/status.js';
-import type { CompletionSink } from '../fabric/link.js';
+import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import type { Device } from './device.js';
@@ -121,6 +121,15 @@ export class ServedDevice implements CompletionSink {
     token: number,
   ): void {
     this.#begin(WRITE, offset, from, start, bytes, sink, token);
+  }
+
+  /** Done when they return, with `Ok`; or `NOT_NOW`, and the verbs above do it. */
+  readNow(offset: number, into: Uint8Array, start: number, bytes: number): number {
+    return this.#tenure?.device.readNow(offset, into, start, bytes) ?? NOT_NOW;
+  }
+
+  writeNow(offset: number, from: Uint8Array, start: number, bytes: number): number {
+    return this.#tenure?.device.writeNow(offset, from, start, bytes) ?? NOT_NOW;
   }
 
   #begin(

@@ -1,5 +1,6 @@
 /** Operations under way: one row of a table each, and no object. */
 
+import { assert } from '../base/assert.js';
 import { Columns } from '../base/columns.js';
 import type { CompletionSink } from '../fabric/link.js';
 
@@ -41,6 +42,7 @@ export class PieceRows {
   /** Of a part of the blocks; `buffer` is for the whole of them. */
   readonly part: (Part | undefined)[] = [];
   readonly sink: (CompletionSink | undefined)[] = [];
+  readonly #isUsed = new Uint8Array(ROWS_MAX);
   readonly #free: number[] = [];
   #made = 0;
 
@@ -63,6 +65,7 @@ export class PieceRows {
   begin(): number {
     const row = this.#free.pop() ?? (this.#made < ROWS_MAX ? this.#made++ : -1);
     if (row < 0) return row;
+    this.#isUsed[row] = 1;
     this.pending[row] = 0;
     this.done[row] = 0;
     this.tried[row] = 0;
@@ -71,6 +74,10 @@ export class PieceRows {
   }
 
   end(row: number): void {
+    assert(this.#isUsed[row] === 1, 'a row ends once');
+    this.#isUsed[row] = 0;
+    // What still comes for it is nobody's.
+    this.attempt[row] = ((this.attempt[row] as number) + 1) >>> 0;
     this.buffer[row] = undefined;
     this.part[row] = undefined;
     this.sink[row] = undefined;

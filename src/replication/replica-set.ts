@@ -10,7 +10,7 @@
 
 import { assert } from '../base/assert.js';
 import { type Outcome, Status } from '../base/status.js';
-import type { CompletionSink } from '../fabric/link.js';
+import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import { Area, Areas } from './areas.js';
 import { BlockLocks } from './block-locks.js';
@@ -130,6 +130,48 @@ export class ReplicaSet implements CompletionSink, Slab {
     this.#beginPart(Kind.MERGE, at, bytes, from, start, sink, token, deadline);
   }
 
+  /** As `read`, done when it returns: `Ok`; or `NOT_NOW`, and `read` finds out what is to be done. */
+  readNow(first: number, count: number, into: Uint8Array, start: number): number {
+    const { areas, members } = this;
+    const isFree = this.#isFree(first) && this.#locks.mayRead(first, count);
+    if (!isFree || areas.anyUnsettled(first, count)) return NOT_NOW;
+    const index = members.reader(0);
+    if (index < 0) return NOT_NOW;
+    const copy = members.copy(index);
+    const status = copy.readNow(first * BLOCK_BYTES, into, start, count * BLOCK_BYTES);
+    if (status !== Status.Ok) return NOT_NOW;
+    return areas.firstWrong(first, count, into, start) < 0 ? Status.Ok : NOT_NOW;
+  }
+
+  /** As `write`, done at all copies when it returns: `Ok`; or `NOT_NOW`, and `write` is to do it. */
+  writeNow(first: number, count: number, from: Uint8Array, start: number): number {
+    const { areas, members } = this;
+    const area = areaOf(first);
+    const isOpen = areas.state[area] === Area.OPEN;
+    if (!isOpen || !this.#isFree(first) || !this.#locks.mayWrite(first, count)) return NOT_NOW;
+    const at = first * BLOCK_BYTES;
+    const targets = members.targets(area);
+    for (let index = 0, left = targets; left !== 0; index++, left >>>= 1) {
+      if ((left & 1) === 0) continue;
+      const status = members.copy(index).writeNow(at, from, start, count * BLOCK_BYTES);
+      if (status === Status.Ok) continue;
+      // Some copies may have it by now: who does not ask again leaves them as they are.
+      const isFirst = (targets & ((1 << index) - 1)) === 0;
+      if (!isFirst || status !== NOT_NOW) areas.unsettle(first, count);
+      return NOT_NOW;
+    }
+    areas.writtenMs[area] = this.#parts.clock.now();
+    areas.note(first, count, from, start);
+    areas.settle(first, count);
+    return Status.Ok;
+  }
+
+  /** Nobody waits, so nobody is overtaken; and what is known of the area is known. */
+  #isFree(first: number): boolean {
+    const isKnown = this.upkeep.isBegun && this.areas.isLoaded[areaOf(first)] !== 0;
+    return isKnown && !this.#isOver && this.#waiting.length === 0 && this.#holds.length === 0;
+  }
+
   #beginPart(
     kind: number,
     at: number,
@@ -229,8 +271,10 @@ export class ReplicaSet implements CompletionSink, Slab {
       return;
     }
     this.#parked.add(row);
+    const attempt = this.#rows.attempt[row];
     void this.upkeep.open(area).then(() => {
-      if (this.#parked.delete(row)) this.#send(row);
+      const isSame = this.#rows.attempt[row] === attempt;
+      if (isSame && this.#parked.delete(row)) this.#send(row);
     });
   }
 
@@ -276,7 +320,8 @@ export class ReplicaSet implements CompletionSink, Slab {
     const rows = this.#rows;
     const row = Math.floor((token % TOKENS) / COPIES_MAX);
     const index = token % COPIES_MAX;
-    if (Math.floor(token / TOKENS) !== rows.attempt[row]) return;
+    const attempt = Math.floor(token / TOKENS);
+    if (attempt !== rows.attempt[row]) return;
     rows.pending[row] = (rows.pending[row] as number) & ~(1 << index);
     if (rows.kind[row] !== Kind.WRITE) {
       this.#readEnded(row, index, status);
@@ -289,6 +334,8 @@ export class ReplicaSet implements CompletionSink, Slab {
       if (outcome !== 'notApplied') rows.tried[row] = (rows.tried[row] as number) | (1 << index);
       rows.status[row] = status;
       this.upkeep.failed(index, status);
+      // A copy may have left by that, and with it the last thing that was waited for.
+      if (attempt !== rows.attempt[row]) return;
     }
     const isEnough = replicationFaults.acknowledgedByOne && rows.done[row] !== 0;
     if (rows.pending[row] === 0) this.#written(row);
@@ -325,7 +372,10 @@ export class ReplicaSet implements CompletionSink, Slab {
   /** Tried again a little later, or at once when the set has changed. */
   #park(row: number): void {
     this.#parked.add(row);
-    this.#parts.timers.after(RETRY_MS, () => this.#again(row));
+    const attempt = this.#rows.attempt[row];
+    this.#parts.timers.after(RETRY_MS, () => {
+      if (this.#rows.attempt[row] === attempt) this.#again(row);
+    });
   }
 
   #again(row: number): void {

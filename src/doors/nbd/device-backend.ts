@@ -4,7 +4,7 @@ import { Status } from '../../base/status.js';
 import type { ServedDevice } from '../../block/served-device.js';
 import type { CompletionSink } from '../../fabric/link.js';
 import type { Timers } from '../../runtime/clock.js';
-import { Change, Extent, extentOf, type NbdBackend, type NbdSink, NOT_NOW } from './backend.js';
+import { Change, Extent, extentOf, type NbdBackend, type NbdSink } from './backend.js';
 
 /** Sectors: what is not whole blocks costs a read. */
 const SECTOR_BYTES = 512;
@@ -34,12 +34,13 @@ export class DeviceBackend implements NbdBackend {
     this.#timers = timers;
   }
 
-  readNow(): number {
-    return NOT_NOW;
+  readNow(offset: number, into: Uint8Array, start: number, bytes: number): number {
+    return this.#device.readNow(offset, into, start, bytes);
   }
 
-  writeNow(): number {
-    return NOT_NOW;
+  /** At all copies when it returns: as safe as a flush makes it. */
+  writeNow(offset: number, from: Uint8Array, start: number, bytes: number): number {
+    return this.#device.writeNow(offset, from, start, bytes);
   }
 
   read(

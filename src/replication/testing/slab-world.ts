@@ -2,7 +2,7 @@
 
 import { Prng } from '../../base/prng.js';
 import { type Outcome, Status } from '../../base/status.js';
-import type { CompletionSink } from '../../fabric/link.js';
+import { type CompletionSink, NOT_NOW } from '../../fabric/link.js';
 import { outcomeOf } from '../../fabric/verbs.js';
 import type { Timer } from '../../runtime/clock.js';
 import type { Copy } from '../copy.js';
@@ -98,8 +98,32 @@ export class Path implements Copy {
   }
 
   failed = (): void => undefined;
-  readNow = (): number => -1;
-  writeNow = (): number => -1;
+
+  readNow(at: number, into: Uint8Array, start: number, bytes: number): number {
+    const memory = this.#memoryNow();
+    if (memory === undefined) return NOT_NOW;
+    into.set(memory.subarray(at, at + bytes), start);
+    return Status.Ok;
+  }
+
+  writeNow(at: number, from: Uint8Array, start: number, bytes: number): number {
+    const memory = this.#memoryNow();
+    if (memory === undefined) return NOT_NOW;
+    // A thread may be stopped before all of it is there; blocks are whole here.
+    const isStopped = this.#writer.world.prng.chance(5_000);
+    const done = isStopped ? bytes - (bytes % 8192) : bytes;
+    memory.set(from.subarray(start, start + done), at);
+    return isStopped ? Status.OutcomeUnknown : Status.Ok;
+  }
+
+  /** Where it can be reached without the node; nothing that was sent before is overtaken. */
+  #memoryNow(): Uint8Array | undefined {
+    const { world, epoch } = this.#writer;
+    const { node } = this;
+    const isWell = !node.isLost && world.nowMs >= node.pausedUntilMs && node.epoch === epoch;
+    const isNow = isWell && this.#queue.length === 0 && world.prng.chance(700_000);
+    return isNow ? node.copies.get(this.id) : undefined;
+  }
 
   read(
     at: number,
