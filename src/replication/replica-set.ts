@@ -130,7 +130,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     this.#beginPart(Kind.MERGE, at, bytes, from, start, sink, token, deadline);
   }
 
-  /** As `read`, done when it returns: `Ok`; or `NOT_NOW`, and `read` finds out what is to be done. */
+  /** As `read`, done when it returns: `Ok`; or `NOT_NOW`, and `read` finds out what is to do. */
   readNow(first: number, count: number, into: Uint8Array, start: number): number {
     const { areas, members } = this;
     const isFree = this.#isFree(first) && this.#locks.mayRead(first, count);
