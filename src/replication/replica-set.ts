@@ -143,7 +143,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     return areas.firstWrong(first, count, into, start) < 0 ? Status.Ok : NOT_NOW;
   }
 
-  /** As `write`, done at all copies when it returns: `Ok`; or `NOT_NOW`, and `write` is to do it. */
+  /** As `write`, done at all copies when it returns: `Ok`; or `NOT_NOW`, and `write` does it. */
   writeNow(first: number, count: number, from: Uint8Array, start: number): number {
     const { areas, members } = this;
     const area = areaOf(first);
