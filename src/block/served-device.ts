@@ -43,6 +43,7 @@ export class ServedDevice implements CompletionSink {
   #tenure: Tenure | undefined;
   #isOpening = false;
   #isClosed = false;
+  #wasServed = false;
   /** Why there is no lease. */
   #refusal: Status = Status.Unavailable;
   /** Rows that wait for a lease, in the order in which they came. */
@@ -209,7 +210,9 @@ export class ServedDevice implements CompletionSink {
       const late = this.#waiting.filter((row) => isOver || now >= (this.#deadline[row] as number));
       this.#waiting = this.#waiting.filter((row) => !late.includes(row));
       for (const row of late) this.#tell(row, isOver ? tenure : Status.Unavailable);
-      if (this.#waiting.length === 0) break;
+      // Whoever else has the lease looks after it.
+      const isKept = this.#wasServed && !isOver && tenure !== Status.Conflict;
+      if (this.#waiting.length === 0 && !isKept) break;
       await sleep(timers, pauseMs);
       pauseMs = Math.min(2 * pauseMs, AGAIN_MS_MAX);
     }
@@ -223,9 +226,11 @@ export class ServedDevice implements CompletionSink {
       return;
     }
     this.#tenure = tenure;
+    this.#wasServed = true;
     void tenure.ended.then(() => {
       if (this.#tenure === tenure) this.#tenure = undefined;
-      if (this.#waiting.length > 0 && !this.#isOpening) void this.#open();
+      // Also where nobody reads or writes: copies that are missing are to be made.
+      if (!this.#isOpening) void this.#open();
     });
     for (const row of this.#waiting.splice(0)) this.#run(row);
   }
