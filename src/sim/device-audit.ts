@@ -3,10 +3,10 @@
  * more, copies are equal, and nothing is left of what belongs to nobody, nor of removed devices.
  */
 
-import { LeasedRack, rowOf } from '../block/leased-rack.js';
+import { LeasedRack } from '../block/leased-rack.js';
 import { removeDevice } from '../block/manage.js';
 import { Memories } from '../block/memories.js';
-import type { CopyPlace, SetRow, SlabNode } from '../block/ports.js';
+import type { CopyPlace, SetRow } from '../block/ports.js';
 import { planOf } from '../block/slabs.js';
 import { MemrackError } from '../client/error.js';
 import type { Lease } from '../client/lease.js';
@@ -16,8 +16,8 @@ import { PIECE_BYTES } from '../replication/layout.js';
 import { sleep } from '../runtime/clock.js';
 import type { SimulatedProcess } from '../runtime/simulated/world.js';
 import { SECTOR_BYTES } from '../wire/limits.js';
-import { MessageType } from '../wire/messages.js';
 import type { Complaint } from './checkers/foreign.js';
+import { isWhole, rowsOf } from './device-watch.js';
 import { AUDITOR, type Journal } from './journal.js';
 import { ObservedDevice } from './observed-device.js';
 import type { DeviceShape, SimulatedRack } from './rack.js';
@@ -53,18 +53,22 @@ export class DeviceAudit {
     }
     for (const device of devices) {
       this.stage = `waiting until ${device.name} is whole`;
-      await this.#untilWhole(device);
+      if (!this.#mayBeLost(device)) await this.#untilWhole(device);
     }
     this.stage = 'stopping the hosts';
     this.#rack.stopHosts();
     while (!this.#rack.areHostsStopped) await this.#pause();
     for (const device of devices) {
       this.stage = `comparing the copies of ${device.name}`;
-      await this.#compare(device);
+      if (!this.#mayBeLost(device)) await this.#compare(device);
       this.stage = `removing ${device.name}`;
       await this.#again(() => removeDevice(this.#client.core, device.name));
     }
     return this.#complaints;
+  }
+
+  #mayBeLost({ name }: DeviceShape): boolean {
+    return this.#journal.mayBeLost.has(name);
   }
 
   #pause(): Promise<void> {
@@ -121,7 +125,7 @@ export class DeviceAudit {
     const untilMs = clock.now() + WHOLE_WITHIN_MS;
     for (;;) {
       const nodes = await this.#memories.list();
-      const { rows } = await this.#rows(shape.name);
+      const [, rows] = await rowsOf(this.#client, shape.name);
       const broken = rows.filter((row) => nodes === undefined || !isWhole(row, shape, nodes));
       if (broken.length === 0) return;
       if (clock.now() >= untilMs) {
@@ -134,21 +138,11 @@ export class DeviceAudit {
     }
   }
 
-  async #rows(name: string): Promise<{ device: number; rows: SetRow[] }> {
-    const { control } = this.#client.core;
-    const { clock } = this.#process.runtime;
-    const deadline = clock.now() + CALL_MS;
-    const { device } = await control.demand(name, MessageType.OpenDevice, { name }, deadline);
-    const request = { device, from: 0 };
-    const { sets } = await control.demand(name, MessageType.GetSets, request, deadline);
-    return { device, rows: sets.map((set) => rowOf(set.slab, set)) };
-  }
-
   /** As a holder of the device's lease, when no host is there any more. */
   async #compare(shape: DeviceShape): Promise<void> {
     const { leases, control, connections } = this.#client.core;
     const { runtime } = this.#process;
-    const { device, rows } = await this.#rows(shape.name);
+    const [device, rows] = await rowsOf(this.#client, shape.name);
     const nodes = (await this.#memories.list()) ?? [];
     const wish = { nodes: nodes.map(({ id }) => id), durationMs: LEASE_MS, waitMs: LEASE_MS };
     const lease = await this.#again(() => leases.acquireOfDevice(device, wish));
@@ -186,16 +180,6 @@ export class DeviceAudit {
     this.#complain('copy-not-readable', text);
     return undefined;
   }
-}
-
-/** Its copies are there, at nodes apart from each other. */
-function isWhole(row: SetRow, shape: DeviceShape, nodes: readonly SlabNode[]): boolean {
-  const isThere = (place: CopyPlace): boolean => {
-    return nodes.some(({ id, memoryId }) => id === place.node && memoryId === place.memoryId);
-  };
-  const apart = new Set(row.copies.map(({ node }) => node));
-  const wanted = Math.min(shape.copies, nodes.length);
-  return row.copies.every(isThere) && apart.size === wanted && row.copies.length === wanted;
 }
 
 function asHeld(lease: Lease) {

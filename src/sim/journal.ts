@@ -268,6 +268,9 @@ export class Journal {
   /** Space and number of regions that were to go to another node. */
   readonly movedRegions: Set<string> = new Set();
 
+  /** Block devices of one copy, after the memory of a node has gone. */
+  readonly mayBeLost: Set<string> = new Set();
+
   /** When a file was opened anew last, or is about to be: what was not flushed may be gone. */
   openedMs = -Infinity;
 

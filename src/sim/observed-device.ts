@@ -40,8 +40,12 @@ export interface SectorRange {
   readonly count: number;
 }
 
-/** A lane is a client of its own for the checkers: it does one thing after the other. */
-export const DEVICE_LANES_MAX = 16;
+/**
+ * A lane of a connection is a client of its own for the checkers: it does one thing after the
+ * other. What was under way when its connection ended may be done at any later moment.
+ */
+const LANES_MAX = 16;
+const CONNECTIONS_MAX = 4096;
 const OPEN_MS = 8_000;
 const AGAIN_MS = 50;
 /** After which a client gives up and connects anew. */
@@ -56,6 +60,7 @@ export class ObservedDevice {
   readonly #facts: ObservedDeviceFacts;
   readonly #patienceMs: number;
   #connection: NbdClient | undefined;
+  #connections = 0;
   #connecting: Promise<NbdClient | undefined> | undefined;
 
   constructor(facts: ObservedDeviceFacts) {
@@ -127,7 +132,7 @@ export class ObservedDevice {
     const calledAt = journal.moment();
     return Array.from({ length: count }, (_, i) => {
       const operation: WordOperation = {
-        client: client * DEVICE_LANES_MAX + lane,
+        client: (client * CONNECTIONS_MAX + this.#connections) * LANES_MAX + lane,
         verb,
         argument: { low: number, high: 0 },
         expected: ZERO,
@@ -175,7 +180,8 @@ export class ObservedDevice {
     noteOutcome(startedMs, ended.outcome === 'unknown' ? 'unknown' : 'failed');
     const what = `${verb} of ${device.name} at ${answer.offset}, ${answer.length}`;
     journal.note(`client ${this.#facts.client}: ${what} ended: ${ended.code}`);
-    if (ended.code === 'DataLost' || ended.code === 'Corrupt') {
+    const mayBeLost = ended.code === 'DataLost' && journal.mayBeLost.has(device.name);
+    if ((ended.code === 'DataLost' || ended.code === 'Corrupt') && !mayBeLost) {
       const { offset, message } = answer;
       journal.complain('device', `${device.name} at ${offset}: ${verb} ended with ${message}`);
     }
@@ -195,6 +201,7 @@ export class ObservedDevice {
     const { hostOf, device, doors, prng, runtime } = this.#facts;
     const host = (hostOf.get(device.name) ?? 0) % doors.length;
     this.#connection = await this.#open(doors[host] as string);
+    this.#connections += 1;
     if (this.#connection !== undefined) return this.#connection;
     if (prng.chance(OTHER_HOST_PER_MILLION)) hostOf.set(device.name, host + 1);
     await sleep(runtime.timers, AGAIN_MS);

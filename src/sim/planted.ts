@@ -5,6 +5,7 @@
  */
 
 import { setAssertions } from '../base/assert.js';
+import { blockFaults } from '../block/planted.js';
 import { lockFaults } from '../client/locks/planted.js';
 import { controllerFaults } from '../controller/planted.js';
 import { diskFaults } from '../disk/planted.js';
@@ -12,6 +13,7 @@ import { fabricFaults } from '../fabric/planted.js';
 import { leaseFaults } from '../leases/planted.js';
 import { durableFaults } from '../memory-node/durable/planted.js';
 import { memoryNodeFaults } from '../memory-node/planted.js';
+import { replicationFaults } from '../replication/planted.js';
 import { rebalancingFaults } from '../policies/rebalancing/planted.js';
 
 export interface Planted {
@@ -437,6 +439,38 @@ export const PLANTED: readonly Planted[] = [
   planted('openings-not-handed-on', durableFaults, 'openingsNotHandedOn', [
     'durable-moves',
     'what a move has made durable is told as lost',
+  ]),
+  planted('acknowledged-by-one', replicationFaults, 'acknowledgedByOne', [
+    'devices',
+    'a write to a block device is told as done when the first copy has it',
+  ]),
+  planted('divergence-forgotten', replicationFaults, 'divergenceForgotten', [
+    'devices',
+    'copies that may differ after a write are taken for equal',
+  ]),
+  planted('unsettled-read', replicationFaults, 'unsettledRead', [
+    'devices',
+    'what may differ between copies is read from any of them',
+  ]),
+  planted('no-intent', replicationFaults, 'noIntent', [
+    'devices',
+    'copies are written to before all of them know that',
+  ]),
+  planted('intents-not-read', replicationFaults, 'intentsNotRead', [
+    'devices',
+    'a new writer takes all copies for equal',
+  ]),
+  planted('learner-skipped', replicationFaults, 'learnerSkipped', [
+    'devices',
+    'writes do not go to the copy that is being made',
+  ]),
+  planted('copy-joined-unasked', blockFaults, 'joinedUnasked', [
+    'devices',
+    'writes do not wait for a copy that may count already',
+  ]),
+  planted('slab-taken-unasked', blockFaults, 'takenUnasked', [
+    'devices',
+    'what is written before a first set is known is acknowledged',
   ]),
 ];
 

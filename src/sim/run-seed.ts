@@ -20,6 +20,7 @@ import { Audit, watchRegions } from './audit.js';
 import { checkAll } from './checkers/all.js';
 import type { RegionSeen } from './checkers/ownership.js';
 import { ClientProcesses } from './client-process.js';
+import { DeviceWatch } from './device-watch.js';
 import { Blows } from './faults/blows.js';
 import { DiskBlows } from './faults/disk-blows.js';
 import { Mover } from './faults/mover.js';
@@ -279,7 +280,11 @@ class SeedRun {
     if (isPersistent) {
       new DiskBlows({ ...parts, prng: world.prng.fork('disks'), isRare: isMoving }).start();
     }
-    const blows = new Blows({ ...parts, mover, prng });
+    const watch = new DeviceWatch(rack);
+    if (this.#workload.hasDevices === true) {
+      watch.run().catch((error: unknown) => world.fail(error));
+    }
+    const blows = new Blows({ ...parts, mover, watch, prng });
     const count = prng.between(...(this.#workload.blowCount ?? BLOWS));
     const places = Array.from({ length: count }, () => prng.fraction() * 0.95).sort(
       (a, b) => a - b,

@@ -10,6 +10,7 @@
 import type { Prng } from '../../base/prng.js';
 import { FaultKind, type SimulatedProcess } from '../../runtime/simulated/world.js';
 import type { ClientProcesses } from '../client-process.js';
+import type { DeviceWatch } from '../device-watch.js';
 import type { Journal } from '../journal.js';
 import { LEND_ABOVE_PAGES, type SimulatedRack } from '../rack.js';
 import { BLOW_NAMES, type BlowName } from '../workloads/workload.js';
@@ -19,6 +20,10 @@ import type { Mover } from './mover.js';
 const RATE_OF_A_BLOW = 300_000;
 const RATE_LASTS_MS_MAX = 50;
 const LOOK_MS = 0.05;
+/** Longer than who serves a device goes on without asking for less copies. */
+const LEFT_WITHIN_MS = 2_500;
+const LOSE_WITHIN_MS = 30_000;
+const WHOLE_MS_MAX = 200;
 const STOP_WITHIN_MS = 2_000;
 const SQUEEZES_MS: readonly number[] = [50, 500, 3_000, 8_000];
 const NOISE_PAGES = 2;
@@ -41,6 +46,8 @@ export class Blows {
   readonly #mover: Mover;
   readonly #journal: Journal;
   readonly #prng: Prng;
+  readonly #watch: DeviceWatch;
+  #disturbedUntilMs = -Infinity;
   /** The rate that a kind has when no blow raises it. */
   readonly #usualRate: (kind: FaultKind) => number;
 
@@ -49,6 +56,7 @@ export class Blows {
     clients: ClientProcesses;
     mover: Mover;
     journal: Journal;
+    watch: DeviceWatch;
     prng: Prng;
     usualRate: (kind: FaultKind) => number;
   }) {
@@ -57,6 +65,7 @@ export class Blows {
     this.#mover = parts.mover;
     this.#journal = parts.journal;
     this.#prng = parts.prng;
+    this.#watch = parts.watch;
     this.#usualRate = parts.usualRate;
   }
 
@@ -92,6 +101,7 @@ export class Blows {
       case 'pause-client':
         return this.#pause(this.#clients.pick(prng));
       case 'kill-node':
+        this.#disturb(0);
         return this.#kill(this.#rack.nodeProcess(node));
       case 'kill-supervisor':
         return this.#rack.killSupervisor(node);
@@ -129,6 +139,8 @@ export class Blows {
         return this.#squeeze(node);
       case 'stop-in-step':
         return this.#burst(FaultKind.StepStopped);
+      case 'lose-copies':
+        return this.#loseCopies(node);
       case 'kill-host':
         return this.#rack.killHost(prng.below(this.#rack.hosts.length));
       case 'pause-host':
@@ -159,6 +171,39 @@ export class Blows {
     look();
   }
 
+  /** For so long not everybody reaches everybody. */
+  #disturb(ms: number): void {
+    this.#disturbedUntilMs = Math.max(this.#disturbedUntilMs, this.#rack.world.nowMs + ms);
+  }
+
+  /**
+   * One at a time, and when no copy is missing, or about to be left: who leaves a copy that does
+   * not answer, and then loses the other one, has rightly lost the slab.
+   */
+  #loseCopies(node: number): void {
+    const { world, shape } = this.#rack;
+    const { devices = [] } = shape;
+    const startedMs = world.nowMs;
+    const isCrash = this.#prng.chance(300_000);
+    // Of one copy, what is gone is gone.
+    const [single, isAllowed] = [
+      devices.filter(({ copies }) => copies === 1),
+      this.#prng.chance(300_000),
+    ];
+    if (single.length > 0 && !isAllowed) return;
+    const look = (): void => {
+      if (!world.faults.enabled || world.nowMs - startedMs > LOSE_WITHIN_MS) return;
+      const isQuiet = world.nowMs - this.#disturbedUntilMs > LEFT_WITHIN_MS;
+      const isWhole = world.nowMs - this.#watch.wholeMs < WHOLE_MS_MAX;
+      if (!isQuiet || !isWhole || !this.#rack.isComplete) return void world.after(20, look);
+      for (const { name } of single) this.#journal.mayBeLost.add(name);
+      this.#disturb(0);
+      if (isCrash) this.#rack.crashNode(node);
+      else this.#rack.killSupervisor(node);
+    };
+    look();
+  }
+
   #partition(node: number): void {
     const { world } = this.#rack;
     const prng = this.#prng;
@@ -169,7 +214,9 @@ export class Blows {
     if (others.length === 0) return;
     const [from, to] = prng.chance(500_000) ? [[one], others] : [others, [one]];
     const cut = world.partition(from, to, { oneWay: prng.chance(300_000) });
-    world.after(prng.pick([5, 100, 1_000, 3_000, 8_000]), () => world.heal(cut));
+    const ms = prng.pick([5, 100, 1_000, 3_000, 8_000]);
+    this.#disturb(ms);
+    world.after(ms, () => world.heal(cut));
   }
 
   /** A firewall between a node and clients, which still passes the other kind. */
@@ -197,7 +244,9 @@ export class Blows {
     });
     const other = world.machines.filter((machine) => !one.includes(machine));
     const cut = world.partition(one, other);
-    world.after(prng.pick([1_500, 5_000, 9_000]), () => world.heal(cut));
+    const ms = prng.pick([1_500, 5_000, 9_000]);
+    this.#disturb(ms);
+    world.after(ms, () => world.heal(cut));
   }
 
   /** Of a node, to all others or from them. */
@@ -316,6 +365,7 @@ export class Blows {
     const { world } = this.#rack;
     world.pause(process);
     const ms = this.#prng.pick(pausesMs);
+    this.#disturb(ms);
     world.after(ms, () => {
       if (process.alive) world.resume(process);
     });

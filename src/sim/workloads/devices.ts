@@ -77,6 +77,7 @@ export const devices: Workload = {
     'stop-controller': 2,
     'kill-host': 8,
     'pause-host': 10,
+    'lose-copies': 15,
   },
   run,
 };

@@ -158,6 +158,8 @@ export const BLOW_NAMES = [
   // Of those that serve block devices.
   'kill-host',
   'pause-host',
+  // The memory of a node goes, while every slab of block devices has another copy.
+  'lose-copies',
 ] as const;
 export type BlowName = (typeof BLOW_NAMES)[number];
 

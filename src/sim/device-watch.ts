@@ -1,0 +1,80 @@
+/** What the controller says of the slabs of block devices, and whether they are whole by that. */
+
+import { rowOf } from '../block/leased-rack.js';
+import { Memories } from '../block/memories.js';
+import type { CopyPlace, SetRow, SlabNode } from '../block/ports.js';
+import { connectRack, type Rack } from '../client/rack.js';
+import { sleep } from '../runtime/clock.js';
+import { MessageType } from '../wire/messages.js';
+import type { DeviceShape, SimulatedRack } from './rack.js';
+
+const CALL_MS = 10_000;
+const LOOK_MS = 50;
+
+/** The number of a device, and the rows of its slabs. */
+export async function rowsOf(client: Rack, name: string): Promise<[number, SetRow[]]> {
+  const { control, runtime } = client.core;
+  const deadline = runtime.clock.now() + CALL_MS;
+  const { device } = await control.demand(name, MessageType.OpenDevice, { name }, deadline);
+  const request = { device, from: 0 };
+  const { sets } = await control.demand(name, MessageType.GetSets, request, deadline);
+  return [device, sets.map((set) => rowOf(set.slab, set))];
+}
+
+/** Its copies are there, as many as are wanted, at nodes apart from each other. */
+export function isWhole(row: SetRow, shape: DeviceShape, nodes: readonly SlabNode[]): boolean {
+  const isThere = (place: CopyPlace): boolean => {
+    return nodes.some(({ id, memoryId }) => id === place.node && memoryId === place.memoryId);
+  };
+  const apart = new Set(row.copies.map(({ node }) => node));
+  const wanted = Math.min(shape.copies, nodes.length);
+  return row.copies.every(isThere) && apart.size === wanted && row.copies.length === wanted;
+}
+
+/** Asks again and again, so that somebody can know when no copy is missing anywhere. */
+export class DeviceWatch {
+  readonly #rack: SimulatedRack;
+  /** When it was asked for what said so last. */
+  #wholeMs = -Infinity;
+
+  constructor(rack: SimulatedRack) {
+    this.#rack = rack;
+  }
+
+  /** Since that moment, at least, every slab has all its copies, or had. */
+  get wholeMs(): number {
+    return this.#wholeMs;
+  }
+
+  async run(): Promise<never> {
+    const { world, shape, url } = this.#rack;
+    const { runtime } = world.program(world.machine('device-watcher'), 'device-watcher');
+    let client: Rack | undefined;
+    let memories: Memories | undefined;
+    for (;;) {
+      await sleep(runtime.timers, LOOK_MS);
+      const askedMs = world.nowMs;
+      try {
+        client ??= await connectRack(runtime, url, { timeoutMs: CALL_MS });
+        memories ??= new Memories(runtime.clock, client.core.control);
+        if (await this.#areWhole(client, memories, shape.devices ?? [])) this.#wholeMs = askedMs;
+      } catch {
+        // Another time.
+      }
+    }
+  }
+
+  async #areWhole(
+    client: Rack,
+    memories: Memories,
+    devices: readonly DeviceShape[],
+  ): Promise<boolean> {
+    const nodes = await memories.list();
+    for (const shape of devices) {
+      const [, rows] = await rowsOf(client, shape.name);
+      const isBroken = (row: SetRow): boolean => !isWhole(row, shape, nodes ?? []);
+      if (nodes === undefined || rows.some(isBroken)) return false;
+    }
+    return true;
+  }
+}
