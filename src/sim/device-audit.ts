@@ -26,6 +26,8 @@ const PAUSE_MS = 100;
 const CALL_MS = 10_000;
 /** Longer than all that waits before it tries again. */
 const WHOLE_WITHIN_MS = 60_000;
+/** After which an operator kills them; their leases run out. */
+const STOPPED_WITHIN_MS = 20_000;
 const LEASE_MS = 30_000;
 
 export class DeviceAudit {
@@ -57,7 +59,11 @@ export class DeviceAudit {
     }
     this.stage = 'stopping the hosts';
     this.#rack.stopHosts();
-    while (!this.#rack.areHostsStopped) await this.#pause();
+    const untilMs = this.#process.runtime.clock.now() + STOPPED_WITHIN_MS;
+    while (!this.#rack.areHostsStopped) {
+      await this.#pause();
+      if (this.#process.runtime.clock.now() >= untilMs) this.#rack.killHosts();
+    }
     for (const device of devices) {
       this.stage = `comparing the copies of ${device.name}`;
       if (!this.#mayBeLost(device)) await this.#compare(device);

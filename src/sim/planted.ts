@@ -444,10 +444,6 @@ export const PLANTED: readonly Planted[] = [
     'devices',
     'a write to a block device is told as done when the first copy has it',
   ]),
-  planted('divergence-forgotten', replicationFaults, 'divergenceForgotten', [
-    'devices',
-    'copies that may differ after a write are taken for equal',
-  ]),
   planted('unsettled-read', replicationFaults, 'unsettledRead', [
     'devices',
     'what may differ between copies is read from any of them',
@@ -460,17 +456,9 @@ export const PLANTED: readonly Planted[] = [
     'devices',
     'a new writer takes all copies for equal',
   ]),
-  planted('learner-skipped', replicationFaults, 'learnerSkipped', [
-    'devices',
-    'writes do not go to the copy that is being made',
-  ]),
   planted('copy-joined-unasked', blockFaults, 'joinedUnasked', [
     'devices',
     'writes do not wait for a copy that may count already',
-  ]),
-  planted('slab-taken-unasked', blockFaults, 'takenUnasked', [
-    'devices',
-    'what is written before a first set is known is acknowledged',
   ]),
 ];
 
