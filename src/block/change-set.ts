@@ -23,6 +23,8 @@ export interface SetChange {
   readonly otherwise?: SetRow | undefined;
   /** Whether the wish is right, looked at before it is asked again. */
   readonly mayStill?: (() => Promise<boolean>) | undefined;
+  /** Asked when it is certain that nothing was put there: whether to leave it at that. */
+  readonly giveUp?: (() => boolean) | undefined;
   /** Nobody waits for it any more. */
   isOver(): boolean;
 }
@@ -32,7 +34,7 @@ export interface SetChange {
  * be; or it is over, and nobody knows.
  */
 export async function changeSet(change: SetChange): Promise<SetRow | undefined> {
-  const { rack, timers, wish, otherwise, mayStill, isOver } = change;
+  const { rack, timers, wish, otherwise, mayStill, giveUp, isOver } = change;
   let asked = wish;
   let isInDoubt = false;
   for (let pauseMs = AGAIN_MS_MIN; !isOver(); pauseMs = Math.min(2 * pauseMs, AGAIN_MS_MAX)) {
@@ -48,7 +50,8 @@ export async function changeSet(change: SetChange): Promise<SetRow | undefined> 
       return known;
     }
     isInDoubt ||= outcomeOf(status) !== 'notApplied';
-    if (status === Status.Invalid && !isInDoubt) return undefined;
+    const isHopeless = status === Status.Invalid || giveUp?.() === true;
+    if (isHopeless && !isInDoubt) return undefined;
     await sleep(timers, pauseMs);
     const isRight = blockFaults.askedBlindly || mayStill === undefined || (await mayStill());
     asked = isRight ? wish : (otherwise ?? wish);

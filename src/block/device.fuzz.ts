@@ -167,10 +167,6 @@ class Host implements PathOwner, DeviceRack {
     );
   }
 
-  get isHeld(): boolean {
-    return this.isAlive;
-  }
-
   confirm(): Promise<boolean> {
     const { rig } = this;
     const machine = rig.world.prng.pick(rig.machines);
@@ -182,6 +178,10 @@ class Host implements PathOwner, DeviceRack {
     // Of memory that is gone nobody answers.
     const there = machine?.memoryId === memoryId ? machine.node : goneNode();
     return new Path(copy, there, this);
+  }
+
+  leaveUnused(): void {
+    // Nothing is held up here.
   }
 
   lose(): void {

@@ -66,6 +66,8 @@ const TEND_MS = 1_000;
 const OPENED_AT_ONCE = 8;
 /** Attempts to take the first copies of a slab, while writes wait. */
 const TAKE_AGAIN_MS = 200;
+/** As long a first set is asked for that is refused; then other nodes are tried. */
+const BEGIN_MS = 2_000;
 const CONFIRM_AGAIN_MS = 50;
 const AVOID_MS = 5_000;
 
@@ -118,11 +120,6 @@ export class Device {
 
   get isOver(): boolean {
     return this.#isOver;
-  }
-
-  /** Nobody else is the writer, by this process' own clock. */
-  get isSure(): boolean {
-    return !this.#isOver && this.#parts.rack.isHeld;
   }
 
   /** No more is done: what has not begun ends as `Stale`, a write that has as unknown. */
@@ -351,7 +348,9 @@ export class Device {
     const { timers } = this.#parts;
     const { rack } = this.#slabParts;
     const isOver = (): boolean => this.#isOver;
-    const asking = changeSet({ rack, timers, wish: row, isOver });
+    const untilMs = this.#parts.clock.now() + BEGIN_MS;
+    const giveUp = (): boolean => this.#parts.clock.now() >= untilMs;
+    const asking = changeSet({ rack, timers, wish: row, giveUp, isOver });
     if (blockFaults.takenUnasked || (await asking) !== undefined) {
       this.#keep(row, true);
       return Status.Ok;
@@ -390,8 +389,18 @@ export class Device {
     this.#nodes = (await this.#parts.rack.nodes()) ?? this.#nodes;
     if (this.#isOver) return;
     if (this.#nodes !== undefined) for (const slab of this.#slabs.values()) slab.tend(this.#nodes);
+    this.#parts.rack.leaveUnused(this.#used());
+    for (const { sink, token } of this.#waiting.takeLate(this.#parts.clock.now())) {
+      this.#tell(sink, token, Status.Timeout);
+    }
     for (const slab of [...this.#rows.keys()].slice(0, OPENED_AT_ONCE)) this.#opened(slab);
     this.#timer = this.#parts.timers.after(TEND_MS, () => void this.#tend());
+  }
+
+  /** Nodes that have copies. */
+  #used(): ReadonlySet<string> {
+    const rows = [...this.#rows.values(), ...[...this.#slabs.values()].map(({ row }) => row)];
+    return new Set(rows.flatMap(({ copies }) => copies.map(({ node }) => node)));
   }
 
   #deadline(): number {
@@ -417,10 +426,6 @@ class LosingRack implements DeviceRack {
     this.lose = lose;
   }
 
-  get isHeld(): boolean {
-    return this.#rack.isHeld;
-  }
-
   nodes(): Promise<readonly SlabNode[] | undefined> {
     return this.#rack.nodes();
   }
@@ -443,5 +448,9 @@ class LosingRack implements DeviceRack {
 
   copyAt(place: CopyPlace): Copy {
     return this.#rack.copyAt(place);
+  }
+
+  leaveUnused(used: ReadonlySet<string>): void {
+    this.#rack.leaveUnused(used);
   }
 }

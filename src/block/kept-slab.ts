@@ -216,6 +216,13 @@ export class KeptSlab implements SetKeeper {
     return false;
   }
 
+  /** As the nodes were looked at last. */
+  #isUsable({ node, memoryId }: CopyPlace): boolean {
+    return this.#nodes.some((one) => {
+      return one.id === node && one.memoryId === memoryId && !one.isLeaving;
+    });
+  }
+
   async #join(place: CopyPlace, nodes: readonly SlabNode[]): Promise<boolean> {
     const { set } = this;
     // A set has a copy of the one before: the only one leaves later.
@@ -223,7 +230,8 @@ export class KeptSlab implements SetKeeper {
     const leaving = maySwap ? this.#misplaced(nodes) : undefined;
     const copies = this.#row.copies.filter((one) => one !== leaving);
     const isAsked = blockFaults.joinedUnasked || set.ask(place.copy);
-    if (!isAsked || !(await this.#change([...copies, place]))) return false;
+    const mayStill = (): Promise<boolean> => Promise.resolve(this.#isUsable(place));
+    if (!isAsked || !(await this.#change([...copies, place], mayStill))) return false;
     set.joined();
     if (leaving !== undefined) this.#drop(leaving);
     return true;

@@ -18,10 +18,12 @@ import { type CopyOpener, type OpenCopy, RemoteCopy } from './remote-copy.js';
 export interface DeviceLease {
   readonly number: number;
   readonly epoch: number;
-  readonly isHeld: boolean;
-  has(node: string): boolean;
+  /** Ids of the nodes that it is over. */
+  readonly nodes: ReadonlySet<string>;
   /** One more node under the same epoch. */
   extend(node: string): Promise<Status>;
+  /** One less; not where a row of a set names it. */
+  shrink(node: string): Promise<Status>;
   /** A node has said, after this was asked, that it is held. */
   confirm(): Promise<boolean>;
   /** It is not ours any more, or not good any more. */
@@ -50,9 +52,16 @@ export class LeasedRack implements DeviceRack, CopyOpener {
   readonly timers;
   readonly #parts: LeasedRackParts;
   #isOver = false;
+  #isLeaving = false;
+  /** Memories that the lease is over. */
+  readonly #covered = new Map<string, number>();
 
   constructor(parts: LeasedRackParts) {
     this.#parts = parts;
+    for (const id of parts.lease.nodes) {
+      const known = parts.memories.find(id);
+      if (known !== undefined) this.#covered.set(id, known.memoryId);
+    }
     this.timers = parts.runtime.timers;
   }
 
@@ -73,10 +82,6 @@ export class LeasedRack implements DeviceRack, CopyOpener {
     return this.#parts.memories.list();
   }
 
-  get isHeld(): boolean {
-    return this.#parts.lease.isHeld;
-  }
-
   confirm(): Promise<boolean> {
     return this.#parts.lease.confirm();
   }
@@ -94,12 +99,25 @@ export class LeasedRack implements DeviceRack, CopyOpener {
   async open(place: CopyPlace): Promise<OpenCopy | Status> {
     const link = await this.#linkTo(place.node, place.memoryId);
     if (link === undefined) return Status.Unavailable;
+    const covered = await this.#cover(place.node, place.memoryId);
+    if (covered !== Status.Ok) return covered;
     const reply = await link.call(MessageType.OpenSlab, this.#request(place), OPEN_MS);
     if (reply.status === Status.Ok) {
       return { link, window: { space: place.space, id: reply.window, epoch: reply.epoch } };
     }
     if (reply.status === Status.Stale) this.lose(`${place.node} says that it is another's`);
     return isNoAnswer(reply.status) ? Status.Unavailable : reply.status;
+  }
+
+  /** Has the lease over this memory: a node that is back with other memory has not heard of it. */
+  async #cover(node: string, memoryId: number): Promise<Status> {
+    const { lease } = this.#parts;
+    if (this.#covered.get(node) === memoryId && lease.nodes.has(node)) return Status.Ok;
+    const status = await lease.extend(node);
+    if (status === Status.Ok) this.#covered.set(node, memoryId);
+    // Only a new epoch helps.
+    if (status === Status.Stale) this.lose(`${node} cannot be taken into the lease`);
+    return status;
   }
 
   #request({ space, address, copy }: CopyPlace): Request<typeof MessageType.OpenSlab> {
@@ -109,17 +127,17 @@ export class LeasedRack implements DeviceRack, CopyOpener {
 
   async #linkTo(node: string, memoryId: number) {
     const { memories, connections } = this.#parts;
+    const connected = connections.known(node);
+    if (connected?.memoryId === memoryId) return connected.link;
     const known = memories.find(node) ?? (await memories.list())?.find(({ id }) => id === node);
     if (known?.memoryId !== memoryId) return undefined;
     return connections.to(node, known.address, memoryId).link;
   }
 
   async take(node: string, slab: number, copy: number): Promise<CopyPlace | Status> {
-    const { lease } = this.#parts;
-    if (!lease.has(node)) {
-      const status = await lease.extend(node);
-      if (status !== Status.Ok) return status;
-    }
+    const memoryId = this.#parts.memories.find(node)?.memoryId ?? 0;
+    const covered = await this.#cover(node, memoryId);
+    if (covered !== Status.Ok) return covered;
     let status: Status = Status.NoSpace;
     for (let after = 0, tried = 0; tried < REGIONS_TRIED_MAX; tried++) {
       const granted = await this.#call(MessageType.GrantSlabRegion, { node, after });
@@ -168,6 +186,28 @@ export class LeasedRack implements DeviceRack, CopyOpener {
       await sleep(runtime.timers, pauseMs);
       pauseMs = Math.min(2 * pauseMs, GIVE_AGAIN_MS_MAX);
     }
+  }
+
+  leaveUnused(used: ReadonlySet<string>): void {
+    if (!this.#isLeaving) void this.#leaveUnused(used);
+  }
+
+  /** A take-over has to reach all nodes of the lease. */
+  async #leaveUnused(used: ReadonlySet<string>): Promise<void> {
+    const { memories, lease } = this.#parts;
+    const nodes = await memories.list();
+    if (nodes === undefined || this.#isOver) return;
+    const isThere = (id: string): boolean => {
+      return nodes.some((node) => node.id === id && (node.isServing || node.isLeaving));
+    };
+    const all = [...lease.nodes];
+    // Where none is there it is the controller that does not see them.
+    if (!all.some(isThere)) return;
+    this.#isLeaving = true;
+    for (const id of all) {
+      if (!used.has(id) && !isThere(id) && !this.#isOver) await lease.shrink(id);
+    }
+    this.#isLeaving = false;
   }
 
   // --------------------------------------------------------------------------------- controller

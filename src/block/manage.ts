@@ -5,6 +5,7 @@ import { GiB, MiB } from '../base/units.js';
 import { MemrackError } from '../client/error.js';
 import type { RackCore } from '../client/rack.js';
 import { sleep } from '../runtime/clock.js';
+import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { DoorKind, MessageType } from '../wire/messages.js';
 import { Memories } from './memories.js';
 import type { NumberedDevice } from './world.js';
@@ -21,6 +22,7 @@ export interface DeviceWish {
 const ASK_MS = 10_000;
 const REMOVE_LEASE_MS = 10_000;
 const GIVE_MS = 3_000;
+const LOOK_MS = 200;
 const SLAB_BYTES_LEAST = 64 * MiB;
 /** About so many slabs, as far as their sizes allow. */
 const SLABS_WANTED = 256;
@@ -64,13 +66,18 @@ export async function listDevices(core: RackCore): Promise<NumberedDevice[]> {
 export async function deviceUri(core: RackCore, name: string): Promise<string> {
   const deadline = within(core, ASK_MS);
   await core.control.demand(`the device ${name}`, MessageType.OpenDevice, { name }, deadline);
-  const reply = await core.control.demand('listing doors', MessageType.ListDoors, {}, deadline);
-  const door = reply.doors.find(({ kind }) => kind === DoorKind.NBD);
-  if (door === undefined) {
-    const remedy = 'start a host: memrack host --join ADDRESS';
-    throw new MemrackError('Unavailable', 'no host serves block devices', { remedy });
+  for (;;) {
+    const reply = await core.control.demand('listing doors', MessageType.ListDoors, {}, deadline);
+    const door = reply.doors.find(({ kind }) => kind === DoorKind.NBD);
+    if (door !== undefined) {
+      return `${door.address.replace(/^tcp:/, 'nbd:')}/${encodeURIComponent(name)}`;
+    }
+    // One that was killed is let in again when it has been silent for a while.
+    if (core.runtime.clock.now() + LOOK_MS >= deadline) break;
+    await sleep(core.runtime.timers, LOOK_MS);
   }
-  return `${door.address.replace(/^tcp:/, 'nbd:')}/${encodeURIComponent(name)}`;
+  const remedy = 'start a host: memrack host --join ADDRESS';
+  throw new MemrackError('Unavailable', 'no host serves block devices', { remedy });
 }
 
 /**
@@ -85,7 +92,8 @@ export async function removeDevice(core: RackCore, name: string): Promise<void> 
   const nodes = (await memories.list()) ?? [];
   const there = nodes.filter(({ isServing, isLeaving }) => isServing || isLeaving);
   const { device } = facts;
-  const wish = { nodes: there.map(({ id }) => id), durationMs: REMOVE_LEASE_MS };
+  const ids = there.map(({ id }) => id).slice(0, LEASE_NODES_MAX);
+  const wish = { nodes: ids, durationMs: REMOVE_LEASE_MS };
   const lease = await leases.acquireOfDevice(device, wish);
   try {
     const request = { name, device, epoch: lease.epoch };

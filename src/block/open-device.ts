@@ -8,7 +8,7 @@ import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { Device } from './device.js';
 import { type DeviceLease, LeasedRack, rowOf } from './leased-rack.js';
-import type { SetRow } from './ports.js';
+import type { SetRow, SlabNode } from './ports.js';
 import type { Tenure } from './served-device.js';
 import { sweep } from './sweep.js';
 import type { DeviceWorld, NumberedDevice } from './world.js';
@@ -27,7 +27,9 @@ export async function openDevice(
 ): Promise<Tenure | Status> {
   const nodes = await world.memories.list();
   if (nodes === undefined) return Status.Unavailable;
-  const there = nodes.filter(({ isServing }) => isServing).map(({ id }) => id);
+  const hint = await readRows(world, device.device);
+  if (typeof hint === 'number') return hint;
+  const there = nodesWished(nodes, hint);
   if (there.length === 0) return Status.Unavailable;
   try {
     const wish = { nodes: there.slice(0, LEASE_NODES_MAX), durationMs: LEASE_MS };
@@ -46,6 +48,14 @@ export async function openDevice(
     // A node may be gone that was there a moment ago.
     return Status.Unavailable;
   }
+}
+
+/** Those that can be had, the ones with copies first. */
+function nodesWished(nodes: readonly SlabNode[], rows: readonly SetRow[]): string[] {
+  const used = new Set(rows.flatMap(({ copies }) => copies.map(({ node }) => node)));
+  const there = nodes.filter(({ isServing, isLeaving }) => isServing || isLeaving);
+  const ids = there.map(({ id }) => id);
+  return [...ids.filter((id) => used.has(id)), ...ids.filter((id) => !used.has(id))];
 }
 
 function serve(
@@ -84,25 +94,29 @@ function serve(
     end();
     await lease.release().catch(() => undefined);
   };
-  return { device, ended, release };
+  return { device, epoch: lease.epoch, ended, release };
 }
 
 function heldLease(lease: Lease): DeviceLease {
   return {
     number: lease.number,
     epoch: lease.epoch,
-    get isHeld() {
-      return !lease.lost.aborted;
-    },
-    has: (node) => lease.nodes.has(node),
-    extend: (node) =>
-      lease.extend(node).then(
-        () => Status.Ok,
-        (error: unknown) => (error instanceof MemrackError ? statusOf(error) : Status.Unavailable),
-      ),
+    nodes: lease.nodes,
+    extend: (node) => ended(lease.extend(node)),
+    shrink: (node) => ended(lease.shrink(node)),
     confirm: () => lease.confirm(),
     lose: (why) => lease.lose(why),
   };
+}
+
+async function ended(change: Promise<void>): Promise<Status> {
+  try {
+    await change;
+    return Status.Ok;
+  } catch (error) {
+    if (error instanceof MemrackError) return statusOf(error);
+    throw error;
+  }
 }
 
 async function readRows(world: DeviceWorld, device: number): Promise<SetRow[] | Status> {

@@ -52,11 +52,11 @@ export interface DeviceRack {
   give(place: CopyPlace): void;
   /** By compare-and-swap on the generation; where it is refused for that, with the row there is. */
   putSet(row: SetRow): Promise<SetAnswer>;
-  /** By this process' own clock; a node may know better. */
-  readonly isHeld: boolean;
   /** Whether a node says, after this was asked, that the lease is held still. */
   confirm(): Promise<boolean>;
   copyAt(place: CopyPlace): Copy;
+  /** Nodes that are away and have none of these copies are not to hold up whoever comes next. */
+  leaveUnused(used: ReadonlySet<string>): void;
   /** A call was answered as it is for somebody who is not the writer any more. */
   lose(why: string): void;
 }

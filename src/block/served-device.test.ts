@@ -1,24 +1,36 @@
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
+import type { CompletionSink } from '../fabric/link.js';
 import { FakeWorld } from '../fabric/testing/fake-world.js';
+import { outcomeOf } from '../fabric/verbs.js';
 import type { Device } from './device.js';
 import { ServedDevice, type Tenure } from './served-device.js';
 
-function rigOf(answers: readonly ('held' | Status)[]) {
+function rigOf(answers: readonly ('held' | Status)[], epochs: readonly number[] = []) {
   const world = new FakeWorld(1);
   const { clock, timers } = world.runtime();
   let opened = 0;
+  let done = 0;
   let end: () => void = () => undefined;
   const open = (): Promise<Tenure | Status> => {
     const answer = answers[opened++] ?? Status.Conflict;
     if (answer !== 'held') return Promise.resolve(answer);
     const ended = new Promise<void>((resolve) => (end = resolve));
-    const device = { stop: () => undefined } as unknown as Device;
-    return Promise.resolve({ device, ended, release: () => Promise.resolve() });
+    const isFirst = opened === 1;
+    const tell = (...args: unknown[]): void => {
+      const [sink, token] = args.slice(4) as [CompletionSink, number];
+      if (!isFirst) done += 1;
+      // The first lease is lost while it is at work.
+      const status = isFirst ? Status.Stale : Status.Ok;
+      timers.soon(() => sink.completed(token, status, outcomeOf(status), 0, 0));
+    };
+    const device = { stop: () => undefined, read: tell, write: tell } as unknown as Device;
+    const release = (): Promise<void> => Promise.resolve();
+    return Promise.resolve({ device, epoch: epochs[opened - 1] ?? opened, ended, release });
   };
   const served = new ServedDevice({ clock, timers, bytes: 4096, open, patienceMs: 1_000 });
   const pass = (ms: number): Promise<boolean> => world.run(() => false, ms);
-  return { served, pass, end: () => end(), opened: () => opened };
+  return { served, pass, end: () => end(), opened: () => opened, done: () => done };
 }
 
 test('a lease that is lost is taken anew, though nobody reads or writes', async () => {
@@ -38,4 +50,20 @@ test('a lease that somebody else has is left to him', async () => {
   end();
   await pass(10_000);
   expect([opened(), served.device]).toEqual([2, undefined]);
+});
+
+test.each([
+  ['nobody else was the writer since', [1, 2], Status.Ok],
+  ['somebody else may have been', [1, 3], Status.Unavailable],
+] as const)('a write that waits for a lease is done where %s', async (_what, epochs, wanted) => {
+  const { served, pass, end, done } = rigOf(['held', 'held'], epochs);
+  void served.begin(1_000);
+  await pass(100);
+  const ends: Status[] = [];
+  const sink = { completed: (_token: number, status: Status) => void ends.push(status) };
+  served.write(0, new Uint8Array(512), 0, 512, sink, 1);
+  served.read(0, new Uint8Array(512), 0, 512, sink, 2);
+  end();
+  await pass(5_000);
+  expect([ends.sort(), done()]).toEqual([[Status.Ok, wanted].sort(), wanted === Status.Ok ? 2 : 1]);
 });

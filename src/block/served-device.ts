@@ -14,6 +14,8 @@ import type { Device } from './device.js';
 /** What is done under one lease, until that is lost. */
 export interface Tenure {
   readonly device: Device;
+  /** Of the lease. */
+  readonly epoch: number;
   /** Resolves when it is over. */
   readonly ended: Promise<void>;
   /** Gives the lease up. */
@@ -32,7 +34,7 @@ export interface ServedDeviceParts {
 
 /** Under way at a time; more are `Busy`. */
 const ROWS_MAX = 4096;
-const ROW_BYTES = 8 * 5 + 1;
+const ROW_BYTES = 8 * 6 + 1;
 const READ = 0;
 const WRITE = 1;
 const AGAIN_MS_MIN = 50;
@@ -41,6 +43,7 @@ const AGAIN_MS_MAX = 2_000;
 export class ServedDevice implements CompletionSink {
   readonly #parts: ServedDeviceParts;
   #tenure: Tenure | undefined;
+  #lastEpoch = 0;
   #isOpening = false;
   #isClosed = false;
   #wasServed = false;
@@ -53,6 +56,8 @@ export class ServedDevice implements CompletionSink {
   readonly #bytes: Float64Array;
   readonly #token: Float64Array;
   readonly #deadline: Float64Array;
+  /** The last that was known here when it came. */
+  readonly #epoch: Float64Array;
   readonly #kind: Uint8Array;
   readonly #buffer: (Uint8Array | undefined)[] = [];
   readonly #sink: (CompletionSink | undefined)[] = [];
@@ -67,6 +72,7 @@ export class ServedDevice implements CompletionSink {
     this.#bytes = columns.float64(ROWS_MAX);
     this.#token = columns.float64(ROWS_MAX);
     this.#deadline = columns.float64(ROWS_MAX);
+    this.#epoch = columns.float64(ROWS_MAX);
     this.#kind = columns.uint8(ROWS_MAX);
   }
 
@@ -150,6 +156,7 @@ export class ServedDevice implements CompletionSink {
       return;
     }
     this.#kind[row] = kind;
+    this.#epoch[row] = this.#lastEpoch;
     this.#offset[row] = offset;
     this.#buffer[row] = buffer;
     this.#start[row] = start;
@@ -161,9 +168,13 @@ export class ServedDevice implements CompletionSink {
   }
 
   #run(row: number): void {
-    const device = this.#tenure?.device;
-    if (device === undefined) {
+    const { device, epoch } = this.#tenure ?? {};
+    if (device === undefined || epoch === undefined) {
       this.#wait(row);
+      return;
+    }
+    if (!this.#mayRun(row, epoch)) {
+      this.#tell(row, Status.Unavailable);
       return;
     }
     const offset = this.#offset[row] as number;
@@ -176,7 +187,7 @@ export class ServedDevice implements CompletionSink {
 
   completed(row: number, status: Status, _outcome: Outcome): void {
     const isLate = this.#parts.clock.now() >= (this.#deadline[row] as number);
-    if (status === Status.Stale && !this.#isClosed && !isLate) this.#wait(row);
+    if (status === Status.Stale && !this.#isClosed && !isLate) this.#again(row);
     else this.#tell(row, status === Status.Stale ? Status.Unavailable : status);
   }
 
@@ -187,6 +198,12 @@ export class ServedDevice implements CompletionSink {
     this.#sink[row] = undefined;
     this.#free.push(row);
     sink.completed(token, status, outcomeOf(status), 0, 0);
+  }
+
+  /** Under the next lease; where that is there already, a little later. */
+  #again(row: number): void {
+    if (this.#tenure === undefined) this.#wait(row);
+    else this.#parts.timers.after(AGAIN_MS_MIN, () => this.#run(row));
   }
 
   #wait(row: number): void {
@@ -226,6 +243,7 @@ export class ServedDevice implements CompletionSink {
       return;
     }
     this.#tenure = tenure;
+    this.#lastEpoch = tenure.epoch;
     this.#wasServed = true;
     void tenure.ended.then(() => {
       if (this.#tenure === tenure) this.#tenure = undefined;
@@ -233,6 +251,15 @@ export class ServedDevice implements CompletionSink {
       if (!this.#isOpening) void this.#open();
     });
     for (const row of this.#waiting.splice(0)) this.#run(row);
+  }
+
+  /**
+   * Of a write only where nobody else can have been the writer since it came: whoever sent it may
+   * have given it up, and written something newer through another host.
+   */
+  #mayRun(row: number, epoch: number): boolean {
+    const known = this.#epoch[row] as number;
+    return this.#kind[row] === READ || known === epoch || known + 1 === epoch;
   }
 }
 

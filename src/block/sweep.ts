@@ -41,7 +41,7 @@ interface Swept {
 async function sweepNode(world: DeviceWorld, rack: LeasedRack, swept: Swept): Promise<void> {
   const { runtime, memories, connections } = world;
   const node = memories.find(swept.id);
-  if (node === undefined || !rack.lease.has(swept.id)) return;
+  if (node === undefined || !rack.lease.nodes.has(swept.id)) return;
   const { link } = connections.to(swept.id, node.address, node.memoryId);
   for (let after = 0, tries = 0; tries < TRIES_MAX && !rack.isOver; ) {
     const request = { after, device: swept.device };

@@ -39,6 +39,19 @@ export class WaitingWrites {
     return writes;
   }
 
+  /** Those whose time is over. */
+  takeLate(nowMs: number): readonly WaitingWrite[] {
+    const late: WaitingWrite[] = [];
+    for (const [slab, writes] of this.#bySlab) {
+      const left = writes.filter((write) => write.deadline > nowMs);
+      if (left.length === writes.length) continue;
+      late.push(...writes.filter((write) => write.deadline <= nowMs));
+      this.#bySlab.set(slab, left);
+    }
+    this.#count -= late.length;
+    return late;
+  }
+
   takeAll(): readonly WaitingWrite[] {
     return [...this.#bySlab.keys()].flatMap((slab) => this.take(slab));
   }

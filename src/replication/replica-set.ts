@@ -264,6 +264,11 @@ export class ReplicaSet implements CompletionSink, Slab {
 
   /** Whose blocks nobody else uses. */
   #startWrite(row: number): void {
+    if (this.#isOver) {
+      // What was read for it came late: nothing is written without its intent word.
+      this.#endWrite(row, Status.Stale);
+      return;
+    }
     this.#writing.add(row);
     const area = areaOf(this.#rows.first[row] as number);
     if (this.areas.state[area] === Area.OPEN || replicationFaults.noIntent) {

@@ -166,20 +166,10 @@ export class ClientProcesses {
       devices: async () => {
         const { doors, shape: of } = this.#rack;
         await this.#makeDevices(await rack(), runtime.timers);
-        const facts = {
-          doors,
-          journal: this.#journal,
-          hostOf: this.board.hostOf,
-          runtime,
-          ...noting,
-        };
+        const { hostOf } = this.board;
+        const facts = { doors, journal: this.#journal, hostOf, runtime, client: number, ...noting };
         return (of.devices ?? []).map((device) => {
-          return new ObservedDevice({
-            ...facts,
-            device,
-            client: number,
-            prng: prng.fork(device.name),
-          });
+          return new ObservedDevice({ ...facts, device, prng: prng.fork(device.name) });
         });
       },
       leases: async () => {

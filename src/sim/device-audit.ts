@@ -3,6 +3,7 @@
  * more, copies are equal, and nothing is left of what belongs to nobody, nor of removed devices.
  */
 
+import { Status, statusName } from '../base/status.js';
 import { LeasedRack } from '../block/leased-rack.js';
 import { removeDevice } from '../block/manage.js';
 import { Memories } from '../block/memories.js';
@@ -11,7 +12,6 @@ import { planOf } from '../block/slabs.js';
 import { MemrackError } from '../client/error.js';
 import type { Lease } from '../client/lease.js';
 import type { Rack } from '../client/rack.js';
-import { Status, statusName } from '../base/status.js';
 import { PIECE_BYTES } from '../replication/layout.js';
 import { sleep } from '../runtime/clock.js';
 import type { SimulatedProcess } from '../runtime/simulated/world.js';
@@ -192,11 +192,9 @@ function asHeld(lease: Lease) {
   return {
     number: lease.number,
     epoch: lease.epoch,
-    get isHeld() {
-      return !lease.lost.aborted;
-    },
-    has: (node: string) => lease.nodes.has(node),
+    nodes: lease.nodes,
     extend: () => Promise.resolve(Status.Unavailable),
+    shrink: () => Promise.resolve(Status.Unavailable),
     confirm: () => lease.confirm(),
     lose: (why: string) => lease.lose(why),
   };

@@ -81,8 +81,15 @@ export class DeviceBackend implements NbdBackend {
     const device = this.#device.device;
     const keepsRoom = (change & Change.NO_HOLE) !== 0;
     if (!keepsRoom && device?.isAbsent(offset, bytes) === true) {
-      // Zeros are there when somebody says that nobody else has written: as for any read.
-      this.#device.read(offset, new Uint8Array(SECTOR_BYTES), 0, SECTOR_BYTES, sink, token);
+      // Zeros are there when somebody says that nobody else has written: as for any read. Under
+      // another lease it is not known any more what was written.
+      const confirmed = (_token: number, status: Status): void => {
+        const isSame = this.#device.device === device;
+        if (status !== Status.Ok || isSame) sink.completed(token, status);
+        else new Zeroing(this.#device, offset, bytes, sink, token).begin();
+      };
+      const sector = new Uint8Array(SECTOR_BYTES);
+      this.#device.read(offset, sector, 0, SECTOR_BYTES, { completed: confirmed }, 0);
       return;
     }
     if ((change & Change.FAST) !== 0) {
@@ -96,13 +103,12 @@ export class DeviceBackend implements NbdBackend {
     this.#timers.soon(() => sink.completed(token, Status.Ok));
   }
 
-  /** Of a device that is served just now. */
+  /** That they are zeros is never told: another host may have written there since. */
   extent(offset: number, bytes: number): number {
     const device = this.#device.device;
     if (device === undefined) return extentOf(bytes, 0);
     const part = Math.min(bytes, device.leftInSlab(offset));
-    const isHole = device.isAbsent(offset, part) && device.isSure;
-    return extentOf(part, isHole ? Extent.HOLE + Extent.ZERO : 0);
+    return extentOf(part, device.isAbsent(offset, part) ? Extent.HOLE : 0);
   }
 }
 

@@ -145,6 +145,13 @@ export class Blows {
         return this.#rack.killHost(prng.below(this.#rack.hosts.length));
       case 'pause-host':
         return this.#pause(prng.pick(this.#rack.hosts).process);
+      default:
+        return this.#strikeInStep(name);
+    }
+  }
+
+  #strikeInStep(name: 'pause-in-step' | 'kill-in-step' | 'kill-node-in-step'): void {
+    switch (name) {
       case 'pause-in-step':
         return this.#whenInStep((client) => this.#pause(client, IN_STEP_PAUSES_MS));
       case 'kill-in-step':
