@@ -18,11 +18,13 @@ export interface Part {
 
 /** More are refused as `Busy`. */
 export const ROWS_MAX = 1024;
-const ROW_BYTES = 8 + 8 + 8 + 4 + 4 + 6;
+const ROW_BYTES = 8 + 8 + 8 + 8 + 4 + 4 + 6;
 
 export class PieceRows {
   readonly token: Float64Array;
   readonly deadline: Float64Array;
+  /** When one that waits may go on, where all that could be tried has failed. */
+  readonly notBefore: Float64Array;
   /** Where in its buffer the bytes begin. */
   readonly start: Float64Array;
   readonly first: Uint32Array;
@@ -50,6 +52,7 @@ export class PieceRows {
     const columns = new Columns(ROWS_MAX * ROW_BYTES);
     this.token = columns.float64(ROWS_MAX);
     this.deadline = columns.float64(ROWS_MAX);
+    this.notBefore = columns.float64(ROWS_MAX);
     this.start = columns.float64(ROWS_MAX);
     this.first = columns.uint32(ROWS_MAX);
     this.attempt = columns.uint32(ROWS_MAX);
@@ -66,6 +69,7 @@ export class PieceRows {
     const row = this.#free.pop() ?? (this.#made < ROWS_MAX ? this.#made++ : -1);
     if (row < 0) return row;
     this.#isUsed[row] = 1;
+    this.notBefore[row] = 0;
     this.pending[row] = 0;
     this.done[row] = 0;
     this.tried[row] = 0;

@@ -14,6 +14,7 @@ class FakeCopy implements Copy {
   readonly id: number;
   readonly memory = new Uint8Array(BYTES);
   status: Status = Status.Ok;
+  reads = 0;
 
   constructor(id: number) {
     this.id = id;
@@ -24,6 +25,7 @@ class FakeCopy implements Copy {
   failed = (): void => undefined;
 
   read(...[at, into, start, bytes, sink, token]: Parameters<Copy['read']>): void {
+    this.reads += 1;
     this.#answer(sink, token, () => {
       into.set(this.memory.subarray(at, at + bytes), start);
     });
@@ -111,5 +113,26 @@ test('a write goes on when the copy that does not answer has left', async () => 
   expect(await set.upkeep.canSpare(1)).toBe(false);
   set.drop(2);
   expect(await begun).toEqual([Status.Ok, 'applied']);
+  set.stop();
+});
+
+test('a read that no copy answers is tried again with pauses, until one does', async () => {
+  const copy = new FakeCopy(1);
+  const set = setOf([copy]);
+  await write(set, 3, 7);
+  copy.status = Status.Unavailable;
+  const before = copy.reads;
+  const into = new Uint8Array(BLOCK_BYTES);
+  const end = new Promise<Status>((resolve) => {
+    const sink = { completed: (_token: number, status: Status) => resolve(status) };
+    set.read(3, 1, into, 0, sink, 0, performance.now() + 10_000);
+  });
+  await turns(200);
+  const tried = copy.reads - before;
+  expect(tried).toBeGreaterThanOrEqual(2);
+  expect(tried).toBeLessThan(50);
+  copy.status = Status.Ok;
+  expect(await end).toBe(Status.Ok);
+  expect(into[0]).toBe(7);
   set.stop();
 });

@@ -443,13 +443,16 @@ export class ReplicaSet implements CompletionSink, Slab {
   /** No copy is left that was not tried. */
   #readFailed(row: number): void {
     const rows = this.#rows;
-    const isLate = this.#parts.clock.now() >= (rows.deadline[row] as number);
+    const now = this.#parts.clock.now();
+    const isLate = now >= (rows.deadline[row] as number);
     const isCorrupt = (this.members.set & ~(rows.done[row] as number)) === 0;
     if (this.#isOver || isLate || isCorrupt) {
       this.#endRead(row, isCorrupt ? Status.Corrupt : passing(rows.status[row] as Status));
       return;
     }
     rows.tried[row] = rows.done[row] as number;
+    // Copies may refuse at once: nothing is tried again and again without a pause.
+    rows.notBefore[row] = now + RETRY_MS;
     this.#unlock(row);
     this.#parts.timers.after(RETRY_MS, () => this.wake());
     this.#waiting.push(row);
@@ -535,9 +538,10 @@ export class ReplicaSet implements CompletionSink, Slab {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const row of waiting) {
+      const isDue = now >= (this.#rows.notBefore[row] as number);
       if (now >= (this.#rows.deadline[row] as number)) this.#tell(row, Status.Timeout);
-      else if (this.#isBehind(row) || !this.#mayStart(row)) this.#waiting.push(row);
-      else this.#start(row);
+      else if (isDue && !this.#isBehind(row) && this.#mayStart(row)) this.#start(row);
+      else this.#waiting.push(row);
     }
     if (this.#waiting.length > 0) this.upkeep.keepLooking();
   }
