@@ -67,3 +67,18 @@ test.each([
   await pass(5_000);
   expect([ends.sort(), done()]).toEqual([[Status.Ok, wanted].sort(), wanted === Status.Ok ? 2 : 1]);
 });
+
+test('what was to be done again is told when the device is closed meanwhile', async () => {
+  const { served, pass, end } = rigOf(['held']);
+  void served.begin(1_000);
+  await pass(100);
+  const ends: Status[] = [];
+  const sink = { completed: (_token: number, status: Status) => void ends.push(status) };
+  served.read(0, new Uint8Array(512), 0, 512, sink, 1);
+  // It is told that the lease is gone before the lease has ended here.
+  await pass(10);
+  void served.close();
+  end();
+  await pass(5_000);
+  expect(ends).toEqual([Status.Closed]);
+});

@@ -207,6 +207,10 @@ export class ServedDevice implements CompletionSink {
   }
 
   #wait(row: number): void {
+    if (this.#isClosed) {
+      this.#tell(row, Status.Closed);
+      return;
+    }
     this.#waiting.push(row);
     if (!this.#isOpening && this.#tenure === undefined) void this.#open();
   }

@@ -12,6 +12,7 @@ import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import { DoorKind } from '../wire/messages.js';
 import { DeviceExports } from './nbd/device-exports.js';
 import { NbdDoor } from './nbd/door.js';
+import { NBD_LIMITS } from './nbd/limits.js';
 
 /** Of a host that serves. */
 export interface RunningHost extends RunningRole {
@@ -53,7 +54,10 @@ async function openNbd(
   return {
     address,
     stop: async () => {
+      // What waits for a lease then ends with the devices, and the door with it.
+      const late = runtime.timers.after(NBD_LIMITS.stopMs, () => void devices.close());
       await door.stop();
+      late.cancel();
       await devices.close();
     },
   };

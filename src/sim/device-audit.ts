@@ -62,7 +62,9 @@ export class DeviceAudit {
     const untilMs = this.#process.runtime.clock.now() + STOPPED_WITHIN_MS;
     while (!this.#rack.areHostsStopped) {
       await this.#pause();
-      if (this.#process.runtime.clock.now() >= untilMs) this.#rack.killHosts();
+      if (this.#process.runtime.clock.now() < untilMs) continue;
+      this.#complain('host-not-stopped', `a host did not stop within ${STOPPED_WITHIN_MS} ms`);
+      return this.#complaints;
     }
     for (const device of devices) {
       this.stage = `comparing the copies of ${device.name}`;

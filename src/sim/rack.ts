@@ -159,14 +159,6 @@ export class SimulatedRack {
     }
   }
 
-  killHosts(): void {
-    for (const { process, name } of this.hosts) {
-      if (!process.alive) continue;
-      this.#journal.note(`host ${name} does not stop, and is killed`);
-      this.world.kill(process);
-    }
-  }
-
   get areHostsStopped(): boolean {
     return this.hosts.every(({ process }) => !process.alive);
   }
