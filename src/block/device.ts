@@ -152,7 +152,7 @@ export class Device {
       void this.#tellZeros(sink, token);
       return;
     }
-    if (this.#isLost(kept)) {
+    if (kept.isLost) {
       this.#tell(sink, token, Status.DataLost);
       return;
     }
@@ -241,7 +241,7 @@ export class Device {
       }
       return;
     }
-    if (this.#isLost(kept)) {
+    if (kept.isLost) {
       this.#tell(sink, token, Status.DataLost);
       return;
     }
@@ -274,7 +274,7 @@ export class Device {
     for (const slab of this.#slabs.values()) {
       states.kept += 1;
       if (!slab.isWhole) states.degraded += 1;
-      if (this.#isLost(slab)) states.lost += 1;
+      if (slab.isLost) states.lost += 1;
     }
     return states;
   }
@@ -295,10 +295,6 @@ export class Device {
     this.#slabs.set(row.slab, kept);
     if (this.#nodes !== undefined) kept.tend(this.#nodes);
     return kept;
-  }
-
-  #isLost(slab: KeptSlab): boolean {
-    return this.#nodes !== undefined && slab.isLost(this.#nodes);
   }
 
   /** Copies for a slab that has none, while writes wait for it. */

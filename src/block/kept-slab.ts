@@ -52,6 +52,8 @@ export interface SlabCounts {
 
 export class KeptSlab implements SetKeeper {
   readonly set: ReplicaSet;
+  /** All its copies are gone with their memory, as the nodes were looked at last. */
+  isLost = false;
   readonly #parts: SlabParts;
   /** The last generation that is known. */
   #row: SetRow;
@@ -91,15 +93,11 @@ export class KeptSlab implements SetKeeper {
   tend(nodes: readonly SlabNode[]): void {
     if (this.set.isOver) return;
     this.#nodes = nodes;
+    this.isLost = this.#row.copies.every((place) => isGone(place, nodes));
     for (const place of this.#row.copies) if (isGone(place, nodes)) void this.#leave(place.copy);
     const surplus = this.#row.copies.length > this.#parts.copies && this.#misplaced(nodes);
     if (surplus) void this.#leave(surplus.copy);
     else if (this.#isWanting(nodes)) void this.#makeWhole(nodes);
-  }
-
-  /** All its copies are gone with their memory. */
-  isLost(nodes: readonly SlabNode[]): boolean {
-    return this.#row.copies.every((place) => isGone(place, nodes));
   }
 
   // ------------------------------------------------------------------------------ set keeper
