@@ -14,6 +14,7 @@ import { outcomeOf } from '../fabric/verbs.js';
 import { bestFreeOfTwo } from '../policies/placement/best-free-of-two.js';
 import type { Copy } from '../replication/copy.js';
 import { PIECE_BYTES } from '../replication/layout.js';
+import { seedThatShows } from '../replication/testing/planted-seed.js';
 import {
   Broken,
   LendingNode,
@@ -540,14 +541,7 @@ test.each(Object.keys(blockFaults) as (keyof typeof blockFaults)[])(
   async (bug) => {
     blockFaults[bug] = true;
     try {
-      let found = 0;
-      const from = FIRST_SEEDS[bug] ?? 1;
-      for (let seed = from; seed < from + SEEDS_PER_BUG && found === 0; seed++) {
-        await run(seed).catch((error: unknown) => {
-          if (!(error instanceof Broken)) throw new Error(`seed ${seed}`, { cause: error });
-          found = seed;
-        });
-      }
+      const found = await seedThatShows(run, FIRST_SEEDS[bug] ?? 1, SEEDS_PER_BUG);
       process.stdout.write(`${bug}: seed ${found}\n`);
       expect(found).toBeGreaterThan(0);
     } finally {

@@ -7,6 +7,7 @@ import { Status } from '../base/status.js';
 import type { Controller } from './controller.js';
 import { controllerFaults } from './planted.js';
 import { FakeRack, settled } from './testing/fake-rack.js';
+import { killedLives, type Side } from './testing/killed-lives.js';
 
 interface Seen {
   /** `space/region epoch node` of every grant that was answered. */
@@ -82,29 +83,12 @@ async function commitsWithoutKill(): Promise<number> {
   return rack.databases.commits;
 }
 
-type Side = 'before' | 'after';
-
 /** One life per entry of `kills`, each killed at that commit; then a last one that is judged. */
 async function livesOf(kills: readonly number[], side: Side): Promise<void> {
   const rack = new FakeRack();
   const seen: Seen = { grants: new Map(), spaces: new Map(), files: new Map() };
-  const broken: unknown[] = [];
-  for (const at of kills) {
-    let left = at;
-    const hit = (): void => {
-      if (left-- === 0) rack.kill();
-    };
-    rack.databases.beforeCommit = side === 'before' ? hit : () => undefined;
-    rack.databases.afterCommit = side === 'after' ? hit : () => undefined;
-    const controller = await Promise.race([rack.start(), settled()]);
-    if (controller !== undefined) {
-      scenario(rack, controller, seen).catch((reason: unknown) => broken.push(reason));
-    }
-    await settled();
-    await settled();
-  }
-  rack.databases.beforeCommit = () => undefined;
-  rack.databases.afterCommit = () => undefined;
+  const live = (controller: Controller): Promise<void> => scenario(rack, controller, seen);
+  const broken = await killedLives(rack, kills, side, live);
   const controller = await rack.start();
   await joinAll(rack, controller);
   await settled();

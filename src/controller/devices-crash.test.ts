@@ -13,6 +13,7 @@ import { nodesText } from './lease-sets.js';
 import type { SetCopy } from './metadata/slab-sets.js';
 import type { Result } from './refusal.js';
 import { FakeRack, settled } from './testing/fake-rack.js';
+import { killedLives, type Side } from './testing/killed-lives.js';
 
 const NODES = ['n1', 'n2'];
 const KEPT = 1;
@@ -104,25 +105,11 @@ function judge({ metadata, devices }: Controller, seen: Seen): void {
   }
 }
 
-async function livesOf(kills: readonly number[], side: 'before' | 'after'): Promise<number> {
+async function livesOf(kills: readonly number[], side: Side): Promise<number> {
   const rack = new FakeRack();
   const seen = new Seen();
-  const broken: unknown[] = [];
-  for (const at of kills) {
-    let left = at;
-    const hit = (): void => {
-      if (left-- === 0) rack.kill();
-    };
-    rack.databases.beforeCommit = side === 'before' ? hit : () => undefined;
-    rack.databases.afterCommit = side === 'after' ? hit : () => undefined;
-    const controller = await Promise.race([rack.start(), settled()]);
-    if (controller !== undefined) {
-      scenario(rack, controller, seen).catch((reason: unknown) => broken.push(reason));
-    }
-    await settled();
-  }
-  rack.databases.beforeCommit = () => undefined;
-  rack.databases.afterCommit = () => undefined;
+  const live = (controller: Controller): Promise<void> => scenario(rack, controller, seen);
+  const broken = await killedLives(rack, kills, side, live);
   const { commits } = rack.databases;
   const controller = await rack.start();
   await joinAll(rack, controller);

@@ -15,6 +15,7 @@ import { outcomeOf } from '../fabric/verbs.js';
 import { BLOCK_BYTES, layoutOf, PIECE_BLOCKS } from './layout.js';
 import { replicationFaults } from './planted.js';
 import { ReplicaSet } from './replica-set.js';
+import { seedThatShows } from './testing/planted-seed.js';
 import { Broken, LendingNode, Path, type PathOwner, World } from './testing/slab-world.js';
 
 const SLAB_BYTES = 2 * 263_000;
@@ -469,14 +470,7 @@ test.each(Object.keys(replicationFaults) as (keyof typeof replicationFaults)[])(
   async (bug) => {
     replicationFaults[bug] = true;
     try {
-      let found = 0;
-      const from = FIRST_SEEDS[bug] ?? 1;
-      for (let seed = from; seed < from + SEEDS_PER_BUG && found === 0; seed++) {
-        await run(seed).catch((error: unknown) => {
-          if (!(error instanceof Broken)) throw new Error(`seed ${seed}`, { cause: error });
-          found = seed;
-        });
-      }
+      const found = await seedThatShows(run, FIRST_SEEDS[bug] ?? 1, SEEDS_PER_BUG);
       process.stdout.write(`${bug}: seed ${found}\n`);
       expect(found).toBeGreaterThan(0);
     } finally {
