@@ -1,5 +1,5 @@
 /** The controller as it runs: real sockets, SQLite on disk, HTTP and our protocol on one port. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import type { Peer } from '../fabric/link.js';
 import { createRuntime } from '../runtime/node/create-runtime.js';
 import type { RunningRole } from '../runtime/runtime.js';
-import { MessageType as M } from '../wire/messages.js';
+import { DoorKind, MessageType as M } from '../wire/messages.js';
 import { controllerWithHttp } from './controller-role.js';
 
 const CALL_MS = 5_000;
@@ -97,6 +97,22 @@ test('both protocols share the port; a node and a host are seen; healthz tells',
   const metrics = await (await fetch(`${http(address)}/metrics`)).text();
   expect(metrics).toContain('memrack_up 1\n');
   expect(metrics).toContain('memrack_fabric_sessions_opened_total');
+});
+
+test('a door that speaks over TLS alone is known as one', async () => {
+  const { address } = await start(undefined);
+  const nbdTlsPsk = join(folder(), 'keys.psk');
+  writeFileSync(nbdTlsPsk, `ann:${'0123456789abcdef'.repeat(4)}\n`);
+  const runtime = createRuntime({ logLevel: 'error' });
+  const config = { id: 'h1', join: [address], listen: 'tcp://127.0.0.1:0' };
+  const host = await hostMain(runtime, { ...config, nbd: 'tcp://127.0.0.1:0', nbdTlsPsk });
+  ends.push(() => host.stop());
+  const { controller } = ask(address);
+  await expect
+    .poll(() => controller.call(M.ListDoors, {}, CALL_MS))
+    .toMatchObject({ doors: [{ kind: DoorKind.NBD_TLS, host: 'h1' }] });
+  const missing = { ...config, nbd: 'tcp://127.0.0.1:0', nbdTlsPsk: `${nbdTlsPsk}.not` };
+  await expect(hostMain(runtime, missing)).rejects.toThrow(/nbdTlsPsk: the file .* cannot be read/);
 });
 
 test('what was told survives a restart, a hundred thousand files too', async () => {

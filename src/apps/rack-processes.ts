@@ -10,8 +10,8 @@
 import { hostname } from 'node:os';
 import { Status } from '../base/status.js';
 import { formatBytes } from '../base/units.js';
-import type { HostReady } from '../client/host.js';
-import { NBD_PORT_DEFAULT } from '../client/options.js';
+import { type HostReady, isSecured, type NbdTlsFiles } from '../client/host.js';
+import { NBD_PORT_DEFAULT, nbdUrl } from '../client/options.js';
 import type { RackStatus } from '../controller/api.js';
 import { createEndpoint, type Endpoint } from '../fabric/endpoint.js';
 import type { DonorConfig } from '../memory-node/donor-config.js';
@@ -43,6 +43,8 @@ export interface RackOptions {
   readonly donor?: DonorConfig;
   /** Of the NBD door; undefined: the usual one, or any that is free. */
   readonly nbdPort?: number | undefined;
+  /** With which the NBD door speaks over TLS alone; missing: in plain text. */
+  readonly nbdTls?: NbdTlsFiles;
 }
 
 /** The rack could not be started; everything that was started has been ended. */
@@ -85,7 +87,7 @@ export type Say = (line: string) => void;
 export class LocalRack {
   url = '';
   httpUrl = '';
-  /** Where block devices are served: `nbd://HOST:PORT`. */
+  /** Where block devices are served: `nbd://HOST:PORT`, or `nbds:` with TLS. */
   nbdUrl = '';
   readonly #runtime: Runtime;
   readonly #options: RackOptions;
@@ -292,7 +294,7 @@ export class LocalRack {
   }
 
   async #startHost(id: string): Promise<void> {
-    const { listen, nbdPort } = this.#options;
+    const { listen, nbdPort, nbdTls = {} } = this.#options;
     const config = {
       id,
       join: [this.#controllerAddress],
@@ -300,11 +302,12 @@ export class LocalRack {
       machine: hostname(),
       nbd: this.#nbdAddress ?? `tcp://${listen}:${nbdPort ?? NBD_PORT_DEFAULT}`,
       nbdAnyPort: nbdPort === undefined && this.#nbdAddress === undefined,
+      ...nbdTls,
     };
     const { child, ready } = await this.#spawn('host', config);
     // A host that is started again is found where it was.
     this.#nbdAddress = (ready as HostReady).nbd;
-    this.nbdUrl = (this.#nbdAddress ?? '').replace(/^tcp:/, 'nbd:');
+    this.nbdUrl = nbdUrl(this.#nbdAddress ?? '', isSecured(nbdTls));
     const began = this.#runtime.clock.now();
     void child.exited.then((exit) => {
       if (this.#isStopping) return undefined;

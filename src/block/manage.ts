@@ -3,6 +3,7 @@
 import { Status } from '../base/status.js';
 import { GiB, MiB } from '../base/units.js';
 import { MemrackError } from '../client/error.js';
+import { nbdUrl } from '../client/options.js';
 import type { RackCore } from '../client/rack.js';
 import { sleep } from '../runtime/clock.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';
@@ -66,11 +67,12 @@ export async function listDevices(core: RackCore): Promise<NumberedDevice[]> {
 export async function deviceUri(core: RackCore, name: string): Promise<string> {
   const deadline = within(core, ASK_MS);
   await core.control.demand(`the device ${name}`, MessageType.OpenDevice, { name }, deadline);
+  const { NBD, NBD_TLS } = DoorKind;
   for (;;) {
     const reply = await core.control.demand('listing doors', MessageType.ListDoors, {}, deadline);
-    const door = reply.doors.find(({ kind }) => kind === DoorKind.NBD);
+    const door = reply.doors.find(({ kind }) => kind === NBD || kind === NBD_TLS);
     if (door !== undefined) {
-      return `${door.address.replace(/^tcp:/, 'nbd:')}/${encodeURIComponent(name)}`;
+      return `${nbdUrl(door.address, door.kind === NBD_TLS)}/${encodeURIComponent(name)}`;
     }
     // One that was killed is let in again when it has been silent for a while.
     if (core.runtime.clock.now() + LOOK_MS >= deadline) break;

@@ -75,6 +75,23 @@ export const CONFIGURATION = z.strictObject({
     .describe(
       'Port of the NBD door of `up` and `host`. Without it 10809; `up` takes a free one too.',
     ),
+  nbdTlsCertificate: z
+    .string()
+    .optional()
+    .describe('File with the certificate of the NBD door (PEM): it then speaks over TLS alone.'),
+  nbdTlsKey: z.string().optional().describe('File with the key of that certificate (PEM).'),
+  nbdTlsClientCa: z
+    .string()
+    .optional()
+    .describe(
+      'File with authorities (PEM): clients of the NBD door show one of their certificates.',
+    ),
+  nbdTlsPsk: z
+    .string()
+    .optional()
+    .describe(
+      'File with keys that clients of the NBD door know, as `name:hexkey`, instead of those.',
+    ),
   persistent: z
     .string()
     .optional()

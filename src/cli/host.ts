@@ -3,7 +3,8 @@
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { ConfigError } from '../base/config-error.js';
-import { NBD_PORT_DEFAULT } from '../client/options.js';
+import { isSecured, type NbdTlsFiles } from '../client/host.js';
+import { NBD_PORT_DEFAULT, nbdUrl } from '../client/options.js';
 import type { RunningHost } from '../doors/host.js';
 import {
   configurationOf,
@@ -16,9 +17,10 @@ import {
 import { type DoorFlags, refuseDoors } from './doors.js';
 import { joinAddress, requireOneAddress, warnIfPublic } from './listen.js';
 import { machineName } from './memory-node.js';
+import { nbdTlsFiles, withNbdTls } from './nbd-tls-flags.js';
 import { runInForeground } from './run-role.js';
 
-interface HostFlags extends SharedFlags, DoorFlags {
+interface HostFlags extends SharedFlags, DoorFlags, NbdTlsFiles {
   readonly join?: string;
   readonly listen?: string;
   readonly id?: string;
@@ -26,7 +28,7 @@ interface HostFlags extends SharedFlags, DoorFlags {
 }
 
 export function addHost(program: Command): void {
-  withLog(withConfig(program.command('host')))
+  withNbdTls(withLog(withConfig(program.command('host'))))
     .description('the process of a using machine: joins the rack and serves block devices over NBD')
     .option('--join <address>', 'HOST:PORT of the controller')
     .option('--listen <address>', 'address to listen on (default 127.0.0.1)')
@@ -47,16 +49,18 @@ export function addHost(program: Command): void {
       const nbdPort =
         portFlag('nbd-port', flags.nbdPort ?? configuration.nbdPort) ?? NBD_PORT_DEFAULT;
       const id = flags.id ?? configuration.id ?? `${machineName()}-host-${process.pid}`;
+      const tls = nbdTlsFiles(flags, configuration);
       const config = {
         id,
         join: [joinAddress(join)],
         listen: `tcp://${listen}:0`,
         machine: hostname(),
         nbd: `tcp://${listen}:${nbdPort}`,
+        ...tls,
       };
       await runInForeground('host', config, (_address, running) => {
         const door = (running as RunningHost).nbd ?? '';
-        say(`host ${id} serves block devices at ${door.replace(/^tcp:/, 'nbd:')}`);
+        say(`host ${id} serves block devices at ${nbdUrl(door, isSecured(tls))}`);
       });
     });
 }

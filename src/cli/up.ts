@@ -5,6 +5,7 @@ import { prepareDataFolder } from '../apps/data-folder.js';
 import type { LocalRack, RackOptions } from '../apps/rack-processes.js';
 import { ConfigError } from '../base/config-error.js';
 import { formatBytes } from '../base/units.js';
+import type { NbdTlsFiles } from '../client/host.js';
 import {
   configurationOf,
   countFlag,
@@ -21,9 +22,10 @@ import { donorConfig } from './donor-flags.js';
 import { refuseDoors } from './doors.js';
 import { complain, Exit } from './exit.js';
 import { requireOneAddress, warnIfPublic } from './listen.js';
+import { nbdTlsFiles, withNbdTls } from './nbd-tls-flags.js';
 import { untilSignal } from './run-role.js';
 
-interface UpFlags extends SharedFlags {
+interface UpFlags extends SharedFlags, NbdTlsFiles {
   readonly nodes?: string;
   readonly memory?: string;
   readonly pageBytes?: string;
@@ -39,7 +41,7 @@ interface UpFlags extends SharedFlags {
 }
 
 export function addUp(program: Command): void {
-  withLog(withConfig(program.command('up')))
+  withNbdTls(withLog(withConfig(program.command('up'))))
     .description('a whole rack in the foreground: controller, memory nodes and a host')
     .option('--nodes <count>', 'memory nodes (default 3)')
     .option('--memory <size>', 'what each memory node lends (default 1GiB)')
@@ -81,6 +83,7 @@ async function up(flags: UpFlags): Promise<void> {
     rebalancing: flags.rebalancing ?? configuration.rebalancing,
     donor: donorConfig({}, configuration),
     nbdPort: portFlag('nbd-port', flags.nbdPort ?? configuration.nbdPort),
+    nbdTls: nbdTlsFiles(flags, configuration),
   };
   warnIfPublic(listen);
   // Not before it is used: `doctor` is to run where a native package cannot be loaded.

@@ -23,6 +23,27 @@ export interface HostConfig {
   readonly nbd?: string;
   /** Whether the next free port will do where that one is taken. */
   readonly nbdAnyPort?: boolean;
+  /**
+   * Files with which NBD is spoken over TLS alone: a certificate and its key, perhaps authorities
+   * of clients; or keys that clients know.
+   */
+  readonly nbdTlsCertificate?: string;
+  readonly nbdTlsKey?: string;
+  readonly nbdTlsClientCa?: string;
+  readonly nbdTlsPsk?: string;
+}
+
+export const NBD_TLS_KEYS = [
+  'nbdTlsCertificate',
+  'nbdTlsKey',
+  'nbdTlsClientCa',
+  'nbdTlsPsk',
+] as const;
+export type NbdTlsFiles = Pick<HostConfig, (typeof NBD_TLS_KEYS)[number]>;
+
+/** Whether the NBD door is to speak over TLS. */
+export function isSecured(files: NbdTlsFiles): boolean {
+  return NBD_TLS_KEYS.some((key) => files[key] !== undefined);
 }
 
 /** A door that is open. */
@@ -44,7 +65,7 @@ export interface HostReady {
 /** With defaults. */
 export type CheckedHost = HostConfig & Required<Pick<HostConfig, 'machine'>>;
 
-const KEYS = ['id', 'join', 'listen', 'machine', 'nbd', 'nbdAnyPort'];
+const KEYS = ['id', 'join', 'listen', 'machine', 'nbd', 'nbdAnyPort', ...NBD_TLS_KEYS];
 const CALL_MS = 5_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2_000;
@@ -172,9 +193,39 @@ export function checkHostConfig(config: unknown): CheckedHost {
   check('machine', machine, isMatching(machine, /^[ -~]{1,100}$/), '1 to 100 printable characters');
   check('nbd', nbd, nbd === undefined || isAddress(nbd), 'tcp://HOST:PORT or unix://PATH');
   check('nbdAnyPort', nbdAnyPort, typeof nbdAnyPort === 'boolean', 'true or false');
+  const files = tlsFiles(given);
+  for (const [key, path] of Object.entries(files)) {
+    check(key, path, isMatching(path, /^[^\0]+$/), 'the path of a file');
+  }
+  problems.push(...tlsProblems(files));
   if (problems.length > 0) throw new ConfigError('host', problems);
-  const door = nbd === undefined ? {} : { nbd, nbdAnyPort };
+  const door = nbd === undefined ? {} : { nbd, nbdAnyPort, ...files };
   return { id, join, listen, machine, ...door } as CheckedHost;
+}
+
+/** Those of the keys that are there. */
+function tlsFiles(given: Record<string, unknown>): Record<string, unknown> {
+  const there = NBD_TLS_KEYS.filter((key) => given[key] !== undefined);
+  return Object.fromEntries(there.map((key) => [key, given[key]]));
+}
+
+/** What does not go together. */
+export function tlsProblems(files: { readonly [Key in keyof NbdTlsFiles]?: unknown }): string[] {
+  const { nbdTlsCertificate: certificate, nbdTlsKey: key, nbdTlsClientCa: ca } = files;
+  const problems: string[] = [];
+  if (certificate !== undefined && key === undefined) {
+    problems.push('nbdTlsKey: it is missing; name the file with the key of nbdTlsCertificate');
+  }
+  if (certificate === undefined && key !== undefined) {
+    problems.push('nbdTlsCertificate: it is missing; name the file with that of nbdTlsKey');
+  }
+  if (certificate === undefined && ca !== undefined) {
+    problems.push('nbdTlsClientCa: it needs nbdTlsCertificate and nbdTlsKey beside it');
+  }
+  if (files.nbdTlsPsk !== undefined && certificate !== undefined) {
+    problems.push('nbdTlsPsk: there are keys or certificates, not both; leave one of them out');
+  }
+  return problems;
 }
 
 function isMatching(value: unknown, pattern: RegExp): boolean {

@@ -31,6 +31,11 @@ export const TIMEOUT_MS_DEFAULT = 10_000;
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 /** Registered for it with IANA. */
 export const NBD_PORT_DEFAULT = 10_809;
+
+/** How clients of NBD write the address of a door. */
+export function nbdUrl(address: string, isSecured: boolean): string {
+  return address.replace(/^tcp:/, isSecured ? 'nbds:' : 'nbd:');
+}
 export const RACK_URL_DEFAULT = 'memrack://127.0.0.1:7070';
 export const RACK_PORT_DEFAULT = 7070;
 

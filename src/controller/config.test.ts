@@ -56,6 +56,23 @@ test("a host's configuration is checked the same way", () => {
   expect(problems(() => checkHostConfig(wrong))).toHaveLength(5);
 });
 
+test('of the files for TLS those are taken that go together', () => {
+  const host = { id: 'h', join: [listen], listen, nbd: listen };
+  const [nbdTlsCertificate, nbdTlsKey, nbdTlsClientCa, nbdTlsPsk] = ['c', 'k', 'a', 'p'];
+  for (const [files, wrong] of [
+    [{ nbdTlsPsk }, []],
+    [{ nbdTlsCertificate, nbdTlsKey, nbdTlsClientCa }, []],
+    [{ nbdTlsCertificate }, ['nbdTlsKey']],
+    [{ nbdTlsKey }, ['nbdTlsCertificate']],
+    [{ nbdTlsPsk, nbdTlsClientCa }, ['nbdTlsClientCa']],
+    [{ nbdTlsCertificate, nbdTlsKey, nbdTlsPsk }, ['nbdTlsPsk']],
+    [{ nbdTlsPsk: '' }, ['nbdTlsPsk']],
+  ] as const) {
+    const found = problems(() => checkHostConfig({ ...host, ...files }));
+    expect([files, found.map((line) => line.split(':')[0])]).toEqual([files, wrong]);
+  }
+});
+
 test('ids end where the page table has no more bits for them', () => {
   expect(CONTROLLER_SPACE_ID_END).toBeLessThanOrEqual(SPACE_ID_END);
 });

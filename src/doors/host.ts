@@ -5,7 +5,13 @@
  */
 
 import { BlockHost } from '../block/block-host.js';
-import { checkHostConfig, Host, type HostConfig, type HostReady } from '../client/host.js';
+import {
+  checkHostConfig,
+  Host,
+  type HostConfig,
+  type HostReady,
+  isSecured,
+} from '../client/host.js';
 import { createEndpoint } from '../fabric/endpoint.js';
 import { NetworkError } from '../runtime/network.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
@@ -13,6 +19,7 @@ import { DoorKind } from '../wire/messages.js';
 import { DeviceExports } from './nbd/device-exports.js';
 import { NbdDoor } from './nbd/door.js';
 import { NBD_LIMITS } from './nbd/limits.js';
+import { nbdTlsOf } from './nbd/tls-files.js';
 
 /** Of a host that serves. */
 export interface RunningHost extends RunningRole {
@@ -26,7 +33,8 @@ export const hostMain: RoleMain<HostConfig> = async (runtime, config) => {
   const endpoint = createEndpoint(runtime);
   const { address } = await endpoint.listen(checked.listen);
   const nbd = await openNbd(runtime, checked);
-  const doors = nbd === undefined ? [] : [{ kind: DoorKind.NBD, address: nbd.address }];
+  const kind = isSecured(checked) ? DoorKind.NBD_TLS : DoorKind.NBD;
+  const doors = nbd === undefined ? [] : [{ kind, address: nbd.address }];
   const host = new Host(runtime, endpoint, checked, { address, doors });
   void host.run();
   const { pid } = runtime.processes;
@@ -47,9 +55,10 @@ async function openNbd(
   config: ReturnType<typeof checkHostConfig>,
 ): Promise<RunningRole | undefined> {
   if (config.nbd === undefined) return undefined;
+  const tls = await nbdTlsOf(runtime, config);
   const devices = new BlockHost(runtime, config.join);
   const exports = new DeviceExports(devices, runtime.timers);
-  const door = new NbdDoor({ runtime, exports });
+  const door = new NbdDoor({ runtime, exports, tls });
   const { address } = await listen(door, config.nbd, config.nbdAnyPort === true);
   return {
     address,

@@ -15,6 +15,7 @@ import { DURABLE_CASES } from './conformance/durables.js';
 import { MEMORY_CASES } from './conformance/memory.js';
 import { PROCESS_CASES } from './conformance/processes.js';
 import { STORAGE_CASES } from './conformance/storage.js';
+import { SECURED_STREAM_CASES } from './conformance/secured-streams.js';
 import { localStreamCases, STREAM_CASES } from './conformance/streams.js';
 import { THREADS_CASES } from './conformance/threads.js';
 import { TIME_CASES } from './conformance/time.js';
@@ -41,6 +42,7 @@ const CHAPTERS: { readonly [name: string]: readonly Case[] } = {
   streams: STREAM_CASES,
   'streams over unix': localStreamCases('unix'),
   'streams over rings': localStreamCases('ring'),
+  'streams over TLS': SECURED_STREAM_CASES,
   datagrams: DATAGRAM_CASES,
   memory: MEMORY_CASES,
   'memory on a disk': DURABLE_CASES,

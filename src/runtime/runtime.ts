@@ -14,6 +14,7 @@ import type { Memory } from './memory.js';
 import type { Network } from './network.js';
 import type { Processes } from './processes.js';
 import type { Threads } from './threads.js';
+import type { Tls } from './tls.js';
 
 export interface Entropy {
   /** An integer in [0, 2^32). */
@@ -40,6 +41,7 @@ export interface Runtime {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly network: Network;
+  readonly tls: Tls;
   readonly disk: Disk;
   readonly databases: Databases;
   readonly memory: Memory;

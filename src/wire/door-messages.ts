@@ -5,7 +5,8 @@ import { list, pad, struct, text, u32 } from './struct.js';
 
 const name = text(limits.NAME_BYTES_MAX);
 
-export const DoorKind = { NBD: 1 } as const;
+/** NBD_TLS: NBD, and nothing without TLS. */
+export const DoorKind = { NBD: 1, NBD_TLS: 2 } as const;
 export type DoorKind = (typeof DoorKind)[keyof typeof DoorKind];
 
 /** From a host that has joined: it has this door. NotFound: no such host has joined. */

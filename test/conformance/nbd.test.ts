@@ -1,16 +1,20 @@
 // Foreign NBD clients against the door, over loopback, with a device that answers at once and one
 // that answers late and in any order.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.js';
 import { MiB } from '../../src/base/units.js';
+import type { NbdTlsFiles } from '../../src/client/host.js';
 import { NbdDoor } from '../../src/doors/nbd/door.js';
 import { NbdClient } from '../../src/doors/nbd/testing/client.js';
 import { MemoryBackend, MemoryExports } from '../../src/doors/nbd/testing/memory-backend.js';
+import { nbdTlsOf } from '../../src/doors/nbd/tls-files.js';
 import { createRuntime } from '../../src/runtime/node/create-runtime.js';
+import { Authority } from '../support/certificates.js';
 import { requires } from '../support/requires.js';
 
 const runtime = createRuntime({ logLevel: 'warn' });
@@ -41,10 +45,15 @@ beforeEach(async () => {
   fixed = new MemoryBackend(timers, { bytes: 4 * MiB, name: 'fixed', isReadOnly: true });
   fixed.fill(MiB, someData(MiB, 3));
   exports = new MemoryExports(disk, coarse, fixed);
-  door = new NbdDoor({ runtime, exports });
+  await open({});
+});
+
+/** A door in plain text, or with the files over TLS. */
+async function open(files: NbdTlsFiles): Promise<void> {
+  door = new NbdDoor({ runtime, exports, tls: await nbdTlsOf(runtime, files) });
   const listener = await door.listen('tcp://127.0.0.1:0');
   authority = listener.address.replace('tcp://', '');
-});
+}
 
 afterEach(async () => {
   await door.stop();
@@ -276,6 +285,13 @@ h2.connect_uri('URI')
 h2.opt_abort()
 `;
 
+const SECURED_SCRIPT = `
+h.set_uri_allow_local_file(True)
+h.add_meta_context('base:allocation')
+h.connect_uri('URI')
+assert h.get_tls_negotiated()
+`;
+
 describe.runIf(requires('nbdsh'))('nbdsh', () => {
   test.each([false, true])('every command, flag and error (late: %s)', async (late) => {
     if (late) beLate();
@@ -355,5 +371,121 @@ describe.runIf(requires('nbd-client'))('nbd-client', () => {
     const [host, port] = authority.split(':') as [string, string];
     const listed = await right('nbd-client', '-l', host, port);
     for (const name of ['disk', 'coarse', 'fixed']) expect(listed).toContain(name);
+  });
+});
+
+// With the names that libnbd and qemu look for in a folder.
+function makeSecrets(): void {
+  const authorities = { right: new Authority('right'), wrong: new Authority('wrong') };
+  const server = authorities.right.issue('localhost');
+  writeFileSync(path('server.pem'), server.certificate);
+  writeFileSync(path('server.key'), server.key);
+  writeFileSync(path('authority.pem'), authorities.right.certificate);
+  for (const [name, authority] of Object.entries(authorities)) {
+    mkdirSync(path(name), { recursive: true });
+    const client = authority.issue('a client');
+    writeFileSync(path(`${name}/ca-cert.pem`), authorities.right.certificate);
+    writeFileSync(path(`${name}/client-cert.pem`), client.certificate);
+    writeFileSync(path(`${name}/client-key.pem`), client.key);
+  }
+  mkdirSync(path('nobody'), { recursive: true });
+  writeFileSync(path('nobody/ca-cert.pem'), authorities.right.certificate);
+  const [key, other] = [randomBytes(32).toString('hex'), randomBytes(32).toString('hex')];
+  writeFileSync(path('server.psk'), `# names and keys\nann:${key}\nbob:${other}\n`);
+  writeFileSync(path('right/keys.psk'), `ann:${key}\n`);
+  writeFileSync(path('wrong/keys.psk'), `ann:${other}\n`);
+}
+
+const byCertificate = (): NbdTlsFiles => ({
+  nbdTlsCertificate: path('server.pem'),
+  nbdTlsKey: path('server.key'),
+});
+const byBoth = (): NbdTlsFiles => ({ ...byCertificate(), nbdTlsClientCa: path('authority.pem') });
+const byKey = (): NbdTlsFiles => ({ nbdTlsPsk: path('server.psk') });
+
+/** The address for libnbd, of who has what is in the folder. */
+const withCertificate = (name: string, who: string): string =>
+  `nbds://${authority}/${name}?tls-certificates=${path(who)}`;
+const withKey = (name: string, who: string): string =>
+  `nbds://ann@${authority}/${name}?tls-psk-file=${path(`${who}/keys.psk`)}`;
+
+describe('over TLS', () => {
+  beforeAll(makeSecrets);
+
+  async function reopen(files: NbdTlsFiles): Promise<void> {
+    await door.stop();
+    await open(files);
+  }
+
+  const KINDS = [
+    ['a certificate of the server', byCertificate, withCertificate, 'nobody'],
+    ['certificates of both', byBoth, withCertificate, 'right'],
+    ['a key', byKey, withKey, 'right'],
+  ] as const;
+
+  describe.runIf(requires('nbdinfo', 'nbdcopy'))('libnbd', () => {
+    test.each(KINDS)('with %s', async (_what, files, address, who) => {
+      await reopen(files());
+      beLate();
+      expect(await right('nbdinfo', '--size', address('disk', who))).toBe(`${DISK_BYTES}\n`);
+      const listed = await right('nbdinfo', '--list', address('', who));
+      expect(listed).toContain('export="coarse"');
+      expect(listed).toMatch(/protocol: .* with TLS/);
+      const data = someData(DISK_BYTES, 5);
+      writeFileSync(path('from'), data);
+      const many = ['--connections=4', '--requests=64'];
+      await right('nbdcopy', ...many, '--flush', path('from'), address('disk', who));
+      expect(Buffer.compare(disk.content, data)).toBe(0);
+      await right('nbdcopy', ...many, address('disk', who), path('to'));
+      expect(Buffer.compare(readFileSync(path('to')), data)).toBe(0);
+    });
+
+    test('who is not let in', async () => {
+      const lookAt = async (address: string): Promise<number> =>
+        (await run('nbdinfo', '--size', address)).code;
+      await reopen(byBoth());
+      expect(await lookAt(withCertificate('disk', 'wrong'))).toBe(1);
+      expect(await lookAt(withCertificate('disk', 'nobody'))).toBe(1);
+      expect(await lookAt(uri('disk'))).toBe(1);
+      expect(await lookAt(withKey('disk', 'right'))).toBe(1);
+      await reopen(byKey());
+      expect(await lookAt(withKey('disk', 'wrong'))).toBe(1);
+      expect(await lookAt(withKey('disk', 'right').replace('ann@', 'eve@'))).toBe(1);
+      expect(await lookAt(uri('disk'))).toBe(1);
+      expect([exports.users, exports.lists]).toEqual([0, 0]);
+    });
+  });
+
+  describe.runIf(requires('nbdsh'))('nbdsh', () => {
+    test.each(KINDS)('every command, with %s', async (_what, files, address, who) => {
+      await reopen(files());
+      beLate();
+      const connect = SECURED_SCRIPT.replaceAll('URI', address('disk', who));
+      await right('nbdsh', '-c', connect, '-c', NBDSH_SCRIPT);
+    });
+  });
+
+  describe.runIf(requires('qemu-img', 'qemu-io'))('qemu', () => {
+    test.each([
+      ['certificates', byBoth, 'tls-creds-x509'],
+      ['a key', byKey, 'tls-creds-psk,username=ann'],
+    ] as const)('with %s', async (_what, files, kind) => {
+      await reopen(files());
+      beLate();
+      const [host, port] = authority.split(':') as [string, string];
+      const device = `driver=raw,file.driver=nbd,file.host=${host},file.port=${port}`;
+      const image = ['--image-opts', `${device},file.export=disk,file.tls-creds=tls`];
+      const object = (who: string) => `${kind},id=tls,endpoint=client,dir=${path(who)}`;
+      const commands = ['write -P 0xaa 0 4M', 'write -f -P 0xbb 512 512', 'read -P 0xbb 512 512'];
+      commands.push('write -z 64k 64k', 'read -P 0 64k 64k', 'discard 2M 1M', 'flush');
+      const args = commands.flatMap((command) => ['-c', command]);
+      const output = await right('qemu-io', '--object', object('right'), ...args, ...image);
+      expect(output).not.toContain('failed');
+      expect([disk.content[600], disk.content[1024]]).toEqual([0xbb, 0xaa]);
+      const shown = await right('qemu-img', 'info', '--object', object('right'), ...image);
+      expect(shown).toContain('16 MiB');
+      const refused = await run('qemu-img', 'info', '--object', object('wrong'), ...image);
+      expect(refused.code).toBe(1);
+    });
   });
 });

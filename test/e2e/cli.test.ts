@@ -214,6 +214,8 @@ describe('wrong use', () => {
       ['host', '--join', '127.0.0.1:1', '--listen', '0.0.0.0'],
       ['memory-node'],
       ['memory-node', '--join', 'somewhere'],
+      ['host', '--join', '127.0.0.1:9', '--nbd-tls-key', 'key.pem'],
+      ['host', '--join', '127.0.0.1:9', '--nbd-tls-psk', '/nowhere/keys.psk'],
       ['put', 'key'],
       ['nodes', '-o', 'xml'],
       ['nodes', '--rack', 'http://127.0.0.1'],

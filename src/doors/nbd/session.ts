@@ -10,6 +10,7 @@
 import type { Timer } from '../../runtime/clock.js';
 import type { Bytes, Stream, StreamHandler } from '../../runtime/network.js';
 import type { Runtime } from '../../runtime/runtime.js';
+import type { SecureStream } from '../../runtime/tls.js';
 import type { NbdBackend, NbdExports } from './backend.js';
 import type { NbdCounters } from './counters.js';
 import type { NbdLimits } from './limits.js';
@@ -21,19 +22,6 @@ import {
 } from './negotiation.js';
 import type { BufferPool } from './pool.js';
 import { Transmission } from './transmission.js';
-
-/**
- * A stream within a stream. `below` is told what happens to the one that is there, `stream` is what
- * is used instead, and what happens to that is told to the handler that was passed in. When one is
- * closed, so is the other.
- */
-export interface SecuredStream {
-  readonly stream: Stream;
-  readonly below: StreamHandler;
-}
-
-/** Takes a stream over, as the server of a TLS handshake, of which nothing was read yet. */
-export type SecureStream = (plain: Stream, above: StreamHandler) => SecuredStream;
 
 /** 'off': no TLS is offered; 'required': nothing is told and done without it (FORCEDTLS). */
 export type NbdTls =
@@ -284,12 +272,16 @@ export class NbdSession implements StreamHandler {
     if (this.#state === 'ended' || this.#state === 'closing') return;
     if (this.#state === 'negotiating') this.#serving.counters.negotiationsFailed++;
     this.#state = 'closing';
+    this.#tellEnd(reason);
+    this.#stream.close(reason);
+  }
+
+  #tellEnd(reason: string): void {
     this.#serving.runtime.log.write('debug', 'NBD connection ended', {
       code: 'NBD_CONNECTION_ENDED',
       remote: this.#stream.remote,
       reason,
     });
-    this.#stream.close(reason);
   }
 
   /** The door stops: what is under way is answered first, and options are told why not. */
@@ -306,8 +298,10 @@ export class NbdSession implements StreamHandler {
     this.#fail(reason);
   }
 
-  #ended(_reason: string): void {
+  #ended(reason: string): void {
     if (this.#state === 'ended') return;
+    // Perhaps because the other side has not proven who it is.
+    if (this.#state === 'negotiating') this.#tellEnd(reason);
     this.#state = 'ended';
     this.#negotiationTimer?.cancel();
     this.#lingerTimer?.cancel();

@@ -1,49 +1,11 @@
 import { expect, test } from 'vitest';
-import type { Bytes, Stream, StreamHandler } from '../../runtime/network.js';
+import { MASK, simulatedTls } from '../../runtime/simulated/tls.js';
 import * as nbd from './protocol.js';
-import type { SecuredStream } from './session.js';
 import { contextData, infoData, type NbdClient, optionBytes } from './testing/client.js';
 import { Rig, someBytes } from './testing/rig.js';
 
-const MASK = 0x5a;
-
-/** Instead of TLS: every byte is masked. What is not consumed is kept masked, below. */
-function secure(plain: Stream, above: StreamHandler): SecuredStream {
-  let reserved = 0;
-  const stream: Stream = {
-    remote: plain.remote,
-    get output(): Bytes {
-      return plain.output;
-    },
-    get pending(): number {
-      return plain.pending;
-    },
-    reserve: (bytes) => (reserved = plain.reserve(bytes)),
-    commit: (bytes) => {
-      const { bytes: output } = plain.output;
-      for (let i = reserved; i < reserved + bytes; i++) output[i] = (output[i] as number) ^ MASK;
-      plain.commit(bytes);
-    },
-    flush: () => plain.flush(),
-    pause: () => plain.pause(),
-    resume: () => plain.resume(),
-    expect: (due) => plain.expect(due),
-    close: (reason) => plain.close(reason),
-  };
-  const below: StreamHandler = {
-    received: (_stream, input, start, end) => {
-      const bytes = input.bytes.slice(start, end).map((byte) => byte ^ MASK);
-      const { buffer } = bytes;
-      const words = new Int32Array(buffer, 0, bytes.length >> 2);
-      return above.received(stream, { bytes, view: new DataView(buffer), words }, 0, end - start);
-    },
-    drained: () => above.drained(stream),
-    closed: (_stream, reason) => above.closed(stream, reason),
-  };
-  return { stream, below };
-}
-
 async function rigWithTls(): Promise<Rig> {
+  const secure = simulatedTls.server({ kind: 'psk', keys: new Map() });
   const door = { tls: { mode: 'required', secure } } as const;
   return new Rig({ door }).listen();
 }

@@ -13,6 +13,7 @@ import { nodeMemory } from './node-memory.js';
 import { NodeNetwork } from './node-network.js';
 import { NodeProcesses } from './node-processes.js';
 import { NodeThreads } from './node-threads.js';
+import { NodeTls } from './node-tls.js';
 import { Poller } from './poller.js';
 import { SoonQueue } from './soon.js';
 
@@ -66,6 +67,7 @@ export function createRuntime(options: NodeRuntimeOptions = {}): NodeRuntime {
     clock: nodeClock,
     timers: new NodeTimers(soon),
     network: new NodeNetwork({ poller, soon, log }),
+    tls: new NodeTls({ poller, soon }),
     disk: nodeDisk,
     databases: nodeDatabases,
     memory: nodeMemory,

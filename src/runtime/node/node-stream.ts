@@ -63,6 +63,7 @@ export class NodeStream implements Stream, Polled {
   readonly #socket: Socket;
   readonly #handle: Handle | undefined;
   readonly #world: StreamWorld;
+  readonly #below: Stream | undefined;
   #handler: StreamHandler | undefined;
   #closed = false;
   #reason = '';
@@ -87,13 +88,15 @@ export class NodeStream implements Stream, Polled {
   #answerDue: boolean | undefined;
   readonly #patience = new Patience();
 
-  constructor(socket: Socket, remote: Address, world: StreamWorld) {
+  /** `below`: the stream that carries the socket, where that is none of the system's. */
+  constructor(socket: Socket, remote: Address, world: StreamWorld, below?: Stream) {
     this.#socket = socket;
     this.remote = remote;
     this.#world = world;
-    this.#handle = handleOf(socket);
+    this.#below = below;
+    this.#handle = below === undefined ? handleOf(socket) : undefined;
     this.fd = this.#handle?.fd ?? -1;
-    socket.on('error', (error) => this.#finish(error.message));
+    socket.on('error', (error) => this.#finish(error.message.trim()));
     socket.on('end', () => this.#finish('closed by the other side'));
     socket.on('close', () => this.#finish('closed'));
   }
@@ -114,7 +117,8 @@ export class NodeStream implements Stream, Polled {
   }
 
   get pending(): number {
-    return this.#tail - this.#head;
+    const below = this.#below?.pending ?? 0;
+    return Math.min(this.#tail - this.#head + below, STREAM_OUTPUT_BYTES);
   }
 
   reserve(bytes: number): number {
@@ -329,7 +333,7 @@ export class NodeStream implements Stream, Polled {
       this.#head = 0;
       this.#tail = 0;
     }
-    if (this.#wantsDrained && this.pending <= STREAM_OUTPUT_BYTES / 2) {
+    if (this.#wantsDrained && this.#tail - this.#head <= STREAM_OUTPUT_BYTES / 2) {
       this.#wantsDrained = false;
       this.#world.soon.add(() => {
         if (!this.#closed) this.#handler?.drained(this);
@@ -377,6 +381,7 @@ export class NodeStream implements Stream, Polled {
     this.#head = 0;
     this.#tail = 0;
     this.#socket.destroy();
+    this.#below?.close(reason);
     // A stream that nobody has opened yet has nobody to tell.
     if (this.#handler !== undefined) this.#world.soon.add(() => this.#tell());
   }

@@ -57,6 +57,7 @@ import { Fabric, SimulatedNetwork } from './network.js';
 import { ProcessTable, type RuntimeNeeds, type SimulatedProcess } from './processes.js';
 import { Machine } from './task.js';
 import { SimulatedThreads } from './threads.js';
+import { simulatedTls } from './tls.js';
 import { EventKind, Trace } from './trace.js';
 import { type Immediate, runTurns } from './turns.js';
 
@@ -237,6 +238,7 @@ export class SimulatedWorld {
       clock: new SimulatedClock(kernel, machine),
       timers: new SimulatedTimers(kernel, task),
       network: new SimulatedNetwork(this.#fabric, task),
+      tls: simulatedTls,
       disk: new SimulatedDisk(disk, task),
       databases: new SimulatedDatabases(this.#database(machine), task),
       memory: new SimulatedMemory(memory),
