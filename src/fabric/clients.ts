@@ -46,6 +46,12 @@ interface Client {
   keep: Timer | undefined;
 }
 
+/** Is told of clients; see `DataHandler`. */
+export interface ClientTableUser {
+  begunAnew(slot: number): void;
+  forgotten(slot: number, client: number): void;
+}
+
 /** What one takes beside its records, roughly. */
 const CLIENT_BYTES = 256;
 
@@ -53,22 +59,17 @@ export class ClientTable {
   readonly #runtime: Runtime;
   readonly #counters: FabricCounters;
   readonly #instance: number;
-  readonly #forgotten: (slot: number, client: number) => void;
+  readonly #user: ClientTableUser;
   readonly #clients = new Map<number, Client>();
   /** Those without a connection, longest first. */
   readonly #absent = new Set<Client>();
   readonly #slotTaken = new Uint8Array(CLIENT_SLOTS_MAX);
 
-  constructor(
-    runtime: Runtime,
-    counters: FabricCounters,
-    instance: number,
-    forgotten: (slot: number, client: number) => void,
-  ) {
+  constructor(runtime: Runtime, counters: FabricCounters, instance: number, user: ClientTableUser) {
     this.#runtime = runtime;
     this.#counters = counters;
     this.#instance = instance;
-    this.#forgotten = forgotten;
+    this.#user = user;
   }
 
   get size(): number {
@@ -141,6 +142,8 @@ export class ClientTable {
     const found = [client.latest, client.before].find((known) => known?.connection === named);
     const previous = isOurs && found?.covers(acknowledged) === true ? found : undefined;
     client.before = previous;
+    // Another link of the same process, after one that was closed while it was not connected.
+    if (named === 0) this.#user.begunAnew(client.slot);
     client.latest = new ResultRecord(connection);
     session.admitted(client.slot, client.latest, previous);
   }
@@ -182,6 +185,6 @@ export class ClientTable {
     this.#clients.delete(client.id);
     this.#slotTaken[client.slot] = 0;
     this.#counters.clientsForgotten++;
-    this.#forgotten(client.slot, client.id);
+    this.#user.forgotten(client.slot, client.id);
   }
 }

@@ -123,9 +123,10 @@ class StreamEndpoint implements Endpoint {
     const instance = runtime.entropy.u53();
     this.clientId = options.clientId ?? runtime.entropy.u53();
     this.#connections = options.connectionsBefore ?? 0;
-    const clients = new ClientTable(runtime, counters, instance, (slot, client) =>
-      this.#serving.data?.forgotten(slot, client),
-    );
+    const clients = new ClientTable(runtime, counters, instance, {
+      begunAnew: (slot) => this.#serving.data?.begunAnew(slot),
+      forgotten: (slot, client) => this.#serving.data?.forgotten(slot, client),
+    });
     this.#serving = {
       runtime,
       counters,

@@ -49,6 +49,7 @@ class PlainMemory implements DataHandler {
   }
 
   closed(): void {}
+  begunAnew(): void {}
   forgotten(): void {}
 }
 

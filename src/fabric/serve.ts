@@ -72,6 +72,11 @@ export interface DataHandler {
    * not executed and never will be under this session. Reservations stay: the client may return.
    */
   closed(session: DataSession): void;
+  /**
+   * The client begins anew, with nothing open from before, though it never said goodbye: nobody
+   * uses, or ends, what was promised under `slot`.
+   */
+  begunAnew(slot: number): void;
   /** The client has not returned in time, or has said goodbye: what is kept under `slot` goes. */
   forgotten(slot: number, client: number): void;
 }

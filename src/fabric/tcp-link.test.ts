@@ -529,6 +529,24 @@ test('an idle link pings, and both sides notice when the other one is gone', asy
   expect(rig.sink.status(2)).toBe(Status.Ok);
 });
 
+test('what a closed link was promised is not kept for the next one of its process', async () => {
+  const rig = new Rig(smallWorld(1));
+  const window = await rig.openWindow();
+  const { world, client, memory } = rig;
+  rig.link.reserve(window, 0, 4096, rig.sink, 1, rig.deadline);
+  await rig.told(1);
+  // It is closed while it is not connected, so it cannot say goodbye.
+  world.wire = { cut: () => 0 };
+  world.cutAll();
+  await world.run(() => false, 100);
+  rig.link.close();
+  expect(memory.reserved.size).toBe(1);
+  world.wire = {};
+  rig.link = client.link(NODE);
+  await rig.openWindow();
+  expect([memory.reserved.size, memory.forgottenSlots]).toEqual([0, []]);
+});
+
 test('who lends no memory answers pings too', async () => {
   const world = smallWorld(1);
   const server = createEndpoint(world.runtime());

@@ -284,6 +284,14 @@ test('a client that is forgotten gives back its promises and windows', async () 
   expect(stale.status).toBe(Status.Stale);
 });
 
+test('a client that begins anew gives back its promises, and keeps its windows', async () => {
+  const node = await start({ frames: 4 });
+  const at = await node.alloc(4);
+  await node.data('reserve', { slot: 100, address: at, bytes: 4 * PAGE });
+  node.node.dataHandler.begunAnew(100);
+  expect(node.counters()).toMatchObject({ framesPromised: 0, windows: 1 });
+});
+
 test('a first touch waits for the slow path while memory is left', async () => {
   const node = await start({ frames: 16, zeroedFrames: 1 });
   const at = await node.alloc(16);

@@ -42,6 +42,7 @@ class PlainHandler implements DataHandler {
   }
 
   closed(): void {}
+  begunAnew(): void {}
   forgotten(): void {}
 }
 

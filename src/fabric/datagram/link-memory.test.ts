@@ -52,6 +52,7 @@ class PlainHandler implements DataHandler {
     return DONE;
   }
   closed(): void {}
+  begunAnew(): void {}
   forgotten(): void {}
 }
 

@@ -91,6 +91,10 @@ export class FakeMemory implements DataHandler {
     this.waiting.delete(session);
   }
 
+  begunAnew(slot: number): void {
+    this.reserved.delete(slot);
+  }
+
   forgotten(slot: number): void {
     this.forgottenSlots.push(slot);
     this.reserved.delete(slot);

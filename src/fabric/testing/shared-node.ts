@@ -285,5 +285,6 @@ export class SharedNode implements DataHandler {
     this.#waiting.delete(session);
   }
 
+  begunAnew(): void {}
   forgotten(): void {}
 }

@@ -364,9 +364,13 @@ export class NodeDataHandler implements DataHandler {
     this.#waiting.delete(session);
   }
 
+  begunAnew(slot: number): void {
+    if (!memoryNodeFaults.reservationNotUndone) this.#parts.pool.releaseAll(slot);
+  }
+
   forgotten(slot: number, client: number): void {
     this.#toldMoved.forget(slot);
-    if (!memoryNodeFaults.reservationNotUndone) this.#parts.pool.releaseAll(slot);
+    this.begunAnew(slot);
     this.#parts.windows.closeClient(client);
   }
 }
