@@ -1,13 +1,12 @@
 // Block devices of a rack of real processes: made and removed on the command line, written to over
 // NBD, while nodes and the host are killed. Every byte is looked at.
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.js';
 import { KiB, MiB } from '../../src/base/units.js';
 import { NbdClient } from '../../src/doors/nbd/testing/client.js';
 import { createRuntime } from '../../src/runtime/node/create-runtime.js';
 import { runCli } from '../support/cli.js';
-import { startRack, type TestRack, until } from '../support/rack.js';
+import { startRack, supervisorOf, type TestRack, until } from '../support/rack.js';
 
 const runtime = createRuntime({ logLevel: 'error' });
 const BYTES = 80 * MiB;
@@ -51,13 +50,6 @@ async function use(name: string): Promise<NbdClient> {
   });
 }
 
-/** The process that keeps the node's memory. */
-async function supervisorOf(id: string): Promise<number> {
-  const pid = (await rack.nodes()).find((node) => node.id === id)?.pid;
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-}
-
 async function verify(client: NbdClient, seeds: readonly number[]): Promise<void> {
   const reads = PARTS.map(async (at, i) => {
     const { error, data } = await client.read(at, PART);
@@ -97,7 +89,7 @@ test('every byte is there after nodes, their memory and the host were killed', a
     }
   };
   await write(0, PARTS.length);
-  const victim = await supervisorOf('node-2');
+  const victim = await supervisorOf(rack, 'node-2');
   const writing = write(PARTS.length, PARTS.length);
   // Its memory is gone with it; an empty node takes its place.
   process.kill(victim, 'SIGKILL');

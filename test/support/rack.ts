@@ -40,6 +40,13 @@ export interface RackOptions {
   readonly env?: Record<string, string>;
 }
 
+/** The process that keeps the node's memory. */
+export async function supervisorOf(rack: TestRack, id: string): Promise<number> {
+  const pid = (await rack.nodes()).find((node) => node.id === id)?.pid;
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
+
 const START_MS = 60_000;
 
 export async function startRack(options: RackOptions = {}): Promise<TestRack> {

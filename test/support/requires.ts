@@ -18,7 +18,12 @@ const PACKAGES: Record<string, string> = {
   nbdinfo: 'libnbd-bin',
   nbdcopy: 'libnbd-bin',
   nbdsh: 'python3-libnbd',
+  nbdfuse: 'libnbd-bin',
   'mkfs.ext4': 'e2fsprogs',
+  mke2fs: 'e2fsprogs',
+  debugfs: 'e2fsprogs',
+  e2fsck: 'e2fsprogs',
+  fusermount3: 'fuse3',
 };
 
 function isProgram(name: string): boolean {

@@ -1,0 +1,179 @@
+// Foreign programs against a device of a rack of real processes: disks are verified while nodes are
+// killed, images converted, and file systems made and checked; in plain text and over TLS.
+import { spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { MiB } from '../../src/base/units.js';
+import { runCli } from '../support/cli.js';
+import { startRack, supervisorOf, type TestRack, until } from '../support/rack.js';
+import { requires, requiresAccess } from '../support/requires.js';
+
+const VERIFY_SECONDS = 15;
+const hasPrograms = requires('fio', 'nbdcopy', 'nbdinfo', 'qemu-img', 'qemu-io');
+const hasFileSystem =
+  requires('nbdfuse', 'fusermount3', 'mke2fs', 'e2fsck', 'debugfs') && requiresAccess('/dev/fuse');
+
+let folder: string;
+let rack: TestRack;
+let uri: string;
+const path = (name: string): string => join(folder, name);
+
+interface Ended {
+  readonly code: number | null;
+  readonly output: string;
+}
+
+function run(program: string, ...args: string[]): Promise<Ended> {
+  const PATH = `${process.env['PATH']}:/usr/sbin:/sbin`;
+  const child = spawn(program, args, {
+    cwd: folder,
+    env: { ...process.env, PATH },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const from of [child.stdout, child.stderr]) {
+    from.on('data', (text: Buffer) => (output += text.toString()));
+  }
+  const timer = setTimeout(() => child.kill('SIGKILL'), 120_000);
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ code, output });
+    });
+  });
+}
+
+/** Ends with 0, and its output. */
+async function good(program: string, ...args: string[]): Promise<string> {
+  const { code, output } = await run(program, ...args);
+  expect([program, ...args, code, code === 0 ? '' : output]).toEqual([program, ...args, 0, '']);
+  return output;
+}
+
+async function memrack(...args: string[]): Promise<string> {
+  return (await tried(() => runCli([...args, '--rack', rack.url]))).stdout.trim();
+}
+
+/** A device that was just used is let go of by its host a little later. */
+function tried<T extends { readonly code: number | null }>(ask: () => Promise<T>): Promise<T> {
+  return until(20_000, async () => {
+    const ended = await ask();
+    return ended.code === 0 ? ended : undefined;
+  });
+}
+
+async function start(...extra: string[]): Promise<void> {
+  rack = await startRack({ nodes: 3, memory: '160MiB', extra: ['--nbd-port', '0', ...extra] });
+  await memrack('device', 'create', 'disk', '--size', '128MiB', '--replicas', '2');
+  uri = await memrack('device', 'uri', 'disk');
+}
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'memrack-device-'));
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe.runIf(hasPrograms)('a device', () => {
+  beforeAll(() => start());
+  afterAll(() => rack?.stop());
+
+  test('fio finds every byte while nodes and their memory are killed', {
+    timeout: 150_000,
+  }, async () => {
+    const verifying = run(
+      'fio',
+      ...['--name=disk', '--ioengine=nbd', `--uri=${uri}`, '--rw=randrw', '--bs=4k'],
+      ...['--size=64M', '--iodepth=16', '--randrepeat=0', '--verify=crc32c'],
+      ...['--verify_backlog=1024', '--verify_fatal=1', '--verify_state_save=0'],
+      ...['--time_based', `--runtime=${VERIFY_SECONDS}`],
+    );
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    // Its memory is gone with it; an empty node takes its place.
+    process.kill(await supervisorOf(rack, 'node-2'), 'SIGKILL');
+    await new Promise((resolve) => setTimeout(resolve, 6_000));
+    const pid = (await rack.nodes()).find(({ id }) => id === 'node-1')?.pid as number;
+    process.kill(pid, 'SIGKILL');
+    const { code, output } = await verifying;
+    expect([code, output]).toEqual([0, expect.stringMatching(/err= 0/)]);
+    expect(output).not.toMatch(/verify:|bad magic/);
+  });
+
+  test('qemu-img converts, compares, checks and measures', async () => {
+    const image = path('image.raw');
+    writeFileSync(image, Buffer.concat([randomBytes(5 * MiB), Buffer.alloc(3 * MiB)]));
+    await good('nbdcopy', image, uri);
+    await good('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', uri, path('whole.qcow2'));
+    await good('qemu-img', 'compare', '-f', 'qcow2', '-F', 'raw', path('whole.qcow2'), uri);
+    await good('qemu-img', 'convert', '-n', '-f', 'qcow2', '-O', 'raw', path('whole.qcow2'), uri);
+    await good('nbdcopy', uri, path('back.raw'));
+    const back = readFileSync(path('back.raw')).subarray(0, 8 * MiB);
+    expect(back.equals(readFileSync(image))).toBe(true);
+    await good('qemu-img', 'create', '-q', '-f', 'qcow2', uri, '100M');
+    await good('qemu-img', 'bench', '-f', 'qcow2', '-w', '-c', '500', '-d', '16', uri);
+    await good('qemu-io', '-f', 'qcow2', '-c', 'write -P 9 1M 1M', '-c', 'flush', uri);
+    await good('qemu-io', '-f', 'qcow2', '-c', 'read -P 9 1M 1M', uri);
+    expect(await good('qemu-img', 'check', '-f', 'qcow2', uri)).toContain('No errors');
+  });
+
+  test.runIf(hasFileSystem)('a file system is made, filled and checked', async () => {
+    const sums = new Map<string, string>();
+    for (let i = 0; i < 30; i++) {
+      const name = `d${i % 3}/f${i}`;
+      mkdirSync(path(`tree/d${i % 3}`), { recursive: true });
+      const bytes = randomBytes(i * 20_011 + 17);
+      writeFileSync(path(`tree/${name}`), bytes);
+      sums.set(name, createHash('sha256').update(bytes).digest('hex'));
+    }
+    mkdirSync(path('mount'));
+    mkdirSync(path('out'));
+    const served = spawn('nbdfuse', [path('mount'), uri], { stdio: 'ignore' });
+    const ended = new Promise((resolve) => served.once('exit', resolve));
+    const disk = path('mount/nbd');
+    try {
+      await tried(() => run('test', '-w', disk));
+      await good('mke2fs', '-q', '-F', '-t', 'ext4', '-d', path('tree'), disk);
+      await good('e2fsck', '-f', '-n', disk);
+      await good('debugfs', '-R', `rdump / ${path('out')}`, disk);
+    } finally {
+      // It ends by itself when it is unmounted.
+      await run('fusermount3', '-u', path('mount'));
+      await ended;
+    }
+    for (const [name, sum] of sums) {
+      const found = createHash('sha256')
+        .update(readFileSync(path(`out/${name}`)))
+        .digest('hex');
+      expect([name, found]).toEqual([name, sum]);
+    }
+  });
+});
+
+describe.runIf(hasPrograms)('a device over TLS', () => {
+  beforeAll(async () => {
+    const key = randomBytes(32).toString('hex');
+    writeFileSync(path('keys.psk'), `ann:${key}\n`, { mode: 0o600 });
+    await start('--nbd-tls-psk', path('keys.psk'));
+  });
+  afterAll(() => rack?.stop());
+
+  test('nbdcopy writes and reads it, and nobody does in plain text', async () => {
+    expect(uri).toMatch(/^nbds:/);
+    const secured = uri.replace('://', '://ann@') + `?tls-psk-file=${path('keys.psk')}`;
+    const image = path('secret.raw');
+    writeFileSync(image, randomBytes(6 * MiB));
+    await good('nbdcopy', image, secured);
+    expect(await good('nbdinfo', secured)).toContain('with TLS');
+    await good('nbdcopy', secured, path('opened.raw'));
+    const opened = readFileSync(path('opened.raw')).subarray(0, 6 * MiB);
+    expect(opened.equals(readFileSync(image))).toBe(true);
+    const { code, output } = await run('nbdinfo', uri.replace('nbds:', 'nbd:'));
+    expect([code, output]).toEqual([1, expect.stringContaining('TLS')]);
+  });
+});
