@@ -15,6 +15,7 @@ import type { Copy } from '../replication/copy.js';
 import { BLOCK_BYTES } from '../replication/layout.js';
 import { type Clock, sleep, type Timer, type Timers } from '../runtime/clock.js';
 import type { Checksum, Entropy } from '../runtime/runtime.js';
+import { Activity } from './activity.js';
 import { changeSet } from './change-set.js';
 import { chooseNode } from './choose-node.js';
 import { KeptSlab, type SlabCounts, type SlabParts } from './kept-slab.js';
@@ -59,6 +60,8 @@ export interface SlabStates {
   degraded: number;
   /** Of those: no copy is left. */
   lost: number;
+  /** Of those: used much (docs/internals/block-devices.md). */
+  hot: number;
 }
 
 const TEND_MS = 1_000;
@@ -82,6 +85,7 @@ export class Device {
   readonly #plan: SlabPlan;
   readonly #slabParts: SlabParts;
   readonly #slabs = new Map<number, KeptSlab>();
+  readonly #activity: Activity;
   /** Of the writer before; not opened yet. */
   readonly #rows: Map<number, SetRow>;
   readonly #waiting = new WaitingWrites();
@@ -97,6 +101,7 @@ export class Device {
     const { facts, rack, clock, timers, checksum, entropy } = parts;
     this.#parts = parts;
     this.#plan = planOf(facts.bytes, facts.slabBytes);
+    this.#activity = new Activity(this.#plan.layout.blocks, clock.now());
     this.#rows = new Map(parts.rows.map((row) => [row.slab, row]));
     this.#slabParts = {
       clock,
@@ -156,6 +161,7 @@ export class Device {
       this.#tell(sink, token, Status.DataLost);
       return;
     }
+    this.#activity.read(kept.activityRow, blocksOf(bytes));
     const at = offset - slab * this.#plan.layout.dataBytes;
     const deadline = this.#deadline();
     if (isWhole(at, bytes)) {
@@ -171,7 +177,9 @@ export class Device {
     const at = offset - slab * this.#plan.layout.dataBytes;
     const kept = this.#slabs.get(slab);
     if (kept === undefined || !isWhole(at, bytes)) return NOT_NOW;
-    return kept.set.readNow(at / BLOCK_BYTES, bytes / BLOCK_BYTES, into, start);
+    const status = kept.set.readNow(at / BLOCK_BYTES, bytes / BLOCK_BYTES, into, start);
+    if (status !== NOT_NOW) this.#activity.read(kept.activityRow, bytes / BLOCK_BYTES);
+    return status;
   }
 
   /** As `write`, in the same way. */
@@ -180,7 +188,9 @@ export class Device {
     const at = offset - slab * this.#plan.layout.dataBytes;
     const kept = this.#slabs.get(slab);
     if (kept === undefined || !isWhole(at, bytes)) return NOT_NOW;
-    return kept.set.writeNow(at / BLOCK_BYTES, bytes / BLOCK_BYTES, from, start);
+    const status = kept.set.writeNow(at / BLOCK_BYTES, bytes / BLOCK_BYTES, from, start);
+    if (status !== NOT_NOW) this.#activity.written(kept.activityRow, bytes / BLOCK_BYTES);
+    return status;
   }
 
   /** Nobody else has written there, as long as this was the writer when it was asked. */
@@ -245,6 +255,7 @@ export class Device {
       this.#tell(sink, token, Status.DataLost);
       return;
     }
+    this.#activity.written(kept.activityRow, blocksOf(bytes));
     const at = offset - slab * this.#plan.layout.dataBytes;
     if (isWhole(at, bytes)) {
       kept.set.write(at / BLOCK_BYTES, bytes / BLOCK_BYTES, from, start, sink, token, deadline);
@@ -270,11 +281,12 @@ export class Device {
   }
 
   states(): SlabStates {
-    const states = { kept: this.#rows.size, degraded: 0, lost: 0 };
+    const states = { kept: this.#rows.size, degraded: 0, lost: 0, hot: 0 };
     for (const slab of this.#slabs.values()) {
       states.kept += 1;
       if (!slab.isWhole) states.degraded += 1;
       if (slab.isLost) states.lost += 1;
+      if (this.#activity.isHot(slab.activityRow)) states.hot += 1;
     }
     return states;
   }
@@ -291,7 +303,7 @@ export class Device {
   }
 
   #keep(row: SetRow, isNew: boolean): KeptSlab {
-    const kept = new KeptSlab(this.#slabParts, row, isNew);
+    const kept = new KeptSlab(this.#slabParts, row, isNew, this.#activity.add());
     this.#slabs.set(row.slab, kept);
     if (this.#nodes !== undefined) kept.tend(this.#nodes);
     return kept;
@@ -384,6 +396,7 @@ export class Device {
   async #tend(): Promise<void> {
     this.#nodes = (await this.#parts.rack.nodes()) ?? this.#nodes;
     if (this.#isOver) return;
+    this.#activity.look(this.#parts.clock.now());
     if (this.#nodes !== undefined) for (const slab of this.#slabs.values()) slab.tend(this.#nodes);
     this.#parts.rack.leaveUnused(this.#used());
     for (const { sink, token } of this.#waiting.takeLate(this.#parts.clock.now())) {
@@ -408,6 +421,9 @@ export class Device {
     this.#parts.timers.soon(() => sink.completed(token, status, outcomeOf(status), 0, 0));
   }
 }
+
+/** As many as it is for whoever has to move them. */
+const blocksOf = (bytes: number): number => Math.ceil(bytes / BLOCK_BYTES);
 
 const isWhole = (at: number, bytes: number): boolean =>
   at % BLOCK_BYTES === 0 && bytes % BLOCK_BYTES === 0;

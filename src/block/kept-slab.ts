@@ -52,6 +52,8 @@ export interface SlabCounts {
 
 export class KeptSlab implements SetKeeper {
   readonly set: ReplicaSet;
+  /** Where its use is counted. */
+  readonly activityRow: number;
   /** All its copies are gone with their memory, as the nodes were looked at last. */
   isLost = false;
   readonly #parts: SlabParts;
@@ -67,10 +69,11 @@ export class KeptSlab implements SetKeeper {
   #nodes: readonly SlabNode[] = [];
   #makeAgainMs = MAKE_AGAIN_MS_MIN;
 
-  constructor(parts: SlabParts, row: SetRow, isNew: boolean) {
+  constructor(parts: SlabParts, row: SetRow, isNew: boolean, activityRow: number) {
     const { clock, timers, checksum, layout, rack } = parts;
     this.#parts = parts;
     this.#row = row;
+    this.activityRow = activityRow;
     const copies = row.copies.map((place) => rack.copyAt(place));
     this.set = new ReplicaSet({ clock, timers, checksum, layout, copies, keeper: this, isNew });
     if (!isNew) void this.set.upkeep.begin();

@@ -3,7 +3,8 @@
  * one that ranks highest; of equals the one with fewer regions, then the one drawn first.
  */
 import { defined } from '../../base/assert.js';
-import { draw, type Candidate, type Chance, type PlacementRequest } from './candidate.js';
+import { sample } from '../sample.js';
+import type { Candidate, PlacementRequest } from './candidate.js';
 
 export function bestOfSample(
   request: PlacementRequest,
@@ -22,17 +23,4 @@ export function bestOfSample(
 function isBetter(a: Candidate, b: Candidate, rank: (candidate: Candidate) => number): boolean {
   const difference = rank(a) - rank(b);
   return difference > 0 || (difference === 0 && a.regions < b.regions);
-}
-
-/** `size` different indexes below `count` (all of them if there are not more): Fisher-Yates. */
-function sample(count: number, size: number, chance: Chance): number[] {
-  const indexes = Array.from({ length: count }, (_, index) => index);
-  const taken = Math.min(size, count);
-  for (let i = 0; i < taken; i++) {
-    const other = i + draw(chance, count - i);
-    const swapped = defined(indexes[other]);
-    indexes[other] = defined(indexes[i]);
-    indexes[i] = swapped;
-  }
-  return indexes.slice(0, taken);
 }
