@@ -22,6 +22,10 @@ export interface GivingParts {
   readonly timers: Timers;
   /** Whether something here stands in the way of a move of the region. */
   readonly mayGo: (space: number, region: number) => boolean;
+  /** Whether it is on its way. */
+  readonly isGoing: (space: number, region: number) => boolean;
+  /** Of copies of slabs that are on their way. */
+  readonly bytesOfSlabs: () => number;
 }
 
 export interface RegionToGive {
@@ -38,23 +42,39 @@ export interface RegionsToGive {
 
 export class Giving {
   readonly #parts: GivingParts;
+  /** As they were told last. */
+  #told: readonly RegionToGive[] = [];
 
   constructor(parts: GivingParts) {
     this.#parts = parts;
   }
 
+  /** Used beyond what is lent, without regions that are on their way. */
+  get bytesLeft(): number {
+    const { donor, isGoing } = this.#parts;
+    const going = this.#told.filter(({ space, region }) => isGoing(space, region));
+    return Math.max(0, donor.bytesToGive - going.reduce((sum, { bytes }) => sum + bytes, 0));
+  }
+
+  /** The same without copies of slabs that are. */
+  get #bytesToGive(): number {
+    const { donor, bytesOfSlabs } = this.#parts;
+    return Math.max(0, donor.bytesToGive - bytesOfSlabs());
+  }
+
   async regions(): Promise<RegionsToGive> {
     const { donor, table, rates, mayGo } = this.#parts;
-    if (donor.bytesToGive === 0) return { bytes: 0, regions: [] };
+    if (this.#bytesToGive === 0) return { bytes: 0, regions: [] };
     const used = await this.#bytesUsed();
     const loads = table.regions.list().flatMap(({ space, region }) => {
       const bytes = used.get(regionKey(space, region)) ?? 0;
       if (bytes === 0 || !mayGo(space, region)) return [];
       return [{ space, region, bytes, rate: rates.rateOf(space, region) }];
     });
-    const bytes = donor.bytesToGive;
+    const bytes = this.#bytesToGive;
     const order = orderToGive(loads, bytes, donor.isPanic).slice(0, REGIONS_TO_GIVE_MAX);
     const regions = order.flatMap((index) => loads[index] ?? []);
+    this.#told = regions;
     return { bytes, regions: bytes === 0 ? [] : regions };
   }
 

@@ -19,6 +19,7 @@ import { Donor } from './donor.js';
 import type { Journal } from './durable/journal.js';
 import { type DurableOptions, openJournal } from './durable/open-journal.js';
 import { durableFaults } from './durable/planted.js';
+import { Eviction } from './eviction.js';
 import { Giving } from './giving.js';
 import { NodeLeases } from './leases.js';
 import type { CallServer } from './network/call-server.js';
@@ -117,6 +118,7 @@ export class MemoryNode {
   readonly #rates: RegionRates;
   readonly #giving: Giving;
   readonly #slabs: Slabs;
+  readonly #eviction: Eviction;
   /** Used memory has to be moved away from now on: to be told soon. */
   mustGive: () => void = () => {};
 
@@ -206,10 +208,13 @@ export class MemoryNode {
     this.#giving = new Giving({
       ...{ table, timers, donor: this.#donor, rates: this.#rates },
       mayGo: (space, region) => moves.mayGo(space, region),
+      isGoing: (space, region) => moves.isGoing(space, region),
+      bytesOfSlabs: () => this.#eviction.bytesGoing,
     });
     translator.isGone = (space, region) => moves.isGone(space, region);
     const access = new Access(pages, frames, pool, runtime.memory, written);
     this.#slabs = this.#slabsIn({ table, allocations, pool, windows, timers, awaitFrames }, access);
+    this.#eviction = this.#evictionOf(runtime);
     this.dataHandler = new NodeDataHandler({
       ...{ pages, windows, translator, pool, counters, awaitFrames, access },
       pageBytes: facts.pageBytes,
@@ -235,6 +240,7 @@ export class MemoryNode {
       measured: (room) => {
         this.#rates.look(runtime.clock.now());
         this.#donor.measured(room);
+        this.#eviction.look();
       },
     });
   }
@@ -251,6 +257,13 @@ export class MemoryNode {
     parts.allocations.slabs = slabs;
     this.moves.slabs = slabs;
     return slabs;
+  }
+
+  #evictionOf({ clock, timers, entropy }: Runtime): Eviction {
+    return new Eviction({
+      ...{ clock, timers, entropy, slabs: this.#slabs, leases: this.#leases },
+      bytesToGive: () => this.#giving.bytesLeft,
+    });
   }
 
   /** Regions that come from other nodes, and go there. */
@@ -289,6 +302,7 @@ export class MemoryNode {
       moves: this.moves,
       giving: this.#giving,
       slabs: this.#slabs,
+      eviction: this.#eviction,
       counters: this.counters,
       clock: this.#clock,
       stations: this.stations,
@@ -348,6 +362,8 @@ export class MemoryNode {
       windowsShared: this.#windows.shared,
       leases: this.#leases.counts(),
       slabs: this.#slabs.counts(),
+      slabsGoing: this.#eviction.going,
+      slabsGone: this.#eviction.gone,
       stationSeconds: this.stations.seconds,
       service: this.stations.service,
       waits: this.stations.waits.seconds,

@@ -11,7 +11,8 @@
 import type { FrameIndex } from '../base/brands.js';
 import { regionKey } from '../base/region-key.js';
 import { Status } from '../base/status.js';
-import { ENTRY_WORDS, isSlabStart, RIGHTS_MASK, SLAB_NONCE } from '../disk/page-table.js';
+import { ENTRY_WORDS, isSlabStart, NO_FRAME } from '../disk/page-table.js';
+import { RIGHTS_MASK, SLAB_NONCE } from '../disk/page-table.js';
 import { OWNER_BLOCK_BYTES, type SlabOwner } from '../disk/slab-owner.js';
 import { allocationPages } from '../disk/table-changes.js';
 import type { TableFile } from '../disk/table-file.js';
@@ -288,6 +289,27 @@ export class Slabs implements SlabListener {
     }
     if (known.lease === lease) return known;
     return refusal(Status.Denied, `copy ${copy} was taken under another lease`);
+  }
+
+  /** Those that have their record, in no order. */
+  all(): readonly Slab[] {
+    return [...this.#byCopy.values()];
+  }
+
+  find(copy: number): Slab | undefined {
+    return this.#byCopy.get(copy);
+  }
+
+  /** Of memory that it has taken. */
+  bytesUsed({ space, address, bytes }: Slab): number {
+    const { pages, facts } = this.#parts.table;
+    const first = address / facts.pageBytes;
+    let used = 0;
+    for (let page = first; page < first + bytes / facts.pageBytes; page++) {
+      const entry = pages.find(space, page);
+      if (entry >= 0 && pages.frameOf(entry) !== NO_FRAME) used += facts.pageBytes;
+    }
+    return used;
   }
 
   /** In the order of their numbers, those above `after`; of one device, or, with 0, of all. */

@@ -55,6 +55,8 @@ import {
   ListSlabsReply,
   ListSlabsRequest,
   MarkSlabRequest,
+  SlabActivityReply,
+  SlabActivityRequest,
   SlabRequest,
   TakeSlabRequest,
 } from './slab-messages.js';
@@ -116,6 +118,7 @@ export const MessageType = {
   ListSlabs: 59,
   OpenSlab: 60,
   MarkSlab: 61,
+  SlabActivity: 62,
 
   // Calls to the controller.
   JoinNode: 64,
@@ -886,6 +889,7 @@ export const CALLS = {
   [M.MarkSlab]: { request: MarkSlabRequest, reply: Empty, repeatable: true },
   [M.GiveSlab]: { request: SlabRequest, reply: Empty, repeatable: true },
   [M.ListSlabs]: { request: ListSlabsRequest, reply: ListSlabsReply, repeatable: true },
+  [M.SlabActivity]: { request: SlabActivityRequest, reply: SlabActivityReply, repeatable: true },
   [M.Protect]: { request: ProtectRequest, reply: Empty, repeatable: false },
   [M.Counters]: { request: Empty, reply: JsonReply, repeatable: true },
   [M.MeasureStations]: {

@@ -2,7 +2,7 @@
 
 import * as limits from './limits.js';
 import { placeRule, spaceRule } from './rules.js';
-import { list, pad, struct, u32, u53 } from './struct.js';
+import { list, pad, struct, u8, u32, u53 } from './struct.js';
 
 const copyRule = (value: { readonly copy: number }): string | null =>
   value.copy > 0 ? null : 'it is the number of no copy';
@@ -92,4 +92,36 @@ export const SlabFacts = struct(
 export const ListSlabsReply = struct('ListSlabsReply', 8, {
   more: u53, // `after` of the next request, or 0 when these were the last.
   slabs: list(SlabFacts, limits.SLABS_PER_MESSAGE_MAX),
+});
+
+/** A copy that the node has asked about, or that is to go. */
+export const SlabUse = struct(
+  'SlabUse',
+  24,
+  {
+    copy: u53,
+    activity: u53, // Blocks read and written, for each and second, in parts of 2^-32.
+    isGoing: u8, // 1: another one is being made in its place.
+    reserved: pad(7),
+  },
+  copyRule,
+);
+export const SlabName = struct('SlabName', 8, { copy: u53 }, copyRule);
+
+/**
+ * How copies of the holder are used that a node asks about which is short of memory, and what is
+ * being done about those that are to go. Stale for anybody else.
+ */
+export const SlabActivityRequest = struct('SlabActivityRequest', 24, {
+  round: u53, // Of the last answer; 0: there was none. Only those of this round count.
+  ...holder,
+  reserved: pad(4),
+  slabs: list(SlabUse, limits.SLABS_ASKED_MAX),
+});
+export const SlabActivityReply = struct('SlabActivityReply', 16, {
+  round: u53, // 0: nothing is asked.
+  isShort: u8, // 1: the node has to give memory back.
+  reserved: pad(7),
+  asked: list(SlabName, limits.SLABS_ASKED_MAX), // To be told in the next call.
+  going: list(SlabName, limits.SLABS_ASKED_MAX), // To be taken elsewhere, and given back then.
 });

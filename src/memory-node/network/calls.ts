@@ -5,6 +5,7 @@ import { Status } from '../../base/status.js';
 import { EntryFlag, RIGHTS_SHIFT, SPACE_ID_END as SPACES_OF_TABLE } from '../../disk/page-table.js';
 import { REGIONS_PER_MESSAGE_MAX, SPACE_ID_END } from '../../wire/limits.js';
 import { MessageType, type Refused, Right } from '../../wire/messages.js';
+import type { Eviction } from '../eviction.js';
 import type { Giving } from '../giving.js';
 import type { Moves } from '../moves/moves.js';
 import type { Sharing } from '../sharing.js';
@@ -31,6 +32,7 @@ export interface CallParts extends WindowCallParts, MeasureCallParts, FlushCallP
   readonly relocation: Relocation;
   readonly moves: Moves;
   readonly giving: Giving;
+  readonly eviction: Eviction;
   /** All that the node counts, as JSON. */
   readonly countersJson: () => string;
 }

@@ -2,6 +2,7 @@
 
 import { Status } from '../../base/status.js';
 import { MessageType } from '../../wire/messages.js';
+import type { Eviction } from '../eviction.js';
 import type { Moves } from '../moves/moves.js';
 import type { Refusal } from '../slow/allocations.js';
 import type { Slabs } from '../slabs.js';
@@ -11,6 +12,7 @@ import { regionOf, withinHeld } from './move-calls.js';
 
 export interface SlabCallParts {
   readonly slabs: Slabs;
+  readonly eviction: Eviction;
   readonly moves: Moves;
   readonly windows: Windows;
   readonly pageBytes: number;
@@ -21,7 +23,7 @@ const done = { status: Status.Ok } as const;
 const answer = (refusal: Refusal | undefined): typeof done | Refusal => refusal ?? done;
 
 export function serveSlabs(server: CallServer, parts: SlabCallParts): void {
-  const { slabs, windows, pageBytes } = parts;
+  const { slabs, eviction, windows, pageBytes } = parts;
   const within = withinHeld(parts.moves);
   server.serve(MessageType.TakeSlab, (request, { client }) =>
     within(request.space, request.region, async () => {
@@ -44,6 +46,10 @@ export function serveSlabs(server: CallServer, parts: SlabCallParts): void {
       return answer(await slabs.give(request, client));
     }),
   );
+  server.serve(MessageType.SlabActivity, (request, { client }) => {
+    const told = eviction.told(request, client);
+    return 'status' in told ? told : { status: Status.Ok, ...told };
+  });
   server.serve(MessageType.ListSlabs, ({ after, device }) => {
     return { status: Status.Ok, ...slabs.list(after, device) };
   });
