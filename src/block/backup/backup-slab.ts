@@ -1,0 +1,328 @@
+/**
+ * A slab of the backup, as one more copy of it: the same places as in memory, of which blocks are
+ * in the file, and intent words and checksums in its map.
+ */
+
+import { type Outcome, Status } from '../../base/status.js';
+import { type CompletionSink, NOT_NOW } from '../../fabric/link.js';
+import { outcomeOf } from '../../fabric/verbs.js';
+import type { Copy } from '../../replication/copy.js';
+import {
+  AREA_BLOCKS,
+  BLOCK_BYTES,
+  CHECKSUMS_BYTES,
+  INTENT_BYTES,
+} from '../../replication/layout.js';
+import { DiskError } from '../../runtime/disk.js';
+import { areaRecord, Kept, markRecord, RECORD_BYTES, SlabMap } from './layout.js';
+import { backupFaults } from './planted.js';
+import type { SlabFile } from './slab-file.js';
+
+export class BackupSlab implements Copy {
+  /** The file is the only one that has the slab: a write is told when it was written there. */
+  isSole = false;
+  readonly #file: SlabFile;
+  readonly #slab: number;
+  /** `Kept` of each area, as the disk has it; while a record is on its way: as it may have it. */
+  #states: Uint8Array | undefined;
+  /** Generations that named the file; the lower one is written over. */
+  #marks: number[] = [];
+  #loading: Promise<Status> | undefined;
+
+  constructor(file: SlabFile, slab: number) {
+    this.#file = file;
+    this.#slab = slab;
+  }
+
+  get id(): number {
+    return this.#file.id;
+  }
+
+  failed(): void {
+    // There is no other way to the file.
+  }
+
+  // ------------------------------------------------------------------------------------ the map
+
+  /** Reads the map. Everything else does so by itself. */
+  async load(): Promise<Status> {
+    if (this.#states !== undefined) return Status.Ok;
+    this.#loading ??= this.#load();
+    const status = await this.#loading;
+    this.#loading = undefined;
+    return status;
+  }
+
+  async #load(): Promise<Status> {
+    const { layout, plan, checksum, id } = this.#file;
+    const bytes = new Uint8Array(plan.mapBytes);
+    try {
+      await this.#file.read(plan.map(this.#slab), bytes);
+    } catch (error) {
+      return statusOf(error);
+    }
+    const map = new SlabMap({ file: id, slab: this.#slab }, bytes, checksum);
+    this.#marks = map.marks();
+    this.#states = Uint8Array.from({ length: layout.areas }, (_, area) => map.state(area));
+    return Status.Ok;
+  }
+
+  /** After `load`: the highest generation that named the file. */
+  get generation(): number {
+    return Math.max(...this.#marks);
+  }
+
+  /** After `load`. */
+  state(area: number): Kept {
+    return (this.#states as Uint8Array)[area] as Kept;
+  }
+
+  /** Whether something was ever written to the area here: then it need not be zeros. */
+  mayHold(area: number): boolean {
+    return this.#states === undefined || this.#states[area] !== Kept.ABSENT;
+  }
+
+  /** Durable, after `load`, one at a time: an older row is of an older database. */
+  async mark(generation: number): Promise<Status> {
+    const { records, plan, checksum, id } = this.#file;
+    if (generation <= this.generation) return Status.Ok;
+    const place = this.#marks.indexOf(Math.min(...this.#marks));
+    const of = { file: id, slab: this.#slab };
+    const record = markRecord(of, place, generation, checksum);
+    const at = plan.map(this.#slab) + place * RECORD_BYTES;
+    if (!(await records.write(at, record, noop, noop))) return this.#failure;
+    this.#marks[place] = generation;
+    return Status.Ok;
+  }
+
+  /** Nothing that it has counts any more, durably. */
+  async wipe(): Promise<Status> {
+    return this.#makeAll((state) => state !== Kept.ABSENT, Kept.DIRTY);
+  }
+
+  /** Areas that may be behind are lost, durably. */
+  async lose(): Promise<Status> {
+    return this.#makeAll((state) => state === Kept.DIRTY, Kept.LOST);
+  }
+
+  async #makeAll(isMeant: (state: Kept) => boolean, state: Kept): Promise<Status> {
+    const status = await this.load();
+    if (status !== Status.Ok) return status;
+    const areas = [...(this.#states as Uint8Array).keys()];
+    const meant = areas.filter((area) => isMeant(this.state(area)));
+    const done = await Promise.all(meant.map((area) => this.#make(area, state)));
+    return done.every(Boolean) ? Status.Ok : this.#failure;
+  }
+
+  #recordAt(area: number): number {
+    return this.#file.plan.record(this.#slab, area);
+  }
+
+  #areaOfFile(area: number): number {
+    return this.#slab * this.#file.layout.areas + area;
+  }
+
+  /** Resolves when the disk says so; false: it has failed. */
+  #make(area: number, state: Kept, checksums?: Uint32Array): Promise<boolean> {
+    const { records, checksum, id } = this.#file;
+    const states = this.#states as Uint8Array;
+    const of = { file: id, slab: this.#slab };
+    const record = areaRecord(of, area, state, checksum, checksums);
+    // Of two that are possible the one counts that has to be changed before the area is written to.
+    const begun = (): void => {
+      if (state !== Kept.DIRTY) states[area] = state;
+    };
+    const written = (): void => {
+      states[area] = state;
+    };
+    return records.write(this.#recordAt(area), record, begun, written);
+  }
+
+  /** Before something is written to the area. */
+  async #open(area: number): Promise<boolean> {
+    const { records } = this.#file;
+    const at = this.#recordAt(area);
+    this.#file.keepOpen(this.#areaOfFile(area));
+    if (this.state(area) === Kept.DIRTY) {
+      // What would say something else has not gone yet.
+      records.forget(at);
+      return true;
+    }
+    const isMade = this.#make(area, Kept.DIRTY);
+    return backupFaults.markedLate || isMade;
+  }
+
+  /** It is clean as soon as all that was written to it is on the disk. */
+  #close(area: number, checksums: Uint32Array): void {
+    if (this.state(area) !== Kept.DIRTY) return;
+    const clean = (): void => void this.#make(area, Kept.CLEAN, checksums);
+    if (backupFaults.checksumApart) clean();
+    else this.#file.close(this.#areaOfFile(area), clean);
+  }
+
+  get #failure(): Status {
+    return this.#file.failure === Status.Ok ? Status.Closed : this.#file.failure;
+  }
+
+  // ---------------------------------------------------------------------------------- as a copy
+
+  read(
+    at: number,
+    into: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+  ): void {
+    void this.#read(at, into.subarray(start, start + bytes)).then((status) => {
+      sink.completed(token, status, outcomeOf(status), 0, 0);
+    });
+  }
+
+  async #read(at: number, into: Uint8Array): Promise<Status> {
+    const status = await this.load();
+    if (status !== Status.Ok) return status;
+    const { intentAt, checksumsAt } = this.#file.layout;
+    try {
+      if (at >= checksumsAt) await this.#readChecksums(at - checksumsAt, into);
+      else if (at >= intentAt) this.#readIntents(at - intentAt, into);
+      else await this.#readBlocks(at / BLOCK_BYTES, into);
+      return Status.Ok;
+    } catch (error) {
+      return statusOf(error);
+    }
+  }
+
+  /** Runs of blocks that are not pending come from the file; nobody writes to these meanwhile. */
+  async #readBlocks(first: number, into: Uint8Array): Promise<void> {
+    const { layout, plan, pending } = this.#file;
+    const count = into.length / BLOCK_BYTES;
+    const runs: { block: number; end: number }[] = [];
+    for (let i = 0; i < count; i++) {
+      const block = first + i;
+      const isZeros = this.state(Math.floor(block / AREA_BLOCKS)) === Kept.ABSENT;
+      if (pending.get(this.#slab * layout.blocks + block, into, i * BLOCK_BYTES)) continue;
+      const last = runs.at(-1);
+      if (isZeros) into.fill(0, i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES);
+      else if (last?.end === block) last.end += 1;
+      else runs.push({ block, end: block + 1 });
+    }
+    for (const { block, end } of runs) {
+      const part = into.subarray((block - first) * BLOCK_BYTES, (end - first) * BLOCK_BYTES);
+      const done = await this.#file.read(plan.block(this.#slab, block), part);
+      // The file ends where nothing was written yet.
+      part.fill(0, done);
+    }
+  }
+
+  #readIntents(at: number, into: Uint8Array): void {
+    into.fill(0);
+    for (let i = 0; i < into.length; i += INTENT_BYTES) {
+      const state = this.state((at + i) / INTENT_BYTES);
+      into[i] = state === Kept.LOST ? 2 : state === Kept.DIRTY ? 1 : 0;
+    }
+  }
+
+  async #readChecksums(at: number, into: Uint8Array): Promise<void> {
+    const { checksum, id } = this.#file;
+    const area = at / CHECKSUMS_BYTES;
+    const bytes = new Uint8Array(RECORD_BYTES);
+    await this.#file.read(this.#recordAt(area), bytes);
+    const map = new SlabMap({ file: id, slab: this.#slab }, bytes, checksum, area);
+    into.set(new Uint8Array(map.checksums(area).buffer).subarray(0, into.length));
+  }
+
+  write(
+    at: number,
+    from: Uint8Array,
+    start: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): void {
+    void this.#write(at, from, start, bytes, deadline).then((status) => {
+      const outcome: Outcome = status === Status.Ok ? 'applied' : 'notApplied';
+      sink.completed(token, status, outcome, 0, 0);
+    });
+  }
+
+  async #write(
+    at: number,
+    from: Uint8Array,
+    start: number,
+    bytes: number,
+    deadline: number,
+  ): Promise<Status> {
+    const loaded = await this.load();
+    if (loaded !== Status.Ok) return loaded;
+    if (this.#file.failure !== Status.Ok) return this.#file.failure;
+    const { intentAt, checksumsAt } = this.#file.layout;
+    if (at >= checksumsAt) {
+      const words = new Uint8Array(from.subarray(start, start + bytes));
+      this.#close((at - checksumsAt) / CHECKSUMS_BYTES, new Uint32Array(words.buffer));
+      return Status.Ok;
+    }
+    if (at >= intentAt) {
+      // What says that the area is closed are its checksums.
+      if (from[start] === 0) return Status.Ok;
+      return (await this.#open((at - intentAt) / INTENT_BYTES)) ? Status.Ok : this.#failure;
+    }
+    return this.#writeBlocks(at / BLOCK_BYTES, from, start, bytes / BLOCK_BYTES, deadline);
+  }
+
+  async #writeBlocks(
+    first: number,
+    from: Uint8Array,
+    start: number,
+    count: number,
+    deadline: number,
+  ): Promise<Status> {
+    if (!(await this.#open(Math.floor(first / AREA_BLOCKS)))) return this.#failure;
+    // Others may take what there was while this waited for its turn.
+    while (!this.#file.pending.hasRoom(count)) {
+      const status = await this.#file.room(count, deadline);
+      if (status !== Status.Ok) return status;
+    }
+    if (this.#file.failure !== Status.Ok) return this.#file.failure;
+    this.#put(first, from, start, count);
+    return this.isSole ? this.#file.written() : Status.Ok;
+  }
+
+  #put(first: number, from: Uint8Array, start: number, count: number): void {
+    const { layout, pending } = this.#file;
+    for (let i = 0; i < count; i++) {
+      pending.put(this.#slab * layout.blocks + first + i, from, start + i * BLOCK_BYTES);
+    }
+    this.#file.wake();
+  }
+
+  readNow(): number {
+    return NOT_NOW;
+  }
+
+  /** Into an area that is open, where there is room. */
+  writeNow(at: number, from: Uint8Array, start: number, bytes: number): number {
+    const area = Math.floor(at / BLOCK_BYTES / AREA_BLOCKS);
+    const isOpen = this.#states?.[area] === Kept.DIRTY && !this.#isClosing(area);
+    const count = bytes / BLOCK_BYTES;
+    const isRoom = this.#file.failure === Status.Ok && this.#file.pending.hasRoom(count);
+    if (!isOpen || !isRoom || this.isSole) return NOT_NOW;
+    this.#put(at / BLOCK_BYTES, from, start, count);
+    return Status.Ok;
+  }
+
+  /** A record is asked for, or will be, that says that it is clean. */
+  #isClosing(area: number): boolean {
+    const { records } = this.#file;
+    const at = this.#recordAt(area);
+    return this.#file.isClosing(this.#areaOfFile(area)) || records.isWanted(at);
+  }
+}
+
+const noop = (): void => undefined;
+
+function statusOf(error: unknown): Status {
+  if (error instanceof DiskError) return Status.Unavailable;
+  throw error;
+}
