@@ -94,6 +94,8 @@ export class LocalRack {
   readonly #say: Say;
   readonly #endpoint: Endpoint;
   readonly #children = new Set<Child>();
+  /** Of nodes without a disk, by name. */
+  readonly #supervisors = new Map<string, Child>();
   #controller: Child | undefined;
   #controllerAddress = '';
   #nbdAddress: string | undefined;
@@ -233,6 +235,7 @@ export class LocalRack {
       ...this.#options.donor,
     };
     const { child, ready } = await this.#spawn('supervisor', config);
+    this.#supervisors.set(id, child);
     const { memoryId } = ready as SupervisorReady;
     const began = this.#runtime.clock.now();
     void child.exited.then((exit) => this.#supervisorEnded(id, memoryId, this.#death(exit, began)));
@@ -315,6 +318,11 @@ export class LocalRack {
       this.#say(`the host has ended (${death.how}): starting it again`);
       return this.#again('the host', () => this.#startHost(id), death);
     });
+  }
+
+  /** As when its machine dies: the node is gone with its memory, and an empty one is started. */
+  loseNode(id: string): void {
+    this.#supervisors.get(id)?.end('kill');
   }
 
   #death({ code, signal }: Exit, began: number): NamedDeath {

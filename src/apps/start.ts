@@ -10,15 +10,17 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { formatBytes, MiB, parseBytes } from '../base/units.js';
 import { PLACEMENT_POLICY_DEFAULT } from '../policies/placement/placement-policies.js';
+import { endProcess } from '../runtime/node/end-process.js';
+import type { Runtime } from '../runtime/runtime.js';
 import { PAGE_BYTES_DEFAULT } from '../wire/limits.js';
 import { appRuntime } from './app-runtime.js';
+import { DEVICE_NODE_BYTES, type DeviceJobResult, runDeviceJob } from './job/device-job.js';
 import { cleanUp, type JobResult, jobTable, runJob } from './job/main-job.js';
 import { readTree, type Tree } from './job/tree.js';
 import { PACK_BYTES } from './job/write-files.js';
-import { endProcess } from '../runtime/node/end-process.js';
 import { connect } from './library.js';
 import { LocalRack, RackFailed } from './rack-processes.js';
-import { paint } from './terminal.js';
+import { formatDuration, paint } from './terminal.js';
 
 const NODES = 3;
 const WORKERS = 3;
@@ -82,7 +84,7 @@ function readFlags(): Flags {
 
 /** Memory per node such that the packs fit wherever they are placed, with slack. */
 function nodeBytes(tree: Tree): number {
-  const perNode = (tree.bytes / NODES) * 1.3 + 4 * PACK_BYTES;
+  const perNode = (tree.bytes / NODES) * 1.3 + 4 * PACK_BYTES + DEVICE_NODE_BYTES;
   return Math.max(NODE_BYTES_MIN, Math.ceil(perNode / PACK_BYTES) * PACK_BYTES);
 }
 
@@ -100,9 +102,13 @@ async function chooseTree(flags: Flags, available: number): Promise<Tree> {
   return tree;
 }
 
-async function job(rack: LocalRack, flags: Flags, tree: Tree): Promise<boolean> {
+async function job(runtime: Runtime, rack: LocalRack, flags: Flags, tree: Tree): Promise<boolean> {
   const client = await connect(rack.url);
   try {
+    const { files: folder } = flags;
+    const device = await runDeviceJob({ runtime, rack, client, folder, tree, say });
+    reportDevice(device);
+    if (device.wrong.length > 0) return false;
     const screen = process.stdout;
     const began = { rack: client, folder: flags.files, tree, workers: WORKERS, screen };
     const result = await runJob(began);
@@ -112,6 +118,24 @@ async function job(rack: LocalRack, flags: Flags, tree: Tree): Promise<boolean> 
   } finally {
     await client.close();
   }
+}
+
+function reportDevice(result: DeviceJobResult): void {
+  const { image, by, putMs, getMs, lostNode, writes, loadBytes, longestMs } = result;
+  const what = image.isFileSystem
+    ? `an ext4 file system with ${image.files} files`
+    : `the bytes of ${image.files} files (no mke2fs here for a file system)`;
+  say(`device: ${what}, ${formatBytes(image.bytes)}, moved by ${by}`);
+  say(`        put in ${formatDuration(putMs)}, read back in ${formatDuration(getMs)}`);
+  const load = `${writes} writes meanwhile to ${formatBytes(loadBytes)}`;
+  say(`        ${lostNode} was lost; ${load}, the longest took ${formatDuration(longestMs)}`);
+  if (result.wrong.length === 0) {
+    const verified = paint(process.stdout, 'green', 'verified');
+    say(`${verified}: every byte of the device, from its other copy`);
+    return;
+  }
+  complain('the device is NOT verified:');
+  for (const line of result.wrong) complain(`  ${line}`);
 }
 
 function report(result: JobResult): void {
@@ -132,6 +156,7 @@ function addresses(rack: LocalRack): void {
   say(`  programs   ${rack.url}`);
   say(`  HTTP API   ${rack.httpUrl}/v1/status`);
   say(`  metrics    ${rack.httpUrl}/metrics`);
+  say(`  device     ${rack.nbdUrl}/disk`);
   say('  look       npx memrack status   npx memrack nodes   npx memrack get KEY FILE');
   say('Ctrl-C ends it.');
 }
@@ -172,7 +197,7 @@ async function main(): Promise<number> {
     await rack.start();
     say(`rack: ${NODES} memory nodes of ${formatBytes(options.memoryBytes)} at ${rack.url}`);
     const isVerified = await Promise.race([
-      job(rack, flags, tree),
+      job(runtime, rack, flags, tree),
       asked.then(() => undefined),
       rack.failed.then((failure) => Promise.reject(failure)),
     ]);

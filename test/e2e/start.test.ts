@@ -22,20 +22,18 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 test('--once verifies every file and leaves nothing behind', async () => {
-  const { code, stdout, stderr } = await runNode([
-    START,
-    '--once',
-    '--port',
-    '0',
-    '--files',
-    folder,
-  ]);
+  const args = [START, '--once', '--port', '0', '--files', folder];
+  // Without programs of others: our own client moves the image.
+  const { code, stdout, stderr } = await runNode(args, { env: { PATH: '/nowhere' } });
   expect(stderr).not.toContain('NOT verified');
   expect(code).toBe(0);
   expect(stdout).toMatch(/^phase +files +bytes/m);
   expect(stdout).toMatch(/^write +60 /m);
   expect(stdout).toMatch(/^read +60 /m);
-  expect(stdout).toContain('verified');
+  expect(stdout).toContain('verified: every file');
+  expect(stdout).toMatch(/^device: .*moved by the client of our own tests/m);
+  expect(stdout).toMatch(/^ +node-[123] was lost/m);
+  expect(stdout).toContain('verified: every byte of the device');
   expect(readdirSync(folder).length).toBe(31);
 });
 
@@ -46,6 +44,7 @@ test('without --once it stays up with the files in it, until it is asked to end'
   child.stdout.on('data', (text: Buffer) => (output += text.toString()));
   try {
     await until(60_000, () => (output.includes('Ctrl-C') ? true : undefined));
+    expect(output).toContain('verified: every byte of the device');
     const url = /memrack:\/\/\S+/.exec(output)?.[0] ?? '';
     const copy = join(tmpdir(), `memrack-start-copy-${process.pid}`);
     const got = await runCli(['get', 'tree/deep/er/file-59', copy, '--rack', url]);
@@ -68,9 +67,13 @@ test('killed by force it leaves no process behind', async () => {
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   child.stdout.on('data', (text: Buffer) => (output += text.toString()));
-  await until(60_000, () => (output.includes('Ctrl-C') ? true : undefined));
-  const pids = family(child.pid ?? 0);
-  child.kill('SIGKILL');
+  let pids: number[] = [];
+  try {
+    await until(60_000, () => (output.includes('Ctrl-C') ? true : undefined));
+    pids = family(child.pid ?? 0);
+  } finally {
+    child.kill('SIGKILL');
+  }
   await until(10_000, () => (pids.some(isAlive) ? undefined : true));
 });
 
