@@ -196,6 +196,27 @@ describe('the set of a slab', () => {
     expect(controller.metadata.slabSets.size).toBe(0);
   });
 
+  it('has a copy in a file, which is at no node, beside others or alone', async () => {
+    const [a, b, c] = [copy(1, 'n1'), copy(2, 'n2'), copy(3, 'n3')];
+    const file = { copy: 9, node: '', memoryId: 0, space: 0 as SpaceId, address: 0 };
+    const invalid = { status: Status.Invalid };
+    expect(await put(1, [a, { ...file, node: 'n2' }])).toMatchObject(invalid);
+    expect(await put(1, [a, { ...file, address: 4096 }])).toMatchObject(invalid);
+    expect(await put(1, [a, file, { ...file, copy: 10 }])).toMatchObject(invalid);
+    expect(await put(1, [a, b, c, file])).toEqual(taken(1, [a, b, c, file]));
+    expect(await put(2, [file])).toEqual(taken(2, [file]));
+    const { slabSets } = controller.metadata;
+    expect(slabSets.memoriesOf(DEVICE)).toEqual([]);
+    // Another file has nothing of it.
+    expect(await put(3, [a, { ...file, copy: 10 }])).toMatchObject(invalid);
+    expect(await put(3, [b, file])).toEqual(taken(3, [b, file]));
+    expect(slabSets.memoriesOf(DEVICE).map(({ id }) => id)).toEqual(['n2']);
+    expect(await put(4, [b])).toEqual(taken(4, [b]));
+    expect(await put(5, [b, file])).toEqual(taken(5, [b, file]));
+    controller = await rack.start();
+    expect(controller.devices.sets(DEVICE, 0, 9)).toMatchObject({ rows: [{ generation: 5 }] });
+  });
+
   const at = (node: string) => ({ address: copy(1, node).address });
 
   it('is not over a region that is on its way', async () => {

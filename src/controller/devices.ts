@@ -29,7 +29,13 @@ import { DEVICES_REMOVED_MAX, PURGE_ROWS_MAX, SLAB_SETS_MAX } from './limits.js'
 import type { Membership } from './membership.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { DeviceRow, LeaseRow, SlabSetRow } from './metadata/schema.js';
-import { copiesOf, copiesText, regionOfCopy, type SetCopy } from './metadata/slab-sets.js';
+import {
+  copiesOf,
+  copiesText,
+  isBackup,
+  regionOfCopy,
+  type SetCopy,
+} from './metadata/slab-sets.js';
 import { quote, refuseName } from './names.js';
 import { isLeaving } from './places.js';
 import { ok, type Refusal, type Result, refuse } from './refusal.js';
@@ -252,11 +258,8 @@ export class Devices {
     if (slab >= slabsEnd(facts)) {
       return refuse(Status.Invalid, `device ${quote(facts.name)} has no slab ${slab}`);
     }
-    const numbers = new Set(copies.map(({ copy }) => copy));
-    if (copies.length < 1 || copies.length > SLAB_COPIES_MAX || numbers.size < copies.length) {
-      const message = `a slab has 1 to ${SLAB_COPIES_MAX} different copies: name each of them once`;
-      return refuse(Status.Invalid, message);
-    }
+    const members = refuseMembers(copies);
+    if (members !== undefined) return members;
     if (before === undefined) {
       if (this.#options.metadata.slabSets.size >= SLAB_SETS_MAX) {
         const message = `the rack keeps ${SLAB_SETS_MAX} slabs: use larger ones, or remove devices`;
@@ -267,13 +270,14 @@ export class Devices {
       return refuse(Status.Invalid, message);
     }
     for (const copy of copies) {
+      if (isBackup(copy)) continue;
       const wrong = this.#refuseCopy(device, facts, copy);
       if (wrong !== undefined) return wrong;
     }
     return this.#refuseNodes(slab, copies, copiesOf(before?.copies ?? '[]'));
   }
 
-  /** A set that nobody can read now may still become one that can be. */
+  /** A set that nobody can read now may still become one that can be: a file's host can, always. */
   #refuseNodes(
     slab: number,
     copies: readonly SetCopy[],
@@ -284,10 +288,11 @@ export class Devices {
       const member = membership.members.get(node);
       return member?.row.memoryId === memoryId && membership.state(member) === 'serving';
     };
-    if (!copies.some(isServing)) {
+    if (!copies.some((copy) => isBackup(copy) || isServing(copy))) {
       return refuse(Status.Unavailable, `slab ${slab}: no node of the set is serving`);
     }
-    const added = copies.filter((one) => !before.some((other) => isCopy(one, other)));
+    const remote = copies.filter((one) => !isBackup(one));
+    const added = remote.filter((one) => !before.some((other) => isCopy(one, other)));
     const leaving = added.find(({ node }) => isLeaving(metadata, node));
     if (leaving === undefined) return undefined;
     const message = `slab ${slab}: ${quote(leaving.node)} is being drained: choose another node`;
@@ -341,6 +346,21 @@ function firstOf<T>(values: Iterable<T>, count: number): T[] {
 
 function setNow(row: SlabSetRow | undefined, isTaken: boolean): SetNow {
   return { isTaken, generation: row?.generation ?? 0, copies: copiesOf(row?.copies ?? '[]') };
+}
+
+function refuseMembers(copies: readonly SetCopy[]): Refusal | undefined {
+  const numbers = new Set(copies.map(({ copy }) => copy));
+  const files = copies.filter(isBackup);
+  const isTooMany = copies.length - files.length > SLAB_COPIES_MAX || files.length > 1;
+  if (copies.length < 1 || isTooMany || numbers.size < copies.length) {
+    const allowed = `1 to ${SLAB_COPIES_MAX} different copies, and one in a file`;
+    return refuse(Status.Invalid, `a slab has ${allowed}: name each of them once`);
+  }
+  const isSomewhere = files.some(({ node, memoryId, address }) => {
+    return node !== '' || memoryId !== 0 || address !== 0;
+  });
+  if (!isSomewhere) return undefined;
+  return refuse(Status.Invalid, 'a copy in a file has no node, no memory and no address');
 }
 
 function isCopy(a: SetCopy, b: SetCopy): boolean {

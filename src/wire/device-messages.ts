@@ -65,7 +65,10 @@ export const RemoveDeviceRequest = struct(
   deviceRule,
 );
 
-/** Where one copy of a slab is. */
+/**
+ * Where one copy of a slab is. That in a file of a host is in space 0, at no node: its number is that
+ * of the file.
+ */
 export const SlabCopy = struct(
   'SlabCopy',
   32,
@@ -82,7 +85,7 @@ export const SlabCopy = struct(
 export const SlabSet = struct('SlabSet', 8, {
   slab: u32,
   generation: u32,
-  copies: list(SlabCopy, limits.SLAB_COPIES_MAX),
+  copies: list(SlabCopy, limits.SLAB_MEMBERS_MAX),
 });
 /** The sets of slabs from one on; a slab that has none was never written. */
 export const GetSetsRequest = struct(
@@ -114,7 +117,7 @@ export const PutSetRequest = struct(
     slab: u32,
     generation: u32, // 1: the slab has none yet.
     reserved: pad(4),
-    copies: list(SlabCopy, limits.SLAB_COPIES_MAX),
+    copies: list(SlabCopy, limits.SLAB_MEMBERS_MAX),
   },
   (value) =>
     deviceRule(value) ?? (value.generation > 0 ? null : 'generations of sets begin with 1'),
@@ -124,7 +127,7 @@ export const PutSetReply = struct('PutSetReply', 8, {
   generation: u32, // 0: the slab has no set.
   isTaken: u8, // 1: it is the one that was asked for; 0: another one stands there, unchanged.
   reserved: pad(3),
-  copies: list(SlabCopy, limits.SLAB_COPIES_MAX),
+  copies: list(SlabCopy, limits.SLAB_MEMBERS_MAX),
 });
 
 /**

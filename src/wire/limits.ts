@@ -133,6 +133,10 @@ export const SLAB_BYTES_MIN = 64 * MiB;
 export const SLAB_BYTES_MAX = GiB;
 /** Copies of a slab: with three, one can be lost while another is made again. */
 export const SLAB_COPIES_MAX = 3;
+/** Copies of a slab, with the one in a file of a host. */
+export const SLAB_MEMBERS_MAX = SLAB_COPIES_MAX + 1;
+/** Of a copy in a file of a host, which is in no space. */
+export const BACKUP_SPACE = 0;
 /** What a device is to do beyond its size, as JSON. */
 export const DEVICE_OPTIONS_BYTES_MAX = 4 * KiB;
 /** In one message; a sender also stops at `BODY_BYTES_MAX`. */

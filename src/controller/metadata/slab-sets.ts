@@ -4,7 +4,7 @@
  */
 import type { RegionIndex, SpaceId } from '../../base/brands.js';
 import { regionKey } from '../../base/region-key.js';
-import { REGION_BYTES } from '../../wire/limits.js';
+import { BACKUP_SPACE, REGION_BYTES } from '../../wire/limits.js';
 import type { SlabSetRow } from './schema.js';
 
 /** Where a copy is. The number is its own: another copy at the same place has another one. */
@@ -34,6 +34,11 @@ export function copiesOf(text: string): SetCopy[] {
 
 export function regionOfCopy({ address }: SetCopy): RegionIndex {
   return Math.floor(address / REGION_BYTES) as RegionIndex;
+}
+
+/** It is in the file of a host, and no node has anything of it. */
+export function isBackup({ space }: Pick<SetCopy, 'space'>): boolean {
+  return (space as number) === BACKUP_SPACE;
 }
 
 /** How often each key stands in rows; one that does not is not in the map. */
@@ -132,6 +137,7 @@ export class SlabSets {
 
   #count({ memories }: OfDevice, row: SlabSetRow, by: 1 | -1): void {
     for (const copy of copiesOf(row.copies)) {
+      if (isBackup(copy)) continue;
       memories.add(memoryKey(copy.node, copy.memoryId), by);
       const key = regionKey(copy.space, regionOfCopy(copy));
       const devices = this.#regions.get(key) ?? new Counts();
