@@ -69,7 +69,7 @@ test('killed by force it leaves no process behind', async () => {
   child.stdout.on('data', (text: Buffer) => (output += text.toString()));
   let pids: number[] = [];
   try {
-    await until(60_000, () => (output.includes('Ctrl-C') ? true : undefined));
+    await until(60_000, () => (output.includes('every byte of the device') ? true : undefined));
     pids = family(child.pid ?? 0);
   } finally {
     child.kill('SIGKILL');
