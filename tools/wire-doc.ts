@@ -14,6 +14,7 @@ export const OTHERS = [
   'src/wire/lease-messages.ts',
   'src/wire/device-messages.ts',
   'src/wire/slab-messages.ts',
+  'src/wire/device-report-messages.ts',
   'src/wire/door-messages.ts',
   'src/wire/memory-messages.ts',
 ];

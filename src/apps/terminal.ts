@@ -126,3 +126,18 @@ export class Progress {
     return `${bar} ${this.#text()}`.slice(0, (this.#screen.columns ?? 80) - 1);
   }
 }
+
+/** `0`, `7`, `950`, `12.3k`, `4.5M`. */
+export function short(value: number): string {
+  if (value < 999.5) return value > 0 && value < 9.95 ? trimmed(value) : String(Math.round(value));
+  if (value < 999_500) return `${trimmed(value / 1000)}k`;
+  return `${trimmed(value / 1e6)}M`;
+}
+
+function trimmed(value: number): string {
+  return value.toFixed(1).replace(/\.0$/, '');
+}
+
+export function bytesASecond(bytes: number): string {
+  return `${formatBytes(Math.round(bytes))}/s`;
+}

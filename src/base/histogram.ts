@@ -36,3 +36,15 @@ export class Histogram {
     return { bounds, counts: [...this.#counts], sum: this.#sum };
   }
 }
+
+/** The bound below which this share of the values is; NaN where there are none. */
+export function quantileOf(
+  { bounds, counts }: Pick<HistogramCounts, 'bounds' | 'counts'>,
+  share: number,
+): number {
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  if (all <= 0) return Number.NaN;
+  let left = share * all;
+  const at = counts.findIndex((count) => (left -= count) <= 0);
+  return bounds[at] ?? Infinity;
+}

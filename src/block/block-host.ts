@@ -5,6 +5,8 @@ import { MemrackError } from '../client/error.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { bestFreeOfTwo } from '../policies/placement/best-free-of-two.js';
 import type { Runtime } from '../runtime/runtime.js';
+import type { DeviceReport } from '../wire/messages.js';
+import type { Fields } from '../wire/struct.js';
 import { DeviceHost } from './device-host.js';
 import { Memories } from './memories.js';
 import type { ServedDevice } from './served-device.js';
@@ -13,6 +15,7 @@ export class BlockHost {
   readonly #runtime: Runtime;
   readonly #controllers: readonly string[];
   #connecting: Promise<{ rack: Rack; devices: DeviceHost } | undefined> | undefined;
+  #devices: DeviceHost | undefined;
   #turn = 0;
 
   /** `controllers`: their addresses, `tcp://HOST:PORT`; each is tried in turn. */
@@ -24,6 +27,11 @@ export class BlockHost {
   async use(name: string): Promise<ServedDevice | Status> {
     const connected = await this.#connected();
     return connected === undefined ? Status.Unavailable : connected.devices.use(name);
+  }
+
+  /** What this host tells of its devices. */
+  reports(): readonly Fields<typeof DeviceReport>[] {
+    return this.#devices?.reports() ?? [];
   }
 
   letGo(device: ServedDevice): void {
@@ -55,7 +63,8 @@ export class BlockHost {
       const memories = new Memories(runtime.clock, control);
       const policy = bestFreeOfTwo;
       const world = { runtime, control, connections, leases, memories, policy };
-      return { rack, devices: new DeviceHost(world) };
+      this.#devices = new DeviceHost(world);
+      return { rack, devices: this.#devices };
     } catch (error) {
       if (!(error instanceof MemrackError)) throw error;
       const reason = error.message;

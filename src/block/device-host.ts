@@ -5,7 +5,9 @@
 
 import { Status } from '../base/status.js';
 import type { Timer } from '../runtime/clock.js';
-import { MessageType } from '../wire/messages.js';
+import { type DeviceReport, MessageType } from '../wire/messages.js';
+import type { Fields } from '../wire/struct.js';
+import { DeviceCounters } from './device-counters.js';
 import { openDevice, PATIENCE_MS } from './open-device.js';
 import { ServedDevice } from './served-device.js';
 import type { DeviceWorld, NumberedDevice } from './world.js';
@@ -15,6 +17,8 @@ const LINGER_MS = 2_000;
 const ASK_MS = 5_000;
 /** How long somebody who asks for a device waits for its lease. */
 const BEGIN_MS = 15_000;
+/** Devices whose counters go on when they are served again. */
+const COUNTERS_MAX = 4_096;
 
 interface Served {
   readonly facts: NumberedDevice;
@@ -26,6 +30,8 @@ interface Served {
 export class DeviceHost {
   readonly #world: DeviceWorld;
   readonly #served = new Map<string, Served>();
+  /** By number, the one that was begun last at the end. */
+  readonly #counters = new Map<number, DeviceCounters>();
   #isClosed = false;
 
   constructor(world: DeviceWorld) {
@@ -50,15 +56,34 @@ export class DeviceHost {
     const known = this.#served.get(facts.name);
     if (known?.facts.device === facts.device) return known;
     const { clock, timers } = this.#world.runtime;
+    const counters = this.#countersOf(facts.device);
     const device = new ServedDevice({
       ...{ clock, timers, bytes: facts.bytes },
-      open: () => openDevice(this.#world, facts),
+      open: () => openDevice(this.#world, facts, counters.slabs),
       patienceMs: PATIENCE_MS,
+      counters,
     });
     const served = { facts, device, users: 0, linger: undefined };
     // One of that name that was removed ends by itself: its rows are refused.
     this.#served.set(facts.name, served);
     return served;
+  }
+
+  /** What was counted before goes on. */
+  #countersOf(device: number): DeviceCounters {
+    const counters = this.#counters.get(device) ?? new DeviceCounters();
+    this.#counters.delete(device);
+    this.#counters.set(device, counters);
+    for (const [longest] of this.#counters) {
+      if (this.#counters.size <= COUNTERS_MAX) break;
+      this.#counters.delete(longest);
+    }
+    return counters;
+  }
+
+  /** Of the devices that are served now, or wait for their lease. */
+  reports(): Fields<typeof DeviceReport>[] {
+    return [...this.#served.values()].map(({ facts, device }) => device.report(facts.device));
   }
 
   letGo(device: ServedDevice): void {

@@ -18,9 +18,10 @@ import type { Checksum, Entropy } from '../runtime/runtime.js';
 import { Activity } from './activity.js';
 import { changeSet } from './change-set.js';
 import { chooseNode } from './choose-node.js';
-import { KeptSlab, type SlabCounts, type SlabParts } from './kept-slab.js';
+import { KeptSlab, newSlabCounts, type SlabCounts, type SlabParts } from './kept-slab.js';
 import { blockFaults } from './planted.js';
 import type { CopyPlace, DeviceRack, SetAnswer, SetRow, SlabNode } from './ports.js';
+import { countStates, type SlabStates } from './slab-states.js';
 import { planOf, type SlabPlan } from './slabs.js';
 import { WaitingWrites } from './waiting-writes.js';
 
@@ -45,23 +46,14 @@ export interface DeviceParts {
   readonly policy: PlacementPolicy;
   /** What a read or write may take before it is given up. */
   readonly patienceMs: number;
+  /** Counted on; missing: from nothing. */
+  readonly counts?: SlabCounts;
   budget(bytes: number): Promise<void>;
 }
 
 interface Avoided {
   readonly untilMs: number;
   readonly isFull: boolean;
-}
-
-/** How its slabs are; those that were never written are in none of these. */
-export interface SlabStates {
-  kept: number;
-  /** Of those: with fewer copies than wanted. */
-  degraded: number;
-  /** Of those: no copy is left. */
-  lost: number;
-  /** Of those: used much (docs/internals/block-devices.md). */
-  hot: number;
 }
 
 const TEND_MS = 1_000;
@@ -75,12 +67,7 @@ const CONFIRM_AGAIN_MS = 50;
 const AVOID_MS = 5_000;
 
 export class Device {
-  readonly counts: SlabCounts = {
-    copiesMade: 0,
-    copiesLost: 0,
-    blocksRepaired: 0,
-    blocksDamaged: 0,
-  };
+  readonly counts: SlabCounts;
   readonly #parts: DeviceParts;
   readonly #plan: SlabPlan;
   readonly #slabParts: SlabParts;
@@ -95,11 +82,13 @@ export class Device {
   #nextConfirm: Promise<boolean> | undefined;
   /** Nodes that had no room, or did not answer, and until when they are not chosen. */
   readonly #avoided = new Map<string, Avoided>();
+  readonly #inDoubt = new Set<number>();
   #isOver = false;
 
   constructor(parts: DeviceParts) {
     const { facts, rack, clock, timers, checksum, entropy } = parts;
     this.#parts = parts;
+    this.counts = parts.counts ?? newSlabCounts();
     this.#plan = planOf(facts.bytes, facts.slabBytes);
     this.#activity = new Activity(this.#plan.layout.blocks, clock.now());
     this.#rows = new Map(parts.rows.map((row) => [row.slab, row]));
@@ -281,14 +270,26 @@ export class Device {
   }
 
   states(): SlabStates {
-    const states = { kept: this.#rows.size, degraded: 0, lost: 0, hot: 0 };
+    const states = countStates(this.#allRows(), this.#nodes, this.#parts.facts.copies);
     for (const slab of this.#slabs.values()) {
-      states.kept += 1;
-      if (!slab.isWhole) states.degraded += 1;
-      if (slab.isLost) states.lost += 1;
       if (this.#activity.isHot(slab.activityRow)) states.hot += 1;
     }
-    return states;
+    return { ...states, inDoubt: this.#inDoubt.size };
+  }
+
+  /** Writes that wait for the memory of their slab. */
+  get waiting(): number {
+    return this.#waiting.count;
+  }
+
+  /** A node has a copy of it that counted in a set which the rows do not know. */
+  noteDoubt(slab: number): void {
+    this.#inDoubt.add(slab);
+  }
+
+  *#allRows(): Iterable<SetRow> {
+    yield* this.#rows.values();
+    for (const { row } of this.#slabs.values()) yield row;
   }
 
   // ----------------------------------------------------------------------------------- slabs
@@ -408,8 +409,9 @@ export class Device {
 
   /** Nodes that have copies. */
   #used(): ReadonlySet<string> {
-    const rows = [...this.#rows.values(), ...[...this.#slabs.values()].map(({ row }) => row)];
-    return new Set(rows.flatMap(({ copies }) => copies.map(({ node }) => node)));
+    const used = new Set<string>();
+    for (const { copies } of this.#allRows()) for (const { node } of copies) used.add(node);
+    return used;
   }
 
   #deadline(): number {

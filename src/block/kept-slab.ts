@@ -50,6 +50,10 @@ export interface SlabCounts {
   blocksDamaged: number;
 }
 
+export function newSlabCounts(): SlabCounts {
+  return { copiesMade: 0, copiesLost: 0, blocksRepaired: 0, blocksDamaged: 0 };
+}
+
 export class KeptSlab implements SetKeeper {
   readonly set: ReplicaSet;
   /** Where its use is counted. */

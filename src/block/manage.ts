@@ -63,6 +63,20 @@ export async function listDevices(core: RackCore): Promise<NumberedDevice[]> {
   }
 }
 
+/** All of them with what their hosts tell, as `memrack device list -o json` prints it. */
+export async function seeDevices(core: RackCore): Promise<unknown[]> {
+  const found: { readonly name: string }[] = [];
+  for (let after = ''; ; ) {
+    const type = MessageType.SeeDevices;
+    const deadline = within(core, ASK_MS);
+    const reply = await core.control.demand('listing devices', type, { after }, deadline);
+    const page = JSON.parse(reply.json) as typeof found;
+    found.push(...page);
+    after = page.at(-1)?.name ?? '';
+    if (reply.more === 0 || page.length === 0) return found;
+  }
+}
+
 /** Where a host serves it. Rejects with `NotFound`, and with `Unavailable` where no host serves. */
 export async function deviceUri(core: RackCore, name: string): Promise<string> {
   const deadline = within(core, ASK_MS);

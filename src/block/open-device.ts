@@ -7,6 +7,7 @@ import type { Runtime } from '../runtime/runtime.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { Device } from './device.js';
+import type { SlabCounts } from './kept-slab.js';
 import { type DeviceLease, LeasedRack, rowOf } from './leased-rack.js';
 import type { SetRow, SlabNode } from './ports.js';
 import type { Tenure } from './served-device.js';
@@ -24,6 +25,7 @@ const COPY_BYTES_PER_S = 256 * 1024 * 1024;
 export async function openDevice(
   world: DeviceWorld,
   device: NumberedDevice,
+  counts?: SlabCounts,
 ): Promise<Tenure | Status> {
   const nodes = await world.memories.list();
   if (nodes === undefined) return Status.Unavailable;
@@ -35,7 +37,7 @@ export async function openDevice(
     const wish = { nodes: there.slice(0, LEASE_NODES_MAX), durationMs: LEASE_MS };
     const lease = await world.leases.acquireOfDevice(device.device, wish);
     const rows = await readRows(world, device.device);
-    if (typeof rows !== 'number') return serve(world, device, lease, rows);
+    if (typeof rows !== 'number') return serve(world, device, lease, rows, counts);
     await lease.release().catch(() => undefined);
     return rows;
   } catch (error) {
@@ -63,6 +65,7 @@ function serve(
   facts: NumberedDevice,
   lease: Lease,
   rows: readonly SetRow[],
+  counts: SlabCounts | undefined,
 ): Tenure {
   const { runtime, control, connections, memories, policy } = world;
   let isLost: () => void = () => undefined;
@@ -80,6 +83,7 @@ function serve(
     entropy: runtime.entropy,
     checksum: runtime.checksum,
     patienceMs: PATIENCE_MS,
+    ...(counts === undefined ? {} : { counts }),
     budget: bandwidth(runtime, COPY_BYTES_PER_S),
   });
   const end = (): void => {
@@ -89,7 +93,7 @@ function serve(
   };
   lease.lost.addEventListener('abort', end, { once: true });
   if (lease.lost.aborted) end();
-  else void sweep(world, rack, facts.device, lease.epoch, rows);
+  else void sweep(world, rack, facts.device, lease.epoch, rows, (slab) => device.noteDoubt(slab));
   const release = async (): Promise<void> => {
     end();
     await lease.release().catch(() => undefined);

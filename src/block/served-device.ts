@@ -10,6 +10,7 @@ import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import type { Device } from './device.js';
+import { DeviceCounters, type Kind, READ, WRITE } from './device-counters.js';
 
 /** What is done under one lease, until that is lost. */
 export interface Tenure {
@@ -30,17 +31,18 @@ export interface ServedDeviceParts {
   open(): Promise<Tenure | Status>;
   /** How long something waits for a lease. */
   readonly patienceMs: number;
+  /** Counted on; missing: from nothing. */
+  readonly counters?: DeviceCounters;
 }
 
 /** Under way at a time; more are `Busy`. */
 const ROWS_MAX = 4096;
 const ROW_BYTES = 8 * 6 + 1;
-const READ = 0;
-const WRITE = 1;
 const AGAIN_MS_MIN = 50;
 const AGAIN_MS_MAX = 2_000;
 
 export class ServedDevice implements CompletionSink {
+  readonly counters: DeviceCounters;
   readonly #parts: ServedDeviceParts;
   #tenure: Tenure | undefined;
   #lastEpoch = 0;
@@ -66,6 +68,7 @@ export class ServedDevice implements CompletionSink {
 
   constructor(parts: ServedDeviceParts) {
     this.#parts = parts;
+    this.counters = parts.counters ?? new DeviceCounters();
     const columns = new Columns(ROWS_MAX * ROW_BYTES);
     this.#offset = columns.float64(ROWS_MAX);
     this.#start = columns.float64(ROWS_MAX);
@@ -132,15 +135,36 @@ export class ServedDevice implements CompletionSink {
 
   /** Done when they return, with `Ok`; or `NOT_NOW`, and the verbs above do it. */
   readNow(offset: number, into: Uint8Array, start: number, bytes: number): number {
-    return this.#tenure?.device.readNow(offset, into, start, bytes) ?? NOT_NOW;
+    if (this.#tenure === undefined) return NOT_NOW;
+    const startMs = this.counters.isTimed(READ) ? this.#parts.clock.now() : -1;
+    const status = this.#tenure.device.readNow(offset, into, start, bytes);
+    if (status === Status.Ok) this.#doneAtOnce(READ, bytes, startMs);
+    return status;
   }
 
   writeNow(offset: number, from: Uint8Array, start: number, bytes: number): number {
-    return this.#tenure?.device.writeNow(offset, from, start, bytes) ?? NOT_NOW;
+    if (this.#tenure === undefined) return NOT_NOW;
+    const startMs = this.counters.isTimed(WRITE) ? this.#parts.clock.now() : -1;
+    const status = this.#tenure.device.writeNow(offset, from, start, bytes);
+    if (status === Status.Ok) this.#doneAtOnce(WRITE, bytes, startMs);
+    return status;
+  }
+
+  #doneAtOnce(kind: Kind, bytes: number, startMs: number): void {
+    const ms = startMs < 0 ? -1 : this.#parts.clock.now() - startMs;
+    this.counters.doneAtOnce(kind, bytes, ms);
+  }
+
+  /** For the controller; `device` is its number. */
+  report(device: number): ReturnType<DeviceCounters['report']> {
+    const tenure = this.#tenure;
+    const waiting = this.#waiting.length + (tenure?.device.waiting ?? 0);
+    const now = { device: tenure?.device, epoch: tenure?.epoch ?? 0, waiting };
+    return this.counters.report(device, now);
   }
 
   #begin(
-    kind: number,
+    kind: Kind,
     offset: number,
     buffer: Uint8Array,
     start: number,
@@ -194,6 +218,9 @@ export class ServedDevice implements CompletionSink {
   #tell(row: number, status: Status): void {
     const sink = this.#sink[row] as CompletionSink;
     const token = this.#token[row] as number;
+    const beganMs = (this.#deadline[row] as number) - this.#parts.patienceMs;
+    const tookMs = this.#parts.clock.now() - beganMs;
+    this.counters.ended(this.#kind[row] as Kind, status, this.#bytes[row] as number, tookMs);
     this.#buffer[row] = undefined;
     this.#sink[row] = undefined;
     this.#free.push(row);

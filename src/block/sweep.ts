@@ -23,11 +23,12 @@ export async function sweep(
   device: number,
   epoch: number,
   rows: readonly SetRow[],
+  noteDoubt: (slab: number) => void,
 ): Promise<void> {
   const bySlab = new Map(rows.map((row) => [row.slab, row]));
   const nodes = (await world.memories.list()) ?? [];
   for (const { id, isServing } of nodes) {
-    if (isServing) await sweepNode(world, rack, { id, device, epoch, bySlab });
+    if (isServing) await sweepNode(world, rack, { id, device, epoch, bySlab, noteDoubt });
   }
 }
 
@@ -36,6 +37,7 @@ interface Swept {
   readonly device: number;
   readonly epoch: number;
   readonly bySlab: ReadonlyMap<number, SetRow>;
+  noteDoubt(slab: number): void;
 }
 
 async function sweepNode(world: DeviceWorld, rack: LeasedRack, swept: Swept): Promise<void> {
@@ -55,8 +57,9 @@ async function sweepNode(world: DeviceWorld, rack: LeasedRack, swept: Swept): Pr
       const row = swept.bySlab.get(slab);
       const isNamed = row?.copies.some((one) => one.copy === copy) === true;
       const isLeft = row === undefined ? generation === 0 : generation < row.generation;
-      if (isNamed || !isLeft || leaseEpoch >= swept.epoch) continue;
-      rack.give({ copy, node: swept.id, memoryId: node.memoryId, space, address });
+      if (isNamed || leaseEpoch >= swept.epoch) continue;
+      if (!isLeft) swept.noteDoubt(slab);
+      else rack.give({ copy, node: swept.id, memoryId: node.memoryId, space, address });
     }
     if (reply.more === 0) return;
     after = reply.more;

@@ -19,6 +19,10 @@ export class WaitingWrites {
   readonly #bySlab = new Map<number, WaitingWrite[]>();
   #count = 0;
 
+  get count(): number {
+    return this.#count;
+  }
+
   get isFull(): boolean {
     return this.#count >= WAITING_WRITES_MAX;
   }

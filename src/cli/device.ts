@@ -12,6 +12,7 @@ import {
   withOutput,
   withRack,
 } from './context.js';
+import { DEVICE_COLUMNS, SEEN_DEVICE } from './device-table.js';
 
 interface CreateFlags extends SharedFlags {
   readonly size: string;
@@ -33,7 +34,7 @@ export function addDevice(program: Command): void {
     .addHelpText('after', '\nExample:\n  memrack device create disk --size 1GiB --replicas 2')
     .action(create);
   withOutput(withRack(device.command('list')))
-    .description('all block devices')
+    .description('all block devices: their slabs, who serves them, what was done there')
     .addHelpText('after', '\nExample:\n  memrack device list')
     .action(list);
   withOutput(withRack(device.command('remove')))
@@ -62,18 +63,10 @@ async function create(name: string, flags: CreateFlags): Promise<void> {
 }
 
 async function list(flags: SharedFlags): Promise<void> {
-  const { listDevices } = await import('../block/manage.js');
+  const { seeDevices } = await import('../block/manage.js');
   await withConnection(flags, async (rack) => {
-    const devices = await listDevices(rack.core);
-    const rows = devices.map(({ name, bytes, copies, slabBytes }) => {
-      return { name, bytes, replicas: copies, slabBytes };
-    });
-    printRows(flags, rows, [
-      { title: 'name', value: (row) => row.name },
-      { title: 'size', value: (row) => formatBytes(row.bytes), isNumber: true },
-      { title: 'replicas', value: (row) => String(row.replicas), isNumber: true },
-      { title: 'slabs', value: (row) => formatBytes(row.slabBytes), isNumber: true },
-    ]);
+    const devices = SEEN_DEVICE.array().parse(await seeDevices(rack.core));
+    printRows(flags, devices, DEVICE_COLUMNS);
   });
 }
 

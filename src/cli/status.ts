@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { paint, table } from '../apps/terminal.js';
 import { formatBytes } from '../base/units.js';
 import { say, type SharedFlags, withConnection, withOutput, withRack } from './context.js';
+import { DEVICE_COLUMNS, SEEN_DEVICE } from './device-table.js';
 import { Exit, EXIT } from './exit.js';
 
 /** What the table shows of the controller's answer; `-o json` prints all of it. */
@@ -26,6 +27,9 @@ const STATUS = z.looseObject({
   bytesLent: z.number(),
   bytesUsed: z.number(),
   bytesCommitted: z.number(),
+  // A controller of another version does not tell them.
+  devices: z.array(SEEN_DEVICE).default([]),
+  devicesOmitted: z.number().default(0),
 });
 
 const COLOURS: Readonly<Record<string, 'red' | 'yellow' | 'dim'>> = {
@@ -66,10 +70,17 @@ function show(status: z.infer<typeof STATUS>): void {
       { title: '', value: (row) => row[1] ?? '' },
     ]),
   );
+  showDevices(status);
   for (const { code, severity, subject, message, remedy } of status.findings) {
     const mark = paint(process.stdout, COLOURS[severity] ?? 'dim', `${severity} ${code}`);
     say(`\n${mark} ${subject}: ${message}`);
     say(`  ${remedy}`);
     say(paint(process.stdout, 'dim', `  docs/status-codes.md#${code.toLowerCase()}`));
   }
+}
+
+function showDevices({ devices, devicesOmitted }: z.infer<typeof STATUS>): void {
+  if (devices.length === 0) return;
+  say(`\n${table(devices, DEVICE_COLUMNS).trimEnd()}`);
+  if (devicesOmitted > 0) say(`and ${devicesOmitted} more: memrack device list`);
 }

@@ -1,6 +1,8 @@
 /** What `memrack top` shows, from two looks at the rack: what is, and what goes by a second. */
 
 import type { Member, NodeNumbers } from '../apps/library.js';
+import { quantileOf } from '../base/histogram.js';
+import type { SeenDevice } from './device-table.js';
 
 /** One look. */
 export interface Look {
@@ -10,6 +12,7 @@ export interface Look {
   readonly members: readonly Member[];
   readonly spaces: readonly TopSpace[];
   readonly numbers: readonly NodeNumbers[];
+  readonly devices: readonly SeenDevice[];
 }
 
 export interface TopStatus {
@@ -85,12 +88,14 @@ export interface TopFacts {
   readonly nodes: readonly TopNode[];
   readonly hosts: readonly { readonly id: string; readonly state: string }[];
   readonly spaces: readonly TopSpace[];
+  /** What goes by there the controller tells: hosts tell it every other second. */
+  readonly devices: readonly SeenDevice[];
 }
 
 type Numbers = Readonly<Record<string, unknown>>;
 
 export function topFacts(before: Look, after: Look, wallMs: number): TopFacts {
-  const { status, members, spaces } = after;
+  const { status, members, spaces, devices } = after;
   const { state, bytesLent, bytesUsed, bytesCommitted, findings, moves } = status;
   const seconds = (after.atMs - before.atMs) / 1000;
   return {
@@ -108,6 +113,7 @@ export function topFacts(before: Look, after: Look, wallMs: number): TopFacts {
       .filter(({ kind }) => kind === 'host')
       .map((host) => ({ id: host.id, state: host.state })),
     spaces,
+    devices,
   };
 }
 
@@ -185,12 +191,7 @@ function serviceTimes(
       counts[i] = (counts[i] ?? 0) + count - earlier;
     });
   }
-  const all = counts.reduce((sum, count) => sum + count, 0);
-  if (all <= 0) return {};
-  const quantile = (share: number): number => {
-    let left = share * all;
-    const at = counts.findIndex((count) => (left -= count) <= 0);
-    return (bounds[at] ?? Infinity) * 1e6;
-  };
-  return { serviceP50Us: quantile(0.5), serviceP99Us: quantile(0.99) };
+  const quantile = (share: number): number => quantileOf({ bounds, counts }, share) * 1e6;
+  const p50 = quantile(0.5);
+  return Number.isNaN(p50) ? {} : { serviceP50Us: p50, serviceP99Us: quantile(0.99) };
 }

@@ -1,7 +1,16 @@
 /** What `memrack top` shows, as lines for people. */
 
-import { type Column, formatDuration, paint, type Screen, table } from '../apps/terminal.js';
+import {
+  bytesASecond,
+  type Column,
+  formatDuration,
+  paint,
+  type Screen,
+  short,
+  table,
+} from '../apps/terminal.js';
 import { formatBytes } from '../base/units.js';
+import { DEVICE_COLUMNS } from './device-table.js';
 import type { TopFacts, TopMove, TopNode } from './top-facts.js';
 
 /** Everything; a screen shows of it what fits. */
@@ -22,6 +31,7 @@ export function topLines(facts: TopFacts, url: string, screen: Screen): string[]
     ...section('memory nodes', facts.nodes, NODE_COLUMNS),
     ...section('links', facts.nodes, LINK_COLUMNS),
     ...(moves.length === 0 ? [] : section('moves', moves, MOVE_COLUMNS)),
+    ...(facts.devices.length === 0 ? [] : section('devices', facts.devices, DEVICE_COLUMNS)),
     ...section('spaces', spaces, [
       { title: 'space', value: ({ name }) => name },
       { title: 'kind', value: ({ kind }) => kind },
@@ -55,7 +65,6 @@ function number(
 
 const percent = (share: number): string => `${Math.round(share * 100)} %`;
 const micros = (us: number): string => formatDuration(us / 1000);
-const bytesASecond = (bytes: number): string => `${formatBytes(Math.round(bytes))}/s`;
 
 const ID: Column<TopNode> = { title: 'node', value: ({ id }) => id };
 
@@ -99,14 +108,3 @@ const LINK_COLUMNS: readonly Column<TopNode>[] = [
   number('dropped/s', ({ datagramsDropped }) => datagramsDropped),
   number('record', ({ recordFill }) => recordFill, percent),
 ];
-
-/** `0`, `7`, `950`, `12.3k`, `4.5M`. */
-function short(value: number): string {
-  if (value < 999.5) return value > 0 && value < 9.95 ? trimmed(value) : String(Math.round(value));
-  if (value < 999_500) return `${trimmed(value / 1000)}k`;
-  return `${trimmed(value / 1e6)}M`;
-}
-
-function trimmed(value: number): string {
-  return value.toFixed(1).replace(/\.0$/, '');
-}

@@ -15,6 +15,20 @@ const STATUS = {
   ],
 };
 
+const DEVICE = {
+  ...{ name: 'disk', state: 'served', host: 'h1', bytes: 2 ** 30, bytesMapped: 2 ** 26 },
+  ...{ replicas: 2, slabBytes: 2 ** 26, slabsAbsent: 15, slabsKept: 2 },
+  slabs: { whole: 1, degraded: 1, away: 0, lost: 0, inDoubt: 0 },
+  activity: {
+    read: {
+      ...{ done: 90, bytes: 9000, errors: 0, perSecond: { done: 1200, bytes: 2 ** 20 } },
+      ...{ meanUs: 21, p99Us: 128 },
+    },
+    write: { done: 7, bytes: 7, errors: 3 },
+    ...{ waiting: 4, copiesMade: 5, copiesLost: 6, blocksRepaired: 8, blocksDamaged: 9 },
+  },
+};
+
 function member(id: string, more: Partial<Member> = {}): Member {
   const sizes = { bytesLent: 2 ** 29, bytesUsed: 2 ** 28, bytesCommitted: 2 ** 28 };
   const plain = { id, kind: 'memory-node', state: 'serving', address: 'tcp://h:1', ...sizes };
@@ -34,7 +48,8 @@ function look(atMs: number, ofN1: object | undefined): Look {
   const host = { ...member('h1'), kind: 'host' } as Member;
   const numbers = [{ node: 'n1', counters: ofN1 as Record<string, unknown>, tookMs: 1.5 }];
   const spaces = [{ name: 'photos', kind: 'dram', regions: 3, state: 'serving' }];
-  return { atMs, status: STATUS, members: [...members, host], spaces, numbers };
+  const all = [...members, host];
+  return { atMs, status: STATUS, members: all, spaces, numbers, devices: [DEVICE] };
 }
 
 test('rates are what went by, of a process that is the same', () => {
@@ -72,6 +87,8 @@ test('the view names nodes, links, spaces and what is wrong', () => {
   const still = { ...facts, moves: [] };
   expect(topLines(still, '', { write: () => true }).join('\n')).not.toContain('photos/2');
   expect(text).toMatch(/photos +dram +3 +serving/);
+  expect(text).toMatch(/disk +1 GiB +2 +64 MiB +1 whole, 1 degraded, 15 absent +served by h1/);
+  expect(text).toMatch(/h1 +1\.2k\/s, 1 MiB\/s, mean 21 us, p99 128 us +- +3 +4 +6\/5 +9\/8$/m);
 });
 
 test('a line is cut by what is seen of it, and its colours are ended', () => {

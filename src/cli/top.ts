@@ -1,10 +1,11 @@
-/** `memrack top`: a live view of the rack: nodes, links, spaces, and what goes by a second. */
+/** `memrack top`: a live view of the rack: nodes, links, devices, spaces, what goes by a second. */
 
 import type { Command } from 'commander';
 import { z } from 'zod';
 import type { Rack } from '../apps/library.js';
 import { rackUrl, say, type SharedFlags, withConnection, withOutput, withRack } from './context.js';
 import { countFlag } from './context.js';
+import { SEEN_DEVICE } from './device-table.js';
 import { Live } from './live-screen.js';
 import { pause, untilAsked } from './signals.js';
 import { type Look, topFacts } from './top-facts.js';
@@ -42,7 +43,7 @@ Example:
 
 export function addTop(program: Command): void {
   withOutput(withRack(program.command('top')))
-    .description('a live view: memory nodes, links, spaces, what goes by a second; Ctrl-C ends it')
+    .description('a live view: nodes, devices, spaces, what goes by a second; Ctrl-C ends it')
     .option('--interval <ms>', 'from one look to the next', '1000')
     .option('--once', 'one look at what goes by in an interval, and no more')
     .addHelpText('after', HELP)
@@ -74,11 +75,16 @@ async function top(flags: TopFlags): Promise<void> {
 }
 
 async function look(rack: Rack): Promise<Look> {
-  const [status, members, spaces, numbers] = await Promise.all([
+  const { seeDevices } = await import('../block/manage.js');
+  const [status, members, spaces, numbers, devices] = await Promise.all([
     rack.status(),
     rack.nodes(),
     rack.spaces(),
     rack.nodeNumbers(),
+    seeDevices(rack.core),
   ]);
-  return { atMs: performance.now(), status: STATUS.parse(status), members, spaces, numbers };
+  return {
+    ...{ atMs: performance.now(), status: STATUS.parse(status), members, spaces, numbers },
+    devices: SEEN_DEVICE.array().parse(devices),
+  };
 }

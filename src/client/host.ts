@@ -1,6 +1,6 @@
 /**
  * A host as a member of the rack: it joins, listens, and says every two seconds that it is there,
- * and which doors it has.
+ * which doors it has, and how the block devices are that it serves.
  */
 import { ConfigError } from '../base/config-error.js';
 import { Status, statusName } from '../base/status.js';
@@ -9,6 +9,7 @@ import type { Peer } from '../fabric/link.js';
 import type { Timer } from '../runtime/clock.js';
 import type { RunningRole, Runtime } from '../runtime/runtime.js';
 import { MessageType } from '../wire/messages.js';
+import { DeviceNotes, type DeviceReports } from './device-notes.js';
 
 export interface HostConfig {
   /** The host's name in the rack. */
@@ -71,6 +72,13 @@ const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2_000;
 const HEARTBEAT_MS_MIN = 10;
 
+export interface HostPlace {
+  readonly address: string;
+  readonly doors: readonly HostDoor[];
+  /** Of the block devices that it serves. */
+  readonly devices?: () => DeviceReports;
+}
+
 /** Joins the rack and says that it is there. */
 export class Host implements RunningRole {
   readonly address: string;
@@ -79,6 +87,7 @@ export class Host implements RunningRole {
   readonly #config: CheckedHost;
   readonly #doors: readonly HostDoor[];
   readonly #controllers: readonly Peer[];
+  readonly #notes: DeviceNotes;
   #turn = 0;
   #isStopped = false;
   #timer: Timer | undefined;
@@ -86,14 +95,10 @@ export class Host implements RunningRole {
   #lastTold = '';
   #stopped: Promise<void> | undefined;
 
-  constructor(
-    runtime: Runtime,
-    endpoint: Endpoint,
-    config: CheckedHost,
-    place: { readonly address: string; readonly doors: readonly HostDoor[] },
-  ) {
+  constructor(runtime: Runtime, endpoint: Endpoint, config: CheckedHost, place: HostPlace) {
     this.address = place.address;
     this.#doors = place.doors;
+    this.#notes = new DeviceNotes(config.id, place.devices ?? (() => []));
     this.#runtime = runtime;
     this.#endpoint = endpoint;
     this.#config = config;
@@ -112,7 +117,10 @@ export class Host implements RunningRole {
         continue;
       }
       failures = 0;
-      while (await this.#isKnown()) await this.#pause(heartbeatMs);
+      while (await this.#isKnown()) {
+        void this.#notes.tell(this.#controller);
+        await this.#pause(heartbeatMs);
+      }
     }
   }
 

@@ -32,7 +32,64 @@ export interface RackStatus {
   readonly bytesLent: number;
   readonly bytesUsed: number;
   readonly bytesCommitted: number;
+  /** Block devices, those first that something is wrong with. */
+  readonly devices: readonly DeviceFacts[];
+  /** Those that were left out because there are too many. */
+  readonly devicesOmitted: number;
   readonly uptimeMs: number;
+}
+
+/** A block device, and what its host told of it last. */
+export interface DeviceFacts {
+  readonly name: string;
+  readonly bytes: number;
+  /** Copies that each slab is to have. */
+  readonly replicas: number;
+  readonly slabBytes: number;
+  /** Of the device, in slabs that have copies. */
+  readonly bytesMapped: number;
+  readonly slabsAbsent: number;
+  readonly slabsKept: number;
+  /** `waiting`: its host has no lease; `away`: the host that served it is silent; `idle`: none. */
+  readonly state: 'served' | 'waiting' | 'away' | 'idle';
+  readonly host?: string;
+  /** Only where it is served: nobody else looks at them. */
+  readonly slabs?: {
+    readonly whole: number;
+    readonly degraded: number;
+    readonly away: number;
+    readonly lost: number;
+    /** Kept by a file of a host alone. */
+    readonly inFile: number;
+    readonly inDoubt: number;
+  };
+  /** Those that are used much, of a device that is served. */
+  readonly slabsHot?: number;
+  /** Counted since the process of the host began. */
+  readonly activity?: {
+    readonly read: OperationFacts;
+    readonly write: OperationFacts;
+    readonly waiting: number;
+    readonly copiesMade: number;
+    readonly copiesLost: number;
+    readonly blocksRepaired: number;
+    readonly blocksDamaged: number;
+  };
+}
+
+export interface OperationFacts {
+  readonly done: number;
+  readonly bytes: number;
+  readonly errors: number;
+  /** Buckets whose bounds double, from 4 microseconds on; the last has no bound. */
+  readonly times: readonly number[];
+  /** What is counted there took in all. */
+  readonly timesUs: number;
+  /** Between what the host told last and before. */
+  readonly perSecond?: { readonly done: number; readonly bytes: number };
+  /** In that time; missing where none was timed. */
+  readonly meanUs?: number;
+  readonly p99Us?: number;
 }
 
 /** A region that is on its way. */

@@ -1,10 +1,12 @@
 /** The controller's calls about block devices, as messages. */
 import type { SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
-import { SETS_PER_MESSAGE_MAX } from '../wire/limits.js';
+import { utf8Bytes } from '../base/utf8.js';
+import { JSON_BYTES_MAX, SETS_PER_MESSAGE_MAX } from '../wire/limits.js';
 import * as wire from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 import type { Controller } from './controller.js';
+import { deviceFacts } from './device-facts.js';
 import type { DeviceRow } from './metadata/schema.js';
 import { copiesOf, type SetCopy } from './metadata/slab-sets.js';
 import { isRefusal } from './refusal.js';
@@ -29,6 +31,13 @@ export function serveDevices(serve: Serve, controller: Controller): void {
     const rows = devices.list().filter((row) => row.name > after);
     const { values, more } = cut(rows.map(deviceMessage), wire.DeviceFacts.encodedBytes);
     return { status: Status.Ok, devices: values, more };
+  });
+  serve(M.SeeDevices, ({ after }) => {
+    const texts = deviceFacts(controller)
+      .filter(({ name }) => name > after)
+      .map((facts) => JSON.stringify(facts));
+    const { values, more } = cut(texts, (text) => utf8Bytes(text) + 1, JSON_BYTES_MAX);
+    return { status: Status.Ok, json: `[${values.join(',')}]`, more };
   });
   serve(M.RemoveDevice, async ({ name, device, epoch }) => {
     const busy = refuseChange(controller);

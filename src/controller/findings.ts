@@ -75,6 +75,28 @@ export const FINDINGS = {
     severity: 'error',
     remedy: 'restore the data from its source; remove the space to be rid of this finding',
   },
+  DEVICE_LOST: {
+    severity: 'error',
+    remedy:
+      'copy what can still be read to another device, or restore it from its source; then remove ' +
+      'the device',
+  },
+  DEVICE_AWAY: {
+    severity: 'error',
+    remedy: 'start the nodes again that NODE_AWAY names, or repair the network to them',
+  },
+  DEVICE_DEGRADED: {
+    severity: 'warning',
+    remedy:
+      'wait until copies are made again; where that does not end start the nodes that are away, ' +
+      'or add a memory node with room on another machine',
+  },
+  DEVICE_IN_DOUBT: {
+    severity: 'warning',
+    remedy:
+      'start the controller with its newest --data folder; where there is none, check what is on ' +
+      'the device, and put it back from its source',
+  },
   REGION_UNKNOWN: {
     severity: 'warning',
     remedy:
@@ -132,7 +154,7 @@ export type FindingCode = keyof typeof FINDINGS;
 export interface Finding {
   readonly code: FindingCode;
   readonly severity: Severity;
-  /** What it is about: the id of a node or host, the name of a space, an address. */
+  /** What it is about: the id of a node or host, the name of a space or device, an address. */
   readonly subject: string;
   readonly message: string;
   readonly remedy: string;

@@ -113,6 +113,10 @@ function serveMembers(serve: Serve, { controller, heartbeatMs, log }: HandlerOpt
   serve(M.HostHeartbeat, ({ id }) => {
     return { status: Status.Ok, known: hosts.heartbeat(id) ? 1 : 0, ...NO_MARK };
   });
+  serve(M.NoteDevices, ({ host, ...notes }) => {
+    const result = hosts.noteDevices(host, notes);
+    return isRefusal(result) ? refused(result) : { status: Status.Ok };
+  });
 }
 
 function serveSpaces(serve: Serve, { controller }: HandlerOptions): void {

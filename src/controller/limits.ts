@@ -73,6 +73,8 @@ export const DRAIN_RETRY_MS_MAX = 10_000;
 export const MOVE_STUCK_MS = 60_000;
 /** Status tells so many of those under way. */
 export const MOVES_SHOWN_MAX = 20;
+/** So many block devices. */
+export const DEVICES_SHOWN_MAX = 20;
 /** Between two looks at how evenly nodes are used, and how long a region stays that was moved. */
 export const REBALANCE_LOOK_MS = 10_000;
 export const REBALANCE_REST_MS = 600_000;

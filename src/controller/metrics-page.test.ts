@@ -7,6 +7,7 @@ import { SpaceKind } from '../wire/messages.js';
 import { commitMetrics, fabricMetrics, rackMetrics } from './metrics.js';
 import { NODE_METRICS } from './node-metric-list.js';
 import { NodeMetrics } from './node-metrics.js';
+import { noteOf } from './testing/device-note.js';
 import { FakeRack } from './testing/fake-rack.js';
 
 interface Described {
@@ -29,6 +30,9 @@ async function everyMetric(): Promise<Described[]> {
   await controller.membership.join(rack.joinRequest('n1'));
   const host = { id: 'h1', address: 'tcp://127.0.0.1:1', pid: 1, machine: 'm' };
   controller.hosts.join(host);
+  const disk = { name: 'd', device: 1, bytes: 2 ** 30, slabBytes: 2 ** 26, copies: 1, options: '' };
+  await controller.devices.create(disk);
+  controller.hosts.noteDevices('h1', { after: 0, upTo: 1, devices: [noteOf(1)] });
   await controller.spaces.open({
     name: 's',
     create: true,

@@ -15,6 +15,8 @@ import type { FabricCounters } from '../fabric/counters.js';
 import { VERSION_MAX, VERSION_MIN } from '../wire/limits.js';
 import type { MemberFacts, RackStatus } from './api.js';
 import type { Controller } from './controller.js';
+import { deviceFacts } from './device-facts.js';
+import { deviceMetrics } from './device-metrics.js';
 import { FINDINGS, type FindingCode } from './findings.js';
 import { GARBAGE_SHOWN_MS } from './limits.js';
 import { memberFacts, moveFacts, rackStatus, spaceFacts, type ReportContext } from './report.js';
@@ -28,6 +30,7 @@ export function rackMetrics(controller: Controller, context: ReportContext): Met
     ...wholeRack(status),
     ...memberMetrics(controller, context.nowMs),
     ...spaceMetrics(controller),
+    ...deviceMetrics(deviceFacts(controller)),
     ...ownMetrics(controller, context),
     gauge('memrack_uptime_seconds', 'Since the start.', status.uptimeMs / 1000),
   ];

@@ -35,8 +35,9 @@ function cutText(message: string): string {
 export function cut<T>(
   values: readonly T[],
   bytesOf: (value: T) => number,
+  bytesMax = BODY_BYTES_MAX,
 ): { values: T[]; more: 0 | 1 } {
-  let room = BODY_BYTES_MAX - 64;
+  let room = bytesMax - 64;
   let count = 0;
   for (const value of values) {
     room -= bytesOf(value);

@@ -1,9 +1,23 @@
 /** What the controller tells people: status with findings, members, spaces. */
 import { formatBytes } from '../base/units.js';
-import type { DrainFacts, MemberFacts, MoveFacts, RackStatus, SpaceFacts } from './api.js';
+import type {
+  DeviceFacts,
+  DrainFacts,
+  MemberFacts,
+  MoveFacts,
+  RackStatus,
+  SpaceFacts,
+} from './api.js';
 import type { Controller } from './controller.js';
+import { byNeed, deviceFacts, deviceFindings } from './device-facts.js';
 import { finding, type Finding } from './findings.js';
-import { GARBAGE_SHOWN_MS, MOVE_STUCK_MS, MOVES_SHOWN_MAX, NEARLY_FULL_SHARE } from './limits.js';
+import {
+  DEVICES_SHOWN_MAX,
+  GARBAGE_SHOWN_MS,
+  MOVE_STUCK_MS,
+  MOVES_SHOWN_MAX,
+  NEARLY_FULL_SHARE,
+} from './limits.js';
 import type { Member } from './member.js';
 import type { SpaceRow } from './metadata/schema.js';
 import { SLAB_SPACE_NAME } from './names.js';
@@ -26,7 +40,8 @@ export function rackStatus(controller: Controller, context: ReportContext): Rack
   const members = [...membership.members.values()];
   const states = members.map((member) => membership.state(member));
   const count = (state: string): number => states.filter((other) => other === state).length;
-  const findings = findingsOf(controller, context);
+  const devices = deviceFacts(controller);
+  const findings = findingsOf(controller, context, devices);
   const moves = moveFacts(controller, context.nowMs);
   const isDown = count('serving') === 0;
   const hasError = findings.some(({ severity }) => severity === 'error');
@@ -45,6 +60,8 @@ export function rackStatus(controller: Controller, context: ReportContext): Rack
     regions: regionCounts(controller),
     files: metadata.files.size,
     leases: controller.leases.known,
+    devices: byNeed(devices).slice(0, DEVICES_SHOWN_MAX),
+    devicesOmitted: Math.max(devices.length - DEVICES_SHOWN_MAX, 0),
     bytesLent: sum((member) => member.bytesLent),
     bytesUsed: sum((member) => member.bytesUsed),
     bytesCommitted: sum((member) => member.bytesCommitted),
@@ -65,7 +82,11 @@ function regionCounts({ metadata }: Controller): { granted: number; lost: number
 }
 
 /** The worst first. */
-function findingsOf(controller: Controller, context: ReportContext): Finding[] {
+function findingsOf(
+  controller: Controller,
+  context: ReportContext,
+  devices: readonly DeviceFacts[],
+): Finding[] {
   const { membership } = controller;
   const findings: Finding[] = [];
   if (membership.serving().length === 0) {
@@ -85,6 +106,7 @@ function findingsOf(controller: Controller, context: ReportContext): Finding[] {
     // What is lost of slabs has other copies, or is their device's.
     if (space.name !== SLAB_SPACE_NAME) findings.push(...spaceFindings(controller, space));
   }
+  findings.push(...deviceFindings(devices));
   findings.push(...garbageFindings(controller, context.wallMs), ...leaseFindings(controller));
   for (const host of controller.hosts.list()) {
     if (host.state === 'away') {

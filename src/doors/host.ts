@@ -35,7 +35,8 @@ export const hostMain: RoleMain<HostConfig> = async (runtime, config) => {
   const nbd = await openNbd(runtime, checked);
   const kind = isSecured(checked) ? DoorKind.NBD_TLS : DoorKind.NBD;
   const doors = nbd === undefined ? [] : [{ kind, address: nbd.address }];
-  const host = new Host(runtime, endpoint, checked, { address, doors });
+  const devices = () => nbd?.devices.reports() ?? [];
+  const host = new Host(runtime, endpoint, checked, { address, doors, devices });
   void host.run();
   const { pid } = runtime.processes;
   const door = nbd === undefined ? {} : { nbd: nbd.address };
@@ -53,7 +54,7 @@ export const hostMain: RoleMain<HostConfig> = async (runtime, config) => {
 async function openNbd(
   runtime: Runtime,
   config: ReturnType<typeof checkHostConfig>,
-): Promise<RunningRole | undefined> {
+): Promise<(RunningRole & { readonly devices: BlockHost }) | undefined> {
   if (config.nbd === undefined) return undefined;
   const tls = await nbdTlsOf(runtime, config);
   const devices = new BlockHost(runtime, config.join);
@@ -62,6 +63,7 @@ async function openNbd(
   const { address } = await listen(door, config.nbd, config.nbdAnyPort === true);
   return {
     address,
+    devices,
     stop: async () => {
       // What waits for a lease then ends with the devices, and the door with it.
       const late = runtime.timers.after(NBD_LIMITS.stopMs, () => void devices.close());

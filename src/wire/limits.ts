@@ -144,6 +144,13 @@ export const DEVICES_PER_MESSAGE_MAX = 256;
 /** Sets of slabs in one message; a sender also stops at `BODY_BYTES_MAX`. */
 export const SETS_PER_MESSAGE_MAX = 1024;
 
+/** What a host tells of its devices in one message; more follow in the next. */
+export const DEVICE_REPORTS_PER_MESSAGE_MAX = 64;
+/** The first bound of what their reads and writes take: over shared memory it is not much more. */
+export const DEVICE_TIME_LEAST_S = 4e-6;
+/** Bounds double up to half a minute: after that reads and writes are given up. */
+export const DEVICE_TIME_BUCKETS = 24;
+
 assert(PIECE_BYTES_MAX + 64 * MESSAGE_HEADER_BYTES + FRAME_HEADER_BYTES <= FRAME_BYTES_MAX);
 assert(PIECE_BYTES_MAX <= PAGE_BYTES_MIN && PAGE_BYTES_MAX <= REGION_BYTES);
 assert(PAGE_BYTES_DEFAULT >= PAGE_BYTES_MIN && PAGE_BYTES_DEFAULT <= PAGE_BYTES_MAX);
@@ -159,4 +166,5 @@ assert(NODES_MAX * 3 * (NAME_BYTES_MAX + 16) + 64 <= BODY_BYTES_MAX, 'all nodes 
 assert(MOVE_RUNS_MAX * 16 + 64 <= BODY_BYTES_MAX);
 assert(SLABS_PER_MESSAGE_MAX * 56 + 64 <= BODY_BYTES_MAX);
 assert(REGIONS_PER_MESSAGE_MAX * 16 + 2 * (NAME_BYTES_MAX + 16) * 50 <= BODY_BYTES_MAX);
+assert(DEVICE_REPORTS_PER_MESSAGE_MAX * (160 + 16 * (DEVICE_TIME_BUCKETS + 2)) <= BODY_BYTES_MAX);
 assert(SLAB_BYTES_MAX <= REGION_BYTES && DEVICE_BYTES_MAX < ADDRESS_END);

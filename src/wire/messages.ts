@@ -22,6 +22,11 @@ import {
   PutSetRequest,
   RemoveDeviceRequest,
 } from './device-messages.js';
+import {
+  NoteDevicesRequest,
+  SeeDevicesReply,
+  SeeDevicesRequest,
+} from './device-report-messages.js';
 import { ListDoorsReply, NoteDoorRequest } from './door-messages.js';
 import {
   AcquireLeaseReply,
@@ -63,6 +68,7 @@ import {
 import { bytes, type Fields, list, pad, struct, text, u8, u16, u32, u53, u64 } from './struct.js';
 
 export * from './device-messages.js';
+export * from './device-report-messages.js';
 export * from './door-messages.js';
 export * from './lease-messages.js';
 export * from './memory-messages.js';
@@ -171,6 +177,8 @@ export const MessageType = {
   GetSets: 116,
   PutSet: 117,
   GrantSlabRegion: 118,
+  NoteDevices: 119,
+  SeeDevices: 120,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -955,6 +963,8 @@ export const CALLS = {
   [M.OpenDevice]: { request: OpenDeviceRequest, reply: DeviceFacts, repeatable: true },
   [M.ListDevices]: { request: ListDevicesRequest, reply: ListDevicesReply, repeatable: true },
   [M.RemoveDevice]: { request: RemoveDeviceRequest, reply: Empty, repeatable: true },
+  [M.NoteDevices]: { request: NoteDevicesRequest, reply: Empty, repeatable: true },
+  [M.SeeDevices]: { request: SeeDevicesRequest, reply: SeeDevicesReply, repeatable: true },
   [M.GetSets]: { request: GetSetsRequest, reply: GetSetsReply, repeatable: true },
   [M.GrantSlabRegion]: {
     request: GrantSlabRegionRequest,

@@ -59,6 +59,21 @@ async function verify(client: NbdClient, seeds: readonly number[]): Promise<void
   await Promise.all(reads);
 }
 
+/** What its host has told of the device shows wherever people look. */
+async function seeWork(): Promise<void> {
+  const shown = await until(10_000, async () => {
+    const { stdout } = await runCli(['device', 'list', '-o', 'json', '--rack', rack.url]);
+    const [seen] = JSON.parse(stdout) as { activity?: { write: { done: number } } }[];
+    return (seen?.activity?.write.done ?? 0) >= PARTS.length ? seen : undefined;
+  });
+  expect(shown).toMatchObject({ state: 'served', slabsAbsent: 0, slabs: { whole: 2, lost: 0 } });
+  const metrics = await (await fetch(`${rack.url.replace('memrack:', 'http:')}/metrics`)).text();
+  expect(metrics).toMatch(/^memrack_device_served\{device="disk"\} 1$/m);
+  expect(metrics).toMatch(/^memrack_device_operations_total\{.*kind="write"\} [1-9]/m);
+  const [status, top] = await Promise.all([memrack('status'), memrack('top', '--once')]);
+  for (const text of [status, top]) expect(text).toMatch(/disk +80 MiB +2 .*2 whole.*served by/);
+}
+
 test('a device is made, listed and named, and wrong wishes are refused', async () => {
   await memrack('device', 'create', 'disk', '--size', '80MiB', '--replicas', '2');
   const [row] = JSON.parse(await memrack('device', 'list', '-o', 'json')) as unknown[];
@@ -89,6 +104,7 @@ test('every byte is there after nodes, their memory and the host were killed', a
     }
   };
   await write(0, PARTS.length);
+  await seeWork();
   const victim = await supervisorOf(rack, 'node-2');
   const writing = write(PARTS.length, PARTS.length);
   // Its memory is gone with it; an empty node takes its place.

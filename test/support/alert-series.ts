@@ -11,6 +11,9 @@ const PAUSE = (le: string): string =>
 const FLUSH = (le: string): string => BUCKET('memrack_node_flush_seconds', le, 'node="n",');
 const COMMIT = (le: string): string => BUCKET('memrack_metadata_commit_seconds', le);
 
+const SLABS = (state: string): string => `memrack_device_slabs{device="d",state="${state}"}`;
+const ERRORS = 'memrack_device_errors_total{device="d",host="h",kind="read"}';
+
 export type Series = Readonly<Record<string, string>>;
 
 const RISING = '0+600x80';
@@ -64,6 +67,12 @@ export const QUIET: Series = {
   [FLUSH('0.524288')]: RISING,
   [FLUSH('1.048576')]: RISING,
   [FLUSH('+Inf')]: RISING,
+  [SLABS('whole')]: '7x80',
+  [SLABS('lost')]: NEVER,
+  [SLABS('away')]: NEVER,
+  [SLABS('degraded')]: '0x40 3x10 0x30',
+  [ERRORS]: '9x80',
+  'memrack_devices{state="waiting"}': NEVER,
 };
 
 /** By alert; '': there is no such series. */
@@ -99,5 +108,10 @@ export const FIRING: Readonly<Record<string, Series>> = {
   MemrackFlushSlow: { [FLUSH('0.008192')]: NEVER, [FLUSH('0.524288')]: NEVER },
   MemrackMetadataSlow: { [COMMIT('0.001024')]: NEVER, [COMMIT('0.262144')]: NEVER },
   MemrackChangesWait: { memrack_metadata_changes_waiting: '3x60 101x20' },
+  MemrackDeviceLost: { [SLABS('lost')]: '0x60 1x20' },
+  MemrackDeviceAway: { [SLABS('away')]: '0x60 1x20' },
+  MemrackDeviceDegraded: { [SLABS('degraded')]: '0x50 3x30' },
+  MemrackDeviceErrors: { [ERRORS]: '9x67 12x20' },
+  MemrackDeviceWaits: { 'memrack_devices{state="waiting"}': '0x60 1x20' },
   MemrackLeaseBlocked: { 'memrack_findings{code="LEASE_BLOCKED"}': '0x60 1x20' },
 };

@@ -1,20 +1,25 @@
 // Programs that use a rack in every way that its metrics tell apart.
 import { rmSync } from 'node:fs';
 import { connect, type ConnectOptions } from '../../src/apps/library.js';
+import { createDevice, deviceUri, listDevices } from '../../src/block/manage.js';
+import { NbdClient } from '../../src/doors/nbd/testing/client.js';
+import { createRuntime } from '../../src/runtime/node/create-runtime.js';
 import { startRack, type TestRack } from './rack.js';
 import { makeSweptFolder } from './swept-folder.js';
 
 const LINKS: readonly NonNullable<ConnectOptions['link']>[] = ['tcp', 'udp', 'auto'];
 const PAGE = 65_536;
 const PAGES = 8;
+const runtime = createRuntime({ logLevel: 'error' });
 
 /** A rack that has everything to show: a disk, too, on a file system that status speaks of. */
 export async function startSeenRack(): Promise<TestRack> {
   const folder = makeSweptFolder('/dev/shm', 'memrack-seen-');
   const clear = (): void => rmSync(folder, { recursive: true, force: true });
+  const nbd = ['--nbd-port', '0'];
   const disk = ['--data', `${folder}/rack`, '--persistent-nodes', '1', '--unproven-file-system'];
   try {
-    const rack = await startRack({ nodes: 2, extra: disk });
+    const rack = await startRack({ nodes: 2, extra: [...nbd, ...disk] });
     return { ...rack, stop: () => rack.stop().finally(clear) };
   } catch (error) {
     clear();
@@ -24,9 +29,10 @@ export async function startSeenRack(): Promise<TestRack> {
 
 /**
  * One round: first touches, reads, writes, atomics, leases, something that is refused, a flush, and
- * a region that moves.
+ * a region that moves; a block device meanwhile.
  */
 export async function useRack(url: string): Promise<void> {
+  const device = await useDevice(url);
   for (const link of LINKS) {
     const rack = await connect(url, { link });
     try {
@@ -46,6 +52,27 @@ export async function useRack(url: string): Promise<void> {
     }
   }
   await moveOne(url, 'load-tcp');
+  device.disconnect();
+}
+
+async function useDevice(url: string): Promise<NbdClient> {
+  const rack = await connect(url);
+  try {
+    const devices = await listDevices(rack.core);
+    const wish = { name: 'disk', bytes: 64 * PAGE, copies: 2 };
+    if (devices.length === 0) await createDevice(rack.core, wish);
+    const { host } = new URL(await deviceUri(rack.core, wish.name));
+    const client = await NbdClient.connect(runtime.network, `tcp://${host}`);
+    await client.structured();
+    await client.go(wish.name);
+    for (let page = 0; page < PAGES; page++) {
+      await client.write(page * PAGE, new Uint8Array(PAGE).fill(page));
+      await client.read(page * PAGE, PAGE);
+    }
+    return client;
+  } finally {
+    await rack.close();
+  }
 }
 
 async function flushOne(rack: Rack): Promise<void> {

@@ -15,9 +15,58 @@ export const findingSchema = z.strictObject({
     .enum(Object.keys(FINDINGS) as [FindingCode, ...FindingCode[]])
     .describe('Stable; see docs/status-codes.md.'),
   severity: z.enum(['info', 'warning', 'error']),
-  subject: z.string().describe('The id of a node or host, the name of a space, an address.'),
+  subject: z.string().describe('A node, a host, the name of a space or device, an address.'),
   message: z.string(),
   remedy: z.string(),
+});
+
+const operationsSchema = z.strictObject({
+  done: count,
+  bytes,
+  errors: count,
+  times: z.array(count).describe('By buckets whose bounds double, from 4 microseconds on.'),
+  timesUs: count.describe('What is counted there took in all.'),
+  perSecond: z
+    .strictObject({ done: z.number(), bytes: z.number() })
+    .optional()
+    .describe('Between what its host told last and before.'),
+  meanUs: count.optional().describe('Of that time, in microseconds.'),
+  p99Us: count.optional(),
+});
+
+export const deviceSchema = z.strictObject({
+  name: z.string(),
+  bytes,
+  replicas: count.describe('Copies that each slab is to have.'),
+  slabBytes: bytes,
+  bytesMapped: bytes.describe('Of the device, in slabs that have copies.'),
+  slabsAbsent: count,
+  slabsKept: count,
+  state: z
+    .enum(['served', 'waiting', 'away', 'idle'])
+    .describe('waiting: its host has no lease; away: the host is silent; idle: nobody uses it.'),
+  host: z.string().optional(),
+  slabs: z
+    .strictObject({
+      whole: count,
+      degraded: count,
+      away: count,
+      lost: count,
+      inFile: count,
+      inDoubt: count,
+    })
+    .optional()
+    .describe('Only of a device that is served.'),
+  slabsHot: count.optional().describe('Slabs that are used much.'),
+  activity: z
+    .strictObject({
+      read: operationsSchema,
+      write: operationsSchema,
+      waiting: count,
+      ...{ copiesMade: count, copiesLost: count, blocksRepaired: count, blocksDamaged: count },
+    })
+    .optional()
+    .describe('Counted since the process of the host began.'),
 });
 
 export const statusSchema = z.strictObject({
@@ -47,6 +96,8 @@ export const statusSchema = z.strictObject({
   regions: z.strictObject({ granted: count, lost: count }),
   files: count,
   leases: count.describe('Names of leases that were ever acquired and are not forgotten.'),
+  devices: z.array(deviceSchema).describe('Block devices, those in need first.'),
+  devicesOmitted: count.describe('Devices beyond those listed.'),
   bytesLent: bytes,
   bytesUsed: bytes,
   bytesCommitted: bytes.describe('Bytes promised by allocations; may exceed what is lent.'),
