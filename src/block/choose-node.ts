@@ -2,6 +2,7 @@
 
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import type { Entropy } from '../runtime/runtime.js';
+import { blockFaults } from './planted.js';
 import type { CopyPlace, SlabNode } from './ports.js';
 
 /**
@@ -16,7 +17,8 @@ export function chooseNode(
   entropy: Entropy,
 ): SlabNode | undefined {
   const free = nodes.filter(({ id, isServing, isLeaving }) => {
-    return isServing && !isLeaving && !tried.has(id) && !beside.some(({ node }) => node === id);
+    const hasOne = beside.some(({ node }) => node === id) && !blockFaults.madeBesideAnother;
+    return isServing && !isLeaving && !tried.has(id) && !hasOne;
   });
   const taken = new Set(beside.map(({ node }) => machineOf(node, nodes)));
   const apart = free.filter(({ machine }) => !taken.has(machine));

@@ -15,12 +15,14 @@ import type { Copy } from '../replication/copy.js';
 import { BLOCK_BYTES } from '../replication/layout.js';
 import { type Clock, sleep, type Timer, type Timers } from '../runtime/clock.js';
 import type { Checksum, Entropy } from '../runtime/runtime.js';
-import { Activity } from './activity.js';
+import { Activity, HOTTEST } from './activity.js';
 import { changeSet } from './change-set.js';
 import { chooseNode } from './choose-node.js';
+import { DonorWishes } from './donor-wishes.js';
 import { KeptSlab, newSlabCounts, type SlabCounts, type SlabParts } from './kept-slab.js';
 import { blockFaults } from './planted.js';
-import type { CopyPlace, DeviceRack, SetAnswer, SetRow, SlabNode } from './ports.js';
+import type { CopyPlace, CopyUse, DeviceRack, SetAnswer, SetRow, SlabNode } from './ports.js';
+import type { DonorWish, UseTold } from './ports.js';
 import { countStates, type SlabStates } from './slab-states.js';
 import { planOf, type SlabPlan } from './slabs.js';
 import { WaitingWrites } from './waiting-writes.js';
@@ -73,6 +75,7 @@ export class Device {
   readonly #slabParts: SlabParts;
   readonly #slabs = new Map<number, KeptSlab>();
   readonly #activity: Activity;
+  readonly #wishes: DonorWishes;
   /** Of the writer before; not opened yet. */
   readonly #rows: Map<number, SetRow>;
   readonly #waiting = new WaitingWrites();
@@ -101,10 +104,16 @@ export class Device {
       rack: new LosingRack(rack, (why) => this.#lose(why)),
       copies: facts.copies,
       choose: (beside) => this.#choose(beside, new Set()),
+      isToGo: (copy) => this.#wishes.isToGo(copy),
       avoid: (node, isFull) => this.#avoid(node, isFull),
       budget: (bytes) => parts.budget(bytes),
       counts: this.counts,
     };
+    this.#wishes = new DonorWishes({
+      ...{ clock, rack },
+      copiesAt: (node, memoryId) => this.#copiesAt(node, memoryId),
+      isShort: (node) => this.#avoid(node, true),
+    });
     void this.#tend();
   }
 
@@ -398,13 +407,34 @@ export class Device {
     this.#nodes = (await this.#parts.rack.nodes()) ?? this.#nodes;
     if (this.#isOver) return;
     this.#activity.look(this.#parts.clock.now());
-    if (this.#nodes !== undefined) for (const slab of this.#slabs.values()) slab.tend(this.#nodes);
+    if (this.#nodes !== undefined) {
+      this.#wishes.look(this.#nodes);
+      for (const slab of this.#slabs.values()) slab.tend(this.#nodes);
+    }
     this.#parts.rack.leaveUnused(this.#used());
     for (const { sink, token } of this.#waiting.takeLate(this.#parts.clock.now())) {
       this.#tell(sink, token, Status.Timeout);
     }
     for (const slab of [...this.#rows.keys()].slice(0, OPENED_AT_ONCE)) this.#opened(slab);
     this.#timer = this.#parts.timers.after(TEND_MS, () => void this.#tend());
+  }
+
+  /** In this memory, with what its node may ask about them. */
+  #copiesAt(node: string, memoryId: number): ReadonlyMap<number, CopyUse> {
+    const uses = new Map<number, CopyUse>();
+    const note = (row: SetRow, told: number, isGoing: (copy: number) => boolean): void => {
+      for (const { copy, node: at, memoryId: memory } of row.copies) {
+        if (at !== node || memory !== memoryId) continue;
+        uses.set(copy, { copy, activity: told, isGoing: isGoing(copy) });
+      }
+    };
+    // What misses copies, or was not opened yet, has other things to do.
+    for (const row of this.#rows.values()) note(row, HOTTEST, () => false);
+    for (const slab of this.#slabs.values()) {
+      const told = slab.isWhole ? this.#activity.toldOf(slab.activityRow) : HOTTEST;
+      note(slab.row, told, (copy) => slab.isSending(copy));
+    }
+    return uses;
   }
 
   /** Nodes that have copies. */
@@ -462,6 +492,10 @@ class LosingRack implements DeviceRack {
 
   copyAt(place: CopyPlace): Copy {
     return this.#rack.copyAt(place);
+  }
+
+  tellUse(node: string, memoryId: number, told: UseTold): Promise<DonorWish | undefined> {
+    return this.#rack.tellUse(node, memoryId, told);
   }
 
   leaveUnused(used: ReadonlySet<string>): void {

@@ -14,6 +14,7 @@ import { ReplicaSet } from '../replication/replica-set.js';
 import type { SetKeeper } from '../replication/slab.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import type { Checksum, Entropy } from '../runtime/runtime.js';
+import { BACKUP_SPACE } from '../wire/limits.js';
 import { changeSet } from './change-set.js';
 import { blockFaults } from './planted.js';
 import type { CopyPlace, DeviceRack, SetRow, SlabNode } from './ports.js';
@@ -36,6 +37,8 @@ export interface SlabParts {
   readonly copies: number;
   /** A node for one more copy, beside those; undefined: none has room. */
   choose(beside: readonly CopyPlace[]): Promise<SlabNode | undefined>;
+  /** Whether the node of the copy wants it to go elsewhere. */
+  isToGo(copy: number): boolean;
   /** Not the node to choose for a while. */
   avoid(node: string, isFull: boolean): void;
   /** Resolves when so many bytes may be copied. */
@@ -69,6 +72,8 @@ export class KeptSlab implements SetKeeper {
   /** Copies whose nodes have no room for what is written to them. */
   readonly #full = new Set<number>();
   #isMaking = false;
+  /** The copy whose place one takes that is being made; 0: none. */
+  #sending = 0;
   /** As they were looked at last. */
   #nodes: readonly SlabNode[] = [];
   #makeAgainMs = MAKE_AGAIN_MS_MIN;
@@ -92,6 +97,11 @@ export class KeptSlab implements SetKeeper {
     return this.#row.copies.length >= this.#parts.copies;
   }
 
+  /** Whether another one is being made in the place of this copy. */
+  isSending(copy: number): boolean {
+    return this.#sending === copy;
+  }
+
   stop(): void {
     this.set.stop();
   }
@@ -102,8 +112,11 @@ export class KeptSlab implements SetKeeper {
     this.#nodes = nodes;
     this.isLost = this.#row.copies.every((place) => isGone(place, nodes));
     for (const place of this.#row.copies) if (isGone(place, nodes)) void this.#leave(place.copy);
-    const surplus = this.#row.copies.length > this.#parts.copies && this.#misplaced(nodes);
-    if (surplus) void this.#leave(surplus.copy);
+    const atNodes = this.#row.copies.filter(({ space }) => space !== BACKUP_SPACE);
+    const isSurplus = atNodes.length > this.#parts.copies;
+    // Nobody may remember why there is one more: the writer before made it.
+    const surplus = isSurplus ? (this.#misplaced(nodes) ?? atNodes[0]) : undefined;
+    if (surplus !== undefined) void this.#leave(surplus.copy);
     else if (this.#isWanting(nodes)) void this.#makeWhole(nodes);
   }
 
@@ -178,7 +191,8 @@ export class KeptSlab implements SetKeeper {
   /** A copy that is to be somewhere else. */
   #misplaced(nodes: readonly SlabNode[]): CopyPlace | undefined {
     return this.#row.copies.find(({ node, copy }) => {
-      return this.#full.has(copy) || nodes.some(({ id, isLeaving }) => isLeaving && id === node);
+      if (this.#full.has(copy) || this.#parts.isToGo(copy)) return true;
+      return nodes.some(({ id, isLeaving }) => isLeaving && id === node);
     });
   }
 
@@ -189,7 +203,10 @@ export class KeptSlab implements SetKeeper {
   async #makeWhole(nodes: readonly SlabNode[]): Promise<void> {
     if (this.#isMaking) return;
     this.#isMaking = true;
+    // Where all of it is in a backup, a slab that is asked to go could do without a copy here.
+    this.#sending = this.isWhole ? (this.#misplaced(nodes)?.copy ?? 0) : 0;
     const isMade = await this.#makeOne(nodes);
+    this.#sending = 0;
     this.set.isFull = !isMade && this.#full.size > 0;
     this.#makeAgainMs = isMade
       ? MAKE_AGAIN_MS_MIN
@@ -232,7 +249,8 @@ export class KeptSlab implements SetKeeper {
     const { set } = this;
     // A set has a copy of the one before: the only one leaves later.
     const maySwap = this.isWhole && this.#row.copies.length > 1;
-    const leaving = maySwap ? this.#misplaced(nodes) : undefined;
+    const sent = this.#row.copies.find(({ copy }) => copy === this.#sending);
+    const leaving = maySwap ? (sent ?? this.#misplaced(nodes)) : undefined;
     const copies = this.#row.copies.filter((one) => one !== leaving);
     const isAsked = blockFaults.joinedUnasked || set.ask(place.copy);
     const mayStill = (): Promise<boolean> => Promise.resolve(this.#isUsable(place));

@@ -11,7 +11,8 @@ import { REGION_BYTES } from '../wire/limits.js';
 import { MessageType, type Request } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 import type { Memories } from './memories.js';
-import type { CopyPlace, DeviceRack, SetAnswer, SetRow, SlabNode } from './ports.js';
+import type { CopyPlace, DeviceRack, DonorWish, SetAnswer, SetRow, SlabNode } from './ports.js';
+import type { UseTold } from './ports.js';
 import { type CopyOpener, type OpenCopy, RemoteCopy } from './remote-copy.js';
 
 /** The lease, as it is held. */
@@ -167,6 +168,20 @@ export class LeasedRack implements DeviceRack, CopyOpener {
     if (!isNoAnswer(status)) return status;
     this.give({ ...place, address: region * REGION_BYTES });
     return status;
+  }
+
+  async tellUse(node: string, memoryId: number, told: UseTold): Promise<DonorWish | undefined> {
+    const { number: lease, epoch: leaseEpoch } = this.#parts.lease;
+    const slabs = told.slabs.map((use) => ({ ...use, isGoing: use.isGoing ? 1 : 0 }));
+    const request = { round: told.round, lease, leaseEpoch, slabs };
+    const link = await this.#linkTo(node, memoryId);
+    const reply = await link?.call(MessageType.SlabActivity, request, CALL_MS);
+    // Whoever is not the holder any more learns it from what matters.
+    if (reply?.status !== Status.Ok) return undefined;
+    const { round, isShort } = reply;
+    const asked = reply.asked.map(({ copy }) => copy);
+    const going = reply.going.map(({ copy }) => copy);
+    return { round, isShort: isShort === 1, asked, going };
   }
 
   give(place: CopyPlace): void {

@@ -9,4 +9,8 @@ export const blockFaults = {
   askedBlindly: false,
   /** What was never written is told as zeros by whoever was the writer once. */
   zerosUnconfirmed: false,
+  /** A copy is made at any node, also at one that has a copy of the slab. */
+  madeBesideAnother: false,
+  /** What a node wanted back once goes, whatever it says since. */
+  wishKept: false,
 };

@@ -42,6 +42,32 @@ export interface SlabNode {
   readonly isLeaving: boolean;
 }
 
+/** How a copy is used, as its node is told. */
+export interface CopyUse {
+  readonly copy: number;
+  /** Of its slab, as `Activity` tells it. */
+  readonly activity: number;
+  /** Another one is being made in its place. */
+  readonly isGoing: boolean;
+}
+
+/** Of copies that the node asked about in this round. */
+export interface UseTold {
+  readonly round: number;
+  readonly slabs: readonly CopyUse[];
+}
+
+/** What a node says of itself. */
+export interface DonorWish {
+  readonly round: number;
+  /** It has to give memory back. */
+  readonly isShort: boolean;
+  /** Copies whose use it wants to be told. */
+  readonly asked: readonly number[];
+  /** Copies that are to go elsewhere. */
+  readonly going: readonly number[];
+}
+
 /** For as long as the lease is held; calls take some seconds at most, and never reject. */
 export interface DeviceRack {
   /** As they were a second ago at most; undefined: the controller does not answer. */
@@ -55,6 +81,8 @@ export interface DeviceRack {
   /** Whether a node says, after this was asked, that the lease is held still. */
   confirm(): Promise<boolean>;
   copyAt(place: CopyPlace): Copy;
+  /** How copies at a node are used. Undefined: it does not answer. */
+  tellUse(node: string, memoryId: number, told: UseTold): Promise<DonorWish | undefined>;
   /** Nodes that are away and have none of these copies are not to hold up whoever comes next. */
   leaveUnused(used: ReadonlySet<string>): void;
   /** A call was answered as it is for somebody who is not the writer any more. */
