@@ -87,7 +87,8 @@ export class Audit {
     }
     this.#stage = 'waiting until the nodes say that all is free';
     await this.#untilUnused(client);
-    if (this.#rack.shape.isShortOfMemory === true) {
+    const { isShortOfMemory, devices } = this.#rack.shape;
+    if (isShortOfMemory === true && devices === undefined) {
       this.#stage = 'running short of memory';
       const lending = new LendingAudit(this.#rack, this.#process, client);
       for (const { kind, text } of await lending.run()) this.#journal.complain(kind, text);

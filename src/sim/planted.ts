@@ -460,6 +460,10 @@ export const PLANTED: readonly Planted[] = [
     'devices',
     'writes do not wait for a copy that may count already',
   ]),
+  planted('copy-beside-another', blockFaults, 'madeBesideAnother', [
+    'devices',
+    'a copy is made at a node that has one of the slab already',
+  ]),
 ];
 
 export function plantedNamed(name: string): Planted | undefined {

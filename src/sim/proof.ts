@@ -49,7 +49,8 @@ const ONE_SIDED = WORKLOADS.filter((one) => one.isOneSided === true).map((one) =
 const BY_DATAGRAMS = WORKLOADS.filter((one) => one.isByDatagrams === true).map((one) => one.name);
 const OF_DEVICES = WORKLOADS.filter((one) => one.hasDevices === true).map((one) => one.name);
 /** What an operator and the machines do: of disks, of moves, of copies, of memory that is short. */
-const OPERATED = WORKLOADS.filter(({ blows, isPersistent, isShortOfMemory }) => {
+const OPERATED = WORKLOADS.filter(({ blows, hasDevices, isPersistent, isShortOfMemory }) => {
+  if (hasDevices === true) return false;
   const isMoved = blows['move-region'] !== undefined || blows['put-back-metadata'] !== undefined;
   const isFull = blows['fill-disk'] !== undefined;
   return isMoved || isFull || isPersistent === true || isShortOfMemory === true;

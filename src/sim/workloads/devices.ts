@@ -1,6 +1,6 @@
 /**
  * Disks in remote memory, over NBD: clients write, read and zero sectors of their own and of all,
- * while hosts and memory nodes come and go. Every sector is a register.
+ * while hosts and memory nodes come and go, and nodes want memory back. Every sector is a register.
  */
 
 import { PIECE_BYTES } from '../../replication/layout.js';
@@ -59,6 +59,7 @@ export const devices: Workload = {
   about: 'block devices over NBD, whose hosts and memory nodes come and go',
   isBulky: true,
   hasDevices: true,
+  isShortOfMemory: true,
   frames: [96, 128],
   steps: 1_300,
   blowCount: [9, 18],
@@ -78,6 +79,7 @@ export const devices: Workload = {
     'kill-host': 8,
     'pause-host': 10,
     'lose-copies': 15,
+    squeeze: 15,
   },
   run,
 };
