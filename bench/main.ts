@@ -8,8 +8,8 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { cpus } from 'node:os';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { donor } from './cases/donor.js';
 import { clientsFlat, firstTouch, pagesFlat } from './cases/flat-latency.js';
@@ -19,6 +19,7 @@ import { largeRead } from './cases/large-read.js';
 import { lockContended, lockLone } from './cases/locks.js';
 import { loneRead } from './cases/lone-read.js';
 import { move } from './cases/move.js';
+import { nbdLatency, nbdRate, nbdSequential } from './cases/nbd.js';
 import { pipelinedRead } from './cases/pipelined-read.js';
 import { placement } from './cases/placement.js';
 import { shmBlocking } from './cases/shm-blocking.js';
@@ -36,7 +37,7 @@ import { udpPipelined } from './cases/udp-pipelined.js';
 import { parseFigures, runFigures } from './figures/main.js';
 import { has, machine, type Result } from './harness.js';
 import { projectRoot } from './rack.js';
-import { merged, type Report, resultTable, resultsPage } from './report.js';
+import { merged, type Report, resultsPage, resultTable } from './report.js';
 
 const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'lone-read': loneRead,
@@ -65,6 +66,9 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   flush,
   donor,
   placement,
+  'nbd-latency': nbdLatency,
+  'nbd-rate': nbdRate,
+  'nbd-sequential': nbdSequential,
   idle: (rounds) => idleRack(Math.min(rounds, 3)),
   heap: () => heapGrowth(),
 };
