@@ -5,6 +5,7 @@ import { Status } from '../base/status.js';
 import type { Machine } from '../runtime/simulated/world.js';
 import { SimulatedWorld } from '../runtime/simulated/world.js';
 import { Harness, PAGE, SPACE } from './testing/harness.js';
+import { give, hold, LEASE, open, take } from './testing/slab-calls.js';
 import { MessageType } from '../wire/messages.js';
 
 const FRAMES = 32;
@@ -227,4 +228,51 @@ test('without being asked to, it looks at nothing', async () => {
     ...{ space: SPACE, region: 1, bytes: PAGE, wish: 0, flags: 0, nonce: 3 },
   });
   expect(reply.status).toBe(Status.Ok);
+});
+
+/** A copy with so many pages beside the node's own. */
+async function copyWith(rig: Rig, copy: number, pages: number): Promise<number> {
+  const address = await take(rig.node, { copy });
+  const window = await open(rig.node, address, { copy });
+  for (let page = 0; page < pages; page++) {
+    const write = { ...window, address: address + page * PAGE, data: word(1) };
+    expect((await rig.node.data('write', write)).status).toBe(Status.Ok);
+  }
+  return address;
+}
+
+test('short of memory: the colder copy is to go, and nothing else for the same bytes', async () => {
+  const rig = await start(48);
+  await hold(rig.node, 1);
+  const addresses = [await copyWith(rig, 71, 4), await copyWith(rig, 72, 4)];
+  const tell = async (round: number, uses: readonly [number, number][], leaseEpoch = 1) => {
+    const slabs = uses.map(([copy, activity]) => ({ copy, activity, isGoing: 0 }));
+    return rig.node.call(MessageType.SlabActivity, { round, lease: LEASE, leaseEpoch, slabs });
+  };
+  expect(await tell(0, [])).toMatchObject({ status: Status.Ok, isShort: 0, round: 0, asked: [] });
+  rig.leave(16);
+  await rig.settle();
+  expect(rig.node.node.load().bytesToGive).toBe(2 * PAGE);
+  expect((await tell(0, [], 2)).status).toBe(Status.Stale);
+  // Nobody has answered; a while later they are asked again.
+  let asking = await tell(0, []);
+  for (let i = 0; i < 40 && asking.status === Status.Ok && asking.asked.length === 0; i++) {
+    await rig.settle(1_000);
+    asking = await tell(0, []);
+  }
+  if (asking.status !== Status.Ok) throw new Error('refused');
+  expect(asking.asked.map(({ copy }) => copy).sort()).toEqual([71, 72]);
+  const told = await tell(asking.round, [
+    [71, 9],
+    [72, 4],
+  ]);
+  expect(told).toMatchObject({ isShort: 1, asked: [], going: [{ copy: 72 }] });
+  expect(rig.node.counters()).toMatchObject({ slabsGoing: 1, slabsGone: 0 });
+  const regions = await rig.node.call(MessageType.RegionsToGive, {});
+  expect(regions).toMatchObject({ bytes: 0, regions: [] });
+  expect(await give(rig.node, addresses[1] ?? 0, { copy: 72 })).toBe(Status.Ok);
+  await rig.settle(1_000);
+  expect(rig.node.node.load().bytesToGive).toBe(0);
+  expect(rig.node.counters()).toMatchObject({ slabsGoing: 0, slabsGone: 1, slabs: { kept: 1 } });
+  expect(await tell(0, [])).toMatchObject({ isShort: 0, going: [] });
 });
