@@ -27,6 +27,8 @@ import { shmLarge } from './cases/shm-large.js';
 import { shmLone } from './cases/shm-lone.js';
 import { shmPing } from './cases/shm-ping.js';
 import { shmRate } from './cases/shm-rate.js';
+import { slabEviction } from './cases/slab-eviction.js';
+import { slabPlacement } from './cases/slab-placement.js';
 import { streamChunks, streamPipelined, streamTrips } from './cases/streams.js';
 import { udpClients } from './cases/udp-clients.js';
 import { udpFairness } from './cases/udp-fairness.js';
@@ -66,6 +68,8 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   flush,
   donor,
   placement,
+  'slab-placement': slabPlacement,
+  'slab-eviction': slabEviction,
   'nbd-latency': nbdLatency,
   'nbd-rate': nbdRate,
   'nbd-sequential': nbdSequential,
