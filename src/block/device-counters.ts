@@ -47,6 +47,11 @@ export class DeviceCounters {
     if (ms >= 0) this.#times[kind].add(ms / 1000, TIMED_EVERY);
   }
 
+  /** Reads and writes that ended well. */
+  get uses(): number {
+    return (this.#done[READ] as number) + (this.#done[WRITE] as number);
+  }
+
   #add(kind: Kind, bytes: number): void {
     this.#done[kind] = (this.#done[kind] as number) + 1;
     this.#bytes[kind] = (this.#bytes[kind] as number) + bytes;

@@ -7,6 +7,7 @@ import { Status } from '../base/status.js';
 import type { Timer } from '../runtime/clock.js';
 import { type DeviceReport, MessageType } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
+import { CopyPace } from './copy-pace.js';
 import { DeviceCounters } from './device-counters.js';
 import { openDevice, PATIENCE_MS } from './open-device.js';
 import { ServedDevice } from './served-device.js';
@@ -34,8 +35,10 @@ export class DeviceHost {
   readonly #counters = new Map<number, DeviceCounters>();
   #isClosed = false;
 
-  constructor(world: DeviceWorld) {
-    this.#world = world;
+  constructor(world: Omit<DeviceWorld, 'pace'>) {
+    const { clock, timers } = world.runtime;
+    const pace = new CopyPace({ clock, timers, uses: () => this.#uses() });
+    this.#world = { ...world, pace };
   }
 
   /** A device that is ready, until `letGo`; or why there is none. */
@@ -67,6 +70,12 @@ export class DeviceHost {
     // One of that name that was removed ends by itself: its rows are refused.
     this.#served.set(facts.name, served);
     return served;
+  }
+
+  #uses(): number {
+    let uses = 0;
+    for (const counters of this.#counters.values()) uses += counters.uses;
+    return uses;
   }
 
   /** What was counted before goes on. */

@@ -24,8 +24,15 @@ import {
 } from '../replication/testing/slab-world.js';
 import { Device } from './device.js';
 import { blockFaults } from './planted.js';
-import type { CopyPlace, DeviceRack, DonorWish, SetAnswer, SetRow, SlabNode } from './ports.js';
-import type { UseTold } from './ports.js';
+import type {
+  CopyPlace,
+  DeviceRack,
+  DonorWish,
+  SetAnswer,
+  SetRow,
+  SlabNode,
+  UseTold,
+} from './ports.js';
 import { planOf } from './slabs.js';
 
 const SECTOR = 512;
@@ -107,7 +114,10 @@ class Host implements PathOwner, DeviceRack {
       facts: { bytes: BYTES, slabBytes: SLAB_BYTES, copies },
       policy: bestFreeOfTwo,
       patienceMs: 4_000,
-      budget: () => world.sleep(world.prng.fraction() * 300),
+      paced: async (_bytes, work) => {
+        await world.sleep(world.prng.fraction() * 300);
+        return work();
+      },
     });
   }
 

@@ -11,7 +11,7 @@ import { Status } from '../base/status.js';
 import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
-import type { Copy } from '../replication/copy.js';
+import type { Copy, Paced } from '../replication/copy.js';
 import { BLOCK_BYTES } from '../replication/layout.js';
 import { type Clock, sleep, type Timer, type Timers } from '../runtime/clock.js';
 import type { Checksum, Entropy } from '../runtime/runtime.js';
@@ -21,8 +21,16 @@ import { chooseNode } from './choose-node.js';
 import { DonorWishes } from './donor-wishes.js';
 import { KeptSlab, newSlabCounts, type SlabCounts, type SlabParts } from './kept-slab.js';
 import { blockFaults } from './planted.js';
-import type { CopyPlace, CopyUse, DeviceRack, SetAnswer, SetRow, SlabNode } from './ports.js';
-import type { DonorWish, UseTold } from './ports.js';
+import type {
+  CopyPlace,
+  CopyUse,
+  DeviceRack,
+  DonorWish,
+  SetAnswer,
+  SetRow,
+  SlabNode,
+  UseTold,
+} from './ports.js';
 import { countStates, type SlabStates } from './slab-states.js';
 import { planOf, type SlabPlan } from './slabs.js';
 import { WaitingWrites } from './waiting-writes.js';
@@ -50,7 +58,8 @@ export interface DeviceParts {
   readonly patienceMs: number;
   /** Counted on; missing: from nothing. */
   readonly counts?: SlabCounts;
-  budget(bytes: number): Promise<void>;
+  /** Copies in the background. */
+  readonly paced: Paced;
 }
 
 interface Avoided {
@@ -106,7 +115,7 @@ export class Device {
       choose: (beside) => this.#choose(beside, new Set()),
       isToGo: (copy) => this.#wishes.isToGo(copy),
       avoid: (node, isFull) => this.#avoid(node, isFull),
-      budget: (bytes) => parts.budget(bytes),
+      paced: parts.paced,
       counts: this.counts,
     };
     this.#wishes = new DonorWishes({

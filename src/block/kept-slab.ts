@@ -9,6 +9,7 @@
 
 import { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
+import type { Paced } from '../replication/copy.js';
 import type { SlabLayout } from '../replication/layout.js';
 import { ReplicaSet } from '../replication/replica-set.js';
 import type { SetKeeper } from '../replication/slab.js';
@@ -42,7 +43,7 @@ export interface SlabParts {
   /** Not the node to choose for a while. */
   avoid(node: string, isFull: boolean): void;
   /** Resolves when so many bytes may be copied. */
-  budget(bytes: number): Promise<void>;
+  readonly paced: Paced;
   readonly counts: SlabCounts;
 }
 
@@ -217,7 +218,7 @@ export class KeptSlab implements SetKeeper {
 
   /** One more copy, which takes the place of one that has to go, if there is one. */
   async #makeOne(nodes: readonly SlabNode[]): Promise<boolean> {
-    const { rack, entropy, choose, budget } = this.#parts;
+    const { rack, entropy, choose, paced } = this.#parts;
     const node = await choose(this.#row.copies);
     if (node === undefined || this.set.isOver) return false;
     const copy = entropy.u53();
@@ -226,7 +227,7 @@ export class KeptSlab implements SetKeeper {
       this.#parts.avoid(node.id, place === Status.NoSpace);
       return false;
     }
-    const isFilled = await this.set.upkeep.learn(rack.copyAt(place), budget);
+    const isFilled = await this.set.upkeep.learn(rack.copyAt(place), paced);
     const isIn = isFilled && (await this.#changes.run(() => this.#join(place, nodes)));
     if (isIn) {
       this.#parts.counts.copiesMade += 1;

@@ -3,7 +3,6 @@
 import { Status } from '../base/status.js';
 import { MemrackError, statusOf } from '../client/error.js';
 import type { Lease } from '../client/lease.js';
-import type { Runtime } from '../runtime/runtime.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { Device } from './device.js';
@@ -19,8 +18,6 @@ const LEASE_MS = 5_000;
 /** What a read or write may take before it is given up. */
 export const PATIENCE_MS = 30_000;
 const ROWS_MS = 5_000;
-/** Of one device; what is copied in the background waits for it. */
-const COPY_BYTES_PER_S = 256 * 1024 * 1024;
 
 export async function openDevice(
   world: DeviceWorld,
@@ -84,7 +81,7 @@ function serve(
     checksum: runtime.checksum,
     patienceMs: PATIENCE_MS,
     ...(counts === undefined ? {} : { counts }),
-    budget: bandwidth(runtime, COPY_BYTES_PER_S),
+    paced: world.pace.run,
   });
   const end = (): void => {
     rack.stop();
@@ -133,19 +130,4 @@ async function readRows(world: DeviceWorld, device: number): Promise<SetRow[] | 
     if (reply.next === 0) return rows;
     from = reply.next;
   }
-}
-
-/** Resolves when so many bytes more may go at this rate; what is not used is not saved up. */
-function bandwidth(
-  { clock, timers }: Pick<Runtime, 'clock' | 'timers'>,
-  bytesPerS: number,
-): (bytes: number) => Promise<void> {
-  let freeMs = clock.now();
-  return (bytes) => {
-    const now = clock.now();
-    freeMs = Math.max(freeMs, now) + (bytes / bytesPerS) * 1000;
-    const waitMs = freeMs - now;
-    if (waitMs < 1) return Promise.resolve();
-    return new Promise((resolve) => timers.after(waitMs, resolve));
-  };
 }

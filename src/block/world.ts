@@ -2,6 +2,7 @@
 
 import type { RackCore } from '../client/rack.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
+import type { CopyPace } from './copy-pace.js';
 import type { DeviceFacts } from './device.js';
 import type { Memories } from './memories.js';
 
@@ -9,6 +10,8 @@ import type { Memories } from './memories.js';
 export interface DeviceWorld extends RackCore {
   readonly memories: Memories;
   readonly policy: PlacementPolicy;
+  /** Of copies in the background, of all devices together. */
+  readonly pace: CopyPace;
 }
 
 export interface NumberedDevice extends DeviceFacts {

@@ -3,6 +3,9 @@
 import type { Status } from '../base/status.js';
 import type { CompletionSink } from '../fabric/link.js';
 
+/** Runs `work`, which moves so many bytes in the background, when its turn has come. */
+export type Paced = <T>(bytes: number, work: () => Promise<T>) => Promise<T>;
+
 export interface Copy {
   /** Random: of this copy and no other that was, or will be, at that node. */
   readonly id: number;

@@ -12,6 +12,7 @@ import type { Prng } from '../base/prng.js';
 import { Status } from '../base/status.js';
 import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
+import type { Paced } from './copy.js';
 import { BLOCK_BYTES, layoutOf, PIECE_BLOCKS } from './layout.js';
 import { replicationFaults } from './planted.js';
 import { ReplicaSet } from './replica-set.js';
@@ -147,8 +148,11 @@ class Writer implements PathOwner {
     this.#isLearning = true;
     const id = this.rig.newCopy(place);
     const copy = new Path(id, nodes[place] as LendingNode, this);
-    const budget = (): Promise<void> => this.rig.world.sleep(prng.fraction() * 900);
-    const hasAll = await this.set.upkeep.learn(copy, budget);
+    const paced: Paced = async (_bytes, work) => {
+      await this.rig.world.sleep(prng.fraction() * 900);
+      return work();
+    };
+    const hasAll = await this.set.upkeep.learn(copy, paced);
     await this.rig.world.sleep(prng.fraction() * 900);
     if (hasAll && this.set.ask(id)) {
       const isDone = await this.#change(() => true, { id, node: place });

@@ -30,7 +30,7 @@ interface Hold {
   readonly first: number;
   readonly count: number;
   readonly isShared: boolean;
-  readonly granted: () => void;
+  readonly granted: (isHeld: boolean) => void;
 }
 
 export class ReplicaSet implements CompletionSink, Slab {
@@ -72,6 +72,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     }
     this.#waiting = [];
     this.#parked.clear();
+    for (const { granted } of this.#holds.splice(0)) granted(false);
   }
 
   get isOver(): boolean {
@@ -506,8 +507,12 @@ export class ReplicaSet implements CompletionSink, Slab {
 
   // --------------------------------------------------------------------------------- waiting
 
-  /** The blocks for upkeep alone, or shared with readers, as soon as nobody uses them. */
-  hold(first: number, count: number, isShared = false): Promise<void> {
+  /**
+   * The blocks for upkeep alone, or shared with readers, as soon as nobody uses them. False: the
+   * set is over, and nothing is held.
+   */
+  hold(first: number, count: number, isShared = false): Promise<boolean> {
+    if (this.#isOver) return Promise.resolve(false);
     return new Promise((granted) => {
       this.#holds.push({ first, count, isShared, granted });
       this.wakeSoon();
@@ -553,7 +558,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     if (!isFree) return false;
     if (isShared) this.#locks.read(first, count);
     else this.#locks.write(first, count);
-    granted();
+    granted(true);
     return true;
   }
 

@@ -41,7 +41,7 @@ export interface Slab {
   readonly areas: Areas;
   readonly isOver: boolean;
   /** The blocks for upkeep alone, or shared with readers, as soon as nobody uses them. */
-  hold(first: number, count: number, isShared?: boolean): Promise<void>;
+  hold(first: number, count: number, isShared?: boolean): Promise<boolean>;
   letGo(first: number, count: number, isShared?: boolean): void;
   /** What waits is looked at again: now, or when the code that runs now is done. */
   wake(): void;

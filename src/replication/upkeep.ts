@@ -8,7 +8,7 @@ import { Status } from '../base/status.js';
 import type { CompletionSink } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
 import { Area } from './areas.js';
-import type { Copy } from './copy.js';
+import type { Copy, Paced } from './copy.js';
 import {
   AREA_BLOCKS,
   areaOf,
@@ -247,7 +247,7 @@ export class Upkeep {
   /** Nothing is written to it now, and nothing of it is unsettled: its checksums count again. */
   async #close(area: number): Promise<void> {
     const first = area * AREA_BLOCKS;
-    await this.#set.hold(first, AREA_BLOCKS, true);
+    if (!(await this.#set.hold(first, AREA_BLOCKS, true))) return;
     if (this.#isIdle(area)) await this.#closeHeld(area);
     this.#set.letGo(first, AREA_BLOCKS, true);
   }
@@ -297,7 +297,7 @@ export class Upkeep {
   }
 
   async #settle(first: number): Promise<void> {
-    await this.#set.hold(first, PIECE_BLOCKS);
+    if (!(await this.#set.hold(first, PIECE_BLOCKS))) return;
     await this.#settleHeld(first);
     this.#set.letGo(first, PIECE_BLOCKS);
   }
@@ -356,7 +356,7 @@ export class Upkeep {
     const { areas, members } = this.#set;
     const copy = members.find(index);
     if (copy === undefined) return;
-    await this.#set.hold(block, 1);
+    if (!(await this.#set.hold(block, 1))) return;
     const at = block * BLOCK_BYTES;
     const seen = await this.#readAll(() => members.set, at, BLOCK_BYTES);
     const mine = seen.get(index);
@@ -375,7 +375,7 @@ export class Upkeep {
     await this.#loaded(area);
     const end = (area + 1) * AREA_BLOCKS;
     for (let first = end - AREA_BLOCKS; first < end; first += PIECE_BLOCKS) {
-      await this.#set.hold(first, PIECE_BLOCKS, true);
+      if (!(await this.#set.hold(first, PIECE_BLOCKS, true))) return;
       const isSettled = !areas.anyUnsettled(first, PIECE_BLOCKS);
       const seen = isSettled
         ? await this.#readAll(() => members.set, first * BLOCK_BYTES, PIECE_BYTES)
@@ -394,17 +394,15 @@ export class Upkeep {
 
   /**
    * Fills a new copy, of memory that nobody has written to, while reads and writes go on. True: it
-   * has all, and gets all that is written from now on. `budget` says when so many bytes may go.
+   * has all, and gets all that is written from now on. `paced` runs what copies so many bytes.
    */
-  async learn(copy: Copy, budget: (bytes: number) => Promise<void>): Promise<boolean> {
-    const { members, areas } = this.#set;
+  async learn(copy: Copy, paced: Paced): Promise<boolean> {
+    const { members } = this.#set;
     const index = members.addLearner(copy);
     for (let area = 0; area < this.#parts.layout.areas; area++) {
-      await budget(areas.state[area] === Area.CLEAN ? CHECKSUMS_BYTES : AREA_BLOCKS * BLOCK_BYTES);
-      const first = area * AREA_BLOCKS;
-      await this.#set.hold(first, AREA_BLOCKS);
-      const isThere = members.has(index, copy) && (await this.#teach(index, area));
-      this.#set.letGo(first, AREA_BLOCKS);
+      const isThere = await paced(AREA_BLOCKS * BLOCK_BYTES, () => {
+        return this.#teachArea(index, copy, area);
+      });
       if (this.#set.isOver) return false;
       if (!isThere) {
         if (members.has(index, copy)) this.#loseLearner();
@@ -412,6 +410,14 @@ export class Upkeep {
       }
     }
     return members.has(index, copy);
+  }
+
+  async #teachArea(index: number, copy: Copy, area: number): Promise<boolean> {
+    const first = area * AREA_BLOCKS;
+    if (!(await this.#set.hold(first, AREA_BLOCKS))) return false;
+    const isThere = this.#set.members.has(index, copy) && (await this.#teach(index, area));
+    this.#set.letGo(first, AREA_BLOCKS);
+    return isThere;
   }
 
   /** Nobody else uses the area. */

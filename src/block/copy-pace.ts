@@ -1,0 +1,70 @@
+/**
+ * How fast a host copies slabs in the background, all its devices together: as fast as it goes
+ * while nobody uses them, and with a rest after each piece while somebody does. A piece is some
+ * hundred KiB. Some are under way at a time, so that one whose node is slow holds up no others.
+ */
+
+import type { Paced } from '../replication/copy.js';
+import { type Clock, sleep, type Timers } from '../runtime/clock.js';
+
+export interface CopyPaceParts {
+  readonly clock: Pick<Clock, 'now'>;
+  readonly timers: Timers;
+  /** Reads and writes of devices that there ever were here. */
+  uses(): number;
+}
+
+const AT_ONCE = 4;
+/** Others have the other half of the time. */
+const REST_PER_WORK = 1;
+/** A piece may have waited for a node, and worked little. */
+const REST_MS_MAX = 50;
+/** When nobody uses the devices: others share the network. */
+const BYTES_PER_S_MAX = 1024 * 1024 * 1024;
+
+export class CopyPace {
+  readonly #parts: CopyPaceParts;
+  #underWay = 0;
+  #freeMs = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(parts: CopyPaceParts) {
+    this.#parts = parts;
+  }
+
+  readonly run: Paced = async (bytes, copy) => {
+    while (this.#underWay >= AT_ONCE) await new Promise<void>((wake) => this.#waiting.push(wake));
+    this.#underWay += 1;
+    try {
+      await this.#rest();
+      return await this.#timed(bytes, copy);
+    } finally {
+      this.#underWay -= 1;
+      this.#waiting.shift()?.();
+    }
+  };
+
+  async #rest(): Promise<void> {
+    const { clock, timers } = this.#parts;
+    for (;;) {
+      const waitMs = this.#freeMs - clock.now();
+      if (waitMs <= 0) return;
+      await sleep(timers, waitMs);
+    }
+  }
+
+  async #timed<T>(bytes: number, copy: () => Promise<T>): Promise<T> {
+    const { clock, uses } = this.#parts;
+    const began = clock.now();
+    const usesBefore = uses();
+    // What begins meanwhile begins after it at the least rate.
+    this.#freeMs = Math.max(this.#freeMs, began) + (bytes / BYTES_PER_S_MAX) * 1000;
+    try {
+      return await copy();
+    } finally {
+      const now = clock.now();
+      const restMs = Math.min((now - began) * REST_PER_WORK, REST_MS_MAX);
+      if (uses() !== usesBefore) this.#freeMs = Math.max(this.#freeMs, now) + restMs;
+    }
+  }
+}
