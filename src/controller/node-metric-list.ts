@@ -314,6 +314,12 @@ const DONOR: readonly Wanted[] = [
     (all) => ({ lowered: all['limitLowered'], raised: all['limitRaised'] }),
     'direction',
   ),
+  gauge(
+    'slabs_going',
+    'Copies of slabs of block devices that it has asked their hosts to take elsewhere.',
+    (all) => all['slabsGoing'],
+  ),
+  counter('slabs_gone', 'Of these, those that went.', (all) => all['slabsGone']),
 ];
 
 const DISK: readonly Wanted[] = [
