@@ -112,7 +112,7 @@ export class Device {
       layout: this.#plan.layout,
       rack: new LosingRack(rack, (why) => this.#lose(why)),
       copies: facts.copies,
-      choose: (beside) => this.#choose(beside, new Set()),
+      choose: (beside, not) => this.#choose(beside, new Set(not === undefined ? [] : [not.node])),
       isToGo: (copy) => this.#wishes.isToGo(copy),
       avoid: (node, isFull) => this.#avoid(node, isFull),
       paced: parts.paced,
@@ -416,11 +416,12 @@ export class Device {
     this.#nodes = (await this.#parts.rack.nodes()) ?? this.#nodes;
     if (this.#isOver) return;
     this.#activity.look(this.#parts.clock.now());
+    const used = this.#used();
     if (this.#nodes !== undefined) {
-      this.#wishes.look(this.#nodes);
+      this.#wishes.look(this.#nodes, used);
       for (const slab of this.#slabs.values()) slab.tend(this.#nodes);
     }
-    this.#parts.rack.leaveUnused(this.#used());
+    this.#parts.rack.leaveUnused(used);
     for (const { sink, token } of this.#waiting.takeLate(this.#parts.clock.now())) {
       this.#tell(sink, token, Status.Timeout);
     }

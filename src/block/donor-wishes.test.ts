@@ -12,6 +12,7 @@ class Rig {
   readonly told: UseTold[] = [];
   readonly short: string[] = [];
   readonly copies = new Map<number, CopyUse>();
+  used = new Set(['n1']);
   node: SlabNode = {
     ...{ id: 'n1', memoryId: 1, machine: 'm', isServing: true, isLeaving: false },
     ...{ bytesLent: 160, bytesFree: 5, bytesCommitted: 0 },
@@ -24,7 +25,7 @@ class Rig {
         return Promise.resolve(this.answers.length > 0 ? this.answers.shift() : NOTHING);
       },
     },
-    copiesAt: (_node, memoryId) => (memoryId === 1 ? this.copies : new Map<number, CopyUse>()),
+    copiesAt: () => this.copies,
     isShort: (node) => this.short.push(node),
   });
 
@@ -36,7 +37,7 @@ class Rig {
 
   async look(ms = 1_000): Promise<void> {
     this.nowMs += ms;
-    this.wishes.look([this.node]);
+    this.wishes.look([this.node], this.used);
     for (let i = 0; i < 20; i++) await Promise.resolve();
   }
 }
@@ -49,7 +50,8 @@ test('a node with room is not called, nor one without copies of the device', asy
   const rig = new Rig();
   rig.node = { ...rig.node, bytesFree: 80 };
   await rig.look();
-  rig.node = { ...rig.node, bytesFree: 0, memoryId: 2 };
+  rig.node = { ...rig.node, bytesFree: 0 };
+  rig.used = new Set(['n2']);
   await rig.look();
   expect(rig.told).toEqual([]);
 });
@@ -106,8 +108,8 @@ test('calls that are lost forget nothing at once, and one is under way at a time
   expect(rig.wishes.isToGo(1)).toBe(true);
   expect(rig.told).toHaveLength(3);
   const slow = new Rig();
-  slow.wishes.look([slow.node]);
-  slow.wishes.look([slow.node]);
+  slow.wishes.look([slow.node], slow.used);
+  slow.wishes.look([slow.node], slow.used);
   expect(slow.told).toHaveLength(1);
   await slow.look();
 });

@@ -45,13 +45,14 @@ export class DonorWishes {
     this.#parts = parts;
   }
 
-  /** Once a second or so; calls those nodes that may want something. */
-  look(nodes: readonly SlabNode[]): void {
+  /** Once a second or so; calls those nodes that may want something, of those with copies. */
+  look(nodes: readonly SlabNode[], used: ReadonlySet<string>): void {
     const now = this.#parts.clock.now();
     for (const [copy, untilMs] of this.#wishes) {
       if (now >= untilMs && !blockFaults.wishKept) this.#wishes.delete(copy);
     }
     for (const node of nodes) {
+      if (!used.has(node.id)) continue;
       const known = this.#known.get(node.id);
       const isKnownShort = known?.isShort === true && known.memoryId === node.memoryId;
       const isFull = node.bytesFree < node.bytesLent * FREE_PART || node.bytesLent === 0;
@@ -69,11 +70,10 @@ export class DonorWishes {
     const known = this.#knownOf(id, memoryId);
     known.isCalling = true;
     for (let i = 0; i < CALLS_AT_ONCE; i++) {
-      const copies = copiesAt(id, memoryId);
-      if (copies.size === 0) break;
       const askedMs = clock.now();
-      const told = [...known.asked, ...known.going].flatMap((copy) => copies.get(copy) ?? []);
-      const slabs = told.slice(0, SLABS_ASKED_MAX);
+      const named = [...known.asked, ...known.going].slice(0, SLABS_ASKED_MAX);
+      const copies = named.length > 0 ? copiesAt(id, memoryId) : undefined;
+      const slabs = named.flatMap((copy) => copies?.get(copy) ?? []);
       const wish = await rack.tellUse(id, memoryId, { round: known.round, slabs });
       known.isShort = wish?.isShort === true;
       if (wish === undefined) break;

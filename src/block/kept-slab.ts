@@ -36,8 +36,8 @@ export interface SlabParts {
   readonly rack: DeviceRack;
   /** How many copies a slab is to have. */
   readonly copies: number;
-  /** A node for one more copy, beside those; undefined: none has room. */
-  choose(beside: readonly CopyPlace[]): Promise<SlabNode | undefined>;
+  /** A node for one more copy, beside those, and not where that one is; undefined: none has room. */
+  choose(beside: readonly CopyPlace[], not?: CopyPlace): Promise<SlabNode | undefined>;
   /** Whether the node of the copy wants it to go elsewhere. */
   isToGo(copy: number): boolean;
   /** Not the node to choose for a while. */
@@ -219,7 +219,9 @@ export class KeptSlab implements SetKeeper {
   /** One more copy, which takes the place of one that has to go, if there is one. */
   async #makeOne(nodes: readonly SlabNode[]): Promise<boolean> {
     const { rack, entropy, choose, paced } = this.#parts;
-    const node = await choose(this.#row.copies);
+    const sent = this.#row.copies.find((place) => this.isSending(place.copy));
+    const beside = this.#row.copies.filter((place) => place !== sent);
+    const node = await choose(beside, sent);
     if (node === undefined || this.set.isOver) return false;
     const copy = entropy.u53();
     const place = await rack.take(node.id, this.#row.slab, copy);

@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { Prng } from '../base/prng.js';
 import { Status } from '../base/status.js';
-import { Eviction, GOING_MAX, GOING_MS, ROUND_MS, SPARED_MS } from './eviction.js';
+import { Eviction, GOING_MAX, GOING_MS, GOING_MS_MAX, ROUND_MS, SPARED_MS } from './eviction.js';
 import { memoryNodeFaults } from './planted.js';
 import type { Slab } from './slabs.js';
 
@@ -181,6 +181,19 @@ test('what nobody is at work on goes no more; what somebody is, goes on', async 
   // The third one instead of the first.
   expect(node.answer().going).toEqual([2, 3]);
   expect(node.slabs.size).toBe(3);
+});
+
+test('what comes to no end is not waited for for ever', async () => {
+  const node = new Node(2);
+  node.bytesToGive = BYTES;
+  await node.pass(200);
+  expect(node.answer().going).toEqual([1]);
+  for (let ms = 0; ms < GOING_MS_MAX + 1_000; ms += 1_000) {
+    await node.pass(1_000);
+    const { round, asked } = node.call(0, [1], LEASE, [1]);
+    node.call(round, asked);
+  }
+  expect(node.call(0, [])).toMatchObject({ going: [2] });
 });
 
 test('somebody else is told nothing, and tells nothing', async () => {

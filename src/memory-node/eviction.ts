@@ -28,6 +28,8 @@ export interface EvictionParts {
 export const ROUND_MS = 4_000;
 /** What nobody is at work on for so long goes no more. */
 export const GOING_MS = 10_000;
+/** What somebody is at work on for longer than this comes to no end, and does not count. */
+export const GOING_MS_MAX = 180_000;
 /** What did not go, or was not told, is left out for so long. */
 export const SPARED_MS = 30_000;
 /** Copies that go at a time. */
@@ -42,6 +44,7 @@ interface Asked {
 interface Going {
   readonly lease: number;
   readonly bytes: number;
+  readonly sinceMs: number;
   /** When somebody was known to be at work on it. */
   seenMs: number;
 }
@@ -91,10 +94,11 @@ export class Eviction {
   #forget(): void {
     const { slabs, clock } = this.#parts;
     const now = clock.now();
-    for (const [copy, { seenMs }] of this.#going) {
+    for (const [copy, { sinceMs, seenMs }] of this.#going) {
       const isGone = slabs.find(copy) === undefined;
+      const isStuck = now - seenMs >= GOING_MS || now - sinceMs >= GOING_MS_MAX;
       if (isGone) this.gone += 1;
-      else if (now - seenMs >= GOING_MS) this.#spared.set(copy, now + SPARED_MS);
+      else if (isStuck) this.#spared.set(copy, now + SPARED_MS);
       else continue;
       this.#going.delete(copy);
     }
@@ -145,7 +149,7 @@ export class Eviction {
     const wanted = bytesToGive() - this.bytesGoing;
     for (const index of coldest(told, wanted, GOING_MAX - this.#going.size)) {
       const { slab, bytes } = told[index] as Asked;
-      this.#going.set(slab.copy, { lease: slab.lease, bytes, seenMs: now });
+      this.#going.set(slab.copy, { lease: slab.lease, bytes, sinceMs: now, seenMs: now });
     }
     this.#endRound();
   }

@@ -81,7 +81,7 @@ class Host {
     const { rig } = this;
     if (!this.isAlive) return;
     if (rig.world.nowMs >= this.pausedUntilMs) {
-      this.wishes.look([rig.node]);
+      this.wishes.look([rig.node], new Set([rig.node.id]));
       for (const { copy, lease } of rig.slabs.values()) {
         if (lease === this.lease && this.wishes.isToGo(copy)) this.#send(copy);
       }
