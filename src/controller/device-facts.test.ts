@@ -5,7 +5,9 @@ import { byNeed, deviceFacts, deviceFindings } from './device-facts.js';
 import { deviceMetrics } from './device-metrics.js';
 import type { Note } from './hosts.js';
 import { HOST_FORGOTTEN_MS } from './limits.js';
+import { copiesText } from './metadata/slab-sets.js';
 import { isRefusal } from './refusal.js';
+import { rackStatus } from './report.js';
 import { noteOf, timesOf } from './testing/device-note.js';
 import { FakeRack } from './testing/fake-rack.js';
 
@@ -52,6 +54,35 @@ test('who holds the last epoch serves a device, as long as the host is heard of'
   await rack.advance(HOST_FORGOTTEN_MS);
   expect(statesOf(controller)).toEqual(['idle', 'idle', 'idle']);
   expect(isRefusal(tell(controller, 'h1', [noteOf(1)]))).toBe(true);
+});
+
+test('a node that wants its memory back says whose copies are there', async () => {
+  const { rack, controller } = await started();
+  expect(isRefusal(await controller.membership.join(rack.joinRequest('n1')))).toBe(false);
+  const wish = { name: 's', create: true, kind: 0, pageBytes: 0 };
+  const opened = await controller.spaces.open(wish);
+  if (isRefusal(opened)) throw new Error(opened.message);
+  const space = opened.space.id;
+  await controller.regions.grant({ space, count: 1, bytes: 0, near: 'n1' });
+  const [first] = controller.regions.list(space, 0, 1);
+  const address = (first?.region ?? 0) * 2 ** 30;
+  const changes = [1, 2].map((device) => {
+    const copies = [{ copy: device, node: 'n1', memoryId: 1, space, address }];
+    const set = { device, slab: 0, generation: 1, copies: copiesText(copies) };
+    return { table: 'slabSets' as const, put: set };
+  });
+  await controller.metadata.commit(changes);
+  tell(controller, 'h1', [noteOf(1, { epoch: 4 })]);
+  const context = { nowMs: 0, wallMs: 0, address: '', isDurable: true };
+  const said = (): string[] => {
+    const { findings } = rackStatus(controller, context);
+    return findings.flatMap(({ code, message }) => (code === 'NODE_GIVES_BACK' ? [message] : []));
+  };
+  expect(said()).toEqual([]);
+  Object.assign(controller.membership.members.get('n1') as object, { bytesToGive: 2 ** 30 });
+  expect(said()).toEqual([
+    expect.stringMatching(/; hosts are to take copies elsewhere of a, b \(which no host serves\)$/),
+  ]);
 });
 
 test('what is not told of any more, within the part that is told, was let go', async () => {

@@ -8,12 +8,27 @@ import type { DeviceFacts, OperationFacts } from './api.js';
 import type { Controller } from './controller.js';
 import { finding, type Finding } from './findings.js';
 import type { DeviceNote, Note } from './hosts.js';
-import type { DeviceRow } from './metadata/schema.js';
+import type { DeviceRow, RegionRow } from './metadata/schema.js';
 
 /** By name. */
 export function deviceFacts(controller: Controller): DeviceFacts[] {
   const notes = controller.hosts.devices();
   return controller.devices.list().map((row) => factsOf(controller, row, notes.get(row.device)));
+}
+
+/** Those that have copies in the regions. */
+export function devicesIn(
+  { metadata }: Controller,
+  regions: Iterable<Pick<RegionRow, 'space' | 'region'>>,
+  facts: readonly DeviceFacts[],
+): DeviceFacts[] {
+  const there = new Set<string | undefined>();
+  for (const { space, region } of regions) {
+    for (const device of metadata.slabSets.devicesIn(space, region)) {
+      there.add(metadata.deviceNames.get(device));
+    }
+  }
+  return facts.filter(({ name }) => there.has(name));
 }
 
 function factsOf(

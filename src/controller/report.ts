@@ -9,7 +9,7 @@ import type {
   SpaceFacts,
 } from './api.js';
 import type { Controller } from './controller.js';
-import { byNeed, deviceFacts, deviceFindings } from './device-facts.js';
+import { byNeed, deviceFacts, deviceFindings, devicesIn } from './device-facts.js';
 import { finding, type Finding } from './findings.js';
 import {
   DEVICES_SHOWN_MAX,
@@ -24,6 +24,8 @@ import { SLAB_SPACE_NAME } from './names.js';
 
 /** So that a status fits into one message; the rest is counted. */
 const FINDINGS_MAX = 100;
+/** In one finding. */
+const DEVICES_NAMED_MAX = 3;
 
 /** What the report needs to know beyond the controller's state. */
 export interface ReportContext {
@@ -95,7 +97,7 @@ function findingsOf(
     findings.push(finding('NO_NODES', 'rack', message));
   }
   for (const member of membership.members.values()) {
-    findings.push(...memberFindings(controller, member, context.nowMs));
+    findings.push(...memberFindings(controller, member, context.nowMs, devices));
   }
   findings.push(...controller.drains.list().map(drainFinding));
   for (const { id, message } of membership.recentRefusals()) {
@@ -118,7 +120,12 @@ function findingsOf(
   return findings.sort((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity));
 }
 
-function memberFindings(controller: Controller, member: Member, nowMs: number): Finding[] {
+function memberFindings(
+  controller: Controller,
+  member: Member,
+  nowMs: number,
+  devices: readonly DeviceFacts[],
+): Finding[] {
   const findings: Finding[] = [];
   const { id, address, machine } = member.row;
   const state = controller.membership.state(member);
@@ -130,7 +137,10 @@ function memberFindings(controller: Controller, member: Member, nowMs: number): 
     const message = `${address} on ${machine} is ${silent}; it holds ${owned.size} regions`;
     findings.push(finding('NODE_AWAY', id, message));
   }
-  if (state === 'serving') findings.push(...donorFindings(member));
+  if (state === 'serving') {
+    const there = (): DeviceFacts[] => devicesIn(controller, owned.values(), devices);
+    findings.push(...donorFindings(member, there));
+  }
   const isWhole = member.bytesLent >= member.row.bytesLent;
   const isFull = member.bytesUsed >= member.bytesLent * NEARLY_FULL_SHARE;
   if (state === 'serving' && isWhole && isFull) {
@@ -158,14 +168,25 @@ function memberFindings(controller: Controller, member: Member, nowMs: number): 
   return findings;
 }
 
+/** Copies of slabs go by the hands of those that serve the devices. */
+function copiesThere(devices: readonly DeviceFacts[]): string {
+  if (devices.length === 0) return '';
+  const names = devices.slice(0, DEVICES_NAMED_MAX).map(({ name, state }) => {
+    return state === 'served' ? name : `${name} (which no host serves)`;
+  });
+  const more = devices.length > names.length ? ` and ${devices.length - names.length} more` : '';
+  return `; hosts are to take copies elsewhere of ${names.join(', ')}${more}`;
+}
+
 /** Of a node that lends less than it could, because its machine needs its memory. */
-function donorFindings(member: Member): Finding[] {
+function donorFindings(member: Member, devicesThere: () => DeviceFacts[]): Finding[] {
   const { bytesLent, bytesToGive, isUnmeasured, row } = member;
   const findings: Finding[] = [];
   if (bytesToGive > 0) {
     const message =
       `${formatBytes(bytesToGive)} of used memory have to move away: it lends ` +
-      `${formatBytes(bytesLent)} now, because its machine is short of memory`;
+      `${formatBytes(bytesLent)} now, because its machine is short of memory` +
+      copiesThere(devicesThere());
     findings.push(finding('NODE_GIVES_BACK', row.id, message));
   } else if (bytesLent < row.bytesLent) {
     const message =
