@@ -18,7 +18,7 @@ export const CHECKSUM_BYTES = 4;
 /** Of one area. */
 export const CHECKSUMS_BYTES = AREA_BLOCKS * CHECKSUM_BYTES;
 /** Of memory, for a copy of one area. */
-export const SLAB_BYTES_LEAST = AREA_BYTES + INTENT_BYTES + CHECKSUMS_BYTES;
+export const SLAB_BYTES_LEAST = AREA_BYTES + 2 * CHECKSUMS_BYTES;
 
 export interface SlabLayout {
   readonly areas: number;
@@ -29,12 +29,17 @@ export interface SlabLayout {
   readonly checksumsAt: number;
 }
 
-/** Of a copy that takes at most `bytes` of memory. */
+/**
+ * Of a copy that takes at most `bytes` of memory. The checksums of an area lie within one page of a
+ * node, as whatever is read or written at once does: behind the words, at a multiple of their size.
+ */
 export function layoutOf(bytes: number): SlabLayout {
-  const areas = Math.floor(bytes / SLAB_BYTES_LEAST);
+  const each = AREA_BYTES + INTENT_BYTES + CHECKSUMS_BYTES;
+  const areas = Math.floor((bytes - CHECKSUMS_BYTES + INTENT_BYTES) / each);
   assert(areas > 0, 'a slab has room for an area');
   const dataBytes = areas * AREA_BYTES;
-  const checksumsAt = dataBytes + areas * INTENT_BYTES;
+  const words = Math.ceil((areas * INTENT_BYTES) / CHECKSUMS_BYTES) * CHECKSUMS_BYTES;
+  const checksumsAt = dataBytes + words;
   return { areas, blocks: areas * AREA_BLOCKS, dataBytes, intentAt: dataBytes, checksumsAt };
 }
 
