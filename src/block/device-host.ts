@@ -50,7 +50,13 @@ export class DeviceHost {
     served.users += 1;
     served.linger?.cancel();
     const status = await served.device.begin(BEGIN_MS);
-    if (status === Status.Ok) return served.device;
+    if (status === Status.Ok) {
+      // Clients that come now are told what it is now.
+      if (facts.bytes !== served.device.bytes) {
+        await served.device.measure(() => this.#bytesOf(served.facts));
+      }
+      return served.device;
+    }
     this.letGo(served.device);
     return status;
   }
@@ -130,6 +136,11 @@ export class DeviceHost {
     this.#served.clear();
     for (const { linger } of all) linger?.cancel();
     await Promise.all(all.map(({ device }) => device.close()));
+  }
+
+  async #bytesOf({ name, device }: NumberedDevice): Promise<number | undefined> {
+    const facts = await this.#facts(name);
+    return typeof facts !== 'number' && facts.device === device ? facts.bytes : undefined;
   }
 
   async #facts(name: string): Promise<NumberedDevice | Status> {

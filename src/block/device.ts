@@ -126,10 +126,6 @@ export class Device {
     void this.#tend();
   }
 
-  get bytes(): number {
-    return this.#parts.facts.bytes;
-  }
-
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -302,7 +298,8 @@ export class Device {
 
   /** A node has a copy of it that counted in a set which the rows do not know. */
   noteDoubt(slab: number): void {
-    this.#inDoubt.add(slab);
+    // Beyond the end it is what was left when the device became smaller.
+    if (slab < this.#plan.count) this.#inDoubt.add(slab);
   }
 
   *#allRows(): Iterable<SetRow> {

@@ -1,6 +1,5 @@
 /** Making, listing and removing block devices: what the command line and programs ask for. */
 
-import { Status } from '../base/status.js';
 import { GiB, MiB } from '../base/units.js';
 import { MemrackError } from '../client/error.js';
 import { nbdUrl } from '../client/options.js';
@@ -8,6 +7,7 @@ import type { RackCore } from '../client/rack.js';
 import { sleep } from '../runtime/clock.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { DoorKind, MessageType } from '../wire/messages.js';
+import { giveSlabs } from './give-slabs.js';
 import { Memories } from './memories.js';
 import type { NumberedDevice } from './world.js';
 
@@ -22,7 +22,6 @@ export interface DeviceWish {
 
 const ASK_MS = 10_000;
 const REMOVE_LEASE_MS = 10_000;
-const GIVE_MS = 3_000;
 const LOOK_MS = 200;
 const SLAB_BYTES_LEAST = 64 * MiB;
 /** About so many slabs, as far as their sizes allow. */
@@ -114,33 +113,9 @@ export async function removeDevice(core: RackCore, name: string): Promise<void> 
   try {
     const request = { name, device, epoch: lease.epoch };
     await control.demand(what, MessageType.RemoveDevice, request, within(core, ASK_MS));
-    const holder = { lease: lease.number, leaseEpoch: lease.epoch };
-    await Promise.all(there.map((node) => giveAll(core, node, device, holder)));
+    await Promise.all(there.map((node) => giveSlabs(core, node, device, lease.epoch)));
   } finally {
     await lease.release().catch(() => undefined);
-  }
-}
-
-/** All copies of the device at one node. */
-async function giveAll(
-  { connections, runtime }: RackCore,
-  node: { readonly id: string; readonly address: string; readonly memoryId: number },
-  device: number,
-  holder: { readonly lease: number; readonly leaseEpoch: number },
-): Promise<void> {
-  const { link } = connections.to(node.id, node.address, node.memoryId);
-  const untilMs = runtime.clock.now() + REMOVE_LEASE_MS;
-  for (let after = 0; runtime.clock.now() < untilMs; ) {
-    const reply = await link.call(MessageType.ListSlabs, { after, device }, GIVE_MS);
-    if (reply.status !== Status.Ok) {
-      await sleep(runtime.timers, 100);
-      continue;
-    }
-    for (const { space, address, copy } of reply.slabs) {
-      await link.call(MessageType.GiveSlab, { space, address, copy, ...holder }, GIVE_MS);
-    }
-    if (reply.more === 0) return;
-    after = reply.more;
   }
 }
 

@@ -33,10 +33,13 @@ export async function openDevice(
   try {
     const wish = { nodes: there.slice(0, LEASE_NODES_MAX), durationMs: LEASE_MS };
     const lease = await world.leases.acquireOfDevice(device.device, wish);
+    const size = await readSize(world, device);
     const rows = await readRows(world, device.device);
-    if (typeof rows !== 'number') return serve(world, device, lease, rows, counts);
+    if (typeof size !== 'number' && typeof rows !== 'number') {
+      return serve(world, { ...device, ...size }, lease, rows, counts);
+    }
     await lease.release().catch(() => undefined);
-    return rows;
+    return typeof size === 'number' ? size : (rows as Status);
   } catch (error) {
     if (!(error instanceof MemrackError)) throw error;
     const { code, message: reason } = error;
@@ -95,7 +98,7 @@ function serve(
     end();
     await lease.release().catch(() => undefined);
   };
-  return { device, epoch: lease.epoch, ended, release };
+  return { device, bytes: facts.bytes, epoch: lease.epoch, ended, release };
 }
 
 function heldLease(lease: Lease): DeviceLease {
@@ -120,7 +123,18 @@ async function ended(change: Promise<void>): Promise<Status> {
   }
 }
 
-async function readRows(world: DeviceWorld, device: number): Promise<SetRow[] | Status> {
+/** As long as the lease is held it can only grow. */
+async function readSize(
+  world: DeviceWorld,
+  { name, device }: NumberedDevice,
+): Promise<{ readonly bytes: number } | Status> {
+  const deadline = world.runtime.clock.now() + ROWS_MS;
+  const reply = await world.control.call(MessageType.OpenDevice, { name }, deadline);
+  if (reply.status !== Status.Ok) return reply.status;
+  return reply.device === device ? { bytes: reply.bytes } : Status.NotFound;
+}
+
+export async function readRows(world: DeviceWorld, device: number): Promise<SetRow[] | Status> {
   const rows: SetRow[] = [];
   const deadline = world.runtime.clock.now() + ROWS_MS;
   for (let from = 0; ; ) {

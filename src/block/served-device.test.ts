@@ -1,12 +1,16 @@
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
-import type { CompletionSink } from '../fabric/link.js';
+import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { FakeWorld } from '../fabric/testing/fake-world.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import type { Device } from './device.js';
 import { ServedDevice, type Tenure } from './served-device.js';
 
-function rigOf(answers: readonly ('held' | Status)[], epochs: readonly number[] = []) {
+function rigOf(
+  answers: readonly ('held' | Status)[],
+  epochs: readonly number[] = [],
+  sizes: readonly number[] = [],
+) {
   const world = new FakeWorld(1);
   const { clock, timers } = world.runtime();
   let opened = 0;
@@ -26,7 +30,8 @@ function rigOf(answers: readonly ('held' | Status)[], epochs: readonly number[] 
     };
     const device = { stop: () => undefined, read: tell, write: tell } as unknown as Device;
     const release = (): Promise<void> => Promise.resolve();
-    return Promise.resolve({ device, epoch: epochs[opened - 1] ?? opened, ended, release });
+    const epoch = epochs[opened - 1] ?? opened;
+    return Promise.resolve({ device, bytes: sizes[opened - 1] ?? 4096, epoch, ended, release });
   };
   const served = new ServedDevice({ clock, timers, bytes: 4096, open, patienceMs: 1_000 });
   const pass = (ms: number): Promise<boolean> => world.run(() => false, ms);
@@ -81,4 +86,40 @@ test('what was to be done again is told when the device is closed meanwhile', as
   end();
   await pass(5_000);
   expect(ends).toEqual([Status.Closed]);
+});
+
+test('a device that became smaller without a lease has nothing beyond its end', async () => {
+  const { served, pass, end, done } = rigOf(['held', 'held'], [1, 2], [4096, 1024]);
+  void served.begin(1_000);
+  await pass(100);
+  expect(served.bytes).toBe(4096);
+  end();
+  await pass(5_000);
+  expect(served.bytes).toBe(1024);
+  const ends: Status[] = [];
+  const sink = { completed: (_token: number, status: Status) => void ends.push(status) };
+  served.write(1024, new Uint8Array(512), 0, 512, sink, 1);
+  served.read(512, new Uint8Array(512), 0, 512, sink, 2);
+  await pass(100);
+  expect([ends, done(), served.readNow(1024, new Uint8Array(512), 0, 512)]).toEqual([
+    [Status.Invalid, Status.Ok],
+    1,
+    NOT_NOW,
+  ]);
+});
+
+test('how large it is now is heard under one lease', async () => {
+  const { served, pass, end } = rigOf(['held', 'held'], [1, 2], [4096, 1024]);
+  void served.begin(1_000);
+  await pass(100);
+  await served.measure(() => Promise.resolve(8192));
+  expect(served.bytes).toBe(8192);
+  let answer: (bytes: number) => void = () => undefined;
+  const measured = served.measure(() => new Promise((resolve) => (answer = resolve)));
+  end();
+  await pass(5_000);
+  // What was asked before somebody else shrank it.
+  answer(8192);
+  await measured;
+  expect(served.bytes).toBe(1024);
 });

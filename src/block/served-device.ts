@@ -15,6 +15,8 @@ import { DeviceCounters, type Kind, READ, WRITE } from './device-counters.js';
 /** What is done under one lease, until that is lost. */
 export interface Tenure {
   readonly device: Device;
+  /** Of the device, as they were when this began. */
+  readonly bytes: number;
   /** Of the lease. */
   readonly epoch: number;
   /** Resolves when it is over. */
@@ -45,6 +47,7 @@ export class ServedDevice implements CompletionSink {
   readonly counters: DeviceCounters;
   readonly #parts: ServedDeviceParts;
   #tenure: Tenure | undefined;
+  #bytes: number;
   #lastEpoch = 0;
   #isOpening = false;
   #isClosed = false;
@@ -55,7 +58,7 @@ export class ServedDevice implements CompletionSink {
   #waiting: number[] = [];
   readonly #offset: Float64Array;
   readonly #start: Float64Array;
-  readonly #bytes: Float64Array;
+  readonly #length: Float64Array;
   readonly #token: Float64Array;
   readonly #deadline: Float64Array;
   /** The last that was known here when it came. */
@@ -68,19 +71,30 @@ export class ServedDevice implements CompletionSink {
 
   constructor(parts: ServedDeviceParts) {
     this.#parts = parts;
+    this.#bytes = parts.bytes;
     this.counters = parts.counters ?? new DeviceCounters();
     const columns = new Columns(ROWS_MAX * ROW_BYTES);
     this.#offset = columns.float64(ROWS_MAX);
     this.#start = columns.float64(ROWS_MAX);
-    this.#bytes = columns.float64(ROWS_MAX);
+    this.#length = columns.float64(ROWS_MAX);
     this.#token = columns.float64(ROWS_MAX);
     this.#deadline = columns.float64(ROWS_MAX);
     this.#epoch = columns.float64(ROWS_MAX);
     this.#kind = columns.uint8(ROWS_MAX);
   }
 
+  /** As was heard last. */
   get bytes(): number {
-    return this.#parts.bytes;
+    return this.#bytes;
+  }
+
+  /** Under one lease it can only grow; without one somebody may shrink it meanwhile. */
+  async measure(ask: () => Promise<number | undefined>): Promise<void> {
+    const tenure = this.#tenure;
+    const bytes = (await ask()) ?? 0;
+    if (tenure !== undefined && tenure === this.#tenure) {
+      this.#bytes = Math.max(this.#bytes, bytes);
+    }
   }
 
   /** That it is served, undefined: not now. */
@@ -135,7 +149,7 @@ export class ServedDevice implements CompletionSink {
 
   /** Done when they return, with `Ok`; or `NOT_NOW`, and the verbs above do it. */
   readNow(offset: number, into: Uint8Array, start: number, bytes: number): number {
-    if (this.#tenure === undefined) return NOT_NOW;
+    if (this.#tenure === undefined || offset + bytes > this.#bytes) return NOT_NOW;
     const startMs = this.counters.isTimed(READ) ? this.#parts.clock.now() : -1;
     const status = this.#tenure.device.readNow(offset, into, start, bytes);
     if (status === Status.Ok) this.#doneAtOnce(READ, bytes, startMs);
@@ -143,7 +157,7 @@ export class ServedDevice implements CompletionSink {
   }
 
   writeNow(offset: number, from: Uint8Array, start: number, bytes: number): number {
-    if (this.#tenure === undefined) return NOT_NOW;
+    if (this.#tenure === undefined || offset + bytes > this.#bytes) return NOT_NOW;
     const startMs = this.counters.isTimed(WRITE) ? this.#parts.clock.now() : -1;
     const status = this.#tenure.device.writeNow(offset, from, start, bytes);
     if (status === Status.Ok) this.#doneAtOnce(WRITE, bytes, startMs);
@@ -184,7 +198,7 @@ export class ServedDevice implements CompletionSink {
     this.#offset[row] = offset;
     this.#buffer[row] = buffer;
     this.#start[row] = start;
-    this.#bytes[row] = bytes;
+    this.#length[row] = bytes;
     this.#sink[row] = sink;
     this.#token[row] = token;
     this.#deadline[row] = this.#parts.clock.now() + this.#parts.patienceMs;
@@ -204,7 +218,12 @@ export class ServedDevice implements CompletionSink {
     const offset = this.#offset[row] as number;
     const buffer = this.#buffer[row] as Uint8Array;
     const start = this.#start[row] as number;
-    const bytes = this.#bytes[row] as number;
+    const bytes = this.#length[row] as number;
+    // It was larger when the client came.
+    if (offset + bytes > this.#bytes) {
+      this.#tell(row, Status.Invalid);
+      return;
+    }
     if (this.#kind[row] === READ) device.read(offset, buffer, start, bytes, this, row);
     else device.write(offset, buffer, start, bytes, this, row);
   }
@@ -220,7 +239,7 @@ export class ServedDevice implements CompletionSink {
     const token = this.#token[row] as number;
     const beganMs = (this.#deadline[row] as number) - this.#parts.patienceMs;
     const tookMs = this.#parts.clock.now() - beganMs;
-    this.counters.ended(this.#kind[row] as Kind, status, this.#bytes[row] as number, tookMs);
+    this.counters.ended(this.#kind[row] as Kind, status, this.#length[row] as number, tookMs);
     this.#buffer[row] = undefined;
     this.#sink[row] = undefined;
     this.#free.push(row);
@@ -274,6 +293,7 @@ export class ServedDevice implements CompletionSink {
       return;
     }
     this.#tenure = tenure;
+    this.#bytes = tenure.bytes;
     this.#lastEpoch = tenure.epoch;
     this.#wasServed = true;
     void tenure.ended.then(() => {

@@ -1,4 +1,4 @@
-/** `memrack device create|list|remove|uri`: block devices. */
+/** `memrack device create|list|remove|resize|uri`: block devices. */
 
 import type { Command } from 'commander';
 import { formatBytes } from '../base/units.js';
@@ -42,6 +42,13 @@ export function addDevice(program: Command): void {
     .argument('<name>')
     .addHelpText('after', '\nExample:\n  memrack device remove disk')
     .action(remove);
+  withOutput(withRack(device.command('resize')))
+    .description('give a block device another size')
+    .argument('<name>')
+    .requiredOption('--size <size>', 'how much it is to hold; it grows at any time')
+    .option('--force', 'lose what was written beyond a smaller size')
+    .addHelpText('after', '\nExample:\n  memrack device resize disk --size 2GiB')
+    .action(resize);
   withRack(device.command('uri'))
     .description('print the address under which NBD clients reach it')
     .argument('<name>')
@@ -75,6 +82,21 @@ async function remove(name: string, flags: SharedFlags): Promise<void> {
   await withConnection(flags, async (rack) => {
     await removeDevice(rack.core, name);
     say(flags.output === 'json' ? JSON.stringify({ name }) : `removed ${name}`);
+  });
+}
+
+interface ResizeFlags extends SharedFlags {
+  readonly size: string;
+  readonly force?: boolean;
+}
+
+async function resize(name: string, flags: ResizeFlags): Promise<void> {
+  const { resizeDevice } = await import('../block/resize.js');
+  const bytes = sizeFlag('size', flags.size);
+  await withConnection(flags, async (rack) => {
+    await resizeDevice(rack.core, name, bytes, flags.force === true);
+    if (flags.output === 'json') say(JSON.stringify({ name, bytes }));
+    else say(`resized ${name}: ${formatBytes(bytes)}`);
   });
 }
 

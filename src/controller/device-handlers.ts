@@ -45,6 +45,12 @@ export function serveDevices(serve: Serve, controller: Controller): void {
     const result = await devices.remove(name, device, epoch);
     return isRefusal(result) ? refused(result) : { status: Status.Ok };
   });
+  serve(M.ResizeDevice, async ({ isForced, ...wish }) => {
+    const busy = refuseChange(controller);
+    if (busy !== undefined) return busy;
+    const result = await devices.resize({ ...wish, isForced: isForced !== 0 });
+    return isRefusal(result) ? refused(result) : { status: Status.Ok };
+  });
   serve(M.GrantSlabRegion, async ({ node, after }) => {
     const busy = refuseChange(controller);
     if (busy !== undefined) return busy;

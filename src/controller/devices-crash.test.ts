@@ -5,8 +5,10 @@
  */
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
+import { OWNER_BLOCK_BYTES } from '../disk/slab-owner.js';
 import { deviceLeaseName } from '../leases/device-lease.js';
 import { leaseNumber } from '../leases/number.js';
+import { layoutOf } from '../replication/layout.js';
 import { REGION_BYTES } from '../wire/limits.js';
 import type { Controller } from './controller.js';
 import { nodesText } from './lease-sets.js';
@@ -19,6 +21,9 @@ const NODES = ['n1', 'n2'];
 const KEPT = 1;
 const FACTS = { bytes: 2 ** 40, slabBytes: 2 ** 26, copies: 2, options: '' };
 
+/** Of five slabs. */
+const SMALL = 5 * layoutOf(FACTS.slabBytes - OWNER_BLOCK_BYTES).dataBytes;
+
 /** What clients were told. */
 class Seen {
   /** Of the device that stays: by slab, copies and generation that were acknowledged. */
@@ -26,6 +31,8 @@ class Seen {
   readonly regions = new Map<string, string>();
   readonly removed: number[] = [];
   numbers = 10;
+  /** That the device may have which stays. */
+  sizes = [FACTS.bytes];
 }
 
 function told<T extends object>(result: Result<T>): T {
@@ -63,7 +70,8 @@ async function scenario(rack: FakeRack, controller: Controller, seen: Seen): Pro
   }
   const numbered = (): SetCopy[] => copies.map((one) => ({ ...one, copy: seen.numbers++ }));
   const fresh = seen.numbers++;
-  told(await devices.create({ ...FACTS, name: 'kept', device: KEPT }));
+  const isMade = devices.open('kept').status === Status.Ok;
+  if (!isMade) told(await devices.create({ ...FACTS, name: 'kept', device: KEPT }));
   told(await devices.create({ ...FACTS, name: `gone-${fresh}`, device: fresh }));
   const epoch = await lease(rack, controller, KEPT);
   for (const slab of [3, 4]) {
@@ -82,6 +90,15 @@ async function scenario(rack: FakeRack, controller: Controller, seen: Seen): Pro
     expect(told(await devices.putSet(wish)).isTaken).toBe(true);
     seen.sets.set(slab, { generation, numbers: set.map(({ copy }) => copy) });
   }
+  const size = told(devices.open('kept')).device.bytes;
+  const bytes = size === FACTS.bytes ? SMALL : FACTS.bytes;
+  const wish = { name: 'kept', device: KEPT, bytesBefore: size, bytes, epoch };
+  const far = { device: KEPT, slab: 5, epoch, generation: 1, copies: numbered() };
+  if (size === FACTS.bytes) expect(told(await devices.putSet(far)).generation).toBeGreaterThan(0);
+  else await settled();
+  seen.sizes = [size, bytes];
+  told(await devices.resize({ ...wish, isForced: true }));
+  seen.sizes = [bytes];
   const other = await lease(rack, controller, fresh);
   const set = { device: fresh, slab: 0, epoch: other, generation: 1, copies: numbered() };
   expect(told(await devices.putSet(set)).isTaken).toBe(true);
@@ -96,6 +113,11 @@ function judge({ metadata, devices }: Controller, seen: Seen): void {
     if (row?.generation !== generation) continue;
     expect((JSON.parse(row.copies) as [number][]).map(([copy]) => copy)).toEqual(numbers);
   }
+  const bytes = metadata.device(KEPT)?.bytes;
+  if (bytes !== undefined) expect(seen.sizes).toContain(bytes);
+  // Beyond the end nothing is left, and nothing comes back with a larger one.
+  const isSmall = bytes === SMALL;
+  if (isSmall) expect(metadata.slabSets.ofDevice(KEPT).get(5)).toBeUndefined();
   for (const device of seen.removed) {
     expect(metadata.device(device)).toBeUndefined();
     expect(metadata.removedDevices.has(device)).toBe(true);

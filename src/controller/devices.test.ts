@@ -1,8 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
+import { OWNER_BLOCK_BYTES } from '../disk/slab-owner.js';
 import { deviceLeaseName } from '../leases/device-lease.js';
 import { leaseNumber } from '../leases/number.js';
+import { layoutOf } from '../replication/layout.js';
 import { REGION_BYTES } from '../wire/limits.js';
 import type { Controller } from './controller.js';
 import type { DeviceWish, SetWish } from './devices.js';
@@ -24,6 +26,8 @@ const WISH: DeviceWish = {
   copies: 2,
   options: '',
 };
+
+const SIZES = { name: 'disk', device: DEVICE, epoch: EPOCH, isForced: false };
 
 let rack: FakeRack;
 let controller: Controller;
@@ -94,6 +98,60 @@ describe('a device', () => {
     const refused = await controller.devices.create({ ...WISH, name: 'x', device: 9, ...part });
     expect(refused).toMatchObject({ status: Status.Invalid });
     expect(JSON.stringify(refused)).toContain(says);
+  });
+
+  it('grows at any time, from the size that who asks knows', async () => {
+    const grow = (bytesBefore: number, bytes: number, name = 'disk') =>
+      controller.devices.resize({ ...SIZES, name, bytesBefore, bytes });
+    expect(await grow(2 ** 40, 2 ** 41)).toEqual({ status: Status.Ok });
+    expect(await grow(2 ** 40, 2 ** 41)).toEqual({ status: Status.Ok });
+    expect(await grow(2 ** 40, 2 ** 42)).toMatchObject({ status: Status.Conflict });
+    expect(await grow(2 ** 41, 2 ** 48)).toMatchObject({ status: Status.Invalid });
+    expect(await grow(2 ** 41, 2 ** 41 + 1)).toMatchObject({ status: Status.Invalid });
+    expect(await grow(2 ** 41, 2 ** 42, 'none')).toMatchObject({ status: Status.NotFound });
+    controller = await rack.start();
+    expect(controller.devices.open('disk')).toMatchObject({ device: { bytes: 2 ** 41 } });
+    const events = [...controller.metadata.history.rows.values()];
+    expect(events.filter(({ kind }) => kind === 'device-resized')).toHaveLength(1);
+  });
+
+  it('shrinks by the holder of its lease, and by force alone where it was written', async () => {
+    const { devices, metadata } = controller;
+    const { dataBytes } = layoutOf(WISH.slabBytes - OWNER_BLOCK_BYTES);
+    await put(1, [copy(1, 'n1')]);
+    await put(1, [copy(2, 'n2')], { slab: 3 });
+    const shrink = (bytes: number, more: Partial<typeof SIZES> = {}) =>
+      devices.resize({ ...SIZES, bytes, bytesBefore: WISH.bytes, ...more });
+    expect(await shrink(dataBytes, { epoch: 4 })).toMatchObject({ status: Status.Stale });
+    expect(await shrink(dataBytes, { epoch: 6 })).toMatchObject({ status: Status.Unavailable });
+    expect(await shrink(7 * dataBytes)).toMatchObject({ status: Status.Conflict });
+    // Nobody knows how far a slab was written.
+    expect(await shrink(8 * dataBytes - 512)).toMatchObject({ status: Status.Conflict });
+    const bytes = 7 * dataBytes - 512;
+    expect(await shrink(bytes, { isForced: true })).toEqual({ status: Status.Ok });
+    const slabs = (): unknown => devices.sets(DEVICE, 0, 9);
+    expect(slabs()).toMatchObject({ rows: [{ slab: 3 }], next: 0 });
+    await settled();
+    expect(metadata.slabSets.size).toBe(1);
+    expect(await put(1, [copy(9, 'n1')])).toMatchObject({ status: Status.Invalid });
+    const grown = await devices.resize({ ...SIZES, bytesBefore: bytes, bytes: WISH.bytes });
+    expect(grown).toEqual({ status: Status.Ok });
+    expect(slabs()).toMatchObject({ rows: [{ slab: 3 }] });
+    expect(await shrink(8 * dataBytes)).toEqual({ status: Status.Ok });
+  });
+
+  it('does not grow over rows of before', async () => {
+    await put(1, [copy(1, 'n1')]);
+    const { devices } = controller;
+    const bytes = 512;
+    const cutting = devices.resize({ ...SIZES, bytesBefore: WISH.bytes, bytes, isForced: true });
+    const growing = devices.resize({ ...SIZES, bytesBefore: bytes, bytes: WISH.bytes });
+    expect(await cutting).toEqual({ status: Status.Ok });
+    expect(await growing).toMatchObject({ status: Status.Busy });
+    await settled();
+    const again = await devices.resize({ ...SIZES, bytesBefore: bytes, bytes: WISH.bytes });
+    expect(again).toEqual({ status: Status.Ok });
+    expect(devices.sets(DEVICE, 0, 9)).toMatchObject({ rows: [] });
   });
 
   it('goes with its rows, by the word of who holds its lease', async () => {

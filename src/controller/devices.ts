@@ -52,6 +52,18 @@ export interface DeviceWish {
   readonly options: string;
 }
 
+export interface ResizeWish {
+  readonly name: string;
+  readonly device: number;
+  /** As who asks knows it. */
+  readonly bytesBefore: number;
+  readonly bytes: number;
+  /** Of the device's lease; to grow it is not looked at. */
+  readonly epoch: number;
+  /** Slabs beyond the new end go, though they were written. */
+  readonly isForced: boolean;
+}
+
 export interface SetWish {
   readonly device: number;
   /** Of the device's lease. */
@@ -93,6 +105,8 @@ const DEVICES_MAX = LEASES_PER_RACK_MAX;
 export class Devices {
   readonly #options: DevicesOptions;
   #isSweeping = false;
+  /** Devices that may have rows beyond their end. */
+  readonly #cut = new Set<number>();
 
   constructor(options: DevicesOptions) {
     this.#options = options;
@@ -100,6 +114,7 @@ export class Devices {
 
   /** After a start: goes on with removals that were under way. */
   resume(): void {
+    for (const { device } of this.#options.metadata.devices.values()) this.#cut.add(device);
     void this.#sweep();
   }
 
@@ -162,6 +177,55 @@ export class Devices {
     return result;
   }
 
+  /**
+   * `Ok` once it is durable; idempotent. Whoever serves a device that grows is not harmed: it knows
+   * fewer sectors. It shrinks by the holder of the lease's last epoch alone.
+   */
+  async resize(wish: ResizeWish): Promise<Result<object>> {
+    const { metadata, changes } = this.#options;
+    const result = await changes.run(async () => {
+      const { name, device, bytes } = wish;
+      const row = metadata.devices.get(name);
+      if (row?.device !== device) return refuseUnknown(name);
+      const wrong = refuseBytes(bytes);
+      if (wrong !== undefined || row.bytes === bytes) return wrong ?? ok({});
+      if (row.bytes !== wish.bytesBefore) {
+        const message = `device ${quote(name)} has ${row.bytes} bytes by now: look at it again`;
+        return refuse(Status.Conflict, message);
+      }
+      const refusal = bytes > row.bytes ? this.#refuseGrowth(row) : this.#refuseCut(row, wish);
+      if (refusal !== undefined) return refusal;
+      await metadata.commit([{ table: 'devices', put: { ...row, bytes } }]);
+      if (bytes < row.bytes) this.#cut.add(device);
+      return ok({});
+    });
+    void this.#sweep();
+    return result;
+  }
+
+  /** Sets of before would be those of slabs that were never written. */
+  #refuseGrowth(row: DeviceRow): Refusal | undefined {
+    if (this.#rowsFrom(row.device, slabsEnd(row)).length === 0) return undefined;
+    const message = `what device ${quote(row.name)} had beyond its end is not all gone: try again`;
+    return refuse(Status.Busy, message);
+  }
+
+  #refuseCut(row: DeviceRow, { device, bytes, epoch, isForced }: ResizeWish): Refusal | undefined {
+    const stale = this.#refuseEpoch(device, epoch);
+    if (stale !== undefined || isForced) return stale;
+    // Of the slab that stays in part nobody knows how far it was written.
+    const from = Math.floor(bytes / dataBytesOf(row));
+    const written = this.#rowsFrom(device, from).length;
+    if (written === 0) return undefined;
+    const message = `device ${quote(row.name)}: ${written} slabs beyond ${bytes} were written`;
+    return refuse(Status.Conflict, `${message}; say --force to lose what is there`);
+  }
+
+  #rowsFrom(device: number, from: number): SlabSetRow[] {
+    const rows = this.#options.metadata.slabSets.ofDevice(device).values();
+    return [...rows].filter(({ slab }) => slab >= from);
+  }
+
   /** A number that is forgotten does no harm: what a node still has of the device stays there. */
   #tombstone(device: number): MetadataChange[] {
     const { metadata, clock } = this.#options;
@@ -174,19 +238,31 @@ export class Devices {
     return changes;
   }
 
-  /** Drops the sets of devices that there are no more, one commit after the other. */
+  /** Drops rows of devices, and of ends, that there are no more, one commit after the other. */
   async #sweep(): Promise<void> {
     const { metadata, changes } = this.#options;
-    const { slabSets } = metadata;
-    const isGone = (device: number): boolean => metadata.device(device) === undefined;
     if (this.#isSweeping) return;
     this.#isSweeping = true;
-    for (let gone; (gone = slabSets.devices().find(isGone)) !== undefined; ) {
-      const rows = firstOf(slabSets.ofDevice(gone).values(), PURGE_ROWS_MAX);
+    for (let rows; (rows = this.#leftovers()).length > 0; ) {
       const removals = rows.map((remove) => ({ table: 'slabSets', remove }) as const);
       await changes.run(() => metadata.commit(removals));
     }
     this.#isSweeping = false;
+  }
+
+  /** Some rows that belong to nothing any more. */
+  #leftovers(): readonly SlabSetRow[] {
+    const { metadata } = this.#options;
+    const { slabSets } = metadata;
+    const gone = slabSets.devices().find((device) => metadata.device(device) === undefined);
+    if (gone !== undefined) return firstOf(slabSets.ofDevice(gone).values(), PURGE_ROWS_MAX);
+    for (const device of this.#cut) {
+      const facts = metadata.device(device);
+      const rows = facts === undefined ? [] : this.#rowsFrom(device, slabsEnd(facts));
+      if (rows.length > 0) return rows.slice(0, PURGE_ROWS_MAX);
+      this.#cut.delete(device);
+    }
+    return [];
   }
 
   /** Of the device, from slab `from` on, at most `limit`. */
@@ -324,15 +400,20 @@ export class Devices {
 /** In order, also some that have no row: of a large device all of them are not sorted each time. */
 function* slabsFrom(known: ReadonlyMap<number, unknown>, from: number, end: number) {
   if (known.size <= SETS_SORTED_MAX) {
-    yield* [...known.keys()].filter((slab) => slab >= from).sort((a, b) => a - b);
+    const slabs = [...known.keys()].filter((slab) => slab >= from && slab < end);
+    yield* slabs.sort((a, b) => a - b);
     return;
   }
   for (let slab = from; slab < end; slab++) yield slab;
 }
 
+function dataBytesOf({ slabBytes }: DeviceRow): number {
+  return layoutOf(slabBytes - OWNER_BLOCK_BYTES).dataBytes;
+}
+
 /** Slabs are below this. */
-function slabsEnd({ bytes, slabBytes }: DeviceRow): number {
-  return Math.ceil(bytes / layoutOf(slabBytes - OWNER_BLOCK_BYTES).dataBytes);
+function slabsEnd(row: DeviceRow): number {
+  return Math.ceil(row.bytes / dataBytesOf(row));
 }
 
 function firstOf<T>(values: Iterable<T>, count: number): T[] {
@@ -385,6 +466,14 @@ function refuseUnknownNumber(device: number): Refusal {
   return refuse(Status.NotFound, `there is no device of the number ${device}: was it removed?`);
 }
 
+function refuseBytes(bytes: number): Refusal | undefined {
+  const isWhole = bytes % SECTOR_BYTES === 0;
+  if (bytes >= SECTOR_BYTES && bytes <= DEVICE_BYTES_MAX && isWhole) return undefined;
+  const allowed = `${SECTOR_BYTES} bytes to ${formatBytes(DEVICE_BYTES_MAX)}`;
+  const message = `a device has ${allowed}, in sectors of ${SECTOR_BYTES}: not ${bytes}`;
+  return refuse(Status.Invalid, message);
+}
+
 function refuseFacts(
   { name, device, bytes, slabBytes, copies }: DeviceWish,
   slabBytesMin: number,
@@ -393,12 +482,8 @@ function refuseFacts(
   if (wrong !== undefined) return wrong;
   const invalid = (message: string): Refusal => refuse(Status.Invalid, message);
   if (device < 1) return invalid('the number of a device is above 0: choose one by chance');
-  if (bytes < SECTOR_BYTES || bytes > DEVICE_BYTES_MAX || bytes % SECTOR_BYTES !== 0) {
-    const most = formatBytes(DEVICE_BYTES_MAX);
-    return invalid(
-      `a device has ${SECTOR_BYTES} bytes to ${most}, in sectors of ${SECTOR_BYTES}: not ${bytes}`,
-    );
-  }
+  const wrongBytes = refuseBytes(bytes);
+  if (wrongBytes !== undefined) return wrongBytes;
   const isPower = (slabBytes & (slabBytes - 1)) === 0;
   if (slabBytes < slabBytesMin || slabBytes > SLAB_BYTES_MAX || !isPower) {
     const allowed = `${formatBytes(slabBytesMin)} to ${formatBytes(SLAB_BYTES_MAX)}`;

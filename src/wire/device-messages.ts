@@ -66,6 +66,26 @@ export const RemoveDeviceRequest = struct(
 );
 
 /**
+ * Another size. Conflict: it has another one than `bytesBefore` by now; or there are sets of slabs
+ * that would have to go, and `isForced` is 0. Stale: the device's lease has a later epoch. Busy:
+ * what is beyond its end is not all gone yet.
+ */
+export const ResizeDeviceRequest = struct(
+  'ResizeDeviceRequest',
+  32,
+  {
+    device: u53,
+    bytesBefore: u53,
+    bytes: u53,
+    epoch: u32, // Of the device's lease, by its holder, to shrink; to grow anything.
+    isForced: u8, // 1: sets of slabs beyond the end go.
+    reserved: pad(3),
+    name,
+  },
+  deviceRule,
+);
+
+/**
  * Where one copy of a slab is. That in a file of a host is in space 0, at no node: its number is that
  * of the file.
  */

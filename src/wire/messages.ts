@@ -21,6 +21,7 @@ import {
   PutSetReply,
   PutSetRequest,
   RemoveDeviceRequest,
+  ResizeDeviceRequest,
 } from './device-messages.js';
 import {
   NoteDevicesRequest,
@@ -179,6 +180,7 @@ export const MessageType = {
   GrantSlabRegion: 118,
   NoteDevices: 119,
   SeeDevices: 120,
+  ResizeDevice: 121,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -963,6 +965,7 @@ export const CALLS = {
   [M.OpenDevice]: { request: OpenDeviceRequest, reply: DeviceFacts, repeatable: true },
   [M.ListDevices]: { request: ListDevicesRequest, reply: ListDevicesReply, repeatable: true },
   [M.RemoveDevice]: { request: RemoveDeviceRequest, reply: Empty, repeatable: true },
+  [M.ResizeDevice]: { request: ResizeDeviceRequest, reply: Empty, repeatable: true },
   [M.NoteDevices]: { request: NoteDevicesRequest, reply: Empty, repeatable: true },
   [M.SeeDevices]: { request: SeeDevicesRequest, reply: SeeDevicesReply, repeatable: true },
   [M.GetSets]: { request: GetSetsRequest, reply: GetSetsReply, repeatable: true },

@@ -129,6 +129,32 @@ test('every byte is there after nodes, their memory and the host were killed', a
   next.disconnect();
 });
 
+test('a device grows while it is used, and shrinks where nothing is lost by it', async () => {
+  const resize = (size: string, ...more: string[]) =>
+    runCli(['device', 'resize', 'disk', '--size', size, ...more, '--rack', rack.url]);
+  const client = await use('disk');
+  const data = new Uint8Array(PART).fill(9);
+  expect((await resize('160MiB')).code).toBe(0);
+  expect((await client.write(BYTES, data)).error).toBe(ENOSPC);
+  const other = await use('disk');
+  expect((await other.write(150 * MiB, data)).error).toBe(0);
+  const taken = await resize('80MiB', '--force');
+  expect([taken.code, taken.stderr]).toEqual([3, expect.stringContaining('grow')]);
+  client.disconnect();
+  other.disconnect();
+  const shrunk = await until(20_000, async () => {
+    const result = await resize('80MiB');
+    return result.stderr.includes('serves it') ? undefined : result;
+  });
+  expect([shrunk.code, shrunk.stderr]).toEqual([3, expect.stringContaining('--force')]);
+  expect(await resize('80MiB', '--force')).toMatchObject({ code: 0, stderr: '' });
+  expect((await resize('160MiB')).code).toBe(0);
+  const last = await use('disk');
+  const read = await last.read(150 * MiB, PART);
+  expect([read.error, read.data.every((byte) => byte === 0)]).toEqual([0, true]);
+  last.disconnect();
+});
+
 test('a full rack says so, and gives everything back with the device', async () => {
   await memrack('device', 'create', 'large', '--size', '1GiB', '--replicas', '1');
   const client = await use('large');

@@ -59,6 +59,7 @@ export const EVENT_KINDS = [
   'space-removed',
   'space-restored',
   'device-created',
+  'device-resized',
   'device-removed',
   'region-granted',
   'region-returned',
@@ -270,7 +271,9 @@ export class History {
   }
 
   #ofDevice({ name, bytes, copies }: DeviceRow): Happening[] {
-    if (this.#before.devices.has(name)) return [];
+    const before = this.#before.devices.get(name);
+    if (before?.bytes === bytes) return [];
+    if (before !== undefined) return [eventOf('device-resized', {}, { device: name, bytes })];
     return [eventOf('device-created', {}, { device: name, bytes, copies })];
   }
 

@@ -1,0 +1,163 @@
+/**
+ * Another size for a device. To grow is a word to the controller: who serves it meanwhile knows
+ * fewer sectors, and is right about them. To shrink takes the lease, so that nobody serves it:
+ *
+ *   zeros to the rest of the slab that stays in part -> size, durably -> copies are given back
+ *
+ * Killed anywhere within, the same again goes on. Rows beyond the end the controller drops.
+ */
+
+import { Status, statusName } from '../base/status.js';
+import { codeOf, MemrackError } from '../client/error.js';
+import type { RackCore } from '../client/rack.js';
+import type { CompletionSink } from '../fabric/link.js';
+import { outcomeOf } from '../fabric/verbs.js';
+import { bestFreeOfTwo } from '../policies/placement/best-free-of-two.js';
+import { PIECE_BYTES } from '../replication/layout.js';
+import { BACKUP_SPACE } from '../wire/limits.js';
+import { MessageType } from '../wire/messages.js';
+import { CopyPace } from './copy-pace.js';
+import type { Device } from './device.js';
+import { giveSlabs } from './give-slabs.js';
+import { Memories, type MemoryNode } from './memories.js';
+import { openDevice, readRows } from './open-device.js';
+import type { SetRow } from './ports.js';
+import type { Tenure } from './served-device.js';
+import { planOf } from './slabs.js';
+import type { DeviceWorld, NumberedDevice } from './world.js';
+
+const ASK_MS = 10_000;
+
+/** `isForced`: what was written beyond the new end is lost, and its memory is given back. */
+export async function resizeDevice(
+  core: RackCore,
+  name: string,
+  bytes: number,
+  isForced = false,
+): Promise<void> {
+  const what = `resizing the device ${name}`;
+  const deadline = core.runtime.clock.now() + ASK_MS;
+  const facts = await core.control.demand(what, MessageType.OpenDevice, { name }, deadline);
+  if (bytes === facts.bytes && !isForced) return;
+  if (bytes > facts.bytes) await resize(core, what, { ...facts, name }, bytes, 0, false);
+  else await shrink(core, what, { ...facts, name }, bytes, isForced);
+}
+
+function resize(
+  { control, runtime }: RackCore,
+  what: string,
+  { name, device, bytes: bytesBefore }: NumberedDevice,
+  bytes: number,
+  epoch: number,
+  isForced: boolean,
+): Promise<unknown> {
+  const request = { name, device, bytesBefore, bytes, epoch, isForced: isForced ? 1 : 0 };
+  const deadline = runtime.clock.now() + ASK_MS;
+  return control.demand(what, MessageType.ResizeDevice, request, deadline);
+}
+
+async function shrink(
+  core: RackCore,
+  what: string,
+  facts: NumberedDevice,
+  bytes: number,
+  isForced: boolean,
+): Promise<void> {
+  const { clock, timers } = core.runtime;
+  const memories = new Memories(clock, core.control);
+  const pace = new CopyPace({ clock, timers, uses: () => 0 });
+  const world = { ...core, memories, policy: bestFreeOfTwo, pace };
+  const tenure = await openDevice(world, facts);
+  if (typeof tenure === 'number') throw refusalOf(what, tenure);
+  try {
+    if (isForced) await cut(world, what, facts, bytes, tenure);
+    else await resize(core, what, facts, bytes, tenure.epoch, false);
+  } finally {
+    await tenure.release();
+  }
+}
+
+function refusalOf(what: string, status: Status): MemrackError {
+  if (status !== Status.Conflict) {
+    return new MemrackError(codeOf(status), `${what}: its lease is not to be had`);
+  }
+  const remedy = 'let its clients leave before; while it is served it can only grow';
+  return new MemrackError('Conflict', `${what}: a host serves it`, { remedy });
+}
+
+async function cut(
+  world: DeviceWorld,
+  what: string,
+  facts: NumberedDevice,
+  bytes: number,
+  { device, epoch }: Tenure,
+): Promise<void> {
+  const { layout, count } = planOf(bytes, facts.slabBytes);
+  const nodes = await nodesOf(world, what, facts.device, count);
+  const end = Math.min(count * layout.dataBytes, facts.bytes);
+  await zero(device, what, bytes, end);
+  device.stop();
+  await resize(world, what, facts, bytes, epoch, true);
+  const given = await Promise.all(
+    nodes.map((node) => giveSlabs(world, node, facts.device, epoch, count)),
+  );
+  if (given.every((isGiven) => isGiven)) return;
+  const remedy = 'do the same again';
+  throw new MemrackError('Unavailable', `${what}: not all memory was given back`, { remedy });
+}
+
+/** Those that serve; each that has a copy of a slab from `from` on has to. */
+async function nodesOf(
+  world: DeviceWorld,
+  what: string,
+  device: number,
+  from: number,
+): Promise<readonly MemoryNode[]> {
+  const rows = await readRows(world, device);
+  const nodes = await world.memories.list();
+  if (typeof rows === 'number' || nodes === undefined) {
+    throw new MemrackError('Unavailable', `${what}: the controller does not answer`);
+  }
+  const there = nodes.filter(({ isServing, isLeaving }) => isServing || isLeaving);
+  const away = copiesFrom(rows, from).find(({ node, memoryId }) => {
+    const isKept = nodes.some((one) => one.id === node && one.memoryId === memoryId);
+    return isKept && !there.some(({ id }) => id === node);
+  });
+  if (away === undefined) return there;
+  const remedy = `start it, or say that it is lost: memrack node remove ${away.node} --lost`;
+  const message = `${what}: ${away.node} has copies that have to go, and is away`;
+  throw new MemrackError('Unavailable', message, { remedy });
+}
+
+function copiesFrom(rows: readonly SetRow[], from: number): SetRow['copies'] {
+  const beyond = rows.filter(({ slab }) => slab >= from);
+  return beyond.flatMap(({ copies }) => copies.filter(({ space }) => space !== BACKUP_SPACE));
+}
+
+/**
+ * So that it reads as zeros when the device grows again. What does so already stays as it is: zeros
+ * that are written take memory.
+ */
+async function zero(device: Device, what: string, from: number, end: number): Promise<void> {
+  if (from >= end || device.isAbsent(from, end - from)) return;
+  const buffer = new Uint8Array(PIECE_BYTES);
+  for (let at = from; at < end; ) {
+    const bytes = Math.min(PIECE_BYTES - (at % PIECE_BYTES), end - at);
+    const place = [at, buffer, 0, bytes] as const;
+    let status = await ended((sink) => device.read(...place, sink, 0));
+    if (status === Status.Ok && buffer.some((byte) => byte !== 0)) {
+      buffer.fill(0);
+      status = await ended((sink) => device.write(...place, sink, 0));
+    }
+    if (status !== Status.Ok) {
+      const why = `what is left of its last slab cannot be zeroed: ${statusName(status) ?? ''}`;
+      const outcome = outcomeOf(status);
+      throw new MemrackError(codeOf(status), `${what}: ${why}`, { outcome });
+    }
+    at += bytes;
+  }
+}
+
+function ended(begin: (sink: CompletionSink) => void): Promise<Status> {
+  return new Promise((resolve) => begin({ completed: (_token, status) => resolve(status) }));
+}
