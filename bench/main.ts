@@ -20,6 +20,7 @@ import { lockContended, lockLone } from './cases/locks.js';
 import { loneRead } from './cases/lone-read.js';
 import { move } from './cases/move.js';
 import { nbdLatency, nbdRate, nbdSequential } from './cases/nbd.js';
+import { nbdLoss } from './cases/nbd-loss.js';
 import { pipelinedRead } from './cases/pipelined-read.js';
 import { placement } from './cases/placement.js';
 import { shmBlocking } from './cases/shm-blocking.js';
@@ -73,6 +74,7 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'nbd-latency': nbdLatency,
   'nbd-rate': nbdRate,
   'nbd-sequential': nbdSequential,
+  'nbd-loss': nbdLoss,
   idle: (rounds) => idleRack(Math.min(rounds, 3)),
   heap: () => heapGrowth(),
 };
