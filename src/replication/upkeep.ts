@@ -333,6 +333,8 @@ export class Upkeep {
   #choose(first: number, seen: Seen): Uint8Array {
     const { areas } = this.#set;
     const copies = [...seen.values()];
+    const whole = copies.find((bytes) => areas.firstWrong(first, PIECE_BLOCKS, bytes, 0) < 0);
+    if (whole !== undefined) return whole;
     const chosen = (copies[0] ?? new Uint8Array(PIECE_BYTES)).slice();
     for (let i = 0; i < PIECE_BLOCKS; i++) {
       const start = i * BLOCK_BYTES;
