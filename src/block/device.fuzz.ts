@@ -562,7 +562,7 @@ const FIRST_SEEDS: Partial<Record<keyof typeof blockFaults, number>> = {
   takenUnasked: 19,
   askedBlindly: 102,
   zerosUnconfirmed: 170,
-  madeBesideAnother: 1,
+  madeBesideAnother: 25,
 };
 const SEEDS_PER_BUG = 200;
 const SEEDS = Number(process.env['MEMRACK_FUZZ'] ?? 10);
