@@ -1,7 +1,7 @@
 /**
  * How cold the copies are that a short memory node has taken away, against the coldest that it has:
- * the functions by which nodes choose (src/policies), on 32 simulated nodes. E copies go, and E + E'
- * are asked about (Infiniswap's batch eviction, which never asks for the activity of all).
+ * the functions by which nodes choose (src/policies), on 32 simulated nodes. E copies go, and
+ * E + E' are asked about (Infiniswap's batch eviction, which never asks for the activity of all).
  *
  * How slabs are used follows a power law, as pages of programs do: few have most of it. What an
  * eviction costs is what its slabs are used: counted in percent of what would go with no choice.

@@ -28,7 +28,7 @@ test('apart from the other copies, also from their machines where that can be', 
   expect(chosen(['a1', 'b1'], ['a2', 'b2'])).toEqual(['']);
 });
 
-test('what takes the place of a copy may be on its machine, and is not on that of the other', () => {
+test('what takes the place of a copy may be on its machine, not on that of the other', () => {
   expect(chosen(['b1'], ['a1'])).toEqual(['a2']);
 });
 

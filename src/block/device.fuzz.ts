@@ -3,7 +3,7 @@
  * want memory back, and are drained; hosts that are killed, or stand still while others serve the
  * device; a controller that is away at times and whose answers are lost. Looked at is what a
  * program sees: for each sector the values that it may have. A write that was acknowledged leaves
- * one; one whose end is unknown adds one; a read shows one of them, and from then on it is that one.
+ * one; one whose end is unknown adds one; a read shows one of them, and from then on it is that.
  */
 
 import { expect, test } from 'vitest';

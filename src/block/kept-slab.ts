@@ -36,7 +36,7 @@ export interface SlabParts {
   readonly rack: DeviceRack;
   /** How many copies a slab is to have. */
   readonly copies: number;
-  /** A node for one more copy, beside those, and not where that one is; undefined: none has room. */
+  /** A node for one more copy, beside those, and not where that one is; undefined: none. */
   choose(beside: readonly CopyPlace[], not?: CopyPlace): Promise<SlabNode | undefined>;
   /** Whether the node of the copy wants it to go elsewhere. */
   isToGo(copy: number): boolean;

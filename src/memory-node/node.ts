@@ -205,12 +205,7 @@ export class MemoryNode {
       disk: journal === undefined ? undefined : diskOf(journal),
     });
     this.moves = moves;
-    this.#giving = new Giving({
-      ...{ table, timers, donor: this.#donor, rates: this.#rates },
-      mayGo: (space, region) => moves.mayGo(space, region),
-      isGoing: (space, region) => moves.isGoing(space, region),
-      bytesOfSlabs: () => this.#eviction.bytesGoing,
-    });
+    this.#giving = this.#givingOf(timers);
     translator.isGone = (space, region) => moves.isGone(space, region);
     const access = new Access(pages, frames, pool, runtime.memory, written);
     this.#slabs = this.#slabsIn({ table, allocations, pool, windows, timers, awaitFrames }, access);
@@ -257,6 +252,17 @@ export class MemoryNode {
     parts.allocations.slabs = slabs;
     this.moves.slabs = slabs;
     return slabs;
+  }
+
+  /** Both ways in which used memory is given back: what goes in the one counts in the other. */
+  #givingOf(timers: Runtime['timers']): Giving {
+    const { moves } = this;
+    return new Giving({
+      ...{ table: this.table, timers, donor: this.#donor, rates: this.#rates },
+      mayGo: (space, region) => moves.mayGo(space, region),
+      isGoing: (space, region) => moves.isGoing(space, region),
+      bytesOfSlabs: () => this.#eviction.bytesGoing,
+    });
   }
 
   #evictionOf({ clock, timers, entropy }: Runtime): Eviction {
