@@ -1,15 +1,17 @@
 // Programs that use a rack in every way that its metrics tell apart.
 import { rmSync } from 'node:fs';
 import { connect, type ConnectOptions } from '../../src/apps/library.js';
-import { createDevice, deviceUri, listDevices } from '../../src/block/manage.js';
+import { createDevice, deviceUri, listDevices, seeDevices } from '../../src/block/manage.js';
 import { NbdClient } from '../../src/doors/nbd/testing/client.js';
 import { createRuntime } from '../../src/runtime/node/create-runtime.js';
-import { startRack, type TestRack } from './rack.js';
+import { startRack, type TestRack, until } from './rack.js';
 import { makeSweptFolder } from './swept-folder.js';
 
 const LINKS: readonly NonNullable<ConnectOptions['link']>[] = ['tcp', 'udp', 'auto'];
 const PAGE = 65_536;
 const PAGES = 8;
+/** So long a host keeps a device that nobody uses. */
+const LINGER_MS = 2_200;
 const runtime = createRuntime({ logLevel: 'error' });
 
 /** A rack that has everything to show: a disk, too, on a file system that status speaks of. */
@@ -20,7 +22,9 @@ export async function startSeenRack(): Promise<TestRack> {
   const disk = ['--data', `${folder}/rack`, '--persistent-nodes', '1', '--unproven-file-system'];
   try {
     const rack = await startRack({ nodes: 2, extra: [...nbd, ...disk] });
-    return { ...rack, stop: () => rack.stop().finally(clear) };
+    // A host that has a lease still when its nodes end waits for them.
+    const letGo = () => new Promise((resolve) => setTimeout(resolve, LINGER_MS));
+    return { ...rack, stop: () => letGo().then(rack.stop).finally(clear) };
   } catch (error) {
     clear();
     throw error;
@@ -69,6 +73,11 @@ async function useDevice(url: string): Promise<NbdClient> {
       await client.write(page * PAGE, new Uint8Array(PAGE).fill(page));
       await client.read(page * PAGE, PAGE);
     }
+    // Its host tells of it with its next heartbeat.
+    await until(10_000, async () => {
+      const [seen] = (await seeDevices(rack.core)) as { slabs?: object }[];
+      return seen?.slabs;
+    });
     return client;
   } finally {
     await rack.close();
