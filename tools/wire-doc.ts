@@ -16,6 +16,7 @@ export const OTHERS = [
   'src/wire/slab-messages.ts',
   'src/wire/device-report-messages.ts',
   'src/wire/door-messages.ts',
+  'src/wire/file-messages.ts',
   'src/wire/memory-messages.ts',
 ];
 const DATAGRAMS = 'src/wire/datagram.ts';

@@ -1,4 +1,4 @@
-/** fio against an NBD export: one turn of some seconds, with the time of the servers' processors. */
+/** fio against an NBD export: one turn of some seconds, with the processor time of the servers. */
 
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';

@@ -1,4 +1,4 @@
-/** nbdkit with its memory plugin: a well-kept NBD server whose disk is the memory of its process. */
+/** nbdkit with its memory plugin: an NBD server whose disk is the memory of its process. */
 
 import { spawn } from 'node:child_process';
 import { connect } from 'node:net';

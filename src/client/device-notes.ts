@@ -1,4 +1,4 @@
-/** Tells the controller what a host knows of the devices that it serves, a bounded part at a time. */
+/** Tells the controller what a host knows of the devices that it serves, some at a time. */
 
 import { Status } from '../base/status.js';
 import type { Peer } from '../fabric/link.js';

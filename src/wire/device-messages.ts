@@ -86,8 +86,8 @@ export const ResizeDeviceRequest = struct(
 );
 
 /**
- * Where one copy of a slab is. That in a file of a host is in space 0, at no node: its number is that
- * of the file.
+ * Where one copy of a slab is. That in a file of a host is in space 0, at no node: its number is
+ * that of the file.
  */
 export const SlabCopy = struct(
   'SlabCopy',

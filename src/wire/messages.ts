@@ -30,6 +30,17 @@ import {
 } from './device-report-messages.js';
 import { ListDoorsReply, NoteDoorRequest } from './door-messages.js';
 import {
+  FileEntry,
+  FileRequest,
+  ForgetGarbageRequest,
+  ListFilesReply,
+  ListFilesRequest,
+  PutFilesReply,
+  PutFilesRequest,
+  TakeGarbageReply,
+  TakeGarbageRequest,
+} from './file-messages.js';
+import {
   AcquireLeaseReply,
   AcquireLeaseRequest,
   ExtendLeaseReply,
@@ -71,6 +82,7 @@ import { bytes, type Fields, list, pad, struct, text, u8, u16, u32, u53, u64 } f
 export * from './device-messages.js';
 export * from './device-report-messages.js';
 export * from './door-messages.js';
+export * from './file-messages.js';
 export * from './lease-messages.js';
 export * from './memory-messages.js';
 export * from './move-messages.js';
@@ -789,72 +801,6 @@ export const GrantRegionsRequest = struct(
   },
   spaceRule,
 );
-
-export const FilePlace = struct(
-  'FilePlace',
-  24,
-  {
-    space: u32, // 0: there is none.
-    reserved: pad(4),
-    address: u53,
-    length: u53,
-  },
-  spaceRule,
-);
-export const FileEntry = struct(
-  'FileEntry',
-  24,
-  {
-    space: u32,
-    reserved: pad(4),
-    address: u53,
-    length: u53,
-    key: text(limits.KEY_BYTES_MAX),
-    sha256: text(limits.DIGEST_BYTES_MAX), // In hexadecimal.
-  },
-  spaceRule,
-);
-export const PutFilesRequest = struct('PutFilesRequest', 0, {
-  files: list(FileEntry, limits.FILES_PER_MESSAGE_MAX),
-});
-export const PutFilesReply = struct('PutFilesReply', 0, {
-  replaced: list(FilePlace, limits.FILES_PER_MESSAGE_MAX), // One per file; garbage now.
-});
-export const FileRequest = struct('FileRequest', 0, { key: text(limits.KEY_BYTES_MAX) });
-export const ListFilesRequest = struct('ListFilesRequest', 8, {
-  limit: u32,
-  reserved: pad(4),
-  prefix: text(limits.KEY_BYTES_MAX),
-  after: text(limits.KEY_BYTES_MAX),
-});
-export const ListFilesReply = struct('ListFilesReply', 8, {
-  more: u8, // 1: ask again after the last key.
-  reserved: pad(7),
-  files: list(FileEntry, limits.FILES_PER_MESSAGE_MAX),
-});
-
-/**
- * Places that no key names any more, to be freed by the caller and by nobody else. Asked again with
- * the same `taker` the answer is the same, until these places are forgotten.
- */
-export const TakeGarbageRequest = struct('TakeGarbageRequest', 16, {
-  taker: u53, // Random, for this one call; not 0.
-  limit: u32,
-  reserved: pad(4),
-});
-export const TakeGarbageReply = struct('TakeGarbageReply', 8, {
-  more: u8, // 1: there are others.
-  reserved: pad(7),
-  places: list(FilePlace, limits.FILES_PER_MESSAGE_MAX),
-});
-
-/** Of places that are not this taker's nothing is changed. */
-export const ForgetGarbageRequest = struct('ForgetGarbageRequest', 16, {
-  taker: u53,
-  isFreed: u8, // 0: certainly not freed; somebody else may take them.
-  reserved: pad(7),
-  places: list(FilePlace, limits.FILES_PER_MESSAGE_MAX),
-});
 
 export const MemberFacts = struct('MemberFacts', 40, {
   bytesLent: u53,

@@ -173,7 +173,7 @@ test('who waits for the handshake no longer closes, and is told', async () => {
   expect(far.plainClosed).toBe(1);
 });
 
-test('a client that goes while its answers wait is noticed, by a server that reads nothing', async () => {
+test('a client that goes while answers wait is noticed by a server that stands still', async () => {
   const { near, far } = await pair(CERTIFICATE, TRUST);
   near.write('question');
   await expect.poll(() => far.read).toBe('question');

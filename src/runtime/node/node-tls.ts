@@ -166,7 +166,7 @@ function certificateContext(
   return context;
 }
 
-/** node:tls leaves out what it does not understand, and trusts the authorities of the web instead. */
+/** node:tls leaves out what it does not understand, and trusts authorities of the web instead. */
 function checkAuthorities(pem: string, about: TlsError['about']): void {
   const found = pem.match(/-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----/gs) ?? [];
   if (found.length === 0) throw new TlsError(about, 'there is no certificate in it');
