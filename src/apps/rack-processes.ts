@@ -97,6 +97,7 @@ export class LocalRack {
   /** Of nodes without a disk, by name. */
   readonly #supervisors = new Map<string, Child>();
   #controller: Child | undefined;
+  #host: Child | undefined;
   #controllerAddress = '';
   #nbdAddress: string | undefined;
   #isStopping = false;
@@ -308,6 +309,7 @@ export class LocalRack {
       ...nbdTls,
     };
     const { child, ready } = await this.#spawn('host', config);
+    this.#host = child;
     // A host that is started again is found where it was.
     this.#nbdAddress = (ready as HostReady).nbd;
     this.nbdUrl = nbdUrl(this.#nbdAddress ?? '', isSecured(nbdTls));
@@ -366,6 +368,8 @@ export class LocalRack {
       for (const child of children) child.end('kill');
       await Promise.all(children.map((child) => child.exited));
     }
+    // The host first: it gives up leases of devices at nodes that are still there.
+    await this.#end([...this.#children].filter((child) => child === this.#host));
     // The controller last: it is told by the nodes that their memory is gone.
     await this.#end([...this.#children].filter((child) => child !== this.#controller));
     await this.#end([...this.#children]);
