@@ -1,5 +1,6 @@
 /** Machines that lend memory for copies, and a writer's ways to them, in time of its own. */
 
+import { EventQueue, type Queued } from '../../base/event-queue.js';
 import { Prng } from '../../base/prng.js';
 import { type Outcome, Status } from '../../base/status.js';
 import { type CompletionSink, NOT_NOW } from '../../fabric/link.js';
@@ -10,13 +11,16 @@ import type { Copy } from '../copy.js';
 /** What no program may see. */
 export class Broken extends Error {}
 
+interface Happening extends Queued {
+  readonly atMs: number;
+  readonly run: () => void;
+}
+
 /** Time, and chance. */
 export class World {
   nowMs = 0;
   readonly prng: Prng;
-  readonly #events: { atMs: number; order: number; run: () => void }[] = [];
-  #order = 0;
-
+  readonly #events = new EventQueue<Happening>();
   readonly #turn: () => Promise<void>;
 
   /** `turn`: resolves when all that has settled has gone on. */
@@ -28,7 +32,8 @@ export class World {
   now = (): number => this.nowMs;
 
   at(atMs: number, run: () => void): void {
-    this.#events.push({ atMs: Math.max(atMs, this.nowMs), order: this.#order++, run });
+    const thenMs = Math.max(atMs, this.nowMs);
+    this.#events.push({ atMs: thenMs, atNs: thenMs * 1e6, sequence: 0, run });
   }
 
   after = (ms: number, run: () => void): Timer => {
@@ -48,16 +53,7 @@ export class World {
     for (;;) {
       for (let i = 0; i < 3; i++) await this.#turn();
       if (isOver()) return true;
-      let first = -1;
-      this.#events.forEach((event, i) => {
-        const best = this.#events[first];
-        const isSooner =
-          best === undefined ||
-          event.atMs < best.atMs ||
-          (event.atMs === best.atMs && event.order < best.order);
-        if (isSooner) first = i;
-      });
-      const [next] = first < 0 ? [] : this.#events.splice(first, 1);
+      const next = this.#events.pop();
       if (next === undefined || next.atMs > untilMs) return false;
       this.nowMs = next.atMs;
       next.run();

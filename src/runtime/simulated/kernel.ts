@@ -8,11 +8,11 @@
  */
 
 import { assert } from '../../base/assert.js';
+import { EventQueue } from '../../base/event-queue.js';
 import type { Prng } from '../../base/prng.js';
 import type { FileRange } from '../durable.js';
 import { FaultKind, type Faults } from './faults.js';
 import { drawLatency, type Knobs } from './knobs.js';
-import { EventQueue } from './queue.js';
 import type { Machine, SimulatedEvent, Task } from './task.js';
 import { EventKind, type Trace } from './trace.js';
 
@@ -65,7 +65,7 @@ export class Kernel {
   /** Turns so far. */
   turns = 0;
   readonly #microtasks: (() => void) | undefined;
-  readonly #queue = new EventQueue();
+  readonly #queue = new EventQueue<SimulatedEvent>();
   #soon: Soon[] = [];
   #soonAt = 0;
   #clockLooks = 0;

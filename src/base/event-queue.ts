@@ -4,28 +4,33 @@
  * Times are integer nanoseconds: below 2^53 they last 104 days and never round.
  */
 
-import type { SimulatedEvent } from './task.js';
+/** Something that is going to happen. */
+export interface Queued {
+  readonly atNs: number;
+  /** Given by the queue. */
+  sequence: number;
+}
 
-export class EventQueue {
-  readonly #heap: SimulatedEvent[] = [];
+export class EventQueue<T extends Queued> {
+  readonly #heap: T[] = [];
   #sequence = 0;
 
   get length(): number {
     return this.#heap.length;
   }
 
-  peek(): SimulatedEvent | undefined {
+  peek(): T | undefined {
     return this.#heap[0];
   }
 
-  push(event: SimulatedEvent): void {
+  push(event: T): void {
     event.sequence = this.#sequence++;
     const heap = this.#heap;
     let at = heap.length;
     heap.push(event);
     while (at > 0) {
       const up = (at - 1) >> 1;
-      const parent = heap[up] as SimulatedEvent;
+      const parent = heap[up] as T;
       if (!isBefore(event, parent)) break;
       heap[at] = parent;
       at = up;
@@ -33,7 +38,7 @@ export class EventQueue {
     heap[at] = event;
   }
 
-  pop(): SimulatedEvent | undefined {
+  pop(): T | undefined {
     const heap = this.#heap;
     const first = heap[0];
     const last = heap.pop();
@@ -43,8 +48,8 @@ export class EventQueue {
       let child = 2 * at + 1;
       if (child >= heap.length) break;
       const right = heap[child + 1];
-      if (right !== undefined && isBefore(right, heap[child] as SimulatedEvent)) child += 1;
-      const smaller = heap[child] as SimulatedEvent;
+      if (right !== undefined && isBefore(right, heap[child] as T)) child += 1;
+      const smaller = heap[child] as T;
       if (!isBefore(smaller, last)) break;
       heap[at] = smaller;
       at = child;
@@ -54,6 +59,6 @@ export class EventQueue {
   }
 }
 
-function isBefore(a: SimulatedEvent, b: SimulatedEvent): boolean {
+function isBefore(a: Queued, b: Queued): boolean {
   return a.atNs < b.atNs || (a.atNs === b.atNs && a.sequence < b.sequence);
 }
