@@ -446,7 +446,7 @@ const SEED = Number(process.env['MEMRACK_SEED'] ?? 1);
 /** Where the search for dear ones begins, so that it does not take minutes. */
 const FIRST_SEEDS: Partial<Record<keyof typeof replicationFaults, number>> = {
   closedTooEarly: 75,
-  learnerNotSettled: 1046,
+  learnerNotSettled: 229,
 };
 const SEEDS_PER_BUG = 120;
 const SEEDS = Number(process.env['MEMRACK_FUZZ'] ?? 40);

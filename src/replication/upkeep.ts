@@ -46,6 +46,7 @@ export class Upkeep {
   readonly #active = new Set<number>();
   /** It is known what may be unequal; before that nothing is read or written. */
   isBegun: boolean;
+  #beginning = Promise.resolve();
   #isTending = false;
   #isLooking = false;
 
@@ -56,7 +57,12 @@ export class Upkeep {
   }
 
   /** Of a new writer, before anything else: which areas the one before may have left unequal. */
-  async begin(): Promise<void> {
+  begin(): Promise<void> {
+    this.#beginning = this.#begin();
+    return this.#beginning;
+  }
+
+  async #begin(): Promise<void> {
     const { layout } = this.#parts;
     const bytes = layout.areas * INTENT_BYTES;
     for (let at = 0; at < bytes; at += PIECE_BYTES) {
@@ -400,6 +406,9 @@ export class Upkeep {
    */
   async learn(copy: Copy, paced: Paced): Promise<boolean> {
     const { members } = this.#set;
+    // Before that, an area that the writer before left open looks closed.
+    await this.#beginning;
+    if (this.#set.isOver) return false;
     const index = members.addLearner(copy);
     for (let area = 0; area < this.#parts.layout.areas; area++) {
       const isThere = await paced(AREA_BLOCKS * BLOCK_BYTES, () => {
