@@ -65,6 +65,8 @@ class Machine {
   readonly id: string;
   node = new LendingNode();
   memoryId = 1;
+  /** What the controller has not heard of: that this memory has gone. */
+  unheardMemoryId = 0;
   isLeaving = false;
   /** Copies that it has room for. */
   room = 6;
@@ -174,13 +176,20 @@ class Host implements PathOwner, DeviceRack {
     }, undefined);
   }
 
-  putSet(row: SetRow): Promise<SetAnswer> {
+  async putSet(row: SetRow): Promise<SetAnswer> {
     const { rig } = this;
-    return this.#call<SetAnswer>(
-      () => (rig.isControllerAway ? { status: Status.Unavailable } : rig.putSet(this.epoch, row)),
+    rig.wishes.add(row);
+    const answer = await this.#call<SetAnswer>(
+      () => {
+        rig.wishes.delete(row);
+        if (rig.isControllerAway) return { status: Status.Unavailable };
+        return rig.putSet(this.epoch, row);
+      },
       { status: Status.OutcomeUnknown },
       150_000,
     );
+    rig.wishes.delete(row);
+    return answer;
   }
 
   tellUse(node: string, memoryId: number, told: UseTold): Promise<DonorWish | undefined> {
@@ -233,11 +242,15 @@ class Rig {
   readonly world: World;
   readonly machines = Array.from({ length: NODES }, (_, i) => new Machine(i));
   readonly rows = new Map<number, SetRow>();
+  /** Rows that are on their way to the controller. */
+  readonly wishes = new Set<SetRow>();
   readonly slabOf = new Map<number, number>();
   readonly copies: number;
   epoch = 0;
   isControllerAway = false;
   host!: Host;
+  /** The one before, which may not know that it is over. */
+  formerHost: Host | undefined;
   isOpening = false;
   /** By sector: what it may hold; 0 is zeros. */
   readonly may = new Map<number, Set<number>>(SECTORS.map((sector) => [sector, new Set([0])]));
@@ -281,6 +294,7 @@ class Rig {
     if ((row?.generation ?? 0) !== wish.generation - 1) return { status: Status.Conflict, row };
     const isServed = wish.copies.some(({ node, memoryId }) => {
       const machine = this.machine(node);
+      if (machine?.unheardMemoryId === memoryId) return true;
       return machine?.memoryId === memoryId && this.isWell(machine.node);
     });
     if (!isServed) return { status: Status.Unavailable };
@@ -302,6 +316,7 @@ class Rig {
       while (!machine.node.isLost && world.nowMs < machine.node.pausedUntilMs) await world.sleep(5);
       machine.node.epoch = epoch;
     }
+    this.formerHost = this.host;
     this.host = new Host(this, epoch);
     this.host.begin([...this.rows.values()], this.copies);
     this.isOpening = false;
@@ -309,7 +324,7 @@ class Rig {
 
   /** Machines whose memory may go: every slab keeps a copy elsewhere. */
   mayLose(machine: Machine): boolean {
-    return [...this.rows.values()].every(({ copies }) => {
+    return [...this.rows.values(), ...this.wishes].every(({ copies }) => {
       const there = copies.filter(({ node, memoryId }) => {
         const one = this.machine(node);
         return one?.memoryId === memoryId && !one.node.isLost;
@@ -364,8 +379,11 @@ const pieceOf = (sector: number): number => Math.floor((sector * SECTOR) / PIECE
 
 function operation(rig: Rig): void {
   const { prng } = rig.world;
-  const { host } = rig;
+  const isRead = prng.chance(450_000);
+  const isFormer = isRead && rig.formerHost?.isAlive === true && prng.chance(300_000);
+  const host = isFormer ? (rig.formerHost as Host) : rig.host;
   const { device } = host;
+  const hosts = rig.epoch;
   const sectors = pickSectors(rig);
   const [first] = sectors;
   if (first === undefined || device === undefined) return;
@@ -374,12 +392,12 @@ function operation(rig: Rig): void {
   const isNow = prng.chance(500_000) && rig.world.nowMs >= host.pausedUntilMs;
   const guarded = (completed: (status: Status) => void): CompletionSink => ({
     completed: (_token, status) => {
-      if (!host.isAlive || rig.host !== host) return;
+      if (!host.isAlive || rig.epoch !== hosts) return;
       for (const sector of sectors) rig.busy.delete(sector);
       completed(status);
     },
   });
-  if (prng.chance(550_000)) {
+  if (!isRead) {
     rig.value += 1;
     const { value } = rig;
     sectors.forEach((sector, i) => fillSector(buffer, i * SECTOR, value, sector));
@@ -442,8 +460,23 @@ function fault(rig: Rig): void {
   else if (kind < 75) {
     rig.isControllerAway = true;
     world.after(prng.pick([100, 1_000, 4_000]), () => (rig.isControllerAway = false));
+    if (prng.chance(500_000)) loseWhileLeaving(rig);
   } else if (kind < 86) rig.host.pausedUntilMs = world.nowMs + prng.pick([50, 500, 3_000]);
   else succeed(rig);
+}
+
+/** One copy of a slab stands still for so long that it is left, and then the memory of one goes. */
+function loseWhileLeaving(rig: Rig): void {
+  const { world } = rig;
+  const rows = [...rig.rows.values()].filter(({ copies }) => copies.length > 1);
+  if (rows.length === 0) return;
+  const [one, other] = world.prng
+    .pick(rows)
+    .copies.map(({ node }) => rig.machine(node) as Machine) as [Machine, Machine];
+  rig.isControllerAway = true;
+  world.after(4_000, () => (rig.isControllerAway = false));
+  one.node.pausedUntilMs = Math.max(one.node.pausedUntilMs, world.nowMs + 5_000);
+  world.after(1_000 + world.prng.fraction() * 3_000, () => lose(rig, other));
 }
 
 /** Some of its copies are to go, until there is enough memory again. */
@@ -463,6 +496,8 @@ function lose(rig: Rig, machine: Machine): void {
   const isOneAway = rig.machines.some(({ node }) => node.isLost);
   if (isOneAway || !rig.mayLose(machine)) return;
   machine.node.isLost = true;
+  machine.unheardMemoryId = machine.memoryId;
+  rig.world.after(rig.world.prng.pick([0, 1_000, 3_000]), () => (machine.unheardMemoryId = 0));
   const { epoch } = machine.node;
   rig.world.after(rig.world.prng.pick([300, 2_000, 6_000]), () => {
     machine.node = new LendingNode();
@@ -558,11 +593,8 @@ function judgeEnd(rig: Rig): void {
 
 const SEED = Number(process.env['MEMRACK_SEED'] ?? 1);
 const FIRST_SEEDS: Partial<Record<keyof typeof blockFaults, number>> = {
-  joinedUnasked: 7,
-  takenUnasked: 19,
-  askedBlindly: 102,
-  zerosUnconfirmed: 170,
-  madeBesideAnother: 25,
+  takenUnasked: 45,
+  askedBlindly: 60,
 };
 const SEEDS_PER_BUG = 200;
 const SEEDS = Number(process.env['MEMRACK_FUZZ'] ?? 10);
