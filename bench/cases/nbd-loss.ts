@@ -5,7 +5,11 @@
 
 import { readFileSync } from 'node:fs';
 import { connect } from '../../src/apps/library.js';
-import { createDevice, deviceUri, seeDevices } from '../../src/block/manage.js';
+import { createDevice, deviceUri } from '../../src/block/manage.js';
+import { Memories } from '../../src/block/memories.js';
+import { readRows } from '../../src/block/open-device.js';
+import { countStates, type SlabStates } from '../../src/block/slab-states.js';
+import type { NumberedDevice } from '../../src/block/world.js';
 import type { Rack } from '../../src/client/rack.js';
 import { NbdClient } from '../../src/doors/nbd/testing/client.js';
 import { createEndpoint, type Endpoint } from '../../src/fabric/endpoint.js';
@@ -24,11 +28,14 @@ import {
 import { startRack } from '../rack.js';
 
 const MIB = 2 ** 20;
+const FRAME_BYTES = 2 * MIB;
 const DEVICE_BYTES = 512 * MIB;
+const COPIES = 2;
 const READ_BYTES = 4096;
 const READS_MAX = 2_000_000;
 const BASE_MS = 2_000;
 const LOOK_MS = 20;
+const SEEN_WITHIN_MS = 20_000;
 const WHOLE_WITHIN_MS = 60_000;
 /** The longest that a read may wait for the other copy. */
 const SERVED_MS = 2_000;
@@ -42,6 +49,8 @@ class Reader {
   #count = 0;
   #isOver = false;
   #running: Promise<void> = Promise.resolve();
+  /** The first read that failed, after which no more are made. */
+  failure: string | undefined;
 
   constructor(client: NbdClient) {
     this.#client = client;
@@ -50,7 +59,9 @@ class Reader {
   begin(): void {
     this.#count = 0;
     this.#isOver = false;
-    this.#running = this.#run();
+    this.#running = this.#run().catch((error: unknown) => {
+      this.failure = (error as Error).message;
+    });
   }
 
   async #run(): Promise<void> {
@@ -60,7 +71,10 @@ class Reader {
       const at = (state % (DEVICE_BYTES / READ_BYTES)) * READ_BYTES;
       const before = performance.now();
       const { error, message } = await this.#client.read(at, READ_BYTES);
-      if (error !== 0) throw new Error(`a read failed: ${message}, error ${error}`);
+      if (error !== 0) {
+        this.failure = `a read at ${at} failed: ${message}, error ${error}`;
+        return;
+      }
       this.#times[this.#count++] = performance.now() - before;
     }
   }
@@ -69,6 +83,7 @@ class Reader {
   async end(): Promise<Float64Array> {
     this.#isOver = true;
     await this.#running;
+    if (this.failure !== undefined) throw new Error(this.failure);
     return this.#times.slice(0, this.#count).sort();
   }
 }
@@ -76,11 +91,13 @@ class Reader {
 class Bench {
   readonly #rack: Rack;
   readonly #endpoint: Endpoint;
+  readonly #device: NumberedDevice;
   readonly #reader: Reader;
 
-  constructor(rack: Rack, endpoint: Endpoint, client: NbdClient) {
+  constructor(rack: Rack, endpoint: Endpoint, device: NumberedDevice, client: NbdClient) {
     this.#rack = rack;
     this.#endpoint = endpoint;
+    this.#device = device;
     this.#reader = new Reader(client);
   }
 
@@ -106,23 +123,34 @@ class Bench {
     return { name, turn: () => this.#lose(isRead) };
   }
 
-  /** As the host has told last. */
-  async #changes(): Promise<{ copiesMade: number; copiesLost: number }> {
-    type Seen = { activity?: { copiesMade: number; copiesLost: number } };
-    const [seen] = (await seeDevices(this.#rack.core)) as Seen[];
-    return seen?.activity ?? { copiesMade: 0, copiesLost: 0 };
+  /** By the rows of the controller: what a host told may be a second old. */
+  async #states(): Promise<SlabStates> {
+    const { core } = this.#rack;
+    const rows = await readRows(core, this.#device.device);
+    const nodes = await new Memories(core.runtime.clock, core.control).list();
+    if (typeof rows === 'number' || nodes === undefined) {
+      throw new Error('the controller does not answer');
+    }
+    return countStates(rows, nodes, COPIES);
   }
 
-  /** All that was lost counts again: another node may be lost. */
-  async #isWhole(lostBefore: number): Promise<boolean> {
-    const { copiesMade, copiesLost } = await this.#changes();
-    return copiesLost > lostBefore && copiesMade === copiesLost;
+  /** Every copy counts, at memory that is there: another node may be lost. */
+  async #isWhole(): Promise<boolean> {
+    const { degraded, away, lost } = await this.#states();
+    return degraded + away + lost === 0;
+  }
+
+  async #until(what: string, withinMs: number, look: () => Promise<boolean>): Promise<void> {
+    const end = performance.now() + withinMs;
+    while (!(await look())) {
+      const why = this.#reader.failure ?? (performance.now() > end ? `never ${what}` : undefined);
+      if (why !== undefined) throw new Error(`${why}: ${JSON.stringify(await this.#states())}`);
+      await sleep(LOOK_MS);
+    }
   }
 
   async #lose(isRead: boolean): Promise<Turn> {
-    const { copiesLost } = await this.#changes();
     const before = await this.#used();
-    const wanted = [...before.values()].reduce((sum, frames) => sum + frames, 0);
     if (isRead) this.#reader.begin();
     await sleep(BASE_MS);
     const base = isRead ? await this.#reader.end() : new Float64Array(0);
@@ -132,11 +160,8 @@ class Bench {
     if (isRead) this.#reader.begin();
     const pid = (await this.#memoryNodes()).find(({ id }) => id === victim)?.pid ?? 0;
     process.kill(parentOf(pid), 'SIGKILL');
-    const ms = await this.#copied(wanted, lost);
+    const value = await this.#copied(sumOf(before) - lost);
     const during = isRead ? await this.#reader.end() : new Float64Array(0);
-    // A frame is two MiB.
-    const bytes = lost * 2 * MIB;
-    while (!(await this.#isWhole(copiesLost))) await sleep(LOOK_MS);
     const p99 = quantileOf(during, 0.99);
     const extra = isRead
       ? {
@@ -146,23 +171,34 @@ class Bench {
           'longest read ms': during.at(-1) ?? Number.NaN,
         }
       : {};
-    const cpuPerOperation = (cpuMicroseconds(host) - cpu) / (bytes / MIB);
-    return { value: (bytes / ms) * 1000, cpuPerOperation, extra };
+    const cpuPerOperation = (cpuMicroseconds(host) - cpu) / ((lost * FRAME_BYTES) / MIB);
+    return { value, cpuPerOperation, extra };
   }
 
-  /** From the first copied frame to the last. */
-  async #copied(wanted: number, lost: number): Promise<number> {
-    const end = performance.now() + WHOLE_WITHIN_MS;
+  /**
+   * How fast, from the first look that finds more than the `left` frames to the one by which all
+   * copies count.
+   */
+  async #copied(left: number): Promise<number> {
+    const isSeen = async (): Promise<boolean> => !(await this.#isWhole());
+    await this.#until('seen to be lost', SEEN_WITHIN_MS, isSeen);
     let began = 0;
-    while (performance.now() < end) {
-      const used = [...(await this.#used()).values()].reduce((sum, frames) => sum + frames, 0);
-      if (began === 0 && used > wanted - lost) began = performance.now();
-      if (used >= wanted) return performance.now() - began;
-      await sleep(LOOK_MS);
-    }
-    throw new Error('the lost copies were not made again');
+    let frames = left;
+    await this.#until('whole again', WHOLE_WITHIN_MS, async () => {
+      if (frames <= left) {
+        frames = sumOf(await this.#used());
+        began = performance.now();
+      }
+      return this.#isWhole();
+    });
+    const ms = performance.now() - began;
+    const copied = sumOf(await this.#used()) - frames;
+    return (copied * FRAME_BYTES * 1000) / ms;
   }
 }
+
+const sumOf = (used: ReadonlyMap<string, number>): number =>
+  [...used.values()].reduce((sum, frames) => sum + frames, 0);
 
 function parentOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
@@ -175,14 +211,15 @@ export async function nbdLoss(rounds: number): Promise<Result> {
   const endpoint = createEndpoint(runtime, {});
   const client = await connect(rack.url);
   try {
-    await createDevice(client.core, { name: 'disk', bytes: DEVICE_BYTES, copies: 2 });
+    const wish = { name: 'disk', bytes: DEVICE_BYTES, copies: COPIES };
+    const device = await createDevice(client.core, wish);
     const { host } = new URL(await deviceUri(client.core, 'disk'));
     const nbd = await NbdClient.connect(runtime.network, `tcp://${host}`);
     await nbd.structured();
     await nbd.go('disk');
     const piece = new Uint8Array(MIB).fill(7);
     for (let at = 0; at < DEVICE_BYTES; at += MIB) await nbd.write(at, piece);
-    const bench = new Bench(client, endpoint, nbd);
+    const bench = new Bench(client, endpoint, device, nbd);
     const used = bench.losing('copied while a client reads', true);
     const idle = bench.losing('copied while nobody reads', false);
     const turns: [Turn[], Turn[]] = [[], []];

@@ -134,7 +134,10 @@ async function readSize(
   return reply.device === device ? { bytes: reply.bytes } : Status.NotFound;
 }
 
-export async function readRows(world: DeviceWorld, device: number): Promise<SetRow[] | Status> {
+export async function readRows(
+  world: Pick<DeviceWorld, 'runtime' | 'control'>,
+  device: number,
+): Promise<SetRow[] | Status> {
   const rows: SetRow[] = [];
   const deadline = world.runtime.clock.now() + ROWS_MS;
   for (let from = 0; ; ) {
