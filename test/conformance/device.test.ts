@@ -27,7 +27,8 @@ interface Ended {
 }
 
 function run(program: string, ...args: string[]): Promise<Ended> {
-  const PATH = `${process.env['PATH']}:/usr/sbin:/sbin`;
+  // First the system's: its Python has the packages that belong to it.
+  const PATH = `/usr/bin:${process.env['PATH']}:/usr/sbin:/sbin`;
   const child = spawn(program, args, {
     cwd: folder,
     env: { ...process.env, PATH },
@@ -46,6 +47,65 @@ function run(program: string, ...args: string[]): Promise<Ended> {
     });
   });
 }
+
+/**
+ * At the border of two slabs, and in the last slab, to which nobody has written: sectors that cover
+ * no whole blocks, by one connection, and compared by another one.
+ */
+const NBDSH_SCRIPT = `
+import random
+MIB, SLAB = 1 << 20, 255 * (256 << 10)
+other = nbd.NBD()
+other.connect_uri(h.get_uri())
+assert h.get_size() == 128 * MIB
+
+def told(flags, at, length):
+    while length > 0:
+        found = []
+        h.block_status(length, at, lambda m, o, entries, err: found.extend(entries))
+        assert all(seen == flags for seen in found[1::2]), found
+        at, length = at + sum(found[::2]), length - sum(found[::2])
+
+begin = SLAB - 300 * 1024 - 512
+random.seed(20)
+model = bytearray(random.randbytes(MIB))
+h.pwrite(model, begin)
+
+def same(what):
+    assert other.pread(len(model), begin) == model, what
+
+same('written')
+h.flush()
+for i in range(64):
+    at, length = random.randrange(1024) * 512, random.randrange(1, 512) * 512
+    data = random.randbytes(length)
+    h.pwrite(data, begin + at, nbd.CMD_FLAG_FUA)
+    model[at:at + length] = data
+same('written in parts')
+at, length = 1536, 400 * 1024
+h.zero(length, begin + at)
+model[at:at + length] = bytes(length)
+same('zeroed')
+at, length = 600 * 1024 + 512, 200 * 1024
+h.trim(length, begin + at)
+h.flush()
+# Zeros, or what was there.
+found = other.pread(length, begin + at)
+assert all(a in (0, b) for a, b in zip(found, model[at:at + length]))
+model[at:at + length] = found
+same('trimmed')
+told(0, begin, len(model))
+
+last = 2 * SLAB
+# A hole. That it is zeros is not told: another host may have written there since.
+told(1, last, 128 * MIB - last)
+assert h.pread(512, last) == bytes(512)
+h.pwrite(b'end.' * 128, 128 * MIB - 512)
+told(0, last, 128 * MIB - last)
+assert other.pread(1024, 128 * MIB - 1024) == bytes(512) + b'end.' * 128
+for one in (h, other):
+    one.shutdown()
+`;
 
 /** Ends with 0, and its output. */
 async function good(program: string, ...args: string[]): Promise<string> {
@@ -103,6 +163,10 @@ describe.runIf(hasPrograms)('a device', () => {
     const { code, output } = await verifying;
     expect([code, output]).toEqual([0, expect.stringMatching(/err= 0/)]);
     expect(output).not.toMatch(/verify:|bad magic/);
+  });
+
+  test.runIf(requires('nbdsh'))('nbdsh finds what it wrote, zeroed and trimmed', async () => {
+    await good('nbdsh', '--base-allocation', '-u', uri, '-c', NBDSH_SCRIPT);
   });
 
   test('qemu-img converts, compares, checks and measures', async () => {
