@@ -7,6 +7,7 @@ import { bestFreeOfTwo } from '../policies/placement/best-free-of-two.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { DeviceReport } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
+import { Backups } from './backup/backups.js';
 import { DeviceHost } from './device-host.js';
 import { Memories } from './memories.js';
 import type { ServedDevice } from './served-device.js';
@@ -16,12 +17,14 @@ export class BlockHost {
   readonly #controllers: readonly string[];
   #connecting: Promise<{ rack: Rack; devices: DeviceHost } | undefined> | undefined;
   #devices: DeviceHost | undefined;
+  readonly #backups: Backups;
   #turn = 0;
 
   /** `controllers`: their addresses, `tcp://HOST:PORT`; each is tried in turn. */
   constructor(runtime: Runtime, controllers: readonly string[]) {
     this.#runtime = runtime;
     this.#controllers = controllers;
+    this.#backups = new Backups(runtime);
   }
 
   async use(name: string): Promise<ServedDevice | Status> {
@@ -45,6 +48,7 @@ export class BlockHost {
   async close(): Promise<void> {
     const connected = await this.#connecting;
     await connected?.devices.close();
+    await this.#backups.closed();
     await connected?.rack.close();
   }
 
@@ -62,7 +66,8 @@ export class BlockHost {
       const { runtime, control, connections, leases } = rack.core;
       const memories = new Memories(runtime.clock, control);
       const policy = bestFreeOfTwo;
-      const world = { runtime, control, connections, leases, memories, policy };
+      const backups = this.#backups;
+      const world = { runtime, control, connections, leases, memories, policy, backups };
       this.#devices = new DeviceHost(world);
       return { rack, devices: this.#devices };
     } catch (error) {

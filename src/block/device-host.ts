@@ -9,6 +9,7 @@ import { type DeviceReport, MessageType } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 import { CopyPace } from './copy-pace.js';
 import { DeviceCounters } from './device-counters.js';
+import { factsOf } from './device-options.js';
 import { openDevice, PATIENCE_MS } from './open-device.js';
 import { ServedDevice } from './served-device.js';
 import type { DeviceWorld, NumberedDevice } from './world.js';
@@ -67,7 +68,7 @@ export class DeviceHost {
     const { clock, timers } = this.#world.runtime;
     const counters = this.#countersOf(facts.device);
     const device = new ServedDevice({
-      ...{ clock, timers, bytes: facts.bytes },
+      ...{ clock, timers, bytes: facts.bytes, isBackedUp: facts.isBackedUp === true },
       open: () => openDevice(this.#world, facts, counters.slabs),
       patienceMs: PATIENCE_MS,
       counters,
@@ -148,7 +149,6 @@ export class DeviceHost {
     const deadline = runtime.clock.now() + ASK_MS;
     const reply = await control.call(MessageType.OpenDevice, { name }, deadline);
     if (reply.status !== Status.Ok) return reply.status;
-    const { device, bytes, slabBytes, copies } = reply;
-    return { name, device, bytes, slabBytes, copies };
+    return factsOf(reply);
   }
 }

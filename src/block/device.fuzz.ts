@@ -13,7 +13,8 @@ import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import { bestFreeOfTwo } from '../policies/placement/best-free-of-two.js';
 import type { Copy } from '../replication/copy.js';
-import { PIECE_BYTES } from '../replication/layout.js';
+import { AREA_BYTES, PIECE_BYTES } from '../replication/layout.js';
+import { fileFaults } from '../replication/planted.js';
 import { seedThatShows } from '../replication/testing/planted-seed.js';
 import {
   Broken,
@@ -22,16 +23,21 @@ import {
   type PathOwner,
   World,
 } from '../replication/testing/slab-world.js';
+import { CrashingDisk } from '../runtime/simulated/testing/crashing-disk.js';
+import { BackupFile } from './backup/backup-file.js';
+import { makeBackup } from './backup/backup-path.js';
+import { Kept } from './backup/layout.js';
 import { Device } from './device.js';
 import { blockFaults } from './planted.js';
-import type {
-  CopyPlace,
-  DeviceRack,
-  DonorWish,
-  SetAnswer,
-  SetRow,
-  SlabNode,
-  UseTold,
+import {
+  type CopyPlace,
+  type DeviceRack,
+  type DonorWish,
+  isBackup,
+  type SetAnswer,
+  type SetRow,
+  type SlabNode,
+  type UseTold,
 } from './ports.js';
 import { planOf } from './slabs.js';
 
@@ -43,6 +49,11 @@ const DATA_BYTES = planOf(1, SLAB_BYTES).layout.dataBytes;
 const BYTES = SLABS * DATA_BYTES;
 const NODES = 5;
 const OPERATIONS = 200;
+const LEASE_MS = 5_000;
+const PATH = '/backup';
+const FILE = { device: 1, slabBytes: SLAB_BYTES };
+/** Devices of greater seeds have backups. */
+const BACKED_UP = 10_000;
 /** Where sectors are that are used: around the borders of blocks, pieces, areas and slabs. */
 const PLACES = [
   0,
@@ -85,10 +96,13 @@ class Host implements PathOwner, DeviceRack {
   readonly epoch: number;
   isAlive = true;
   pausedUntilMs = 0;
+  readonly home: Home;
   device: Device | undefined;
+  backup: BackupFile | undefined;
 
-  constructor(rig: Rig, epoch: number) {
+  constructor(rig: Rig, epoch: number, home: Home) {
     this.rig = rig;
+    this.home = home;
     this.world = rig.world;
     this.epoch = epoch;
   }
@@ -100,8 +114,8 @@ class Host implements PathOwner, DeviceRack {
     else run();
   }
 
-  begin(rows: readonly SetRow[], copies: number): void {
-    const { world } = this;
+  async begin(rows: readonly SetRow[], copies: number): Promise<void> {
+    const { world, rig } = this;
     const timers = {
       after: (ms: number, run: () => void) => world.after(ms, () => this.whenAwake(run)),
       soon: (run: () => void) => world.soon(() => this.whenAwake(run)),
@@ -111,9 +125,19 @@ class Host implements PathOwner, DeviceRack {
       u53: () => 1 + world.prng.u32(),
       fraction: () => world.prng.fraction(),
     };
+    const checksum = { crc32c };
+    if (rig.isBackedUp && this.home.lock(this)) {
+      const disk = this.home.disk.of(this);
+      const parts = { disk, checksum, ...FILE, path: PATH, clock: world, timers };
+      const bufferBytes = 64 * 4096;
+      const failed = (): void => undefined;
+      const file = await BackupFile.open({ ...parts, bufferBytes, failed });
+      if (typeof file !== 'string') this.backup = file;
+    }
+    const { backup } = this;
     this.device = new Device({
-      ...{ rows, rack: this, clock: world, timers, entropy, checksum: { crc32c } },
-      facts: { bytes: BYTES, slabBytes: SLAB_BYTES, copies },
+      ...{ rows, rack: this, clock: world, timers, entropy, checksum, backup },
+      facts: { bytes: BYTES, slabBytes: SLAB_BYTES, copies, isBackedUp: rig.isBackedUp },
       policy: bestFreeOfTwo,
       patienceMs: 4_000,
       paced: async (_bytes, work) => {
@@ -123,9 +147,18 @@ class Host implements PathOwner, DeviceRack {
     });
   }
 
+  /** Killed, maybe with its machine. */
   end(): void {
-    this.isAlive = false;
     this.device?.stop();
+    this.isAlive = false;
+    this.home.unlock(this);
+  }
+
+  /** It has found out that it is over. */
+  async #close(): Promise<void> {
+    this.device?.stop();
+    await this.backup?.end();
+    this.home.unlock(this);
   }
 
   /** A call to somebody, which takes a while each way; what it gives is lost at times. */
@@ -228,7 +261,7 @@ class Host implements PathOwner, DeviceRack {
   }
 
   lose(): void {
-    this.device?.stop();
+    void this.#close();
   }
 }
 
@@ -238,8 +271,43 @@ function goneNode(): LendingNode {
   return node;
 }
 
+function noNumber(): number {
+  throw new Error('nobody needs this');
+}
+
+/** Where hosts run: one at a time has the file. */
+class Home {
+  readonly disk = new CrashingDisk();
+  #user: Host | undefined;
+
+  /** With the device. */
+  async make(world: World): Promise<void> {
+    const disk = this.disk.of({ world, whenAwake: (run) => run() });
+    const entropy = { u53: () => 1 + world.prng.u32(), u32: noNumber, fraction: noNumber };
+    await makeBackup({ disk, checksum: { crc32c }, entropy }, PATH, FILE);
+  }
+
+  lock(host: Host): boolean {
+    if (this.#user !== undefined) return false;
+    this.#user = host;
+    return true;
+  }
+
+  unlock(host: Host): void {
+    if (this.#user === host) this.#user = undefined;
+  }
+}
+
 class Rig {
   readonly world: World;
+  readonly homes = [new Home(), new Home()];
+  readonly isBackedUp: boolean;
+  /** All copies of a slab in memory were lost. */
+  isAllLost = false;
+  /** And its host after that. */
+  mayBeLost = false;
+  flushed = 0;
+  sole = 0;
   readonly machines = Array.from({ length: NODES }, (_, i) => new Machine(i));
   readonly rows = new Map<number, SetRow>();
   /** Rows that are on their way to the controller. */
@@ -266,6 +334,7 @@ class Rig {
   constructor(seed: number) {
     this.world = new World(seed, turn);
     this.copies = this.world.prng.between(1, 3);
+    this.isBackedUp = seed > BACKED_UP;
   }
 
   machine(id: string): Machine | undefined {
@@ -292,38 +361,49 @@ class Rig {
     const isThere = row?.generation === wish.generation && sameCopies(row, wish);
     if (isThere) return { status: Status.Ok };
     if ((row?.generation ?? 0) !== wish.generation - 1) return { status: Status.Conflict, row };
-    const isServed = wish.copies.some(({ node, memoryId }) => {
+    const isServed = wish.copies.some((place) => {
+      const { node, memoryId } = place;
       const machine = this.machine(node);
       if (machine?.unheardMemoryId === memoryId) return true;
-      return machine?.memoryId === memoryId && this.isWell(machine.node);
+      return isBackup(place) || (machine?.memoryId === memoryId && this.isWell(machine.node));
     });
     if (!isServed) return { status: Status.Unavailable };
     const keepsOne = wish.copies.some(({ copy }) => row?.copies.some((one) => one.copy === copy));
-    if (wish.copies.length > 3 || (row !== undefined && !keepsOne)) throw new Error('a wrong set');
+    const remote = wish.copies.filter((place) => !isBackup(place));
+    if (remote.length === 0) this.sole += 1;
+    if (remote.length > 3 || (row !== undefined && !keepsOne)) throw new Error('a wrong set');
     this.generations += 1;
     this.rows.set(wish.slab, wish);
     return { status: Status.Ok };
   }
 
   /** Takes the lease over and serves the device. */
-  async open(): Promise<void> {
+  async open(at = this.isBackedUp && this.world.prng.chance(300_000) ? 1 : 0): Promise<void> {
     if (this.isOpening) return;
     this.isOpening = true;
     const { world } = this;
+    this.mayBeLost ||= this.isAllLost;
     this.epoch += 1;
     const { epoch } = this;
     for (const machine of this.machines) {
       while (!machine.node.isLost && world.nowMs < machine.node.pausedUntilMs) await world.sleep(5);
       machine.node.epoch = epoch;
     }
-    this.formerHost = this.host;
-    this.host = new Host(this, epoch);
-    this.host.begin([...this.rows.values()], this.copies);
+    const before = this.host as Host | undefined;
+    // By its clock, where nobody tells it that it is over.
+    if (this.isBackedUp) world.after(LEASE_MS, () => before?.isAlive && before.lose());
+    this.formerHost = before;
+    this.host = new Host(this, epoch, this.homes[at] as Home);
+    await this.host.begin([...this.rows.values()], this.copies);
     this.isOpening = false;
   }
 
-  /** Machines whose memory may go: every slab keeps a copy elsewhere. */
+  /** Machines whose memory may go: every slab keeps a copy elsewhere, or in a file. */
   mayLose(machine: Machine): boolean {
+    if (this.isBackedUp && [...this.rows.values()].every((row) => row.copies.some(isBackup))) {
+      this.isAllLost = true;
+      return true;
+    }
     return [...this.rows.values(), ...this.wishes].every(({ copies }) => {
       const there = copies.filter(({ node, memoryId }) => {
         const one = this.machine(node);
@@ -380,7 +460,7 @@ const pieceOf = (sector: number): number => Math.floor((sector * SECTOR) / PIECE
 function operation(rig: Rig): void {
   const { prng } = rig.world;
   const isRead = prng.chance(450_000);
-  const isFormer = isRead && rig.formerHost?.isAlive === true && prng.chance(300_000);
+  const isFormer = rig.formerHost?.isAlive === true && prng.chance(200_000);
   const host = isFormer ? (rig.formerHost as Host) : rig.host;
   const { device } = host;
   const hosts = rig.epoch;
@@ -419,7 +499,7 @@ function operation(rig: Rig): void {
   }
   const sink = guarded((status) => {
     if (status === Status.Ok) look(rig, sectors, buffer);
-    else judgeFailure(status, first);
+    else judgeFailure(rig, status, first);
   });
   const now = isNow ? device.readNow(first * SECTOR, buffer, 0, buffer.length) : NOT_NOW;
   if (now === NOT_NOW) device.read(first * SECTOR, buffer, 0, buffer.length, sink, 0);
@@ -438,9 +518,10 @@ function look(rig: Rig, sectors: readonly number[], buffer: Uint8Array): void {
   });
 }
 
-function judgeFailure(status: Status, sector: number): void {
+function judgeFailure(rig: Rig, status: Status, sector: number): void {
   if (status === Status.Corrupt) throw new Broken(`sector ${sector} is said to be corrupt`);
-  if (status === Status.DataLost) throw new Broken(`sector ${sector} is said to be lost`);
+  if (status === Status.DataLost && !rig.mayBeLost)
+    throw new Broken(`sector ${sector} is said to be lost`);
 }
 
 function fault(rig: Rig): void {
@@ -461,22 +542,37 @@ function fault(rig: Rig): void {
     rig.isControllerAway = true;
     world.after(prng.pick([100, 1_000, 4_000]), () => (rig.isControllerAway = false));
     if (prng.chance(500_000)) loseWhileLeaving(rig);
-  } else if (kind < 86) rig.host.pausedUntilMs = world.nowMs + prng.pick([50, 500, 3_000]);
+  } else if (kind < 79 && rig.isBackedUp) troubleDisk(rig);
+  else if (kind < 86) rig.host.pausedUntilMs = world.nowMs + prng.pick([50, 500, 3_000]);
   else succeed(rig);
 }
 
 /** One copy of a slab stands still for so long that it is left, and then the memory of one goes. */
 function loseWhileLeaving(rig: Rig): void {
   const { world } = rig;
-  const rows = [...rig.rows.values()].filter(({ copies }) => copies.length > 1);
+  const rows = [...rig.rows.values()]
+    .map(({ copies }) => copies.filter((place) => !isBackup(place)))
+    .filter((copies) => copies.length > 1);
   if (rows.length === 0) return;
-  const [one, other] = world.prng
-    .pick(rows)
-    .copies.map(({ node }) => rig.machine(node) as Machine) as [Machine, Machine];
+  const [one, other] = world.prng.pick(rows).map(({ node }) => rig.machine(node) as Machine) as [
+    Machine,
+    Machine,
+  ];
   rig.isControllerAway = true;
   world.after(4_000, () => (rig.isControllerAway = false));
   one.node.pausedUntilMs = Math.max(one.node.pausedUntilMs, world.nowMs + 5_000);
   world.after(1_000 + world.prng.fraction() * 3_000, () => lose(rig, other));
+}
+
+function troubleDisk(rig: Rig): void {
+  const { world } = rig;
+  const { disk } = rig.host.home;
+  disk.isFull = world.prng.chance(500_000);
+  if (!disk.isFull && !rig.isAllLost) disk.flushesFail = 30_000;
+  world.after(world.prng.pick([100, 3_000]), () => {
+    disk.isFull = false;
+    disk.flushesFail = 0;
+  });
 }
 
 /** Some of its copies are to go, until there is enough memory again. */
@@ -494,7 +590,8 @@ function wantBack(rig: Rig): void {
 /** For a while; it comes back with other memory. */
 function lose(rig: Rig, machine: Machine): void {
   const isOneAway = rig.machines.some(({ node }) => node.isLost);
-  if (isOneAway || !rig.mayLose(machine)) return;
+  const mayMoreGo = rig.isBackedUp && rig.world.prng.chance(700_000);
+  if ((isOneAway && !mayMoreGo) || !rig.mayLose(machine)) return;
   machine.node.isLost = true;
   machine.unheardMemoryId = machine.memoryId;
   rig.world.after(rig.world.prng.pick([0, 1_000, 3_000]), () => (machine.unheardMemoryId = 0));
@@ -509,7 +606,13 @@ function lose(rig: Rig, machine: Machine): void {
 /** The host is killed, or another one comes while it stands still. */
 function succeed(rig: Rig): void {
   if (rig.isOpening) return;
-  if (rig.world.prng.chance(500_000)) rig.host.end();
+  if (rig.world.prng.chance(500_000)) {
+    const { host } = rig;
+    host.end();
+    // In a file alone is what was flushed; of that the file's own test knows.
+    const isSole = [...rig.rows.values()].some(({ copies }) => copies.every(isBackup));
+    if (rig.isBackedUp && !isSole && rig.world.prng.chance(500_000)) host.home.disk.crash(host);
+  }
   rig.busy.clear();
   void rig.open();
 }
@@ -520,6 +623,7 @@ async function run(seed: number): Promise<Rig> {
   const { prng } = world;
   let isOver = false;
   const work = async (): Promise<void> => {
+    if (rig.isBackedUp) for (const home of rig.homes) await home.make(world);
     await rig.open();
     for (let i = 0; i < OPERATIONS; i++) {
       if (rig.host.device?.isOver === true && !rig.isOpening) {
@@ -527,6 +631,7 @@ async function run(seed: number): Promise<Rig> {
         await rig.open();
       }
       if (!rig.isOpening) operation(rig);
+      if (rig.isBackedUp && prng.chance(20_000)) void flush(rig);
       if (prng.chance(60_000)) fault(rig);
       await world.sleep(prng.pick([0.1, 1, 5, 20, 300]));
     }
@@ -534,10 +639,11 @@ async function run(seed: number): Promise<Rig> {
     await world.sleep(20_000);
     rig.isControllerAway = false;
     while (rig.isOpening) await world.sleep(10);
+    if (rig.isBackedUp) await serveAll(rig);
     if (rig.host.device?.isOver !== false) await rig.open();
     for (const sector of SECTORS) await readAtLast(rig, sector);
     await world.sleep(20_000);
-    judgeEnd(rig);
+    await judgeEnd(rig);
     isOver = true;
   };
   const failures: unknown[] = [];
@@ -555,6 +661,10 @@ async function run(seed: number): Promise<Rig> {
   return rig;
 }
 
+async function flush(rig: Rig): Promise<void> {
+  if ((await rig.host.device?.flush()) === Status.Ok) rig.flushed += 1;
+}
+
 async function readAtLast(rig: Rig, sector: number): Promise<void> {
   for (;;) {
     const buffer = new Uint8Array(SECTOR);
@@ -562,25 +672,39 @@ async function readAtLast(rig: Rig, sector: number): Promise<void> {
       const sink = { completed: (_token: number, end: Status) => resolve(end) };
       rig.host.device?.read(sector * SECTOR, buffer, 0, SECTOR, sink, 0);
     });
-    judgeFailure(status, sector);
+    judgeFailure(rig, status, sector);
     if (status === Status.Ok) return look(rig, [sector], buffer);
+    if (status === Status.DataLost) return;
     if (status === Status.Stale) await rig.open();
   }
 }
 
+/** What is in the file of one host alone is made whole where that is. */
+async function serveAll(rig: Rig): Promise<void> {
+  const { world } = rig;
+  for (const at of [1, 0]) {
+    rig.host.lose();
+    await world.sleep(2 * LEASE_MS);
+    await rig.open(at);
+    await world.sleep(20_000);
+  }
+}
+
 /** In the end every slab has its copies, apart from each other, and all of them are equal. */
-function judgeEnd(rig: Rig): void {
+async function judgeEnd(rig: Rig): Promise<void> {
   rig.made += rig.host.device?.counts.copiesMade ?? 0;
   const states = rig.host.device?.states();
   if (states?.degraded !== 0 || states.lost !== 0) {
     throw new Broken(`in the end slabs are not whole: ${JSON.stringify(states)}`);
   }
   for (const [slab, { copies }] of rig.rows) {
-    if (copies.length > rig.copies) throw new Broken(`slab ${slab} has more copies than wanted`);
     if (new Set(copies.map(({ node }) => node)).size !== copies.length) {
       throw new Broken(`slab ${slab} has two copies at one node`);
     }
-    const [first, ...others] = copies.map(({ node, copy }) => {
+    const remote = copies.filter((place) => !isBackup(place));
+    if (remote.length > rig.copies) throw new Broken(`slab ${slab} has more copies than wanted`);
+    if (remote.length < copies.length) await judgeFile(rig, slab, remote);
+    const [first, ...others] = remote.map(({ node, copy }) => {
       const memory = rig.machine(node)?.node.copies.get(copy);
       if (memory === undefined) throw new Broken(`slab ${slab}: a copy is not where it should be`);
       return memory.subarray(0, DATA_BYTES);
@@ -591,11 +715,32 @@ function judgeEnd(rig: Rig): void {
   }
 }
 
+/** What it says to be right is what the copies have. */
+async function judgeFile(rig: Rig, slab: number, [place]: readonly CopyPlace[]): Promise<void> {
+  const file = rig.host.backup?.slab(slab);
+  const memory = rig.machine(place?.node ?? '')?.node.copies.get(place?.copy ?? 0);
+  if (file === undefined || memory === undefined) throw new Broken(`slab ${slab}: no copy`);
+  const bytes = new Uint8Array(DATA_BYTES);
+  const sink = (resolve: (status: Status) => void) => ({
+    completed: (_token: number, status: Status) => resolve(status),
+  });
+  await new Promise<Status>((resolve) => file.read(0, bytes, 0, DATA_BYTES, sink(resolve), 0));
+  for (let at = 0; at < DATA_BYTES; at += AREA_BYTES) {
+    if (file.state(at / AREA_BYTES) === Kept.LOST) continue;
+    if (file.state(at / AREA_BYTES) === Kept.DIRTY) throw new Broken(`slab ${slab} is not clean`);
+    const isEqual = Buffer.from(bytes.subarray(at, at + AREA_BYTES)).equals(
+      memory.subarray(at, at + AREA_BYTES),
+    );
+    if (!isEqual) throw new Broken(`slab ${slab}: the file is not as the copies are`);
+  }
+}
+
 const SEED = Number(process.env['MEMRACK_SEED'] ?? 1);
 const FIRST_SEEDS: Partial<Record<keyof typeof blockFaults, number>> = {
-  takenUnasked: 45,
-  askedBlindly: 60,
+  askedBlindly: 30,
+  zerosUnconfirmed: 80,
 };
+const FIRST_FILE_SEEDS: Partial<Record<keyof typeof fileFaults, number>> = {};
 const SEEDS_PER_BUG = 200;
 const SEEDS = Number(process.env['MEMRACK_FUZZ'] ?? 10);
 
@@ -609,7 +754,9 @@ test('what a program wrote to a device is there', { timeout: 900_000 }, async ()
     generations: 0,
     hosts: 0,
   };
-  for (let seed = SEED; seed < SEED + SEEDS; seed++) {
+  const ofFiles = { flushed: 0, sole: 0, lost: 0 };
+  for (let i = 0; i < SEEDS; i++) {
+    const seed = i % 2 === 0 ? SEED + i : SEED + i + BACKED_UP;
     const rig = await run(seed).catch((error: unknown) => {
       throw new Error(`seed ${seed}: ${error instanceof Error ? error.stack : String(error)}`);
     });
@@ -620,8 +767,11 @@ test('what a program wrote to a device is there', { timeout: 900_000 }, async ()
     sums.evicted += rig.evicted;
     sums.generations += rig.generations;
     sums.hosts += rig.epoch;
+    ofFiles.flushed += rig.flushed;
+    ofFiles.sole += rig.sole;
+    ofFiles.lost += rig.mayBeLost ? 1 : 0;
   }
-  process.stdout.write(`${SEEDS} seeds: ${JSON.stringify(sums)}\n`);
+  process.stdout.write(`${SEEDS} seeds: ${JSON.stringify({ ...sums, ...ofFiles })}\n`);
   expect(sums.acknowledged).toBeGreaterThan(10 * SEEDS);
 });
 
@@ -638,6 +788,25 @@ test.each(Object.keys(PLANTED) as (keyof typeof PLANTED)[])(
       expect(found).toBeGreaterThan(0);
     } finally {
       blockFaults[bug] = false;
+    }
+  },
+);
+
+test.each(Object.keys(fileFaults) as (keyof typeof fileFaults)[])(
+  '%s is found',
+  { timeout: 900_000 },
+  async (bug) => {
+    fileFaults[bug] = true;
+    try {
+      const found = await seedThatShows(
+        run,
+        BACKED_UP + (FIRST_FILE_SEEDS[bug] ?? 1),
+        SEEDS_PER_BUG,
+      );
+      process.stdout.write(`${bug}: seed ${found}\n`);
+      expect(found).toBeGreaterThan(0);
+    } finally {
+      fileFaults[bug] = false;
     }
   },
 );

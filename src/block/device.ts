@@ -21,15 +21,18 @@ import { chooseNode } from './choose-node.js';
 import { DonorWishes } from './donor-wishes.js';
 import { KeptSlab, newSlabCounts, type SlabCounts, type SlabParts } from './kept-slab.js';
 import { blockFaults } from './planted.js';
-import type {
-  CopyPlace,
-  CopyUse,
-  DeviceRack,
-  DonorWish,
-  SetAnswer,
-  SetRow,
-  SlabNode,
-  UseTold,
+import {
+  backupPlace,
+  type CopyPlace,
+  type CopyUse,
+  type DeviceBackup,
+  type DeviceRack,
+  type DonorWish,
+  isBackup,
+  type SetAnswer,
+  type SetRow,
+  type SlabNode,
+  type UseTold,
 } from './ports.js';
 import { countStates, type SlabStates } from './slab-states.js';
 import { planOf, type SlabPlan } from './slabs.js';
@@ -42,6 +45,8 @@ export interface DeviceFacts {
   readonly slabBytes: number;
   /** 1 to 3. */
   readonly copies: number;
+  /** Whether its host keeps it in a file, too. */
+  readonly isBackedUp?: boolean;
 }
 
 export interface DeviceParts {
@@ -54,6 +59,8 @@ export interface DeviceParts {
   readonly entropy: Entropy;
   readonly checksum: Checksum;
   readonly policy: PlacementPolicy;
+  /** The file behind it, which this host alone has open. */
+  readonly backup?: DeviceBackup | undefined;
   /** What a read or write may take before it is given up. */
   readonly patienceMs: number;
   /** Counted on; missing: from nothing. */
@@ -75,6 +82,7 @@ const TAKE_AGAIN_MS = 200;
 /** As long a first set is asked for that is refused; then other nodes are tried. */
 const BEGIN_MS = 2_000;
 const CONFIRM_AGAIN_MS = 50;
+const FLUSH_AGAIN_MS = 20;
 const AVOID_MS = 5_000;
 
 export class Device {
@@ -112,6 +120,9 @@ export class Device {
       layout: this.#plan.layout,
       rack: new LosingRack(rack, (why) => this.#lose(why)),
       copies: facts.copies,
+      isBackedUp: facts.isBackedUp === true,
+      backup: parts.backup,
+      confirm: () => this.#confirmed(),
       choose: (beside, not) => this.#choose(beside, new Set(not === undefined ? [] : [not.node])),
       isToGo: (copy) => this.#wishes.isToGo(copy),
       avoid: (node, isFull) => this.#avoid(node, isFull),
@@ -160,8 +171,8 @@ export class Device {
       void this.#tellZeros(sink, token);
       return;
     }
-    if (kept.isLost) {
-      this.#tell(sink, token, Status.DataLost);
+    if (kept.isLost || kept.isAway) {
+      this.#tell(sink, token, kept.isLost ? Status.DataLost : Status.Unavailable);
       return;
     }
     this.#activity.read(kept.activityRow, blocksOf(bytes));
@@ -254,8 +265,8 @@ export class Device {
       }
       return;
     }
-    if (kept.isLost) {
-      this.#tell(sink, token, Status.DataLost);
+    if (kept.isLost || kept.isAway) {
+      this.#tell(sink, token, kept.isLost ? Status.DataLost : Status.Unavailable);
       return;
     }
     this.#activity.written(kept.activityRow, blocksOf(bytes));
@@ -265,6 +276,25 @@ export class Device {
       return;
     }
     kept.set.writePart(at, bytes, from, start, sink, token, deadline);
+  }
+
+  /** `Ok` when all that was acknowledged before is at two nodes, or on a disk. */
+  async flush(): Promise<Status> {
+    const { backup, clock, timers } = this.#parts;
+    const deadline = this.#deadline();
+    const unsafe = [...this.#slabs.values()].filter(({ isUnsafe }) => isUnsafe);
+    if (backup === undefined || (unsafe.length === 0 && this.#rows.size === 0)) return Status.Ok;
+    // Of a writer before the file may be behind still.
+    for (const slab of [...this.#slabs.keys(), ...this.#rows.keys()]) {
+      const kept = this.#opened(slab);
+      while (kept?.isUnsafe === true && kept.isBehind) {
+        if (this.#isOver) return Status.Stale;
+        if (clock.now() >= deadline) return Status.Unavailable;
+        await sleep(timers, FLUSH_AGAIN_MS);
+      }
+    }
+    const isUnsafe = [...this.#slabs.values()].some((slab) => slab.isUnsafe);
+    return isUnsafe ? backup.flush() : Status.Ok;
   }
 
   /** Whether all of the range was never written. */
@@ -347,7 +377,8 @@ export class Device {
 
   /** At nodes apart from each other; fewer than wanted where there are no more. */
   async #takeCopies(slab: number): Promise<readonly CopyPlace[] | Status> {
-    const { rack, entropy, facts } = this.#parts;
+    const { rack, entropy, facts, backup } = this.#parts;
+    const mayBackUp = await this.#mayBackUp(slab);
     const places: CopyPlace[] = [];
     const tried = new Set<string>();
     let status: Status = Status.Unavailable;
@@ -364,7 +395,15 @@ export class Device {
         this.#avoid(node.id, place === Status.NoSpace);
       } else places.push(place);
     }
-    return places.length > 0 ? places : status;
+    if (places.length === 0 && (this.#isOver || !mayBackUp)) return status;
+    return mayBackUp ? [...places, backupPlace(backup?.id ?? 0)] : places;
+  }
+
+  /** The file can be one of the first copies: it has nothing of the slab yet. */
+  async #mayBackUp(slab: number): Promise<boolean> {
+    const { backup, facts } = this.#parts;
+    if (facts.isBackedUp !== true || backup?.failure !== Status.Ok) return false;
+    return (await backup.slab(slab).load()) === Status.Ok && backup.slab(slab).isNew;
   }
 
   /** The first generation. */
@@ -380,8 +419,12 @@ export class Device {
       return Status.Ok;
     }
     // Whoever asked and is over does not know what the row says.
-    if (!this.#isOver) for (const place of row.copies) rack.give(place);
+    if (!this.#isOver) this.#giveAll(row.copies);
     return Status.Unavailable;
+  }
+
+  #giveAll(places: readonly CopyPlace[]): void {
+    for (const place of places) if (!isBackup(place)) this.#slabParts.rack.give(place);
   }
 
   #avoid(node: string, isFull: boolean): void {

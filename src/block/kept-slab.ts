@@ -4,27 +4,41 @@
  *   a copy does not answer -> a generation without it
  *   too few, or one that has to go elsewhere -> take one, fill it, a generation with it
  *
+ * A file of the host may be one of the copies (docs/internals/block-devices.md, "Backup").
+ *
  * One generation is asked for at a time, and asked for until the answer is known.
  */
 
 import { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
-import type { Paced } from '../replication/copy.js';
+import type { Copy, Paced } from '../replication/copy.js';
 import type { SlabLayout } from '../replication/layout.js';
 import { ReplicaSet } from '../replication/replica-set.js';
 import type { SetKeeper } from '../replication/slab.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import type { Checksum, Entropy } from '../runtime/runtime.js';
-import { BACKUP_SPACE } from '../wire/limits.js';
+import type { BackupSlab } from './backup/backup-slab.js';
 import { changeSet } from './change-set.js';
 import { blockFaults } from './planted.js';
-import type { CopyPlace, DeviceRack, SetRow, SlabNode } from './ports.js';
+import {
+  backupPlace,
+  type CopyPlace,
+  type DeviceBackup,
+  type DeviceRack,
+  isBackup,
+  type SetRow,
+  type SlabNode,
+} from './ports.js';
 
 /** A copy that has not done what it was asked for so long leaves, if another one answers. */
 export const GRACE_MS = 1_000;
+/** The same, where only the file would be left: all that is in it would have to be copied back. */
+const LAST_GRACE_MS = 3_000;
 /** Between attempts to make a copy. */
 const MAKE_AGAIN_MS_MIN = 250;
 const MAKE_AGAIN_MS_MAX = 10_000;
+/** What so many nodes have needs no disk to be safe. */
+const SAFE_COPIES = 2;
 
 /** What the slabs of a device have in common. */
 export interface SlabParts {
@@ -36,6 +50,12 @@ export interface SlabParts {
   readonly rack: DeviceRack;
   /** How many copies a slab is to have. */
   readonly copies: number;
+  /** Whether it is to be in a file, too. */
+  readonly isBackedUp: boolean;
+  /** That file; undefined: this host does not have it. */
+  readonly backup: DeviceBackup | undefined;
+  /** Whether a node says, after this was asked, that the lease is held still. */
+  confirm(): Promise<boolean>;
   /** A node for one more copy, beside those, and not where that one is; undefined: none. */
   choose(beside: readonly CopyPlace[], not?: CopyPlace): Promise<SlabNode | undefined>;
   /** Whether the node of the copy wants it to go elsewhere. */
@@ -64,7 +84,10 @@ export class KeptSlab implements SetKeeper {
   readonly activityRow: number;
   /** All its copies are gone with their memory, as the nodes were looked at last. */
   isLost = false;
+  /** The database is older than what the file says of the slab. */
+  isDoubtful = false;
   readonly #parts: SlabParts;
+  readonly #backup: BackupSlab | undefined;
   /** The last generation that is known. */
   #row: SetRow;
   readonly #changes = new Serial(Infinity);
@@ -84,9 +107,60 @@ export class KeptSlab implements SetKeeper {
     this.#parts = parts;
     this.#row = row;
     this.activityRow = activityRow;
-    const copies = row.copies.map((place) => rack.copyAt(place));
+    this.#backup = parts.backup?.slab(row.slab);
+    const copies: Copy[] = this.#remote.map((place) => rack.copyAt(place));
+    if (this.#hasBackup && this.#backup !== undefined) copies.push(this.#backup);
     this.set = new ReplicaSet({ clock, timers, checksum, layout, copies, keeper: this, isNew });
-    if (!isNew) void this.set.upkeep.begin();
+    this.#noteRow(row);
+    if (!isNew && copies.length > 0) void this.#begin();
+  }
+
+  async #begin(): Promise<void> {
+    if (this.#hasBackup) {
+      while ((await this.#backup?.load()) !== Status.Ok) {
+        if (this.set.isOver) return;
+        await sleep(this.#parts.timers, MAKE_AGAIN_MS_MIN);
+      }
+      this.isDoubtful = (this.#backup?.generation ?? 0) > this.#row.generation;
+    }
+    if (!this.set.isOver && !this.isDoubtful) await this.set.upkeep.begin();
+  }
+
+  get #remote(): CopyPlace[] {
+    return this.#row.copies.filter((place) => !isBackup(place));
+  }
+
+  /** The file of this host is one of its copies. */
+  get #hasBackup(): boolean {
+    return this.#row.copies.some((place) => isBackup(place) && this.#isOwn(place));
+  }
+
+  #isOwn({ copy }: CopyPlace): boolean {
+    return copy === this.#parts.backup?.id;
+  }
+
+  /** Of those that this host can reach there is none: it is in the file of another one. */
+  get isAway(): boolean {
+    return this.isDoubtful || (this.#remote.length === 0 && !this.#hasBackup);
+  }
+
+  /** What was acknowledged is safe only when the file has it. */
+  get isUnsafe(): boolean {
+    return this.#hasBackup && this.#remote.length < SAFE_COPIES;
+  }
+
+  /** The file may have less of it than was acknowledged. */
+  get isBehind(): boolean {
+    return !this.set.upkeep.isBegun || this.set.areas.areBehind;
+  }
+
+  #noteRow(row: SetRow): void {
+    this.#row = row;
+    if (this.#backup === undefined || !this.#hasBackup) return;
+    this.#backup.isSole = this.#remote.length === 0;
+    const { generation } = row;
+    // Of one that is in doubt the file says more already.
+    void this.#backup.load().then(() => this.#backup?.mark(generation));
   }
 
   get row(): SetRow {
@@ -95,7 +169,8 @@ export class KeptSlab implements SetKeeper {
 
   /** It has all the copies that it is to have. */
   get isWhole(): boolean {
-    return this.#row.copies.length >= this.#parts.copies;
+    const { copies, isBackedUp } = this.#parts;
+    return this.#remote.length >= copies && (!isBackedUp || this.#hasBackup);
   }
 
   /** Whether another one is being made in the place of this copy. */
@@ -111,12 +186,17 @@ export class KeptSlab implements SetKeeper {
   tend(nodes: readonly SlabNode[]): void {
     if (this.set.isOver) return;
     this.#nodes = nodes;
-    this.isLost = this.#row.copies.every((place) => isGone(place, nodes));
-    for (const place of this.#row.copies) if (isGone(place, nodes)) void this.#leave(place.copy);
-    const atNodes = this.#row.copies.filter(({ space }) => space !== BACKUP_SPACE);
-    const isSurplus = atNodes.length > this.#parts.copies;
+    const remote = this.#remote;
+    const isInFile = remote.length < this.#row.copies.length;
+    this.isLost = !isInFile && remote.every((place) => isGone(place, nodes));
+    if (this.isAway) return;
+    for (const place of remote) if (isGone(place, nodes)) void this.#leave(place.copy);
+    if (this.#parts.backup?.failure !== Status.Ok && this.#hasBackup) {
+      void this.#leave(this.#backup?.id ?? 0);
+    }
+    const isSurplus = remote.length > this.#parts.copies;
     // Nobody may remember why there is one more: the writer before made it.
-    const surplus = isSurplus ? (this.#misplaced(nodes) ?? atNodes[0]) : undefined;
+    const surplus = isSurplus ? (this.#misplaced(nodes) ?? remote[0]) : undefined;
     if (surplus !== undefined) void this.#leave(surplus.copy);
     else if (this.#isWanting(nodes)) void this.#makeWhole(nodes);
   }
@@ -124,9 +204,36 @@ export class KeptSlab implements SetKeeper {
   // ------------------------------------------------------------------------------ set keeper
 
   failing(id: number, status: Status, sinceMs: number): void {
+    if (id === this.#parts.backup?.id) {
+      this.#backupFailing(id, status);
+      return;
+    }
     // One that is full keeps what it has: fewer copies would be worse than no more room.
     if (status === Status.NoSpace) this.#noteFull(id);
-    else if (this.#parts.clock.now() - sinceMs >= GRACE_MS) void this.#leave(id);
+    else if (this.#parts.clock.now() - sinceMs >= this.#graceMs) void this.#leave(id);
+  }
+
+  get #graceMs(): number {
+    return this.#hasBackup && this.#remote.length === 1 ? LAST_GRACE_MS : GRACE_MS;
+  }
+
+  /** A full buffer is no failure: writes wait for the disk. */
+  #backupFailing(id: number, status: Status): void {
+    if (this.#parts.backup?.failure === Status.Ok) return;
+    this.set.isFull = status === Status.NoSpace && this.#remote.length === 0;
+    void this.#leave(id);
+  }
+
+  /** The file of another host has what was written until now, and nothing of what is to come. */
+  async mayWrite(): Promise<void> {
+    const isOther = (place: CopyPlace): boolean => isBackup(place) && !this.#isOwn(place);
+    while (this.#row.copies.some(isOther) && !this.set.isOver) {
+      await this.#changes.run(async () => {
+        if (this.#row.copies.some(isOther)) {
+          await this.#change(this.#row.copies.filter((place) => !isOther(place)));
+        }
+      });
+    }
   }
 
   /** Another node is to take its place. */
@@ -135,6 +242,10 @@ export class KeptSlab implements SetKeeper {
     const place = this.#row.copies.find(({ copy }) => copy === id);
     if (place !== undefined) this.#parts.avoid(place.node, true);
     void this.#makeWhole(this.#nodes);
+  }
+
+  confirm(): Promise<boolean> {
+    return this.#parts.confirm();
   }
 
   learnerLost(): void {
@@ -157,7 +268,7 @@ export class KeptSlab implements SetKeeper {
     const { rack, timers } = this.#parts;
     const isOver = (): boolean => this.set.isOver;
     const row = await changeSet({ rack, timers, wish, otherwise, mayStill, isOver });
-    this.#row = row ?? this.#row;
+    if (row !== undefined) this.#noteRow(row);
     return row === wish;
   }
 
@@ -172,10 +283,13 @@ export class KeptSlab implements SetKeeper {
   async #leaveNow(id: number): Promise<void> {
     const { copies } = this.#row;
     const place = copies.find(({ copy }) => copy === id);
-    const canSpare = (): Promise<boolean> => this.set.upkeep.canSpare(id);
-    if (place === undefined || !(await canSpare())) return;
+    if (place === undefined) return;
+    const isLast = !isBackup(place) && this.#remote.length === 1 && this.#hasBackup;
+    const isForGood = isLast && isGone(place, this.#nodes);
+    const maySpare = async (): Promise<boolean> => isForGood || this.set.upkeep.canSpare(id);
+    if (!(await maySpare()) || (isLast && !(await this.#readyBackup(isForGood)))) return;
     const others = copies.filter((one) => one !== place);
-    if (!(await this.#change(others, canSpare))) return;
+    if (!(await this.#change(others, maySpare))) return;
     this.#parts.counts.copiesLost += 1;
     this.#drop(place);
   }
@@ -184,31 +298,58 @@ export class KeptSlab implements SetKeeper {
   #drop(place: CopyPlace): void {
     this.set.drop(place.copy);
     this.#full.delete(place.copy);
-    this.#parts.rack.give(place);
+    if (!isBackup(place)) this.#parts.rack.give(place);
+  }
+
+  /** Only the file would be left: it has to have all that there is. */
+  async #readyBackup(isForGood: boolean): Promise<boolean> {
+    const { backup } = this.#parts;
+    const { upkeep, areas } = this.set;
+    if (backup === undefined || this.#backup === undefined) return false;
+    if ((await backup.flush()) !== Status.Ok) return false;
+    if (!isForGood) return true;
+    // What it has of these was older before this began, and is nowhere else.
+    const behind = areas.behind();
+    const lost = await this.#backup.lose(upkeep.isBegun ? behind : undefined);
+    if (lost !== Status.Ok) return false;
+    this.set.lose(behind);
+    return true;
   }
 
   // ----------------------------------------------------------------------------- making copies
 
   /** A copy that is to be somewhere else. */
   #misplaced(nodes: readonly SlabNode[]): CopyPlace | undefined {
-    return this.#row.copies.find(({ node, copy }) => {
+    return this.#remote.find(({ node, copy }) => {
       if (this.#full.has(copy) || this.#parts.isToGo(copy)) return true;
       return nodes.some(({ id, isLeaving }) => isLeaving && id === node);
     });
   }
 
   #isWanting(nodes: readonly SlabNode[]): boolean {
-    return !this.isWhole || this.#misplaced(nodes) !== undefined;
+    return this.#wantsMemory(nodes) || this.#wantsBackup;
+  }
+
+  #wantsMemory(nodes: readonly SlabNode[]): boolean {
+    return this.#remote.length < this.#parts.copies || this.#misplaced(nodes) !== undefined;
+  }
+
+  get #wantsBackup(): boolean {
+    const { isBackedUp, backup } = this.#parts;
+    return isBackedUp && backup?.failure === Status.Ok && !this.#hasBackup;
   }
 
   async #makeWhole(nodes: readonly SlabNode[]): Promise<void> {
     if (this.#isMaking) return;
     this.#isMaking = true;
     // Where all of it is in a backup, a slab that is asked to go could do without a copy here.
-    this.#sending = this.isWhole ? (this.#misplaced(nodes)?.copy ?? 0) : 0;
-    const isMade = await this.#makeOne(nodes);
+    const isEnough = this.#remote.length >= this.#parts.copies;
+    this.#sending = isEnough ? (this.#misplaced(nodes)?.copy ?? 0) : 0;
+    const isMade =
+      (this.#wantsMemory(nodes) && (await this.#makeOne(nodes))) ||
+      (this.#wantsBackup && (await this.#makeBackup()));
     this.#sending = 0;
-    this.set.isFull = !isMade && this.#full.size > 0;
+    if (this.#remote.length > 0) this.set.isFull = !isMade && this.#full.size > 0;
     this.#makeAgainMs = isMade
       ? MAKE_AGAIN_MS_MIN
       : Math.min(2 * this.#makeAgainMs, MAKE_AGAIN_MS_MAX);
@@ -220,7 +361,7 @@ export class KeptSlab implements SetKeeper {
   async #makeOne(nodes: readonly SlabNode[]): Promise<boolean> {
     const { rack, entropy, choose, paced } = this.#parts;
     const sent = this.#row.copies.find((place) => this.isSending(place.copy));
-    const beside = this.#row.copies.filter((place) => place !== sent);
+    const beside = this.#remote.filter((place) => place !== sent);
     const node = await choose(beside, sent);
     if (node === undefined || this.set.isOver) return false;
     const copy = entropy.u53();
@@ -241,6 +382,24 @@ export class KeptSlab implements SetKeeper {
     return false;
   }
 
+  /** The file learns what the slab has; what it had of it counts no more. */
+  async #makeBackup(): Promise<boolean> {
+    const { backup, paced } = this.#parts;
+    if (backup === undefined || this.#backup === undefined) return false;
+    if ((await this.#backup.wipe()) !== Status.Ok || this.set.isOver) return false;
+    const isFilled = await this.set.upkeep.learn(this.#backup, paced);
+    const isIn = isFilled && (await this.#changes.run(() => this.#joinBackup(backup.id)));
+    if (!isIn) this.set.drop(backup.id);
+    return isIn;
+  }
+
+  async #joinBackup(id: number): Promise<boolean> {
+    if (!this.set.ask(id)) return false;
+    if (!(await this.#change([...this.#remote, backupPlace(id)]))) return false;
+    this.set.joined();
+    return true;
+  }
+
   /** As the nodes were looked at last. */
   #isUsable({ node, memoryId }: CopyPlace): boolean {
     return this.#nodes.some((one) => {
@@ -251,7 +410,8 @@ export class KeptSlab implements SetKeeper {
   async #join(place: CopyPlace, nodes: readonly SlabNode[]): Promise<boolean> {
     const { set } = this;
     // A set has a copy of the one before: the only one leaves later.
-    const maySwap = this.isWhole && this.#row.copies.length > 1;
+    const isEnough = this.#remote.length >= this.#parts.copies;
+    const maySwap = isEnough && this.#row.copies.length > 1;
     const sent = this.#row.copies.find(({ copy }) => copy === this.#sending);
     const leaving = maySwap ? (sent ?? this.#misplaced(nodes)) : undefined;
     const copies = this.#row.copies.filter((one) => one !== leaving);

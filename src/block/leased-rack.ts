@@ -11,8 +11,16 @@ import { REGION_BYTES } from '../wire/limits.js';
 import { MessageType, type Request } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 import type { Memories } from './memories.js';
-import type { CopyPlace, DeviceRack, DonorWish, SetAnswer, SetRow, SlabNode } from './ports.js';
-import type { UseTold } from './ports.js';
+import type {
+  CopyPlace,
+  DeviceRack,
+  DonorWish,
+  SetAnswer,
+  SetRow,
+  SlabNode,
+  UseTold,
+} from './ports.js';
+import { isBackup } from './ports.js';
 import { type CopyOpener, type OpenCopy, RemoteCopy } from './remote-copy.js';
 
 /** The lease, as it is held. */
@@ -236,7 +244,8 @@ export class LeasedRack implements DeviceRack, CopyOpener {
     if (reply.status !== Status.Ok) return { status: reply.status };
     const now = rowOf(slab, reply);
     if (reply.isTaken === 0) return { status: Status.Conflict, row: now };
-    await Promise.all(row.copies.map((place) => this.#mark(place, generation)));
+    const atNodes = row.copies.filter((place) => !isBackup(place));
+    await Promise.all(atNodes.map((place) => this.#mark(place, generation)));
     return { status: Status.Ok };
   }
 

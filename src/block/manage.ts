@@ -5,8 +5,11 @@ import { MemrackError } from '../client/error.js';
 import { nbdUrl } from '../client/options.js';
 import type { RackCore } from '../client/rack.js';
 import { sleep } from '../runtime/clock.js';
+import { DiskError } from '../runtime/disk.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { DoorKind, MessageType } from '../wire/messages.js';
+import { makeBackup, removeBackup } from './backup/backup-path.js';
+import { factsOf, optionsText } from './device-options.js';
 import { giveSlabs } from './give-slabs.js';
 import { Memories } from './memories.js';
 import type { NumberedDevice } from './world.js';
@@ -16,6 +19,11 @@ export interface DeviceWish {
   readonly bytes: number;
   /** 1 to 3. */
   readonly copies: number;
+  /**
+   * A file that its host keeps it in, too: a path from / on. It is made here, and nothing may be
+   * there, so this is for the machine whose host is to serve the device.
+   */
+  readonly backup?: string | undefined;
   /** Of memory that each copy of a slab takes; default: by the size of the device. */
   readonly slabBytes?: number;
 }
@@ -28,13 +36,35 @@ const SLAB_BYTES_LEAST = 64 * MiB;
 const SLABS_WANTED = 256;
 
 export async function createDevice(core: RackCore, wish: DeviceWish): Promise<NumberedDevice> {
-  const { name, bytes, copies } = wish;
-  const device = core.runtime.entropy.u53();
+  const { name, bytes, copies, backup } = wish;
+  const { control, runtime } = core;
+  const device = runtime.entropy.u53();
   const slabBytes = wish.slabBytes ?? slabBytesFor(bytes);
-  const request = { name, device, bytes, slabBytes, copies, options: '' };
+  const request = { name, device, bytes, slabBytes, copies, options: optionsText({ backup }) };
   const what = `making the device ${name}`;
-  await core.control.demand(what, MessageType.CreateDevice, request, within(core, ASK_MS));
-  return { name, device, bytes, slabBytes, copies };
+  if (backup !== undefined) await makeBackupOf(core, backup, { device, slabBytes });
+  try {
+    await control.demand(what, MessageType.CreateDevice, request, within(core, ASK_MS));
+  } catch (error) {
+    const isRefused = error instanceof MemrackError && error.outcome === 'notApplied';
+    if (backup !== undefined && isRefused) await removeBackup(runtime, backup, request);
+    throw error;
+  }
+  return { name, device, bytes, slabBytes, copies, backup, isBackedUp: backup !== undefined };
+}
+
+async function makeBackupOf(
+  { runtime }: RackCore,
+  path: string,
+  of: { readonly device: number; readonly slabBytes: number },
+): Promise<void> {
+  try {
+    await makeBackup(runtime, path, of);
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error;
+    const remedy = 'name a new file, in a folder that is there, on the machine of its host';
+    throw new MemrackError('Invalid', `the backup cannot be made: ${error.message}`, { remedy });
+  }
 }
 
 /** Large devices have large slabs, so that they have some hundreds and not many thousands. */
@@ -54,9 +84,7 @@ export async function listDevices(core: RackCore): Promise<NumberedDevice[]> {
       { after },
       within(core, ASK_MS),
     );
-    for (const { name, device, bytes, slabBytes, copies } of reply.devices) {
-      found.push({ name, device, bytes, slabBytes, copies });
-    }
+    found.push(...reply.devices.map(factsOf));
     after = found.at(-1)?.name ?? '';
     if (reply.more === 0 || reply.devices.length === 0) return found;
   }
@@ -97,9 +125,10 @@ export async function deviceUri(core: RackCore, name: string): Promise<string> {
 
 /**
  * Removes it, and gives its memory back. Rejects with `Conflict` while a host serves it. Memory at
- * nodes that are away is given back later, by the nodes.
+ * nodes that are away is given back later, by the nodes. Resolves to the path of its backup, where
+ * that is not on this machine, and is left.
  */
-export async function removeDevice(core: RackCore, name: string): Promise<void> {
+export async function removeDevice(core: RackCore, name: string): Promise<string | undefined> {
   const { control, leases, runtime } = core;
   const what = `removing the device ${name}`;
   const facts = await control.demand(what, MessageType.OpenDevice, { name }, within(core, ASK_MS));
@@ -117,6 +146,9 @@ export async function removeDevice(core: RackCore, name: string): Promise<void> 
   } finally {
     await lease.release().catch(() => undefined);
   }
+  const { backup } = factsOf(facts);
+  if (backup === undefined) return undefined;
+  return (await removeBackup(runtime, backup, facts)) ? undefined : backup;
 }
 
 function within({ runtime }: RackCore, ms: number): number {

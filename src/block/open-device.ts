@@ -5,6 +5,7 @@ import { MemrackError, statusOf } from '../client/error.js';
 import type { Lease } from '../client/lease.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
+import type { BackupFile } from './backup/backup-file.js';
 import { Device } from './device.js';
 import type { SlabCounts } from './kept-slab.js';
 import { type DeviceLease, LeasedRack, rowOf } from './leased-rack.js';
@@ -36,7 +37,8 @@ export async function openDevice(
     const size = await readSize(world, device);
     const rows = await readRows(world, device.device);
     if (typeof size !== 'number' && typeof rows !== 'number') {
-      return serve(world, { ...device, ...size }, lease, rows, counts);
+      const backup = await openBackup(world, device);
+      return serve(world, { ...device, ...size }, lease, rows, { counts, backup });
     }
     await lease.release().catch(() => undefined);
     return typeof size === 'number' ? size : (rows as Status);
@@ -52,6 +54,14 @@ export async function openDevice(
   }
 }
 
+/** Whoever has the lease has the file, if it is here. */
+async function openBackup(
+  { backups }: DeviceWorld,
+  { device, slabBytes, backup }: NumberedDevice,
+): Promise<BackupFile | undefined> {
+  return backup === undefined ? undefined : backups?.open(backup, device, slabBytes);
+}
+
 /** Those that can be had, the ones with copies first. */
 function nodesWished(nodes: readonly SlabNode[], rows: readonly SetRow[]): string[] {
   const used = new Set(rows.flatMap(({ copies }) => copies.map(({ node }) => node)));
@@ -65,9 +75,9 @@ function serve(
   facts: NumberedDevice,
   lease: Lease,
   rows: readonly SetRow[],
-  counts: SlabCounts | undefined,
+  { counts, backup }: { counts: SlabCounts | undefined; backup: BackupFile | undefined },
 ): Tenure {
-  const { runtime, control, connections, memories, policy } = world;
+  const { runtime, control, connections, memories, policy, backups } = world;
   let isLost: () => void = () => undefined;
   const ended = new Promise<void>((resolve) => {
     isLost = resolve;
@@ -79,16 +89,20 @@ function serve(
     slabBytes: facts.slabBytes,
   });
   const device = new Device({
-    ...{ facts, rows, rack, policy, clock: runtime.clock, timers: runtime.timers },
+    ...{ facts, rows, rack, policy, backup, clock: runtime.clock, timers: runtime.timers },
     entropy: runtime.entropy,
     checksum: runtime.checksum,
     patienceMs: PATIENCE_MS,
     ...(counts === undefined ? {} : { counts }),
     paced: world.pace.run,
   });
+  let isEnded = false;
   const end = (): void => {
+    if (isEnded) return;
+    isEnded = true;
     rack.stop();
     device.stop();
+    if (backup !== undefined) backups?.close(facts.device, backup);
     isLost();
   };
   lease.lost.addEventListener('abort', end, { once: true });

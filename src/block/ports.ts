@@ -2,6 +2,8 @@
 
 import type { Status } from '../base/status.js';
 import type { Copy } from '../replication/copy.js';
+import { BACKUP_SPACE } from '../wire/limits.js';
+import type { BackupSlab } from './backup/backup-slab.js';
 
 /** A copy of a slab, and where it is. */
 export interface CopyPlace {
@@ -12,6 +14,23 @@ export interface CopyPlace {
   readonly memoryId: number;
   readonly space: number;
   readonly address: number;
+}
+
+/** In the file of a host; its number is that of the file. */
+export const isBackup = ({ space }: CopyPlace): boolean => space === BACKUP_SPACE;
+
+export const backupPlace = (file: number): CopyPlace => {
+  return { copy: file, node: '', memoryId: 0, space: BACKUP_SPACE, address: 0 };
+};
+
+/** The file behind a device, where this host has it. */
+export interface DeviceBackup {
+  readonly id: number;
+  /** `Ok`; or what everything that is written to it ends with. */
+  readonly failure: Status;
+  slab(slab: number): BackupSlab;
+  /** All that was taken before is on the disk. */
+  flush(): Promise<Status>;
 }
 
 /** Which copies of a slab count. */

@@ -66,7 +66,7 @@ async function shrink(
   const { clock, timers } = core.runtime;
   const memories = new Memories(clock, core.control);
   const pace = new CopyPace({ clock, timers, uses: () => 0 });
-  const world = { ...core, memories, policy: bestFreeOfTwo, pace };
+  const world = { ...core, memories, policy: bestFreeOfTwo, pace, backups: undefined };
   const tenure = await openDevice(world, facts);
   if (typeof tenure === 'number') throw refusalOf(what, tenure);
   try {

@@ -29,6 +29,8 @@ export interface ServedDeviceParts {
   readonly clock: Pick<Clock, 'now'>;
   readonly timers: Timers;
   readonly bytes: number;
+  /** Whether a flush has something to do. */
+  readonly isBackedUp?: boolean;
   /** Takes the lease; or says why it cannot be had now. Never rejects. */
   open(): Promise<Tenure | Status>;
   /** How long something waits for a lease. */
@@ -97,6 +99,10 @@ export class ServedDevice implements CompletionSink {
     }
   }
 
+  get isBackedUp(): boolean {
+    return this.#parts.isBackedUp === true;
+  }
+
   /** That it is served, undefined: not now. */
   get device(): Device | undefined {
     return this.#tenure?.device;
@@ -162,6 +168,22 @@ export class ServedDevice implements CompletionSink {
     const status = this.#tenure.device.writeNow(offset, from, start, bytes);
     if (status === Status.Ok) this.#doneAtOnce(WRITE, bytes, startMs);
     return status;
+  }
+
+  /** `Ok` when all that was told to be written before is as safe as it is going to be. */
+  async flush(): Promise<Status> {
+    const deadline = this.#parts.clock.now() + this.#parts.patienceMs;
+    while (!this.#isClosed) {
+      const tenure = this.#tenure;
+      const status = await (tenure?.device.flush() ?? Status.Unavailable);
+      if (status === Status.Ok && tenure === this.#tenure) return status;
+      if (this.#parts.clock.now() >= deadline) return Status.Unavailable;
+      const mayChange = status === Status.Ok || status === Status.Stale || tenure === undefined;
+      if (!mayChange) return status;
+      if (tenure === undefined && !this.#isOpening) void this.#open();
+      await sleep(this.#parts.timers, AGAIN_MS_MIN);
+    }
+    return Status.Closed;
   }
 
   #doneAtOnce(kind: Kind, bytes: number, startMs: number): void {

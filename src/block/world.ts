@@ -2,6 +2,7 @@
 
 import type { RackCore } from '../client/rack.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
+import type { Backups } from './backup/backups.js';
 import type { CopyPace } from './copy-pace.js';
 import type { DeviceFacts } from './device.js';
 import type { Memories } from './memories.js';
@@ -12,9 +13,13 @@ export interface DeviceWorld extends RackCore {
   readonly policy: PlacementPolicy;
   /** Of copies in the background, of all devices together. */
   readonly pace: CopyPace;
+  /** Undefined: nobody serves devices here. */
+  readonly backups: Backups | undefined;
 }
 
 export interface NumberedDevice extends DeviceFacts {
   readonly name: string;
   readonly device: number;
+  /** The file that its host keeps it in, too: a path on that host's machine. */
+  readonly backup?: string | undefined;
 }

@@ -1,5 +1,6 @@
 /** `memrack device create|list|remove|resize|uri`: block devices. */
 
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { formatBytes } from '../base/units.js';
 import {
@@ -18,6 +19,7 @@ interface CreateFlags extends SharedFlags {
   readonly size: string;
   readonly replicas: string;
   readonly slab?: string;
+  readonly backup?: string;
 }
 
 const COPIES_MAX = 3;
@@ -31,6 +33,7 @@ export function addDevice(program: Command): void {
     .requiredOption('--size <size>', 'how much it holds; memory is taken when it is written to')
     .option('--replicas <count>', 'copies of everything, at different memory nodes: 1 to 3', '1')
     .option('--slab <size>', 'in which parts memory is taken: 64MiB to 1GiB (default: by its size)')
+    .option('--backup <file>', 'kept there, too, by the host of this machine, a little behind')
     .addHelpText('after', '\nExample:\n  memrack device create disk --size 1GiB --replicas 2')
     .action(create);
   withOutput(withRack(device.command('list')))
@@ -62,10 +65,15 @@ async function create(name: string, flags: CreateFlags): Promise<void> {
   const copies = countFlag('replicas', flags.replicas, 1, COPIES_MAX);
   const slab = flags.slab === undefined ? {} : { slabBytes: sizeFlag('slab', flags.slab) };
   await withConnection(flags, async (rack) => {
-    const made = await createDevice(rack.core, { name, bytes, copies, ...slab });
-    const facts = { name, bytes, replicas: copies, slabBytes: made.slabBytes };
+    const backup = flags.backup === undefined ? undefined : resolve(flags.backup);
+    const made = await createDevice(rack.core, { name, bytes, copies, backup, ...slab });
+    const facts = { name, bytes, replicas: copies, slabBytes: made.slabBytes, backup };
     if (flags.output === 'json') say(JSON.stringify(facts));
-    else say(`made ${name}: ${formatBytes(bytes)}, ${copies} ${copies === 1 ? 'copy' : 'copies'}`);
+    else {
+      const what = `${copies} ${copies === 1 ? 'copy' : 'copies'}`;
+      const file = backup === undefined ? '' : `, and ${backup}`;
+      say(`made ${name}: ${formatBytes(bytes)}, ${what}${file}`);
+    }
   });
 }
 
@@ -80,8 +88,9 @@ async function list(flags: SharedFlags): Promise<void> {
 async function remove(name: string, flags: SharedFlags): Promise<void> {
   const { removeDevice } = await import('../block/manage.js');
   await withConnection(flags, async (rack) => {
-    await removeDevice(rack.core, name);
-    say(flags.output === 'json' ? JSON.stringify({ name }) : `removed ${name}`);
+    const left = await removeDevice(rack.core, name);
+    if (flags.output === 'json') say(JSON.stringify({ name, backupLeft: left }));
+    else say(`removed ${name}${left === undefined ? '' : `; its backup was not here: ${left}`}`);
   });
 }
 

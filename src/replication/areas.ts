@@ -19,6 +19,10 @@ export class Areas {
   /** The checksums that the copies hold were read, or are known to be zeros. */
   readonly isLoaded: Uint8Array;
   readonly writtenMs: Float64Array;
+  /** What the copy in a file has of it may be older than what was acknowledged. */
+  readonly isBehind: Uint8Array;
+  /** No copy has it any more. */
+  readonly isLost: Uint8Array;
   /** Of blocks: as they stand in a copy. */
   readonly checksums: Uint32Array;
   readonly #unsettled: Uint8Array;
@@ -30,6 +34,8 @@ export class Areas {
     this.state = new Uint8Array(layout.areas);
     this.isLoaded = new Uint8Array(layout.areas);
     this.writtenMs = new Float64Array(layout.areas);
+    this.isBehind = new Uint8Array(layout.areas);
+    this.isLost = new Uint8Array(layout.areas);
     this.checksums = new Uint32Array(layout.blocks);
     this.#unsettled = new Uint8Array(layout.blocks);
     this.#unsettledIn = new Uint8Array(layout.areas);
@@ -90,6 +96,22 @@ export class Areas {
       this.#unsettled[block] = 0;
       this.#unsettledIn[area] = (this.#unsettledIn[area] as number) - 1;
     }
+    if (this.#unsettledIn[area] === 0) this.isBehind[area] = 0;
+  }
+
+  /** Nobody reads or writes it any more. */
+  lose(area: number): void {
+    this.isLost[area] = 1;
+    this.state[area] = Area.DOUBTFUL;
+    this.settle(area * AREA_BLOCKS, AREA_BLOCKS);
+  }
+
+  get areBehind(): boolean {
+    return this.isBehind.includes(1);
+  }
+
+  behind(): number[] {
+    return [...this.isBehind.keys()].filter((area) => this.isBehind[area] !== 0);
   }
 
   /** Found by a new writer at one copy at least. */

@@ -10,6 +10,13 @@ export interface Copy {
   /** Random: of this copy and no other that was, or will be, at that node. */
   readonly id: number;
   /**
+   * It is in a file that is written behind the others: read last, and where its intent word was set
+   * when the writer began it counts only if there is no other copy.
+   */
+  readonly isBackup?: boolean;
+  /** Of such a one that learns: whether the area may hold something else than zeros. */
+  mayHold?(area: number): boolean;
+  /**
    * As the verbs of a link, from an offset in the copy; at most a piece, which is within one page.
    * What is started first takes effect first.
    */

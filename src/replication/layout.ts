@@ -14,6 +14,8 @@ export const AREA_BYTES = AREA_BLOCKS * BLOCK_BYTES;
 export const PIECE_BLOCKS = 16;
 export const PIECE_BYTES = PIECE_BLOCKS * BLOCK_BYTES;
 export const INTENT_BYTES = 8;
+/** What an intent word says in its first byte. */
+export const Intent = { CLEARED: 0, SET: 1, LOST: 2 } as const;
 export const CHECKSUM_BYTES = 4;
 /** Of one area. */
 export const CHECKSUMS_BYTES = AREA_BLOCKS * CHECKSUM_BYTES;

@@ -18,6 +18,8 @@ export class Members {
   readonly learned: Uint8Array;
   /** Bits of copies that did not answer last. */
   #silent = 0;
+  /** The bit of the copy in a file, if there is one. */
+  #backup = 0;
   /** By copy: when it failed first since it has done something. */
   readonly #failedMs = new Float64Array(COPIES_MAX).fill(Infinity);
 
@@ -25,6 +27,21 @@ export class Members {
     this.#copies = [...copies];
     this.set = 2 ** copies.length - 1;
     this.learned = new Uint8Array(areas);
+    copies.forEach((copy, index) => this.#note(copy, index));
+  }
+
+  #note(copy: Copy, index: number): void {
+    if (copy.isBackup === true) this.#backup = 1 << index;
+  }
+
+  /** Bits of the set that are in memory. */
+  get remote(): number {
+    return this.set & ~this.#backup;
+  }
+
+  /** The bit of the copy in a file, where that is in the set. */
+  get backup(): number {
+    return this.set & this.#backup;
   }
 
   copy(index: number): Copy {
@@ -78,8 +95,10 @@ export class Members {
   reader(tried: number): number {
     const left = this.set & ~tried;
     if (left === 0) return -1;
-    const best = left & ~this.#silent;
-    return 31 - Math.clz32((best === 0 ? left : best) & -(best === 0 ? left : best));
+    const answers = left & ~this.#silent;
+    // A file is slower than memory that answers.
+    const best = answers & ~this.#backup || answers || left;
+    return 31 - Math.clz32(best & -best);
   }
 
   addLearner(copy: Copy): number {
@@ -88,6 +107,7 @@ export class Members {
     const index = known < 0 ? this.#copies.length : known;
     assert(index < COPIES_MAX, 'a slab has a few copies');
     this.#copies[index] = copy;
+    this.#note(copy, index);
     this.learner = 1 << index;
     this.learned.fill(0);
     this.#silent &= ~this.learner;
@@ -100,6 +120,7 @@ export class Members {
     this.set &= ~bit;
     this.asked &= ~bit;
     this.learner &= ~bit;
+    this.#backup &= ~bit;
     const index = 31 - Math.clz32(bit);
     if (bit !== 0) this.#copies[index] = undefined;
   }

@@ -23,3 +23,11 @@ export const replicationFaults = {
   /** A new writer takes all areas for settled. */
   intentsNotRead: false,
 };
+
+/** The same, of a copy in a file. */
+export const fileFaults = {
+  /** What a file has that was behind counts as what any copy has. */
+  staleServed: false,
+  /** It is read from by whoever was the writer once, without a question. */
+  fileUnconfirmed: false,
+};

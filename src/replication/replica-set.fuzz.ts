@@ -77,6 +77,7 @@ class Writer implements PathOwner {
       ...{ clock: world, timers, checksum: { crc32c }, layout: LAYOUT, copies, isNew },
       keeper: {
         failing: (id, status, sinceMs) => this.#failing(id, status, sinceMs),
+        confirm: () => Promise.resolve(this.isAlive && this.epoch === this.rig.rowEpoch),
         learnerLost: () => undefined,
         damaged: (_id, block, isRepaired) => {
           if (!isRepaired) throw new Broken(`block ${block} is damaged everywhere`);
@@ -445,8 +446,8 @@ function judgeCopies({ row, nodes }: Rig, block: number): void {
 const SEED = Number(process.env['MEMRACK_SEED'] ?? 1);
 /** Where the search for dear ones begins, so that it does not take minutes. */
 const FIRST_SEEDS: Partial<Record<keyof typeof replicationFaults, number>> = {
-  closedTooEarly: 75,
-  learnerNotSettled: 229,
+  closedTooEarly: 174,
+  learnerNotSettled: 670,
 };
 const SEEDS_PER_BUG = 120;
 const SEEDS = Number(process.env['MEMRACK_FUZZ'] ?? 40);

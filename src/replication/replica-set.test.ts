@@ -59,7 +59,12 @@ function setOf(copies: readonly Copy[]): ReplicaSet {
     checksum: { crc32c },
     layout: layoutOf(BYTES),
     copies,
-    keeper: { failing: () => {}, learnerLost: () => {}, damaged: () => {} },
+    keeper: {
+      failing: () => {},
+      confirm: () => Promise.resolve(true),
+      learnerLost: () => {},
+      damaged: () => {},
+    },
     isNew: true,
   });
 }

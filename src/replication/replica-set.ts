@@ -17,7 +17,7 @@ import { BlockLocks } from './block-locks.js';
 import { areaOf, BLOCK_BYTES, PIECE_BLOCKS } from './layout.js';
 import { COPIES_MAX, Members } from './members.js';
 import { Kind, type Part, PieceRows, ROWS_MAX } from './piece-rows.js';
-import { replicationFaults } from './planted.js';
+import { fileFaults, replicationFaults } from './planted.js';
 import { ATTEMPT_MS, type ReplicaParts, type Slab } from './slab.js';
 import { Upkeep } from './upkeep.js';
 
@@ -169,8 +169,15 @@ export class ReplicaSet implements CompletionSink, Slab {
 
   /** Nobody waits, so nobody is overtaken; and what is known of the area is known. */
   #isFree(first: number): boolean {
-    const isKnown = this.upkeep.isBegun && this.areas.isLoaded[areaOf(first)] !== 0;
-    return isKnown && !this.#isOver && this.#waiting.length === 0 && this.#holds.length === 0;
+    const area = areaOf(first);
+    const isKnown = this.upkeep.isBegun && this.areas.isLoaded[area] !== 0;
+    return (
+      isKnown &&
+      this.areas.isLost[area] === 0 &&
+      !this.#isOver &&
+      this.#waiting.length === 0 &&
+      this.#holds.length === 0
+    );
   }
 
   #beginPart(
@@ -236,6 +243,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     const first = this.#rows.first[row] as number;
     const count = this.#rows.count[row] as number;
     const area = areaOf(first);
+    if (areas.isLost[area] !== 0) return false;
     if (areas.isLoaded[area] === 0) {
       this.upkeep.load(area);
       return false;
@@ -268,6 +276,10 @@ export class ReplicaSet implements CompletionSink, Slab {
     if (this.#isOver) {
       // What was read for it came late: nothing is written without its intent word.
       this.#endWrite(row, Status.Stale);
+      return;
+    }
+    if (this.#isLost(row)) {
+      this.#endWrite(row, Status.DataLost);
       return;
     }
     this.#writing.add(row);
@@ -357,7 +369,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     if (missing === 0) {
       this.areas.note(first, count, rows.buffer[row] as Uint8Array, rows.start[row] as number);
       this.areas.settle(first, count);
-      this.#endWrite(row, Status.Ok);
+      this.#endWrite(row, this.#isLost(row) ? Status.DataLost : Status.Ok);
       return;
     }
     if (isBegun && !replicationFaults.divergenceForgotten) this.areas.unsettle(first, count);
@@ -432,12 +444,27 @@ export class ReplicaSet implements CompletionSink, Slab {
     const start = rows.start[row] as number;
     const wrong = this.areas.firstWrong(first, rows.count[row] as number, buffer, start);
     if (wrong < 0 || replicationFaults.checksumsIgnored) {
-      this.#endRead(row, Status.Ok);
+      const isFile = (this.members.backup & (1 << index)) !== 0;
+      if (isFile && this.members.remote !== 0) void this.#confirmRead(row, index);
+      else this.#endRead(row, Status.Ok);
       return;
     }
     rows.tried[row] = (rows.tried[row] as number) | (1 << index);
     rows.done[row] = (rows.done[row] as number) | (1 << index);
     void this.upkeep.repair(index, wrong);
+    this.#readNext(row);
+  }
+
+  /** A file knows nothing of another writer, and the copies that do did not answer. */
+  async #confirmRead(row: number, index: number): Promise<void> {
+    const rows = this.#rows;
+    const isHeld = fileFaults.fileUnconfirmed || (await this.#parts.keeper.confirm());
+    if (isHeld) {
+      this.#endRead(row, Status.Ok);
+      return;
+    }
+    rows.tried[row] = (rows.tried[row] as number) | (1 << index);
+    rows.status[row] = Status.Unavailable;
     this.#readNext(row);
   }
 
@@ -544,7 +571,8 @@ export class ReplicaSet implements CompletionSink, Slab {
     this.#waiting = [];
     for (const row of waiting) {
       const isDue = now >= (this.#rows.notBefore[row] as number);
-      if (now >= (this.#rows.deadline[row] as number)) this.#tell(row, Status.Timeout);
+      if (this.#isLost(row)) this.#tell(row, Status.DataLost);
+      else if (now >= (this.#rows.deadline[row] as number)) this.#tell(row, Status.Timeout);
       else if (isDue && !this.#isBehind(row) && this.#mayStart(row)) this.#start(row);
       else this.#waiting.push(row);
     }
@@ -560,6 +588,10 @@ export class ReplicaSet implements CompletionSink, Slab {
     else this.#locks.write(first, count);
     granted(true);
     return true;
+  }
+
+  #isLost(row: number): boolean {
+    return this.areas.isLost[areaOf(this.#rows.first[row] as number)] !== 0;
   }
 
   /** Somebody who came before it, or upkeep, waits for one of its blocks. */
@@ -586,6 +618,12 @@ export class ReplicaSet implements CompletionSink, Slab {
       this.#written(row);
     }
     for (const row of [...this.#parked]) if (rows.status[row] !== 0) this.#again(row);
+    this.wakeSoon();
+  }
+
+  /** The only copy that is left has nothing of these areas that counts. */
+  lose(areas: readonly number[]): void {
+    for (const area of areas) this.areas.lose(area);
     this.wakeSoon();
   }
 

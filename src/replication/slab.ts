@@ -15,6 +15,10 @@ export interface SetKeeper {
    * asked again until it leaves the set, which it may when `upkeep.canSpare` says so.
    */
   failing(id: number, status: Status, sinceMs: number): void;
+  /** Before an area is written to. */
+  mayWrite?(): Promise<void>;
+  /** Whether somebody says, after this was asked, that this is the writer still. */
+  confirm(): Promise<boolean>;
   /** A copy that learned has missed something: it is to be given back. */
   learnerLost(id: number): void;
   /** A block of a copy was not what had been written there; whether another copy had it. */

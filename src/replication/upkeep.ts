@@ -16,11 +16,12 @@ import {
   CHECKSUM_BYTES,
   CHECKSUMS_BYTES,
   INTENT_BYTES,
+  Intent,
   PIECE_BLOCKS,
   PIECE_BYTES,
 } from './layout.js';
 import { COPIES_MAX } from './members.js';
-import { replicationFaults } from './planted.js';
+import { fileFaults, replicationFaults } from './planted.js';
 import { ATTEMPT_MS, type ReplicaParts, type Slab } from './slab.js';
 
 const RETRY_MS = 20;
@@ -28,7 +29,8 @@ const LOOK_MS = 50;
 /** An area is closed when it was not written to for so long. */
 const IDLE_MS = 1_000;
 const TEND_MS = 250;
-const SET = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0);
+const SET = Uint8Array.of(Intent.SET, 0, 0, 0, 0, 0, 0, 0);
+const LOST = Uint8Array.of(Intent.LOST, 0, 0, 0, 0, 0, 0, 0);
 const CLEARED = new Uint8Array(INTENT_BYTES);
 
 type Asked = (copy: Copy, index: number, sink: CompletionSink, deadline: number) => void;
@@ -46,7 +48,9 @@ export class Upkeep {
   readonly #active = new Set<number>();
   /** It is known what may be unequal; before that nothing is read or written. */
   isBegun: boolean;
-  #beginning = Promise.resolve();
+  /** That, or it is over. */
+  readonly #begun: Promise<void>;
+  #tellBegun: () => void = () => undefined;
   #isTending = false;
   #isLooking = false;
 
@@ -54,28 +58,53 @@ export class Upkeep {
     this.#parts = parts;
     this.#set = set;
     this.isBegun = parts.isNew;
+    this.#begun = new Promise((resolve) => (this.#tellBegun = resolve));
+    if (parts.isNew) this.#tellBegun();
   }
 
   /** Of a new writer, before anything else: which areas the one before may have left unequal. */
-  begin(): Promise<void> {
-    this.#beginning = this.#begin();
-    return this.#beginning;
-  }
-
-  async #begin(): Promise<void> {
+  async begin(): Promise<void> {
     const { layout } = this.#parts;
     const bytes = layout.areas * INTENT_BYTES;
     for (let at = 0; at < bytes; at += PIECE_BYTES) {
       const length = Math.min(PIECE_BYTES, bytes - at);
-      const seen = await this.#readAll(() => this.#set.members.set, layout.intentAt + at, length);
+      const seen = await this.#readIntents(layout.intentAt + at, length);
       for (let word = 0; word < length; word += INTENT_BYTES) {
-        const isSet = [...seen.values()].some((copy) => copy[word] !== 0);
-        if (isSet && !replicationFaults.intentsNotRead) this.#doubt((at + word) / INTENT_BYTES);
+        const area = (at + word) / INTENT_BYTES;
+        if (!replicationFaults.intentsNotRead) this.#judge(area, seen, word);
       }
     }
     this.isBegun = true;
+    this.#tellBegun();
     this.#set.wakeSoon();
     this.#tend();
+  }
+
+  /** Of one set: what a file says of itself changes when it is the last one. */
+  async #readIntents(at: number, length: number): Promise<Seen> {
+    const { members } = this.#set;
+    for (;;) {
+      const { set } = members;
+      const seen = await this.#readAll(() => members.set, at, length);
+      if (members.set === set || this.#set.isOver) return seen;
+    }
+  }
+
+  /** By the intent words that the copies have at the place `word`. */
+  #judge(area: number, seen: Seen, word: number): void {
+    const { members, areas } = this.#set;
+    const backup = seen.get(31 - Math.clz32(members.backup))?.[word] ?? Intent.CLEARED;
+    const remote = indicesOf(members.remote).map((index) => seen.get(index)?.[word]);
+    // A file says of itself that it has lost what others may have.
+    const words = remote.length === 0 ? [backup] : remote;
+    if (words.includes(Intent.LOST)) {
+      areas.lose(area);
+      return;
+    }
+    if ([...words, backup].every((one) => one === Intent.CLEARED)) return;
+    this.#doubt(area);
+    const isBehind = backup !== Intent.CLEARED && remote.length > 0;
+    if (isBehind && !fileFaults.staleServed) areas.isBehind[area] = 1;
   }
 
   #doubt(area: number): void {
@@ -96,8 +125,10 @@ export class Upkeep {
 
   /** Whether another copy of the set answers now: else this one may be the only one left. */
   async canSpare(id: number): Promise<boolean> {
-    const { members } = this.#set;
-    const others = members.set & ~members.bitOf(id);
+    const { members, areas } = this.#set;
+    const isComplete = this.isBegun && !areas.areBehind;
+    const able = isComplete ? members.set : members.remote;
+    const others = able & ~members.bitOf(id);
     const asked = indicesOf(others).map(async (index) => {
       const status = await this.#ask(members.copy(index), index, (copy, _index, sink, deadline) => {
         const into = new Uint8Array(INTENT_BYTES);
@@ -230,7 +261,7 @@ export class Upkeep {
   /** All copies know that the area is written to. Whoever asks has a block of it. */
   open(area: number): Promise<void> {
     const { areas } = this.#set;
-    if (areas.state[area] === Area.OPEN) return Promise.resolve();
+    if (areas.state[area] === Area.OPEN || areas.isLost[area] !== 0) return Promise.resolve();
     const known = this.#opens.get(area);
     if (known !== undefined) return known;
     const opening = this.#open(area).finally(() => this.#opens.delete(area));
@@ -243,8 +274,9 @@ export class Upkeep {
     areas.state[area] = Area.OPENING;
     this.#active.add(area);
     const at = this.#parts.layout.intentAt + area * INTENT_BYTES;
+    await this.#parts.keeper.mayWrite?.();
     await this.#writeAll(members.targets(area), at, SET);
-    if (this.#set.isOver) return;
+    if (this.#set.isOver || areas.isLost[area] !== 0) return;
     areas.state[area] = Area.OPEN;
     areas.writtenMs[area] = this.#parts.clock.now();
     this.#tend();
@@ -315,8 +347,11 @@ export class Upkeep {
     const at = first * BLOCK_BYTES;
     await this.#loaded(area);
     const seen = await this.#readAll(() => members.targets(area), at, PIECE_BYTES);
-    if (this.#set.isOver) return;
-    const chosen = this.#choose(first, seen);
+    if (this.#set.isOver || areas.isLost[area] !== 0) return;
+    const right = new Map(seen);
+    if (areas.isBehind[area] !== 0) right.delete(31 - Math.clz32(members.backup));
+    if (right.size === 0) return;
+    const chosen = this.#choose(first, right);
     let unequal = 0;
     for (const [index, bytes] of seen) if (!isEqual(bytes, chosen)) unequal |= 1 << index;
     if (replicationFaults.learnerNotSettled) unequal &= ~members.learner;
@@ -407,7 +442,7 @@ export class Upkeep {
   async learn(copy: Copy, paced: Paced): Promise<boolean> {
     const { members } = this.#set;
     // Before that, an area that the writer before left open looks closed.
-    await this.#beginning;
+    await this.#begun;
     if (this.#set.isOver) return false;
     const index = members.addLearner(copy);
     for (let area = 0; area < this.#parts.layout.areas; area++) {
@@ -436,10 +471,16 @@ export class Upkeep {
     const { members, areas } = this.#set;
     const { intentAt, checksumsAt } = this.#parts.layout;
     const bit = 1 << index;
+    if (areas.isLost[area] !== 0) {
+      members.learned[area] = 1;
+      return (await this.#writeAll(bit, intentAt + area * INTENT_BYTES, LOST)) !== 0;
+    }
     await this.#loaded(area);
     const first = area * AREA_BLOCKS;
+    const mayHold = members.copy(index).mayHold?.(area) === true;
     const isOpen = areas.state[area] !== Area.CLEAN;
-    const isUsed = isOpen || areas.checksums.subarray(first, first + AREA_BLOCKS).some(Boolean);
+    const isUsed =
+      isOpen || mayHold || areas.checksums.subarray(first, first + AREA_BLOCKS).some(Boolean);
     if (isUsed) {
       if (isOpen && (await this.#writeAll(bit, intentAt + area * INTENT_BYTES, SET)) === 0) {
         return false;
@@ -470,6 +511,7 @@ export class Upkeep {
   // --------------------------------------------------------------------------------- tending
 
   stop(): void {
+    this.#tellBegun();
     this.#active.clear();
   }
 
@@ -487,6 +529,7 @@ export class Upkeep {
   async #tendNow(): Promise<void> {
     const { areas } = this.#set;
     for (const area of [...this.#active]) {
+      if (areas.isLost[area] !== 0) this.#active.delete(area);
       const first = area * AREA_BLOCKS;
       for (let piece = first; piece < first + AREA_BLOCKS; piece += PIECE_BLOCKS) {
         if (this.#set.isOver) return;

@@ -1,5 +1,8 @@
 // Block devices of a rack of real processes: made and removed on the command line, written to over
 // NBD, while nodes and the host are killed. Every byte is looked at.
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Prng } from '../../src/base/prng.js';
 import { KiB, MiB } from '../../src/base/units.js';
@@ -174,4 +177,38 @@ test('a full rack says so, and gives everything back with the device', async () 
     const nodes = await rack.nodes();
     return nodes.every(({ bytesUsed }) => bytesUsed === 0) ? true : undefined;
   });
+});
+
+// The last one: all memory nodes are replaced.
+test('a device with a backup goes on when all memory is gone', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'memrack-device-'));
+  const file = join(folder, 'kept.backup');
+  const made = ['--size', '80MiB', '--backup', file, '--rack', rack.url];
+  try {
+    expect((await runCli(['device', 'create', 'kept', ...made])).code).toBe(0);
+    const again = await runCli(['device', 'create', 'other', ...made]);
+    expect([again.code, again.stderr]).toEqual([2, expect.stringContaining('exists')]);
+    const client = await use('kept');
+    const seeds = PARTS.map((_, i) => 1000 + i);
+    for (const [i, at] of PARTS.entries()) {
+      expect([i, (await client.write(at, partOf(1000 + i))).error]).toEqual([i, 0]);
+    }
+    expect((await client.flush()).error).toBe(0);
+    for (const id of ['node-1', 'node-2', 'node-3']) {
+      process.kill(await supervisorOf(rack, id), 'SIGKILL');
+    }
+    await verify(client, seeds);
+    const host = (await rack.nodes()).find(({ kind }) => kind === 'host')?.pid as number;
+    process.kill(host, 'SIGKILL');
+    const next = await use('kept');
+    await verify(next, seeds);
+    next.disconnect();
+    await until(20_000, async () => {
+      const removed = await runCli(['device', 'remove', 'kept', '--rack', rack.url]);
+      return removed.code === 0 ? true : undefined;
+    });
+    expect(readdirSync(folder)).toEqual([]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

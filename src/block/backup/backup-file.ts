@@ -12,10 +12,11 @@ import { OWNER_BLOCK_BYTES } from '../../disk/slab-owner.js';
 import { AREA_BLOCKS, BLOCK_BYTES, layoutOf, type SlabLayout } from '../../replication/layout.js';
 import { type Clock, sleep, type Timers } from '../../runtime/clock.js';
 import { type Disk, DiskError, type File } from '../../runtime/disk.js';
-import type { Checksum, Entropy } from '../../runtime/runtime.js';
+import type { Checksum } from '../../runtime/runtime.js';
+import { openBackup } from './backup-path.js';
 import { BackupSlab } from './backup-slab.js';
-import { FlushedFile, FlushError } from './flushed-file.js';
-import { factsIn, type FilePlan, filePlanOf, HEAD_BYTES, headOf } from './layout.js';
+import { FlushError, FlushedFile } from './flushed-file.js';
+import { type FilePlan, filePlanOf } from './layout.js';
 import { PendingBlocks } from './pending.js';
 import { RecordWriter } from './record-writer.js';
 import type { SlabFile } from './slab-file.js';
@@ -25,8 +26,7 @@ export interface BackupParts {
   readonly clock: Pick<Clock, 'now'>;
   readonly timers: Timers;
   readonly checksum: Checksum;
-  readonly entropy: Entropy;
-  readonly folder: string;
+  readonly path: string;
   readonly device: number;
   /** Of memory, for a copy of a slab. */
   readonly slabBytes: number;
@@ -83,30 +83,11 @@ export class BackupFile implements SlabFile {
     this.pending = new PendingBlocks(parts.bufferBytes, areaOf);
   }
 
-  /** Made where there is none. A text says why it cannot be used. Nobody else has it open. */
+  /** A text says why it cannot be used. Nobody else has it open. */
   static async open(parts: BackupParts): Promise<BackupFile | string> {
-    const { disk, folder, device } = parts;
-    const path = `${folder}/${device}.backup`;
-    try {
-      const file = await disk.open(path, 'write').catch((error: unknown) => {
-        if (error instanceof DiskError && error.kind === 'not-found') return make(parts, path);
-        throw error;
-      });
-      const heads = new Uint8Array(2 * HEAD_BYTES);
-      await file.read(0, heads);
-      const facts = factsIn(heads, parts.checksum);
-      if (typeof facts !== 'string') {
-        if (facts.device === device && facts.slabBytes === parts.slabBytes) {
-          return new BackupFile(parts, file, facts.file);
-        }
-      }
-      await file.close();
-      const wrong = typeof facts === 'string' ? facts : 'it is that of another device';
-      return `${path} cannot be used: ${wrong}; put it elsewhere, and a new one is made`;
-    } catch (error) {
-      if (error instanceof DiskError) return error.message;
-      throw error;
-    }
+    const opened = await openBackup(parts, parts.path, parts);
+    if (typeof opened === 'string') return opened;
+    return new BackupFile(parts, opened.file, opened.facts.file);
   }
 
   get failure(): Status {
@@ -121,7 +102,8 @@ export class BackupFile implements SlabFile {
     return slab;
   }
 
-  read(at: number, into: Uint8Array): Promise<number> {
+  async read(at: number, into: Uint8Array): Promise<number> {
+    if (this.#isClosed) throw new DiskError('io', 'the backup is closed');
     return this.#file.read(at, into);
   }
 
@@ -292,23 +274,4 @@ export class BackupFile implements SlabFile {
     while (this.#isDraining) await sleep(this.#parts.timers, GATHER_MS);
     await this.#file.close();
   }
-}
-
-/** Under another name first: a file of the right name is whole. */
-async function make(parts: BackupParts, path: string): Promise<File> {
-  const { disk, folder, device, slabBytes, entropy, checksum } = parts;
-  const fresh = `${path}.new`;
-  await disk.makeFolder(folder);
-  await disk.flushDirectory(folder.replace(/\/[^/]*\/*$/, '') || '/');
-  await disk.remove(fresh).catch((error: unknown) => {
-    if (!(error instanceof DiskError && error.kind === 'not-found')) throw error;
-  });
-  const file = await disk.open(fresh, 'create');
-  const head = headOf({ device, file: entropy.u53(), slabBytes }, checksum);
-  await file.write(0, head);
-  await file.write(HEAD_BYTES, head);
-  await file.flush();
-  await disk.rename(fresh, path);
-  await disk.flushDirectory(folder);
-  return file;
 }

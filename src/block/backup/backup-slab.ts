@@ -12,15 +12,23 @@ import {
   BLOCK_BYTES,
   CHECKSUMS_BYTES,
   INTENT_BYTES,
+  Intent,
 } from '../../replication/layout.js';
 import { DiskError } from '../../runtime/disk.js';
 import { areaRecord, Kept, markRecord, RECORD_BYTES, SlabMap } from './layout.js';
 import { backupFaults } from './planted.js';
 import type { SlabFile } from './slab-file.js';
 
+/** Of all other failures nothing was taken. */
+function outcomeOfWrite(status: Status): Outcome {
+  if (status === Status.Ok) return 'applied';
+  return status === Status.OutcomeUnknown ? 'unknown' : 'notApplied';
+}
+
 export class BackupSlab implements Copy {
   /** The file is the only one that has the slab: a write is told when it was written there. */
   isSole = false;
+  readonly isBackup = true;
   readonly #file: SlabFile;
   readonly #slab: number;
   /** `Kept` of each area, as the disk has it; while a record is on its way: as it may have it. */
@@ -77,6 +85,11 @@ export class BackupSlab implements Copy {
     return (this.#states as Uint8Array)[area] as Kept;
   }
 
+  /** After `load`: nothing was ever kept here. */
+  get isNew(): boolean {
+    return this.generation === 0 && this.#states?.every((state) => state === Kept.ABSENT) === true;
+  }
+
   /** Whether something was ever written to the area here: then it need not be zeros. */
   mayHold(area: number): boolean {
     return this.#states === undefined || this.#states[area] !== Kept.ABSENT;
@@ -84,9 +97,12 @@ export class BackupSlab implements Copy {
 
   /** Durable, after `load`, one at a time: an older row is of an older database. */
   async mark(generation: number): Promise<Status> {
-    const { records, plan, checksum, id } = this.#file;
     if (generation <= this.generation) return Status.Ok;
-    const place = this.#marks.indexOf(Math.min(...this.#marks));
+    return this.#mark(this.#marks.indexOf(Math.min(...this.#marks)), generation);
+  }
+
+  async #mark(place: number, generation: number): Promise<Status> {
+    const { records, plan, checksum, id } = this.#file;
     const of = { file: id, slab: this.#slab };
     const record = markRecord(of, place, generation, checksum);
     const at = plan.map(this.#slab) + place * RECORD_BYTES;
@@ -95,21 +111,27 @@ export class BackupSlab implements Copy {
     return Status.Ok;
   }
 
-  /** Nothing that it has counts any more, durably. */
+  /** Nothing that it has counts any more, durably, nor which rows named it. */
   async wipe(): Promise<Status> {
-    return this.#makeAll((state) => state !== Kept.ABSENT, Kept.DIRTY);
+    const status = await this.#makeAll((state) => state !== Kept.ABSENT, Kept.DIRTY);
+    if (status !== Status.Ok) return status;
+    const ends = await Promise.all(this.#marks.map((_, place) => this.#mark(place, 0)));
+    return ends.find((end) => end !== Status.Ok) ?? Status.Ok;
   }
 
-  /** Areas that may be behind are lost, durably. */
-  async lose(): Promise<Status> {
-    return this.#makeAll((state) => state === Kept.DIRTY, Kept.LOST);
+  /** These areas are lost, durably; undefined: all that may be behind, before any is written. */
+  async lose(areas: readonly number[] | undefined): Promise<Status> {
+    const isLost = (state: Kept, area: number): boolean => {
+      return areas === undefined ? state === Kept.DIRTY : areas.includes(area);
+    };
+    return this.#makeAll(isLost, Kept.LOST);
   }
 
-  async #makeAll(isMeant: (state: Kept) => boolean, state: Kept): Promise<Status> {
+  async #makeAll(isMeant: (state: Kept, area: number) => boolean, state: Kept): Promise<Status> {
     const status = await this.load();
     if (status !== Status.Ok) return status;
     const areas = [...(this.#states as Uint8Array).keys()];
-    const meant = areas.filter((area) => isMeant(this.state(area)));
+    const meant = areas.filter((area) => isMeant(this.state(area), area));
     const done = await Promise.all(meant.map((area) => this.#make(area, state)));
     return done.every(Boolean) ? Status.Ok : this.#failure;
   }
@@ -185,7 +207,7 @@ export class BackupSlab implements Copy {
     const { intentAt, checksumsAt } = this.#file.layout;
     try {
       if (at >= checksumsAt) await this.#readChecksums(at - checksumsAt, into);
-      else if (at >= intentAt) this.#readIntents(at - intentAt, into);
+      else if (at >= intentAt) return this.#readIntents(at - intentAt, into);
       else await this.#readBlocks(at / BLOCK_BYTES, into);
       return Status.Ok;
     } catch (error) {
@@ -215,12 +237,14 @@ export class BackupSlab implements Copy {
     }
   }
 
-  #readIntents(at: number, into: Uint8Array): void {
+  /** Who asks for these wants to rely on the file. */
+  #readIntents(at: number, into: Uint8Array): Status {
     into.fill(0);
     for (let i = 0; i < into.length; i += INTENT_BYTES) {
       const state = this.state((at + i) / INTENT_BYTES);
-      into[i] = state === Kept.LOST ? 2 : state === Kept.DIRTY ? 1 : 0;
+      into[i] = INTENTS[state];
     }
+    return this.#file.failure;
   }
 
   async #readChecksums(at: number, into: Uint8Array): Promise<void> {
@@ -242,8 +266,7 @@ export class BackupSlab implements Copy {
     deadline: number,
   ): void {
     void this.#write(at, from, start, bytes, deadline).then((status) => {
-      const outcome: Outcome = status === Status.Ok ? 'applied' : 'notApplied';
-      sink.completed(token, status, outcome, 0, 0);
+      sink.completed(token, status, outcomeOfWrite(status), 0, 0);
     });
   }
 
@@ -265,8 +288,11 @@ export class BackupSlab implements Copy {
     }
     if (at >= intentAt) {
       // What says that the area is closed are its checksums.
-      if (from[start] === 0) return Status.Ok;
-      return (await this.#open((at - intentAt) / INTENT_BYTES)) ? Status.Ok : this.#failure;
+      if (from[start] === Intent.CLEARED) return Status.Ok;
+      const area = (at - intentAt) / INTENT_BYTES;
+      const isLost = from[start] === Intent.LOST;
+      const isDone = await (isLost ? this.#make(area, Kept.LOST) : this.#open(area));
+      return isDone ? Status.Ok : this.#failure;
     }
     return this.#writeBlocks(at / BLOCK_BYTES, from, start, bytes / BLOCK_BYTES, deadline);
   }
@@ -286,7 +312,9 @@ export class BackupSlab implements Copy {
     }
     if (this.#file.failure !== Status.Ok) return this.#file.failure;
     this.#put(first, from, start, count);
-    return this.isSole ? this.#file.written() : Status.Ok;
+    // From now on it is what is read here, whatever the disk does with it.
+    const isWritten = !this.isSole || (await this.#file.written()) === Status.Ok;
+    return isWritten ? Status.Ok : Status.OutcomeUnknown;
   }
 
   #put(first: number, from: Uint8Array, start: number, count: number): void {
@@ -320,6 +348,12 @@ export class BackupSlab implements Copy {
   }
 }
 
+const INTENTS = {
+  [Kept.ABSENT]: Intent.CLEARED,
+  [Kept.CLEAN]: Intent.CLEARED,
+  [Kept.DIRTY]: Intent.SET,
+  [Kept.LOST]: Intent.LOST,
+};
 const noop = (): void => undefined;
 
 function statusOf(error: unknown): Status {

@@ -11,22 +11,24 @@ import { expect, test } from 'vitest';
 import { crc32c } from '../../base/crc32c.js';
 import { Prng } from '../../base/prng.js';
 import { Status } from '../../base/status.js';
-import { seedThatShows } from '../../replication/testing/planted-seed.js';
-import { Broken } from '../../replication/testing/slab-world.js';
 import {
   AREA_BLOCKS,
   BLOCK_BYTES,
   CHECKSUMS_BYTES,
   INTENT_BYTES,
 } from '../../replication/layout.js';
+import { seedThatShows } from '../../replication/testing/planted-seed.js';
+import { Broken } from '../../replication/testing/slab-world.js';
 import type { Machine } from '../../runtime/simulated/task.js';
 import { FaultKind, SimulatedWorld } from '../../runtime/simulated/world.js';
 import { BackupFile } from './backup-file.js';
+import { makeBackup } from './backup-path.js';
 import type { BackupSlab } from './backup-slab.js';
 import { Kept } from './layout.js';
 import { backupFaults } from './planted.js';
 
 const DEVICE = 7;
+const PATH = '/backup';
 /** Two areas each. */
 const SLAB_BYTES = 2 * 263_000 + 4096;
 const SLABS = 2;
@@ -102,10 +104,12 @@ class Rig {
 
   async open(): Promise<void> {
     const { runtime } = this.world.program(this.machine, `host-${this.life}`);
-    const { disk, clock, timers, entropy, checksum } = runtime;
+    const { disk, clock, timers, checksum } = runtime;
+    const of = { device: DEVICE, slabBytes: SLAB_BYTES };
+    if (this.file === undefined) await this.world.drive(makeBackup(runtime, PATH, of));
     const file = await this.world.drive(
       BackupFile.open({
-        ...{ disk, clock, timers, entropy, checksum, folder: '/backup', device: DEVICE },
+        ...{ disk, clock, timers, checksum, path: PATH, device: DEVICE },
         slabBytes: SLAB_BYTES,
         bufferBytes: this.prng.pick([24, 64, 1024]) * BLOCK_BYTES,
         failed: () => (this.failures += 1),

@@ -4,7 +4,7 @@ import { Status } from '../../base/status.js';
 import type { ServedDevice } from '../../block/served-device.js';
 import type { CompletionSink } from '../../fabric/link.js';
 import type { Timers } from '../../runtime/clock.js';
-import { Change, Extent, extentOf, type NbdBackend, type NbdSink } from './backend.js';
+import { Change, Extent, extentOf, type NbdBackend, type NbdSink, NOT_NOW } from './backend.js';
 
 /** Sectors: what is not whole blocks costs a read. */
 const SECTOR_BYTES = 512;
@@ -38,9 +38,23 @@ export class DeviceBackend implements NbdBackend {
     return this.#device.readNow(offset, into, start, bytes);
   }
 
-  /** At all copies when it returns: as safe as a flush makes it. */
-  writeNow(offset: number, from: Uint8Array, start: number, bytes: number): number {
+  /** At all copies when it returns. */
+  writeNow(offset: number, from: Uint8Array, start: number, bytes: number, change: number): number {
+    if (this.#isToFlush(change)) return NOT_NOW;
     return this.#device.writeNow(offset, from, start, bytes);
+  }
+
+  #isToFlush(change: number): boolean {
+    return this.#device.isBackedUp && (change & Change.DURABLE) !== 0;
+  }
+
+  /** Tells `sink` when what has ended so is as safe as a flush makes it. */
+  #flushing(sink: NbdSink): NbdSink {
+    const completed = (token: number, status: Status): void => {
+      if (status === Status.Ok) this.flush(sink, token);
+      else sink.completed(token, status);
+    };
+    return { completed };
   }
 
   read(
@@ -54,22 +68,25 @@ export class DeviceBackend implements NbdBackend {
     this.#device.read(offset, into, start, bytes, sink, token);
   }
 
-  /** Told when all copies have it: as safe as a flush makes it. */
+  /** Told when all copies have it. */
   write(
     offset: number,
     from: Uint8Array,
     start: number,
     bytes: number,
-    _change: number,
+    change: number,
     sink: NbdSink,
     token: number,
   ): void {
-    this.#device.write(offset, from, start, bytes, sink, token);
+    const told = this.#isToFlush(change) ? this.#flushing(sink) : sink;
+    this.#device.write(offset, from, start, bytes, told, token);
   }
 
-  /** Every write that was told is at all copies of its slab already. */
+  /** Every write that was told is at all copies of its slab already; a file may be behind. */
   flush(sink: NbdSink, token: number): void {
-    this.#timers.soon(() => sink.completed(token, Status.Ok));
+    if (this.#device.isBackedUp) {
+      void this.#device.flush().then((status) => sink.completed(token, status));
+    } else this.#timers.soon(() => sink.completed(token, Status.Ok));
   }
 
   /** What is there stays there. */
@@ -77,7 +94,8 @@ export class DeviceBackend implements NbdBackend {
     this.#timers.soon(() => sink.completed(token, Status.Ok));
   }
 
-  writeZeroes(offset: number, bytes: number, change: number, sink: NbdSink, token: number): void {
+  writeZeroes(offset: number, bytes: number, change: number, to: NbdSink, token: number): void {
+    const sink = this.#isToFlush(change) ? this.#flushing(to) : to;
     const device = this.#device.device;
     const keepsRoom = (change & Change.NO_HOLE) !== 0;
     if (!keepsRoom && device?.isAbsent(offset, bytes) === true) {
