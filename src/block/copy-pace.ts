@@ -2,8 +2,10 @@
  * How fast a host copies slabs in the background, all its devices together: as fast as it goes
  * while nobody uses them, and with a rest after each piece while somebody does. A piece is some
  * hundred KiB. Some are under way at a time, so that one whose node is slow holds up no others.
+ * What of them is on its way to one node its window says.
  */
 
+import { BackgroundWindow } from '../fabric/background-window.js';
 import type { Paced } from '../replication/copy.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 
@@ -17,6 +19,10 @@ export interface CopyPaceParts {
 const AT_ONCE = 4;
 /** Others have the other half of the time. */
 const REST_PER_WORK = 1;
+/** Of the steps of a piece: from here on the way is shared with somebody, from there on crowded. */
+const SLOW_SHARED = 1 / 8;
+const SLOW_CROWDED = 1 / 2;
+const REST_PER_WORK_CROWDED = 3;
 /** A piece may have waited for a node, and worked little. */
 const REST_MS_MAX = 50;
 /** When nobody uses the devices: others share the network. */
@@ -27,10 +33,18 @@ export class CopyPace {
   #underWay = 0;
   #freeMs = 0;
   readonly #waiting: (() => void)[] = [];
+  readonly #windows = new Map<string, BackgroundWindow>();
 
   constructor(parts: CopyPaceParts) {
     this.#parts = parts;
   }
+
+  /** Of a node, for all devices together. */
+  readonly windowTo = (node: string): BackgroundWindow => {
+    const known = this.#windows.get(node) ?? new BackgroundWindow(this.#parts.clock);
+    this.#windows.set(node, known);
+    return known;
+  };
 
   readonly run: Paced = async (bytes, copy) => {
     while (this.#underWay >= AT_ONCE) await new Promise<void>((wake) => this.#waiting.push(wake));
@@ -57,14 +71,30 @@ export class CopyPace {
     const { clock, uses } = this.#parts;
     const began = clock.now();
     const usesBefore = uses();
+    const before = this.#steps();
     // What begins meanwhile begins after it at the least rate.
     this.#freeMs = Math.max(this.#freeMs, began) + (bytes / BYTES_PER_S_MAX) * 1000;
     try {
       return await copy();
     } finally {
       const now = clock.now();
-      const restMs = Math.min((now - began) * REST_PER_WORK, REST_MS_MAX);
-      if (uses() !== usesBefore) this.#freeMs = Math.max(this.#freeMs, now) + restMs;
+      const after = this.#steps();
+      const slow = (after.slow - before.slow) / Math.max(after.all - before.all, 1);
+      const isShared = uses() !== usesBefore || slow > SLOW_SHARED;
+      const rest = slow > SLOW_CROWDED ? REST_PER_WORK_CROWDED : isShared ? REST_PER_WORK : 0;
+      // What is under way beside it has had its part of the time.
+      const workMs = (now - began) / this.#underWay;
+      const restMs = Math.min(workMs * rest, REST_MS_MAX);
+      if (rest > 0) this.#freeMs = Math.max(this.#freeMs, now) + restMs;
     }
+  }
+
+  #steps(): { readonly all: number; readonly slow: number } {
+    const steps = { all: 0, slow: 0 };
+    for (const window of this.#windows.values()) {
+      steps.all += window.steps;
+      steps.slow += window.slowSteps;
+    }
+    return steps;
   }
 }

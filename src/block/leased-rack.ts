@@ -3,6 +3,7 @@
 import { isNoAnswer, Status } from '../base/status.js';
 import type { Connections } from '../client/connections.js';
 import type { Control } from '../client/control.js';
+import type { BackgroundWindow } from '../fabric/background-window.js';
 import type { Copy } from '../replication/copy.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
@@ -48,6 +49,8 @@ export interface LeasedRackParts {
   readonly device: number;
   /** Of memory, for a copy. */
   readonly slabBytes: number;
+  /** Of a node, for what is moved in the background. */
+  windowTo(node: string): BackgroundWindow;
 }
 
 const CALL_MS = 1_500;
@@ -59,6 +62,7 @@ const GIVE_AGAIN_MS_MAX = 30_000;
 
 export class LeasedRack implements DeviceRack, CopyOpener {
   readonly timers;
+  readonly clock;
   readonly #parts: LeasedRackParts;
   #isOver = false;
   #isLeaving = false;
@@ -72,6 +76,11 @@ export class LeasedRack implements DeviceRack, CopyOpener {
       if (known !== undefined) this.#covered.set(id, known.memoryId);
     }
     this.timers = parts.runtime.timers;
+    this.clock = parts.runtime.clock;
+  }
+
+  windowTo(node: string): BackgroundWindow {
+    return this.#parts.windowTo(node);
   }
 
   get lease(): DeviceLease {

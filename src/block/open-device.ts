@@ -87,6 +87,7 @@ function serve(
     lease: heldLease(lease),
     device: facts.device,
     slabBytes: facts.slabBytes,
+    windowTo: world.pace.windowTo,
   });
   const device = new Device({
     ...{ facts, rows, rack, policy, backup, clock: runtime.clock, timers: runtime.timers },

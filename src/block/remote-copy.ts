@@ -4,17 +4,22 @@
  */
 
 import { Status } from '../base/status.js';
+import type { BackgroundWindow } from '../fabric/background-window.js';
 import { type CompletionSink, type Link, NOT_NOW, type Window } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
-import type { Copy } from '../replication/copy.js';
-import type { Timers } from '../runtime/clock.js';
+import type { Copy, CopyVerbs } from '../replication/copy.js';
+import type { Clock, Timers } from '../runtime/clock.js';
 import type { CopyPlace } from './ports.js';
+import { SteppedCopy } from './stepped-copy.js';
 
 /** How it is opened. */
 export interface CopyOpener {
   readonly timers: Timers;
   /** The link to the node, with the window over the copy; never rejects. */
   open(place: CopyPlace): Promise<OpenCopy | Status>;
+  readonly clock: Pick<Clock, 'now'>;
+  /** Of the node, for what is moved in the background. */
+  windowTo(node: string): BackgroundWindow;
 }
 
 export interface OpenCopy {
@@ -30,6 +35,7 @@ interface Waiting {
 
 export class RemoteCopy implements Copy {
   readonly id: number;
+  readonly inBackground: CopyVerbs;
   readonly #place: CopyPlace;
   readonly #opener: CopyOpener;
   #open: OpenCopy | undefined;
@@ -40,6 +46,7 @@ export class RemoteCopy implements Copy {
     this.id = place.copy;
     this.#place = place;
     this.#opener = opener;
+    this.inBackground = new SteppedCopy(this, opener.windowTo(place.node), opener.clock);
   }
 
   /** Every answer but those of the memory itself is a reason to ask for the window again. */

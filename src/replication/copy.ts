@@ -6,9 +6,7 @@ import type { CompletionSink } from '../fabric/link.js';
 /** Runs `work`, which moves so many bytes in the background, when its turn has come. */
 export type Paced = <T>(bytes: number, work: () => Promise<T>) => Promise<T>;
 
-export interface Copy {
-  /** Random: of this copy and no other that was, or will be, at that node. */
-  readonly id: number;
+export interface CopyVerbs {
   /**
    * It is in a file that is written behind the others: read last, and where its intent word was set
    * when the writer began it counts only if there is no other copy.
@@ -38,6 +36,13 @@ export interface Copy {
     token: number,
     deadline: number,
   ): void;
+}
+
+export interface Copy extends CopyVerbs {
+  /** Random: of this copy and no other that was, or will be, at that node. */
+  readonly id: number;
+  /** For what is moved in the background, so that others hardly notice; missing: itself. */
+  readonly inBackground?: CopyVerbs;
   /** Something ended so here: what it knows of its way may be old. */
   failed(status: Status): void;
   /** Done when they return, or `NOT_NOW`. */

@@ -8,7 +8,7 @@ import { Status } from '../base/status.js';
 import type { CompletionSink } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
 import { Area } from './areas.js';
-import type { Copy, Paced } from './copy.js';
+import type { Copy, CopyVerbs, Paced } from './copy.js';
 import {
   AREA_BLOCKS,
   areaOf,
@@ -197,15 +197,26 @@ export class Upkeep {
     });
   }
 
+  #writeSlowly(bits: number, at: number, from: Uint8Array): Promise<number> {
+    return this.#toAll(bits, (copy, _index, sink, deadline) => {
+      inBackground(copy).write(at, from, 0, from.length, sink, 0, deadline);
+    });
+  }
+
   /** Of all copies that are there when all have answered. */
-  async #readAll(bitsNow: () => number, at: number, bytes: number): Promise<Seen> {
+  async #readAll(
+    bitsNow: () => number,
+    at: number,
+    bytes: number,
+    way: (copy: Copy) => CopyVerbs = (copy) => copy,
+  ): Promise<Seen> {
     for (;;) {
       const seen = new Map<number, Uint8Array>();
       const bits = bitsNow();
       const done = await this.#toAll(bits, (copy, index, sink, deadline) => {
         const into = new Uint8Array(bytes);
         seen.set(index, into);
-        copy.read(at, into, 0, bytes, sink, 0, deadline);
+        way(copy).read(at, into, 0, bytes, sink, 0, deadline);
       });
       if (this.#set.isOver) return new Map();
       const missing = bitsNow() & ~done;
@@ -489,7 +500,7 @@ export class Upkeep {
         await this.#settleHeld(piece);
         const bytes = await this.#readRight(piece);
         if (bytes === undefined) return false;
-        if ((await this.#writeAll(bit, piece * BLOCK_BYTES, bytes)) === 0) return false;
+        if ((await this.#writeSlowly(bit, piece * BLOCK_BYTES, bytes)) === 0) return false;
       }
       const isStored = isOpen || (await this.#storeChecksums(bit, area, checksumsAt)) !== 0;
       if (!isStored) return false;
@@ -504,7 +515,8 @@ export class Upkeep {
    */
   async #readRight(first: number): Promise<Uint8Array | undefined> {
     const { members } = this.#set;
-    const seen = await this.#readAll(() => members.set, first * BLOCK_BYTES, PIECE_BYTES);
+    const at = first * BLOCK_BYTES;
+    const seen = await this.#readAll(() => members.set, at, PIECE_BYTES, inBackground);
     return this.#set.isOver ? undefined : this.#choose(first, seen);
   }
 
@@ -539,6 +551,8 @@ export class Upkeep {
     }
   }
 }
+
+const inBackground = (copy: Copy): CopyVerbs => copy.inBackground ?? copy;
 
 function indicesOf(bits: number): number[] {
   const all = Array.from({ length: COPIES_MAX }, (_, index) => index);

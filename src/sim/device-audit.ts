@@ -12,6 +12,7 @@ import { planOf } from '../block/slabs.js';
 import { MemrackError } from '../client/error.js';
 import type { Lease } from '../client/lease.js';
 import type { Rack } from '../client/rack.js';
+import { BackgroundWindow } from '../fabric/background-window.js';
 import { PIECE_BYTES } from '../replication/layout.js';
 import { sleep } from '../runtime/clock.js';
 import type { SimulatedProcess } from '../runtime/simulated/world.js';
@@ -157,6 +158,7 @@ export class DeviceAudit {
     const rack = new LeasedRack({
       ...{ runtime, control, connections, memories: this.#memories, device },
       ...{ lease: asHeld(lease), slabBytes: shape.slabBytes },
+      windowTo: () => new BackgroundWindow(runtime.clock),
     });
     for (const row of rows) await this.#compareSlab(rack, row, shape);
     rack.stop();
