@@ -3,6 +3,8 @@
 import { Status } from '../base/status.js';
 import { MemrackError, statusOf } from '../client/error.js';
 import type { Lease } from '../client/lease.js';
+import type { Chance } from '../policies/placement/candidate.js';
+import { sample } from '../policies/sample.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import type { BackupFile } from './backup/backup-file.js';
@@ -29,10 +31,10 @@ export async function openDevice(
   if (nodes === undefined) return Status.Unavailable;
   const hint = await readRows(world, device.device);
   if (typeof hint === 'number') return hint;
-  const there = nodesWished(nodes, hint);
+  const there = leaseNodes(nodes, hint, world.runtime.entropy);
   if (there.length === 0) return Status.Unavailable;
   try {
-    const wish = { nodes: there.slice(0, LEASE_NODES_MAX), durationMs: LEASE_MS };
+    const wish = { nodes: there, durationMs: LEASE_MS };
     const lease = await world.leases.acquireOfDevice(device.device, wish);
     const size = await readSize(world, device);
     const rows = await readRows(world, device.device);
@@ -62,12 +64,23 @@ async function openBackup(
   return backup === undefined ? undefined : backups?.open(backup, device, slabBytes);
 }
 
-/** Those that can be had, the ones with copies first. */
-function nodesWished(nodes: readonly SlabNode[], rows: readonly SetRow[]): string[] {
+/**
+ * Those that can be had, the ones with copies first. Where there are more than a lease may be over
+ * chance decides, so that devices together use all of them.
+ */
+export function leaseNodes(
+  nodes: readonly SlabNode[],
+  rows: readonly SetRow[],
+  chance: Chance,
+): string[] {
   const used = new Set(rows.flatMap(({ copies }) => copies.map(({ node }) => node)));
   const there = nodes.filter(({ isServing, isLeaving }) => isServing || isLeaving);
   const ids = there.map(({ id }) => id);
-  return [...ids.filter((id) => used.has(id)), ...ids.filter((id) => !used.has(id))];
+  const first = ids.filter((id) => used.has(id)).slice(0, LEASE_NODES_MAX);
+  const others = ids.filter((id) => !used.has(id));
+  const room = LEASE_NODES_MAX - first.length;
+  if (others.length <= room) return [...first, ...others];
+  return [...first, ...sample(others.length, room, chance).map((i) => others[i] as string)];
 }
 
 function serve(
