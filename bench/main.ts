@@ -30,6 +30,7 @@ import { shmPing } from './cases/shm-ping.js';
 import { shmRate } from './cases/shm-rate.js';
 import { slabEviction } from './cases/slab-eviction.js';
 import { slabPlacement } from './cases/slab-placement.js';
+import { slabSize } from './cases/slab-size.js';
 import { streamChunks, streamPipelined, streamTrips } from './cases/streams.js';
 import { udpClients } from './cases/udp-clients.js';
 import { udpFairness } from './cases/udp-fairness.js';
@@ -71,6 +72,7 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   placement,
   'slab-placement': slabPlacement,
   'slab-eviction': slabEviction,
+  'slab-size': slabSize,
   'nbd-latency': nbdLatency,
   'nbd-rate': nbdRate,
   'nbd-sequential': nbdSequential,

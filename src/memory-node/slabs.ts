@@ -398,7 +398,7 @@ export class Slabs implements SlabListener {
 }
 
 /** Those that have what is behind the blocks, and the last one, counted from its start. */
-function ownPages(bytes: number, pageBytes: number): number[] {
+export function ownPages(bytes: number, pageBytes: number): number[] {
   const { areas, intentAt, checksumsAt } = layoutOf(bytes - OWNER_BLOCK_BYTES);
   const end = checksumsAt + areas * CHECKSUMS_BYTES;
   const last = bytes / pageBytes - 1;
