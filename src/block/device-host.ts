@@ -19,6 +19,8 @@ const LINGER_MS = 2_000;
 const ASK_MS = 5_000;
 /** How long somebody who asks for a device waits for its lease. */
 const BEGIN_MS = 15_000;
+/** Between looks at what devices are allowed. */
+const LOOK_MS = 2_000;
 /** Devices whose counters go on when they are served again. */
 const COUNTERS_MAX = 4_096;
 
@@ -35,6 +37,7 @@ export class DeviceHost {
   /** By number, the one that was begun last at the end. */
   readonly #counters = new Map<number, DeviceCounters>();
   #isClosed = false;
+  #isLooking = false;
 
   constructor(world: Omit<DeviceWorld, 'pace'>) {
     const { clock, timers } = world.runtime;
@@ -48,7 +51,9 @@ export class DeviceHost {
     if (typeof facts === 'number') return facts;
     if (this.#isClosed) return Status.Closed;
     const served = this.#servedAs(facts);
+    served.device.setLimits(facts.allowance ?? {});
     served.users += 1;
+    this.#look();
     served.linger?.cancel();
     const status = await served.device.begin(BEGIN_MS);
     if (status === Status.Ok) {
@@ -77,6 +82,31 @@ export class DeviceHost {
     // One of that name that was removed ends by itself: its rows are refused.
     this.#served.set(facts.name, served);
     return served;
+  }
+
+  /** As long as devices are used: what they are allowed may be another by now. */
+  #look(): void {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    this.#world.runtime.timers.after(LOOK_MS, () => {
+      void this.#lookNow().finally(() => {
+        this.#isLooking = false;
+        if (!this.#isClosed && this.#inUse().length > 0) this.#look();
+      });
+    });
+  }
+
+  async #lookNow(): Promise<void> {
+    for (const { facts, device } of this.#inUse()) {
+      const now = await this.#facts(facts.name);
+      if (this.#isClosed) return;
+      if (typeof now === 'number' || now.device !== facts.device) continue;
+      device.setLimits(now.allowance ?? {});
+    }
+  }
+
+  #inUse(): Served[] {
+    return [...this.#served.values()].filter(({ users }) => users > 0);
   }
 
   #uses(): number {

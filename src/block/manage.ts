@@ -1,15 +1,23 @@
 /** Making, listing and removing block devices: what the command line and programs ask for. */
 
+import { Status } from '../base/status.js';
 import { GiB, MiB } from '../base/units.js';
-import { MemrackError } from '../client/error.js';
+import { codeOf, MemrackError } from '../client/error.js';
 import { nbdUrl } from '../client/options.js';
 import type { RackCore } from '../client/rack.js';
+import { outcomeOf } from '../fabric/verbs.js';
 import { sleep } from '../runtime/clock.js';
 import { DiskError } from '../runtime/disk.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { DoorKind, MessageType } from '../wire/messages.js';
 import { makeBackup, removeBackup } from './backup/backup-path.js';
-import { factsOf, optionsText } from './device-options.js';
+import {
+  changedText,
+  type DeviceAllowance,
+  factsOf,
+  optionsIn,
+  optionsText,
+} from './device-options.js';
 import { giveSlabs } from './give-slabs.js';
 import { Memories } from './memories.js';
 import type { NumberedDevice } from './world.js';
@@ -24,6 +32,8 @@ export interface DeviceWish {
    * there, so this is for the machine whose host is to serve the device.
    */
   readonly backup?: string | undefined;
+  /** What its host allows it; default: all there is. */
+  readonly allowance?: DeviceAllowance;
   /** Of memory that each copy of a slab takes; default: by the size of the device. */
   readonly slabBytes?: number;
 }
@@ -36,11 +46,12 @@ const SLAB_BYTES_LEAST = 64 * MiB;
 const SLABS_WANTED = 256;
 
 export async function createDevice(core: RackCore, wish: DeviceWish): Promise<NumberedDevice> {
-  const { name, bytes, copies, backup } = wish;
+  const { name, bytes, copies, backup, allowance = {} } = wish;
   const { control, runtime } = core;
   const device = runtime.entropy.u53();
   const slabBytes = wish.slabBytes ?? slabBytesFor(bytes);
-  const request = { name, device, bytes, slabBytes, copies, options: optionsText({ backup }) };
+  const options = optionsText({ backup, ...allowance });
+  const request = { name, device, bytes, slabBytes, copies, options };
   const what = `making the device ${name}`;
   if (backup !== undefined) await makeBackupOf(core, backup, { device, slabBytes });
   try {
@@ -51,6 +62,38 @@ export async function createDevice(core: RackCore, wish: DeviceWish): Promise<Nu
     throw error;
   }
   return { name, device, bytes, slabBytes, copies, backup, isBackedUp: backup !== undefined };
+}
+
+/**
+ * Changes what is named of what its host allows it; `undefined`: all there is. Resolves with what
+ * it is then, which the host knows some seconds later.
+ */
+export async function allowDevice(
+  { control, runtime }: RackCore,
+  name: string,
+  changes: DeviceAllowance,
+): Promise<DeviceAllowance> {
+  const what = `changing the device ${name}`;
+  const deadline = runtime.clock.now() + ASK_MS;
+  for (;;) {
+    const facts = await control.demand(what, MessageType.OpenDevice, { name }, deadline);
+    const { device, options: before } = facts;
+    const options = changedText(before, changes);
+    if (options === undefined) {
+      const remedy = 'use the version of this program that made it';
+      throw new MemrackError('Unsupported', `${what}: its options are not known`, { remedy });
+    }
+    const request = { name, device, before, options };
+    const reply = await control.call(MessageType.SetDeviceOptions, request, deadline);
+    if (reply.status === Status.Ok) {
+      const { backup: _, ...allowance } = optionsIn(options);
+      return allowance;
+    }
+    // Somebody else has changed something just now.
+    if (reply.status === Status.Conflict) continue;
+    const outcome = outcomeOf(reply.status);
+    throw new MemrackError(codeOf(reply.status), `${what}: ${reply.reason}`, { outcome });
+  }
 }
 
 async function makeBackupOf(
@@ -100,8 +143,10 @@ export async function seeDevices(core: RackCore): Promise<unknown[]> {
     const page = JSON.parse(reply.json) as typeof found;
     found.push(...page);
     after = page.at(-1)?.name ?? '';
-    if (reply.more === 0 || page.length === 0) return found;
+    if (reply.more === 0 || page.length === 0) break;
   }
+  const facts = new Map((await listDevices(core)).map((device) => [device.name, device]));
+  return found.map((device) => ({ ...device, ...facts.get(device.name)?.allowance }));
 }
 
 /** Where a host serves it. Rejects with `NotFound`, and with `Unavailable` where no host serves. */

@@ -1,3 +1,8 @@
+/**
+ * Somebody reads from a device through a narrow pipe while slabs are copied through it: how much
+ * longer he waits, in pipes of many widths and lengths, beside one program that copies or some.
+ */
+
 import { expect, test } from 'vitest';
 import { Prng } from '../base/prng.js';
 import { World } from '../replication/testing/slab-world.js';

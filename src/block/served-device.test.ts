@@ -123,3 +123,87 @@ test('how large it is now is heard under one lease', async () => {
   await measured;
   expect(served.bytes).toBe(1024);
 });
+
+/** A device that has a lease, and does all at once; `order` has the tokens as they ended. */
+async function limited(limits: Parameters<ServedDevice['setLimits']>[0]) {
+  const world = new FakeWorld(1);
+  const { clock, timers } = world.runtime();
+  const order: number[] = [];
+  const statuses: Status[] = [];
+  const tell = (...args: unknown[]): void => {
+    const [sink, token] = args.slice(4) as [CompletionSink, number];
+    timers.soon(() => sink.completed(token, Status.Ok, outcomeOf(Status.Ok), 0, 0));
+  };
+  const now = (): number => Status.Ok;
+  const verbs = { read: tell, write: tell, readNow: now, writeNow: now, stop: () => undefined };
+  const tenure = {
+    ...{ device: verbs as unknown as Device, bytes: 2 ** 30, epoch: 1 },
+    ...{ ended: new Promise<void>(() => undefined), release: () => Promise.resolve() },
+  };
+  const open = (): Promise<Tenure> => Promise.resolve(tenure);
+  const served = new ServedDevice({ clock, timers, bytes: 2 ** 30, open, patienceMs: 1_000 });
+  void served.begin(1_000);
+  await world.run(() => served.device !== undefined, 1_000);
+  served.setLimits(limits);
+  const sink: CompletionSink = {
+    completed: (token, status) => {
+      order.push(token);
+      statuses.push(status);
+    },
+  };
+  const bytes = new Uint8Array(65_536);
+  /** As the door does it. */
+  const ask = (token: number, length = 4096): void => {
+    if (served.readNow(0, bytes, 0, length) === Status.Ok) order.push(token);
+    else served.read(0, bytes, 0, length, sink, token);
+  };
+  const pass = (ms: number): Promise<boolean> => world.run(() => false, ms);
+  return { served, order, statuses, ask, pass };
+}
+
+test('what is beyond the limit waits in its order, and is no failure', async () => {
+  const { ask, order, statuses, pass } = await limited({ requestsPerS: 100 });
+  for (let i = 0; i < 300; i++) ask(i);
+  expect(order.length).toBeLessThanOrEqual(12);
+  await pass(1_000);
+  expect(order.length).toBeGreaterThan(100);
+  expect(order.length).toBeLessThan(125);
+  await pass(3_000);
+  expect(order).toEqual(Array.from({ length: 300 }, (_, i) => i));
+  expect(statuses.every((status) => status === Status.Ok)).toBe(true);
+});
+
+test('nobody overtakes who waits', async () => {
+  const { ask, order, pass } = await limited({ requestsPerS: 5_000 });
+  for (let i = 0; i < 600; i++) ask(i);
+  // Their timer comes a little later than there is room.
+  for (let i = 600; i < 700; i++) {
+    await pass(0.3);
+    ask(i);
+  }
+  await pass(10_000);
+  expect(order).toEqual(Array.from({ length: 700 }, (_, i) => i));
+});
+
+test('another limit is one for those who wait, too', async () => {
+  const { served, ask, order, pass } = await limited({ requestsPerS: 100 });
+  for (let i = 0; i < 1_000; i++) ask(i);
+  await pass(500);
+  served.setLimits({ requestsPerS: 1_000 });
+  const before = order.length;
+  await pass(500);
+  expect(order.length - before).toBeGreaterThan(480);
+  served.setLimits({});
+  await pass(5);
+  expect(order).toHaveLength(1_000);
+});
+
+test('what waits for its limit ends when the device is closed, each once', async () => {
+  const { served, ask, order, statuses, pass } = await limited({ requestsPerS: 100 });
+  for (let i = 0; i < 50; i++) ask(i);
+  void served.close();
+  await pass(5_000);
+  expect(order).toHaveLength(50);
+  expect(new Set(order).size).toBe(50);
+  expect(statuses).toContain(Status.Closed);
+});

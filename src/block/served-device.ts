@@ -11,6 +11,7 @@ import { outcomeOf } from '../fabric/verbs.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import type { Device } from './device.js';
 import { DeviceCounters, type Kind, READ, WRITE } from './device-counters.js';
+import { RateLimit, type RateLimits } from './rate-limit.js';
 
 /** What is done under one lease, until that is lost. */
 export interface Tenure {
@@ -44,6 +45,8 @@ const ROWS_MAX = 4096;
 const ROW_BYTES = 8 * 6 + 1;
 const AGAIN_MS_MIN = 50;
 const AGAIN_MS_MAX = 2_000;
+/** Of timers. */
+const HELD_MS_MIN = 1;
 
 export class ServedDevice implements CompletionSink {
   readonly counters: DeviceCounters;
@@ -58,6 +61,11 @@ export class ServedDevice implements CompletionSink {
   #refusal: Status = Status.Unavailable;
   /** Rows that wait for a lease, in the order in which they came. */
   #waiting: number[] = [];
+  /** Undefined: there is none. */
+  #limit: RateLimit | undefined;
+  /** Rows that wait for the limit, in the order in which they came. */
+  readonly #held: number[] = [];
+  #isHolding = false;
   readonly #offset: Float64Array;
   readonly #start: Float64Array;
   readonly #length: Float64Array;
@@ -123,7 +131,8 @@ export class ServedDevice implements CompletionSink {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const row of this.#waiting.splice(0)) this.#tell(row, Status.Closed);
+    const waiting = [...this.#waiting.splice(0), ...this.#held.splice(0)];
+    for (const row of waiting) this.#tell(row, Status.Closed);
     const tenure = this.#tenure;
     tenure?.device.stop();
     await tenure?.release();
@@ -156,6 +165,7 @@ export class ServedDevice implements CompletionSink {
   /** Done when they return, with `Ok`; or `NOT_NOW`, and the verbs above do it. */
   readNow(offset: number, into: Uint8Array, start: number, bytes: number): number {
     if (this.#tenure === undefined || offset + bytes > this.#bytes) return NOT_NOW;
+    if (this.#limit !== undefined && !this.#mayGo()) return NOT_NOW;
     const startMs = this.counters.isTimed(READ) ? this.#parts.clock.now() : -1;
     const status = this.#tenure.device.readNow(offset, into, start, bytes);
     if (status === Status.Ok) this.#doneAtOnce(READ, bytes, startMs);
@@ -164,6 +174,7 @@ export class ServedDevice implements CompletionSink {
 
   writeNow(offset: number, from: Uint8Array, start: number, bytes: number): number {
     if (this.#tenure === undefined || offset + bytes > this.#bytes) return NOT_NOW;
+    if (this.#limit !== undefined && !this.#mayGo()) return NOT_NOW;
     const startMs = this.counters.isTimed(WRITE) ? this.#parts.clock.now() : -1;
     const status = this.#tenure.device.writeNow(offset, from, start, bytes);
     if (status === Status.Ok) this.#doneAtOnce(WRITE, bytes, startMs);
@@ -186,7 +197,49 @@ export class ServedDevice implements CompletionSink {
     return Status.Closed;
   }
 
+  /** From now on, for what waits, too. */
+  setLimits(limits: RateLimits): void {
+    const isLimited = limits.bytesPerS !== undefined || limits.requestsPerS !== undefined;
+    if (isLimited) this.#limit ??= new RateLimit(this.#parts.clock);
+    this.#limit?.set(limits);
+    this.#letGo();
+    if (!isLimited) this.#limit = undefined;
+  }
+
+  /** Whether a request that comes now may go at once. */
+  #mayGo(): boolean {
+    const limit = this.#limit;
+    return limit === undefined || (this.#held.length === 0 && limit.waitMs() === 0);
+  }
+
+  /** What may go, in order; the rest when its time has come. */
+  #letGo(): void {
+    const limit = this.#limit;
+    while (limit !== undefined && this.#held.length > 0) {
+      const waitMs = limit.waitMs();
+      if (waitMs > 0) {
+        this.#letGoIn(Math.max(waitMs, HELD_MS_MIN));
+        return;
+      }
+      const row = this.#held.shift() as number;
+      limit.take(this.#length[row] as number);
+      // To wait for the limit is no failure.
+      this.#deadline[row] = this.#parts.clock.now() + this.#parts.patienceMs;
+      this.#run(row);
+    }
+  }
+
+  #letGoIn(ms: number): void {
+    if (this.#isHolding) return;
+    this.#isHolding = true;
+    this.#parts.timers.after(ms, () => {
+      this.#isHolding = false;
+      this.#letGo();
+    });
+  }
+
   #doneAtOnce(kind: Kind, bytes: number, startMs: number): void {
+    this.#limit?.take(bytes);
     const ms = startMs < 0 ? -1 : this.#parts.clock.now() - startMs;
     this.counters.doneAtOnce(kind, bytes, ms);
   }
@@ -194,7 +247,7 @@ export class ServedDevice implements CompletionSink {
   /** For the controller; `device` is its number. */
   report(device: number): ReturnType<DeviceCounters['report']> {
     const tenure = this.#tenure;
-    const waiting = this.#waiting.length + (tenure?.device.waiting ?? 0);
+    const waiting = this.#waiting.length + this.#held.length + (tenure?.device.waiting ?? 0);
     const now = { device: tenure?.device, epoch: tenure?.epoch ?? 0, waiting };
     return this.counters.report(device, now);
   }
@@ -224,7 +277,13 @@ export class ServedDevice implements CompletionSink {
     this.#sink[row] = sink;
     this.#token[row] = token;
     this.#deadline[row] = this.#parts.clock.now() + this.#parts.patienceMs;
-    this.#run(row);
+    if (this.#mayGo()) {
+      this.#limit?.take(bytes);
+      this.#run(row);
+      return;
+    }
+    this.#held.push(row);
+    this.#letGo();
   }
 
   #run(row: number): void {

@@ -5,6 +5,7 @@ import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import type { Backups } from './backup/backups.js';
 import type { CopyPace } from './copy-pace.js';
 import type { DeviceFacts } from './device.js';
+import type { DeviceAllowance } from './device-options.js';
 import type { Memories } from './memories.js';
 
 /** What devices share with the client that they belong to. */
@@ -22,4 +23,6 @@ export interface NumberedDevice extends DeviceFacts {
   readonly device: number;
   /** The file that its host keeps it in, too: a path on that host's machine. */
   readonly backup?: string | undefined;
+  /** As they were when this was read; missing: everything. */
+  readonly allowance?: DeviceAllowance;
 }

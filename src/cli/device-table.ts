@@ -16,6 +16,8 @@ export const SEEN_DEVICE = z.looseObject({
   ...{ name: z.string(), state: z.string(), host: z.string().optional() },
   ...{ bytes: z.number(), bytesMapped: z.number(), replicas: z.number(), slabBytes: z.number() },
   ...{ slabsAbsent: z.number(), slabsKept: z.number() },
+  ...{ bytesPerS: z.number().optional(), requestsPerS: z.number().optional() },
+  weight: z.number().optional(),
   slabs: z.record(z.string(), z.number()).optional(),
   activity: z
     .looseObject({
@@ -55,6 +57,18 @@ function operationsText(of: Operations | undefined): string {
   return `${rates}, mean ${mean}, p99 ${p99}`;
 }
 
+/** `200 MiB/s, 10k requests/s, weight 4`. */
+export function allowanceText(
+  of: Pick<SeenDevice, 'bytesPerS' | 'requestsPerS' | 'weight'>,
+): string {
+  const parts = [
+    ...(of.bytesPerS === undefined ? [] : [bytesASecond(of.bytesPerS)]),
+    ...(of.requestsPerS === undefined ? [] : [`${short(of.requestsPerS)} requests/s`]),
+    ...(of.weight === undefined ? [] : [`weight ${of.weight}`]),
+  ];
+  return parts.length === 0 ? 'no limits' : parts.join(', ');
+}
+
 type DeviceColumn = Column<SeenDevice>;
 
 function number(title: string, value: (device: SeenDevice) => string): DeviceColumn {
@@ -85,3 +99,6 @@ function count(title: string, of: (activity: Activity) => number): DeviceColumn 
 function pair(title: string, of: (activity: Activity) => readonly number[]): DeviceColumn {
   return number(title, ({ activity }) => (activity === undefined ? '-' : of(activity).join('/')));
 }
+
+/** Only where the devices are asked for: their hosts do not tell it. */
+export const LIMITS_COLUMN: DeviceColumn = { title: 'limits', value: allowanceText };

@@ -51,6 +51,12 @@ export function serveDevices(serve: Serve, controller: Controller): void {
     const result = await devices.resize({ ...wish, isForced: isForced !== 0 });
     return isRefusal(result) ? refused(result) : { status: Status.Ok };
   });
+  serve(M.SetDeviceOptions, async (wish) => {
+    const busy = refuseChange(controller);
+    if (busy !== undefined) return busy;
+    const result = await devices.setOptions(wish);
+    return isRefusal(result) ? refused(result) : { status: Status.Ok };
+  });
   serve(M.GrantSlabRegion, async ({ node, after }) => {
     const busy = refuseChange(controller);
     if (busy !== undefined) return busy;

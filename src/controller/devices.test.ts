@@ -115,6 +115,17 @@ describe('a device', () => {
     expect(events.filter(({ kind }) => kind === 'device-resized')).toHaveLength(1);
   });
 
+  it('gets other options from who knows what they were', async () => {
+    const change = (before: string, options: string, name = 'disk') =>
+      controller.devices.setOptions({ name, device: DEVICE, before, options });
+    expect(await change(WISH.options, '{"weight":2}')).toEqual({ status: Status.Ok });
+    expect(await change(WISH.options, '{"weight":2}')).toEqual({ status: Status.Ok });
+    expect(await change(WISH.options, '{"weight":3}')).toMatchObject({ status: Status.Conflict });
+    expect(await change('{"weight":2}', '', 'none')).toMatchObject({ status: Status.NotFound });
+    controller = await rack.start();
+    expect(controller.devices.open('disk')).toMatchObject({ device: { options: '{"weight":2}' } });
+  });
+
   it('shrinks by the holder of its lease, and by force alone where it was written', async () => {
     const { devices, metadata } = controller;
     const { dataBytes } = layoutOf(WISH.slabBytes - OWNER_BLOCK_BYTES);

@@ -64,6 +64,14 @@ export interface ResizeWish {
   readonly isForced: boolean;
 }
 
+export interface OptionsWish {
+  readonly name: string;
+  readonly device: number;
+  /** As who asks knows them. */
+  readonly before: string;
+  readonly options: string;
+}
+
 export interface SetWish {
   readonly device: number;
   /** Of the device's lease. */
@@ -201,6 +209,22 @@ export class Devices {
     });
     void this.#sweep();
     return result;
+  }
+
+  /** `Ok` once it is durable; idempotent. Hosts look at it by themselves. */
+  setOptions({ name, device, before, options }: OptionsWish): Promise<Result<object>> {
+    const { metadata, changes } = this.#options;
+    return changes.run(async () => {
+      const row = metadata.devices.get(name);
+      if (row?.device !== device) return refuseUnknown(name);
+      if (row.options === options) return ok({});
+      if (row.options !== before) {
+        const message = `somebody else has changed device ${quote(name)}: look at it again`;
+        return refuse(Status.Conflict, message);
+      }
+      await metadata.commit([{ table: 'devices', put: { ...row, options } }]);
+      return ok({});
+    });
   }
 
   /** Sets of before would be those of slabs that were never written. */

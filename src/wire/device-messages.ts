@@ -85,6 +85,19 @@ export const ResizeDeviceRequest = struct(
   deviceRule,
 );
 
+/** Other options. Conflict: they are not what they were, `before`. */
+export const SetDeviceOptionsRequest = struct(
+  'SetDeviceOptionsRequest',
+  8,
+  {
+    device: u53,
+    name,
+    before: text(limits.DEVICE_OPTIONS_BYTES_MAX),
+    options: text(limits.DEVICE_OPTIONS_BYTES_MAX),
+  },
+  deviceRule,
+);
+
 /**
  * Where one copy of a slab is. That in a file of a host is in space 0, at no node: its number is
  * that of the file.

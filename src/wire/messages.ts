@@ -22,6 +22,7 @@ import {
   PutSetRequest,
   RemoveDeviceRequest,
   ResizeDeviceRequest,
+  SetDeviceOptionsRequest,
 } from './device-messages.js';
 import {
   NoteDevicesRequest,
@@ -193,6 +194,7 @@ export const MessageType = {
   NoteDevices: 119,
   SeeDevices: 120,
   ResizeDevice: 121,
+  SetDeviceOptions: 122,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -912,6 +914,7 @@ export const CALLS = {
   [M.ListDevices]: { request: ListDevicesRequest, reply: ListDevicesReply, repeatable: true },
   [M.RemoveDevice]: { request: RemoveDeviceRequest, reply: Empty, repeatable: true },
   [M.ResizeDevice]: { request: ResizeDeviceRequest, reply: Empty, repeatable: true },
+  [M.SetDeviceOptions]: { request: SetDeviceOptionsRequest, reply: Empty, repeatable: true },
   [M.NoteDevices]: { request: NoteDevicesRequest, reply: Empty, repeatable: true },
   [M.SeeDevices]: { request: SeeDevicesRequest, reply: SeeDevicesReply, repeatable: true },
   [M.GetSets]: { request: GetSetsRequest, reply: GetSetsReply, repeatable: true },

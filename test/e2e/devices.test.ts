@@ -158,6 +158,22 @@ test('a device grows while it is used, and shrinks where nothing is lost by it',
   last.disconnect();
 });
 
+test('a device that is limited does no more, until it is not', async () => {
+  const limit = (rate: string) => memrack('device', 'limit', 'disk', '--rate', rate, '-o', 'json');
+  expect(JSON.parse(await limit('100'))).toEqual({ name: 'disk', requestsPerS: 100 });
+  const client = await use('disk');
+  const readFor = async (ms: number): Promise<number> => {
+    const end = performance.now() + ms;
+    let reads = 0;
+    for (; performance.now() < end; reads++) expect((await client.read(0, 512)).error).toBe(0);
+    return reads;
+  };
+  expect(await readFor(600)).toBeLessThan(100);
+  expect(await limit('none')).toContain('disk');
+  await until(10_000, async () => ((await readFor(100)) > 20 ? true : undefined));
+  client.disconnect();
+});
+
 test('a full rack says so, and gives everything back with the device', async () => {
   await memrack('device', 'create', 'large', '--size', '1GiB', '--replicas', '1');
   const client = await use('large');

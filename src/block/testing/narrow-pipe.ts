@@ -1,4 +1,4 @@
-/** A pipe with as much room as its queue needs, and copies of slabs behind it, without their bytes. */
+/** A pipe with room for any queue, and copies of slabs behind it, without their bytes. */
 
 import { Status } from '../../base/status.js';
 import { BackgroundWindow } from '../../fabric/background-window.js';
