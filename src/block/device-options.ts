@@ -2,14 +2,8 @@
 
 import type { DeviceFacts as DeviceMessage } from '../wire/device-messages.js';
 import type { Fields } from '../wire/struct.js';
-import type { RateLimits } from './rate-limit.js';
+import type { DeviceAllowance } from './rate-limit.js';
 import type { NumberedDevice } from './world.js';
-
-/** What its host allows it. */
-export interface DeviceAllowance extends RateLimits {
-  /** Beside other devices of its host; undefined: 1. */
-  readonly weight?: number | undefined;
-}
 
 export interface DeviceOptions extends DeviceAllowance {
   /** The file that its host keeps it in, too: a path on that host's machine. */

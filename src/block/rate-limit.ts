@@ -12,6 +12,12 @@ export interface RateLimits {
   readonly requestsPerS?: number | undefined;
 }
 
+/** What a device's host allows it. */
+export interface DeviceAllowance extends RateLimits {
+  /** Beside other devices of its host; undefined: 1. */
+  readonly weight?: number | undefined;
+}
+
 const BURST_MS = 100;
 
 export class RateLimit {

@@ -5,8 +5,8 @@ import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import type { Backups } from './backup/backups.js';
 import type { CopyPace } from './copy-pace.js';
 import type { DeviceFacts } from './device.js';
-import type { DeviceAllowance } from './device-options.js';
 import type { Memories } from './memories.js';
+import type { DeviceAllowance } from './rate-limit.js';
 
 /** What devices share with the client that they belong to. */
 export interface DeviceWorld extends RackCore {
