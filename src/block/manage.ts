@@ -11,15 +11,10 @@ import { DiskError } from '../runtime/disk.js';
 import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { DoorKind, MessageType } from '../wire/messages.js';
 import { makeBackup, removeBackup } from './backup/backup-path.js';
-import {
-  changedText,
-  type DeviceAllowance,
-  factsOf,
-  optionsIn,
-  optionsText,
-} from './device-options.js';
+import { changedText, factsOf, optionsIn, optionsText } from './device-options.js';
 import { giveSlabs } from './give-slabs.js';
 import { Memories } from './memories.js';
+import type { DeviceAllowance } from './rate-limit.js';
 import type { NumberedDevice } from './world.js';
 
 export interface DeviceWish {

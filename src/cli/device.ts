@@ -5,11 +5,11 @@ import type { Command } from 'commander';
 import { ConfigError } from '../base/config-error.js';
 import { formatBytes } from '../base/units.js';
 import {
-  type DeviceAllowance,
   LIMIT_BYTES_PER_S_MIN,
   LIMIT_REQUESTS_PER_S_MIN,
   WEIGHT_MAX,
 } from '../block/device-options.js';
+import type { DeviceAllowance } from '../block/rate-limit.js';
 import {
   countFlag,
   printRows,
