@@ -10,6 +10,7 @@ import type { Fields } from '../wire/struct.js';
 import { CopyPace } from './copy-pace.js';
 import { DeviceCounters } from './device-counters.js';
 import { factsOf } from './device-options.js';
+import { FairShare } from './fair-share.js';
 import { openDevice, PATIENCE_MS } from './open-device.js';
 import { ServedDevice } from './served-device.js';
 import type { DeviceWorld, NumberedDevice } from './world.js';
@@ -38,11 +39,13 @@ export class DeviceHost {
   readonly #counters = new Map<number, DeviceCounters>();
   #isClosed = false;
   #isLooking = false;
+  readonly #fairShare: FairShare;
 
   constructor(world: Omit<DeviceWorld, 'pace'>) {
     const { clock, timers } = world.runtime;
     const pace = new CopyPace({ clock, timers, uses: () => this.#uses() });
     this.#world = { ...world, pace };
+    this.#fairShare = new FairShare(clock, timers);
   }
 
   /** A device that is ready, until `letGo`; or why there is none. */
@@ -51,7 +54,7 @@ export class DeviceHost {
     if (typeof facts === 'number') return facts;
     if (this.#isClosed) return Status.Closed;
     const served = this.#servedAs(facts);
-    served.device.setLimits(facts.allowance ?? {});
+    served.device.allow(facts.allowance ?? {});
     served.users += 1;
     this.#look();
     served.linger?.cancel();
@@ -77,6 +80,7 @@ export class DeviceHost {
       open: () => openDevice(this.#world, facts, counters.slabs),
       patienceMs: PATIENCE_MS,
       counters,
+      fairShare: this.#fairShare,
     });
     const served = { facts, device, users: 0, linger: undefined };
     // One of that name that was removed ends by itself: its rows are refused.
@@ -101,7 +105,7 @@ export class DeviceHost {
       const now = await this.#facts(facts.name);
       if (this.#isClosed) return;
       if (typeof now === 'number' || now.device !== facts.device) continue;
-      device.setLimits(now.allowance ?? {});
+      device.allow(now.allowance ?? {});
     }
   }
 

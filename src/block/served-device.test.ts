@@ -4,6 +4,7 @@ import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { FakeWorld } from '../fabric/testing/fake-world.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import type { Device } from './device.js';
+import { FairShare } from './fair-share.js';
 import { ServedDevice, type Tenure } from './served-device.js';
 
 function rigOf(
@@ -125,7 +126,7 @@ test('how large it is now is heard under one lease', async () => {
 });
 
 /** A device that has a lease, and does all at once; `order` has the tokens as they ended. */
-async function limited(limits: Parameters<ServedDevice['setLimits']>[0]) {
+async function limited(limits: Parameters<ServedDevice['allow']>[0]) {
   const world = new FakeWorld(1);
   const { clock, timers } = world.runtime();
   const order: number[] = [];
@@ -144,7 +145,7 @@ async function limited(limits: Parameters<ServedDevice['setLimits']>[0]) {
   const served = new ServedDevice({ clock, timers, bytes: 2 ** 30, open, patienceMs: 1_000 });
   void served.begin(1_000);
   await world.run(() => served.device !== undefined, 1_000);
-  served.setLimits(limits);
+  served.allow(limits);
   const sink: CompletionSink = {
     completed: (token, status) => {
       order.push(token);
@@ -189,11 +190,11 @@ test('another limit is one for those who wait, too', async () => {
   const { served, ask, order, pass } = await limited({ requestsPerS: 100 });
   for (let i = 0; i < 1_000; i++) ask(i);
   await pass(500);
-  served.setLimits({ requestsPerS: 1_000 });
+  served.allow({ requestsPerS: 1_000 });
   const before = order.length;
   await pass(500);
   expect(order.length - before).toBeGreaterThan(480);
-  served.setLimits({});
+  served.allow({});
   await pass(5);
   expect(order).toHaveLength(1_000);
 });
@@ -206,4 +207,37 @@ test('what waits for its limit ends when the device is closed, each once', async
   expect(order).toHaveLength(50);
   expect(new Set(order).size).toBe(50);
   expect(statuses).toContain(Status.Closed);
+});
+
+test('what waits for its turn beside others is begun later, or ends with the device', async () => {
+  const world = new FakeWorld(1);
+  const { clock, timers } = world.runtime();
+  const fairShare = new FairShare(clock, timers);
+  const begun = [0, 0];
+  const devices = [0, 1].map((which) => {
+    const verb = (): void => void ((begun[which] as number) += 1);
+    const verbs = { read: verb, write: verb, stop: () => undefined };
+    const tenure = {
+      ...{ device: verbs as unknown as Device, bytes: 2 ** 30, epoch: 1 },
+      ...{ ended: new Promise<void>(() => undefined), release: () => Promise.resolve() },
+    };
+    const open = (): Promise<Tenure> => Promise.resolve(tenure);
+    const parts = { clock, timers, bytes: 2 ** 30, open, patienceMs: 1_000, fairShare };
+    return new ServedDevice(parts);
+  }) as [ServedDevice, ServedDevice];
+  for (const device of devices) void device.begin(1_000);
+  await world.run(() => devices.every(({ device }) => device !== undefined), 1_000);
+  const ends: Status[] = [];
+  const sink: CompletionSink = { completed: (_token, status) => ends.push(status) };
+  const bytes = new Uint8Array(65_536);
+  for (let i = 0; i < 40; i++) for (const one of devices) one.write(0, bytes, 0, 65_536, sink, i);
+  expect((begun[0] as number) + (begun[1] as number)).toBeLessThan(16);
+  await devices[0].close();
+  expect([ends.length, new Set(ends)]).toEqual([
+    40 - (begun[0] as number),
+    new Set([Status.Closed]),
+  ]);
+  // Nothing ends that is under way: it counts for a while.
+  await world.run(() => false, 300);
+  expect(begun[1]).toBe(40);
 });

@@ -11,7 +11,8 @@ import { outcomeOf } from '../fabric/verbs.js';
 import { type Clock, sleep, type Timers } from '../runtime/clock.js';
 import type { Device } from './device.js';
 import { DeviceCounters, type Kind, READ, WRITE } from './device-counters.js';
-import { RateLimit, type RateLimits } from './rate-limit.js';
+import { type FairShare, Share } from './fair-share.js';
+import { type DeviceAllowance, RateLimit } from './rate-limit.js';
 
 /** What is done under one lease, until that is lost. */
 export interface Tenure {
@@ -38,11 +39,13 @@ export interface ServedDeviceParts {
   readonly patienceMs: number;
   /** Counted on; missing: from nothing. */
   readonly counters?: DeviceCounters;
+  /** With other devices of the host; missing: there are none. */
+  readonly fairShare?: FairShare;
 }
 
 /** Under way at a time; more are `Busy`. */
 const ROWS_MAX = 4096;
-const ROW_BYTES = 8 * 6 + 1;
+const ROW_BYTES = 8 * 7 + 1;
 const AGAIN_MS_MIN = 50;
 const AGAIN_MS_MAX = 2_000;
 /** Of timers. */
@@ -66,6 +69,7 @@ export class ServedDevice implements CompletionSink {
   /** Rows that wait for the limit, in the order in which they came. */
   readonly #held: number[] = [];
   #isHolding = false;
+  readonly #share: Share | undefined;
   readonly #offset: Float64Array;
   readonly #start: Float64Array;
   readonly #length: Float64Array;
@@ -73,6 +77,8 @@ export class ServedDevice implements CompletionSink {
   readonly #deadline: Float64Array;
   /** The last that was known here when it came. */
   readonly #epoch: Float64Array;
+  /** When it was begun, beside others; 0: it was not. */
+  readonly #beganMs: Float64Array;
   readonly #kind: Uint8Array;
   readonly #buffer: (Uint8Array | undefined)[] = [];
   readonly #sink: (CompletionSink | undefined)[] = [];
@@ -90,7 +96,10 @@ export class ServedDevice implements CompletionSink {
     this.#token = columns.float64(ROWS_MAX);
     this.#deadline = columns.float64(ROWS_MAX);
     this.#epoch = columns.float64(ROWS_MAX);
+    this.#beganMs = columns.float64(ROWS_MAX);
     this.#kind = columns.uint8(ROWS_MAX);
+    const { fairShare } = parts;
+    this.#share = fairShare && new Share(fairShare, (row) => this.#go(row));
   }
 
   /** As was heard last. */
@@ -131,7 +140,8 @@ export class ServedDevice implements CompletionSink {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const waiting = [...this.#waiting.splice(0), ...this.#held.splice(0)];
+    const shared = this.#share?.takeAll() ?? [];
+    const waiting = [...this.#waiting.splice(0), ...shared, ...this.#held.splice(0)];
     for (const row of waiting) this.#tell(row, Status.Closed);
     const tenure = this.#tenure;
     tenure?.device.stop();
@@ -198,7 +208,9 @@ export class ServedDevice implements CompletionSink {
   }
 
   /** From now on, for what waits, too. */
-  setLimits(limits: RateLimits): void {
+  allow(allowance: DeviceAllowance): void {
+    const { weight = 1, ...limits } = allowance;
+    if (this.#share !== undefined) this.#share.weight = weight;
     const isLimited = limits.bytesPerS !== undefined || limits.requestsPerS !== undefined;
     if (isLimited) this.#limit ??= new RateLimit(this.#parts.clock);
     this.#limit?.set(limits);
@@ -223,9 +235,7 @@ export class ServedDevice implements CompletionSink {
       }
       const row = this.#held.shift() as number;
       limit.take(this.#length[row] as number);
-      // To wait for the limit is no failure.
-      this.#deadline[row] = this.#parts.clock.now() + this.#parts.patienceMs;
-      this.#run(row);
+      this.#enter(row, this.#parts.clock.now());
     }
   }
 
@@ -247,7 +257,11 @@ export class ServedDevice implements CompletionSink {
   /** For the controller; `device` is its number. */
   report(device: number): ReturnType<DeviceCounters['report']> {
     const tenure = this.#tenure;
-    const waiting = this.#waiting.length + this.#held.length + (tenure?.device.waiting ?? 0);
+    const waiting =
+      this.#waiting.length +
+      this.#held.length +
+      (this.#share?.waiting ?? 0) +
+      (tenure?.device.waiting ?? 0);
     const now = { device: tenure?.device, epoch: tenure?.epoch ?? 0, waiting };
     return this.counters.report(device, now);
   }
@@ -276,14 +290,33 @@ export class ServedDevice implements CompletionSink {
     this.#length[row] = bytes;
     this.#sink[row] = sink;
     this.#token[row] = token;
-    this.#deadline[row] = this.#parts.clock.now() + this.#parts.patienceMs;
+    this.#beganMs[row] = 0;
+    const now = this.#parts.clock.now();
+    this.#deadline[row] = now + this.#parts.patienceMs;
     if (this.#mayGo()) {
       this.#limit?.take(bytes);
-      this.#run(row);
+      this.#enter(row, now);
       return;
     }
     this.#held.push(row);
     this.#letGo();
+  }
+
+  /** Now, or when it is the turn of this device. */
+  #enter(row: number, now: number): void {
+    const bytes = this.#length[row] as number;
+    if (this.#share === undefined || this.#share.begin(row, bytes, now)) this.#goAt(row, now);
+  }
+
+  #go(row: number): void {
+    this.#goAt(row, this.#parts.clock.now());
+  }
+
+  /** To wait for a limit, or for others, was no failure. */
+  #goAt(row: number, now: number): void {
+    this.#beganMs[row] = now;
+    this.#deadline[row] = now + this.#parts.patienceMs;
+    this.#run(row);
   }
 
   #run(row: number): void {
@@ -318,13 +351,16 @@ export class ServedDevice implements CompletionSink {
   #tell(row: number, status: Status): void {
     const sink = this.#sink[row] as CompletionSink;
     const token = this.#token[row] as number;
-    const beganMs = (this.#deadline[row] as number) - this.#parts.patienceMs;
-    const tookMs = this.#parts.clock.now() - beganMs;
-    this.counters.ended(this.#kind[row] as Kind, status, this.#length[row] as number, tookMs);
+    const now = this.#parts.clock.now();
+    const bytes = this.#length[row] as number;
+    const tookMs = now - (this.#deadline[row] as number) + this.#parts.patienceMs;
+    this.counters.ended(this.#kind[row] as Kind, status, bytes, tookMs);
+    const beganMs = this.#beganMs[row] as number;
     this.#buffer[row] = undefined;
     this.#sink[row] = undefined;
     this.#free.push(row);
     sink.completed(token, status, outcomeOf(status), 0, 0);
+    if (beganMs > 0) this.#share?.end(beganMs, bytes, now);
   }
 
   /** Under the next lease; where that is there already, a little later. */
