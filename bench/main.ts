@@ -19,7 +19,14 @@ import { largeRead } from './cases/large-read.js';
 import { lockContended, lockLone } from './cases/locks.js';
 import { loneRead } from './cases/lone-read.js';
 import { move } from './cases/move.js';
-import { nbdLatency, nbdRate, nbdSequential } from './cases/nbd.js';
+import {
+  nbdLatency,
+  nbdLatencyTcp,
+  nbdRate,
+  nbdRateTcp,
+  nbdSequential,
+  nbdSequentialTcp,
+} from './cases/nbd.js';
 import { nbdLoss } from './cases/nbd-loss.js';
 import { pipelinedRead } from './cases/pipelined-read.js';
 import { placement } from './cases/placement.js';
@@ -76,6 +83,9 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'nbd-latency': nbdLatency,
   'nbd-rate': nbdRate,
   'nbd-sequential': nbdSequential,
+  'nbd-latency-tcp': nbdLatencyTcp,
+  'nbd-rate-tcp': nbdRateTcp,
+  'nbd-sequential-tcp': nbdSequentialTcp,
   'nbd-loss': nbdLoss,
   idle: (rounds) => idleRack(Math.min(rounds, 3)),
   heap: () => heapGrowth(),
