@@ -28,6 +28,7 @@ import {
   nbdSequentialTcp,
 } from './cases/nbd.js';
 import { nbdLoss } from './cases/nbd-loss.js';
+import { nbdNarrow } from './cases/nbd-narrow.js';
 import { pipelinedRead } from './cases/pipelined-read.js';
 import { placement } from './cases/placement.js';
 import { shmBlocking } from './cases/shm-blocking.js';
@@ -87,6 +88,7 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'nbd-rate-tcp': nbdRateTcp,
   'nbd-sequential-tcp': nbdSequentialTcp,
   'nbd-loss': nbdLoss,
+  'nbd-narrow': nbdNarrow,
   idle: (rounds) => idleRack(Math.min(rounds, 3)),
   heap: () => heapGrowth(),
 };
