@@ -47,11 +47,13 @@ export class LeaseNodes {
     this.#held = held;
   }
 
-  /** The same as before, where it is there with this memory. */
+  /** The same as before, where it is there with this memory. The place was asked for just now. */
   add(place: Place): HolderNode {
-    const { id, memoryId } = place;
+    const { id, address, memoryId } = place;
     let known = this.#known.get(id);
     if (known?.place.memoryId !== memoryId) {
+      // Else the way to memory that is gone stays, where nobody else asks for the new one.
+      if (!this.#held.isOver()) this.#parts.connections.to(id, address, memoryId);
       known = { place, node: this.#holderNode(place) };
       this.#known.set(id, known);
     }
