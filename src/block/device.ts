@@ -293,8 +293,20 @@ export class Device {
         await sleep(timers, FLUSH_AGAIN_MS);
       }
     }
-    const isUnsafe = [...this.#slabs.values()].some((slab) => slab.isUnsafe);
-    return isUnsafe ? backup.flush() : Status.Ok;
+    return this.#flushBackup(backup, deadline);
+  }
+
+  /** A file whose disk fails leaves where there are copies, and is not waited for then. */
+  async #flushBackup(backup: DeviceBackup, deadline: number): Promise<Status> {
+    const { clock, timers } = this.#parts;
+    for (;;) {
+      const unsafe = [...this.#slabs.values()].filter((slab) => slab.isUnsafe);
+      const status = unsafe.length === 0 ? Status.Ok : await backup.flush();
+      if (this.#isOver) return Status.Stale;
+      const isFinal = unsafe.some((slab) => slab.isInFileAlone) || clock.now() >= deadline;
+      if (status === Status.Ok || isFinal) return status;
+      await sleep(timers, FLUSH_AGAIN_MS);
+    }
   }
 
   /** Whether all of the range was never written. */

@@ -98,8 +98,8 @@ export class KeptSlab implements SetKeeper {
   #isMaking = false;
   /** The copy whose place one takes that is being made; 0: none. */
   #sending = 0;
-  /** As they were looked at last. */
-  #nodes: readonly SlabNode[] = [];
+  /** As they were looked at last; undefined: not yet. */
+  #nodes: readonly SlabNode[] | undefined;
   #makeAgainMs = MAKE_AGAIN_MS_MIN;
 
   constructor(parts: SlabParts, row: SetRow, isNew: boolean, activityRow: number) {
@@ -119,6 +119,7 @@ export class KeptSlab implements SetKeeper {
     if (this.#hasBackup) {
       while ((await this.#backup?.load()) !== Status.Ok) {
         if (this.set.isOver) return;
+        if (this.#remote.length > 0) void this.#leave(this.#backup?.id ?? 0);
         await sleep(this.#parts.timers, MAKE_AGAIN_MS_MIN);
       }
       this.isDoubtful = (this.#backup?.generation ?? 0) > this.#row.generation;
@@ -141,12 +142,19 @@ export class KeptSlab implements SetKeeper {
 
   /** Of those that this host can reach there is none: it is in the file of another one. */
   get isAway(): boolean {
-    return this.isDoubtful || (this.#remote.length === 0 && !this.#hasBackup);
+    if (this.isDoubtful) return true;
+    const remote = this.#remote;
+    const isInFile = remote.length < this.#row.copies.length;
+    return isInFile && !this.#hasBackup && remote.every((place) => this.#isGone(place));
   }
 
   /** What was acknowledged is safe only when the file has it. */
   get isUnsafe(): boolean {
     return this.#hasBackup && this.#remote.length < SAFE_COPIES;
+  }
+
+  get isInFileAlone(): boolean {
+    return this.#hasBackup && this.#remote.length === 0;
   }
 
   /** The file may have less of it than was acknowledged. */
@@ -217,9 +225,10 @@ export class KeptSlab implements SetKeeper {
     return this.#hasBackup && this.#remote.length === 1 ? LAST_GRACE_MS : GRACE_MS;
   }
 
-  /** A full buffer is no failure: writes wait for the disk. */
+  /** A full buffer is no failure: writes wait for the disk. What cannot be read is one. */
   #backupFailing(id: number, status: Status): void {
-    if (this.#parts.backup?.failure === Status.Ok) return;
+    const isBroken = status === Status.Unavailable && this.#remote.length > 0;
+    if (this.#parts.backup?.failure === Status.Ok && !isBroken) return;
     this.set.isFull = status === Status.NoSpace && this.#remote.length === 0;
     void this.#leave(id);
   }
@@ -228,12 +237,21 @@ export class KeptSlab implements SetKeeper {
   async mayWrite(): Promise<void> {
     const isOther = (place: CopyPlace): boolean => isBackup(place) && !this.#isOwn(place);
     while (this.#row.copies.some(isOther) && !this.set.isOver) {
-      await this.#changes.run(async () => {
-        if (this.#row.copies.some(isOther)) {
-          await this.#change(this.#row.copies.filter((place) => !isOther(place)));
-        }
-      });
+      const isDone = await this.#changes.run(() => this.#leaveOthers(isOther));
+      if (!isDone) await sleep(this.#parts.timers, MAKE_AGAIN_MS_MIN);
     }
+  }
+
+  /** If a copy answers: else that file may be the only one that is left. */
+  async #leaveOthers(isOther: (place: CopyPlace) => boolean): Promise<boolean> {
+    const other = this.#row.copies.find(isOther);
+    if (other === undefined) return true;
+    const canSpare = (): Promise<boolean> => this.set.upkeep.canSpare(other.copy);
+    if (!(await canSpare())) return false;
+    return this.#change(
+      this.#row.copies.filter((place) => !isOther(place)),
+      canSpare,
+    );
   }
 
   /** Another node is to take its place. */
@@ -241,7 +259,7 @@ export class KeptSlab implements SetKeeper {
     this.#full.add(id);
     const place = this.#row.copies.find(({ copy }) => copy === id);
     if (place !== undefined) this.#parts.avoid(place.node, true);
-    void this.#makeWhole(this.#nodes);
+    if (this.#nodes !== undefined) void this.#makeWhole(this.#nodes);
   }
 
   confirm(): Promise<boolean> {
@@ -282,16 +300,20 @@ export class KeptSlab implements SetKeeper {
 
   async #leaveNow(id: number): Promise<void> {
     const { copies } = this.#row;
-    const place = copies.find(({ copy }) => copy === id);
-    if (place === undefined) return;
-    const isLast = !isBackup(place) && this.#remote.length === 1 && this.#hasBackup;
-    const isForGood = isLast && isGone(place, this.#nodes);
+    if (!copies.some(({ copy }) => copy === id)) return;
+    // All that are gone go with it: a row that names one is refused, under a lease without it.
+    const isToLeave = (one: CopyPlace): boolean => one.copy === id || this.#isGone(one);
+    const leaving = copies.filter(isToLeave);
+    const others = copies.filter((one) => !isToLeave(one));
+    if (others.length === 0) return;
+    const isFileLeft = others.every(isBackup);
+    // Then nobody is left to ask, before it is known what the file has.
+    const isForGood = isFileLeft && leaving.every((one) => this.#isGone(one));
     const maySpare = async (): Promise<boolean> => isForGood || this.set.upkeep.canSpare(id);
-    if (!(await maySpare()) || (isLast && !(await this.#readyBackup(isForGood)))) return;
-    const others = copies.filter((one) => one !== place);
+    if (!(await maySpare()) || (isFileLeft && !(await this.#readyBackup(isForGood)))) return;
     if (!(await this.#change(others, maySpare))) return;
-    this.#parts.counts.copiesLost += 1;
-    this.#drop(place);
+    this.#parts.counts.copiesLost += leaving.length;
+    for (const place of leaving) this.#drop(place);
   }
 
   /** No row names it any more. */
@@ -309,10 +331,9 @@ export class KeptSlab implements SetKeeper {
     if ((await backup.flush()) !== Status.Ok) return false;
     if (!isForGood) return true;
     // What it has of these was older before this began, and is nowhere else.
-    const behind = areas.behind();
-    const lost = await this.#backup.lose(upkeep.isBegun ? behind : undefined);
-    if (lost !== Status.Ok) return false;
-    this.set.lose(behind);
+    const lost = await this.#backup.lose(upkeep.isBegun ? areas.behind() : undefined);
+    if (typeof lost === 'number') return false;
+    this.set.lose(lost);
     return true;
   }
 
@@ -400,11 +421,16 @@ export class KeptSlab implements SetKeeper {
     return true;
   }
 
+  #isGone(place: CopyPlace): boolean {
+    return !isBackup(place) && this.#nodes !== undefined && isGone(place, this.#nodes);
+  }
+
   /** As the nodes were looked at last. */
   #isUsable({ node, memoryId }: CopyPlace): boolean {
-    return this.#nodes.some((one) => {
+    const isThere = this.#nodes?.some((one) => {
       return one.id === node && one.memoryId === memoryId && !one.isLeaving;
     });
+    return isThere === true;
   }
 
   async #join(place: CopyPlace, nodes: readonly SlabNode[]): Promise<boolean> {

@@ -1,8 +1,8 @@
 /** Making, listing and removing block devices: what the command line and programs ask for. */
 
-import { Status } from '../base/status.js';
+import { isNoAnswer, Status } from '../base/status.js';
 import { GiB, MiB } from '../base/units.js';
-import { codeOf, MemrackError } from '../client/error.js';
+import { codeOf, MemrackError, statusOf } from '../client/error.js';
 import { nbdUrl } from '../client/options.js';
 import type { RackCore } from '../client/rack.js';
 import { outcomeOf } from '../fabric/verbs.js';
@@ -48,12 +48,19 @@ export async function createDevice(core: RackCore, wish: DeviceWish): Promise<Nu
   const options = optionsText({ backup, ...allowance });
   const request = { name, device, bytes, slabBytes, copies, options };
   const what = `making the device ${name}`;
+  if (backup?.startsWith('/') === false) {
+    const remedy = 'name its path from / on';
+    throw new MemrackError('Invalid', `the backup ${backup} is in no folder`, { remedy });
+  }
   if (backup !== undefined) await makeBackupOf(core, backup, { device, slabBytes });
   try {
     await control.demand(what, MessageType.CreateDevice, request, within(core, ASK_MS));
   } catch (error) {
-    const isRefused = error instanceof MemrackError && error.outcome === 'notApplied';
-    if (backup !== undefined && isRefused) await removeBackup(runtime, backup, request);
+    // Without an answer it may be there.
+    const isRefused = error instanceof MemrackError && !isNoAnswer(statusOf(error));
+    if (backup !== undefined && isRefused) {
+      await removeBackup(runtime, backup, request).catch(() => false);
+    }
     throw error;
   }
   return { name, device, bytes, slabBytes, copies, backup, isBackedUp: backup !== undefined };

@@ -111,12 +111,13 @@ function serve(
     paced: world.pace.run,
   });
   let isEnded = false;
+  let closing: Promise<unknown> | undefined;
   const end = (): void => {
     if (isEnded) return;
     isEnded = true;
     rack.stop();
     device.stop();
-    if (backup !== undefined) backups?.close(facts.device, backup);
+    if (backup !== undefined) closing = backups?.close(facts.device, backup);
     isLost();
   };
   lease.lost.addEventListener('abort', end, { once: true });
@@ -124,6 +125,8 @@ function serve(
   else void sweep(world, rack, facts.device, lease.epoch, rows, (slab) => device.noteDoubt(slab));
   const release = async (): Promise<void> => {
     end();
+    // Whoever has the lease next is to have the file, too.
+    await closing;
     await lease.release().catch(() => undefined);
   };
   return { device, bytes: facts.bytes, epoch: lease.epoch, ended, release };

@@ -6,6 +6,9 @@ import type { Copy } from './copy.js';
 /** Those that left count until another one has taken their place. */
 export const COPIES_MAX = 8;
 
+/** Who did not answer is asked again after that. */
+const SILENT_MS = 1_000;
+
 export class Members {
   readonly #copies: (Copy | undefined)[];
   /** Bits of the set. */
@@ -18,6 +21,8 @@ export class Members {
   readonly learned: Uint8Array;
   /** Bits of copies that did not answer last. */
   #silent = 0;
+  /** When one did not last. */
+  #silentMs = -Infinity;
   /** The bit of the copy in a file, if there is one. */
   #backup = 0;
   /** By copy: when it failed first since it has done something. */
@@ -87,8 +92,14 @@ export class Members {
   /** Returns since when it has failed without a break. */
   failed(index: number, nowMs: number): number {
     this.#silent |= 1 << index;
+    this.#silentMs = nowMs;
     this.#failedMs[index] = Math.min(nowMs, this.#failedMs[index] as number);
     return this.#failedMs[index];
+  }
+
+  /** While only a file is read from: who was silent for a while may answer by now. */
+  askAgain(nowMs: number): void {
+    if (nowMs - this.#silentMs >= SILENT_MS) this.#silent = 0;
   }
 
   /** A copy of the set to read from, the first that answers; -1: all of them were tried. */

@@ -292,11 +292,22 @@ export class ReplicaSet implements CompletionSink, Slab {
     const attempt = this.#rows.attempt[row];
     void this.upkeep.open(area).then(() => {
       const isSame = this.#rows.attempt[row] === attempt;
-      if (isSame && this.#parked.delete(row)) this.#send(row);
+      if (!isSame || !this.#parked.delete(row)) return;
+      if (this.#isLost(row)) this.#endWrite(row, Status.DataLost);
+      else this.#send(row);
+    });
+    this.#parts.timers.after(this.#leftMs(row), () => {
+      // Nothing of it was sent.
+      if (this.#rows.attempt[row] !== attempt || !this.#parked.delete(row)) return;
+      this.#endWrite(row, Status.Timeout);
     });
   }
 
   // ---------------------------------------------------------------------------------- writes
+
+  #leftMs(row: number): number {
+    return Math.max(0, (this.#rows.deadline[row] as number) - this.#parts.clock.now());
+  }
 
   /** To all that do not have it yet. */
   #send(row: number): void {
@@ -445,7 +456,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     const wrong = this.areas.firstWrong(first, rows.count[row] as number, buffer, start);
     if (wrong < 0 || replicationFaults.checksumsIgnored) {
       const isFile = (this.members.backup & (1 << index)) !== 0;
-      if (isFile && this.members.remote !== 0) void this.#confirmRead(row, index);
+      if (isFile) void this.#confirmRead(row, index);
       else this.#endRead(row, Status.Ok);
       return;
     }
@@ -458,6 +469,7 @@ export class ReplicaSet implements CompletionSink, Slab {
   /** A file knows nothing of another writer, and the copies that do did not answer. */
   async #confirmRead(row: number, index: number): Promise<void> {
     const rows = this.#rows;
+    this.members.askAgain(this.#parts.clock.now());
     const isHeld = fileFaults.fileUnconfirmed || (await this.#parts.keeper.confirm());
     if (isHeld) {
       this.#endRead(row, Status.Ok);

@@ -307,7 +307,7 @@ export class Upkeep {
     areas.state[area] = Area.CLOSING;
     const store = () => this.#storeChecksums(members.targets(area), area, checksumsAt);
     if (!replicationFaults.closedTooEarly) await store();
-    if (this.#set.isOver) return;
+    if (this.#set.isOver || areas.isLost[area] !== 0) return;
     await this.#writeAll(members.targets(area), intentAt + area * INTENT_BYTES, CLEARED);
     if (replicationFaults.closedTooEarly) await store();
     if (this.#set.isOver) return;
@@ -328,6 +328,7 @@ export class Upkeep {
   #isIdle(area: number): boolean {
     const { areas } = this.#set;
     const state = areas.state[area];
+    if (areas.isLost[area] !== 0) return false;
     if (state !== Area.OPEN && state !== Area.DOUBTFUL) return false;
     const idleMs = this.#parts.clock.now() - (areas.writtenMs[area] as number);
     return areas.isSettled(area) && idleMs >= IDLE_MS;
@@ -368,6 +369,7 @@ export class Upkeep {
     if (replicationFaults.learnerNotSettled) unequal &= ~members.learner;
     if (unequal !== 0) {
       await this.open(area);
+      if (areas.isLost[area] !== 0) return;
       await this.#writeAll(unequal, at, chosen);
     }
     if (this.#set.isOver) return;
@@ -482,10 +484,7 @@ export class Upkeep {
     const { members, areas } = this.#set;
     const { intentAt, checksumsAt } = this.#parts.layout;
     const bit = 1 << index;
-    if (areas.isLost[area] !== 0) {
-      members.learned[area] = 1;
-      return (await this.#writeAll(bit, intentAt + area * INTENT_BYTES, LOST)) !== 0;
-    }
+    if (areas.isLost[area] !== 0) return this.#teachLost(bit, area);
     await this.#loaded(area);
     const first = area * AREA_BLOCKS;
     const mayHold = members.copy(index).mayHold?.(area) === true;
@@ -500,13 +499,21 @@ export class Upkeep {
         await this.#settleHeld(piece);
         const bytes = await this.#readRight(piece);
         if (bytes === undefined) return false;
+        if (areas.isLost[area] !== 0) return this.#teachLost(bit, area);
         if ((await this.#writeSlowly(bit, piece * BLOCK_BYTES, bytes)) === 0) return false;
       }
       const isStored = isOpen || (await this.#storeChecksums(bit, area, checksumsAt)) !== 0;
       if (!isStored) return false;
     }
+    if (areas.isLost[area] !== 0) return this.#teachLost(bit, area);
     if (!replicationFaults.learnerSkipped) members.learned[area] = 1;
     return true;
+  }
+
+  async #teachLost(bit: number, area: number): Promise<boolean> {
+    const at = this.#parts.layout.intentAt + area * INTENT_BYTES;
+    this.#set.members.learned[area] = 1;
+    return (await this.#writeAll(bit, at, LOST)) !== 0;
   }
 
   /**
@@ -541,7 +548,10 @@ export class Upkeep {
   async #tendNow(): Promise<void> {
     const { areas } = this.#set;
     for (const area of [...this.#active]) {
-      if (areas.isLost[area] !== 0) this.#active.delete(area);
+      if (areas.isLost[area] !== 0) {
+        this.#active.delete(area);
+        continue;
+      }
       const first = area * AREA_BLOCKS;
       for (let piece = first; piece < first + AREA_BLOCKS; piece += PIECE_BLOCKS) {
         if (this.#set.isOver) return;

@@ -90,6 +90,15 @@ export class BackupFile implements SlabFile {
     return new BackupFile(parts, opened.file, opened.facts.file);
   }
 
+  get path(): string {
+    return this.#parts.path;
+  }
+
+  /** It is never written to again. */
+  get isBroken(): boolean {
+    return this.#isFinal;
+  }
+
   get failure(): Status {
     return this.#failure;
   }

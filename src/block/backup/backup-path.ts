@@ -29,6 +29,9 @@ export async function makeBackup(
     await file.write(HEAD_BYTES, head);
     await file.flush();
     await disk.flushDirectory(folderOf(path));
+  } catch (error) {
+    await disk.remove(path).catch(() => undefined);
+    throw error;
   } finally {
     await file.close();
   }

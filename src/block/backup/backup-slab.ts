@@ -36,6 +36,8 @@ export class BackupSlab implements Copy {
   /** Generations that named the file; the lower one is written over. */
   #marks: number[] = [];
   #loading: Promise<Status> | undefined;
+  /** Areas that were lost since it was opened: what is still on its way to them does nothing. */
+  readonly #lost = new Set<number>();
 
   constructor(file: SlabFile, slab: number) {
     this.#file = file;
@@ -113,18 +115,25 @@ export class BackupSlab implements Copy {
 
   /** Nothing that it has counts any more, durably, nor which rows named it. */
   async wipe(): Promise<Status> {
+    this.#lost.clear();
     const status = await this.#makeAll((state) => state !== Kept.ABSENT, Kept.DIRTY);
     if (status !== Status.Ok) return status;
     const ends = await Promise.all(this.#marks.map((_, place) => this.#mark(place, 0)));
     return ends.find((end) => end !== Status.Ok) ?? Status.Ok;
   }
 
-  /** These areas are lost, durably; undefined: all that may be behind, before any is written. */
-  async lose(areas: readonly number[] | undefined): Promise<Status> {
-    const isLost = (state: Kept, area: number): boolean => {
-      return areas === undefined ? state === Kept.DIRTY : areas.includes(area);
-    };
-    return this.#makeAll(isLost, Kept.LOST);
+  /**
+   * These areas are lost, durably; undefined: all that may be behind, before any is written. Says
+   * which, or why not.
+   */
+  async lose(areas: readonly number[] | undefined): Promise<readonly number[] | Status> {
+    const loaded = await this.load();
+    if (loaded !== Status.Ok) return loaded;
+    const all = [...(this.#states as Uint8Array).keys()];
+    const lost = areas ?? all.filter((area) => this.state(area) === Kept.DIRTY);
+    for (const area of lost) this.#lost.add(area);
+    const status = await this.#makeAll((_state, area) => lost.includes(area), Kept.LOST);
+    return status === Status.Ok ? lost : status;
   }
 
   async #makeAll(isMeant: (state: Kept, area: number) => boolean, state: Kept): Promise<Status> {
@@ -281,6 +290,7 @@ export class BackupSlab implements Copy {
     if (loaded !== Status.Ok) return loaded;
     if (this.#file.failure !== Status.Ok) return this.#file.failure;
     const { intentAt, checksumsAt } = this.#file.layout;
+    if (this.#lost.has(this.#areaAt(at))) return Status.Ok;
     if (at >= checksumsAt) {
       const words = new Uint8Array(from.subarray(start, start + bytes));
       this.#close((at - checksumsAt) / CHECKSUMS_BYTES, new Uint32Array(words.buffer));
@@ -306,15 +316,24 @@ export class BackupSlab implements Copy {
   ): Promise<Status> {
     if (!(await this.#open(Math.floor(first / AREA_BLOCKS)))) return this.#failure;
     // Others may take what there was while this waited for its turn.
+    const area = Math.floor(first / AREA_BLOCKS);
     while (!this.#file.pending.hasRoom(count)) {
       const status = await this.#file.room(count, deadline);
       if (status !== Status.Ok) return status;
     }
     if (this.#file.failure !== Status.Ok) return this.#file.failure;
+    if (this.#lost.has(area)) return Status.Ok;
     this.#put(first, from, start, count);
     // From now on it is what is read here, whatever the disk does with it.
     const isWritten = !this.isSole || (await this.#file.written()) === Status.Ok;
     return isWritten ? Status.Ok : Status.OutcomeUnknown;
+  }
+
+  #areaAt(at: number): number {
+    const { intentAt, checksumsAt } = this.#file.layout;
+    if (at >= checksumsAt) return (at - checksumsAt) / CHECKSUMS_BYTES;
+    if (at >= intentAt) return (at - intentAt) / INTENT_BYTES;
+    return Math.floor(at / BLOCK_BYTES / AREA_BLOCKS);
   }
 
   #put(first: number, from: Uint8Array, start: number, count: number): void {
@@ -334,8 +353,9 @@ export class BackupSlab implements Copy {
     const area = Math.floor(at / BLOCK_BYTES / AREA_BLOCKS);
     const isOpen = this.#states?.[area] === Kept.DIRTY && !this.#isClosing(area);
     const count = bytes / BLOCK_BYTES;
+    const isLost = this.#lost.has(area);
     const isRoom = this.#file.failure === Status.Ok && this.#file.pending.hasRoom(count);
-    if (!isOpen || !isRoom || this.isSole) return NOT_NOW;
+    if (!isOpen || !isRoom || isLost || this.isSole) return NOT_NOW;
     this.#put(at / BLOCK_BYTES, from, start, count);
     return Status.Ok;
   }

@@ -3,6 +3,7 @@
  * served. A second file beside each is locked as long: by the process that may write to it.
  */
 
+import { sleep } from '../../runtime/clock.js';
 import { DiskError } from '../../runtime/disk.js';
 import type { DurableFile } from '../../runtime/durable.js';
 import type { Runtime } from '../../runtime/runtime.js';
@@ -13,6 +14,8 @@ import { lockOf, openBackup } from './backup-path.js';
 const BUFFER_BYTES = 64 * 1024 * 1024;
 const LOCK_BYTES = 4096;
 const LOCK_PART = 0;
+/** Of a device whose lease is held: others wait for its file. */
+const CLOSE_MS = 5_000;
 
 export class Backups {
   readonly #runtime: Runtime;
@@ -20,6 +23,8 @@ export class Backups {
   readonly #done = new Map<number, Promise<void>>();
 
   readonly #locks = new Map<BackupFile, DurableFile>();
+  /** A disk that has lost something once tells it to who has the file open, and to nobody else. */
+  readonly #failed = new Set<string>();
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
@@ -27,7 +32,10 @@ export class Backups {
 
   /** Until `close`; undefined: it cannot be had, and the log says why. */
   async open(path: string, device: number, slabBytes: number): Promise<BackupFile | undefined> {
-    await this.#done.get(device);
+    if (!(await this.#isClosed(device))) {
+      this.#note(device, `${path} is still being written`);
+      return undefined;
+    }
     const file = await this.#open(path, device, slabBytes);
     if (typeof file !== 'string') return file;
     this.#note(device, file);
@@ -36,6 +44,7 @@ export class Backups {
 
   async #open(path: string, device: number, slabBytes: number): Promise<BackupFile | string> {
     const { disk, clock, timers, checksum } = this.#runtime;
+    if (this.#failed.has(path)) return `${path}: its disk has failed since this host started`;
     // Beside what is no backup nothing is made.
     const seen = await openBackup({ disk, checksum }, path, { device, slabBytes });
     if (typeof seen === 'string') return seen;
@@ -52,14 +61,25 @@ export class Backups {
     return file;
   }
 
-  /** What is pending goes to the disk first, if that lets it. */
-  close(device: number, file: BackupFile): void {
-    const ending = file.end().finally(() => {
+  /** What is pending goes to the disk first, if that lets it. Resolves when it is closed. */
+  close(device: number, file: BackupFile): Promise<boolean> {
+    const end = file.end().catch((error: unknown) => this.#note(device, String(error)));
+    const ending = end.finally(() => {
+      if (file.isBroken) this.#failed.add(file.path);
       this.#locks.get(file)?.release();
       this.#locks.delete(file);
       if (this.#done.get(device) === ending) this.#done.delete(device);
     });
     this.#done.set(device, ending);
+    return this.#isClosed(device);
+  }
+
+  /** False: its disk needs longer than others are to wait. */
+  async #isClosed(device: number): Promise<boolean> {
+    const ending = this.#done.get(device);
+    if (ending === undefined) return true;
+    const { timers } = this.#runtime;
+    return Promise.race([ending.then(() => true), sleep(timers, CLOSE_MS).then(() => false)]);
   }
 
   /** When all files that are being closed are. */
