@@ -194,6 +194,8 @@ export class ClientProcesses {
   /** Whoever comes first. */
   async #makeDevices(rack: Rack, timers: SimulatedProcess['runtime']['timers']): Promise<void> {
     for (const wish of this.#rack.shape.devices ?? []) {
+      // Those with files are made where the files are.
+      if (wish.backup !== undefined) continue;
       for (let isThere = false; !isThere; ) {
         try {
           await createDevice(rack.core, wish);

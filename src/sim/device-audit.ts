@@ -4,16 +4,19 @@
  */
 
 import { Status, statusName } from '../base/status.js';
+import { BackupFile } from '../block/backup/backup-file.js';
+import type { BackupSlab } from '../block/backup/backup-slab.js';
+import { Kept } from '../block/backup/layout.js';
 import { LeasedRack } from '../block/leased-rack.js';
 import { removeDevice } from '../block/manage.js';
 import { Memories } from '../block/memories.js';
-import type { CopyPlace, SetRow } from '../block/ports.js';
+import { type CopyPlace, isBackup, type SetRow } from '../block/ports.js';
 import { planOf } from '../block/slabs.js';
 import { MemrackError } from '../client/error.js';
 import type { Lease } from '../client/lease.js';
 import type { Rack } from '../client/rack.js';
 import { BackgroundWindow } from '../fabric/background-window.js';
-import { PIECE_BYTES } from '../replication/layout.js';
+import { AREA_BYTES, PIECE_BYTES } from '../replication/layout.js';
 import { sleep } from '../runtime/clock.js';
 import type { SimulatedProcess } from '../runtime/simulated/world.js';
 import { SECTOR_BYTES } from '../wire/limits.js';
@@ -135,7 +138,10 @@ export class DeviceAudit {
     for (;;) {
       const nodes = await this.#memories.list();
       const [, rows] = await rowsOf(this.#client, shape.name);
-      const broken = rows.filter((row) => nodes === undefined || !isWhole(row, shape, nodes));
+      const mayLackFile = this.#rack.hosts.length > 1;
+      const broken = rows.filter((row) => {
+        return nodes === undefined || !isWhole(row, shape, nodes, mayLackFile);
+      });
       if (broken.length === 0) return;
       if (clock.now() >= untilMs) {
         const text = broken.map(({ slab, copies }) => {
@@ -151,7 +157,7 @@ export class DeviceAudit {
   async #compare(shape: DeviceShape): Promise<void> {
     const { leases, control, connections } = this.#client.core;
     const { runtime } = this.#process;
-    const [device, rows] = await rowsOf(this.#client, shape.name);
+    const [device, rows, backup] = await rowsOf(this.#client, shape.name);
     const nodes = (await this.#memories.list()) ?? [];
     const wish = { nodes: nodes.map(({ id }) => id), durationMs: LEASE_MS, waitMs: LEASE_MS };
     const lease = await this.#again(() => leases.acquireOfDevice(device, wish));
@@ -160,15 +166,70 @@ export class DeviceAudit {
       ...{ lease: asHeld(lease), slabBytes: shape.slabBytes },
       windowTo: () => new BackgroundWindow(runtime.clock),
     });
-    for (const row of rows) await this.#compareSlab(rack, row, shape);
+    const file = backup === undefined ? undefined : await this.#openBackup(shape, device, backup);
+    for (const row of rows) {
+      await this.#compareSlab(rack, row, shape);
+      if (file !== undefined && row.copies.some(isBackup)) {
+        await this.#compareFile(rack, row, shape, file.slab(row.slab));
+      }
+    }
+    await file?.end();
     rack.stop();
     await lease.release();
+  }
+
+  /** As its host does, where no host is any more. */
+  async #openBackup(
+    { slabBytes }: DeviceShape,
+    device: number,
+    path: string,
+  ): Promise<BackupFile | undefined> {
+    const [host] = this.#rack.hosts;
+    if (host === undefined) return undefined;
+    const { runtime } = this.#rack.world.program(host.machine, 'backup-reader');
+    const { disk, clock, timers, checksum } = runtime;
+    const file = await BackupFile.open({
+      ...{ disk, clock, timers, checksum, path, device, slabBytes },
+      ...{ bufferBytes: PIECE_BYTES, failed: () => undefined },
+    });
+    if (typeof file !== 'string') return file;
+    this.#complain('backup-not-readable', file);
+    return undefined;
+  }
+
+  /** What the file says to be right is what the copies have. */
+  async #compareFile(
+    rack: LeasedRack,
+    row: SetRow,
+    shape: DeviceShape,
+    slab: BackupSlab,
+  ): Promise<void> {
+    const { dataBytes } = planOf(1, shape.slabBytes).layout;
+    const [place] = row.copies.filter((one) => !isBackup(one));
+    await slab.load();
+    for (let at = 0; at < dataBytes && place !== undefined; at += PIECE_BYTES) {
+      const state = slab.state(Math.floor(at / AREA_BYTES));
+      if (state === Kept.DIRTY || state === Kept.LOST) continue;
+      const [kept, there] = [await this.#kept(slab, at), await this.#piece(rack, place, at)];
+      if (there?.every((byte, i) => byte === kept[i]) === true) continue;
+      const text = `slab ${row.slab} of ${shape.name}: the file differs, from ${at} on`;
+      return this.#complain('backup-differs', text);
+    }
+  }
+
+  async #kept(slab: BackupSlab, at: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(PIECE_BYTES);
+    await new Promise<void>((resolve) => {
+      slab.read(at, bytes, 0, PIECE_BYTES, { completed: () => resolve() }, 0);
+    });
+    return bytes;
   }
 
   async #compareSlab(rack: LeasedRack, row: SetRow, shape: DeviceShape): Promise<void> {
     const { dataBytes } = planOf(1, shape.slabBytes).layout;
     for (let at = 0; at < dataBytes; at += PIECE_BYTES) {
-      const pieces = await Promise.all(row.copies.map((place) => this.#piece(rack, place, at)));
+      const remote = row.copies.filter((place) => !isBackup(place));
+      const pieces = await Promise.all(remote.map((place) => this.#piece(rack, place, at)));
       const [first] = pieces;
       const isSame = pieces.every((one) => one?.every((byte, i) => byte === first?.[i]) === true);
       if (isSame) continue;

@@ -1,8 +1,9 @@
 /** What the controller says of the slabs of block devices, and whether they are whole by that. */
 
+import { factsOf } from '../block/device-options.js';
 import { rowOf } from '../block/leased-rack.js';
 import { Memories } from '../block/memories.js';
-import type { CopyPlace, SetRow, SlabNode } from '../block/ports.js';
+import { type CopyPlace, isBackup, type SetRow, type SlabNode } from '../block/ports.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { sleep } from '../runtime/clock.js';
 import { MessageType } from '../wire/messages.js';
@@ -11,24 +12,40 @@ import type { DeviceShape, SimulatedRack } from './rack.js';
 const CALL_MS = 10_000;
 const LOOK_MS = 50;
 
-/** The number of a device, and the rows of its slabs. */
-export async function rowsOf(client: Rack, name: string): Promise<[number, SetRow[]]> {
+/** The number of a device, the rows of its slabs, and where its backup is, if it has one. */
+export async function rowsOf(
+  client: Rack,
+  name: string,
+): Promise<[number, SetRow[], string | undefined]> {
   const { control, runtime } = client.core;
   const deadline = runtime.clock.now() + CALL_MS;
-  const { device } = await control.demand(name, MessageType.OpenDevice, { name }, deadline);
+  const reply = await control.demand(name, MessageType.OpenDevice, { name }, deadline);
+  const { device, backup } = factsOf(reply);
   const request = { device, from: 0 };
   const { sets } = await control.demand(name, MessageType.GetSets, request, deadline);
-  return [device, sets.map((set) => rowOf(set.slab, set))];
+  return [device, sets.map((set) => rowOf(set.slab, set)), backup];
 }
 
-/** Its copies are there, as many as are wanted, at nodes apart from each other. */
-export function isWhole(row: SetRow, shape: DeviceShape, nodes: readonly SlabNode[]): boolean {
+/**
+ * Its copies are there, as many as are wanted, at nodes apart from each other, and the file, if it
+ * is to have one. That may be missing where another host serves.
+ */
+export function isWhole(
+  row: SetRow,
+  shape: DeviceShape,
+  nodes: readonly SlabNode[],
+  mayLackFile = false,
+): boolean {
+  const remote = row.copies.filter((place) => !isBackup(place));
+  const files = row.copies.length - remote.length;
+  const isKept = files === (shape.backup === undefined ? 0 : 1) || (files === 0 && mayLackFile);
   const isThere = (place: CopyPlace): boolean => {
     return nodes.some(({ id, memoryId }) => id === place.node && memoryId === place.memoryId);
   };
-  const apart = new Set(row.copies.map(({ node }) => node));
+  const apart = new Set(remote.map(({ node }) => node));
   const wanted = Math.min(shape.copies, nodes.length);
-  return row.copies.every(isThere) && apart.size === wanted && row.copies.length === wanted;
+  const areThere = remote.every(isThere) && apart.size === wanted && remote.length === wanted;
+  return areThere && isKept;
 }
 
 /** Asks again and again, so that somebody can know when no copy is missing anywhere. */

@@ -10,9 +10,9 @@
 
 import { assert } from '../base/assert.js';
 import type { Outcome, StatusName } from '../base/status.js';
+import type { WordHistory, WordOperation, WordValue } from './checkers/history.js';
 import type { LeaseTold, LeaseWrite } from './lease-facts.js';
 import type { LockHistory } from './lock-facts.js';
-import type { WordHistory, WordOperation, WordValue } from './checkers/history.js';
 
 /** The number of the client that looks at everything in the end. */
 export const AUDITOR = 0;
@@ -268,7 +268,7 @@ export class Journal {
   /** Space and number of regions that were to go to another node. */
   readonly movedRegions: Set<string> = new Set();
 
-  /** Block devices of one copy, after the memory of a node has gone. */
+  /** Block devices of one copy, after the memory of a node has gone; of files, see `Blows`. */
   readonly mayBeLost: Set<string> = new Set();
 
   /** When a file was opened anew last, or is about to be: what was not flushed may be gone. */

@@ -6,9 +6,9 @@
 
 import type { Prng } from '../base/prng.js';
 import { STATUS_FACTS, type StatusName } from '../base/status.js';
-import type { Answer } from '../doors/nbd/testing/pending.js';
-import { NbdClient } from '../doors/nbd/testing/client.js';
 import { NBD_ENOSPC } from '../doors/nbd/protocol.js';
+import { NbdClient } from '../doors/nbd/testing/client.js';
+import type { Answer } from '../doors/nbd/testing/pending.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { SECTOR_BYTES } from '../wire/limits.js';
@@ -23,7 +23,7 @@ export interface ObservedDeviceFacts {
   /** Of the hosts: one of them serves it, at a time. */
   readonly doors: readonly string[];
   readonly journal: Journal;
-  /** By device: the host where most clients look for it. */
+  /** By device: the host where most clients look for it; and until when all go to the first. */
   readonly hostOf: Map<string, number>;
   readonly runtime: Pick<Runtime, 'network' | 'timers'>;
   readonly prng: Prng;
@@ -52,6 +52,8 @@ const AGAIN_MS = 50;
 const PATIENCES_MS = [2_000, 6_000, 40_000];
 /** How often who does not reach a host tries another one, and all others with it. */
 const OTHER_HOST_PER_MILLION = 300_000;
+const TO_FILE_PER_MILLION = 100_000;
+const AT_FILE_MS = 15_000;
 const WORDS = SECTOR_BYTES / 8;
 
 export class ObservedDevice {
@@ -61,6 +63,7 @@ export class ObservedDevice {
   readonly #patienceMs: number;
   #connection: NbdClient | undefined;
   #connections = 0;
+  #host = 0;
   #connecting: Promise<NbdClient | undefined> | undefined;
 
   constructor(facts: ObservedDeviceFacts) {
@@ -178,6 +181,7 @@ export class ObservedDevice {
     journal.count(verb, ended);
     if (ended.code === 'Ok') return { ended, answer };
     noteOutcome(startedMs, ended.outcome === 'unknown' ? 'unknown' : 'failed');
+    if (ended.code !== 'NoSpace') this.#mayBeInFile();
     const what = `${verb} of ${device.name} at ${answer.offset}, ${answer.length}`;
     journal.note(`client ${this.#facts.client}: ${what} ended: ${ended.code}`);
     const mayBeLost = ended.code === 'DataLost' && journal.mayBeLost.has(device.name);
@@ -188,7 +192,20 @@ export class ObservedDevice {
     return { ended, answer };
   }
 
+  /** At the first host alone: when all clients go there, and stay, it can have the device. */
+  #mayBeInFile(): void {
+    const { hostOf, device, prng, nowMs } = this.#facts;
+    if (device.backup === undefined || !prng.chance(TO_FILE_PER_MILLION)) return;
+    hostOf.set(untilKey(device), nowMs() + AT_FILE_MS);
+  }
+
+  get #isWantedAtFile(): boolean {
+    const { hostOf, device, nowMs } = this.#facts;
+    return nowMs() < (hostOf.get(untilKey(device)) ?? 0);
+  }
+
   #connected(): Promise<NbdClient | undefined> {
+    if (this.#isWantedAtFile && this.#host !== 0) this.#connection?.close();
     if (this.#connection !== undefined && this.#connection.closedBecause === undefined) {
       return Promise.resolve(this.#connection);
     }
@@ -199,8 +216,10 @@ export class ObservedDevice {
   /** To the host where the others are; undefined: not now. */
   async #connect(): Promise<NbdClient | undefined> {
     const { hostOf, device, doors, prng, runtime } = this.#facts;
-    const host = (hostOf.get(device.name) ?? 0) % doors.length;
+    const wanted = this.#isWantedAtFile ? 0 : (hostOf.get(device.name) ?? 0);
+    const host = wanted % doors.length;
     this.#connection = await this.#open(doors[host] as string);
+    this.#host = host;
     this.#connections += 1;
     if (this.#connection !== undefined) return this.#connection;
     if (prng.chance(OTHER_HOST_PER_MILLION)) hostOf.set(device.name, host + 1);
@@ -224,6 +243,8 @@ export class ObservedDevice {
     this.#connection?.disconnect();
   }
 }
+
+const untilKey = ({ name }: DeviceShape): string => `${name}, at its file until`;
 
 function endOf({ error, message }: Answer): Ended {
   if (error === 0) return SUCCESS;

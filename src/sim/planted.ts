@@ -5,6 +5,7 @@
  */
 
 import { setAssertions } from '../base/assert.js';
+import { backupFaults } from '../block/backup/planted.js';
 import { blockFaults } from '../block/planted.js';
 import { lockFaults } from '../client/locks/planted.js';
 import { controllerFaults } from '../controller/planted.js';
@@ -13,8 +14,8 @@ import { fabricFaults } from '../fabric/planted.js';
 import { leaseFaults } from '../leases/planted.js';
 import { durableFaults } from '../memory-node/durable/planted.js';
 import { memoryNodeFaults } from '../memory-node/planted.js';
-import { replicationFaults } from '../replication/planted.js';
 import { rebalancingFaults } from '../policies/rebalancing/planted.js';
+import { fileFaults, replicationFaults } from '../replication/planted.js';
 
 export interface Planted {
   readonly name: string;
@@ -463,6 +464,14 @@ export const PLANTED: readonly Planted[] = [
   planted('copy-beside-another', blockFaults, 'madeBesideAnother', [
     'devices',
     'a copy is made at a node that has one of the slab already',
+  ]),
+  planted('stale-file-served', fileFaults, 'staleServed', [
+    'kept-devices',
+    'what a file has that was behind counts as what any copy has',
+  ]),
+  planted('file-out-of-order', backupFaults, 'outOfOrder', [
+    'kept-devices',
+    'a block goes to the file before what was written to it earlier',
   ]),
 ];
 

@@ -48,6 +48,8 @@ export interface DeviceShape {
   readonly bytes: number;
   readonly slabBytes: number;
   readonly copies: number;
+  /** Where the first host's machine has its backup, if it has one. */
+  readonly backup?: string;
 }
 
 /** Marks of nodes that mind it. */

@@ -25,6 +25,7 @@ import { Blows } from './faults/blows.js';
 import { DiskBlows } from './faults/disk-blows.js';
 import { Mover } from './faults/mover.js';
 import { Journal } from './journal.js';
+import { makeKeptDevices } from './kept-devices.js';
 import { NBD_PORT, type RackShape, SimulatedRack } from './rack.js';
 import { ROLES, THREADS } from './roles.js';
 import type { Failure, SeedVerdict } from './verdict.js';
@@ -153,6 +154,7 @@ class SeedRun {
       world.faults.setRate(kind as FaultKind, rate);
     }
     const clients = new ClientProcesses(rack, this.#journal, this.#workload);
+    makeKeptDevices(rack).catch((error: unknown) => world.fail(error));
     if (this.#options.calm !== true) this.#arm(rack, clients);
     watchRegions(rack, this.#regionsSeen, 300).catch((error: unknown) => world.fail(error));
     clients.startAll();
@@ -232,8 +234,20 @@ class SeedRun {
       frames: prng.between(...this.#workload.frames),
       pageBytes: 64 * 1024,
       heartbeatMs: prng.pick([100, 500]),
-      ...(this.#workload.hasDevices === true ? drawDevices(this.world.prng.fork('devices')) : {}),
+      ...this.#devices(),
     };
+  }
+
+  #devices(): Pick<RackShape, 'hosts' | 'devices'> {
+    const { hasDevices, haveBackups } = this.#workload;
+    if (hasDevices !== true) return {};
+    const prng = this.world.prng.fork('devices');
+    const drawn = drawDevices(prng);
+    if (haveBackups !== true) return drawn;
+    const devices = (drawn.devices ?? []).map((device) => {
+      return { ...device, copies: prng.pick([1, 1, 2]), backup: `/${device.name}` };
+    });
+    return { hosts: prng.pick([1, 1, 2]), devices };
   }
 
   /** Where regions move anyhow, in some runs they do so by a policy, too. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkAll } from './checkers/all.js';
-import { ToyRack, type ToyBug } from './testing/toy-rack.js';
+import { type ToyBug, ToyRack } from './testing/toy-rack.js';
 import { WORKLOADS } from './workloads/all.js';
 
 async function play(seed: number, bug: ToyBug, workload: (typeof WORKLOADS)[number]) {
@@ -41,6 +41,7 @@ const NOT_IN_TOY = [
   'one-sided-persistent',
   'durable-moves',
   'devices',
+  'kept-devices',
 ];
 const NAMES = WORKLOADS.map((one) => one.name).filter((name) => !NOT_IN_TOY.includes(name));
 

@@ -24,6 +24,8 @@ const LOOK_MS = 0.05;
 const LEFT_WITHIN_MS = 2_500;
 const LOSE_WITHIN_MS = 30_000;
 const WHOLE_MS_MAX = 200;
+/** After that everything in its files is as new as in the copies. */
+const HOST_RESTS_MS = 15_000;
 const STOP_WITHIN_MS = 2_000;
 const SQUEEZES_MS: readonly number[] = [50, 500, 3_000, 8_000];
 const NOISE_PAGES = 2;
@@ -48,6 +50,8 @@ export class Blows {
   readonly #prng: Prng;
   readonly #watch: DeviceWatch;
   #disturbedUntilMs = -Infinity;
+  #hostStruckMs = -Infinity;
+  #memoryLostMs = -Infinity;
   /** The rate that a kind has when no blow raises it. */
   readonly #usualRate: (kind: FaultKind) => number;
 
@@ -141,10 +145,14 @@ export class Blows {
         return this.#burst(FaultKind.StepStopped);
       case 'lose-copies':
         return this.#loseCopies(node);
+      case 'lose-all-memory':
+        return this.#loseAllMemory();
       case 'kill-host':
-        return this.#rack.killHost(prng.below(this.#rack.hosts.length));
+        this.#rack.killHost(prng.below(this.#rack.hosts.length));
+        return this.#hostStruck();
       case 'pause-host':
-        return this.#pause(prng.pick(this.#rack.hosts).process);
+        this.#pause(prng.pick(this.#rack.hosts).process);
+        return this.#hostStruck();
       default:
         return this.#strikeInStep(name);
     }
@@ -193,22 +201,59 @@ export class Blows {
     const startedMs = world.nowMs;
     const isCrash = this.#prng.chance(300_000);
     // Of one copy, what is gone is gone.
-    const [single, isAllowed] = [
-      devices.filter(({ copies }) => copies === 1),
-      this.#prng.chance(300_000),
-    ];
-    if (single.length > 0 && !isAllowed) return;
+    const single = devices.filter(({ copies, backup }) => copies === 1 && backup === undefined);
+    if (single.length > 0 && !this.#prng.chance(300_000)) return;
     const look = (): void => {
       if (!world.faults.enabled || world.nowMs - startedMs > LOSE_WITHIN_MS) return;
       const isQuiet = world.nowMs - this.#disturbedUntilMs > LEFT_WITHIN_MS;
       const isWhole = world.nowMs - this.#watch.wholeMs < WHOLE_MS_MAX;
       if (!isQuiet || !isWhole || !this.#rack.isComplete) return void world.after(20, look);
       for (const { name } of single) this.#journal.mayBeLost.add(name);
+      if (devices.some(({ copies, backup }) => copies === 1 && backup !== undefined)) {
+        this.#onlyFilesAreLeft();
+      }
       this.#disturb(0);
       if (isCrash) this.#rack.crashNode(node);
       else this.#rack.killSupervisor(node);
     };
     look();
+  }
+
+  /** Of all nodes, when everything is in the files of the host, too. */
+  #loseAllMemory(): void {
+    const { world, shape } = this.#rack;
+    const startedMs = world.nowMs;
+    const look = (): void => {
+      if (!world.faults.enabled || world.nowMs - startedMs > LOSE_WITHIN_MS) return;
+      const isWhole = world.nowMs - this.#watch.wholeMs < WHOLE_MS_MAX;
+      if (!isWhole || !this.#rack.isComplete) return void world.after(20, look);
+      this.#onlyFilesAreLeft();
+      this.#disturb(0);
+      for (let node = 0; node < shape.nodes; node++) this.#rack.killSupervisor(node);
+    };
+    look();
+  }
+
+  /**
+   * A host that was struck may have areas in its files that are behind, and so may one that is
+   * struck before copies are there again; another host has no files at all.
+   */
+  #onlyFilesAreLeft(): void {
+    const { world, hosts } = this.#rack;
+    this.#memoryLostMs = world.nowMs;
+    const isSure = hosts.length === 1 && world.nowMs - this.#hostStruckMs > HOST_RESTS_MS;
+    if (!isSure) this.#allowLoss();
+  }
+
+  #hostStruck(): void {
+    this.#hostStruckMs = this.#rack.world.nowMs;
+    if (this.#watch.wholeMs <= this.#memoryLostMs) this.#allowLoss();
+  }
+
+  #allowLoss(): void {
+    for (const { name, backup } of this.#rack.shape.devices ?? []) {
+      if (backup !== undefined) this.#journal.mayBeLost.add(name);
+    }
   }
 
   #partition(node: number): void {

@@ -1,15 +1,15 @@
 /** The workloads by name. */
 
 import { allocFree } from './alloc-free.js';
-import { devices } from './devices.js';
+import { devices, keptDevices } from './devices.js';
 import { directory, fullDisks } from './directory.js';
-import { oneSided } from './one-sided.js';
 import { drains, oneSidedDrains } from './drains.js';
 import { large } from './large.js';
 import { keptDatagramLeases, keptLeases, leases, oneSidedLeases } from './leases.js';
 import { datagramLocks, locks, oneSidedLocks } from './locks.js';
 import { datagramRestarts, datagrams, fallingOver, mixed } from './mixed.js';
 import { datagramMoves, moves, movingMixed, oneSidedMoves } from './moves.js';
+import { oneSided } from './one-sided.js';
 import { durableMoves, oneSidedPersistent, persistent } from './persistent.js';
 import { registers } from './registers.js';
 import { restarts } from './restarts.js';
@@ -50,6 +50,7 @@ export const WORKLOADS: readonly Workload[] = [
   fullDisks,
   durableMoves,
   devices,
+  keptDevices,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

@@ -3,8 +3,8 @@
  * while hosts and memory nodes come and go, and nodes want memory back. Every sector is a register.
  */
 
-import { PIECE_BYTES } from '../../replication/layout.js';
 import { planOf } from '../../block/slabs.js';
+import { PIECE_BYTES } from '../../replication/layout.js';
 import { SECTOR_BYTES } from '../../wire/limits.js';
 import type { ObservedDevice } from '../observed-device.js';
 import { type ClientProgram, inLanes, type Workload } from './workload.js';
@@ -29,7 +29,12 @@ function placesOf({ shape, sectors }: ObservedDevice): number[] {
   return [...places.filter((one) => one < sectors - SECTORS_EACH), sectors - 1];
 }
 
-async function step(client: ClientProgram, devices: readonly ObservedDevice[], lane: number) {
+async function step(
+  client: ClientProgram,
+  devices: readonly ObservedDevice[],
+  lane: number,
+  restsPerMillion: number,
+): Promise<void> {
   const { prng } = client;
   const device = prng.pick(devices);
   const from = prng.pick(placesOf(device)) + (prng.chance(500_000) ? prng.below(SECTORS_EACH) : 0);
@@ -45,14 +50,43 @@ async function step(client: ClientProgram, devices: readonly ObservedDevice[], l
         ? device.zero(range, flags)
         : device.flush());
   if (ended?.code !== 'Ok') await client.sleep(prng.between(1, 50));
-  else if (prng.chance(200_000)) await client.sleep(prng.between(1, 100));
+  else if (prng.chance(restsPerMillion)) await client.sleep(prng.between(1, 100));
 }
 
-async function run(client: ClientProgram): Promise<void> {
+async function run(client: ClientProgram, restsPerMillion = 200_000): Promise<void> {
   const devices = (await client.devices?.()) ?? [];
-  await inLanes(client, client.prng.between(...LANES), (lane) => step(client, devices, lane));
+  await inLanes(client, client.prng.between(...LANES), (lane) => {
+    return step(client, devices, lane, restsPerMillion);
+  });
   for (const device of devices) device.close();
 }
+
+/** In files, too: now and then all memory goes. */
+export const keptDevices: Workload = {
+  name: 'kept-devices',
+  about: 'block devices with a file behind them, which lose all memory at times',
+  isBulky: true,
+  hasDevices: true,
+  haveBackups: true,
+  frames: [96, 128],
+  steps: 1_300,
+  blowCount: [8, 14],
+  blows: {
+    cut: 15,
+    partition: 4,
+    'pause-node': 8,
+    'kill-node': 8,
+    'kill-client': 5,
+    'kill-controller': 4,
+    'pause-controller': 4,
+    'kill-host': 6,
+    'pause-host': 6,
+    'lose-copies': 15,
+    'lose-all-memory': 30,
+  },
+  // So that copies are there again before the next ones are lost.
+  run: (client) => run(client, 800_000),
+};
 
 export const devices: Workload = {
   name: 'devices',
@@ -81,5 +115,5 @@ export const devices: Workload = {
     'lose-copies': 15,
     squeeze: 15,
   },
-  run,
+  run: (client) => run(client),
 };

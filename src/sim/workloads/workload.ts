@@ -5,14 +5,14 @@
 
 import type { Prng } from '../../base/prng.js';
 import type { FaultKind } from '../../runtime/simulated/world.js';
+import type { Grant } from '../grant.js';
 import type { Allocation, Ended, Journal } from '../journal.js';
 import type { ObservedDevice } from '../observed-device.js';
+import type { ObservedFiles } from '../observed-files.js';
 import type { ObservedLeases } from '../observed-leases.js';
 import type { ObservedLocks } from '../observed-locks.js';
-import type { ObservedFiles } from '../observed-files.js';
-import type { Grant } from '../grant.js';
-import type { DurablePiece } from './durable-words.js';
 import type { DrivenWindow, DurableSpace, ObservedSpace } from '../observed-space.js';
+import type { DurablePiece } from './durable-words.js';
 
 /** One running client process, as its program sees it. */
 export interface ClientProgram {
@@ -99,6 +99,8 @@ export interface Workload {
   readonly isPersistent?: boolean;
   /** There are block devices, and hosts that serve them. */
   readonly hasDevices?: boolean;
+  /** Each of them with a file at the first host. */
+  readonly haveBackups?: boolean;
   /** Regions go from node to node, one after the other. */
   readonly isMoving?: boolean;
   /** Machines have paths of different lengths between them. */
@@ -160,6 +162,7 @@ export const BLOW_NAMES = [
   'pause-host',
   // The memory of a node goes, while every slab of block devices has another copy.
   'lose-copies',
+  'lose-all-memory',
 ] as const;
 export type BlowName = (typeof BLOW_NAMES)[number];
 
