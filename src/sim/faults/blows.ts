@@ -24,6 +24,8 @@ const LOOK_MS = 0.05;
 const LEFT_WITHIN_MS = 2_500;
 const LOSE_WITHIN_MS = 30_000;
 const WHOLE_MS_MAX = 200;
+/** By then the controller knows that memory is gone, and what it calls whole is so. */
+const NOTICED_WITHIN_MS = 5_000;
 /** After that everything in its files is as new as in the copies. */
 const HOST_RESTS_MS = 15_000;
 const STOP_WITHIN_MS = 2_000;
@@ -247,7 +249,8 @@ export class Blows {
 
   #hostStruck(): void {
     this.#hostStruckMs = this.#rack.world.nowMs;
-    if (this.#watch.wholeMs <= this.#memoryLostMs) this.#allowLoss();
+    const isWhole = this.#watch.wholeMs > this.#memoryLostMs + NOTICED_WITHIN_MS;
+    if (!isWhole) this.#allowLoss();
   }
 
   #allowLoss(): void {
