@@ -146,18 +146,21 @@ export class Blows {
       case 'stop-in-step':
         return this.#burst(FaultKind.StepStopped);
       case 'lose-copies':
-        return this.#loseCopies(node);
       case 'lose-all-memory':
-        return this.#loseAllMemory();
+        return name === 'lose-copies' ? this.#loseCopies(node) : this.#loseAllMemory();
       case 'kill-host':
-        this.#rack.killHost(prng.below(this.#rack.hosts.length));
-        return this.#hostStruck();
       case 'pause-host':
-        this.#pause(prng.pick(this.#rack.hosts).process);
-        return this.#hostStruck();
+        return this.#strikeHost(name);
       default:
         return this.#strikeInStep(name);
     }
+  }
+
+  #strikeHost(name: 'kill-host' | 'pause-host'): void {
+    const { hosts } = this.#rack;
+    if (name === 'kill-host') this.#rack.killHost(this.#prng.below(hosts.length));
+    else this.#pause(this.#prng.pick(hosts).process);
+    this.#hostStruck();
   }
 
   #strikeInStep(name: 'pause-in-step' | 'kill-in-step' | 'kill-node-in-step'): void {
