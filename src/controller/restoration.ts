@@ -181,7 +181,7 @@ export class Restoration {
     await changes.run(async () => {
       // Asked over an older connection: something of before may have come after its answer.
       const isStale = metadata.next('life') !== life || member.row.memoryId !== memoryId;
-      if (!isStale && member.isJoined) await this.#take(member, held);
+      if (!isStale && member.isJoined) await this.#take(member, held, life);
     });
   }
 
@@ -193,10 +193,12 @@ export class Restoration {
     else if (metadata.next('unjudged') !== 0) await metadata.commit(JUDGED);
   }
 
-  async #take(member: Member, held: readonly HeldRegion[]): Promise<void> {
+  async #take(member: Member, held: readonly HeldRegion[], life: number): Promise<void> {
     const { metadata } = this.#options;
     const { id, memoryId } = member.row;
     await this.judge(member.mark, held);
+    // It was the proof: asked under the life before, so a grant of that may have come after it.
+    if (metadata.next('life') !== life) return;
     const isOlder = this.#isRestoring || metadata.next('restores') > 0;
     if (isOlder && !controllerFaults.answersIgnored) {
       const found = reclaim(metadata, member.row, held);
