@@ -146,11 +146,15 @@ export class Audit {
     await endpoint.close();
   }
 
-  /** When it is known of each who has it: the memory of a node that gave it away may be gone. */
+  /**
+   * When all are known, and of each who has it: the memory of a node that gave it away may be gone,
+   * and a controller on an older copy of its database is still told of regions.
+   */
   async #settledRegions(control: Control, space: number): Promise<readonly RegionFacts[]> {
     for (;;) {
       const answer = await control.regions(space, this.#process.runtime.clock.now() + 10_000);
-      if (answer.regions.every(({ state }) => state !== 'away')) return answer.regions;
+      const { regions, mayLack } = answer;
+      if (!mayLack && regions.every(({ state }) => state !== 'away')) return regions;
       await this.#pause();
     }
   }
