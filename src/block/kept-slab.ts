@@ -86,6 +86,8 @@ export class KeptSlab implements SetKeeper {
   isLost = false;
   /** The database is older than what the file says of the slab. */
   isDoubtful = false;
+  /** What the file says of the slab was asked for in vain. */
+  #isUnreadable = false;
   readonly #parts: SlabParts;
   readonly #backup: BackupSlab | undefined;
   /** The last generation that is known. */
@@ -116,12 +118,15 @@ export class KeptSlab implements SetKeeper {
   }
 
   async #begin(): Promise<void> {
+    // Until its map is read, or it has left.
+    while (this.#hasBackup && (await this.#backup?.load()) !== Status.Ok) {
+      if (this.set.isOver) return;
+      this.#isUnreadable = true;
+      if (this.#remote.length > 0) void this.#leave(this.#backup?.id ?? 0);
+      await sleep(this.#parts.timers, MAKE_AGAIN_MS_MIN);
+    }
+    this.#isUnreadable = false;
     if (this.#hasBackup) {
-      while ((await this.#backup?.load()) !== Status.Ok) {
-        if (this.set.isOver) return;
-        if (this.#remote.length > 0) void this.#leave(this.#backup?.id ?? 0);
-        await sleep(this.#parts.timers, MAKE_AGAIN_MS_MIN);
-      }
       this.isDoubtful = (this.#backup?.generation ?? 0) > this.#row.generation;
     }
     if (!this.set.isOver && !this.isDoubtful) await this.set.upkeep.begin();
@@ -150,7 +155,13 @@ export class KeptSlab implements SetKeeper {
 
   /** What was acknowledged is safe only when the file has it. */
   get isUnsafe(): boolean {
-    return this.#hasBackup && this.#remote.length < SAFE_COPIES;
+    return isUnsafe(this.#row, this.#parts.backup);
+  }
+
+  /** `Ok`; or why nobody can say now that the file has what was acknowledged. */
+  get fileFailure(): Status {
+    if (this.isDoubtful || (this.#isUnreadable && this.isInFileAlone)) return Status.Unavailable;
+    return this.isInFileAlone ? (this.#parts.backup?.failure ?? Status.Ok) : Status.Ok;
   }
 
   get isInFileAlone(): boolean {
@@ -448,6 +459,12 @@ export class KeptSlab implements SetKeeper {
     if (leaving !== undefined) this.#drop(leaving);
     return true;
   }
+}
+
+/** What was acknowledged of the slab is safe only when the file of this host has it. */
+export function isUnsafe({ copies }: SetRow, backup: DeviceBackup | undefined): boolean {
+  const isHere = copies.some((place) => isBackup(place) && place.copy === backup?.id);
+  return isHere && copies.filter((place) => !isBackup(place)).length < SAFE_COPIES;
 }
 
 /** Its node has other memory by now, or was removed: what was there never comes back. */

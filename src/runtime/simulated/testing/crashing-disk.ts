@@ -11,10 +11,16 @@ export interface DiskUser {
   whenAwake(run: () => void): void;
 }
 
+const HUNG_LOOK_MS = 100;
+
 export class CrashingDisk {
   isFull = false;
   /** Flushes that fail, of a million. */
   flushesFail = 0;
+  /** What is asked for is not done, and does not fail, before that ends. */
+  hangs = false;
+  /** Reads from such places fail. */
+  isBad: (at: number) => boolean = () => false;
   readonly #files = new Map<string, Inode>();
   #crashes = 0;
 
@@ -54,6 +60,7 @@ export class CrashingDisk {
     const { world } = user;
     const crashes = this.#crashes;
     await world.sleep(world.prng.fraction() * world.prng.pick([0.2, 2, 20]));
+    while (this.hangs) await world.sleep(HUNG_LOOK_MS);
     if (crashes !== this.#crashes) return new Promise(() => undefined);
     let end: () => T | Promise<T>;
     try {
@@ -68,7 +75,11 @@ export class CrashingDisk {
 
   #open(inode: Inode, run: <T>(act: () => T) => Promise<T>, { world }: DiskUser): File {
     return {
-      read: (at, into) => run(() => inode.current.read(at, into)),
+      read: (at, into) =>
+        run(() => {
+          if (this.isBad(at)) throw new DiskError('io', 'the disk does not read that');
+          return inode.current.read(at, into);
+        }),
       write: (offset, from) => {
         const bytes = from.slice();
         return run(() => {

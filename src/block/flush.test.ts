@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest';
+import { Status } from '../base/status.js';
+import { filePlanOf } from './backup/layout.js';
+import { planOf } from './slabs.js';
+import { BackedDevice, DATA_BYTES, SLAB_BYTES } from './testing/backed-device.js';
+
+const plan = filePlanOf(planOf(1, SLAB_BYTES).layout);
+const isMapOf = (slab: number) => (at: number) => at === plan.map(slab);
+
+/** A device that was written to, and whose host was killed then. */
+async function killed(slabs: number, nodes: number): Promise<BackedDevice> {
+  const rig = new BackedDevice({ slabs, nodes, copies: 1 });
+  await rig.make();
+  await rig.open();
+  for (let slab = 0; slab < slabs; slab++) {
+    expect(await rig.drive(rig.write(slab * DATA_BYTES, 1 + slab))).toBe(Status.Ok);
+  }
+  expect(await rig.drive(rig.device.flush())).toBe(Status.Ok);
+  rig.device.stop();
+  await rig.drive(rig.file.end());
+  return rig;
+}
+
+test('a flush fails at once where the file is all there is, and its map cannot be read', async () => {
+  const rig = await killed(1, 0);
+  rig.disk.isBad = isMapOf(0);
+  await rig.open();
+  expect(await rig.drive(rig.device.flush(), 1_000)).toBe(Status.Unavailable);
+  rig.disk.isBad = () => false;
+  await rig.pass(1_000);
+  expect(await rig.drive(rig.device.flush(), 1_000)).toBe(Status.Ok);
+  expect(await rig.drive(rig.read(0))).toBe(1);
+});
+
+test('a slab goes on without the file where its map cannot be read', async () => {
+  const rig = await killed(2, 1);
+  rig.disk.isBad = isMapOf(1);
+  await rig.open();
+  expect(await rig.drive(rig.device.flush(), 3_000)).toBe(Status.Ok);
+  expect(await rig.drive(rig.read(DATA_BYTES), 3_000)).toBe(2);
+  expect(await rig.drive(rig.write(DATA_BYTES, 7), 3_000)).toBe(Status.Ok);
+});
+
+test('the first flush looks at many slabs at a time', async () => {
+  const rig = await killed(60, 1);
+  await rig.open();
+  const { nowMs } = rig.world;
+  expect(await rig.drive(rig.device.flush())).toBe(Status.Ok);
+  expect(rig.world.nowMs - nowMs).toBeLessThan(2_500);
+});
+
+test('a flush opens no slab that two nodes have', async () => {
+  const rig = new BackedDevice({ slabs: 3, nodes: 2, copies: 2 });
+  await rig.make();
+  await rig.open();
+  for (let slab = 0; slab < 3; slab++) await rig.drive(rig.write(slab * DATA_BYTES, 1));
+  rig.device.stop();
+  await rig.drive(rig.file.end());
+  rig.disk.isBad = (at) => at > 8192;
+  await rig.open();
+  expect(await rig.drive(rig.device.flush(), 1)).toBe(Status.Ok);
+});
