@@ -6,6 +6,7 @@
 import { sleep } from '../../runtime/clock.js';
 import { DiskError } from '../../runtime/disk.js';
 import type { DurableFile } from '../../runtime/durable.js';
+import { MemoryError } from '../../runtime/memory.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { BackupFile } from './backup-file.js';
 import { lockOf, openBackup } from './backup-path.js';
@@ -87,20 +88,45 @@ export class Backups {
     await Promise.all(this.#done.values());
   }
 
+  /** Of the opening of the file, so it ends with the process: the file that is left locks nobody. */
   async #lock(path: string): Promise<DurableFile | string> {
     const lockPath = lockOf(path);
-    const { durables } = this.#runtime;
     try {
-      const file = await durables.open(lockPath).catch((error: unknown) => {
-        if (!(error instanceof DiskError && error.kind === 'not-found')) throw error;
-        return durables.create(lockPath, LOCK_BYTES);
-      });
+      const file = await this.#openLock(lockPath);
       if (file.lock(LOCK_PART, 'exclusive')) return file;
       file.release();
       return `${path} is locked: another process serves the device`;
     } catch (error) {
+      if (error instanceof MemoryError) {
+        return `${lockPath} is no lock: ${error.message}; remove it if no host uses it`;
+      }
       if (error instanceof Error) return error.message;
       throw error;
+    }
+  }
+
+  async #openLock(path: string): Promise<DurableFile> {
+    const { durables } = this.#runtime;
+    try {
+      return await durables.open(path);
+    } catch (error) {
+      if (error instanceof DiskError && error.kind === 'not-found') {
+        return durables.create(path, LOCK_BYTES);
+      }
+      if (error instanceof MemoryError && (await this.#mendLock(path))) return durables.open(path);
+      throw error;
+    }
+  }
+
+  /** Whoever made it was killed before it had its length, or is just giving it the same one. */
+  async #mendLock(path: string): Promise<boolean> {
+    const file = await this.#runtime.disk.open(path, 'write');
+    try {
+      if ((await file.size()) !== 0) return false;
+      await file.truncate(LOCK_BYTES);
+      return true;
+    } finally {
+      await file.close();
     }
   }
 
