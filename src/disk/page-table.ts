@@ -15,7 +15,7 @@
  * One thread, the main thread of the node, writes the table; others may map it and only read. An
  * entry is filled before its flags are stored and emptied by storing its flags, so a process that
  * is killed between two stores leaves an entry that is there or is not. A page gets its frame by
- * one store, and an entry loses its frame before it is empty.
+ * one store, and loses it by one, too; an entry loses its frame before it is empty.
  */
 
 import { assert } from '../base/assert.js';
@@ -210,6 +210,11 @@ export class PageTable {
 
   setFrame(entry: number, frame: FrameIndex): void {
     this.#store(this.words, entry + ENTRY_FRAME, frame + 1);
+  }
+
+  /** The page reads as zeros from then on. */
+  dropFrame(entry: number): void {
+    this.#store(this.words, entry + ENTRY_FRAME, 0);
   }
 
   flagsOf(entry: number): number {

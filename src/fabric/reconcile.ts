@@ -85,10 +85,11 @@ function settle(
   return isRepeatable(type) && result === undefined ? undefined : Status.OutcomeUnknown;
 }
 
-/** Calls after which a read may be refused that was right before. */
+/** Calls after which a read may be refused that was right before, or shows something else. */
 const ENDS_READING: ReadonlySet<number> = new Set([
   MessageType.Free,
   MessageType.GiveSlab,
+  MessageType.TrimSlab,
   MessageType.Protect,
   MessageType.CloseWindow,
 ]);

@@ -68,6 +68,8 @@ export const memoryNodeFaults = {
   slabTakenTwice: false,
   /** Windows into a copy outlive it. */
   slabWindowsStay: false,
+  /** A trim is answered, and done a little later. */
+  slabTrimmedLate: false,
   /** What is told for a round that is over counts, too. */
   slabToldLate: false,
   /** Who asks for the window that all share is given that of any space. */

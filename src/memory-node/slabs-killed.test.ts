@@ -78,7 +78,7 @@ function nodeOver({ table: mapping, frames: bytes }: Left, store = storeWord) {
   });
   const windows = { closeOver: () => undefined, closeSpace: () => undefined } as never;
   const slabs = new Slabs({
-    ...{ table, allocations, owners, timers, windows, pool },
+    ...{ table, allocations, owners, timers, windows, pool, frames },
     settled: () => Promise.resolve(true),
     isGoing: () => false,
     leases: { refuseWindow: () => undefined },

@@ -10,7 +10,7 @@ import { MessageType } from '../wire/messages.js';
 import { memoryNodeFaults } from './planted.js';
 import { BASE, Harness, PAGE, SPACE } from './testing/harness.js';
 import type { TestWorld, WorldParts } from './testing/harness.js';
-import { hold, LEASE, listed, open, TAKE } from './testing/slab-calls.js';
+import { hold, LEASE, listed, open, TAKE, trim } from './testing/slab-calls.js';
 
 function makeWorld(parts: WorldParts): TestWorld {
   const world = new SimulatedWorld({ ...parts, immediate: setImmediate });
@@ -21,6 +21,15 @@ function makeWorld(parts: WorldParts): TestWorld {
 const COPIES = 8;
 const COMMIT_PAGES = 40;
 const PAGES_LEAST = 5;
+/** From where on, and how many bytes; 0: none. */
+const TRIMS = [
+  [0, PAGE],
+  [0, 4096],
+  [4096, 8192],
+  [PAGE, PAGE],
+  [0, 0],
+  [0, 0],
+] as const;
 /** Longer than a call takes, mostly. */
 const KILL_WITHIN_MS = 4;
 
@@ -55,7 +64,7 @@ class Fuzz {
   isRaised = false;
   /** Into copies that are gone. */
   readonly #former: { readonly window: number; readonly epoch: number }[] = [];
-  readonly seen = { taken: 0, given: 0, stale: 0, noSpace: 0, kills: 0, cut: 0 };
+  readonly seen = { taken: 0, given: 0, stale: 0, noSpace: 0, kills: 0, cut: 0, trimmed: 0 };
 
   constructor(seed: number) {
     this.random = new Prng(seed);
@@ -242,6 +251,26 @@ class Fuzz {
     model.word = word;
     model.isTouched = true;
     model.window = window;
+    await this.#trim(copy, model);
+  }
+
+  /** All of its first page, a part of that, or what was never written. */
+  async #trim(copy: number, model: ModelCopy): Promise<void> {
+    const { address } = model;
+    const [from, bytes] = TRIMS[this.below(TRIMS.length)] ?? [0, 0];
+    if (bytes === 0) return;
+    const named = { address, copy, leaseEpoch: this.epoch };
+    expect(await trim(this.node, { from, bytes }, named)).toBe(Status.Ok);
+    this.seen.trimmed += 1;
+    if (from === 0) model.word = 0n;
+    if (bytes === PAGE && from === 0) model.isTouched = false;
+    // What is written after the answer stays.
+    if (this.below(2) === 0 || model.window === undefined) return;
+    model.word = BigInt(this.random.u32());
+    model.isTouched = true;
+    const data = new Uint8Array(new BigUint64Array([model.word]).buffer);
+    const written = await this.node.data('write', { ...model.window, address, data });
+    expect(written.status).toBe(Status.Ok);
   }
 }
 
@@ -272,7 +301,7 @@ test('agrees with the model, wherever it is killed', async () => {
   for (const [name, count] of Object.entries(sums)) expect(count, name).toBeGreaterThan(5);
 });
 
-const BUGS = ['slabEpochSeenOnce', 'slabTakenTwice', 'slabWindowsStay'] as const;
+const BUGS = ['slabEpochSeenOnce', 'slabTakenTwice', 'slabWindowsStay', 'slabTrimmedLate'] as const;
 
 afterEach(() => {
   for (const bug of BUGS) memoryNodeFaults[bug] = false;

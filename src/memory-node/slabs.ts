@@ -16,14 +16,16 @@ import { RIGHTS_MASK, SLAB_NONCE } from '../disk/page-table.js';
 import { OWNER_BLOCK_BYTES, type SlabOwner } from '../disk/slab-owner.js';
 import { allocationPages } from '../disk/table-changes.js';
 import type { TableFile } from '../disk/table-file.js';
-import { CHECKSUMS_BYTES, layoutOf, SLAB_BYTES_LEAST } from '../replication/layout.js';
+import { BLOCK_BYTES, CHECKSUMS_BYTES, layoutOf, SLAB_BYTES_LEAST } from '../replication/layout.js';
 import type { Timers } from '../runtime/clock.js';
-import { SLABS_PER_MESSAGE_MAX } from '../wire/limits.js';
+import { PIECE_BYTES_MAX, SLABS_PER_MESSAGE_MAX } from '../wire/limits.js';
 import type { MessageType, Request } from '../wire/messages.js';
 import type { NodeLeases } from './leases.js';
 import type { OwnerBlocks } from './owner-blocks.js';
 import { memoryNodeFaults } from './planted.js';
 import type { Allocations, Choice, Refusal, SlabListener } from './slow/allocations.js';
+import { clearPages } from './store/clear-pages.js';
+import type { Frames } from './store/frames.js';
 import { type FrameSource, takeFrames } from './store/take-frames.js';
 import { NO_PARENT } from './translate/window-tree.js';
 import type { Windows } from './translate/windows.js';
@@ -33,6 +35,7 @@ export interface SlabsParts {
   readonly allocations: Allocations;
   readonly owners: OwnerBlocks;
   readonly pool: FrameSource;
+  readonly frames: Pick<Frames, 'piece' | 'offset'>;
   readonly windows: Windows;
   readonly leases: Pick<NodeLeases, 'refuseWindow'>;
   readonly timers: Timers;
@@ -62,6 +65,7 @@ interface Known extends Slab {
 
 type TakeRequest = Request<typeof MessageType.TakeSlab>;
 type OneRequest = Request<typeof MessageType.OpenSlab>;
+type TrimRequest = Request<typeof MessageType.TrimSlab>;
 
 /** Some tenths of a millisecond. */
 const PAGES_COUNTED_MAX = 2_048;
@@ -254,6 +258,27 @@ export class Slabs implements SlabListener {
     return undefined;
   }
 
+  /**
+   * Blocks of the copy are zeros, when it returns: who repeats it does it again. Only the holder
+   * writes to them, and sees to it that nothing of that is under way.
+   */
+  trim(request: TrimRequest, client: number): Refusal | undefined {
+    const known = this.#known(request, client);
+    if ('status' in known) return known;
+    const { from, bytes } = request;
+    const areBlocks = from % BLOCK_BYTES === 0 && bytes % BLOCK_BYTES === 0;
+    const end = from + bytes;
+    const isWithin = bytes <= PIECE_BYTES_MAX && end <= blockBytes(known.bytes);
+    if (!areBlocks || !isWithin) {
+      return refusal(Status.Invalid, 'what is trimmed are blocks of the copy, a piece at most');
+    }
+    const { space, address } = known;
+    const clear = (): boolean => clearPages(this.#parts, space, address + from, address + end);
+    if (memoryNodeFaults.slabTrimmedLate) this.#parts.timers.after(1, clear);
+    else if (!clear()) return refusal(Status.Busy, 'a page gets another frame: try again');
+    return undefined;
+  }
+
   /** Who has a window into it, or had one before the answer, has none after that. */
   async give(request: OneRequest, client: number): Promise<Refusal | undefined> {
     return this.#inTurn(request.copy, async () => {
@@ -396,6 +421,9 @@ export class Slabs implements SlabListener {
     return refusal(Status.NotFound, `region ${region} of space ${space} is not held here`);
   }
 }
+
+/** Of a copy of so many bytes those that are blocks. */
+const blockBytes = (bytes: number): number => layoutOf(bytes - OWNER_BLOCK_BYTES).dataBytes;
 
 /** Those that have what is behind the blocks, and the last one, counted from its start. */
 export function ownPages(bytes: number, pageBytes: number): number[] {

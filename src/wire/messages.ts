@@ -77,6 +77,7 @@ import {
   SlabActivityRequest,
   SlabRequest,
   TakeSlabRequest,
+  TrimSlabRequest,
 } from './slab-messages.js';
 import { bytes, type Fields, list, pad, struct, text, u8, u16, u32, u53, u64 } from './struct.js';
 
@@ -139,6 +140,7 @@ export const MessageType = {
   OpenSlab: 60,
   MarkSlab: 61,
   SlabActivity: 62,
+  TrimSlab: 63,
 
   // Calls to the controller.
   JoinNode: 64,
@@ -848,6 +850,8 @@ export const CALLS = {
   [M.GiveSlab]: { request: SlabRequest, reply: Empty, repeatable: true },
   [M.ListSlabs]: { request: ListSlabsRequest, reply: ListSlabsReply, repeatable: true },
   [M.SlabActivity]: { request: SlabActivityRequest, reply: SlabActivityReply, repeatable: true },
+  // Not repeatable: done late it would undo what was written since.
+  [M.TrimSlab]: { request: TrimSlabRequest, reply: Empty, repeatable: false },
   [M.Protect]: { request: ProtectRequest, reply: Empty, repeatable: false },
   [M.Counters]: { request: Empty, reply: JsonReply, repeatable: true },
   [M.MeasureStations]: {

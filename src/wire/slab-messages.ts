@@ -68,6 +68,26 @@ export const MarkSlabRequest = struct(
   (value) => spaceRule(value) ?? copyRule(value),
 );
 
+/**
+ * These bytes of a copy are zeros from then on. Pages that lie in them as a whole give their memory
+ * back; no page takes any. In the order of the writes of its connection, and of no other. Invalid
+ * where it is not within the blocks of the copy.
+ */
+export const TrimSlabRequest = struct(
+  'TrimSlabRequest',
+  48,
+  {
+    space: u32,
+    bytes: u32, // A multiple of 4 KiB; at most PIECE_BYTES_MAX.
+    address: u53, // As in SlabRequest.
+    copy: u53,
+    from: u53, // Counted from the start of the copy; a multiple of 4 KiB.
+    ...holder,
+    reserved: pad(4),
+  },
+  (value) => spaceRule(value) ?? copyRule(value),
+);
+
 /** Copies of slabs that the node has, in the order of their numbers. */
 export const ListSlabsRequest = struct('ListSlabsRequest', 16, {
   after: u53, // Those with greater numbers; 0: all.

@@ -41,6 +41,10 @@ export function serveSlabs(server: CallServer, parts: SlabCallParts): void {
   server.serve(MessageType.MarkSlab, (request, { client }) =>
     within(request.space, regionOf(request.address), () => answer(slabs.mark(request, client))),
   );
+  // At once: in its order with the writes of this connection. The region does not move.
+  server.serve(MessageType.TrimSlab, (request, { client }) => {
+    return answer(slabs.trim(request, client));
+  });
   server.serve(MessageType.GiveSlab, (request, { client }) =>
     within(request.space, regionOf(request.address), async () => {
       return answer(await slabs.give(request, client));

@@ -75,6 +75,17 @@ export async function mark(
   return (await node.call(MessageType.MarkSlab, { ...NAMED, address, generation, ...more })).status;
 }
 
+/** `bytes` of the copy from `from` on are zeros from now on. */
+export async function trim(
+  node: Harness,
+  { from, bytes }: { readonly from: number; readonly bytes: number },
+  more: OneMore & { readonly address: number },
+  slot = 0,
+): Promise<Status> {
+  const request = { ...NAMED, ...more, from, bytes };
+  return (await node.call(MessageType.TrimSlab, request, slot)).status;
+}
+
 /** All that the node tells, from one page of its list to the next. */
 export async function listed(node: Harness, device = 0) {
   const all = [];
