@@ -1,15 +1,18 @@
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
+import { CrashingDisk } from '../runtime/simulated/testing/crashing-disk.js';
 import { filePlanOf } from './backup/layout.js';
 import { planOf } from './slabs.js';
 import { BackedDevice, DATA_BYTES, SLAB_BYTES } from './testing/backed-device.js';
+
+type Rig = BackedDevice<CrashingDisk>;
 
 const plan = filePlanOf(planOf(1, SLAB_BYTES).layout);
 const isMapOf = (slab: number) => (at: number) => at === plan.map(slab);
 
 /** A device that was written to, and whose host was killed then. */
-async function killed(slabs: number, nodes: number): Promise<BackedDevice> {
-  const rig = new BackedDevice({ slabs, nodes, copies: 1 });
+async function killed(slabs: number, nodes: number): Promise<Rig> {
+  const rig = new BackedDevice(new CrashingDisk(), { slabs, nodes, copies: 1 });
   await rig.make();
   await rig.open();
   for (let slab = 0; slab < slabs; slab++) {
@@ -50,7 +53,7 @@ test('the first flush looks at many slabs at a time', async () => {
 });
 
 test('a flush opens no slab that two nodes have', async () => {
-  const rig = new BackedDevice({ slabs: 3, nodes: 2, copies: 2 });
+  const rig = new BackedDevice(new CrashingDisk(), { slabs: 3, nodes: 2, copies: 2 });
   await rig.make();
   await rig.open();
   for (let slab = 0; slab < 3; slab++) await rig.drive(rig.write(slab * DATA_BYTES, 1));

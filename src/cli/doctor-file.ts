@@ -1,4 +1,4 @@
-/** `memrack doctor --verify FILE`: whether the file of a persistent memory can be believed. */
+/** `memrack doctor --verify FILE` of a persistent memory: whether its file can be believed. */
 
 import { SERVED_PART } from '../disk/durable-layout.js';
 import { readStoredTable, type StoredTable } from '../disk/durable-table.js';
@@ -9,22 +9,9 @@ import { mappingOf } from '../memory-node/durable/file.js';
 import { DiskError } from '../runtime/disk.js';
 import type { DurableFile } from '../runtime/durable.js';
 import type { Runtime } from '../runtime/runtime.js';
-import type { Finding } from './finding.js';
-
-export interface FileFindings {
-  readonly findings: readonly Finding[];
-  /** It could not be looked at: it is not there, or is being served. */
-  readonly isRefused: boolean;
-}
+import { bad, type FileFindings, type Finding, good } from './finding.js';
 
 const RESTORE = 'restore the file from a copy that was made when its node had ended in order';
-
-const bad = (check: string, found: string, remedy: string): Finding => {
-  return { check, state: 'bad', found, remedy };
-};
-const good = (check: string, found: string): Finding => {
-  return { check, state: 'good', found, remedy: '' };
-};
 
 export async function examineFile(runtime: Runtime, path: string): Promise<FileFindings> {
   let file: DurableFile;

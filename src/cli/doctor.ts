@@ -25,7 +25,7 @@ const DEVICES = ['/dev/fuse', '/dev/userfaultfd', '/dev/loop-control', '/dev/net
 export function addDoctor(program: Command): void {
   withOutput(withRack(program.command('doctor')))
     .description('checks this machine, and with a rack named the network to its memory nodes')
-    .option('--verify <file>', 'checks the file of a persistent memory that is not being served')
+    .option('--verify <file>', 'checks the file of a persistent memory, or the backup of a device')
     .addHelpText(
       'after',
       '\nExample:\n  memrack doctor --rack memrack://127.0.0.1:7070\n' +
@@ -48,8 +48,11 @@ export function addDoctor(program: Command): void {
 async function verifyFile(flags: SharedFlags, path: string): Promise<void> {
   // Both need native packages, which may be what is missing on this machine.
   const { appRuntime } = await import('../apps/app-runtime.js');
+  const { examineBackup } = await import('./doctor-backup.js');
   const { examineFile } = await import('./doctor-file.js');
-  const { findings, isRefused } = await examineFile(appRuntime('doctor'), path);
+  const runtime = appRuntime('doctor');
+  const seen = (await examineBackup(runtime, path)) ?? (await examineFile(runtime, path));
+  const { findings, isRefused } = seen;
   const rows = findings.map((each) => ({ code: `FILE_${codeOf(each)}`, ...each }));
   if (flags.output === 'json') printRows(flags, rows, []);
   else show(findings);

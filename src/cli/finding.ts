@@ -9,3 +9,18 @@ export interface Finding {
   readonly found: string;
   readonly remedy: string;
 }
+
+export const good = (check: string, found: string): Finding => {
+  return { check, state: 'good', found, remedy: '' };
+};
+
+export const bad = (check: string, found: string, remedy: string): Finding => {
+  return { check, state: 'bad', found, remedy };
+};
+
+/** Of a file. */
+export interface FileFindings {
+  readonly findings: readonly Finding[];
+  /** It could not be looked at: it is not there, or is being served. */
+  readonly isRefused: boolean;
+}

@@ -9,6 +9,7 @@
  */
 
 import type { Checksum } from '../runtime/runtime.js';
+import { BlockChecksum } from './block-checksum.js';
 import { AREA_BLOCKS, areaOf, BLOCK_BYTES, type SlabLayout } from './layout.js';
 
 export const Area = { CLEAN: 0, OPENING: 1, OPEN: 2, CLOSING: 3, DOUBTFUL: 4 } as const;
@@ -27,8 +28,7 @@ export class Areas {
   readonly checksums: Uint32Array;
   readonly #unsettled: Uint8Array;
   readonly #unsettledIn: Uint8Array;
-  readonly #checksum: Checksum;
-  readonly #zeros: number;
+  readonly #checksum: BlockChecksum;
 
   constructor(layout: SlabLayout, checksum: Checksum) {
     this.state = new Uint8Array(layout.areas);
@@ -39,25 +39,19 @@ export class Areas {
     this.checksums = new Uint32Array(layout.blocks);
     this.#unsettled = new Uint8Array(layout.blocks);
     this.#unsettledIn = new Uint8Array(layout.areas);
-    this.#checksum = checksum;
-    this.#zeros = checksum.crc32c(new Uint8Array(BLOCK_BYTES), 0, BLOCK_BYTES);
-  }
-
-  /** That of zeros is 0, so that new memory is right as it is. */
-  checksumOf(bytes: Uint8Array, start: number): number {
-    return (this.#checksum.crc32c(bytes, start, start + BLOCK_BYTES) ^ this.#zeros) >>> 0;
+    this.#checksum = new BlockChecksum(checksum);
   }
 
   note(first: number, count: number, bytes: Uint8Array, start: number): void {
     for (let i = 0; i < count; i++) {
-      this.checksums[first + i] = this.checksumOf(bytes, start + i * BLOCK_BYTES);
+      this.checksums[first + i] = this.#checksum.of(bytes, start + i * BLOCK_BYTES);
     }
   }
 
   /** The first block of the range that is not what is known of it; -1: all are. */
   firstWrong(first: number, count: number, bytes: Uint8Array, start: number): number {
     for (let i = 0; i < count; i++) {
-      if (this.checksumOf(bytes, start + i * BLOCK_BYTES) !== this.checksums[first + i]) {
+      if (this.#checksum.of(bytes, start + i * BLOCK_BYTES) !== this.checksums[first + i]) {
         return first + i;
       }
     }

@@ -1,6 +1,14 @@
 // Block devices of a rack of real processes: made and removed on the command line, written to over
 // NBD, while nodes and the host are killed. Every byte is looked at.
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -195,6 +203,22 @@ test('a full rack says so, and gives everything back with the device', async () 
   });
 });
 
+/** Which a host has open, and a copy of it, which is damaged. */
+async function verifyFile(file: string): Promise<void> {
+  const whole = await runCli(['doctor', '--verify', file]);
+  expect([whole.code, whole.stdout]).toEqual([0, expect.stringContaining('a host has it open')]);
+  expect(whole.stdout).toMatch(/areas: \d+ clean, \d+ dirty, 0 lost/);
+  const copy = `${file}.copy`;
+  copyFileSync(file, copy);
+  const descriptor = openSync(copy, 'r+');
+  writeSync(descriptor, 'damage', 4096 + 16);
+  closeSync(descriptor);
+  const damaged = await runCli(['doctor', '--verify', copy]);
+  rmSync(copy);
+  expect([damaged.code, damaged.stdout]).toEqual([1, expect.stringContaining('bad     heads:')]);
+  expect(damaged.stdout).toContain('no host has it open');
+}
+
 // The last one: all memory nodes are replaced.
 test('a device with a backup goes on when all memory is gone', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'memrack-device-'));
@@ -210,6 +234,7 @@ test('a device with a backup goes on when all memory is gone', async () => {
       expect([i, (await client.write(at, partOf(1000 + i))).error]).toEqual([i, 0]);
     }
     expect((await client.flush()).error).toBe(0);
+    await verifyFile(file);
     for (const id of ['node-1', 'node-2', 'node-3']) {
       process.kill(await supervisorOf(rack, id), 'SIGKILL');
     }

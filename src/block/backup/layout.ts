@@ -14,7 +14,7 @@ import { AREA_BLOCKS, BLOCK_BYTES, type SlabLayout } from '../../replication/lay
 import type { Checksum } from '../../runtime/runtime.js';
 
 export const HEAD_BYTES = 4096;
-const HEADS_BYTES = 2 * HEAD_BYTES;
+export const HEADS_BYTES = 2 * HEAD_BYTES;
 export const RECORD_BYTES = 512;
 const MARKS = 2;
 /** `MRKF` in little-endian order. */
@@ -103,6 +103,12 @@ export function headOf({ device, file, slabBytes }: FileFacts, checksum: Checksu
   return seal(words, at.checksum, checksum);
 }
 
+/** By either head, whatever else is wrong with it. */
+export function isBackupHead(heads: Uint8Array): boolean {
+  const words = new Int32Array(heads.slice().buffer);
+  return [0, HEAD_BYTES / 4].some((from) => readU32(words, from + HEAD.at.magic) === MAGIC);
+}
+
 /** Of either head; a text says what is wrong, for people. */
 export function factsIn(heads: Uint8Array, checksum: Checksum): FileFacts | string {
   const { at } = HEAD;
@@ -164,6 +170,8 @@ export function markRecord(
   return recordOf(of, place, generation, checksum, undefined);
 }
 
+const isZeros = (record: Int32Array): boolean => record.every((word) => word === 0);
+
 /** A map as it was read, or some of it: what is missing at its end is zeros. */
 export class SlabMap {
   readonly #of: RecordPlace;
@@ -187,10 +195,24 @@ export class SlabMap {
     });
   }
 
+  /** Of a whole map: one of these was written, and is not as it was. */
+  get areMarksDamaged(): boolean {
+    return Array.from({ length: MARKS }, (_, place) => place).some((place) => {
+      const record = this.#record(place);
+      return !isZeros(record) && !this.#isWhole(record, place);
+    });
+  }
+
+  /** It was written, and is not as it was. */
+  isDamaged(area: number): boolean {
+    const record = this.#record(MARKS + area);
+    return !isZeros(record) && !this.#isWhole(record, MARKS + area);
+  }
+
   /** One that was torn, or damaged, may be behind. */
   state(area: number): Kept {
     const record = this.#record(MARKS + area);
-    if (record.every((word) => word === 0)) return Kept.ABSENT;
+    if (isZeros(record)) return Kept.ABSENT;
     if (!this.#isWhole(record, MARKS + area)) return Kept.DIRTY;
     const state = readU32(record, RECORD.at.state);
     return state === Kept.CLEAN || state === Kept.LOST ? state : Kept.DIRTY;

@@ -5,7 +5,7 @@ import { Status } from '../../base/status.js';
 import { bestFreeOfTwo } from '../../policies/placement/best-free-of-two.js';
 import type { Copy } from '../../replication/copy.js';
 import { LendingNode, Path, World } from '../../replication/testing/slab-world.js';
-import { CrashingDisk } from '../../runtime/simulated/testing/crashing-disk.js';
+import type { Disk } from '../../runtime/disk.js';
 import { BackupFile } from '../backup/backup-file.js';
 import { makeBackup } from '../backup/backup-path.js';
 import { Device } from '../device.js';
@@ -27,16 +27,22 @@ export interface BackedShape {
   readonly nodes: number;
 }
 
-export class BackedDevice implements DeviceRack {
+/** Of which tests know more. */
+interface RigDisk {
+  of(user: BackedDevice<RigDisk>): Disk;
+}
+
+export class BackedDevice<D extends RigDisk> implements DeviceRack {
   readonly world = new World(1, turn);
-  readonly disk = new CrashingDisk();
+  readonly disk: D;
   readonly rows = new Map<number, SetRow>();
   readonly #shape: BackedShape;
   #nodes: { readonly id: string; memoryId: number; node: LendingNode }[];
   device!: Device;
   file!: BackupFile;
 
-  constructor(shape: BackedShape) {
+  constructor(disk: D, shape: BackedShape) {
+    this.disk = disk;
     this.#shape = shape;
     this.#nodes = Array.from({ length: shape.nodes }, (_, i) => {
       return { id: `node-${i}`, memoryId: 1, node: new LendingNode() };
