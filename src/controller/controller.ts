@@ -140,14 +140,19 @@ export class Controller {
 
   /** Goes on with what an earlier life had begun. To be called once, before anything is served. */
   async resume(): Promise<void> {
-    await this.changes.run(() => this.restoration.finishIfAll());
-    await this.spaces.resume();
+    await this.nodeRemoved();
     this.devices.resume();
     this.moves.resume();
     this.drains.resume();
     this.#rebalancer?.start();
     this.watch.start();
     this.slabSpace.start();
+  }
+
+  /** It is waited for no longer: by a restoration, and by removals of spaces. */
+  async nodeRemoved(): Promise<void> {
+    await this.changes.run(() => this.restoration.finishIfAll());
+    await this.spaces.resume();
   }
 
   /** Of a space whose regions nodes may hold nevertheless it is not said that there is none. */

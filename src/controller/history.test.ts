@@ -9,6 +9,7 @@ import { Status } from '../base/status.js';
 import { MoveState } from '../wire/messages.js';
 import { isRefusal } from './refusal.js';
 import { rackStatus } from './report.js';
+import { localApi } from './local-api.js';
 import { FakeRack, GIB, settled } from './testing/fake-rack.js';
 
 const ALL: EventQuery = { after: 0, limit: 100_000, lastMs: 0, space: '', node: '' };
@@ -120,6 +121,29 @@ test('a move whose order comes again, when it is made, is made', async () => {
   await rack.advance(1_000);
   expect(await end).toEqual({ end: 'done' });
   expect(told(controller).at(-1)).toBe('move-done photos/1 n1');
+});
+
+test('a move has one driver, also when a node is let go meanwhile', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  for (const id of ['n1', 'n2']) await join(rack, controller, id);
+  const space = await spaceOf(controller, 'photos');
+  await grant(controller, space, 'n1');
+  rack.moving = MoveState.COPYING;
+  const end = controller.moves.move({ space, region: 1 as RegionIndex, to: 'n2' });
+  await join(rack, controller, 'n3');
+  await controller.membership.ended('n3', 1003);
+  await join(rack, controller, 'n4');
+  const member = controller.membership.members.get('n4');
+  if (member !== undefined) member.seenMs = -1e9;
+  const clock = { now: () => rack.nowMs, wall: () => rack.nowMs };
+  const api = localApi(controller, { clock, address: () => '', machine: 'm', isDurable: true });
+  expect((await api.removeNode('n4', false)).status).toBe(Status.Ok);
+  rack.moving = MoveState.GONE;
+  await rack.advance(2_000);
+  expect(await end).toEqual({ end: 'done' });
+  expect(controller.moves.done).toBe(1);
+  expect(told(controller).filter((one) => one.startsWith('move-done'))).toHaveLength(1);
 });
 
 test('a move that fails again and again is told now and then, with how often', async () => {

@@ -80,7 +80,7 @@ export function localApi(controller: Controller, options: LocalApiOptions): Cont
       const before = lostRegionsOf(controller, id);
       const result = await controller.membership.remove(id, isLost);
       if (isRefusal(result)) return result;
-      await controller.resume();
+      await controller.nodeRemoved();
       return ok({ regionsLost: lostRegionsOf(controller, id) - before });
     },
     backup: () => controller.changes.run(() => controller.metadata.copy()),

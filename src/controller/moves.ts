@@ -80,8 +80,6 @@ export class RegionMoves {
   cancelled = 0;
   readonly #options: MovesOptions;
   /** By `regionKey`: each row has one driver. */
-  readonly #running = new Map<number, Promise<MoveEnd>>();
-  /** Those of an earlier life as of the start of this one. */
   readonly #underWay = new Map<number, UnderWay>();
   #isStopped = false;
 
@@ -91,7 +89,9 @@ export class RegionMoves {
 
   /** Goes on with what an earlier life of the controller had begun. */
   resume(): void {
-    for (const row of this.#options.metadata.moves.values()) void this.#begin(row, false);
+    for (const row of this.#options.metadata.moves.values()) {
+      if (!this.#underWay.has(regionKey(row.space, row.region))) void this.#begin(row, false);
+    }
   }
 
   stop(): void {
@@ -101,11 +101,6 @@ export class RegionMoves {
   /** Those that are under way, the oldest first. */
   underWay(): readonly UnderWay[] {
     return [...this.#underWay.values()];
-  }
-
-  /** Ends of moves that are under way, by `regionKey`. */
-  get running(): ReadonlyMap<number, Promise<MoveEnd>> {
-    return this.#running;
   }
 
   /** Never rejects. Resolves late when a node is away whose word is needed. */
@@ -195,16 +190,14 @@ export class RegionMoves {
   #begin(row: MoveRow, isNew: boolean, isForced = false): Promise<MoveEnd> {
     const key = regionKey(row.space, row.region);
     this.#underWay.set(key, { row, isNew, sinceMs: this.#options.clock.now() });
-    const run = this.#drive(row, isNew, isForced).then((end) => {
-      this.#running.delete(key);
-      this.#underWay.delete(key);
+    return this.#drive(row, isNew, isForced).then((end) => {
+      // Its row has gone: another move of the region may have begun.
+      if (this.#underWay.get(key)?.row.epoch === row.epoch) this.#underWay.delete(key);
       if (end.end === 'done') this.done += 1;
       else if (end.end === 'refused') this.refused += 1;
       else this.cancelled += 1;
       return end;
     });
-    this.#running.set(key, run);
-    return run;
   }
 
   /** For the history. How long one took that an earlier controller began is not known. */
@@ -410,9 +403,13 @@ export class RegionMoves {
   async #lose(row: MoveRow): Promise<MoveEnd> {
     const { metadata, changes, membership } = this.#options;
     await changes.run(async () => {
+      if (!this.#isStanding(row)) return;
       const before = this.#owner(row);
       const moves: MetadataChange[] = [{ table: 'moves', remove: row }];
-      if (before !== undefined) moves.push({ table: 'regions', put: { ...before, state: 'lost' } });
+      // Under another epoch it is somebody else's.
+      if (before?.epoch === row.fromEpoch) {
+        moves.push({ table: 'regions', put: { ...before, state: 'lost' } });
+      }
       const reason = 'the memory that held it is gone';
       await metadata.commit(moves, { details: this.#endOf(row, reason) });
       await membership.forgetIfNothingIsLeft(row.fromNode);
@@ -420,9 +417,15 @@ export class RegionMoves {
     return { end: 'cancelled', status: Status.DataLost, reason: 'the memory that held it is gone' };
   }
 
+  /** By the key of a row alone that of the region's next move would go. */
+  #isStanding(row: MoveRow): boolean {
+    return this.#options.metadata.moveOf(row)?.epoch === row.epoch;
+  }
+
   async #drop(row: MoveRow, reason = ''): Promise<void> {
     const { metadata, changes, membership, arrived } = this.#options;
     await changes.run(async () => {
+      if (!this.#isStanding(row)) return;
       const details = this.#endOf(row, reason);
       await metadata.commit([{ table: 'moves', remove: row }], { details });
       await membership.forgetIfNothingIsLeft(row.fromNode);
