@@ -75,8 +75,6 @@ export class Controller {
   readonly slabSpace: SlabSpace;
   readonly restoration: Restoration;
   readonly watch: Watch;
-  /** Of this process, in the marks that nodes are told. */
-  readonly instance: number;
   readonly startedMs: number;
 
   constructor(options: ControllerOptions) {
@@ -92,13 +90,11 @@ export class Controller {
     this.metadata = metadata;
     this.changes = changes;
     this.startedMs = clock.now();
-    this.instance = entropy.u32();
     this.restoration = new Restoration({
       ...shared,
       clock,
       awayMs,
       entropy,
-      instance: this.instance,
       members: () => this.membership.members,
       noted: options.restorationNoted ?? (() => undefined),
     });
@@ -179,7 +175,7 @@ export class Controller {
 
   /** Ends when all that serve have heard, or could not be reached. */
   async #witness(calls: NodeCalls): Promise<void> {
-    const mark = ownMark(this.metadata, this.instance);
+    const mark = ownMark(this.metadata);
     await Promise.all(this.membership.serving().map(({ row }) => calls.noteMark(row, mark)));
   }
 

@@ -62,7 +62,7 @@ export function serveController(serve: Serve, options: HandlerOptions): void {
 
 function serveMembers(serve: Serve, { controller, heartbeatMs, log }: HandlerOptions): void {
   const { membership, hosts } = controller;
-  const mark = () => ownMark(controller.metadata, controller.instance);
+  const mark = () => ownMark(controller.metadata);
   serve(M.JoinNode, async (request) => {
     const busy = refuseBusy(controller);
     if (busy !== undefined) return busy;

@@ -17,28 +17,27 @@ export const NO_MARK: ControllerMark = {
 };
 
 /** What is durable now, as told by this process. */
-export function ownMark(metadata: Metadata, instance: number): ControllerMark {
+export function ownMark(metadata: Metadata): ControllerMark {
   return {
     controller: metadata.next('client'),
     commit: metadata.next('commit'),
     life: metadata.next('life'),
     nextSpace: metadata.next('space'),
     nextEpoch: metadata.next('epoch'),
-    instance,
+    instance: metadata.instance,
   };
 }
 
 /**
- * Whether a node heard of changes that the database did not have when it was opened. Of lives that
- * ended before all nodes had answered, it may have commits with the numbers of those changes: what
- * counts for lives before these is where they began.
+ * Whether a node heard of changes that the database did not have when it was opened. Processes that
+ * ended before all nodes had answered may have made commits with the numbers of those changes: so
+ * what counts is the last commit that it has of the process that told the mark.
  */
-export function isProof(metadata: Metadata, mark: ControllerMark, instance: number): boolean {
+export function isProof(metadata: Metadata, mark: ControllerMark): boolean {
   if (mark.controller !== metadata.next('client')) return false;
   if (mark.life > metadata.next('life')) return true;
-  if (mark.instance === instance) return false;
-  const isBefore = mark.life < metadata.opened('unjudgedLife');
-  return mark.commit > (isBefore ? metadata.openedTrue : metadata.opened('commit'));
+  if (mark.instance === metadata.instance) return false;
+  return mark.commit > metadata.openedLast(mark.instance);
 }
 
 /** Whether a node that knows this controller holds what the database has not given out yet. */

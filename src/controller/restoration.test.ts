@@ -354,6 +354,47 @@ test('a life that ends before it has asked hides nothing from the next one', asy
   expect(await it.space('another')).toBeGreaterThan(made);
 });
 
+test('a copy made while a life looks is judged by where that life went on', async () => {
+  const it = new Restored();
+  await it.begin();
+  it.heartbeats();
+  await settled();
+  await it.putBack(it.copy());
+  const copy = it.copy();
+  await it.join(NODES);
+  expect(it.controller.restoration.phase).toBe('over');
+  const made = await it.space('since');
+  it.heartbeats();
+  await settled();
+  await it.putBack(copy);
+  // As many commits as were lost, of lives that ask nobody.
+  for (let life = 0; life < 3; life++) await it.putBack(it.copy());
+  await it.join(NODES);
+  expect(it.controller.metadata.next('restores')).toBe(1);
+  expect(await it.space('another')).toBeGreaterThan(made);
+});
+
+test('two lives of the same number, on the same copy, are told apart', async () => {
+  const it = new Restored();
+  await it.begin();
+  it.heartbeats();
+  await settled();
+  const copy = it.copy();
+  await it.putBack(copy);
+  await it.join(NODES);
+  const made = await it.space('since');
+  it.heartbeats();
+  await settled();
+  await it.putBack(copy);
+  expect(it.controller.metadata.next('life')).toBe(
+    it.rack.node(it.rack.joinRequest('n1').address).mark.life,
+  );
+  for (let life = 0; life < 3; life++) await it.putBack(it.copy());
+  await it.join(NODES);
+  expect(it.controller.metadata.next('restores')).toBe(1);
+  expect(await it.space('another')).toBeGreaterThan(made);
+});
+
 test('lives that went on without a silent node are no proof of anything', async () => {
   const it = new Restored();
   await it.begin();

@@ -47,18 +47,10 @@ export interface RestorationOptions {
   readonly calls: NodeCalls;
   readonly awayMs: number;
   readonly entropy: Entropy;
-  /** Of this process, in the marks that it tells. */
-  readonly instance: number;
   readonly members: () => ReadonlyMap<string, Member>;
   /** It turned out that the database is an older copy, or that has come to its end. */
   readonly noted: (what: 'begun' | 'ended') => void;
 }
-
-/** All nodes have answered: whatever is committed from here on is part of the truth. */
-const JUDGED: readonly MetadataChange[] = [
-  { table: 'counters', put: { name: 'unjudged', next: 0 } },
-  { table: 'counters', put: { name: 'unjudgedLife', next: 0 } },
-];
 
 interface Answer {
   readonly memoryId: number;
@@ -127,14 +119,14 @@ export class Restoration {
 
   /** Within a change, before the node is let in: what it remembers may show how old we are. */
   async judge(mark: ControllerMark, held: readonly HeldRegion[]): Promise<void> {
-    const { metadata, instance } = this.#options;
+    const { metadata } = this.#options;
     if (controllerFaults.regionGrantedTwiceAtRestart || controllerFaults.marksIgnored) return;
-    if (isProof(metadata, mark, instance) || isAhead(metadata, mark, held)) await this.#begin(mark);
+    if (isProof(metadata, mark) || isAhead(metadata, mark, held)) await this.#begin(mark);
   }
 
   /** Whether other memory of this mark was let in since: the memory that we know has ended. */
   hasReplaced(mark: ControllerMark): boolean {
-    return isProof(this.#options.metadata, mark, this.#options.instance);
+    return isProof(this.#options.metadata, mark);
   }
 
   /** Asks the node if its answer is wanted. Called whenever it gives a sign of life. */
@@ -190,7 +182,13 @@ export class Restoration {
     const { metadata } = this.#options;
     if (this.awaited().length > 0 && !controllerFaults.oneAnswerIsEnough) return;
     if (this.#isRestoring) await this.#finish();
-    else if (metadata.next('unjudged') !== 0) await metadata.commit(JUDGED);
+    else await metadata.commit(this.#judged());
+  }
+
+  /** All nodes have answered: whatever is committed from here on is part of the truth. */
+  #judged(): MetadataChange[] {
+    const commits = [...this.#options.metadata.starts.keys()];
+    return commits.map((remove) => ({ table: 'starts', remove }) as const);
   }
 
   async #take(member: Member, held: readonly HeldRegion[], life: number): Promise<void> {
@@ -274,7 +272,7 @@ export class Restoration {
         event: metadata.history.sequenceAbove(seen.commit),
       }),
       { table: 'counters', put: { name: 'restoring', next: 0 } },
-      ...JUDGED,
+      ...this.#judged(),
     ]);
     metadata.believe();
     this.#isLooking = false;

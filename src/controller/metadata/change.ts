@@ -17,6 +17,7 @@ import type {
   RemovedDeviceRow,
   SlabSetRow,
   SpaceRow,
+  StartRow,
 } from './schema.js';
 
 /** One change of one table. Rows are never changed in place. */
@@ -50,6 +51,8 @@ export type MetadataChange =
   | { readonly table: 'slabSets'; readonly remove: SlabPlace }
   | { readonly table: 'removedDevices'; readonly put: RemovedDeviceRow }
   | { readonly table: 'removedDevices'; readonly remove: number }
+  | { readonly table: 'starts'; readonly put: StartRow }
+  | { readonly table: 'starts'; readonly remove: number }
   | { readonly table: 'events'; readonly put: EventRow }
   | { readonly table: 'events'; readonly remove: number };
 

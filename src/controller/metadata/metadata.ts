@@ -38,6 +38,7 @@ import {
   SCHEMA,
   type SlabSetRow,
   type SpaceRow,
+  type StartRow,
 } from './schema.js';
 import { SlabSets } from './slab-sets.js';
 
@@ -51,6 +52,8 @@ export interface MetadataOptions {
   /** Where numbering begins in an empty database. */
   readonly firstNumbers: Readonly<Record<CounterName, number>>;
   readonly clock: Pick<Clock, 'wall'>;
+  /** Random, of this process. */
+  readonly instance: number;
   /** A commit failed: ends the process. */
   readonly failed: (reason: unknown) => void;
 }
@@ -87,7 +90,11 @@ export class Metadata {
   readonly slabSets = new SlabSets();
   /** By the number of the device, the longest ago first. */
   readonly removedDevices = new Map<number, RemovedDeviceRow>();
+  /** By their first commit, the oldest first. */
+  readonly starts = new Map<number, StartRow>();
   readonly history: History;
+  /** Of this process, in the marks that nodes are told. */
+  readonly instance: number;
   readonly #counters: Record<CounterName, number>;
   readonly #database: Database;
   readonly #failed: (reason: unknown) => void;
@@ -95,10 +102,12 @@ export class Metadata {
   #isClosed = false;
   #commits = 0;
   #opened: Readonly<Record<CounterName, number>>;
+  #openedStarts: readonly StartRow[] = [];
 
   private constructor(database: Database, options: MetadataOptions) {
     this.#database = database;
     this.#failed = options.failed;
+    this.instance = options.instance;
     this.#counters = { ...options.firstNumbers };
     this.#opened = this.#counters;
     this.history = new History(this, options.clock);
@@ -110,6 +119,7 @@ export class Metadata {
     const metadata = new Metadata(database, options);
     metadata.#load();
     metadata.#opened = { ...metadata.#counters };
+    metadata.#openedStarts = [...metadata.starts.values()];
     return metadata;
   }
 
@@ -125,13 +135,23 @@ export class Metadata {
 
   /** The last commit of which it is known that it is part of the truth, when it was opened. */
   get openedTrue(): number {
-    const { commit, unjudged } = this.#opened;
-    return unjudged === 0 ? commit : unjudged - 1;
+    return (this.#openedStarts[0]?.commit ?? this.#opened.commit + 1) - 1;
+  }
+
+  /**
+   * The last commit of a process of the controller that this database has, when it was opened. Of
+   * one that is not written down it was made before all that are.
+   */
+  openedLast(instance: number): number {
+    const at = this.#openedStarts.findIndex((start) => start.instance === instance);
+    const next = this.#openedStarts[at + 1];
+    return next === undefined ? this.#opened.commit : next.commit - 1;
   }
 
   /** From here on the database is as new as the truth: nodes have told what it did not know. */
   believe(): void {
     this.#opened = { ...this.#counters };
+    this.#openedStarts = [];
   }
 
   get commits(): number {
@@ -253,6 +273,8 @@ export class Metadata {
     }
     for (const row of this.#database.select('moves')) this.#putMove(row as MoveRow);
     this.#loadDevices();
+    const starts = this.#database.select('starts') as StartRow[];
+    for (const row of starts.sort((a, b) => a.commit - b.commit)) this.starts.set(row.commit, row);
     if (controllerFaults.drainsForgotten) return;
     for (const row of this.#database.select('drains')) this.#putDrain(row as DrainRow);
     const events = this.#database.select('events') as EventRow[];
@@ -321,6 +343,10 @@ export class Metadata {
       case 'slabSets':
       case 'removedDevices':
         this.#applyToDevices(change);
+        return;
+      case 'starts':
+        if ('put' in change) this.starts.set(change.put.commit, change.put);
+        else this.starts.delete(change.remove);
         return;
       case 'events':
         if ('put' in change) this.history.put(change.put);
@@ -490,6 +516,8 @@ function removedKey(change: Extract<MetadataChange, { readonly remove: unknown }
       return { device: change.remove };
     case 'moves':
       return { space: change.remove.space, region: change.remove.region };
+    case 'starts':
+      return { commit: change.remove };
     case 'events':
       return { sequence: change.remove };
     default:

@@ -36,6 +36,7 @@ export async function openMetadata(
     folder: options.folder,
     firstNumbers: firstNumbers(entropy),
     clock: options.clock,
+    instance: entropy.u32(),
     failed: options.failed,
   });
   const changes = [...nextLife(metadata, entropy), ...goneSince(metadata)];
@@ -59,8 +60,6 @@ function firstNumbers(entropy: Entropy): Record<CounterName, number> {
     restoring: 0,
     restores: 0,
     event: 1,
-    unjudged: 0,
-    unjudgedLife: 0,
   };
 }
 
@@ -81,13 +80,10 @@ function nextLife(metadata: Metadata, entropy: Entropy): MetadataChange[] {
   const isLast = metadata.next('life') >= LIVES_MAX;
   const client = isLast ? entropy.u53() : metadata.next('client');
   const life = isLast ? 1 : metadata.next('life') + 1;
-  const numbers: [CounterName, number][] = [
-    ['client', client],
-    ['life', life],
+  const { instance } = metadata;
+  return [
+    { table: 'counters', put: { name: 'client', next: client } },
+    { table: 'counters', put: { name: 'life', next: life } },
+    { table: 'starts', put: { commit: metadata.next('commit') + 1, instance } },
   ];
-  // A life that ended before all nodes had answered has judged nothing, and goes on being judged.
-  if (metadata.next('unjudged') === 0 || isLast) {
-    numbers.push(['unjudged', metadata.next('commit') + 1], ['unjudgedLife', life]);
-  }
-  return numbers.map(([name, next]) => ({ table: 'counters', put: { name, next } }) as const);
 }

@@ -136,6 +136,8 @@ export const SCHEMA = {
   },
   /** Numbers of devices that were removed: whatever a node has of them is nobody's. */
   removedDevices: { columns: { device: 'integer', sinceMs: 'integer' }, key: ['device'] },
+  /** Processes since it was last known that this is the newest copy of the database. */
+  starts: { columns: { commit: 'integer', instance: 'integer' }, key: ['commit'] },
 } as const satisfies Schema;
 
 /** `member`: it may come back with its memory. `ended`: its memory is proved to be gone. */
@@ -313,6 +315,14 @@ export interface RemovedDeviceRow extends Row {
   readonly sinceMs: number;
 }
 
+/** A process of the controller, in whose time nodes have not all answered, or not yet. */
+export interface StartRow extends Row {
+  /** The number of its first one. */
+  readonly commit: number;
+  /** Random: what nodes know of it. */
+  readonly instance: number;
+}
+
 /**
  * `space`, `epoch`: the next number to give out. `client`: what the controller calls itself towards
  * nodes, the same in all its lives. `life`: how often it was started on this database, the run of
@@ -331,13 +341,6 @@ export interface Numbers {
   readonly restoring: number;
   readonly restores: number;
   readonly event: number;
-  /**
-   * While it is not known that this is the newest copy of the database: one above its last commit
-   * when that began, and the first life since; nodes have not all answered in any of these lives.
-   * Else 0.
-   */
-  readonly unjudged: number;
-  readonly unjudgedLife: number;
 }
 
 export type CounterName = keyof Numbers;
@@ -352,6 +355,4 @@ export const COUNTER_NAMES: readonly CounterName[] = [
   'restoring',
   'restores',
   'event',
-  'unjudged',
-  'unjudgedLife',
 ];

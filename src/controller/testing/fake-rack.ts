@@ -215,7 +215,7 @@ export class FakeRack {
   /** What a node hears with each answer; of another branch of the database it keeps the later. */
   tell(controller: Controller, id: string): void {
     const node = this.node(this.joinRequest(id).address);
-    const told = ownMark(controller.metadata, controller.instance);
+    const told = ownMark(controller.metadata);
     node.mark = laterMark(node.mark, told);
   }
 
