@@ -109,7 +109,7 @@ export class Controller {
     });
     const withMembers = { ...shared, membership: this.membership };
     this.regions = new Regions({ ...withMembers, policy, entropy, timers });
-    this.spaces = new Spaces({ ...withMembers, witness: () => this.#witness(calls) });
+    this.spaces = new Spaces({ ...withMembers, witness: (space) => this.#witness(space, calls) });
     this.moves = new RegionMoves({ ...withMembers, clock, timers, arrived });
     const move = (wish: MoveWish): Promise<MoveEnd> => this.moves.move(wish);
     this.moveTargets = new MoveTargets({ ...withMembers, policy, chance: entropy, move });
@@ -173,10 +173,27 @@ export class Controller {
     await this.changes.run(() => this.metadata.close());
   }
 
+  /**
+   * Whether a node remembers that the number of this space was given out: all that serve are told
+   * if none does. Where there are no nodes nobody can, and none may have a region of it.
+   */
+  async #witness(space: SpaceId, calls: NodeCalls): Promise<boolean> {
+    const isKnown = (): boolean => {
+      const nodes = this.membership.lasting();
+      return nodes.length === 0 || nodes.some(({ knowsSpaces }) => knowsSpaces > space);
+    };
+    if (!isKnown()) await this.#tellMark(calls);
+    return isKnown();
+  }
+
   /** Ends when all that serve have heard, or could not be reached. */
-  async #witness(calls: NodeCalls): Promise<void> {
+  async #tellMark(calls: NodeCalls): Promise<void> {
     const mark = ownMark(this.metadata);
-    await Promise.all(this.membership.serving().map(({ row }) => calls.noteMark(row, mark)));
+    const tell = async (member: Member): Promise<void> => {
+      const status = await calls.noteMark(member.row, mark);
+      if (status === Status.Ok) member.knowsSpaces = Math.max(member.knowsSpaces, mark.nextSpace);
+    };
+    await Promise.all(this.membership.serving().map(tell));
   }
 
   /** They were not told what they are owed while one was waited for. */

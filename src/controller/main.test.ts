@@ -58,6 +58,7 @@ function nodeMain(memories: Memories): RoleMain<NodeConfig> {
       more: 0,
       regions: [...held.values()],
     }));
+    endpoint.serve(M.NoteMark, () => ({ status: Status.Ok }));
     const { address } = await endpoint.listen(`tcp://${id}:7100`);
     void joinForEver(runtime, endpoint.peer(CONTROLLER), { id, incarnation, address, held });
     return { address, stop: () => endpoint.close() };

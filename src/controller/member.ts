@@ -40,6 +40,8 @@ export class Member {
   isSettling = false;
   /** What its memory remembered of controllers when it joined. */
   mark = NO_MARK;
+  /** It remembers that all spaces below this number were given out. */
+  knowsSpaces = 0;
   /** Its unknown regions were looked at after a restoration. */
   isReclaimed = false;
 

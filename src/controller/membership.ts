@@ -86,6 +86,11 @@ export class Membership {
     return [...this.#members.values()].filter((member) => this.state(member) === 'serving');
   }
 
+  /** Those whose memory is not known to be gone. */
+  lasting(): Member[] {
+    return [...this.#members.values()].filter(({ row }) => row.state === 'member');
+  }
+
   /** Spaces that the metadata does not know, and the nodes that hold regions of them. */
   unknownSpaces(): Map<SpaceId, Member[]> {
     const { metadata } = this.#options;
@@ -269,6 +274,8 @@ export class Membership {
     const member = isOther || before === undefined ? new Member(row) : before;
     this.#members.set(request.id, member);
     member.mark = request.mark;
+    const isOurs = request.mark.controller === metadata.next('client');
+    member.knowsSpaces = isOurs ? request.mark.nextSpace : 0;
     member.isReclaimed = false;
     this.#welcome(member, row, found);
     return ok({});

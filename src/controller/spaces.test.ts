@@ -32,6 +32,31 @@ test('opened by name, created once, also by two at a time', async () => {
   expect(controller.spaces.list()).toHaveLength(1);
 });
 
+test('the number of a space is told when a node will remember it', async () => {
+  const rack = new FakeRack();
+  const controller = await rack.start();
+  const nodes = ['n1', 'n2'];
+  for (const one of nodes) await controller.membership.join(rack.joinRequest(one));
+  const hears = (isHeard: boolean): void => {
+    for (const one of nodes) rack.node(rack.joinRequest(one).address).hearsMarks = isHeard;
+  };
+  hears(false);
+  const both = await Promise.all([open(controller, 's'), open(controller, 's')]);
+  expect(both.map(({ status }) => status)).toEqual([Status.OutcomeUnknown, Status.Unavailable]);
+  expect(await open(controller, 's', false)).toMatchObject({ status: Status.Unavailable });
+  rack.node(rack.joinRequest('n2').address).hearsMarks = true;
+  expect(await open(controller, 's')).toMatchObject({ status: Status.Ok, created: false });
+  hears(false);
+  expect(await open(controller, 's', false)).toMatchObject({ status: Status.Ok });
+  // A controller that has just started knows it when a node has told it.
+  const next = await rack.start();
+  expect(await open(next, 's', false)).toMatchObject({ status: Status.Unavailable });
+  await next.membership.join(rack.joinRequest('n1'));
+  expect(await open(next, 's', false)).toMatchObject({ status: Status.Unavailable });
+  await next.membership.join(rack.joinRequest('n2'));
+  expect(await open(next, 's', false)).toMatchObject({ status: Status.Ok });
+});
+
 test('bad names, other kinds and odd page sizes are refused with a sentence', async () => {
   const controller = await new FakeRack().start();
   for (const name of ['', ' ', 'a b', '-x', 'x'.repeat(101), 'ä', 'a/b', '..', 'a\u0000']) {
@@ -57,12 +82,9 @@ test('removed: nodes are told, files go, the id is never used again', async () =
     expect(rack.databases.tables.get(table)?.size, table).toBe(0);
   }
   expect(await controller.spaces.remove('s')).toMatchObject({ status: Status.NotFound });
-  const again = await (await rack.start()).spaces.open({
-    name: 's',
-    create: true,
-    kind: 0,
-    pageBytes: 0,
-  });
+  const next = await rack.start();
+  await next.membership.join(rack.joinRequest('n1'));
+  const again = await open(next, 's');
   expect(again.status === Status.Ok && again.space.id).toBeGreaterThan(first);
 });
 
@@ -73,6 +95,7 @@ test('a node that is away is told when it returns; the name is free at once', as
   const first = await id(controller, 's');
   await controller.regions.grant({ space: first, count: 1, bytes: 0, near: '' });
   rack.nowMs += 10_000;
+  await controller.membership.join(rack.joinRequest('n2'));
   expect(await controller.spaces.remove('s')).toMatchObject({ status: Status.Ok });
   const node = rack.node('tcp://10.0.0.1:7101');
   expect(node.held.size).toBe(1);

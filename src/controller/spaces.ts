@@ -23,7 +23,7 @@ import type { NodeCalls } from './node-calls.js';
 import { commonPageBytes } from './places.js';
 import { beyondLast, regionRow, withRegion } from './reclaim.js';
 import type { HeldRegion } from './reconcile.js';
-import { ok, type Refusal, type Result, refuse } from './refusal.js';
+import { isRefusal, ok, type Refusal, type Result, refuse } from './refusal.js';
 
 /** Region 0 is never used, so that address 0 is never valid. */
 const FIRST_REGION = 1 as RegionIndex;
@@ -47,8 +47,8 @@ export interface SpacesOptions {
   readonly membership: Membership;
   readonly changes: Serial;
   readonly calls: NodeCalls;
-  /** Nodes that are there are told how far the database has come. */
-  readonly witness: () => Promise<void>;
+  /** Whether a node remembers that this number was given out: they are told if none does. */
+  readonly witness: (space: SpaceId) => Promise<boolean>;
 }
 
 export class Spaces {
@@ -62,7 +62,7 @@ export class Spaces {
     const wrong = refuseName('space name', request.name) ?? refuseReserved(request.name);
     if (wrong !== undefined) return Promise.resolve(wrong);
     const known = this.#byName(request.name);
-    if (known !== undefined) return Promise.resolve(ok({ space: known, created: false }));
+    if (known !== undefined) return this.#told({ space: known, created: false });
     if (!request.create) return Promise.resolve(refuseUnknown(request.name));
     return this.#createAndTell(request);
   }
@@ -75,11 +75,19 @@ export class Spaces {
     return this.#createAndTell(wish);
   }
 
-  /** No node holds anything of it: its number shall be remembered somewhere nevertheless. */
   async #createAndTell(request: OpenSpace): Promise<Result<OpenedSpace>> {
     const result = await this.#options.changes.run(() => this.#create(request));
-    if (result.status === Status.Ok && result.created) await this.#options.witness();
-    return result;
+    return isRefusal(result) ? result : this.#told(result);
+  }
+
+  /**
+   * Nodes may hold nothing of it: its number is to be remembered somewhere before anybody knows it,
+   * or an older copy of the database would give it to another space.
+   */
+  async #told({ space, created }: OpenedSpace): Promise<Result<OpenedSpace>> {
+    if (await this.#options.witness(space.id)) return ok({ space, created });
+    const message = `no memory node can be told of space ${quote(space.name)} yet: try again`;
+    return refuse(created ? Status.OutcomeUnknown : Status.Unavailable, message);
   }
 
   /**

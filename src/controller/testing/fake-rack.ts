@@ -86,6 +86,8 @@ export class FakeNode {
   readonly calls: string[] = [];
   /** So many regions at most may stay here; each uses one page. */
   mayKeep = Infinity;
+  /** Else what it is told of the controller's database does not reach it. */
+  hearsMarks = true;
   /** What it was told of the controller's database. */
   mark = NO_MARK;
 
@@ -290,6 +292,7 @@ export class FakeRack {
       noteMark: ({ address }, mark) => {
         return call(() => {
           const node = this.node(address);
+          if (!node.hearsMarks) return Status.Unavailable;
           node.mark = laterMark(node.mark, mark);
           return Status.Ok;
         });
@@ -307,8 +310,12 @@ export class FakeRack {
 }
 
 function laterMark(known: ControllerMark, told: ControllerMark): ControllerMark {
-  const life = Math.max(told.life, known.life);
-  return told.commit > known.commit ? { ...told, life } : { ...known, life };
+  const most = {
+    life: Math.max(told.life, known.life),
+    nextSpace: Math.max(told.nextSpace, known.nextSpace),
+    nextEpoch: Math.max(told.nextEpoch, known.nextEpoch),
+  };
+  return told.commit > known.commit ? { ...told, ...most } : { ...known, ...most };
 }
 
 /** Nodes that never answer about leases. */
