@@ -154,6 +154,12 @@ class Host implements PathOwner, DeviceRack {
     this.home.unlock(this);
   }
 
+  /** In order: while it has the lease. */
+  async finish(): Promise<void> {
+    await this.device?.finish(1_000);
+    await this.#close();
+  }
+
   /** It has found out that it is over. */
   async #close(): Promise<void> {
     this.device?.stop();
@@ -543,6 +549,7 @@ function fault(rig: Rig): void {
     world.after(prng.pick([100, 1_000, 4_000]), () => (rig.isControllerAway = false));
     if (prng.chance(500_000)) loseWhileLeaving(rig);
   } else if (kind < 79 && rig.isBackedUp) troubleDisk(rig);
+  else if (kind < 81 && rig.isBackedUp) void handOver(rig);
   else if (kind < 86) rig.host.pausedUntilMs = world.nowMs + prng.pick([50, 500, 3_000]);
   else succeed(rig);
 }
@@ -615,6 +622,16 @@ function succeed(rig: Rig): void {
   }
   rig.busy.clear();
   void rig.open();
+}
+
+/** The host ends in order, and another one comes, or the same again. */
+async function handOver(rig: Rig): Promise<void> {
+  if (rig.isOpening) return;
+  rig.isOpening = true;
+  await rig.host.finish();
+  rig.isOpening = false;
+  rig.busy.clear();
+  await rig.open();
 }
 
 async function run(seed: number): Promise<Rig> {

@@ -143,6 +143,16 @@ export class Device {
     return this.#isOver;
   }
 
+  /**
+   * Before `stop`, while the lease is held: the file is to say that it has what nobody writes to
+   * just then. Those who write are waited for so long at most.
+   */
+  async finish(withinMs: number): Promise<void> {
+    if (this.#parts.backup === undefined || this.#isOver) return;
+    const closing = [...this.#slabs.values()].map(({ set }) => set.upkeep.closeInFile());
+    await Promise.race([Promise.all(closing), sleep(this.#parts.timers, withinMs)]);
+  }
+
   /** No more is done: what has not begun ends as `Stale`, a write that has as unknown. */
   stop(): void {
     if (this.#isOver) return;

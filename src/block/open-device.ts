@@ -21,6 +21,8 @@ const LEASE_MS = 5_000;
 /** What a read or write may take before it is given up. */
 export const PATIENCE_MS = 30_000;
 const ROWS_MS = 5_000;
+/** What is under way when a device is given up may end so long. */
+const FINISH_MS = 1_000;
 
 export async function openDevice(
   world: DeviceWorld,
@@ -124,6 +126,7 @@ function serve(
   if (lease.lost.aborted) end();
   else void sweep(world, rack, facts.device, lease.epoch, rows, (slab) => device.noteDoubt(slab));
   const release = async (): Promise<void> => {
+    await device.finish(FINISH_MS);
     end();
     // Whoever has the lease next is to have the file, too.
     await closing;

@@ -23,7 +23,7 @@ export interface Tenure {
   readonly epoch: number;
   /** Resolves when it is over. */
   readonly ended: Promise<void>;
-  /** Gives the lease up. */
+  /** Stops the device, what is under way may end before that, and gives the lease up. */
   release(): Promise<void>;
 }
 
@@ -143,9 +143,7 @@ export class ServedDevice implements CompletionSink {
     const shared = this.#share?.takeAll() ?? [];
     const waiting = [...this.#waiting.splice(0), ...shared, ...this.#held.splice(0)];
     for (const row of waiting) this.#tell(row, Status.Closed);
-    const tenure = this.#tenure;
-    tenure?.device.stop();
-    await tenure?.release();
+    await this.#tenure?.release();
   }
 
   /** Of whole sectors, within a piece. `into` belongs to the device until told. */

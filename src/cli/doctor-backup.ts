@@ -77,8 +77,7 @@ function findingsOf(look: BackupLook): Finding[] {
   }
   const more = damage.length - NAMED_MAX;
   if (more > 0) findings.push(bad('damage', `and ${more} more`, COPY));
-  if (damage.length === 0)
-    findings.push(good('damage', 'none: what is clean is as it was written'));
+  if (damage.length === 0) findings.push(good('blocks', 'all that is clean is as it was'));
   return findings;
 }
 

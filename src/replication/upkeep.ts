@@ -326,12 +326,33 @@ export class Upkeep {
   }
 
   #isIdle(area: number): boolean {
+    const idleMs = this.#parts.clock.now() - (this.#set.areas.writtenMs[area] as number);
+    return this.#mayClose(area) && idleMs >= IDLE_MS;
+  }
+
+  #mayClose(area: number): boolean {
     const { areas } = this.#set;
     const state = areas.state[area];
-    if (areas.isLost[area] !== 0) return false;
-    if (state !== Area.OPEN && state !== Area.DOUBTFUL) return false;
-    const idleMs = this.#parts.clock.now() - (areas.writtenMs[area] as number);
-    return areas.isSettled(area) && idleMs >= IDLE_MS;
+    if (areas.isLost[area] !== 0 || !areas.isSettled(area)) return false;
+    return state === Area.OPEN || state === Area.DOUBTFUL;
+  }
+
+  /**
+   * Before the writer ends in order: the file has what the other copies have of areas that nobody
+   * writes to, and is to say so. They stay open: what is written to one is marked there again.
+   */
+  async closeInFile(): Promise<void> {
+    if (this.#set.members.backup === 0) return;
+    await Promise.all([...this.#active].map((area) => this.#closeInFile(area)));
+  }
+
+  async #closeInFile(area: number): Promise<void> {
+    const first = area * AREA_BLOCKS;
+    if (!(await this.#set.hold(first, AREA_BLOCKS, true))) return;
+    const { backup } = this.#set.members;
+    const { checksumsAt } = this.#parts.layout;
+    if (this.#mayClose(area)) await this.#storeChecksums(backup, area, checksumsAt);
+    this.#set.letGo(first, AREA_BLOCKS, true);
   }
 
   // -------------------------------------------------------------------------------- settling

@@ -101,6 +101,11 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
     });
   }
 
+  /** No node answers for so long. */
+  pauseMemory(ms: number): void {
+    for (const { node } of this.#nodes) node.pausedUntilMs = this.world.nowMs + ms;
+  }
+
   /** All memory is gone for good, and other memory is there. */
   loseMemory(): void {
     for (const one of this.#nodes) {
