@@ -596,6 +596,8 @@ function wantBack(rig: Rig): void {
 
 /** For a while; it comes back with other memory. */
 function lose(rig: Rig, machine: Machine): void {
+  // It would lose what it comes back with, too.
+  if (machine.node.isLost) return;
   const isOneAway = rig.machines.some(({ node }) => node.isLost);
   const mayMoreGo = rig.isBackedUp && rig.world.prng.chance(700_000);
   if ((isOneAway && !mayMoreGo) || !rig.mayLose(machine)) return;

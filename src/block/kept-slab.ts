@@ -92,6 +92,8 @@ export class KeptSlab implements SetKeeper {
   readonly #backup: BackupSlab | undefined;
   /** The last generation that is known. */
   #row: SetRow;
+  /** Copies that may be in the row by now: it was asked for, and not answered yet. */
+  #asked: readonly CopyPlace[] = [];
   readonly #changes = new Serial(Infinity);
   /** Copies that are being left. */
   readonly #leaving = new Set<number>();
@@ -207,7 +209,8 @@ export class KeptSlab implements SetKeeper {
     this.#nodes = nodes;
     const remote = this.#remote;
     const isInFile = remote.length < this.#row.copies.length;
-    this.isLost = !isInFile && remote.every((place) => isGone(place, nodes));
+    const isNowhere = (place: CopyPlace): boolean => !isBackup(place) && isGone(place, nodes);
+    this.isLost = !isInFile && [...remote, ...this.#asked].every(isNowhere);
     if (this.isAway) return;
     for (const place of remote) if (isGone(place, nodes)) void this.#leave(place.copy);
     if (this.#parts.backup?.failure !== Status.Ok && this.#hasBackup) {
@@ -296,7 +299,9 @@ export class KeptSlab implements SetKeeper {
     const otherwise = { ...wish, copies: this.#row.copies };
     const { rack, timers } = this.#parts;
     const isOver = (): boolean => this.set.isOver;
+    this.#asked = copies;
     const row = await changeSet({ rack, timers, wish, otherwise, mayStill, isOver });
+    this.#asked = [];
     if (row !== undefined) this.#noteRow(row);
     return row === wish;
   }
@@ -426,7 +431,8 @@ export class KeptSlab implements SetKeeper {
   }
 
   async #joinBackup(id: number): Promise<boolean> {
-    if (!this.set.ask(id)) return false;
+    // What it has learned from may be gone: then the file of another host is all that counts.
+    if (this.#remote.length === 0 || !this.set.ask(id)) return false;
     if (!(await this.#change([...this.#remote, backupPlace(id)]))) return false;
     this.set.joined();
     return true;

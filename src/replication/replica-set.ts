@@ -485,7 +485,9 @@ export class ReplicaSet implements CompletionSink, Slab {
     const rows = this.#rows;
     const now = this.#parts.clock.now();
     const isLate = now >= (rows.deadline[row] as number);
-    const isCorrupt = (this.members.set & ~(rows.done[row] as number)) === 0;
+    const { set } = this.members;
+    // Of none nobody has said anything: the file of another host is all that is left.
+    const isCorrupt = set !== 0 && (set & ~(rows.done[row] as number)) === 0;
     if (this.#isOver || isLate || isCorrupt) {
       this.#endRead(row, isCorrupt ? Status.Corrupt : passing(rows.status[row] as Status));
       return;

@@ -25,6 +25,8 @@ export interface BackedShape {
   readonly slabs: number;
   readonly copies: number;
   readonly nodes: number;
+  /** Missing: true. */
+  readonly isBackedUp?: boolean;
 }
 
 /** Of which tests know more. */
@@ -36,6 +38,8 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
   readonly world = new World(1, turn);
   readonly disk: D;
   readonly rows = new Map<number, SetRow>();
+  /** Of the controller. */
+  areAnswersLost = false;
   readonly #shape: BackedShape;
   #nodes: { readonly id: string; memoryId: number; node: LendingNode }[];
   device!: Device;
@@ -81,7 +85,7 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
   /** A new writer, with the rows that there are. */
   async open(): Promise<void> {
     const { world, rows } = this;
-    const { slabs, copies } = this.#shape;
+    const { slabs, copies, isBackedUp = true } = this.#shape;
     const parts = { clock: world, timers: world, checksum: { crc32c } };
     const opening = BackupFile.open({
       ...{ ...parts, ...OF, disk: this.disk.of(this), path: PATH },
@@ -94,11 +98,15 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
     this.device = new Device({
       ...{ ...parts, entropy: this.#entropy(), rack: this, backup: file },
       rows: [...rows.values()],
-      facts: { bytes: slabs * DATA_BYTES, slabBytes: SLAB_BYTES, copies, isBackedUp: true },
+      facts: { bytes: slabs * DATA_BYTES, slabBytes: SLAB_BYTES, copies, isBackedUp },
       policy: bestFreeOfTwo,
       patienceMs: 30_000,
       paced: (_bytes, work) => work(),
     });
+  }
+
+  addNode(): void {
+    this.#nodes.push({ id: `node-${this.#nodes.length}`, memoryId: 1, node: new LendingNode() });
   }
 
   /** No node answers for so long. */
@@ -106,9 +114,9 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
     for (const { node } of this.#nodes) node.pausedUntilMs = this.world.nowMs + ms;
   }
 
-  /** All memory is gone for good, and other memory is there. */
-  loseMemory(): void {
-    for (const one of this.#nodes) {
+  /** Memory of all nodes, or of the first ones, is gone for good, and other memory is there. */
+  loseMemory(count = this.#nodes.length): void {
+    for (const one of this.#nodes.slice(0, count)) {
       one.node.isLost = true;
       one.node = new LendingNode();
       one.memoryId += 1;
@@ -159,7 +167,7 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
 
   async putSet(row: SetRow): Promise<SetAnswer> {
     this.rows.set(row.slab, row);
-    return { status: Status.Ok };
+    return { status: this.areAnswersLost ? Status.OutcomeUnknown : Status.Ok };
   }
 
   async confirm(): Promise<boolean> {

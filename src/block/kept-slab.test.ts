@@ -1,0 +1,48 @@
+import { expect, test } from 'vitest';
+import { Status } from '../base/status.js';
+import { CrashingDisk } from '../runtime/simulated/testing/crashing-disk.js';
+import { backupPlace, isBackup, type SetRow } from './ports.js';
+import { BackedDevice } from './testing/backed-device.js';
+
+test('a slab is not lost while a copy of it may be in a row that is not known yet', async () => {
+  const shape = { slabs: 1, nodes: 1, copies: 2, isBackedUp: false };
+  const rig = new BackedDevice(new CrashingDisk(), shape);
+  await rig.make();
+  await rig.open();
+  expect(await rig.drive(rig.write(0, 7))).toBe(Status.Ok);
+  rig.areAnswersLost = true;
+  rig.addNode();
+  await rig.pass(20_000);
+  expect(rig.rows.get(0)?.copies).toHaveLength(2);
+  rig.loseMemory(1);
+  await rig.pass(3_000);
+  const reading = rig.read(0);
+  rig.areAnswersLost = false;
+  expect(await rig.drive(reading)).toBe(7);
+  rig.loseMemory();
+  await rig.pass(3_000);
+  expect(await rig.drive(rig.read(0))).toBe(`status ${Status.DataLost}`);
+});
+
+test('what is left in the file of another host alone is away, and not corrupt', async () => {
+  const rig = new BackedDevice(new CrashingDisk(), { slabs: 1, nodes: 1, copies: 1 });
+  await rig.make();
+  await rig.open();
+  expect(await rig.drive(rig.write(0, 7))).toBe(Status.Ok);
+  rig.device.stop();
+  await rig.drive(rig.file.end());
+  const row = rig.rows.get(0) as SetRow;
+  const copies = row.copies.map((place) => (isBackup(place) ? backupPlace(999) : place));
+  rig.rows.set(0, { ...row, copies });
+  await rig.open();
+  expect(await rig.drive(rig.read(0))).toBe(7);
+  rig.pauseMemory(60_000);
+  const readings = [rig.read(0), rig.read(8192)];
+  await rig.pass(1);
+  rig.loseMemory();
+  for (const reading of readings) {
+    const end = await rig.drive(reading);
+    expect([`status ${Status.Unavailable}`, `status ${Status.Timeout}`]).toContain(end);
+  }
+  expect(rig.rows.get(0)?.copies).toEqual([backupPlace(999)]);
+});
