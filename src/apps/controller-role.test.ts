@@ -50,6 +50,7 @@ async function joinNode(address: string, memoryId: number): Promise<void> {
   const { endpoint, controller } = ask(address, memoryId);
   endpoint.serve(M.GrantRegion, () => ({ status: Status.Ok }));
   endpoint.serve(M.RemoveSpace, () => ({ status: Status.Ok }));
+  endpoint.serve(M.NoteMark, () => ({ status: Status.Ok }));
   const listener = await endpoint.listen('tcp://127.0.0.1:0');
   const facts = { id: 'n1', memoryId, incarnation: 1, machine: 'here', pid: 7, pageBytes: 65536 };
   const place = { address: listener.address, keeper: '', process: '' };
