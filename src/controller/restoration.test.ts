@@ -4,7 +4,7 @@ import { Status } from '../base/status.js';
 import type { Row } from '../runtime/database.js';
 import type { Controller } from './controller.js';
 import { controllerFaults } from './planted.js';
-import { FakeRack, settled } from './testing/fake-rack.js';
+import { type FakeNode, FakeRack, settled } from './testing/fake-rack.js';
 
 const NODES = ['n1', 'n2', 'n3'];
 
@@ -13,6 +13,10 @@ type Copy = Map<string, Map<string, Row>>;
 class Restored {
   readonly rack = new FakeRack();
   controller!: Controller;
+
+  node(id: string): FakeNode {
+    return this.rack.node(this.rack.joinRequest(id).address);
+  }
 
   async begin(nodes: readonly string[] = NODES): Promise<void> {
     this.controller = await this.rack.start();
@@ -386,11 +390,23 @@ test('two lives of the same number, on the same copy, are told apart', async () 
   it.heartbeats();
   await settled();
   await it.putBack(copy);
-  expect(it.controller.metadata.next('life')).toBe(
-    it.rack.node(it.rack.joinRequest('n1').address).mark.life,
-  );
+  expect(it.controller.metadata.next('life')).toBe(it.node('n1').mark.life);
   for (let life = 0; life < 3; life++) await it.putBack(it.copy());
   await it.join(NODES);
+  expect(it.controller.metadata.next('restores')).toBe(1);
+  expect(await it.space('another')).toBeGreaterThan(made);
+});
+
+test('a copy that knows no node is not judged by the first controller that starts on it', async () => {
+  const it = new Restored();
+  it.controller = await it.rack.start();
+  const copy = it.copy();
+  await it.join(['n1']);
+  const made = await it.space('since');
+  await it.putBack(copy);
+  for (let life = 0; life < 8; life++) await it.putBack(it.copy());
+  await it.join(['n1']);
+  await it.join(['n1']);
   expect(it.controller.metadata.next('restores')).toBe(1);
   expect(await it.space('another')).toBeGreaterThan(made);
 });

@@ -182,10 +182,10 @@ export class Restoration {
     const { metadata } = this.#options;
     if (this.awaited().length > 0 && !controllerFaults.oneAnswerIsEnough) return;
     if (this.#isRestoring) await this.#finish();
-    else await metadata.commit(this.#judged());
+    else if (this.#answers.size > 0) await metadata.commit(this.#judged());
   }
 
-  /** All nodes have answered: whatever is committed from here on is part of the truth. */
+  /** All nodes have answered, and there are some: whatever is committed from here on is part of the truth. */
   #judged(): MetadataChange[] {
     const commits = [...this.#options.metadata.starts.keys()];
     return commits.map((remove) => ({ table: 'starts', remove }) as const);
