@@ -105,7 +105,7 @@ export class Controller {
       awayMs,
       returned,
       judge: (mark, held) => restoration.judge(mark, held),
-      hasReplaced: (mark) => restoration.hasReplaced(mark),
+      isLaterThanUs: (mark) => restoration.isLaterThanUs(mark),
     });
     const withMembers = { ...shared, membership: this.membership };
     this.regions = new Regions({ ...withMembers, policy, entropy, timers });

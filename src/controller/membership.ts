@@ -51,8 +51,8 @@ export interface MembershipOptions {
   readonly awayMs: number;
   /** Within a change: what a joining node remembers may show that the database is old. */
   readonly judge: (mark: ControllerMark, held: readonly HeldRegion[]) => Promise<void>;
-  /** Whether memory of this mark was let in after the database was copied. */
-  readonly hasReplaced: (mark: ControllerMark) => boolean;
+  /** Whether memory of this mark heard of us after the database was copied. */
+  readonly isLaterThanUs: (mark: ControllerMark) => boolean;
   /** The node has joined or given a sign of life: it can be told what it has to know. */
   readonly returned: (member: Member) => void;
 }
@@ -238,15 +238,15 @@ export class Membership {
   }
 
   async #admit(request: NodeJoin): Promise<Result<object>> {
-    const { metadata, calls, judge, hasReplaced } = this.#options;
-    const hasEnded = hasReplaced(request.mark);
+    const { metadata, calls, judge, isLaterThanUs } = this.#options;
+    const isLater = isLaterThanUs(request.mark);
     await judge(request.mark, request.regions);
     const before = this.#members.get(request.id);
     const isOther = before !== undefined && before.row.memoryId !== request.memoryId;
     const events: Happening[] = [];
     if (before !== undefined) {
-      if (isOther && before.row.state !== 'ended' && !hasEnded) return this.#refuseOther(before);
-      const older = isOther ? undefined : this.#refuseOlder(before, request);
+      if (isOther && before.row.state !== 'ended' && !isLater) return this.#refuseOther(before);
+      const older = isOther ? undefined : this.#refuseOlder(before, request, isLater);
       if (older !== undefined && !request.isTrusted) return older;
       events.push(...cameBack(before, request, older !== undefined));
     } else if (this.#members.size >= NODES_MAX) {
@@ -294,10 +294,15 @@ export class Membership {
     this.#options.returned(member);
   }
 
-  /** What it says of itself was so before something that the rack knows of it. */
-  #refuseOlder({ row }: Member, request: NodeJoin): Refusal | undefined {
+  /**
+   * What it says of itself was so before something that the rack knows of it. Its file remembers a
+   * few openings only: one that heard of changes that we do not know may have been opened often.
+   */
+  #refuseOlder(member: Member, request: NodeJoin, isLater: boolean): Refusal | undefined {
+    const { row, isJoined } = member;
     const disk = this.#options.metadata.disks.get(row.id);
-    if (disk !== undefined && !request.openings.includes(disk.opening)) return refuseCopy(row);
+    const isKnown = disk === undefined || request.openings.includes(disk.opening);
+    if (!isKnown && (isJoined || !isLater)) return refuseCopy(row);
     return request.incarnation < row.incarnation ? refuseOld(row) : undefined;
   }
 

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import type { SpaceId } from '../base/brands.js';
 import { Status } from '../base/status.js';
 import type { Row } from '../runtime/database.js';
+import { SpaceKind } from '../wire/messages.js';
 import type { Controller } from './controller.js';
 import { controllerFaults } from './planted.js';
 import { type FakeNode, FakeRack, settled } from './testing/fake-rack.js';
@@ -409,6 +410,29 @@ test('a copy that knows no node is not judged by the first controller that start
   await it.join(['n1']);
   expect(it.controller.metadata.next('restores')).toBe(1);
   expect(await it.space('another')).toBeGreaterThan(made);
+});
+
+test('a file that was opened often since the copy is the one that was served last', async () => {
+  const it = new Restored();
+  it.controller = await it.rack.start();
+  const join = (openings: number[], incarnation: number): Promise<{ status: number }> => {
+    const kind = SpaceKind.PERSISTENT;
+    const request = it.rack.joinRequest('n1', { kind, openings, incarnation });
+    return it.controller.membership.join(request);
+  };
+  expect(await join([1], 1)).toMatchObject({ status: Status.Ok });
+  await settled();
+  const copy = it.copy();
+  expect(await join([2, 3, 4], 9)).toMatchObject({ status: Status.Stale });
+  expect(await join([1, 2, 3], 3)).toMatchObject({ status: Status.Ok });
+  expect(await join([2, 3, 4], 4)).toMatchObject({ status: Status.Ok });
+  it.rack.tell(it.controller, 'n1');
+  await it.putBack(copy);
+  expect(await join([2, 3, 4], 4)).toMatchObject({ status: Status.Ok });
+  await settled();
+  expect(it.controller.metadata.next('restores')).toBe(1);
+  // From here on it is known again.
+  expect(await join([5, 6, 7], 9)).toMatchObject({ status: Status.Stale });
 });
 
 test('lives that went on without a silent node are no proof of anything', async () => {

@@ -124,8 +124,11 @@ export class Restoration {
     if (isProof(metadata, mark) || isAhead(metadata, mark, held)) await this.#begin(mark);
   }
 
-  /** Whether other memory of this mark was let in since: the memory that we know has ended. */
-  hasReplaced(mark: ControllerMark): boolean {
+  /**
+   * Whether memory of this mark was let in, or there, since the database was copied. Other memory
+   * than the one that we know: that one has ended.
+   */
+  isLaterThanUs(mark: ControllerMark): boolean {
     return isProof(this.#options.metadata, mark);
   }
 
