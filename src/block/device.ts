@@ -86,6 +86,8 @@ const FLUSH_AGAIN_MS = 20;
 /** Slabs that are looked after at a time, where a flush has to know what the file has. */
 const FLUSHED_AT_ONCE = 32;
 const AVOID_MS = 5_000;
+/** Part of what a node lends that is free where there is plenty. */
+const PLENTY = 1 / 4;
 
 export class Device {
   readonly counts: SlabCounts;
@@ -125,7 +127,11 @@ export class Device {
       isBackedUp: facts.isBackedUp === true,
       backup: parts.backup,
       confirm: () => this.#confirmed(),
-      choose: (beside, not) => this.#choose(beside, new Set(not === undefined ? [] : [not.node])),
+      choose: (beside, not, isSpare) => {
+        return this.#choose(beside, new Set(not === undefined ? [] : [not.node]), isSpare);
+      },
+      areFull: (beside) => this.#areFull(beside),
+      isHot: (row) => this.#activity.isHot(row),
       isToGo: (copy) => this.#wishes.isToGo(copy),
       avoid: (node, isFull) => this.#avoid(node, isFull),
       paced: parts.paced,
@@ -418,7 +424,7 @@ export class Device {
     while (places.length < facts.copies && !this.#isOver) {
       const node = await this.#choose(places, tried);
       if (node === undefined) {
-        if (this.#areFull()) status = Status.NoSpace;
+        if (this.#hasNodes && this.#areFull(places)) status = Status.NoSpace;
         break;
       }
       tried.add(node.id);
@@ -464,22 +470,33 @@ export class Device {
     this.#avoided.set(node, { untilMs: this.#parts.clock.now() + AVOID_MS, isFull });
   }
 
-  /** All nodes that serve have said so a moment ago. */
-  #areFull(): boolean {
-    const serving = (this.#nodes ?? []).filter(({ isServing }) => isServing);
-    return serving.length > 0 && serving.every(({ id }) => this.#avoided.get(id)?.isFull === true);
+  get #hasNodes(): boolean {
+    return this.#nodes?.some(({ isServing }) => isServing) === true;
+  }
+
+  /** All nodes but these that may be chosen, and serve, have said so a moment ago. */
+  #areFull(beside: readonly CopyPlace[]): boolean {
+    const others = (this.#nodes ?? []).filter(({ id, isServing, isLeaving }) => {
+      return isServing && !isLeaving && beside.every(({ node }) => node !== id);
+    });
+    return others.every(({ id }) => this.#avoided.get(id)?.isFull === true);
   }
 
   async #choose(
     beside: readonly CopyPlace[],
     tried: ReadonlySet<string>,
+    isSpare = false,
   ): Promise<SlabNode | undefined> {
     const { rack, policy, entropy } = this.#parts;
     this.#nodes = (await rack.nodes()) ?? this.#nodes;
     const now = this.#parts.clock.now();
     for (const [node, { untilMs }] of this.#avoided) if (untilMs <= now) this.#avoided.delete(node);
     const without = new Set([...tried, ...this.#avoided.keys()]);
-    return chooseNode(this.#nodes ?? [], beside, without, policy, entropy);
+    const nodes = this.#nodes ?? [];
+    for (const { id, bytesFree, bytesLent } of isSpare ? nodes : []) {
+      if (bytesFree < bytesLent * PLENTY) without.add(id);
+    }
+    return chooseNode(nodes, beside, without, policy, entropy);
   }
 
   // --------------------------------------------------------------------------------- tending
@@ -511,10 +528,10 @@ export class Device {
         uses.set(copy, { copy, activity: told, isGoing: isGoing(copy) });
       }
     };
-    // What misses copies, or was not opened yet, has other things to do.
+    // What misses copies that no file has, or was not opened yet, has other things to do.
     for (const row of this.#rows.values()) note(row, HOTTEST, () => false);
     for (const slab of this.#slabs.values()) {
-      const told = slab.isWhole ? this.#activity.toldOf(slab.activityRow) : HOTTEST;
+      const told = slab.maySpare ? this.#activity.toldOf(slab.activityRow) : HOTTEST;
       note(slab.row, told, (copy) => slab.isSending(copy));
     }
     return uses;

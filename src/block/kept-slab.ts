@@ -3,6 +3,7 @@
  *
  *   a copy does not answer -> a generation without it
  *   too few, or one that has to go elsewhere -> take one, fill it, a generation with it
+ *   one that has to go, and no node has room -> a generation without it, if a file has it all
  *
  * A file of the host may be one of the copies (docs/internals/block-devices.md, "Backup").
  *
@@ -56,8 +57,19 @@ export interface SlabParts {
   readonly backup: DeviceBackup | undefined;
   /** Whether a node says, after this was asked, that the lease is held still. */
   confirm(): Promise<boolean>;
-  /** A node for one more copy, beside those, and not where that one is; undefined: none. */
-  choose(beside: readonly CopyPlace[], not?: CopyPlace): Promise<SlabNode | undefined>;
+  /**
+   * A node for one more copy, beside those, and not where that one is; undefined: none. `isSpare`:
+   * a copy that the slab can do without.
+   */
+  choose(
+    beside: readonly CopyPlace[],
+    not: CopyPlace | undefined,
+    isSpare: boolean,
+  ): Promise<SlabNode | undefined>;
+  /** Whether no node but those has room, as they have said a moment ago. */
+  areFull(beside: readonly CopyPlace[]): boolean;
+  /** Whether a slab is used much, by its row. */
+  isHot(activityRow: number): boolean;
   /** Whether the node of the copy wants it to go elsewhere. */
   isToGo(copy: number): boolean;
   /** Not the node to choose for a while. */
@@ -105,6 +117,8 @@ export class KeptSlab implements SetKeeper {
   /** As they were looked at last; undefined: not yet. */
   #nodes: readonly SlabNode[] | undefined;
   #makeAgainMs = MAKE_AGAIN_MS_MIN;
+  /** A copy was given up for want of room, and has not been made again. */
+  #isSpared = false;
 
   constructor(parts: SlabParts, row: SetRow, isNew: boolean, activityRow: number) {
     const { clock, timers, checksum, layout, rack } = parts;
@@ -164,6 +178,11 @@ export class KeptSlab implements SetKeeper {
   get fileFailure(): Status {
     if (this.isDoubtful || (this.#isUnreadable && this.isInFileAlone)) return Status.Unavailable;
     return this.isInFileAlone ? (this.#parts.backup?.failure ?? Status.Ok) : Status.Ok;
+  }
+
+  /** A copy of it may go because it is used little. */
+  get maySpare(): boolean {
+    return this.isWhole || (this.#hasBackup && !this.isBehind);
   }
 
   get isInFileAlone(): boolean {
@@ -379,13 +398,14 @@ export class KeptSlab implements SetKeeper {
   async #makeWhole(nodes: readonly SlabNode[]): Promise<void> {
     if (this.#isMaking) return;
     this.#isMaking = true;
-    // Where all of it is in a backup, a slab that is asked to go could do without a copy here.
     const isEnough = this.#remote.length >= this.#parts.copies;
     this.#sending = isEnough ? (this.#misplaced(nodes)?.copy ?? 0) : 0;
     const isMade =
-      (this.#wantsMemory(nodes) && (await this.#makeOne(nodes))) ||
+      (this.#wantsMemory(nodes) &&
+        ((await this.#makeOne(nodes)) || (await this.#spareOne(nodes)))) ||
       (this.#wantsBackup && (await this.#makeBackup()));
     this.#sending = 0;
+    if (this.isWhole) this.#isSpared = false;
     if (this.#remote.length > 0) this.set.isFull = !isMade && this.#full.size > 0;
     this.#makeAgainMs = isMade
       ? MAKE_AGAIN_MS_MIN
@@ -396,17 +416,10 @@ export class KeptSlab implements SetKeeper {
 
   /** One more copy, which takes the place of one that has to go, if there is one. */
   async #makeOne(nodes: readonly SlabNode[]): Promise<boolean> {
-    const { rack, entropy, choose, paced } = this.#parts;
-    const sent = this.#row.copies.find((place) => this.isSending(place.copy));
-    const beside = this.#remote.filter((place) => place !== sent);
-    const node = await choose(beside, sent);
-    if (node === undefined || this.set.isOver) return false;
-    const copy = entropy.u53();
-    const place = await rack.take(node.id, this.#row.slab, copy);
-    if (typeof place === 'number') {
-      this.#parts.avoid(node.id, place === Status.NoSpace);
-      return false;
-    }
+    const { rack, paced } = this.#parts;
+    const place = await this.#takeOne(nodes);
+    if (place === undefined) return false;
+    const { copy } = place;
     const isFilled = await this.set.upkeep.learn(rack.copyAt(place), paced);
     const isIn = isFilled && (await this.#changes.run(() => this.#join(place, nodes)));
     if (isIn) {
@@ -417,6 +430,41 @@ export class KeptSlab implements SetKeeper {
     // Whoever asked and is over does not know what the row says.
     if (!this.set.isOver) rack.give(place);
     return false;
+  }
+
+  /** Memory for it, at whichever node has some. */
+  async #takeOne(nodes: readonly SlabNode[]): Promise<CopyPlace | undefined> {
+    const { rack, entropy, choose, avoid } = this.#parts;
+    const sent = this.#row.copies.find((place) => this.isSending(place.copy));
+    const beside = this.#remote.filter((place) => place !== sent);
+    for (;;) {
+      const node = await choose(beside, sent, this.#canWait(nodes));
+      if (node === undefined || this.set.isOver) return undefined;
+      const place = await rack.take(node.id, this.#row.slab, entropy.u53());
+      if (typeof place !== 'number') return place;
+      avoid(node.id, place === Status.NoSpace);
+    }
+  }
+
+  /** The file has it, and nobody uses it much: memory is for others, while there is not plenty. */
+  #canWait(nodes: readonly SlabNode[]): boolean {
+    if (!this.#hasBackup || this.#parts.isHot(this.activityRow)) return false;
+    if (this.#misplaced(nodes) !== undefined) return false;
+    return this.#isSpared || this.isInFileAlone;
+  }
+
+  /** A copy that has to go, and has nowhere to go to: the file has all of it. */
+  async #spareOne(nodes: readonly SlabNode[]): Promise<boolean> {
+    const { backup, areFull } = this.#parts;
+    const going = this.#misplaced(nodes);
+    if (going === undefined || !this.#hasBackup || backup?.failure !== Status.Ok) return false;
+    if (!areFull(this.#remote)) return false;
+    this.#sending = going.copy;
+    await this.#leave(going.copy);
+    if (this.#row.copies.some(({ copy }) => copy === going.copy)) return false;
+    this.#isSpared = true;
+    this.set.isFull = this.#full.size > 0;
+    return true;
   }
 
   /** The file learns what the slab has; what it had of it counts no more. */
