@@ -101,6 +101,15 @@ test('an ordinary restart looks, and goes on when all have answered', async () =
   expect(await it.grant(space)).toEqual([4]);
 });
 
+test('numbers go on where they were, also where none was given out', async () => {
+  const it = new Restored();
+  await it.begin();
+  const { metadata } = it.controller;
+  await it.putBack(it.copy());
+  expect(it.controller.metadata.next('space')).toBe(metadata.next('space'));
+  expect(it.controller.metadata.next('epoch')).toBe(metadata.next('epoch'));
+});
+
 test('an ordinary restart does not wait for ever for a node that is silent', async () => {
   const it = new Restored();
   await it.begin();

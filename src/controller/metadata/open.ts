@@ -81,9 +81,13 @@ function nextLife(metadata: Metadata, entropy: Entropy): MetadataChange[] {
   const client = isLast ? entropy.u53() : metadata.next('client');
   const life = isLast ? 1 : metadata.next('life') + 1;
   const { instance } = metadata;
+  const [space, epoch] = [metadata.next('space'), metadata.next('epoch')];
   return [
     { table: 'counters', put: { name: 'client', next: client } },
     { table: 'counters', put: { name: 'life', next: life } },
+    // Where nothing was given out yet the next life would begin anywhere else: marks only rise.
+    { table: 'counters', put: { name: 'space', next: space } },
+    { table: 'counters', put: { name: 'epoch', next: epoch } },
     { table: 'starts', put: { commit: metadata.next('commit') + 1, instance } },
   ];
 }
