@@ -35,9 +35,9 @@ export const CONNECTIONS_PER_LIFE = 2 ** 16;
 export const LIVES_MAX = 2 ** 16 - 1;
 
 /**
- * After the database turned out to be an older copy: how far numbers jump beyond the highest that
- * nodes remember, for what was given out since their last heartbeat; regions for what nodes hold
- * that joined since, and are not known.
+ * After the database turned out to be an older copy: how far numbers jump at least, and twice as
+ * far at most, beyond the highest that nodes remember, for what was given out since their last
+ * heartbeat; regions for what nodes hold that joined since, and are not known.
  */
 export const NUMBERS_BEYOND = 2 ** 16;
 export const REGIONS_BEYOND = 2 ** 14;

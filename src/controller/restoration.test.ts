@@ -4,6 +4,7 @@ import { Status } from '../base/status.js';
 import type { Row } from '../runtime/database.js';
 import { SpaceKind } from '../wire/messages.js';
 import type { Controller } from './controller.js';
+import { NO_MARK, ownMark } from './mark.js';
 import { controllerFaults } from './planted.js';
 import { type FakeNode, FakeRack, settled } from './testing/fake-rack.js';
 
@@ -442,6 +443,72 @@ test('a file that was opened often since the copy is the one that was served las
   expect(it.controller.metadata.next('restores')).toBe(1);
   // From here on it is known again.
   expect(await join([5, 6, 7], 9)).toMatchObject({ status: Status.Stale });
+});
+
+test('numbers that a node remembers are not forgotten with the node, or the controller', async () => {
+  const it = new Restored();
+  await it.begin();
+  const copy = it.copy();
+  await it.putBack(it.copy());
+  for (const id of ['n2', 'n3']) it.node(id).hearsMarks = false;
+  await it.join(NODES);
+  // Of numbers that are far above, and told to one node.
+  for (let i = 0; i < 3; i++) await it.space(`since-${i}`);
+  it.heartbeats(['n1']);
+  const { nextSpace, nextEpoch } = it.node('n1').mark;
+  await it.putBack(copy);
+  expect(it.controller.metadata.next('space')).toBeLessThan(nextSpace);
+  // Killed as soon as it knows that it is older; the node is never heard again.
+  it.rack.databases.afterCommit = (changes) => {
+    if (changes.some((one) => 'put' in one && one.row['name'] === 'restoring')) it.rack.kill();
+  };
+  void it.controller.membership.join(it.rack.joinRequest('n1'));
+  await settled();
+  it.rack.databases.afterCommit = () => undefined;
+  await it.putBack(it.copy());
+  expect(it.controller.restoration.phase).toBe('restoring');
+  expect(it.controller.metadata.next('space')).toBeGreaterThanOrEqual(nextSpace);
+  expect(it.controller.metadata.next('epoch')).toBeGreaterThanOrEqual(nextEpoch);
+});
+
+test('what a restoration has told is remembered by a node that is no proof any more', async () => {
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  const copy = it.copy();
+  await it.grant(space, 3);
+  it.heartbeats();
+  await it.putBack(copy);
+  await it.join(['n1']);
+  expect(it.controller.restoration.phase).toBe('restoring');
+  const n1 = it.node('n1');
+  n1.mark = { ...n1.mark, ...ownMark(it.controller.metadata), nextSpace: 100_000_000 };
+  await it.putBack(it.copy());
+  await it.join(['n1']);
+  expect(it.controller.metadata.next('space')).toBeGreaterThanOrEqual(100_000_000);
+});
+
+test('two restorations of one copy hardly ever end with the same numbers', async () => {
+  const ends = new Set<string>();
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  const copy = it.copy();
+  await it.grant(space);
+  it.heartbeats();
+  const marks = NODES.map((id) => it.node(id).mark);
+  for (let i = 0; i < 3; i++) {
+    await it.putBack(copy);
+    // Nothing that a restoration told is left.
+    NODES.forEach((id, at) => (it.node(id).mark = marks[at] ?? NO_MARK));
+    await it.join(NODES);
+    await it.join(NODES);
+    expect(it.controller.restoration.phase).toBe('over');
+    const { metadata } = it.controller;
+    ends.add(`space ${metadata.next('space')}`).add(`epoch ${metadata.next('epoch')}`);
+    ends.add(`region ${metadata.spaces.get(space)?.nextRegion}`);
+  }
+  expect(ends.size).toBe(9);
 });
 
 test('lives that went on without a silent node are no proof of anything', async () => {

@@ -65,8 +65,8 @@ export class Restoration {
   #isWithoutSilent = false;
   /** Of nodes that were asked in this life of the controller, by id. */
   readonly #answers = new Map<string, Answer>();
-  /** The highest of what nodes remember. */
-  readonly #seen = { commit: 0, life: 0, nextSpace: 0, nextEpoch: 0 };
+  /** The highest of what nodes remember that proved the database to be older. */
+  readonly #seen = { commit: 0, life: 0 };
 
   constructor(options: RestorationOptions) {
     this.#options = options;
@@ -122,6 +122,13 @@ export class Restoration {
     const { metadata } = this.#options;
     if (controllerFaults.regionGrantedTwiceAtRestart || controllerFaults.marksIgnored) return;
     if (isProof(metadata, mark) || isAhead(metadata, mark, held)) await this.#begin(mark);
+    else await metadata.commit(this.#remembered(mark));
+  }
+
+  /** Kept at once: the node may be gone before this has come to its end, and so may we. */
+  #remembered({ controller, nextSpace, nextEpoch }: ControllerMark): MetadataChange[] {
+    const isOurs = controller === this.#options.metadata.next('client');
+    return isOurs ? this.#raised({ space: nextSpace, epoch: nextEpoch }) : [];
   }
 
   /**
@@ -235,16 +242,18 @@ export class Restoration {
   /** Within a change. Durable before anybody is asked under the new life. */
   async #begin(mark: ControllerMark): Promise<void> {
     const { metadata, calls } = this.#options;
-    for (const key of ['commit', 'life', 'nextSpace', 'nextEpoch'] as const) {
+    for (const key of ['commit', 'life'] as const) {
       this.#seen[key] = Math.max(this.#seen[key], mark[key]);
     }
+    const remembered = this.#remembered(mark);
     const { life } = this.#seen;
     const isFenced = this.#isRestoring && life < metadata.next('life');
-    if (isFenced) return;
+    if (isFenced) return metadata.commit(remembered);
     const next = Math.min(Math.max(life, metadata.next('life')) + LIVES_BEYOND, LIVES_MAX);
     await metadata.commit([
       { table: 'counters', put: { name: 'restoring', next: 1 } },
       { table: 'counters', put: { name: 'life', next } },
+      ...remembered,
       ...this.#raised({ event: metadata.history.sequenceAbove(this.#seen.commit) }),
     ]);
     this.#answers.clear();
@@ -258,21 +267,20 @@ export class Restoration {
     const lost = this.#heldByNobody();
     const files = [...metadata.files.keys()].filter((key) => !metadata.doubtfulFiles.has(key));
     const isBeyond = !controllerFaults.grantsNotAbove;
-    const beyond = isBeyond ? NUMBERS_BEYOND : 0;
-    const seen = this.#seen;
+    const beyond = isBeyond ? this.#beyond(NUMBERS_BEYOND) : 0;
     await metadata.commit([
       ...lost.map((row) => ({ table: 'regions', put: { ...row, state: 'lost' } }) as const),
-      ...(isBeyond ? this.#spacesBeyond(REGIONS_BEYOND) : []),
+      ...(isBeyond ? this.#spacesBeyond(this.#beyond(REGIONS_BEYOND)) : []),
       ...[...metadata.garbage.values()].map((row) => {
         return { table: 'garbage', put: { ...row, taker: TAKER_NOBODY } } as const;
       }),
       ...files.map((key) => ({ table: 'doubtfulFiles', put: { key } }) as const),
       ...this.#raised({
-        space: Math.min(Math.max(metadata.next('space'), seen.nextSpace) + beyond, SPACE_ID_END),
-        epoch: Math.min(Math.max(metadata.next('epoch'), seen.nextEpoch) + beyond, EPOCH_END),
-        commit: Math.max(metadata.next('commit'), seen.commit) + beyond,
+        space: Math.min(metadata.next('space') + beyond, SPACE_ID_END),
+        epoch: Math.min(metadata.next('epoch') + beyond, EPOCH_END),
+        commit: Math.max(metadata.next('commit'), this.#seen.commit) + beyond,
         restores: metadata.next('restores') + 1,
-        event: metadata.history.sequenceAbove(seen.commit),
+        event: metadata.history.sequenceAbove(this.#seen.commit),
       }),
       { table: 'counters', put: { name: 'restoring', next: 0 } },
       ...this.#judged(),
@@ -280,6 +288,11 @@ export class Restoration {
     metadata.believe();
     this.#isLooking = false;
     this.#options.noted('ended');
+  }
+
+  /** So far at least, and by chance: an earlier restoration of this copy may have jumped, too. */
+  #beyond(least: number): number {
+    return least + (this.#options.entropy.u32() % least);
   }
 
   #heldByNobody(): RegionRow[] {
