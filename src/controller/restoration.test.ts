@@ -575,6 +575,25 @@ test('what a silent node alone knows is given to nobody, and taken over later', 
   expect(it.regions(space)).toEqual(it.held(space).map((one) => `${one} serving`));
 });
 
+test('the jump over what a silent node may hold is never a small one', async () => {
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  it.heartbeats();
+  const copy = it.copy();
+  const { nextRegion = 0 } = it.controller.metadata.spaces.get(space) ?? {};
+  for (let i = 0; i < 40; i++) {
+    await it.putBack(copy);
+    const before = it.controller.metadata.next('space');
+    it.rack.nowMs += 7_000;
+    await it.join(['n1']);
+    const { metadata } = it.controller;
+    expect(metadata.next('space') - before).toBeGreaterThan(4_096);
+    expect((metadata.spaces.get(space)?.nextRegion ?? 0) - nextRegion).toBeGreaterThan(256);
+    for (const id of NODES) it.node(id).mark = NO_MARK;
+  }
+});
+
 test('a node that was silent, and knows nothing more, is waited for no longer', async () => {
   const it = new Restored();
   await it.begin();

@@ -25,6 +25,7 @@ import {
   NUMBERS_BEYOND,
   REGIONS_BEYOND,
   SILENT_BEYOND,
+  SILENT_BEYOND_LEAST,
   SILENT_BEYOND_REGION,
   SPACE_ID_END,
 } from './limits.js';
@@ -153,7 +154,8 @@ export class Restoration {
   async #goOnWithoutSilent(): Promise<void> {
     const { metadata, entropy } = this.#options;
     if (!this.#isLate) return;
-    const beyond = controllerFaults.silentNotAbove ? 0 : 1 + (entropy.u32() % SILENT_BEYOND);
+    const chance = entropy.u32() % (SILENT_BEYOND - SILENT_BEYOND_LEAST);
+    const beyond = controllerFaults.silentNotAbove ? 0 : SILENT_BEYOND_LEAST + 1 + chance;
     await metadata.commit([
       ...this.#spacesBeyond(Math.ceil(beyond / SILENT_BEYOND_REGION)),
       ...this.#raised({
