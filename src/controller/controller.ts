@@ -105,6 +105,7 @@ export class Controller {
       awayMs,
       returned,
       judge: (mark, held) => restoration.judge(mark, held),
+      tellMark: () => this.#tellMark(calls),
       isLaterThanUs: (mark) => restoration.isLaterThanUs(mark),
     });
     const withMembers = { ...shared, membership: this.membership };

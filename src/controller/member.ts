@@ -12,6 +12,8 @@ export type NodeState = 'serving' | 'away' | 'ended';
 
 export class Member {
   row: NodeRow;
+  /** It has never served, and its first join is not answered yet. */
+  isNew = false;
   /** It told what it holds since this controller started. */
   isJoined = false;
   /** The clock at the last sign of life. */

@@ -53,6 +53,8 @@ export interface MembershipOptions {
   readonly judge: (mark: ControllerMark, held: readonly HeldRegion[]) => Promise<void>;
   /** Whether memory of this mark heard of us after the database was copied. */
   readonly isLaterThanUs: (mark: ControllerMark) => boolean;
+  /** Ends when all that serve have heard how far the database has come, or could not be told. */
+  readonly tellMark: () => Promise<void>;
   /** The node has joined or given a sign of life: it can be told what it has to know. */
   readonly returned: (member: Member) => void;
 }
@@ -123,7 +125,12 @@ export class Membership {
   async #join(request: NodeJoin): Promise<Result<object>> {
     const wrong = refuseJoin(request);
     if (wrong !== undefined) return wrong;
-    return this.#options.changes.run(() => this.#admit(request));
+    const { changes, tellMark } = this.#options;
+    const result = await changes.run(() => this.#admit(request, false));
+    if (isRefusal(result) || this.#members.get(request.id)?.isNew !== true) return result;
+    // Nobody would wait for it, after an older copy of the database, or know of what it is given.
+    await tellMark();
+    return changes.run(() => this.#admit(request, true));
   }
 
   /** False: this controller does not know the node as it is now, and it has to join. */
@@ -237,7 +244,8 @@ export class Membership {
     );
   }
 
-  async #admit(request: NodeJoin): Promise<Result<object>> {
+  /** One that is new serves when others have heard that there is something new. */
+  async #admit(request: NodeJoin, isHeard: boolean): Promise<Result<object>> {
     const { metadata, calls, judge, isLaterThanUs } = this.#options;
     const isLater = isLaterThanUs(request.mark);
     await judge(request.mark, request.regions);
@@ -277,7 +285,8 @@ export class Membership {
     const isOurs = request.mark.controller === metadata.next('client');
     member.knowsSpaces = isOurs ? request.mark.nextSpace : 0;
     member.isReclaimed = false;
-    this.#welcome(member, row, found);
+    member.isNew = before === undefined || (member.isNew && !isHeard);
+    if (!member.isNew) this.#welcome(member, row, found);
     return ok({});
   }
 
@@ -335,10 +344,14 @@ function drainEnd({ drains }: Metadata, id: string): MetadataChange[] {
 }
 
 /** Nothing where it only has not heard that it was let in. */
-function cameBack({ row, isJoined }: Member, request: NodeJoin, isOlder: boolean): Happening[] {
+function cameBack(
+  { row, isJoined, isNew }: Member,
+  request: NodeJoin,
+  isOlder: boolean,
+): Happening[] {
   const isOther = row.memoryId !== request.memoryId;
   const isStartedAgain = row.incarnation !== request.incarnation;
-  if (!isOther && !isOlder && !isStartedAgain && isJoined) return [];
+  if (!isOther && !isOlder && !isStartedAgain && (isJoined || isNew)) return [];
   const memory = isOther ? 'empty' : isOlder ? 'older' : 'kept';
   return [eventOf('node-back', { node: row.id }, { memory, ...facts(request) })];
 }

@@ -268,6 +268,28 @@ test('of a node that joined since no region is given to anybody else', async () 
   expect(all.sort()).toEqual(before.map((one) => `${one} serving`).sort());
 });
 
+test('of a node that has just joined the others know when it is given something', async () => {
+  const it = new Restored();
+  await it.begin(['n1', 'n2']);
+  const space = await it.space('s');
+  const copy = it.copy();
+  // No heartbeat since.
+  const twice = [1, 2].map(() => it.controller.membership.join(it.rack.joinRequest('n3')));
+  for (const { status } of await Promise.all(twice)) expect(status).toBe(Status.Ok);
+  const { rows } = it.controller.metadata.history;
+  const told = [...rows.values()].filter(({ node }) => node === 'n3').map(({ kind }) => kind);
+  expect(told).toEqual(['node-joined']);
+  while (it.held(space).every((one) => !one.endsWith('n3'))) await it.grant(space);
+  const before = it.held(space).filter((one) => one.endsWith('n3'));
+  for (const id of ['n1', 'n2']) it.node(id).held.clear();
+  await it.putBack(copy);
+  await it.join(['n1', 'n2']);
+  await it.join(['n1', 'n2']);
+  const again = [...(await it.grant(space, 8)), ...(await it.grant(space, 8))];
+  expect(again.map((region) => `${region} n3`)).not.toContain(before[0]);
+  expect(it.controller.metadata.next('restores')).toBe(1);
+});
+
 test('other memory that was let in since proves that the one before is gone', async () => {
   const it = new Restored();
   await it.begin();
