@@ -151,7 +151,13 @@ class Host implements PathOwner, DeviceRack {
   end(): void {
     this.device?.stop();
     this.isAlive = false;
-    this.home.unlock(this);
+    this.#unlock();
+  }
+
+  /** A process is there until the disk has ended what it was asked, and so is its lock. */
+  #unlock(): void {
+    if (this.home.disk.hangs) this.world.after(500, () => this.#unlock());
+    else this.home.unlock(this);
   }
 
   /** In order: while it has the lease. */
@@ -302,6 +308,13 @@ class Home {
   unlock(host: Host): void {
     if (this.#user === host) this.#user = undefined;
   }
+
+  /** Whoever has the file ends with the machine. */
+  crash(host: Host): void {
+    this.disk.crash(host);
+    this.#user?.end();
+    this.#user = undefined;
+  }
 }
 
 class Rig {
@@ -327,6 +340,8 @@ class Rig {
   /** The one before, which may not know that it is over. */
   formerHost: Host | undefined;
   isOpening = false;
+  /** When the last host began. */
+  openedMs = 0;
   /** By sector: what it may hold; 0 is zeros. */
   readonly may = new Map<number, Set<number>>(SECTORS.map((sector) => [sector, new Set([0])]));
   readonly busy = new Set<number>();
@@ -414,6 +429,7 @@ class Rig {
     this.formerHost = before;
     this.host = new Host(this, epoch, this.homes[at] as Home);
     await this.host.begin([...this.rows.values()], this.copies);
+    this.openedMs = world.nowMs;
     this.isOpening = false;
   }
 
@@ -421,6 +437,8 @@ class Rig {
   mayLose(machine: Machine): boolean {
     if (this.isBackedUp && [...this.rows.values()].every((row) => row.copies.some(isBackup))) {
       this.isAllLost = true;
+      // The file may be behind still.
+      if (this.world.nowMs < this.openedMs + LEASE_MS) this.mayBeLost = true;
       return true;
     }
     // One that is asked for next, and may be the only one of its slab.
@@ -590,6 +608,11 @@ function loseWhileLeaving(rig: Rig): void {
 function troubleDisk(rig: Rig): void {
   const { world } = rig;
   const { disk } = rig.host.home;
+  if (world.prng.chance(300_000)) {
+    disk.hangs = true;
+    world.after(world.prng.pick([3_000, 15_000, 40_000]), () => (disk.hangs = false));
+    return;
+  }
   disk.isFull = world.prng.chance(500_000);
   if (!disk.isFull && !rig.isAllLost) disk.flushesFail = 30_000;
   world.after(world.prng.pick([100, 3_000]), () => {
@@ -639,7 +662,7 @@ function succeed(rig: Rig): void {
     host.end();
     // In a file alone is what was flushed; of that the file's own test knows.
     const isSole = [...rig.rows.values()].some(({ copies }) => copies.every(isBackup));
-    if (rig.isBackedUp && !isSole && rig.world.prng.chance(500_000)) host.home.disk.crash(host);
+    if (rig.isBackedUp && !isSole && rig.world.prng.chance(500_000)) host.home.crash(host);
   }
   rig.busy.clear();
   void rig.open();
@@ -675,6 +698,7 @@ async function run(seed: number): Promise<Rig> {
     }
     for (const machine of rig.machines) machine.isLeaving = false;
     await world.sleep(20_000);
+    for (const { disk } of rig.homes) disk.hangs = false;
     rig.isControllerAway = false;
     while (rig.isOpening) await world.sleep(10);
     if (rig.isBackedUp) await serveAll(rig);

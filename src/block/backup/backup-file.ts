@@ -15,7 +15,7 @@ import { type Disk, DiskError, type File } from '../../runtime/disk.js';
 import type { Checksum } from '../../runtime/runtime.js';
 import { openBackup } from './backup-path.js';
 import { BackupSlab } from './backup-slab.js';
-import { FlushError, FlushedFile } from './flushed-file.js';
+import { FinalError, FlushedFile } from './flushed-file.js';
 import { type FilePlan, filePlanOf } from './layout.js';
 import { PendingBlocks } from './pending.js';
 import { RecordWriter } from './record-writer.js';
@@ -32,12 +32,14 @@ export interface BackupParts {
   readonly slabBytes: number;
   /** What may wait for the disk. */
   readonly bufferBytes: number;
-  /** The disk has failed: the file takes nothing more. */
-  failed(reason: string): void;
+  /** The disk has failed: the file takes nothing more; for ever, or until there is room again. */
+  failed(reason: string, isFinal: boolean): void;
 }
 
 /** The most that is written at a time. */
 const RUN_BLOCKS = 256;
+/** As much is flushed at a time: a slow disk does it well within the time that it has. */
+const FLUSH_BLOCKS = 2048;
 /** What comes within this time goes to the disk together. */
 const GATHER_MS = 5;
 /** A disk that was full is tried again. */
@@ -76,7 +78,7 @@ export class BackupFile implements SlabFile {
     this.id = id;
     this.layout = layoutOf(parts.slabBytes - OWNER_BLOCK_BYTES);
     this.plan = filePlanOf(this.layout);
-    this.#file = new FlushedFile(file);
+    this.#file = new FlushedFile(file, parts.timers);
     this.#half = Math.floor(parts.bufferBytes / BLOCK_BYTES / 2);
     this.records = new RecordWriter(this.#file, (error) => this.fail(error));
     const areaOf = (block: number): number => Math.floor(block / AREA_BLOCKS);
@@ -92,11 +94,6 @@ export class BackupFile implements SlabFile {
 
   get path(): string {
     return this.#parts.path;
-  }
-
-  /** It is never written to again. */
-  get isBroken(): boolean {
-    return this.#isFinal;
   }
 
   get failure(): Status {
@@ -199,6 +196,7 @@ export class BackupFile implements SlabFile {
       while (end < blocks.length && end - from < RUN_BLOCKS && this.#follows(blocks, end)) end += 1;
       await this.#writeRun(blocks.slice(from, end));
       from = end;
+      if (this.#unflushed.length >= FLUSH_BLOCKS) await this.#flush(0);
     }
     for (const tell of this.#writes.splice(0, writes)) tell(Status.Ok);
     const isDue = flushes > 0 || this.#closing.size > 0 || !this.pending.hasRoom(this.#half);
@@ -251,13 +249,13 @@ export class BackupFile implements SlabFile {
    * later; after every other error it is not written to again.
    */
   fail(error: unknown): void {
-    const cause = error instanceof FlushError ? error.cause : error;
+    const cause = error instanceof FinalError ? error.cause : error;
     if (!(cause instanceof DiskError)) throw error;
     const isFull = cause.kind === 'full';
-    if (this.#failure === Status.Ok || error instanceof FlushError) {
-      this.#isFinal ||= !isFull || error instanceof FlushError;
+    if (this.#failure === Status.Ok || error instanceof FinalError) {
+      this.#isFinal ||= !isFull || error instanceof FinalError;
       this.#failure = isFull ? Status.NoSpace : Status.Unavailable;
-      this.#parts.failed(cause.message);
+      this.#parts.failed(cause.message, this.#isFinal);
       if (!this.#isFinal) this.#parts.timers.after(FULL_AGAIN_MS, () => this.#again());
     }
     this.#tellAll(this.#failure);
@@ -274,7 +272,7 @@ export class BackupFile implements SlabFile {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  /** What is pending is written first, if the disk lets it. */
+  /** What is pending is written first, if the disk lets it; resolves when it has ended all. */
   async end(): Promise<void> {
     await this.flush();
     await this.records.end();

@@ -3,7 +3,10 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Status } from '../../base/status.js';
+import type { Disk, File } from '../../runtime/disk.js';
 import { createRuntime } from '../../runtime/node/create-runtime.js';
+import type { Runtime } from '../../runtime/runtime.js';
 import { lockOf, makeBackup } from './backup-path.js';
 import { Backups } from './backups.js';
 
@@ -42,6 +45,64 @@ test('a lock whose maker was killed before it was whole is made whole', async ()
   if (file === undefined) throw new Error('it is not opened');
   expect(await other.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
   await one.close(DEVICE, file);
+});
+
+/** A disk that hangs while it is told to, and a host whose time passes a hundred times as fast. */
+function hanging(): { readonly runtime: Runtime; hangs: boolean; readonly letGo: () => void } {
+  const FASTER = 100;
+  const waiting: (() => void)[] = [];
+  const rig = { hangs: false, letGo: () => waiting.splice(0).forEach((run) => run()) };
+  const inTime = async <T>(act: () => Promise<T>): Promise<T> => {
+    if (rig.hangs) await new Promise<void>((resolve) => waiting.push(resolve));
+    return act();
+  };
+  const slow = (file: File): File => ({
+    read: (at, into) => inTime(() => file.read(at, into)),
+    write: (at, from) => inTime(() => file.write(at, from)),
+    flush: () => inTime(() => file.flush()),
+    size: () => file.size(),
+    truncate: (bytes) => file.truncate(bytes),
+    close: () => file.close(),
+  });
+  const open: Disk['open'] = (name, mode) => runtime.disk.open(name, mode).then(slow);
+  const hanging = {
+    ...runtime,
+    disk: { ...runtime.disk, open },
+    clock: { ...runtime.clock, now: () => runtime.clock.now() * FASTER },
+    timers: {
+      after: (ms: number, run: () => void) => runtime.timers.after(ms / FASTER, run),
+      soon: (run: () => void) => runtime.timers.soon(run),
+    },
+  };
+  return Object.assign(rig, { runtime: hanging });
+}
+
+test('the lock of a file stays until its disk has ended what it was asked', async () => {
+  const rig = hanging();
+  const [hung, other] = [new Backups(rig.runtime), new Backups(runtime)];
+  const file = await hung.open(path, DEVICE, SLAB_BYTES);
+  if (file === undefined) throw new Error('it is not opened');
+  rig.hangs = true;
+  expect(await hung.close(DEVICE, file)).toBe(false);
+  await hung.closed();
+  expect(await file.flush()).not.toBe(Status.Ok);
+  expect(await other.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
+  rig.hangs = false;
+  rig.letGo();
+  await expect.poll(() => other.open(path, DEVICE, SLAB_BYTES)).toBeDefined();
+  // What was not flushed once may be gone.
+  expect(await hung.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
+});
+
+test('a device whose disk hangs is served without its file', async () => {
+  const rig = hanging();
+  const [hung, other] = [new Backups(rig.runtime), new Backups(runtime)];
+  rig.hangs = true;
+  expect(await hung.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
+  rig.hangs = false;
+  rig.letGo();
+  await expect.poll(() => hung.open(path, DEVICE, SLAB_BYTES)).toBeDefined();
+  expect(await other.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
 });
 
 test('something else of that name is left alone', async () => {

@@ -15,13 +15,21 @@ import { lockOf, openBackup } from './backup-path.js';
 const BUFFER_BYTES = 64 * 1024 * 1024;
 const LOCK_BYTES = 4096;
 const LOCK_PART = 0;
-/** Of a device whose lease is held: others wait for its file. */
+/** Of a device whose lease is held: others wait for its file, and for the device. */
 const CLOSE_MS = 5_000;
+const OPEN_MS = 5_000;
+
+/** Of a file, or of the attempt to open it. */
+interface Ending {
+  readonly done: Promise<void>;
+  /** As long it is waited for. */
+  readonly untilMs: number;
+}
 
 export class Backups {
   readonly #runtime: Runtime;
-  /** Of devices: what was done with their files last is done. */
-  readonly #done = new Map<number, Promise<void>>();
+  /** Of devices: what was done with their files last. */
+  readonly #ending = new Map<number, Ending>();
 
   readonly #locks = new Map<BackupFile, DurableFile>();
   /** A disk that has lost something once tells it to who has the file open, and to nobody else. */
@@ -33,19 +41,29 @@ export class Backups {
 
   /** Until `close`; undefined: it cannot be had, and the log says why. */
   async open(path: string, device: number, slabBytes: number): Promise<BackupFile | undefined> {
-    if (!(await this.#isClosed(device))) {
-      this.#note(device, `${path} is still being written`);
-      return undefined;
-    }
-    const file = await this.#open(path, device, slabBytes);
+    const file = await this.#openInTime(path, device, slabBytes);
     if (typeof file !== 'string') return file;
     this.#note(device, file);
     return undefined;
   }
 
+  async #openInTime(path: string, device: number, slabBytes: number): Promise<BackupFile | string> {
+    const { timers } = this.#runtime;
+    if (this.#failed.has(path)) return `${path}: its disk has failed since this host started`;
+    if (!(await this.#hasEnded(device))) return `${path} is still being written`;
+    const opening = this.#open(path, device, slabBytes);
+    const late = sleep(timers, OPEN_MS).then(() => `${path}: its disk does not answer`);
+    const file = await Promise.race([opening, late]);
+    if (typeof file !== 'string') return file;
+    // What comes late is let go as soon as it comes.
+    this.#ends(device, () =>
+      opening.then((opened) => (typeof opened === 'string' ? undefined : this.#end(opened))),
+    );
+    return file;
+  }
+
   async #open(path: string, device: number, slabBytes: number): Promise<BackupFile | string> {
     const { disk, clock, timers, checksum } = this.#runtime;
-    if (this.#failed.has(path)) return `${path}: its disk has failed since this host started`;
     // Beside what is no backup nothing is made.
     const seen = await openBackup({ disk, checksum }, path, { device, slabBytes });
     if (typeof seen === 'string') return seen;
@@ -55,7 +73,10 @@ export class Backups {
     const file = await BackupFile.open({
       ...{ disk, clock, timers, checksum, path, device, slabBytes },
       bufferBytes: BUFFER_BYTES,
-      failed: (reason) => this.#note(device, reason),
+      failed: (reason, isFinal) => {
+        if (isFinal) this.#failed.add(path);
+        this.#note(device, reason);
+      },
     });
     if (typeof file === 'string') lock.release();
     else this.#locks.set(file, lock);
@@ -64,28 +85,43 @@ export class Backups {
 
   /** What is pending goes to the disk first, if that lets it. Resolves when it is closed. */
   close(device: number, file: BackupFile): Promise<boolean> {
-    const end = file.end().catch((error: unknown) => this.#note(device, String(error)));
-    const ending = end.finally(() => {
-      if (file.isBroken) this.#failed.add(file.path);
+    this.#ends(device, () => this.#end(file));
+    return this.#hasEnded(device);
+  }
+
+  /** The lock stays as long as the disk may write something that it was asked to. */
+  async #end(file: BackupFile): Promise<void> {
+    try {
+      await file.end();
+    } finally {
       this.#locks.get(file)?.release();
       this.#locks.delete(file);
-      if (this.#done.get(device) === ending) this.#done.delete(device);
+    }
+  }
+
+  #ends(device: number, end: () => Promise<void>): void {
+    const untilMs = this.#runtime.clock.now() + CLOSE_MS;
+    const done = end().catch((error: unknown) => this.#note(device, String(error)));
+    const ending = { done, untilMs };
+    this.#ending.set(device, ending);
+    void done.then(() => {
+      if (this.#ending.get(device) === ending) this.#ending.delete(device);
     });
-    this.#done.set(device, ending);
-    return this.#isClosed(device);
   }
 
   /** False: its disk needs longer than others are to wait. */
-  async #isClosed(device: number): Promise<boolean> {
-    const ending = this.#done.get(device);
+  async #hasEnded(device: number): Promise<boolean> {
+    const ending = this.#ending.get(device);
     if (ending === undefined) return true;
-    const { timers } = this.#runtime;
-    return Promise.race([ending.then(() => true), sleep(timers, CLOSE_MS).then(() => false)]);
+    const { clock, timers } = this.#runtime;
+    const leftMs = Math.max(0, ending.untilMs - clock.now());
+    const late = sleep(timers, leftMs).then(() => false);
+    return Promise.race([ending.done.then(() => true), late]);
   }
 
-  /** When all files that are being closed are. */
+  /** When all files that are being closed are, or their disks have had time enough. */
   async closed(): Promise<void> {
-    await Promise.all(this.#done.values());
+    await Promise.all([...this.#ending.keys()].map((device) => this.#hasEnded(device)));
   }
 
   /** Of the opening of the file, so it ends with the process: the file that is left locks nobody. */
