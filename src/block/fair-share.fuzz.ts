@@ -7,6 +7,8 @@ import { expect, test } from 'vitest';
 import { Prng } from '../base/prng.js';
 import { World } from '../replication/testing/slab-world.js';
 import { FairShare, Share } from './fair-share.js';
+import { sharingFaults } from './planted.js';
+import { failsWith } from './testing/fails-with.js';
 
 const BYTES_PER_MS = 50_000;
 
@@ -48,7 +50,9 @@ function rigOf(seed: number) {
   return { world, device, pass };
 }
 
-test('devices get their parts by weight, whatever they ask for', async () => {
+test('devices get their parts by weight, whatever they ask for', byWeight, 30_000);
+
+async function byWeight(): Promise<void> {
   for (let seed = 1; seed <= 6; seed++) {
     const prng = new Prng(seed);
     const { device, pass } = rigOf(seed);
@@ -68,15 +72,17 @@ test('devices get their parts by weight, whatever they ask for', async () => {
     expect(spread, `seed ${seed}: ${parts.join(' ')}`).toBeLessThan(1.25);
     for (const { seen } of all) expect(seen.begun).toEqual(seen.begun.map((_, i) => i));
   }
-}, 30_000);
+}
 
-test('a device alone waits for nobody', async () => {
+test('a device alone waits for nobody', alone);
+
+async function alone(): Promise<void> {
   const { device, pass } = rigOf(1);
   const { share } = device(1, 500, () => 65_536);
   expect(share.waiting).toBe(0);
   await pass(200);
   expect(share.waiting).toBe(0);
-});
+}
 
 test('as long as little is under way nobody waits', async () => {
   const { device, pass } = rigOf(1);
@@ -87,16 +93,24 @@ test('as long as little is under way nobody waits', async () => {
   expect(one.seen.done / other.seen.done).toBeCloseTo(1, 1);
 });
 
-test('who has a little to ask for goes between those who ask for much', async () => {
+test('who has a little to ask for goes between those who ask for much', littleAsked);
+
+async function littleAsked(): Promise<void> {
   const { device, pass } = rigOf(1);
   device(1, 400, () => 65_536);
   const small = device(1, 4, () => 4_096);
+  // One that was alone had more under way.
+  await pass(2_000);
+  Object.assign(small.seen, { done: 0, longestMs: 0 });
   await pass(500);
   // As long as what is under way, and a round.
   expect(small.seen.longestMs).toBeLessThan(30);
-});
+  expect(small.seen.done).toBeGreaterThan(50);
+}
 
-test('a device whose node says nothing holds up others for a moment', async () => {
+test('a device whose node says nothing holds up others for a moment', silentNode);
+
+async function silentNode(): Promise<void> {
   const { device, pass } = rigOf(1);
   device(8, 1_000, () => 65_536, true);
   const other = device(1, 200, () => 65_536);
@@ -104,9 +118,11 @@ test('a device whose node says nothing holds up others for a moment', async () =
   const done = other.seen.done;
   await pass(500);
   expect((other.seen.done - done) * 65_536).toBeGreaterThan(0.8 * 500 * BYTES_PER_MS);
-});
+}
 
-test('what is taken back is begun by nobody', async () => {
+test('what is taken back is begun by nobody', takenBack);
+
+async function takenBack(): Promise<void> {
   const { device, pass } = rigOf(1);
   const other = device(1, 100, () => 65_536);
   const one = device(1, 100, () => 65_536);
@@ -115,4 +131,20 @@ test('what is taken back is begun by nobody', async () => {
   await pass(400);
   expect(one.seen.begun.filter((row) => taken.includes(row))).toEqual([]);
   expect(other.seen.done).toBeGreaterThan(100);
-});
+}
+
+test.each([
+  ['weightIgnored', byWeight],
+  ['turnKept', littleAsked],
+  ['waitingPassed', byWeight],
+  ['neverForgotten', silentNode],
+  ['othersUnseen', littleAsked],
+  ['aloneWaits', alone],
+  ['takenStays', takenBack],
+] as const)(
+  '%s is found',
+  async (bug, check) => {
+    expect(await failsWith(sharingFaults, bug, check)).toBe(true);
+  },
+  30_000,
+);

@@ -6,6 +6,7 @@
  */
 
 import type { Clock, Timers } from '../runtime/clock.js';
+import { sharingFaults } from './planted.js';
 
 /** Under way at a time, of all devices: enough to keep any network busy. */
 const UNDER_WAY_MAX = 1024 * 1024;
@@ -41,7 +42,8 @@ class Recent {
 
   #goTo(slot: number): void {
     if (slot === this.#slot) return;
-    this.#previous = slot === this.#slot + 1 ? this.#current : 0;
+    if (sharingFaults.neverForgotten) this.#previous += this.#current;
+    else this.#previous = slot === this.#slot + 1 ? this.#current : 0;
     this.#current = 0;
     this.#slot = slot;
   }
@@ -51,6 +53,8 @@ export class FairShare {
   readonly #clock: Pick<Clock, 'now'>;
   readonly #timers: Timers;
   readonly #recent = new Recent();
+  /** Shares that have something under way. */
+  #atWork = 0;
   /** Shares in which requests wait; the first one has its turn. */
   readonly #ring: Share[] = [];
   #isPumping = false;
@@ -64,16 +68,23 @@ export class FairShare {
   /** Whether a request may begin beside what is under way. */
   hasRoom(share: Share, cost: number, slot: number): boolean {
     const all = this.#recent.at(slot);
-    const isAlone = all === share.recent.at(slot) && this.#ring.every((one) => one === share);
-    return isAlone || all + cost <= UNDER_WAY_MAX;
+    const isAlone = this.#isAlone(share) && this.#ring.every((one) => one === share);
+    return (isAlone && !sharingFaults.aloneWaits) || all + cost <= UNDER_WAY_MAX;
   }
 
-  begun(slot: number, cost: number): void {
+  /** Nobody else has anything under way, however long it takes. */
+  #isAlone(share: Share): boolean {
+    return sharingFaults.othersUnseen || this.#atWork === (share.underWay > 0 ? 1 : 0);
+  }
+
+  begun(share: Share, slot: number, cost: number): void {
     this.#recent.add(slot, cost);
+    if (share.underWay === 1) this.#atWork += 1;
   }
 
-  ended(slot: number, began: number, cost: number): void {
+  ended(share: Share, slot: number, began: number, cost: number): void {
     this.#recent.end(slot, began, cost);
+    if (share.underWay === 0) this.#atWork -= 1;
     this.pump();
   }
 
@@ -97,7 +108,7 @@ export class FairShare {
       const hasGone = share.go(slot);
       if (share.waiting === 0) this.leave(share);
       // The next one has its turn; this one goes on when it comes round.
-      else if (!hasGone) this.#ring.push(this.#ring.shift() as Share);
+      else if (!hasGone && !sharingFaults.turnKept) this.#ring.push(this.#ring.shift() as Share);
     }
     this.#isPumping = false;
   }
@@ -117,7 +128,8 @@ export class FairShare {
 /** Of one device. */
 export class Share {
   weight = 1;
-  readonly recent = new Recent();
+  /** Requests that have begun, and have not ended. */
+  underWay = 0;
   readonly #all: FairShare;
   readonly #run: (row: number) => void;
   readonly #rows: number[] = [];
@@ -142,7 +154,8 @@ export class Share {
   begin(row: number, bytes: number, nowMs: number): boolean {
     const cost = bytes + REQUEST_COST;
     const slot = slotOf(nowMs);
-    if (this.#rows.length === 0 && this.#all.hasRoom(this, cost, slot)) {
+    const isNext = this.#rows.length === 0 || sharingFaults.waitingPassed;
+    if (isNext && this.#all.hasRoom(this, cost, slot)) {
       this.#begun(slot, cost);
       return true;
     }
@@ -157,12 +170,13 @@ export class Share {
     const cost = bytes + REQUEST_COST;
     const slot = slotOf(nowMs);
     const began = slotOf(beganMs);
-    this.recent.end(slot, began, cost);
-    this.#all.ended(slot, began, cost);
+    this.underWay -= 1;
+    this.#all.ended(this, slot, began, cost);
   }
 
   /** Those that wait; they will not be begun. */
   takeAll(): number[] {
+    if (sharingFaults.takenStays) return [...this.#rows];
     this.#all.leave(this);
     this.#costs.length = 0;
     return this.#rows.splice(0);
@@ -172,7 +186,7 @@ export class Share {
   go(slot: number): boolean {
     const cost = this.nextCost;
     if (this.#deficit < cost) {
-      this.#deficit += QUANTUM * this.weight;
+      this.#deficit += QUANTUM * (sharingFaults.weightIgnored ? 1 : this.weight);
       return false;
     }
     this.#deficit -= cost;
@@ -185,8 +199,8 @@ export class Share {
   }
 
   #begun(slot: number, cost: number): void {
-    this.recent.add(slot, cost);
-    this.#all.begun(slot, cost);
+    this.underWay += 1;
+    this.#all.begun(this, slot, cost);
   }
 }
 

@@ -5,8 +5,10 @@
 
 import { expect, test } from 'vitest';
 import { Prng } from '../base/prng.js';
+import { backgroundFaults } from '../fabric/planted.js';
 import { World } from '../replication/testing/slab-world.js';
 import { CopyPace } from './copy-pace.js';
+import { failsWith } from './testing/fails-with.js';
 import { CopyBehindPipe, Pipe, type Way } from './testing/narrow-pipe.js';
 
 const AREA = 256 * 1024;
@@ -94,22 +96,37 @@ async function costOf(shape: Shape, seed: number) {
   return { times: beside.p99Ms / alone.p99Ms, copied: copiedPerS / shape.bytesPerS };
 }
 
+async function waitsTwiceAtMost(seed: number): Promise<void> {
+  const prng = new Prng(seed);
+  const shape = {
+    ...narrow,
+    bytesPerS: prng.pick([12.5e6, 25e6, 60e6, 125e6]),
+    tripMs: prng.pick([0.05, 0.1, 0.3]),
+    depth: prng.pick([1, 1, 2, 6]),
+    thinkMs: prng.pick([0, 0.5, 2]),
+  };
+  const { times, copied } = await costOf(shape, seed);
+  const seen = `seed ${seed}: ${JSON.stringify(shape)}, copied ${copied}`;
+  expect(times, seen).toBeLessThan(2);
+  expect(copied, seen).toBeGreaterThan(0.03);
+}
+
 test('who uses a device through a narrow pipe waits twice as long at most', async () => {
-  for (let seed = 1; seed <= 12; seed++) {
-    const prng = new Prng(seed);
-    const shape = {
-      ...narrow,
-      bytesPerS: prng.pick([12.5e6, 25e6, 60e6, 125e6]),
-      tripMs: prng.pick([0.05, 0.1, 0.3]),
-      depth: prng.pick([1, 1, 2, 6]),
-      thinkMs: prng.pick([0, 0.5, 2]),
-    };
-    const { times, copied } = await costOf(shape, seed);
-    const seen = `seed ${seed}: ${JSON.stringify(shape)}, copied ${copied}`;
-    expect(times, seen).toBeLessThan(2);
-    expect(copied, seen).toBeGreaterThan(0.03);
-  }
+  for (let seed = 1; seed <= 12; seed++) await waitsTwiceAtMost(seed);
 }, 60_000);
+
+test.each(Object.keys(backgroundFaults) as (keyof typeof backgroundFaults)[])(
+  '%s is found',
+  async (bug) => {
+    let seed = 1;
+    while (!(await failsWith(backgroundFaults, bug, () => waitsTwiceAtMost(seed)))) {
+      expect(seed).toBeLessThan(12);
+      seed += 1;
+    }
+    process.stdout.write(`${bug}: seed ${seed}\n`);
+  },
+  60_000,
+);
 
 test('without steps they would wait far longer', async () => {
   const { times } = await costOf({ ...narrow, isStepped: false }, 1);

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../base/prng.js';
+import { sharingFaults } from './planted.js';
 import { RateLimit, type RateLimits } from './rate-limit.js';
+import { failsWith } from './testing/fails-with.js';
 
 function rigOf(limits: RateLimits) {
   const clock = { ms: 12_345, now: () => clock.ms };
@@ -15,23 +17,27 @@ test('nothing is limited that no limit was given for', () => {
   expect(limit.waitMs()).toBe(0);
 });
 
+function burstThenRate(limits: RateLimits): void {
+  const { clock, limit } = rigOf(limits);
+  let done = 0;
+  for (let i = 0; i < 3_000; i++, clock.ms++) {
+    while (limit.waitMs() === 0 && done < 4_000) {
+      limit.take(1_000);
+      done += 1;
+    }
+  }
+  expect(done).toBeGreaterThanOrEqual(3_000);
+  expect(done).toBeLessThan(3_000 + 100 + 2);
+}
+
 test.each([{ bytesPerS: 1_000_000 }, { requestsPerS: 1_000 }])(
   'a burst goes at once, then as much as is allowed: %o',
-  (limits) => {
-    const { clock, limit } = rigOf(limits);
-    let done = 0;
-    for (let i = 0; i < 3_000; i++, clock.ms++) {
-      while (limit.waitMs() === 0) {
-        limit.take(1_000);
-        done += 1;
-      }
-    }
-    expect(done).toBeGreaterThanOrEqual(3_000);
-    expect(done).toBeLessThan(3_000 + 100 + 2);
-  },
+  burstThenRate,
 );
 
-test('what waited is not held up by a rate of before', () => {
+test('what waited is not held up by a rate of before', otherRate);
+
+function otherRate(): void {
   const { limit } = rigOf({ bytesPerS: 1_000_000_000 });
   limit.take(100_000_000);
   limit.set({ bytesPerS: 1_000_000 });
@@ -40,9 +46,11 @@ test('what waited is not held up by a rate of before', () => {
   expect(limit.waitMs()).toBeCloseTo(1);
   limit.set({});
   expect(limit.waitMs()).toBe(0);
-});
+}
 
-test('at no time more goes than a burst, a request and the rate, whatever comes when', () => {
+test('at no time more goes than a burst, a request and the rate, whatever comes when', atNoTime);
+
+function atNoTime(): void {
   for (let seed = 1; seed <= 50; seed++) {
     const prng = new Prng(seed);
     const bytesPerS = 1_000_000 * (1 + prng.below(20));
@@ -72,4 +80,12 @@ test('at no time more goes than a burst, a request and the rate, whatever comes 
     }
     expect(above, `seed ${seed}`).toBeLessThan(0.1);
   }
+}
+
+test.each([
+  ['savedUp', atNoTime],
+  ['debtKept', otherRate],
+  ['requestsFree', () => burstThenRate({ requestsPerS: 1_000 })],
+] as const)('%s is found', async (bug, check) => {
+  expect(await failsWith(sharingFaults, bug, check)).toBe(true);
 });

@@ -5,6 +5,7 @@
  */
 
 import type { Clock } from '../runtime/clock.js';
+import { sharingFaults } from './planted.js';
 
 export interface RateLimits {
   /** Undefined: as many as there are. */
@@ -37,6 +38,7 @@ export class RateLimit {
     this.#run();
     this.#bytesPerMs = bytesPerS / 1000;
     this.#requestsPerMs = requestsPerS / 1000;
+    if (sharingFaults.debtKept) return;
     this.#bytes = isFinite(bytesPerS) ? Math.min(this.#bytes, this.#bytesPerMs * BURST_MS) : 0;
     this.#requests = isFinite(requestsPerS)
       ? Math.min(this.#requests, this.#requestsPerMs * BURST_MS)
@@ -54,14 +56,17 @@ export class RateLimit {
   /** It goes. */
   take(bytes: number): void {
     if (isFinite(this.#bytesPerMs)) this.#bytes += bytes;
-    if (isFinite(this.#requestsPerMs)) this.#requests += 1;
+    if (isFinite(this.#requestsPerMs) && !sharingFaults.requestsFree) this.#requests += 1;
   }
 
   #run(): void {
     const now = this.#clock.now();
     const ms = now - this.#atMs;
     this.#atMs = now;
-    if (this.#bytes > 0) this.#bytes = Math.max(0, this.#bytes - ms * this.#bytesPerMs);
-    if (this.#requests > 0) this.#requests = Math.max(0, this.#requests - ms * this.#requestsPerMs);
+    const least = sharingFaults.savedUp ? -Infinity : 0;
+    if (this.#bytes > 0) this.#bytes = Math.max(least, this.#bytes - ms * this.#bytesPerMs);
+    if (this.#requests > 0) {
+      this.#requests = Math.max(least, this.#requests - ms * this.#requestsPerMs);
+    }
   }
 }

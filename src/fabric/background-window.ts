@@ -8,6 +8,7 @@
  */
 
 import type { Clock } from '../runtime/clock.js';
+import { backgroundFaults } from './planted.js';
 
 /** The smallest step: others wait no longer behind it than behind one of theirs. */
 export const STEP_BYTES_MIN = 4096;
@@ -60,7 +61,8 @@ export class BackgroundWindow {
     const began = this.#clock.now();
     if (began >= this.#forgetMs) this.#beginAnew(began);
     const isAlone = this.#underWay === 0;
-    const room = Math.min(Math.max(this.#bytes - this.#underWay, STEP_BYTES_MIN), STEP_BYTES_MAX);
+    const left = backgroundFaults.stepsLarge ? STEP_BYTES_MAX : this.#bytes - this.#underWay;
+    const room = Math.min(Math.max(left, STEP_BYTES_MIN), STEP_BYTES_MAX);
     const part = Math.min(bytes, room - (room % STEP_BYTES_MIN));
     this.#underWay += part;
     try {
@@ -95,7 +97,7 @@ export class BackgroundWindow {
       const isUsed = 2 * this.#underWay >= this.#bytes;
       const more = this.#isFirst ? STEP_BYTES_MIN : STEP_BYTES_MIN / GROWTH_STEPS;
       if (isUsed) this.#bytes = Math.min(this.#bytes + more, WINDOW_BYTES_MAX);
-    } else if (began >= this.#cutMs) {
+    } else if (began >= this.#cutMs && !backgroundFaults.neverHalved) {
       this.#cutMs = now;
       this.#bytes = Math.max(this.#bytes / 2, least, STEP_BYTES_MIN);
     }

@@ -93,6 +93,14 @@ export const fabricFaults = {
   datagramsOvertaken: false,
 };
 
+/** Of what is moved in the background through a pipe that others use (background-window.ts). */
+export const backgroundFaults = {
+  /** Steps are as large as they may be, whatever the window is. */
+  stepsLarge: false,
+  /** A step that has met somebody leaves the window as it is. */
+  neverHalved: false,
+};
+
 /** For what is executed behind somebody's back: nobody hears how it ends. */
 export function unheardSession({ slot, client }: ClientSession, output: Bytes): DataSession {
   return {
