@@ -108,6 +108,8 @@ export const SLABS_ASKED_MAX = 64;
 export const REGIONS_TO_GIVE_MAX = 16;
 /** Runs of pages in one message of a move; more follow in the next. */
 export const MOVE_RUNS_MAX = 4096;
+/** Moves that a node names when it is asked which are under way: one each way, and what is old. */
+export const MOVES_TOLD_MAX = 64;
 /** Nodes and hosts of a rack, all named in one message. */
 export const NODES_MAX = 128;
 /** Nodes of one lease: the copies of what it is about. */

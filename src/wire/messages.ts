@@ -63,6 +63,8 @@ import {
   MovePagesRequest,
   MoveProgressReply,
   MoveRequest,
+  NodeMovesReply,
+  NodeMovesRequest,
   RegionSizesReply,
   RegionsToGiveReply,
   WhereIsReply,
@@ -184,6 +186,7 @@ export const MessageType = {
   RegionsToGive: 106,
   MoveOpenings: 107,
   RegionSizes: 108,
+  NodeMoves: 109,
 
   // Block devices: calls to the controller.
   CreateDevice: 112,
@@ -908,6 +911,7 @@ export const CALLS = {
   [M.WhereIs]: { request: WhereIsRequest, reply: WhereIsReply, repeatable: true },
   [M.RegionsToGive]: { request: Empty, reply: RegionsToGiveReply, repeatable: true },
   [M.RegionSizes]: { request: Empty, reply: RegionSizesReply, repeatable: true },
+  [M.NodeMoves]: { request: NodeMovesRequest, reply: NodeMovesReply, repeatable: true },
   [M.MoveOpenings]: { request: MoveOpeningsRequest, reply: Empty, repeatable: true },
   [M.AcquireLease]: { request: AcquireLeaseRequest, reply: AcquireLeaseReply, repeatable: false },
   [M.ExtendLease]: { request: ExtendLeaseRequest, reply: ExtendLeaseReply, repeatable: true },

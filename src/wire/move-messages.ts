@@ -145,3 +145,27 @@ export const RegionSizesReply = struct('RegionSizesReply', 8, {
   bytes: u53, // Of all of them.
   regions: list(RegionToGive, limits.REGIONS_PER_MESSAGE_MAX),
 });
+/**
+ * The controller asks what is on its way. By one that works on an older copy of its database moves
+ * come to rest: docs/internals/restore.md.
+ */
+export const NodeMovesRequest = struct('NodeMovesRequest', 8, {
+  stops: u32, // 1: what is copied goes on no more, and what has come is dropped.
+  reserved: pad(4),
+});
+/** A region that is on its way from this node, or to it. */
+export const MoveKnown = struct(
+  'MoveKnown',
+  16,
+  {
+    space: u32,
+    region: u32,
+    epoch: u32, // Of the move; 0: a process before this one knew it.
+    state: u32, // Of `MoveState`: COPYING, HANDING or COMING.
+    to: name, // The id of the target, where this node is the source and knows it.
+  },
+  placeRule,
+);
+export const NodeMovesReply = struct('NodeMovesReply', 0, {
+  moves: list(MoveKnown, limits.MOVES_TOLD_MAX), // In doubt before all others.
+});

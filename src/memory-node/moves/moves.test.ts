@@ -291,6 +291,90 @@ test('a source that is killed in doubt serves on when the target never will', as
   expect((await source.tryAlloc(1, { region: 2, nonce: NONCE })).status).toBe(Status.Ok);
 });
 
+async function known(node: Harness, stops = 0) {
+  const reply = await node.call(MessageType.NodeMoves, { stops });
+  if (reply.status !== Status.Ok) throw new Error('no moves');
+  return reply.moves;
+}
+
+test('what is copied comes to rest at its source or its target, and R stays', async () => {
+  for (const who of ['source', 'target'] as const) {
+    const nodes = await pair();
+    const { source, target } = nodes;
+    let goOn: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => (goOn = resolve));
+    const peer = peerOf(target, () => undefined);
+    const call = async (type: CallType, request: never, ms: number) => {
+      if (type === MessageType.MovePages) await held;
+      return peer.call(type, request, ms);
+    };
+    source.node.reachNodes(() => ({ call, close: () => undefined }) as unknown as Peer);
+    const at = await source.alloc(1, { region: 2 });
+    await source.data('write', { address: at, data: bytes(7) });
+    await source.call(MessageType.MoveOut, ORDER);
+    for (let i = 0; i < 10; i++) {
+      await others();
+      await source.world.run({ forMs: 1 });
+    }
+    const { space, region, epoch } = MOVE;
+    const move = { space, region, epoch };
+    expect(await known(source)).toEqual([{ ...move, to: 'node-2', state: MoveState.COPYING }]);
+    expect(await known(target)).toEqual([{ ...move, to: '', state: MoveState.COMING }]);
+    expect(await known(nodes[who], 1)).toEqual([]);
+    goOn();
+    await until(source, MoveState.CANCELLED);
+    expect(await known(source)).toEqual([]);
+    expect((await target.call(MessageType.MoveTake, MOVE)).status).toBe(Status.Stale);
+    expect(await known(target)).toEqual([]);
+    expect((await source.data('read', { address: at, bytes: 1 })).bytes).toEqual(bytes(7));
+  }
+});
+
+test('what is in doubt stays so, is named, and hears nothing of other moves', async () => {
+  let isDeaf = true;
+  const { source } = await pair((type) =>
+    isDeaf && (type === MessageType.MoveTake || type === MessageType.MoveCancel)
+      ? 'request'
+      : undefined,
+  );
+  const at = await source.alloc(1, { region: 2 });
+  await source.data('write', { address: at, data: bytes(7) });
+  await source.call(MessageType.MoveOut, ORDER);
+  await until(source, MoveState.HANDING);
+  const { space, region, epoch } = MOVE;
+  const doubt = { space, region, state: MoveState.HANDING };
+  expect(await known(source, 1)).toEqual([{ ...doubt, epoch, to: 'node-2' }]);
+  for (const [other, more] of [
+    [EPOCH + 1, 0],
+    [EPOCH - 1, 1],
+  ] as const) {
+    const told = await source.call(MessageType.MoveEnd, { ...MOVE, epoch: other, more });
+    expect(told.status).toBe(Status.Busy);
+  }
+  expect((await progressOf(source)).state).toBe(MoveState.HANDING);
+  await source.kill();
+  await source.start();
+  expect(await known(source, 1)).toEqual([{ ...doubt, epoch: 0, to: '' }]);
+  isDeaf = false;
+  await source.call(MessageType.MoveEnd, { ...MOVE, epoch: 0, more: 0 });
+  expect(await known(source)).toEqual([]);
+  expect((await source.data('read', { address: at, bytes: 1 })).bytes).toEqual(bytes(7));
+});
+
+test('who is in doubt lets go of what was moved on since under a later epoch', async () => {
+  const { source } = await pair((type) =>
+    type === MessageType.MoveTake || type === MessageType.MoveCancel ? 'reply' : undefined,
+  );
+  const at = await source.alloc(1, { region: 2 });
+  await source.call(MessageType.MoveOut, ORDER);
+  await until(source, MoveState.HANDING);
+  const told = await source.call(MessageType.MoveEnd, { ...MOVE, epoch: EPOCH + 5, more: 1 });
+  expect(told.status).toBe(Status.Ok);
+  await until(source, MoveState.GONE);
+  expect((await source.data('read', { address: at, bytes: 1 })).status).toBe(Status.Moved);
+  expect(await known(source)).toEqual([]);
+});
+
 test('a target that is killed drops what has come, and takes nothing of it later', async () => {
   const { source, target } = await pair((type) =>
     type === MessageType.MoveTake ? 'request' : undefined,

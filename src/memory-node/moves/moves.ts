@@ -66,6 +66,7 @@ export interface GonePlace {
 }
 
 type Place = { readonly space: number; readonly region: number };
+type MoveKnown = Place & { readonly epoch: number; readonly state: number; readonly to: string };
 type MoveOf = Request<typeof MessageType.MoveTake>;
 
 const refusal = (status: Refusal['status'], reason: string): Refusal => ({ status, reason });
@@ -358,6 +359,15 @@ export class Moves {
       outgoing.decide(isTaken);
       return undefined;
     }
+    const isOurs = outgoing?.order.space === space && outgoing.order.region === region;
+    if (isOurs && outgoing.state === MoveState.HANDING) {
+      // What is known of another move says nothing of this one's target, but that it came later.
+      if (!isTaken || epoch < outgoing.order.epoch) {
+        return refusal(Status.Busy, 'it is being handed over under another epoch');
+      }
+      outgoing.decide(true);
+      return undefined;
+    }
     const held = table.regions.epochOf(space, region);
     if (held === undefined) return undefined;
     if (isTaken && held < epoch) {
@@ -527,7 +537,33 @@ export class Moves {
     });
   }
 
+  /** By word of a controller that does not know the moves of before. What is in doubt stays so. */
+  comeToRest(): void {
+    this.#outgoing?.cancel(Status.Unavailable, 'the controller works on an older database');
+    if (this.#incoming !== undefined) this.#drop(this.#incoming.place.epoch);
+  }
+
   // ------------------------------------------------------------------------------------ telling
+
+  /** What may still go from here or come here, what is in doubt first. */
+  known(): MoveKnown[] {
+    const { regions } = this.#parts.table;
+    const { order, state, failure } = this.#outgoing ?? {};
+    const known: MoveKnown[] = [];
+    for (const { space, region } of regions.list()) {
+      if (!regions.isHanding(space, region)) continue;
+      const isOurs = order?.space === space && order.region === region;
+      const { epoch = 0, id: to = '' } = isOurs && state === MoveState.HANDING ? order : {};
+      known.push({ space, region, epoch, to, state: MoveState.HANDING });
+    }
+    if (order !== undefined && state === MoveState.COPYING && failure === undefined) {
+      const { space, region, epoch, id: to } = order;
+      known.push({ space, region, epoch, to, state });
+    }
+    const coming = this.#incoming?.place;
+    if (coming !== undefined) known.push({ ...coming, to: '', state: MoveState.COMING });
+    return known;
+  }
 
   /** What this node knows of a move, whichever end of it it is. */
   progress({ space, region, epoch }: Place & { readonly epoch: number }): {

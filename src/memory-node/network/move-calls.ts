@@ -4,7 +4,7 @@
  */
 
 import { Status } from '../../base/status.js';
-import { REGION_BYTES } from '../../wire/limits.js';
+import { MOVES_TOLD_MAX, REGION_BYTES } from '../../wire/limits.js';
 import { MessageType, type Refused } from '../../wire/messages.js';
 import type { Moves } from '../moves/moves.js';
 import type { Refusal } from '../slow/allocations.js';
@@ -59,6 +59,10 @@ export function serveMoves(server: CallServer, moves: Moves): void {
     return { status: Status.Ok, state: await moves.cancel(move), why: 0, reason: '' };
   });
   server.serve(MessageType.MoveEnd, async (move) => answer(await moves.end(move)));
+  server.serve(MessageType.NodeMoves, ({ stops }) => {
+    if (stops !== 0) moves.comeToRest();
+    return { status: Status.Ok, moves: moves.known().slice(0, MOVES_TOLD_MAX) };
+  });
   server.serve(MessageType.WhereIs, (place) => {
     const gone = moves.gonePlace(place);
     if (gone !== undefined) return { status: Status.Ok, ...gone };
