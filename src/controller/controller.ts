@@ -109,13 +109,15 @@ export class Controller {
       isLaterThanUs: (mark) => restoration.isLaterThanUs(mark),
     });
     const withMembers = { ...shared, membership: this.membership };
-    this.regions = new Regions({ ...withMembers, policy, entropy, timers });
+    const mayLack = (): boolean => restoration.mayLack;
+    const refusal = (): Refusal | undefined => restoration.refusal();
+    this.regions = new Regions({ ...withMembers, policy, entropy, timers, mayLack });
     this.spaces = new Spaces({ ...withMembers, witness: (space) => this.#witness(space, calls) });
-    this.moves = new RegionMoves({ ...withMembers, clock, timers, arrived });
+    this.moves = new RegionMoves({ ...withMembers, clock, timers, arrived, refusal });
     const move = (wish: MoveWish): Promise<MoveEnd> => this.moves.move(wish);
     this.moveTargets = new MoveTargets({ ...withMembers, policy, chance: entropy, move });
     const { rebalancing, drainNoted: noted = () => undefined } = options;
-    const driver = { ...withMembers, clock, timers, refusal: () => restoration.refusal() };
+    const driver = { ...withMembers, clock, timers, refusal };
     this.#rebalancer = rebalancing && new Rebalancer({ ...driver, policy: rebalancing, move });
     this.drains = new Drains({ ...driver, targets: this.moveTargets, noted });
     this.giveBack = new GiveBack({ ...driver, targets: this.moveTargets });

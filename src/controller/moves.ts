@@ -71,6 +71,8 @@ export interface MovesOptions {
   readonly timers: Timers;
   /** A region came to a node: it may owe it something (a removal of its space). */
   readonly arrived: (member: Member) => void;
+  /** Why nothing may be decided now: rows may be older than the truth. */
+  readonly refusal: () => Refusal | undefined;
 }
 
 export class RegionMoves {
@@ -124,7 +126,9 @@ export class RegionMoves {
   }
 
   async #decideNew({ space, region, to }: MoveWish): Promise<Result<{ row: MoveRow }>> {
-    const { metadata, membership } = this.#options;
+    const { metadata, membership, refusal } = this.#options;
+    const unsure = refusal();
+    if (unsure !== undefined) return unsure;
     const row = metadata.regionsOf(space).get(region);
     if (metadata.activeSpace(space) === undefined || row === undefined) {
       return refuse(Status.NotFound, `there is no region ${region} in space ${space}`);
@@ -216,7 +220,9 @@ export class RegionMoves {
     let lookMs = MOVE_LOOK_MS_MIN;
     const doubt = { sinceMs: 0 };
     for (;;) {
-      const end = await this.#look(row, doubt);
+      const mayLook = this.#options.refusal() === undefined;
+      if (mayLook && !this.#isStanding(row)) return cancelled('the database was an older copy');
+      const end = mayLook ? await this.#look(row, doubt) : undefined;
       if (end !== undefined) return end;
       if (this.#isStopped) return cancelled('the controller ends');
       await sleep(this.#options.timers, lookMs);

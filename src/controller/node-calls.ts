@@ -46,6 +46,14 @@ export interface MoveProgress {
   readonly reason: string;
 }
 
+/** What a node says of a region that is on its way from it, or to it. */
+export interface MoveKnown extends MoveOfRegion {
+  /** Of `MoveState`: copying, handing or coming. An epoch of 0: it does not know of which move. */
+  readonly state: number;
+  /** The id of the target, where a source knows it; else empty. */
+  readonly to: string;
+}
+
 export interface Answer {
   readonly status: Status;
   readonly reason: string;
@@ -82,6 +90,11 @@ export interface NodeCalls {
   moveCancel(node: NodeAt, move: MoveOfRegion): Promise<MoveProgress | undefined>;
   /** Tells the source what became of the region. */
   moveEnd(node: NodeAt, move: MoveOfRegion, isTaken: boolean): Promise<Status>;
+  /**
+   * What is on its way from the node and to it; undefined when no answer came. `stops`: moves come
+   * to rest, but for what is in doubt.
+   */
+  nodeMoves(node: NodeAt, stops: boolean): Promise<readonly MoveKnown[] | undefined>;
   /** What of a node is to go now; undefined when no answer came. */
   regionsToGive(node: NodeAt): Promise<RegionsToGive | undefined>;
   /** What each of its regions uses, those without any bytes left out; undefined as above. */

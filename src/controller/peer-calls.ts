@@ -7,6 +7,7 @@ import { MessageType } from '../wire/messages.js';
 import { CONNECTIONS_PER_LIFE, TELL_MS } from './limits.js';
 import type {
   Answer,
+  MoveKnown,
   MoveOfRegion,
   MoveOutOrder,
   MoveProgress,
@@ -85,6 +86,14 @@ export class PeerCalls implements NodeCalls {
     const request = { ...move, more: isTaken ? 1 : 0 };
     const reply = await this.at(node).call(MessageType.MoveEnd, request, TELL_MS);
     return reply.status;
+  }
+
+  async nodeMoves(node: NodeAt, stops: boolean): Promise<readonly MoveKnown[] | undefined> {
+    const request = { stops: stops ? 1 : 0 };
+    const reply = await this.at(node).call(MessageType.NodeMoves, request, TELL_MS);
+    if (reply.status === Status.Ok) return reply.moves as readonly MoveKnown[];
+    // A node of an older version: of its moves nothing is known.
+    return reply.status === Status.Unsupported ? [] : undefined;
   }
 
   async regionsToGive(node: NodeAt): Promise<RegionsToGive | undefined> {

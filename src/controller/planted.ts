@@ -16,6 +16,8 @@ export const controllerFaults = {
   marksIgnored: false,
   /** An older copy of the database is believed as soon as one node has told what it holds. */
   oneAnswerIsEnough: false,
+  /** Moves that an older copy of the database does not know go on, and nobody asks for them. */
+  movesGoOn: false,
   /** Numbers go on where the nodes' answers end. */
   grantsNotAbove: false,
   /** After a start at which a node was silent numbers go on where the database ends. */

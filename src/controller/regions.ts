@@ -63,6 +63,8 @@ export interface RegionsOptions {
   readonly policy: PlacementPolicy;
   readonly entropy: Entropy;
   readonly timers: Timers;
+  /** Whether a node that has not answered may hold what the database does not know. */
+  readonly mayLack: () => boolean;
 }
 
 /** Of the planted bug: how much later than told a grant becomes durable. */
@@ -167,10 +169,11 @@ export class Regions {
   /**
    * The node has given away a region under a later epoch than this one, which it does not have: the
    * grant came too late, and the node cannot tell it from an old one of that region. Nobody has
-   * ever used it, so it is granted under another epoch.
+   * ever used it, so it is granted under another epoch. Of a database that may be older than the
+   * truth that is not so.
    */
   async #grantAnew(member: Member, row: RegionRow): Promise<void> {
-    const { metadata, calls, changes } = this.#options;
+    const { metadata, calls, changes, mayLack } = this.#options;
     const held = await calls.heldRegions(member.row);
     const isHeld = held?.some(({ space, region }) => {
       return space === row.space && region === row.region;
@@ -180,7 +183,7 @@ export class Regions {
       const now = metadata.regionsOf(row.space).get(row.region);
       const isSame = now?.epoch === row.epoch && isOwed(member, now);
       const epoch = metadata.next('epoch');
-      const isPossible = metadata.next('restoring') === 0 && epoch + 1 <= EPOCH_END;
+      const isPossible = !mayLack() && epoch + 1 <= EPOCH_END;
       if (!isSame || metadata.moveOf(row) !== undefined || !isPossible) return;
       await metadata.commit([
         { table: 'counters', put: { name: 'epoch', next: epoch + 1 } },
@@ -333,7 +336,11 @@ export class Regions {
     const member = membership.members.get(row.node);
     const { region, epoch, node, memoryId } = row;
     const placed = { region, epoch, node, memoryId, address: member?.row.address ?? '' };
-    if (row.state === 'lost' || member === undefined) return { ...placed, state: 'lost' };
+    if (row.state === 'lost' || member === undefined) {
+      // While nodes are asked one may turn out to have it.
+      const isRestoring = this.#options.metadata.next('restoring') !== 0;
+      return { ...placed, state: isRestoring ? 'away' : 'lost' };
+    }
     const isThere =
       membership.state(member) === 'serving' && member.confirmed.has(regionKey(row.space, region));
     return { ...placed, state: isThere ? 'serving' : 'away' };

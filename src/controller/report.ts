@@ -284,9 +284,15 @@ function restorationFindings({ restoration, membership }: Controller): Finding[]
   }
   if (restoration.phase !== 'restoring') return findings;
   const nodes = restoration.awaited().slice(0, 20).join(', ');
+  const unknown = restoration.unknownTargets().join(', ');
+  const targets =
+    unknown === ''
+      ? ''
+      : `, and those for ${unknown}, which joined after the copy was made and may have a region ` +
+        'of theirs: start it, or, where its memory is gone, their processes again';
   const message =
     'the metadata is an older copy: nothing is made, removed or granted until all its nodes have ' +
-    `told what they hold; it waits for ${nodes === '' ? 'none' : nodes}`;
+    `told what they hold; it waits for ${nodes === '' ? 'none' : nodes}${targets}`;
   return [...findings, finding('CONTROLLER_RESTORED', 'controller', message)];
 }
 

@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
-import type { SpaceId } from '../base/brands.js';
+import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
+import { regionKey } from '../base/region-key.js';
 import { Status } from '../base/status.js';
 import type { Row } from '../runtime/database.js';
-import { SpaceKind } from '../wire/messages.js';
+import { MoveState, SpaceKind } from '../wire/messages.js';
 import type { Controller } from './controller.js';
 import { NO_MARK, ownMark } from './mark.js';
 import { controllerFaults } from './planted.js';
@@ -245,6 +246,203 @@ test('a region that was moved since belongs to the higher epoch, whoever is firs
     it.heartbeats();
     expect(it.regions(space)).toEqual([`1 ${to} serving`]);
   }
+});
+
+/** One region of a space, at n1, and a copy of the database from before what follows. */
+async function atFirst(nodes: readonly string[] = NODES) {
+  const it = new Restored();
+  await it.begin(nodes);
+  const space = await it.space('s');
+  const near = { space, count: 1, bytes: 0, near: 'n1' };
+  expect((await it.controller.regions.grant(near)).status).toBe(Status.Ok);
+  expect(it.held(space)).toEqual(['1 n1']);
+  it.heartbeats(nodes);
+  const nodeOf = (id: string) => it.rack.node(it.rack.joinRequest(id).address);
+  const [grant] = nodeOf('n1').held.values();
+  if (grant === undefined) throw new Error('nothing was granted');
+  /** The node holds the region since, or another one of the space. */
+  const takes = (id: string, epoch: number, region = 1): void => {
+    const held = { ...grant, epoch: epoch as Epoch, region: region as RegionIndex };
+    nodeOf(id).held.set(regionKey(space, region), held);
+  };
+  const move = { space, region: grant.region, epoch: (grant.epoch + 1) as Epoch };
+  return { it, space, copy: it.copy(), nodeOf, takes, grant, move };
+}
+
+test('a move that the copy does not know comes to rest, wherever it shows', async () => {
+  for (const order of [NODES, [...NODES].reverse()]) {
+    const { it, space, copy, nodeOf, move } = await atFirst();
+    nodeOf('n1').onTheWay = [{ ...move, state: MoveState.COPYING, to: 'n2' }];
+    await it.putBack(copy);
+    await it.join(order);
+    expect(it.controller.metadata.next('restores')).toBe(1);
+    expect(nodeOf('n1').onTheWay).toEqual([]);
+    expect(it.regions(space)).toEqual(['1 n1 serving']);
+    expect(it.controller.metadata.next('epoch')).toBeGreaterThan(move.epoch);
+  }
+});
+
+test('a move that the database knows goes on after a restart, when all have answered', async () => {
+  const { it, space, nodeOf, move } = await atFirst();
+  it.rack.moving = MoveState.COPYING;
+  const { region } = move;
+  void it.controller.moves.move({ space, region, to: 'n2' });
+  await settled();
+  const epoch = [...it.controller.metadata.moves.values()][0]?.epoch ?? (0 as Epoch);
+  nodeOf('n1').onTheWay = [{ ...move, epoch, state: MoveState.COPYING, to: 'n2' }];
+  await it.putBack(it.copy());
+  it.rack.moving = MoveState.GONE;
+  await it.join(['n1', 'n2']);
+  await it.rack.advance(500);
+  expect(it.held(space)).toEqual(['1 n1']);
+  await it.join(['n3']);
+  expect(it.controller.metadata.next('restores') + it.controller.metadata.moves.size).toBe(1);
+  await it.rack.advance(1_000);
+  expect(it.regions(space)).toEqual(['1 n2 serving']);
+  expect(it.controller.metadata.moves.size).toBe(0);
+});
+
+test('what was taken between two answers is not lost', async () => {
+  const { it, space, copy, nodeOf, takes, move } = await atFirst();
+  await it.space('since');
+  it.heartbeats();
+  nodeOf('n1').onTheWay = [{ ...move, state: MoveState.HANDING, to: 'n2' }];
+  await it.putBack(copy);
+  await it.join(['n2', 'n3']);
+  takes('n2', move.epoch);
+  nodeOf('n1').held.clear();
+  nodeOf('n1').onTheWay = [];
+  await it.join(['n1']);
+  expect(it.controller.restoration.phase).toBe('over');
+  it.heartbeats();
+  expect(it.regions(space)).toEqual(['1 n2 serving']);
+});
+
+test.each([
+  ['kept', ''],
+  ['taken', ''],
+  ['kept', 'n2'],
+  ['taken', 'n2'],
+] as const)('who is in doubt is told: %s, target %s', async (what, to) => {
+  const { it, space, copy, nodeOf, takes, move } = await atFirst();
+  const epoch = (to === '' ? 0 : move.epoch) as Epoch;
+  nodeOf('n1').onTheWay = [{ ...move, epoch, state: MoveState.HANDING, to }];
+  if (what === 'taken') takes('n2', move.epoch);
+  await it.putBack(copy);
+  await it.join(NODES);
+  expect(it.controller.restoration.phase).toBe('over');
+  expect(it.controller.metadata.next('restores')).toBe(1);
+  const told = what === 'taken' ? move.epoch : epoch;
+  expect(nodeOf('n1').calls).toContain(`end ${space}/1 ${told} ${what}`);
+  it.heartbeats();
+  expect(it.regions(space)).toEqual([`1 ${what === 'taken' ? 'n2' : 'n1'} serving`]);
+});
+
+test('a target that joined since the copy has to come before its source is told', async () => {
+  const { it, space, copy, nodeOf, takes, move } = await atFirst(['n1', 'n2']);
+  nodeOf('n1').onTheWay = [{ ...move, state: MoveState.HANDING, to: 'n3' }];
+  takes('n3', move.epoch);
+  await it.putBack(copy);
+  await it.join(['n1', 'n2']);
+  await it.join(['n1', 'n2']);
+  expect(it.controller.restoration.phase).toBe('restoring');
+  expect(it.controller.restoration.awaited()).toEqual(['n1']);
+  expect(it.controller.restoration.unknownTargets()).toEqual(['n3']);
+  expect(nodeOf('n1').calls.filter((call) => call.startsWith('end'))).toEqual([]);
+  await it.join(['n3']);
+  it.heartbeats();
+  await settled();
+  expect(it.controller.restoration.phase).toBe('over');
+  expect(it.controller.restoration.unknownTargets()).toEqual([]);
+  expect(nodeOf('n1').calls).toContain(`end ${space}/1 ${move.epoch} taken`);
+  it.heartbeats();
+  expect(it.regions(space)).toEqual(['1 n3 serving']);
+});
+
+test('a move of the copy that has ended since is forgotten, and nothing is called lost', async () => {
+  const { it, space, takes, nodeOf, move } = await atFirst();
+  it.rack.moving = MoveState.UNSURE;
+  void it.controller.moves.move({ space, region: move.region, to: 'n2' });
+  await settled();
+  expect(it.controller.metadata.moves.size).toBe(1);
+  const copy = it.copy();
+  nodeOf('n1').held.clear();
+  takes('n3', move.epoch + 7);
+  await it.putBack(copy);
+  await it.join(NODES);
+  expect(it.controller.metadata.next('restores')).toBe(1);
+  await it.rack.advance(500);
+  expect(it.controller.metadata.moves.size).toBe(0);
+  expect(it.controller.moves.underWay()).toEqual([]);
+  await it.controller.membership.ended('n1', it.rack.joinRequest('n1').memoryId);
+  it.heartbeats(['n2', 'n3']);
+  await settled();
+  expect(it.regions(space)).toEqual(['1 n3 serving']);
+});
+
+test('while a node is silent nothing is granted anew that may have been moved there', async () => {
+  const { it, space, nodeOf, grant } = await atFirst();
+  nodeOf('n1').held.clear();
+  nodeOf('n1').answer = () => Status.Stale;
+  await it.putBack(it.copy());
+  it.rack.nowMs += 7_000;
+  await it.join(['n1', 'n2']);
+  expect(it.controller.restoration.phase).toBe('over');
+  it.heartbeats(['n1', 'n2']);
+  await settled();
+  const epochOf = () => it.controller.metadata.regionsOf(space).get(grant.region)?.epoch;
+  expect(epochOf()).toBe(grant.epoch);
+  await it.join(['n3']);
+  it.heartbeats();
+  await settled();
+  expect(epochOf()).toBeGreaterThan(grant.epoch);
+});
+
+test('no move is decided while nodes are asked', async () => {
+  const { it, space, copy, move } = await atFirst();
+  await it.putBack(copy);
+  const end = await it.controller.moves.move({ space, region: move.region, to: 'n2' });
+  expect(end).toMatchObject({ end: 'refused', status: Status.Unavailable });
+});
+
+test('what is lost may turn up while the database is known to be old', async () => {
+  const { it, space, copy, takes, nodeOf, move } = await atFirst();
+  await it.space('since');
+  it.heartbeats(['n2', 'n3']);
+  nodeOf('n1').held.clear();
+  takes('n3', move.epoch);
+  await it.putBack(copy);
+  await it.join(['n2']);
+  await it.controller.membership.ended('n1', it.rack.joinRequest('n1').memoryId);
+  expect(it.regions(space)).toEqual(['1 n1 away']);
+  await it.join(['n3']);
+  it.heartbeats(['n2', 'n3']);
+  expect(it.regions(space)).toEqual(['1 n3 serving']);
+});
+
+test('the answer that proves the copy to be old does not count: its node is asked again', async () => {
+  const { it, space, copy, nodeOf, takes, move } = await atFirst(['n1', 'n2']);
+  takes('n1', move.epoch, 2);
+  await it.putBack(copy);
+  const asked: boolean[] = [];
+  nodeOf('n1').moves = (stops) => {
+    asked.push(stops);
+    // A grant of the life before is executed after the answer.
+    if (asked.length === 2) takes('n1', move.epoch + 1, 3);
+    return [];
+  };
+  // What it says when it joins is older than that.
+  const early = it.rack.joinRequest('n1', { regions: [] });
+  expect((await it.controller.membership.join(early)).status).toBe(Status.Ok);
+  await settled();
+  expect(asked).toEqual([false]);
+  await it.join(['n2']);
+  expect(it.controller.restoration.awaited()).toEqual(['n1']);
+  it.heartbeats(['n1', 'n2']);
+  await settled();
+  expect(asked.slice(1).every((stops) => stops)).toBe(true);
+  expect(it.controller.restoration.phase).toBe('over');
+  expect(it.regions(space)).toEqual(['1 n1 serving', '2 n1 serving', '3 n1 serving']);
 });
 
 test('of a node that joined since no region is given to anybody else', async () => {

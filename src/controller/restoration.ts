@@ -9,13 +9,14 @@
  *      +---- all have answered, or some, and the silent ones count as away -----------------+
  */
 
-import type { SpaceId } from '../base/brands.js';
+import type { Epoch, SpaceId } from '../base/brands.js';
 import { regionKey } from '../base/region-key.js';
 import type { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import type { ControllerMark } from '../disk/table-file.js';
 import type { Clock } from '../runtime/clock.js';
 import type { Entropy } from '../runtime/runtime.js';
+import { MoveState } from '../wire/messages.js';
 import { TAKER_NOBODY } from './garbage.js';
 import { keptOf } from './kept.js';
 import {
@@ -33,11 +34,12 @@ import { isAhead, isProof } from './mark.js';
 import type { Member } from './member.js';
 import type { Metadata, MetadataChange } from './metadata/metadata.js';
 import type { CounterName, RegionRow } from './metadata/schema.js';
-import type { NodeCalls } from './node-calls.js';
+import type { MoveKnown, NodeCalls } from './node-calls.js';
 import { controllerFaults } from './planted.js';
 import { beyondLast, reclaim } from './reclaim.js';
 import type { HeldRegion } from './reconcile.js';
 import { type Refusal, refuse } from './refusal.js';
+import { isAnyUnknown, type MovesThen, movesNow } from './unknown-moves.js';
 
 export type RestorationPhase = 'looking' | 'restoring' | 'over';
 
@@ -55,7 +57,20 @@ export interface RestorationOptions {
 
 interface Answer {
   readonly memoryId: number;
-  readonly held: ReadonlySet<number>;
+  /** Epochs, by `regionKey`. */
+  readonly held: ReadonlyMap<number, number>;
+  /** Regions that the node is handing over, and does not know whether the other one has them. */
+  readonly doubts: readonly MoveKnown[];
+}
+
+/** What a node was asked, and what it has said. */
+interface Told {
+  readonly life: number;
+  readonly then: MovesThen;
+  /** It was asked when no move could begin or go on any more, but for what is in doubt. */
+  readonly wereAtRest: boolean;
+  readonly moves: readonly MoveKnown[];
+  readonly held: readonly HeldRegion[];
 }
 
 export class Restoration {
@@ -66,18 +81,27 @@ export class Restoration {
   #isWithoutSilent = false;
   /** Of nodes that were asked in this life of the controller, by id. */
   readonly #answers = new Map<string, Answer>();
+  /** The same while it restores, of those that are in doubt about a region. */
+  readonly #doubtful = new Map<string, Answer>();
+  /** By node in doubt: targets that it named and nobody knows. */
+  readonly #unsettled = new Map<string, readonly string[]>();
+  /** Ids of nodes that are in the database, or were in this life. */
+  readonly #known: Set<string>;
+  /** Memory of nodes whose moves have come to rest, by id. */
+  readonly #atRest = new Map<string, number>();
   /** The highest of what nodes remember that proved the database to be older. */
   readonly #seen = { commit: 0, life: 0 };
 
   constructor(options: RestorationOptions) {
     this.#options = options;
     this.#startedMs = options.clock.now();
+    this.#known = new Set(options.metadata.nodes.keys());
     this.#isLooking = [...options.metadata.nodes.values()].some(({ state }) => state === 'member');
   }
 
   get phase(): RestorationPhase {
     if (this.#isRestoring) return 'restoring';
-    if (this.awaited().length === 0) this.#isLooking = false;
+    if (this.#unanswered().length === 0) this.#isLooking = false;
     return this.#isLooking ? 'looking' : 'over';
   }
 
@@ -93,16 +117,35 @@ export class Restoration {
 
   /** Nodes of the database that have not told what they hold, by id. */
   awaited(): string[] {
+    const isResting = this.#isRestoring && !this.#areAtRest;
+    return isResting ? this.#without((id) => this.#atRest.get(id)) : this.#unanswered();
+  }
+
+  /** The same, and those that are to be asked again, as others were not at rest yet. */
+  #unanswered(): string[] {
+    return this.#without((id) => this.#answers.get(id)?.memoryId);
+  }
+
+  /** Nodes of the database of whose memory as it is now something is not so yet. */
+  #without(memoryOf: (id: string) => number | undefined): string[] {
     return [...this.#options.metadata.nodes.values()]
-      .filter(({ id, memoryId, state }) => {
-        return state === 'member' && this.#answers.get(id)?.memoryId !== memoryId;
-      })
+      .filter(({ id, memoryId, state }) => state === 'member' && memoryOf(id) !== memoryId)
       .map(({ id }) => id);
+  }
+
+  get #areAtRest(): boolean {
+    return this.#without((id) => this.#atRest.get(id)).length === 0;
+  }
+
+  /** Targets of regions that are in doubt, which nobody knows: they have to come. */
+  unknownTargets(): string[] {
+    const all = [...this.#unsettled.values()].flat();
+    return [...new Set(all)];
   }
 
   /** Whether a node that has not answered yet may hold what the database does not know. */
   get mayLack(): boolean {
-    return this.phase !== 'over' || (this.#isWithoutSilent && this.awaited().length > 0);
+    return this.phase !== 'over' || (this.#isWithoutSilent && this.#unanswered().length > 0);
   }
 
   /** Why nothing may be decided now; undefined: it may. */
@@ -142,7 +185,13 @@ export class Restoration {
 
   /** Asks the node if its answer is wanted. Called whenever it gives a sign of life. */
   async ask(member: Member): Promise<void> {
+    const wereAtRest = this.#areAtRest;
     await this.#askOne(member);
+    // What was asked before a node was at rest may not be so any more.
+    if (this.#isRestoring && this.#areAtRest && !wereAtRest) {
+      await Promise.all([...this.#options.members().values()].map((one) => this.#askOne(one)));
+    }
+    await this.#settleDoubts();
     if (this.#isLate) await this.#options.changes.run(() => this.#goOnWithoutSilent());
   }
 
@@ -175,24 +224,67 @@ export class Restoration {
 
   async #askOne(member: Member): Promise<void> {
     const { metadata, calls, changes } = this.#options;
-    const isWanted = this.mayLack && this.awaited().includes(member.row.id);
+    const isWanted = this.mayLack && this.#unanswered().includes(member.row.id);
     const hasMore = metadata.next('restores') > 0 && member.unknown.length > 0;
     if (!member.isJoined || !(isWanted || (hasMore && !member.isReclaimed))) return;
     const { memoryId } = member.row;
-    const life = metadata.next('life');
-    const held = await calls.heldRegions(member.row);
-    if (held === undefined) return;
+    const asked = {
+      life: metadata.next('life'),
+      then: movesNow(metadata),
+      wereAtRest: this.#areAtRest,
+    };
+    const moves = await calls.nodeMoves(member.row, this.#isRestoring);
+    // After it, on the same connection: what came to rest is in the list or not, for good.
+    const held = moves && (await calls.heldRegions(member.row));
+    if (moves === undefined || held === undefined) return;
     await changes.run(async () => {
       // Asked over an older connection: something of before may have come after its answer.
-      const isStale = metadata.next('life') !== life || member.row.memoryId !== memoryId;
-      if (!isStale && member.isJoined) await this.#take(member, held, life);
+      const isStale = metadata.next('life') !== asked.life || member.row.memoryId !== memoryId;
+      if (!isStale && member.isJoined) await this.#take(member, { ...asked, moves, held });
     });
+  }
+
+  /**
+   * Nodes that handed a region over and do not know whether it was taken, when all have said what
+   * they hold: nothing was taken since, nor ever will be.
+   */
+  async #settleDoubts(): Promise<void> {
+    const { metadata, calls, members } = this.#options;
+    const isAllTold = this.#without((id) => {
+      return (this.#answers.get(id) ?? this.#doubtful.get(id))?.memoryId;
+    });
+    if (!this.#isRestoring || this.#doubtful.size === 0 || isAllTold.length > 0) return;
+    const answers = [...this.#answers.values(), ...this.#doubtful.values()];
+    const doubtful = [...this.#doubtful];
+    this.#doubtful.clear();
+    for (const [id, { doubts, held, memoryId }] of doubtful) {
+      this.#unsettled.delete(id);
+      const member = members().get(id);
+      if (member === undefined || member.row.memoryId !== memoryId) continue;
+      for (const { space, region, epoch, to } of doubts) {
+        const key = regionKey(space, region);
+        const row = metadata.regionsOf(space).get(region);
+        const epochs = answers.map((answer) => answer.held.get(key) ?? 0);
+        const last = Math.max(...epochs, row?.epoch ?? 0);
+        const isTaken = last > (held.get(key) ?? 0);
+        // It may have been taken by a node that is not known here: that has to come.
+        const isKnown =
+          to === '' || this.#known.has(to) || metadata.moves.get(key)?.epoch === epoch;
+        if (!isTaken && !isKnown) {
+          this.#unsettled.set(id, [...(this.#unsettled.get(id) ?? []), to]);
+          continue;
+        }
+        const move = { space, region, epoch: (isTaken ? last : epoch) as Epoch };
+        await calls.moveEnd(member.row, move, isTaken);
+      }
+      await this.#askOne(member);
+    }
   }
 
   /** Within a change: nodes may have been said to be gone that were waited for. */
   async finishIfAll(): Promise<void> {
     const { metadata } = this.#options;
-    if (this.awaited().length > 0 && !controllerFaults.oneAnswerIsEnough) return;
+    if (this.#unanswered().length > 0 && !controllerFaults.oneAnswerIsEnough) return;
     if (this.#isRestoring) await this.#finish();
     else if (this.#answers.size > 0) await metadata.commit(this.#judged());
   }
@@ -203,10 +295,13 @@ export class Restoration {
     return commits.map((remove) => ({ table: 'starts', remove }) as const);
   }
 
-  async #take(member: Member, held: readonly HeldRegion[], life: number): Promise<void> {
+  async #take(member: Member, told: Told): Promise<void> {
     const { metadata } = this.#options;
     const { id, memoryId } = member.row;
+    const { held, life, moves } = told;
+    this.#known.add(id);
     await this.judge(member.mark, held);
+    await this.#judgeMoves(member, told);
     // It was the proof: asked under the life before, so a grant of that may have come after it.
     if (metadata.next('life') !== life) return;
     const isOlder = this.#isRestoring || metadata.next('restores') > 0;
@@ -224,9 +319,29 @@ export class Restoration {
       member.removing = found.removing;
       member.isReclaimed = true;
     }
-    const keys = held.map(({ space, region }) => regionKey(space, region));
-    this.#answers.set(id, { memoryId, held: new Set(keys) });
+    const epochs = held.map(({ space, region, epoch }) => {
+      return [regionKey(space, region), epoch] as const;
+    });
+    const doubts = moves.filter(({ state }) => state === MoveState.HANDING);
+    const answer = { memoryId, held: new Map(epochs), doubts };
+    const { movesGoOn, oneAnswerIsEnough } = controllerFaults;
+    if (this.#isRestoring && !movesGoOn && !oneAnswerIsEnough) {
+      this.#atRest.set(id, memoryId);
+      this.#doubtful.delete(id);
+      if (!told.wereAtRest) return;
+      if (doubts.length > 0) return void this.#doubtful.set(id, answer);
+    }
+    this.#unsettled.delete(id);
+    this.#answers.set(id, answer);
     await this.finishIfAll();
+  }
+
+  /** A move that this database has not begun, from a node that knows its controller. */
+  async #judgeMoves({ mark, row }: Member, { moves, then }: Told): Promise<void> {
+    const { metadata } = this.#options;
+    const isOurs = mark.controller === metadata.next('client');
+    if (this.#isRestoring || !isOurs || controllerFaults.movesGoOn) return;
+    if (isAnyUnknown(metadata, row, moves, then)) await this.#begin(mark);
   }
 
   /** What unknown spaces and their regions have used up. */
@@ -259,6 +374,9 @@ export class Restoration {
       ...this.#raised({ event: metadata.history.sequenceAbove(this.#seen.commit) }),
     ]);
     this.#answers.clear();
+    this.#doubtful.clear();
+    this.#unsettled.clear();
+    this.#atRest.clear();
     calls.reconnect(next);
     this.#options.noted('begun');
   }
@@ -272,6 +390,8 @@ export class Restoration {
     const beyond = isBeyond ? this.#beyond(NUMBERS_BEYOND) : 0;
     await metadata.commit([
       ...lost.map((row) => ({ table: 'regions', put: { ...row, state: 'lost' } }) as const),
+      // Whatever they were: both ends are at rest, and it is known who has the region.
+      ...[...metadata.moves.values()].map((remove) => ({ table: 'moves', remove }) as const),
       ...(isBeyond ? this.#spacesBeyond(this.#beyond(REGIONS_BEYOND)) : []),
       ...[...metadata.garbage.values()].map((row) => {
         return { table: 'garbage', put: { ...row, taker: TAKER_NOBODY } } as const;

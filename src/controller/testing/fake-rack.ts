@@ -17,6 +17,8 @@ import { NO_MARK, ownMark } from '../mark.js';
 import { openMetadata } from '../metadata/open.js';
 import type {
   Answer,
+  MoveKnown,
+  MoveOfRegion,
   MoveOutOrder,
   MoveProgress,
   NodeCalls,
@@ -111,6 +113,23 @@ export class FakeNode {
     const count = Math.max(0, this.held.size - this.mayKeep);
     const regions = [...this.held.values()].map(({ space, region }) => ({ space, region, bytes }));
     return { bytes: count * bytes, regions: count === 0 ? [] : regions };
+  }
+
+  /** What is on its way from there and to there; those that are stopped are no more. */
+  onTheWay: readonly MoveKnown[] = [];
+
+  moves(stops: boolean): readonly MoveKnown[] {
+    const isInDoubt = ({ state }: MoveKnown): boolean => state === MoveState.HANDING;
+    if (stops) this.onTheWay = this.onTheWay.filter(isInDoubt);
+    return this.onTheWay;
+  }
+
+  /** What it was told of a move: it is in doubt no more. */
+  endMove({ space, region, epoch }: MoveOfRegion, isTaken: boolean): Status {
+    this.calls.push(`end ${space}/${region} ${epoch} ${isTaken ? 'taken' : 'kept'}`);
+    if (isTaken) this.held.delete(regionKey(space, region));
+    this.onTheWay = this.onTheWay.filter((one) => one.region !== region || one.space !== space);
+    return Status.Ok;
   }
 
   /** By number of the region. Undefined: it does not answer. */
@@ -300,7 +319,10 @@ export class FakeRack {
       moveOut: ({ address }, order) => call(() => this.#moveOut(address, order)),
       moveProgress: ({ address }, move) => call(() => this.#progress(address, move.epoch)),
       moveCancel: ({ address }, move) => call(() => this.#progress(address, move.epoch)),
-      moveEnd: () => call(() => Status.Ok),
+      moveEnd: ({ address }, move, isTaken) => {
+        return call(() => this.node(address).endMove(move, isTaken));
+      },
+      nodeMoves: ({ address }, stops) => call(() => this.node(address).moves(stops)),
       regionsToGive: ({ address }) => call(() => this.node(address).toGive()),
       regionSizes: ({ address }) => call(() => this.node(address).sizes()),
       forget: () => undefined,
