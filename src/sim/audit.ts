@@ -385,6 +385,8 @@ export async function watchRegions(
     const spaces = await client.spaces().catch(() => []);
     for (const { id } of spaces) {
       const answer = await control.regions(id, runtime.clock.now() + everyMs);
+      // An owner of an older copy of the database may be told of, until all nodes were heard.
+      if (answer.mayLack) continue;
       for (const { region, nodeId, epoch } of answer.regions) {
         seen.push({ space: id, region, node: nodeId, epoch });
       }

@@ -24,7 +24,6 @@ const BEGIN_AT: Readonly<Record<string, number>> = {
   'incarnation-not-compared': 125,
   'late-change-executed': 8,
   'old-connection-not-fenced': 10,
-  'one-answer-is-enough': 33,
   'parts-cut-words': 250,
   'restored-unasked': 7,
   'stream-closed-in-call': 344,

@@ -121,12 +121,16 @@ export const PLANTED: readonly Planted[] = [
   {
     name: 'one-answer-is-enough',
     about: 'an older copy of the database is believed as soon as one node has answered',
-    workload: 'restored',
+    workload: 'restored-moves',
     set(on) {
       controllerFaults.oneAnswerIsEnough = on;
       controllerFaults.grantsNotAbove = on;
     },
   },
+  planted('unknown-moves-go-on', controllerFaults, 'movesGoOn', [
+    'restored-moves',
+    'moves that an older copy of the database does not know go on, and nobody asks for them',
+  ]),
   planted('lock-without-epoch', lockFaults, 'lockWithoutEpoch', [
     'locks',
     'who takes a lock over leaves its epoch as it was',

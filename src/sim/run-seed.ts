@@ -288,7 +288,8 @@ class SeedRun {
     const parts = { rack, clients, journal: this.#journal, usualRate };
     const isOneSided = this.#workload.isOneSided === true;
     const { isMoving = false, isPersistent = false } = this.#workload;
-    const of = { isOneSided, isPersistent };
+    const isRestored = this.#workload.blows['put-back-metadata'] !== undefined;
+    const of = { isOneSided, isPersistent, isRestored };
     const mover = new Mover({ ...parts, prng: world.prng.fork('moves'), ...of });
     if (isMoving) mover.start();
     if (isPersistent) {

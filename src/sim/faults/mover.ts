@@ -41,6 +41,8 @@ const SENDS_MS_MAX = 40;
 /** So late answers of the old owner are; after so long clients ask who owns what. */
 const ANSWERS_LATE_MS = 300;
 const ASKS_AFTER_MS = 20;
+/** By then the next controller has asked the source. */
+const KILLED_LATE_MS = 500;
 /** A node takes back so much later what it has given away. */
 const RESTS_MS = 2 * DEADLINE_AHEAD_MS_MAX;
 
@@ -88,6 +90,8 @@ export class Mover {
     prng: Prng;
     isOneSided: boolean;
     isPersistent: boolean;
+    /** Copies of the controller's database are put back. */
+    isRestored: boolean;
     usualRate: (kind: FaultKind) => number;
   }) {
     this.#rack = parts.rack;
@@ -96,11 +100,13 @@ export class Mover {
     this.#prng = parts.prng;
     this.#usualRate = parts.usualRate;
     this.#isOneSided = parts.isOneSided;
-    const acts = this.#actsOf(parts.isOneSided);
-    this.#acts = parts.isPersistent ? this.#withCrashes(acts) : acts;
+    // What is lost while nobody knows it is judged by nobody.
+    const acts = this.#actsOf(parts.isOneSided, parts.isRestored ? 0 : 0.3);
+    const more = parts.isRestored ? this.#withCopies(acts) : acts;
+    this.#acts = parts.isPersistent ? this.#withCrashes(more) : more;
   }
 
-  #actsOf(isOneSided: boolean): Acts {
+  #actsOf(isOneSided: boolean, ends: number): Acts {
     const killSource: Act = ({ from }) => this.#kill(this.#rack.nodeProcess(from));
     const killTarget: Act = ({ to }) => this.#kill(this.#rack.nodeProcess(to));
     const pauseSource: Act = ({ from }) => this.#pause(this.#rack.nodeProcess(from), [20, 700]);
@@ -126,8 +132,8 @@ export class Mover {
       [1, pauseController],
       [1, cutTo],
       [1, cutFrom],
-      [0.3, endSource],
-      [0.3, endTarget],
+      [ends, endSource],
+      [ends, endTarget],
     ];
     const ofSteps: Choices = isOneSided ? [[60, stopSteps]] : [];
     return {
@@ -143,8 +149,8 @@ export class Mover {
         [4, cutTo],
         [2, both(cutTo, killSource)],
         [1, both(cutTo, killController)],
-        [0.3, endSource],
-        [0.3, endTarget],
+        [ends, endSource],
+        [ends, endTarget],
       ],
       taken: [
         [4, cutFrom],
@@ -152,17 +158,45 @@ export class Mover {
         [1, both(cutFrom, killSource)],
         [3, killTarget],
         [1, killController],
-        [0.3, endSource],
-        [0.3, endTarget],
+        [ends, endSource],
+        [ends, endTarget],
       ],
       gone: [
         [3, killSource],
         [2, both(pauseController, killSource)],
         [1, pauseController],
         [1, killController],
-        [0.3, endSource],
+        [ends, endSource],
       ],
     };
+  }
+
+  /** Copies that do not know the move, whatever becomes of its ends. */
+  #withCopies(acts: Acts): Acts {
+    const putBack: Act = () => this.#rack.putBackMetadata();
+    const andKill =
+      (node: 'from' | 'to', lateMs: number): Act =>
+      (going) => {
+        putBack(going);
+        this.#rack.world.after(lateMs, () => {
+          if (this.#rack.world.faults.enabled) this.#kill(this.#rack.nodeProcess(going[node]));
+        });
+      };
+    const andCut: Act = (going) => {
+      putBack(going);
+      this.#cut(going.from, going.to, [300, 1_600, 4_000]);
+    };
+    const copies: Choices = [
+      [12, putBack],
+      [6, andCut],
+      [3, andKill('from', 0)],
+      [3, andKill('from', KILLED_LATE_MS)],
+      [3, andKill('to', 0)],
+    ];
+    const entries = Object.entries(acts).map(([moment, choices]) => {
+      return [moment, [...choices, ...copies]];
+    });
+    return Object.fromEntries(entries) as Acts;
   }
 
   /** Of memory on disks: where power goes away, what was told is on one of them. */

@@ -8,7 +8,7 @@ import { large } from './large.js';
 import { keptDatagramLeases, keptLeases, leases, oneSidedLeases } from './leases.js';
 import { datagramLocks, locks, oneSidedLocks } from './locks.js';
 import { datagramRestarts, datagrams, fallingOver, mixed } from './mixed.js';
-import { datagramMoves, moves, movingMixed, oneSidedMoves } from './moves.js';
+import { datagramMoves, moves, movingMixed, oneSidedMoves, restoredMoves } from './moves.js';
 import { oneSided } from './one-sided.js';
 import { durableMoves, oneSidedPersistent, persistent } from './persistent.js';
 import { registers } from './registers.js';
@@ -51,6 +51,7 @@ export const WORKLOADS: readonly Workload[] = [
   durableMoves,
   devices,
   keptDevices,
+  restoredMoves,
 ];
 
 export function workloadNamed(name: string): Workload | undefined {

@@ -55,6 +55,25 @@ export const moves: Workload = {
   run: (client) => play(client, false),
 };
 
+/** Copies are put back in the middle of moves, too, which the copies do not know. */
+export const restoredMoves: Workload = {
+  ...moves,
+  name: 'restored-moves',
+  about: 'regions that move while the controller is put back on older copies of its database',
+  steps: 900,
+  blowCount: [12, 24],
+  blows: {
+    cut: 4,
+    partition: 4,
+    'pause-node': 3,
+    'kill-node': 6,
+    'kill-controller': 4,
+    'pause-controller': 3,
+    'copy-metadata': 40,
+    'put-back-metadata': 12,
+  },
+};
+
 export const datagramMoves: Workload = {
   ...moves,
   name: 'datagram-moves',
