@@ -10,7 +10,7 @@ const PLACES = [0, 4096, DATA_BYTES / 2, DATA_BYTES];
 
 /** A device that was written to just now. */
 async function written(): Promise<Rig> {
-  const rig = new BackedDevice(new CrashingDisk(), { slabs: 2, nodes: 2, copies: 2 });
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, { slabs: 2, nodes: 2, copies: 2 });
   await rig.make();
   await rig.open();
   for (const at of PLACES) expect(await rig.drive(rig.write(at, 7))).toBe(Status.Ok);

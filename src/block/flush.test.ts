@@ -12,7 +12,7 @@ const isMapOf = (slab: number) => (at: number) => at === plan.map(slab);
 
 /** A device that was written to, and whose host was killed then. */
 async function killed(slabs: number, nodes: number): Promise<Rig> {
-  const rig = new BackedDevice(new CrashingDisk(), { slabs, nodes, copies: 1 });
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, { slabs, nodes, copies: 1 });
   await rig.make();
   await rig.open();
   for (let slab = 0; slab < slabs; slab++) {
@@ -24,7 +24,7 @@ async function killed(slabs: number, nodes: number): Promise<Rig> {
   return rig;
 }
 
-test('a flush fails at once where the file is all there is, and its map cannot be read', async () => {
+test('a flush fails at once where only the file is left, and cannot be read', async () => {
   const rig = await killed(1, 0);
   rig.disk.isBad = isMapOf(0);
   await rig.open();
@@ -53,7 +53,7 @@ test('the first flush looks at many slabs at a time', async () => {
 });
 
 test('a flush opens no slab that two nodes have', async () => {
-  const rig = new BackedDevice(new CrashingDisk(), { slabs: 3, nodes: 2, copies: 2 });
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, { slabs: 3, nodes: 2, copies: 2 });
   await rig.make();
   await rig.open();
   for (let slab = 0; slab < 3; slab++) await rig.drive(rig.write(slab * DATA_BYTES, 1));

@@ -10,7 +10,7 @@ const LATE_MS = 25_000;
 const PATIENCE_MS = 30_000;
 
 async function opened(copies: number, nodes: number): Promise<BackedDevice<CrashingDisk>> {
-  const rig = new BackedDevice(new CrashingDisk(), { slabs: 2, nodes, copies });
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, { slabs: 2, nodes, copies });
   await rig.make();
   await rig.open();
   expect(await rig.drive(rig.write(0, 7))).toBe(Status.Ok);

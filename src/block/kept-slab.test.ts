@@ -6,7 +6,7 @@ import { BackedDevice } from './testing/backed-device.js';
 
 test('a slab is not lost while a copy of it may be in a row that is not known yet', async () => {
   const shape = { slabs: 1, nodes: 1, copies: 2, isBackedUp: false };
-  const rig = new BackedDevice(new CrashingDisk(), shape);
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, shape);
   await rig.make();
   await rig.open();
   expect(await rig.drive(rig.write(0, 7))).toBe(Status.Ok);
@@ -25,7 +25,7 @@ test('a slab is not lost while a copy of it may be in a row that is not known ye
 });
 
 test('what is left in the file of another host alone is away, and not corrupt', async () => {
-  const rig = new BackedDevice(new CrashingDisk(), { slabs: 1, nodes: 1, copies: 1 });
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, { slabs: 1, nodes: 1, copies: 1 });
   await rig.make();
   await rig.open();
   expect(await rig.drive(rig.write(0, 7))).toBe(Status.Ok);

@@ -124,7 +124,7 @@ export class Backups {
     await Promise.all([...this.#ending.keys()].map((device) => this.#hasEnded(device)));
   }
 
-  /** Of the opening of the file, so it ends with the process: the file that is left locks nobody. */
+  /** Of an opening of the file: it ends with the process, and what is left locks nobody. */
   async #lock(path: string): Promise<DurableFile | string> {
     const lockPath = lockOf(path);
     try {

@@ -10,7 +10,7 @@ import type { Timers } from '../../runtime/clock.js';
 import { DiskError } from '../../runtime/disk.js';
 
 const TICK_MS = 1_000;
-/** Shorter than the patience of whoever reads or writes; a process that stands still counts once. */
+/** Less than the patience of who reads or writes; a process that stands still counts once. */
 const TICKS = 20;
 
 /** It has not ended yet. */

@@ -16,7 +16,7 @@ const parts = { checksum: { crc32c } };
 
 /** Areas 0 and 1 of slab 0 and area 1 of slab 1 were written to, and closed. */
 async function written(): Promise<Rig> {
-  const rig = new BackedDevice(new CrashingDisk(), { slabs: 3, nodes: 1, copies: 1 });
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, { slabs: 3, nodes: 1, copies: 1 });
   await rig.make();
   await rig.open();
   for (const at of [0, 8192, AREA_BYTES, DATA_BYTES + AREA_BYTES]) {

@@ -1,4 +1,4 @@
-/** A device with a backup on a host of its own time: nodes that lend, a disk, the rows of a rack. */
+/** A device with a backup in time of its own: nodes that lend, a disk, the rows of a rack. */
 
 import { crc32c } from '../../base/crc32c.js';
 import { Status } from '../../base/status.js';
@@ -19,8 +19,6 @@ export const PATH = '/backup';
 const OF = { device: 1, slabBytes: SLAB_BYTES };
 const FOREVER = 10_000_000;
 
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
 export interface BackedShape {
   readonly slabs: number;
   readonly copies: number;
@@ -35,7 +33,7 @@ interface RigDisk {
 }
 
 export class BackedDevice<D extends RigDisk> implements DeviceRack {
-  readonly world = new World(1, turn);
+  readonly world: World;
   readonly disk: D;
   readonly rows = new Map<number, SetRow>();
   /** Of the controller. */
@@ -45,7 +43,9 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
   device!: Device;
   file!: BackupFile;
 
-  constructor(disk: D, shape: BackedShape) {
+  /** `immediate` is `setImmediate`. */
+  constructor(disk: D, immediate: (run: () => void) => unknown, shape: BackedShape) {
+    this.world = new World(1, () => new Promise((resolve) => immediate(resolve)));
     this.disk = disk;
     this.#shape = shape;
     this.#nodes = Array.from({ length: shape.nodes }, (_, i) => {
