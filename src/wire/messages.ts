@@ -931,7 +931,7 @@ export const CALLS = {
     reply: GrantSlabRegionReply,
     repeatable: true,
   },
-  [M.PutSet]: { request: PutSetRequest, reply: PutSetReply, repeatable: true },
+  [M.PutSet]: { request: PutSetRequest, reply: PutSetReply, repeatable: false },
 } as const satisfies Partial<Record<MessageType, CallFacts>>;
 
 export type CallType = keyof typeof CALLS;
