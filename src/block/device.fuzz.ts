@@ -199,7 +199,7 @@ class Host implements PathOwner, DeviceRack {
       const machine = rig.machine(node);
       if (machine === undefined || !rig.isWell(machine.node)) return Status.Unavailable;
       if (machine.node.epoch !== this.epoch) return Status.Stale;
-      const isShort = machine.wanted !== undefined;
+      const isShort = machine.wanted !== undefined || machine.node.fullBelow > 0;
       if (isShort || machine.node.copies.size >= machine.room) return Status.NoSpace;
       machine.node.copies.set(copy, new Uint8Array(SLAB_BYTES));
       rig.slabOf.set(copy, slab);
@@ -570,10 +570,11 @@ function fault(rig: Rig): void {
   const machine = prng.pick(rig.machines);
   const { node } = machine;
   const kind = prng.below(100);
-  if (kind < 22) {
+  if (kind < 18) {
     const untilMs = world.nowMs + prng.pick([20, 200, 800, 2_500]);
     node.pausedUntilMs = Math.max(node.pausedUntilMs, untilMs);
-  } else if (kind < 36) node.life += 1;
+  } else if (kind < 22) fillUp(rig, machine);
+  else if (kind < 36) node.life += 1;
   else if (kind < 48) lose(rig, machine);
   else if (kind < 58) {
     machine.isLeaving = !machine.isLeaving && rig.machines.every((one) => !one.isLeaving);
@@ -586,6 +587,13 @@ function fault(rig: Rig): void {
   else if (kind < 81 && rig.isBackedUp) void handOver(rig);
   else if (kind < 86) rig.host.pausedUntilMs = world.nowMs + prng.pick([50, 500, 3_000]);
   else succeed(rig);
+}
+
+/** No frame is left for what was never written there. */
+function fillUp(rig: Rig, machine: Machine): void {
+  const { world } = rig;
+  machine.node.fullBelow = DATA_BYTES;
+  world.after(world.prng.pick([500, 3_000, 20_000]), () => (machine.node.fullBelow = 0));
 }
 
 /** One copy of a slab stands still for so long that it is left, and then the memory of one goes. */
@@ -696,7 +704,10 @@ async function run(seed: number): Promise<Rig> {
       if (prng.chance(60_000)) fault(rig);
       await world.sleep(prng.pick([0.1, 1, 5, 20, 300]));
     }
-    for (const machine of rig.machines) machine.isLeaving = false;
+    for (const machine of rig.machines) {
+      machine.isLeaving = false;
+      machine.node.fullBelow = 0;
+    }
     await world.sleep(20_000);
     for (const { disk } of rig.homes) disk.hangs = false;
     rig.isControllerAway = false;

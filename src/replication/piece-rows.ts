@@ -18,7 +18,7 @@ export interface Part {
 
 /** More are refused as `Busy`. */
 export const ROWS_MAX = 1024;
-const ROW_BYTES = 8 + 8 + 8 + 8 + 4 + 4 + 6;
+const ROW_BYTES = 8 + 8 + 8 + 8 + 4 + 4 + 7;
 
 export class PieceRows {
   readonly token: Float64Array;
@@ -38,6 +38,8 @@ export class PieceRows {
   readonly done: Uint8Array;
   /** Bits of copies that may have done it, or some of it; of a read: that were tried. */
   readonly tried: Uint8Array;
+  /** 1: a copy may have had it, before its blocks were lent to somebody. */
+  readonly lent: Uint8Array;
   /** How the last failure ended. */
   readonly status: Uint8Array;
   readonly buffer: (Uint8Array | undefined)[] = [];
@@ -61,6 +63,7 @@ export class PieceRows {
     this.pending = columns.uint8(ROWS_MAX);
     this.done = columns.uint8(ROWS_MAX);
     this.tried = columns.uint8(ROWS_MAX);
+    this.lent = columns.uint8(ROWS_MAX);
     this.status = columns.uint8(ROWS_MAX);
   }
 
@@ -73,6 +76,7 @@ export class PieceRows {
     this.pending[row] = 0;
     this.done[row] = 0;
     this.tried[row] = 0;
+    this.lent[row] = 0;
     this.status[row] = 0;
     return row;
   }
@@ -86,6 +90,11 @@ export class PieceRows {
     this.part[row] = undefined;
     this.sink[row] = undefined;
     this.#free.push(row);
+  }
+
+  isWithin(row: number, first: number, count: number): boolean {
+    const begins = this.first[row] as number;
+    return begins >= first && begins + (this.count[row] as number) <= first + count;
   }
 
   overlaps(row: number, first: number, count: number): boolean {

@@ -14,6 +14,8 @@ class FakeCopy implements Copy {
   readonly id: number;
   readonly memory = new Uint8Array(BYTES);
   status: Status = Status.Ok;
+  /** It has no room for what begins there. */
+  refusesAt = -1;
   reads = 0;
 
   constructor(id: number) {
@@ -32,6 +34,10 @@ class FakeCopy implements Copy {
   }
 
   write(...[at, from, start, bytes, sink, token]: Parameters<Copy['write']>): void {
+    if (at === this.refusesAt) {
+      setImmediate(() => sink.completed(token, Status.NoSpace, 'notApplied', 0, 0));
+      return;
+    }
     this.#answer(sink, token, () => {
       this.memory.set(from.subarray(start, start + bytes), at);
     });
@@ -119,6 +125,38 @@ test('a write goes on when the copy that does not answer has left', async () => 
   set.drop(2);
   expect(await begun).toEqual([Status.Ok, 'applied']);
   set.stop();
+});
+
+test('a write that a full copy refuses waits for the copy that is made in its place', async () => {
+  const [whole, full, other] = [new FakeCopy(1), new FakeCopy(2), new FakeCopy(3)];
+  const set = setOf([whole, full]);
+  await write(set, 0, 1);
+  full.refusesAt = 3 * BLOCK_BYTES;
+  const refused = write(set, 3, 7);
+  await turns(60);
+  expect(whole.memory[3 * BLOCK_BYTES]).toBe(7);
+  // Before its deadline.
+  expect(await set.upkeep.learn(other, (_bytes, work) => work())).toBe(true);
+  expect(set.ask(3)).toBe(true);
+  set.joined();
+  set.drop(2);
+  expect(await refused).toEqual([Status.Ok, 'applied']);
+  for (const { memory } of [whole, other]) expect(memory[3 * BLOCK_BYTES]).toBe(7);
+  set.stop();
+});
+
+test('a write that was refused, and lent its blocks, may have been done', async () => {
+  const [whole, full] = [new FakeCopy(1), new FakeCopy(2)];
+  const set = setOf([whole, full]);
+  await write(set, 0, 1);
+  full.refusesAt = 3 * BLOCK_BYTES;
+  const refused = write(set, 3, 7);
+  await turns(60);
+  expect(await set.hold(0, 64)).toBe(true);
+  await turns(60);
+  set.letGo(0, 64);
+  set.stop();
+  expect(await refused).toEqual([Status.OutcomeUnknown, 'unknown']);
 });
 
 test('a read that no copy answers is tried again with pauses, until one does', async () => {

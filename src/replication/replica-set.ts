@@ -46,6 +46,8 @@ export class ReplicaSet implements CompletionSink, Slab {
   #holds: Hold[] = [];
   /** Writes whose area is being opened, and those that are tried again. */
   readonly #parked = new Set<number>();
+  /** Of these: their blocks are upkeep's for a while. */
+  readonly #lent = new Set<number>();
   /** Writes that have their blocks. */
   readonly #writing = new Set<number>();
   #isWakeDue = false;
@@ -72,6 +74,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     }
     this.#waiting = [];
     this.#parked.clear();
+    this.#lent.clear();
     for (const { granted } of this.#holds.splice(0)) granted(false);
   }
 
@@ -394,8 +397,9 @@ export class ReplicaSet implements CompletionSink, Slab {
 
   /** Of a write: whether a copy has it, or may have some of it. */
   #isBegun(row: number): boolean {
-    const { kind, done, tried } = this.#rows;
-    return kind[row] === Kind.WRITE && (done[row] !== 0 || tried[row] !== 0);
+    const { kind, done, tried, lent } = this.#rows;
+    if (kind[row] !== Kind.WRITE) return false;
+    return done[row] !== 0 || tried[row] !== 0 || lent[row] !== 0;
   }
 
   /** Tried again a little later, or at once when the set has changed. */
@@ -408,7 +412,7 @@ export class ReplicaSet implements CompletionSink, Slab {
   }
 
   #again(row: number): void {
-    if (!this.#parked.delete(row)) return;
+    if (this.#lent.has(row) || !this.#parked.delete(row)) return;
     const missing = this.members.wanted & ~(this.#rows.done[row] as number);
     const isLate = this.#parts.clock.now() >= (this.#rows.deadline[row] as number);
     if (missing === 0 || isLate) this.#written(row);
@@ -563,7 +567,36 @@ export class ReplicaSet implements CompletionSink, Slab {
   letGo(first: number, count: number, isShared = false): void {
     if (isShared) this.#locks.endRead(first, count);
     else this.#locks.endWrite(first, count);
+    for (const row of isShared ? [] : [...this.#lent]) {
+      if (this.#rows.isWithin(row, first, count)) this.#takeBack(row);
+    }
     this.wakeSoon();
+  }
+
+  /**
+   * Writes that a copy has refused for want of room wait until another one has taken its place; to
+   * fill that one, upkeep needs their blocks. Nothing of them is under way.
+   */
+  #lend(first: number, count: number): number[] {
+    const rows = this.#rows;
+    const lent = [...this.#parked].filter((row) => {
+      const isRefused = rows.status[row] === Status.NoSpace && rows.tried[row] === 0;
+      return isRefused && !this.#lent.has(row) && rows.isWithin(row, first, count);
+    });
+    for (const row of lent) {
+      this.#locks.endWrite(rows.first[row] as number, rows.count[row] as number);
+    }
+    return lent;
+  }
+
+  /** Copies that had it may have been made equal to those that had not: all are asked again. */
+  #takeBack(row: number): void {
+    const rows = this.#rows;
+    this.#lent.delete(row);
+    this.#locks.write(rows.first[row] as number, rows.count[row] as number);
+    if (rows.done[row] !== 0) rows.lent[row] = 1;
+    rows.done[row] = 0;
+    this.#again(row);
   }
 
   wakeSoon(): void {
@@ -594,10 +627,16 @@ export class ReplicaSet implements CompletionSink, Slab {
   }
 
   #grant({ first, count, isShared, granted }: Hold): boolean {
+    const lent = isShared ? [] : this.#lend(first, count);
     const isFree = isShared
       ? this.#locks.mayRead(first, count)
       : this.#locks.mayWrite(first, count);
-    if (!isFree) return false;
+    if (!isFree) {
+      const { first: begins, count: blocks } = this.#rows;
+      for (const row of lent) this.#locks.write(begins[row] as number, blocks[row] as number);
+      return false;
+    }
+    for (const row of lent) this.#lent.add(row);
     if (isShared) this.#locks.read(first, count);
     else this.#locks.write(first, count);
     granted(true);

@@ -69,6 +69,12 @@ export class LendingNode {
   /** Counts its processes. */
   life = 0;
   readonly copies = new Map<number, Uint8Array>();
+  /** It has no frames for bytes before that, where nothing was written yet. */
+  fullBelow = 0;
+
+  refuses(memory: Uint8Array, at: number, bytes: number): boolean {
+    return at < this.fullBelow && memory.subarray(at, at + bytes).every((byte) => byte === 0);
+  }
 }
 
 /** Whose way it is. */
@@ -104,7 +110,7 @@ export class Path implements Copy {
 
   writeNow(at: number, from: Uint8Array, start: number, bytes: number): number {
     const memory = this.#memoryNow();
-    if (memory === undefined) return NOT_NOW;
+    if (memory === undefined || this.node.refuses(memory, at, bytes)) return NOT_NOW;
     // A thread may be stopped before all of it is there; blocks are whole here.
     const isStopped = this.#writer.world.prng.chance(5_000);
     const done = isStopped ? bytes - (bytes % 8192) : bytes;
@@ -147,6 +153,7 @@ export class Path implements Copy {
   ): void {
     const sent = from.slice(start, start + bytes);
     this.#send(sink, token, deadline, Status.OutcomeUnknown, (memory) => {
+      if (this.node.refuses(memory, at, bytes)) return undefined;
       memory.set(sent, at);
       return () => undefined;
     });
@@ -157,7 +164,7 @@ export class Path implements Copy {
     token: number,
     deadline: number,
     late: Status,
-    execute: (memory: Uint8Array) => () => void,
+    execute: (memory: Uint8Array) => (() => void) | undefined,
   ): void {
     const { world } = this.#writer;
     const { node } = this;
@@ -180,8 +187,8 @@ export class Path implements Copy {
       if (prng.chance(20_000)) return;
       world.after(prng.fraction() * 2, () => {
         if (isTold) return;
-        answer();
-        tell(Status.Ok);
+        answer?.();
+        tell(answer === undefined ? Status.NoSpace : Status.Ok);
       });
     };
     this.#queue.push({ atMs: arriveMs, run: arrives });
