@@ -62,6 +62,14 @@ test('a piece whose node does not answer holds up no others', async () => {
   expect(rig.done).toBeGreaterThan(450);
 });
 
+test('pieces whose nodes never answer hold up no others, however many they are', async () => {
+  const { rig, pace, copy, pass } = rigOf();
+  for (let i = 0; i < 9; i++) void pace.run(PIECE, () => new Promise(() => undefined));
+  copy(1, 2);
+  await pass(12_000);
+  expect(rig.done).toBeGreaterThan(450);
+});
+
 test('what fails lets the next one go on', async () => {
   const { pace, rig, pass } = rigOf();
   const ends: string[] = [];

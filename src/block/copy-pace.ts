@@ -17,6 +17,8 @@ export interface CopyPaceParts {
 }
 
 const AT_ONCE = 4;
+/** A piece that takes longer waits for somebody, and does not count any more. */
+const LANE_MS = 3_000;
 /** Others have the other half of the time. */
 const REST_PER_WORK = 1;
 /** Of the steps of a piece: from here on the way is shared with somebody, from there on crowded. */
@@ -48,15 +50,28 @@ export class CopyPace {
 
   readonly run: Paced = async (bytes, copy) => {
     while (this.#underWay >= AT_ONCE) await new Promise<void>((wake) => this.#waiting.push(wake));
-    this.#underWay += 1;
+    const leave = this.#enter();
     try {
       await this.#rest();
       return await this.#timed(bytes, copy);
     } finally {
-      this.#underWay -= 1;
-      this.#waiting.shift()?.();
+      leave();
     }
   };
+
+  #enter(): () => void {
+    this.#underWay += 1;
+    let isOut = false;
+    const leave = (): void => {
+      if (isOut) return;
+      isOut = true;
+      timer.cancel();
+      this.#underWay -= 1;
+      this.#waiting.shift()?.();
+    };
+    const timer = this.#parts.timers.after(LANE_MS, leave);
+    return leave;
+  }
 
   async #rest(): Promise<void> {
     const { clock, timers } = this.#parts;
@@ -83,7 +98,7 @@ export class CopyPace {
       const isShared = uses() !== usesBefore || slow > SLOW_SHARED;
       const rest = slow > SLOW_CROWDED ? REST_PER_WORK_CROWDED : isShared ? REST_PER_WORK : 0;
       // What is under way beside it has had its part of the time.
-      const workMs = (now - began) / this.#underWay;
+      const workMs = (now - began) / Math.max(this.#underWay, 1);
       const restMs = Math.min(workMs * rest, REST_MS_MAX);
       if (rest > 0) this.#freeMs = Math.max(this.#freeMs, now) + restMs;
     }
