@@ -200,7 +200,9 @@ export class KeptSlab implements SetKeeper {
     this.#backup.isSole = this.#remote.length === 0;
     const { generation } = row;
     // Of one that is in doubt the file says more already.
-    void this.#backup.load().then(() => this.#backup?.mark(generation));
+    void this.#backup.load().then((status) => {
+      return status === Status.Ok ? this.#backup?.mark(generation) : status;
+    });
   }
 
   get row(): SetRow {

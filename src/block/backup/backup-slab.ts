@@ -3,6 +3,7 @@
  * in the file, and intent words and checksums in its map.
  */
 
+import { assert } from '../../base/assert.js';
 import { type Outcome, Status } from '../../base/status.js';
 import { type CompletionSink, NOT_NOW } from '../../fabric/link.js';
 import { outcomeOf } from '../../fabric/verbs.js';
@@ -100,6 +101,7 @@ export class BackupSlab implements Copy {
   /** Durable, after `load`, one at a time: an older row is of an older database. */
   async mark(generation: number): Promise<Status> {
     if (generation <= this.generation) return Status.Ok;
+    assert(this.#marks.length > 0, 'the map of a slab is marked after it was read');
     return this.#mark(this.#marks.indexOf(Math.min(...this.#marks)), generation);
   }
 
