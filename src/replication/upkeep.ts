@@ -542,10 +542,23 @@ export class Upkeep {
    * is told to whoever reads it. Undefined: this is over.
    */
   async #readRight(first: number): Promise<Uint8Array | undefined> {
-    const { members } = this.#set;
+    const { members, areas } = this.#set;
     const at = first * BLOCK_BYTES;
+    const one = await this.#readOne(members.reader(members.backup), at, PIECE_BYTES);
+    if (one !== undefined && areas.firstWrong(first, PIECE_BLOCKS, one, 0) < 0) return one;
     const seen = await this.#readAll(() => members.set, at, PIECE_BYTES, inBackground);
     return this.#set.isOver ? undefined : this.#choose(first, seen);
+  }
+
+  /** Of one copy, once; undefined: it did not answer. */
+  async #readOne(index: number, at: number, bytes: number): Promise<Uint8Array | undefined> {
+    const copy = this.#set.members.find(index);
+    if (copy === undefined) return undefined;
+    const into = new Uint8Array(bytes);
+    const status = await this.#ask(copy, index, (_copy, _index, sink, deadline) => {
+      inBackground(copy).read(at, into, 0, bytes, sink, 0, deadline);
+    });
+    return status === Status.Ok && !this.#set.isOver ? into : undefined;
   }
 
   // --------------------------------------------------------------------------------- tending
