@@ -18,8 +18,8 @@ import type { DeviceWorld, NumberedDevice } from './world.js';
 /** Between the last connection that leaves and the end of the lease. */
 const LINGER_MS = 2_000;
 const ASK_MS = 5_000;
-/** How long somebody who asks for a device waits for its lease. */
-const BEGIN_MS = 15_000;
+/** How long somebody who asks for a device waits for its lease; a handshake waits 10 s. */
+const BEGIN_MS = 8_000;
 /** Between looks at what devices are allowed. */
 const LOOK_MS = 2_000;
 /** Devices whose counters go on when they are served again. */
