@@ -68,6 +68,8 @@ export class LeasedRack implements DeviceRack, CopyOpener {
   #isLeaving = false;
   /** Memories that the lease is over. */
   readonly #covered = new Map<string, number>();
+  /** Copies whose nodes know that they counted. */
+  readonly #marked = new Set<number>();
 
   constructor(parts: LeasedRackParts) {
     this.#parts = parts;
@@ -254,7 +256,9 @@ export class LeasedRack implements DeviceRack, CopyOpener {
     const now = rowOf(slab, reply);
     if (reply.isTaken === 0) return { status: Status.Conflict, row: now };
     const atNodes = row.copies.filter((place) => !isBackup(place));
-    await Promise.all(atNodes.map((place) => this.#mark(place, generation)));
+    const marked = atNodes.map((place) => this.#mark(place, generation));
+    // A copy that has a mark of before may be the one that is leaving: it may not answer.
+    await Promise.all(marked.filter((_, i) => !this.#marked.has(atNodes[i]?.copy ?? 0)));
     return { status: Status.Ok };
   }
 
@@ -262,7 +266,8 @@ export class LeasedRack implements DeviceRack, CopyOpener {
   async #mark(place: CopyPlace, generation: number): Promise<void> {
     const link = await this.#linkTo(place.node, place.memoryId);
     const request = { ...this.#request(place), generation };
-    await link?.call(MessageType.MarkSlab, request, CALL_MS);
+    const reply = await link?.call(MessageType.MarkSlab, request, CALL_MS);
+    if (reply?.status === Status.Ok) this.#marked.add(place.copy);
   }
 
   #call<T extends CallToController>(type: T, request: Request<T>) {
