@@ -810,12 +810,12 @@ async function judgeFile(rig: Rig, slab: number, [place]: readonly CopyPlace[]):
 
 const SEED = Number(process.env['MEMRACK_SEED'] ?? 1);
 const FIRST_SEEDS: Partial<Record<keyof typeof blockFaults, number>> = {
-  askedBlindly: 60,
+  askedBlindly: 90,
   zerosUnconfirmed: 125,
 };
 const FIRST_FILE_SEEDS: Partial<Record<keyof typeof fileFaults, number>> = {
-  staleServed: 75,
-  fileUnconfirmed: 20,
+  staleServed: 255,
+  fileUnconfirmed: 40,
 };
 const SEEDS_PER_BUG = 200;
 const SEEDS = Number(process.env['MEMRACK_FUZZ'] ?? 10);
