@@ -60,8 +60,11 @@ export class BackupFile implements SlabFile {
   readonly #half: number;
   readonly #scratch = new Uint8Array(RUN_BLOCKS * BLOCK_BYTES);
   /** Who waits for a flush, and who for what it wrote to be with the disk. */
-  #flushes: Tell[] = [];
-  #writes: Tell[] = [];
+  readonly #flushes: Tell[] = [];
+  readonly #writes: Tell[] = [];
+  /** Of these: what the round that is under way does. */
+  readonly #roundFlushes: Tell[] = [];
+  readonly #roundWrites: Tell[] = [];
   /** Written, and not flushed yet. */
   #unflushed: number[] = [];
   /** Areas that are clean as soon as nothing of them is pending. */
@@ -190,26 +193,29 @@ export class BackupFile implements SlabFile {
 
   async #round(): Promise<void> {
     const blocks = this.pending.inOrder();
-    const [writes, flushes] = [this.#writes.length, this.#flushes.length];
+    // A failure in between tells them, and who asks after it waits for the next round.
+    this.#roundWrites.push(...this.#writes.splice(0));
+    this.#roundFlushes.push(...this.#flushes.splice(0));
     for (let from = 0; from < blocks.length; ) {
       let end = from + 1;
       while (end < blocks.length && end - from < RUN_BLOCKS && this.#follows(blocks, end)) end += 1;
       await this.#writeRun(blocks.slice(from, end));
       from = end;
-      if (this.#unflushed.length >= FLUSH_BLOCKS) await this.#flush(0);
+      if (this.#unflushed.length >= FLUSH_BLOCKS) await this.#flush(false);
     }
-    for (const tell of this.#writes.splice(0, writes)) tell(Status.Ok);
-    const isDue = flushes > 0 || this.#closing.size > 0 || !this.pending.hasRoom(this.#half);
+    for (const tell of this.#roundWrites.splice(0)) tell(Status.Ok);
+    const isAwaited = this.#roundFlushes.length > 0;
+    const isDue = isAwaited || this.#closing.size > 0 || !this.pending.hasRoom(this.#half);
     // Else what comes meanwhile may share the flush.
-    if (isDue || this.pending.queued === 0) await this.#flush(flushes);
+    if (isDue || this.pending.queued === 0) await this.#flush(true);
   }
 
-  async #flush(flushes: number): Promise<void> {
+  async #flush(isAll: boolean): Promise<void> {
     const blocks = this.#unflushed;
     this.#unflushed = [];
     await this.#file.flush();
     this.pending.flushed(blocks);
-    for (const tell of this.#flushes.splice(0, flushes)) tell(Status.Ok);
+    for (const tell of isAll ? this.#roundFlushes.splice(0) : []) tell(Status.Ok);
     this.#cleanClosed();
   }
 
@@ -268,7 +274,8 @@ export class BackupFile implements SlabFile {
   }
 
   #tellAll(status: Status): void {
-    for (const tell of [...this.#flushes.splice(0), ...this.#writes.splice(0)]) tell(status);
+    const lists = [this.#roundFlushes, this.#roundWrites, this.#flushes, this.#writes];
+    for (const tell of lists.flatMap((list) => list.splice(0))) tell(status);
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
