@@ -96,6 +96,7 @@ export class Controller {
       awayMs,
       entropy,
       members: () => this.membership.members,
+      forgetIfNothingIsLeft: (node) => this.membership.forgetIfNothingIsLeft(node),
       noted: options.restorationNoted ?? (() => undefined),
     });
     const { restoration } = this;
@@ -156,9 +157,15 @@ export class Controller {
 
   /** Of a space whose regions nodes may hold nevertheless it is not said that there is none. */
   refuseUnknownSpace(space: SpaceId): Refusal {
-    const unsure = this.restoration.refusal();
+    const { restoration } = this;
+    const unsure = restoration.refusal();
     if (unsure !== undefined) return unsure;
     const isHeld = this.membership.unknownSpaces().has(space);
+    if (!isHeld && restoration.mayLack) {
+      const nodes = restoration.awaited().slice(0, 8).join(', ');
+      const message = `space ${space} is not known, and ${nodes} may hold it: start them again`;
+      return refuse(Status.Unavailable, message);
+    }
     if (!isHeld) return refuse(Status.NotFound, `there is no space ${space}`);
     const remedy = `memrack space adopt ${space} NAME`;
     const message = `space ${space} is not known to the metadata, nodes hold it: ${remedy}`;

@@ -488,6 +488,34 @@ test('of a node that has just joined the others know when it is given something'
   expect(it.controller.metadata.next('restores')).toBe(1);
 });
 
+test.each([false, true])('a region is taken over from its holder, ended: %s', async (isEnded) => {
+  const it = new Restored();
+  await it.begin();
+  const space = await it.space('s');
+  await it.grant(space);
+  const [row] = it.controller.metadata.regionsOf(space).values();
+  const from = row?.node ?? '';
+  const [to = '', third = ''] = NODES.filter((id) => id !== from);
+  it.heartbeats();
+  await it.putBack(it.copy());
+  await it.join([from, third]);
+  const { membership } = it.controller;
+  const confirmed = membership.members.get(from)?.confirmed;
+  expect(confirmed?.size).toBe(1);
+  // It had moved since: its node has heard of changes that the copy lacks.
+  const [grant] = it.node(from).held.values();
+  if (grant === undefined) throw new Error('nothing was granted');
+  it.node(to).grant({ ...grant, epoch: (grant.epoch + 5) as typeof grant.epoch });
+  const { mark } = it.node(to);
+  it.node(to).mark = { ...mark, commit: mark.commit + 1_000, instance: 7 };
+  if (isEnded) await membership.ended(from, it.rack.joinRequest(from).memoryId);
+  expect(membership.members.has(from)).toBe(true);
+  await it.join([to]);
+  expect(it.regions(space)).toEqual([`1 ${to} serving`]);
+  expect(confirmed?.size).toBe(0);
+  expect(membership.members.has(from)).toBe(!isEnded);
+});
+
 test('other memory that was let in since proves that the one before is gone', async () => {
   const it = new Restored();
   await it.begin();
@@ -823,8 +851,13 @@ test('a node that was silent, and knows nothing more, is waited for no longer', 
   it.rack.nowMs += 7_000;
   await it.join(['n1', 'n2']);
   expect(it.controller.restoration.mayLack).toBe(true);
+  expect(it.controller.refuseUnknownSpace(4_711 as SpaceId)).toMatchObject({
+    status: Status.Unavailable,
+    message: expect.stringContaining('n3') as string,
+  });
   await it.join(['n3']);
   expect(it.controller.restoration.mayLack).toBe(false);
+  expect(it.controller.refuseUnknownSpace(4_711 as SpaceId).status).toBe(Status.NotFound);
   expect(it.controller.metadata.next('restores') + it.controller.metadata.next('restoring')).toBe(
     0,
   );

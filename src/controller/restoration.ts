@@ -51,6 +51,8 @@ export interface RestorationOptions {
   readonly awayMs: number;
   readonly entropy: Entropy;
   readonly members: () => ReadonlyMap<string, Member>;
+  /** Within a change: the last region of a node that has ended may be another's now. */
+  readonly forgetIfNothingIsLeft: (node: string) => Promise<void>;
   /** It turned out that the database is an older copy, or that has come to its end. */
   readonly noted: (what: 'begun' | 'ended') => void;
 }
@@ -289,7 +291,7 @@ export class Restoration {
     else if (this.#answers.size > 0) await metadata.commit(this.#judged());
   }
 
-  /** All nodes have answered, and there are some: whatever is committed from here on is part of the truth. */
+  /** All nodes have answered, and there are some: what is committed from here on is the truth. */
   #judged(): MetadataChange[] {
     const commits = [...this.#options.metadata.starts.keys()];
     return commits.map((remove) => ({ table: 'starts', remove }) as const);
@@ -311,6 +313,7 @@ export class Restoration {
       const rows = found.changes.flatMap((change) => {
         return change.table === 'regions' && 'put' in change ? [change.put] : [];
       });
+      const before = rows.flatMap((row) => metadata.regionsOf(row.space).get(row.region) ?? []);
       const kept = keptOf(metadata, id, rows);
       const changes = [...found.changes, ...kept, ...this.#numbersOf(held, numbers)];
       await metadata.commit(changes, { isRestored: true });
@@ -318,6 +321,7 @@ export class Restoration {
       member.unknown = found.unknown;
       member.removing = found.removing;
       member.isReclaimed = true;
+      for (const row of before) if (row.node !== id) await this.#taken(row);
     }
     const epochs = held.map(({ space, region, epoch }) => {
       return [regionKey(space, region), epoch] as const;
@@ -342,6 +346,13 @@ export class Restoration {
     const isOurs = mark.controller === metadata.next('client');
     if (this.#isRestoring || !isOurs || controllerFaults.movesGoOn) return;
     if (isAnyUnknown(metadata, row, moves, then)) await this.#begin(mark);
+  }
+
+  /** It is another node's now. */
+  async #taken({ node, space, region }: RegionRow): Promise<void> {
+    const { members, forgetIfNothingIsLeft } = this.#options;
+    members().get(node)?.confirmed.delete(regionKey(space, region));
+    await forgetIfNothingIsLeft(node);
   }
 
   /** What unknown spaces and their regions have used up. */
