@@ -2,6 +2,10 @@
 
 import type { Status } from '../base/status.js';
 import type { CompletionSink } from '../fabric/link.js';
+import { PIECE_BYTES } from './layout.js';
+
+/** Who writes this very array trims: the bytes are zeros then, and take no memory. */
+export const ZEROS: Uint8Array = new Uint8Array(PIECE_BYTES);
 
 /** Runs `work`, which moves so many bytes in the background, when its turn has come. */
 export type Paced = <T>(bytes: number, work: () => Promise<T>) => Promise<T>;
@@ -43,9 +47,34 @@ export interface Copy extends CopyVerbs {
   readonly id: number;
   /** For what is moved in the background, so that others hardly notice; missing: itself. */
   readonly inBackground?: CopyVerbs;
+  /**
+   * Blocks within a piece are zeros then, and give their memory back; in its order with the writes.
+   * Missing: zeros are written.
+   */
+  trim?(at: number, bytes: number, sink: CompletionSink, token: number, deadline: number): void;
   /** Something ended so here: what it knows of its way may be old. */
   failed(status: Status): void;
   /** Done when they return, or `NOT_NOW`. */
   readNow(at: number, into: Uint8Array, start: number, bytes: number): number;
   writeNow(at: number, from: Uint8Array, start: number, bytes: number): number;
+}
+
+/** `write`, of `ZEROS` in the way that takes no memory. */
+export function writeOrTrim(
+  copy: Copy,
+  at: number,
+  from: Uint8Array,
+  start: number,
+  bytes: number,
+  sink: CompletionSink,
+  token: number,
+  deadline: number,
+): void {
+  if (from === ZEROS && copy.trim !== undefined) copy.trim(at, bytes, sink, token, deadline);
+  else copy.write(at, from, start, bytes, sink, token, deadline);
+}
+
+export function isZeros(bytes: Uint8Array): boolean {
+  const words = new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 3);
+  return words.every((word) => word === 0n);
 }

@@ -22,6 +22,8 @@ export const replicationFaults = {
   learnerNotSettled: false,
   /** A new writer takes all areas for settled. */
   intentsNotRead: false,
+  /** What is known of blocks that are trimmed stays what it was. */
+  trimNotNoted: false,
 };
 
 /** The same, of a copy in a file. */
@@ -30,4 +32,6 @@ export const fileFaults = {
   staleServed: false,
   /** It is read from by whoever was the writer once, without a question. */
   fileUnconfirmed: false,
+  /** A copy that is made new is not told of zeros, whatever it had before. */
+  zerosNotTaught: false,
 };

@@ -4,7 +4,7 @@ import { type Outcome, Status } from '../base/status.js';
 import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import type { Copy } from './copy.js';
-import { AREA_BYTES, BLOCK_BYTES, layoutOf } from './layout.js';
+import { AREA_BYTES, BLOCK_BYTES, layoutOf, PIECE_BLOCKS, PIECE_BYTES } from './layout.js';
 import { ReplicaSet } from './replica-set.js';
 
 const BYTES = AREA_BYTES + 1_024;
@@ -17,6 +17,8 @@ class FakeCopy implements Copy {
   /** It has no room for what begins there. */
   refusesAt = -1;
   reads = 0;
+  readonly written: [at: number, bytes: number][] = [];
+  readonly trimmed: [at: number, bytes: number][] = [];
 
   constructor(id: number) {
     this.id = id;
@@ -40,6 +42,14 @@ class FakeCopy implements Copy {
     }
     this.#answer(sink, token, () => {
       this.memory.set(from.subarray(start, start + bytes), at);
+      this.written.push([at, bytes]);
+    });
+  }
+
+  trim(...[at, bytes, sink, token]: Parameters<NonNullable<Copy['trim']>>): void {
+    this.#answer(sink, token, () => {
+      this.memory.fill(0, at, at + bytes);
+      this.trimmed.push([at, bytes]);
     });
   }
 
@@ -85,6 +95,13 @@ function write(set: ReplicaSet, block: number, fill: number): Promise<End> {
     };
     const sink = { completed };
     set.write(block, 1, bytes, 0, sink, 0, performance.now() + 10_000);
+  });
+}
+
+function trim(set: ReplicaSet, first: number, count: number): Promise<Status> {
+  return new Promise((resolve) => {
+    const sink = { completed: (_token: number, status: Status) => resolve(status) };
+    set.trim(first, count, sink, 0, performance.now() + 10_000);
   });
 }
 
@@ -177,5 +194,53 @@ test('a read that no copy answers is tried again with pauses, until one does', a
   copy.status = Status.Ok;
   expect(await end).toBe(Status.Ok);
   expect(into[0]).toBe(7);
+  set.stop();
+});
+
+test('blocks are trimmed at all copies, and the piece as soon as nothing else is there', async () => {
+  const copies = [new FakeCopy(1), new FakeCopy(2)];
+  const [one, other] = copies as [FakeCopy, FakeCopy];
+  const set = setOf(copies);
+  for (const block of [2, 3, 5]) await write(set, block, 7);
+  expect(await trim(set, 2, 2)).toBe(Status.Ok);
+  for (const { memory, trimmed } of copies) {
+    expect(trimmed).toEqual([[2 * BLOCK_BYTES, 2 * BLOCK_BYTES]]);
+    expect(memory.subarray(0, 5 * BLOCK_BYTES).every((byte) => byte === 0)).toBe(true);
+    expect(memory[5 * BLOCK_BYTES]).toBe(7);
+  }
+  // The last of its piece: all of that.
+  expect(await trim(set, 5, 1)).toBe(Status.Ok);
+  for (const { trimmed } of copies) expect(trimmed.at(-1)).toEqual([0, PIECE_BYTES]);
+  expect(await trim(set, PIECE_BLOCKS, PIECE_BLOCKS)).toBe(Status.Ok);
+  expect([one.trimmed, one.written]).toEqual([other.trimmed, other.written]);
+  expect(one.trimmed.at(-1)).toEqual([PIECE_BYTES, PIECE_BYTES]);
+  set.stop();
+});
+
+test('a copy that cannot trim has zeros written', async () => {
+  const [whole, file] = [new FakeCopy(1), new FakeCopy(2)];
+  Object.defineProperty(file, 'trim', { value: undefined });
+  const set = setOf([whole, file]);
+  await write(set, 3, 7);
+  expect(await trim(set, 3, 1)).toBe(Status.Ok);
+  expect(file.memory[3 * BLOCK_BYTES]).toBe(0);
+  expect(file.trimmed).toEqual([]);
+  expect(whole.trimmed).toHaveLength(1);
+  set.stop();
+});
+
+test('a copy that is made of another one is not written zeros', async () => {
+  const [first, made] = [new FakeCopy(1), new FakeCopy(2)];
+  const set = setOf([first]);
+  await write(set, 3, 7);
+  await write(set, PIECE_BLOCKS, 7);
+  expect(await trim(set, PIECE_BLOCKS, PIECE_BLOCKS)).toBe(Status.Ok);
+  expect(await set.upkeep.learn(made, (_bytes, work) => work())).toBe(true);
+  const blocks = made.written.filter(([at]) => at < AREA_BYTES);
+  expect(blocks).toEqual([[0, PIECE_BYTES]]);
+  const [mine, its] = [made, first].map(({ memory }) =>
+    Buffer.from(memory.subarray(0, AREA_BYTES)),
+  );
+  expect(mine?.equals(its as Buffer)).toBe(true);
   set.stop();
 });

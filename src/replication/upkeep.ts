@@ -8,7 +8,7 @@ import { Status } from '../base/status.js';
 import type { CompletionSink } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
 import { Area } from './areas.js';
-import type { Copy, CopyVerbs, Paced } from './copy.js';
+import { type Copy, type CopyVerbs, isZeros, type Paced, writeOrTrim, ZEROS } from './copy.js';
 import {
   AREA_BLOCKS,
   areaOf,
@@ -193,8 +193,13 @@ export class Upkeep {
 
   #writeAll(bits: number, at: number, from: Uint8Array): Promise<number> {
     return this.#toAll(bits, (copy, _index, sink, deadline) => {
-      copy.write(at, from, 0, from.length, sink, 0, deadline);
+      writeOrTrim(copy, at, from, 0, from.length, sink, 0, deadline);
     });
+  }
+
+  /** Of a whole piece: what is zeros takes no memory. */
+  #writePiece(bits: number, at: number, from: Uint8Array): Promise<number> {
+    return this.#writeAll(bits, at, isZeros(from) ? ZEROS : from);
   }
 
   #writeSlowly(bits: number, at: number, from: Uint8Array): Promise<number> {
@@ -391,7 +396,7 @@ export class Upkeep {
     if (unequal !== 0) {
       await this.open(area);
       if (areas.isLost[area] !== 0) return;
-      await this.#writeAll(unequal, at, chosen);
+      await this.#writePiece(unequal, at, chosen);
     }
     if (this.#set.isOver) return;
     for (let block = first; block < first + PIECE_BLOCKS; block++) {
@@ -521,7 +526,7 @@ export class Upkeep {
         const bytes = await this.#readRight(piece);
         if (bytes === undefined) return false;
         if (areas.isLost[area] !== 0) return this.#teachLost(bit, area);
-        if ((await this.#writeSlowly(bit, piece * BLOCK_BYTES, bytes)) === 0) return false;
+        if ((await this.#teachPiece(bit, piece * BLOCK_BYTES, bytes)) === 0) return false;
       }
       const isStored = isOpen || (await this.#storeChecksums(bit, area, checksumsAt)) !== 0;
       if (!isStored) return false;
@@ -529,6 +534,12 @@ export class Upkeep {
     if (areas.isLost[area] !== 0) return this.#teachLost(bit, area);
     if (!replicationFaults.learnerSkipped) members.learned[area] = 1;
     return true;
+  }
+
+  #teachPiece(bit: number, at: number, bytes: Uint8Array): Promise<number> {
+    if (!isZeros(bytes)) return this.#writeSlowly(bit, at, bytes);
+    // Nothing to send; and what is new takes no memory for them.
+    return fileFaults.zerosNotTaught ? Promise.resolve(bit) : this.#writeAll(bit, at, ZEROS);
   }
 
   async #teachLost(bit: number, area: number): Promise<boolean> {

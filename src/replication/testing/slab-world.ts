@@ -159,6 +159,13 @@ export class Path implements Copy {
     });
   }
 
+  trim(at: number, bytes: number, sink: CompletionSink, token: number, deadline: number): void {
+    this.#send(sink, token, deadline, Status.OutcomeUnknown, (memory) => {
+      memory.fill(0, at, at + bytes);
+      return () => undefined;
+    });
+  }
+
   #send(
     sink: CompletionSink,
     token: number,
