@@ -262,8 +262,11 @@ class Fuzz {
     const named = { address, copy, leaseEpoch: this.epoch };
     expect(await trim(this.node, { from, bytes }, named)).toBe(Status.Ok);
     this.seen.trimmed += 1;
-    if (from === 0) model.word = 0n;
-    if (bytes === PAGE && from === 0) model.isTouched = false;
+    if (from === 0) {
+      model.word = 0n;
+      // Nothing else is in the page.
+      model.isTouched = false;
+    }
     // What is written after the answer stays.
     if (this.below(2) === 0 || model.window === undefined) return;
     model.word = BigInt(this.random.u32());

@@ -259,8 +259,8 @@ export class Slabs implements SlabListener {
   }
 
   /**
-   * Blocks of the copy are zeros, when it returns: who repeats it does it again. Only the holder
-   * writes to them, and sees to it that nothing of that is under way.
+   * Blocks of the copy are zeros when it returns. Only the holder has a window, and his link makes
+   * no step in the copy while this call is under way: so its pages can be looked at.
    */
   trim(request: TrimRequest, client: number): Refusal | undefined {
     const known = this.#known(request, client);
@@ -268,12 +268,16 @@ export class Slabs implements SlabListener {
     const { from, bytes } = request;
     const areBlocks = from % BLOCK_BYTES === 0 && bytes % BLOCK_BYTES === 0;
     const end = from + bytes;
-    const isWithin = bytes <= PIECE_BYTES_MAX && end <= blockBytes(known.bytes);
+    const { dataBytes } = layoutOf(known.bytes - OWNER_BLOCK_BYTES);
+    const isWithin = bytes <= PIECE_BYTES_MAX && end <= dataBytes;
     if (!areBlocks || !isWithin) {
       return refusal(Status.Invalid, 'what is trimmed are blocks of the copy, a piece at most');
     }
     const { space, address } = known;
-    const clear = (): boolean => clearPages(this.#parts, space, address + from, address + end);
+    // What is behind the blocks has its memory for good.
+    const keepFrom = address + dataBytes - (dataBytes % this.#parts.table.facts.pageBytes);
+    const range = { space, start: address + from, end: address + end, keepFrom };
+    const clear = (): boolean => clearPages(this.#parts, range);
     if (memoryNodeFaults.slabTrimmedLate) this.#parts.timers.after(1, clear);
     else if (!clear()) return refusal(Status.Busy, 'a page gets another frame: try again');
     return undefined;
@@ -421,9 +425,6 @@ export class Slabs implements SlabListener {
     return refusal(Status.NotFound, `region ${region} of space ${space} is not held here`);
   }
 }
-
-/** Of a copy of so many bytes those that are blocks. */
-const blockBytes = (bytes: number): number => layoutOf(bytes - OWNER_BLOCK_BYTES).dataBytes;
 
 /** Those that have what is behind the blocks, and the last one, counted from its start. */
 export function ownPages(bytes: number, pageBytes: number): number[] {

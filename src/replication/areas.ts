@@ -52,12 +52,6 @@ export class Areas {
     this.checksums.fill(0, first, first + count);
   }
 
-  /** Whether these are zeros by what is known of them: few others have this checksum. */
-  seemZeros(first: number, end: number): boolean {
-    for (let block = first; block < end; block++) if (this.checksums[block] !== 0) return false;
-    return true;
-  }
-
   /** The first block of the range that is not what is known of it; -1: all are. */
   firstWrong(first: number, count: number, bytes: Uint8Array, start: number): number {
     for (let i = 0; i < count; i++) {

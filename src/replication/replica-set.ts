@@ -14,7 +14,7 @@ import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import { Area, Areas } from './areas.js';
 import { BlockLocks } from './block-locks.js';
-import { isZeros, writeOrTrim, ZEROS } from './copy.js';
+import { writeOrTrim, ZEROS } from './copy.js';
 import { areaOf, BLOCK_BYTES, PIECE_BLOCKS } from './layout.js';
 import { COPIES_MAX, Members } from './members.js';
 import { Kind, type Part, PieceRows, ROWS_MAX } from './piece-rows.js';
@@ -109,30 +109,9 @@ export class ReplicaSet implements CompletionSink, Slab {
     this.#begin(Kind.WRITE, first, count, from, start, sink, token, deadline, undefined);
   }
 
-  /** As `write`, of zeros, which take no memory where a whole piece of them comes together. */
+  /** As `write`, of zeros, which take no memory where a copy can give it back. */
   trim(first: number, count: number, sink: CompletionSink, token: number, deadline: number): void {
-    const piece = first - (first % PIECE_BLOCKS);
-    const [at, bytes] = [piece * BLOCK_BYTES, PIECE_BLOCKS * BLOCK_BYTES];
-    if (count < PIECE_BLOCKS && this.#isLastOf(piece, first, first + count)) {
-      // Read before that: what only seems to be zeros stays.
-      const part = {
-        buffer: ZEROS,
-        start: 0,
-        at: first * BLOCK_BYTES - at,
-        bytes: count * BLOCK_BYTES,
-      };
-      const whole = new Uint8Array(bytes);
-      this.#begin(Kind.MERGE, piece, PIECE_BLOCKS, whole, 0, sink, token, deadline, part);
-      return;
-    }
     this.#begin(Kind.WRITE, first, count, ZEROS, 0, sink, token, deadline, undefined);
-  }
-
-  /** Whether all other blocks of the piece seem to be zeros. */
-  #isLastOf(piece: number, first: number, end: number): boolean {
-    const { areas } = this;
-    if (areas.isLoaded[areaOf(piece)] === 0) return false;
-    return areas.seemZeros(piece, first) && areas.seemZeros(end, piece + PIECE_BLOCKS);
   }
 
   /** As `read`, of bytes of the slab that need not be whole blocks; within one piece. */
@@ -559,7 +538,6 @@ export class ReplicaSet implements CompletionSink, Slab {
   #merge(row: number, { buffer, start, at, bytes }: Part, whole: Uint8Array): void {
     const rows = this.#rows;
     whole.set(buffer.subarray(start, start + bytes), at);
-    if (isZeros(whole)) rows.buffer[row] = ZEROS;
     rows.kind[row] = Kind.WRITE;
     rows.done[row] = 0;
     rows.tried[row] = 0;

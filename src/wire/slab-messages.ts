@@ -69,9 +69,9 @@ export const MarkSlabRequest = struct(
 );
 
 /**
- * These bytes of a copy are zeros from then on. Pages that lie in them as a whole give their memory
- * back; no page takes any. In the order of the writes of its connection, and of no other. Invalid
- * where it is not within the blocks of the copy.
+ * These bytes of a copy are zeros from then on. Pages in which nothing else is give their memory
+ * back; no page takes any. In the order of the writes of its connection, and of no other; while it
+ * is under way its client makes no step in shared memory. Invalid where it is not within the blocks.
  */
 export const TrimSlabRequest = struct(
   'TrimSlabRequest',

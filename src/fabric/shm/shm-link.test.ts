@@ -217,6 +217,28 @@ test('calls that take pages away have their order; others do not', async () => {
   expect(node.bytes(1)[0]).toBe(3);
 });
 
+test('no step is made while a copy of a slab is trimmed: its node looks at pages then', async () => {
+  const rig = await attached();
+  const { link, window, sink, node } = rig;
+  const seen: number[] = [];
+  rig.server.serve(MessageType.TrimSlab, () => {
+    seen.push(node.bytes(1)[0] ?? -1);
+    return { status: Status.Ok };
+  });
+  const holder = { lease: 3, leaseEpoch: 1 };
+  const trim = { space: 5, address: 0, copy: 1, from: 0, bytes: 4096, ...holder };
+  const trimmed = link.call(MessageType.TrimSlab, trim, 500);
+  expect(link.writeNow(window, PAGE, bytes(1), 0, 1)).toBe(NOT_NOW);
+  expect((await rig.result(trimmed)).status).toBe(Status.Ok);
+  // Nor is it sent before a step that waits has been made.
+  link.write(window, PAGE, bytes(2), 0, 1, sink, 1, rig.deadline);
+  const again = link.call(MessageType.TrimSlab, trim, 500);
+  expect(link.readNow(window, PAGE, new Uint8Array(1), 0, 1)).toBe(NOT_NOW);
+  expect((await rig.result(again)).status).toBe(Status.Ok);
+  expect(seen).toEqual([0, 2]);
+  expect(link.writeNow(window, PAGE, bytes(3), 0, 1)).toBe(Status.Ok);
+});
+
 test('reservations are messages, and what they pay comes behind them', async () => {
   const rig = await attached();
   const { link, window, sink, deadline, node } = rig;

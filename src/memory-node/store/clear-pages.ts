@@ -1,10 +1,14 @@
-/** Makes a range of memory zeros, and takes the frames of the pages that it covers. */
+/** Makes a range of memory zeros, and takes the frames of pages in which nothing else is. */
 
 import type { FrameIndex } from '../../base/brands.js';
+import { MiB } from '../../base/units.js';
 import { EntryFlag, NO_FRAME } from '../../disk/page-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 import type { FramePool } from './frame-pool.js';
 import type { Frames } from './frames.js';
+
+/** Of a page that is looked through for other bytes than zeros: it takes about a millisecond. */
+export const SCANNED_BYTES_MAX = 4 * MiB;
 
 export interface ClearParts {
   readonly table: TableFile;
@@ -12,39 +16,84 @@ export interface ClearParts {
   readonly pool: Pick<FramePool, 'retireAll'>;
 }
 
+/** Pages from `keepFrom` on keep their frames. */
+export interface ClearRange {
+  readonly space: number;
+  readonly start: number;
+  readonly end: number;
+  readonly keepFrom: number;
+}
+
+interface Part {
+  readonly entry: number;
+  readonly from: number;
+  readonly to: number;
+  readonly mayGo: boolean;
+}
+
 /**
- * Of pages that are allocated; nobody writes to the range meanwhile. A page that lies in it as a
- * whole loses its frame, by one store; of another one the part is filled with zeros, where it has a
- * frame. False, with nothing changed: a page is paused.
+ * The range, in pages that are allocated, is zeros then, and a page of it that is zeros as a whole
+ * loses its frame, by one store. No thread may be at work in these pages. False, with nothing
+ * changed: one is paused.
  */
-export function clearPages(
-  { table, frames, pool }: ClearParts,
-  space: number,
-  start: number,
-  end: number,
-): boolean {
+export function clearPages(parts: ClearParts, range: ClearRange): boolean {
+  const found = partsOf(parts, range);
+  if (found === undefined) return false;
+  const { table, frames, pool } = parts;
   const { pages, facts } = table;
-  const { pageBytes } = facts;
-  const found: { readonly entry: number; readonly from: number; readonly to: number }[] = [];
-  for (let page = Math.floor(start / pageBytes); page * pageBytes < end; page++) {
-    const entry = pages.find(space, page);
-    if (entry < 0 || pages.frameOf(entry) === NO_FRAME) continue;
-    if ((pages.flagsOf(entry) & EntryFlag.PAUSED) !== 0) return false;
-    const at = page * pageBytes;
-    found.push({ entry, from: Math.max(0, start - at), to: Math.min(pageBytes, end - at) });
-  }
   const dropped: FrameIndex[] = [];
-  for (const { entry, from, to } of found) {
+  for (const { entry, from, to, mayGo } of found) {
     const frame = pages.frameOf(entry) as FrameIndex;
-    if (from === 0 && to === pageBytes) {
-      pages.dropFrame(entry);
-      dropped.push(frame);
-    } else {
-      const at = frames.offset(frame);
-      frames.piece(frame).bytes.fill(0, at + from, at + to);
-    }
+    const isWhole = to - from === facts.pageBytes;
+    const at = frames.offset(frame);
+    const { bytes, words } = frames.piece(frame);
+    if (!isWhole || !mayGo) bytes.fill(0, at + from, at + to);
+    if (!mayGo || !(isWhole || isZero(words, at, from, to, facts.pageBytes))) continue;
+    pages.dropFrame(entry);
+    dropped.push(frame);
   }
   // The slots are read now that no thread can find the frames any more.
   pool.retireAll(dropped);
+  return true;
+}
+
+/** Of the range, by pages that have frames; undefined: one is paused. */
+function partsOf({ table }: ClearParts, range: ClearRange): Part[] | undefined {
+  const { space, start, end, keepFrom } = range;
+  const { pages, facts } = table;
+  const { pageBytes } = facts;
+  const found: Part[] = [];
+  for (let page = Math.floor(start / pageBytes); page * pageBytes < end; page++) {
+    const entry = pages.find(space, page);
+    if (entry < 0 || pages.frameOf(entry) === NO_FRAME) continue;
+    if ((pages.flagsOf(entry) & EntryFlag.PAUSED) !== 0) return undefined;
+    const at = page * pageBytes;
+    const [from, to] = [Math.max(0, start - at), Math.min(pageBytes, end - at)];
+    found.push({ entry, from, to, mayGo: at < keepFrom });
+  }
+  return found;
+}
+
+/**
+ * Whether a page is zeros outside of a part of it: from the end of that on, because whoever trims
+ * goes forward, and what comes next is still there.
+ */
+function isZero(
+  words: Int32Array,
+  at: number,
+  from: number,
+  to: number,
+  pageBytes: number,
+): boolean {
+  if (pageBytes > SCANNED_BYTES_MAX) return false;
+  const first = at >>> 2;
+  return (
+    areZeros(words, (at + to) >>> 2, first + (pageBytes >>> 2)) &&
+    areZeros(words, first, (at + from) >>> 2)
+  );
+}
+
+function areZeros(words: Int32Array, first: number, end: number): boolean {
+  for (let word = first; word < end; word++) if (words[word] !== 0) return false;
   return true;
 }
