@@ -263,6 +263,22 @@ export class Device {
     this.#write(offset, from, start, bytes, sink, token, this.#deadline());
   }
 
+  /** Whole blocks within a piece are zeros then, and take no memory where that can be. */
+  trim(offset: number, bytes: number, sink: CompletionSink, token: number): void {
+    const slab = Math.floor(offset / this.#plan.layout.dataBytes);
+    const kept = this.#opened(slab);
+    if (kept === undefined) {
+      void this.#tellZeros(sink, token);
+      return;
+    }
+    if (kept.isLost || kept.isAway) {
+      this.#tell(sink, token, kept.isLost ? Status.DataLost : Status.Unavailable);
+      return;
+    }
+    const first = (offset - slab * this.#plan.layout.dataBytes) / BLOCK_BYTES;
+    kept.set.trim(first, bytes / BLOCK_BYTES, sink, token, this.#deadline());
+  }
+
   #write(
     offset: number,
     from: Uint8Array,

@@ -123,7 +123,12 @@ export class LeasedRack implements DeviceRack, CopyOpener {
     if (covered !== Status.Ok) return covered;
     const reply = await link.call(MessageType.OpenSlab, this.#request(place), OPEN_MS);
     if (reply.status === Status.Ok) {
-      return { link, window: { space: place.space, id: reply.window, epoch: reply.epoch } };
+      const window = { space: place.space, id: reply.window, epoch: reply.epoch };
+      const trim = async (from: number, bytes: number, timeoutMs: number): Promise<Status> => {
+        const request = { ...this.#request(place), from, bytes };
+        return (await link.call(MessageType.TrimSlab, request, timeoutMs)).status;
+      };
+      return { link, window, trim };
     }
     if (reply.status === Status.Stale) this.lose(`${place.node} says that it is another's`);
     return isNoAnswer(reply.status) ? Status.Unavailable : reply.status;

@@ -7,7 +7,7 @@ import { Status } from '../base/status.js';
 import type { BackgroundWindow } from '../fabric/background-window.js';
 import { type CompletionSink, type Link, NOT_NOW, type Window } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
-import type { Copy, CopyVerbs } from '../replication/copy.js';
+import { type Copy, type CopyVerbs, ZEROS } from '../replication/copy.js';
 import type { Clock, Timers } from '../runtime/clock.js';
 import type { CopyPlace } from './ports.js';
 import { SteppedCopy } from './stepped-copy.js';
@@ -25,6 +25,8 @@ export interface CopyOpener {
 export interface OpenCopy {
   readonly link: Link;
   readonly window: Window;
+  /** Bytes from a place in the copy on, over the same link: in its order with the writes. */
+  trim(from: number, bytes: number, timeoutMs: number): Promise<Status>;
 }
 
 /** Something that waits for the window. */
@@ -92,6 +94,28 @@ export class RemoteCopy implements Copy {
     this.#wait(sink, token, ({ link, window }) => {
       link.write(window, address, from, start, bytes, sink, token, deadline);
     });
+  }
+
+  trim(at: number, bytes: number, sink: CompletionSink, token: number, deadline: number): void {
+    const open = this.#open;
+    const start = (open: OpenCopy) => void this.#trim(open, at, bytes, sink, token, deadline);
+    if (open !== undefined) start(open);
+    else this.#wait(sink, token, start);
+  }
+
+  async #trim(
+    open: OpenCopy,
+    at: number,
+    bytes: number,
+    sink: CompletionSink,
+    token: number,
+    deadline: number,
+  ): Promise<void> {
+    const leftMs = Math.max(0, deadline - this.#opener.clock.now());
+    const status = await open.trim(at, bytes, leftMs);
+    // An older node does not know it.
+    if (status === Status.Unsupported) this.write(at, ZEROS, 0, bytes, sink, token, deadline);
+    else sink.completed(token, status, outcomeOf(status), 0, 0);
   }
 
   readNow(at: number, into: Uint8Array, start: number, bytes: number): number {

@@ -43,6 +43,9 @@ export interface ServedDeviceParts {
   readonly fairShare?: FairShare;
 }
 
+/** Beside those that are counted: a write of no bytes. */
+const TRIM = 2;
+
 /** Under way at a time; more are `Busy`. */
 const ROWS_MAX = 4096;
 const ROW_BYTES = 8 * 7 + 1;
@@ -170,6 +173,11 @@ export class ServedDevice implements CompletionSink {
     this.#begin(WRITE, offset, from, start, bytes, sink, token);
   }
 
+  /** Whole blocks within a piece are zeros then, and give memory back. Not limited. */
+  trim(offset: number, bytes: number, sink: CompletionSink, token: number): void {
+    this.#begin(TRIM, offset, undefined, 0, bytes, sink, token);
+  }
+
   /** Done when they return, with `Ok`; or `NOT_NOW`, and the verbs above do it. */
   readNow(offset: number, into: Uint8Array, start: number, bytes: number): number {
     if (this.#tenure === undefined || offset + bytes > this.#bytes) return NOT_NOW;
@@ -265,9 +273,9 @@ export class ServedDevice implements CompletionSink {
   }
 
   #begin(
-    kind: Kind,
+    kind: Kind | typeof TRIM,
     offset: number,
-    buffer: Uint8Array,
+    buffer: Uint8Array | undefined,
     start: number,
     bytes: number,
     sink: CompletionSink,
@@ -291,8 +299,8 @@ export class ServedDevice implements CompletionSink {
     this.#beganMs[row] = 0;
     const now = this.#parts.clock.now();
     this.#deadline[row] = now + this.#parts.patienceMs;
-    if (this.#mayGo()) {
-      this.#limit?.take(bytes);
+    if (kind === TRIM || this.#mayGo()) {
+      if (kind !== TRIM) this.#limit?.take(bytes);
       this.#enter(row, now);
       return;
     }
@@ -300,9 +308,14 @@ export class ServedDevice implements CompletionSink {
     this.#letGo();
   }
 
+  /** How many bytes have to go through the network. */
+  #moved(row: number): number {
+    return this.#kind[row] === TRIM ? 0 : (this.#length[row] as number);
+  }
+
   /** Now, or when it is the turn of this device. */
   #enter(row: number, now: number): void {
-    const bytes = this.#length[row] as number;
+    const bytes = this.#moved(row);
     if (this.#share === undefined || this.#share.begin(row, bytes, now)) this.#goAt(row, now);
   }
 
@@ -328,15 +341,20 @@ export class ServedDevice implements CompletionSink {
       return;
     }
     const offset = this.#offset[row] as number;
-    const buffer = this.#buffer[row] as Uint8Array;
-    const start = this.#start[row] as number;
     const bytes = this.#length[row] as number;
     // It was larger when the client came.
     if (offset + bytes > this.#bytes) {
       this.#tell(row, Status.Invalid);
       return;
     }
-    if (this.#kind[row] === READ) device.read(offset, buffer, start, bytes, this, row);
+    const kind = this.#kind[row];
+    if (kind === TRIM) {
+      device.trim(offset, bytes, this, row);
+      return;
+    }
+    const buffer = this.#buffer[row] as Uint8Array;
+    const start = this.#start[row] as number;
+    if (kind === READ) device.read(offset, buffer, start, bytes, this, row);
     else device.write(offset, buffer, start, bytes, this, row);
   }
 
@@ -350,9 +368,10 @@ export class ServedDevice implements CompletionSink {
     const sink = this.#sink[row] as CompletionSink;
     const token = this.#token[row] as number;
     const now = this.#parts.clock.now();
-    const bytes = this.#length[row] as number;
+    const bytes = this.#moved(row);
     const tookMs = now - (this.#deadline[row] as number) + this.#parts.patienceMs;
-    this.counters.ended(this.#kind[row] as Kind, status, bytes, tookMs);
+    const kind = this.#kind[row] === READ ? READ : WRITE;
+    this.counters.ended(kind, status, bytes, tookMs);
     const beganMs = this.#beganMs[row] as number;
     this.#buffer[row] = undefined;
     this.#sink[row] = undefined;

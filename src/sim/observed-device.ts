@@ -9,6 +9,7 @@ import { STATUS_FACTS, type StatusName } from '../base/status.js';
 import { NBD_ENOSPC } from '../doors/nbd/protocol.js';
 import { NbdClient } from '../doors/nbd/testing/client.js';
 import type { Answer } from '../doors/nbd/testing/pending.js';
+import { BLOCK_BYTES } from '../replication/layout.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { SECTOR_BYTES } from '../wire/limits.js';
@@ -55,6 +56,7 @@ const OTHER_HOST_PER_MILLION = 300_000;
 const TO_FILE_PER_MILLION = 100_000;
 const AT_FILE_MS = 15_000;
 const WORDS = SECTOR_BYTES / 8;
+const BLOCK_SECTORS = BLOCK_BYTES / SECTOR_BYTES;
 
 export class ObservedDevice {
   readonly sectors: number;
@@ -115,6 +117,19 @@ export class ObservedDevice {
     const [at, bytes] = [range.first * SECTOR_BYTES, range.count * SECTOR_BYTES];
     const zeroing = client.zeroes(at, bytes, flags);
     return this.#endWrite(operations, (await this.#ended('zero', client, zeroing)).ended);
+  }
+
+  /** Blocks that are covered as a whole are zeros then; the rest stays as it was. */
+  async trim(range: SectorRange, flags = 0): Promise<Ended | undefined> {
+    const client = await this.#connected();
+    if (client === undefined) return undefined;
+    const first = Math.ceil(range.first / BLOCK_SECTORS) * BLOCK_SECTORS;
+    const end = Math.floor((range.first + range.count) / BLOCK_SECTORS) * BLOCK_SECTORS;
+    const blocks = { ...range, first, count: Math.max(0, end - first) };
+    const operations = this.#begin(blocks, WordVerb.write, 0);
+    const [at, bytes] = [range.first * SECTOR_BYTES, range.count * SECTOR_BYTES];
+    const trimming = client.trim(at, bytes, flags);
+    return this.#endWrite(operations, (await this.#ended('trim', client, trimming)).ended);
   }
 
   async flush(): Promise<Ended | undefined> {

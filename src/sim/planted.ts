@@ -461,6 +461,14 @@ export const PLANTED: readonly Planted[] = [
     'devices',
     'a new writer takes all copies for equal',
   ]),
+  planted('trimmed-late', memoryNodeFaults, 'slabTrimmedLate', [
+    'devices',
+    'a node answers a trim, and does it a little later',
+  ]),
+  planted('trim-not-noted', replicationFaults, 'trimNotNoted', [
+    'devices',
+    'the checksums of blocks that are trimmed stay what they were',
+  ]),
   planted('copy-joined-unasked', blockFaults, 'joinedUnasked', [
     'devices',
     'writes do not wait for a copy that may count already',

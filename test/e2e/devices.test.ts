@@ -182,6 +182,22 @@ test('a device that is limited does no more, until it is not', async () => {
   client.disconnect();
 });
 
+/** What is trimmed gives its memory back: then there is room again. */
+async function trimAll(client: NbdClient, bytes: number): Promise<void> {
+  const used = async (): Promise<number> => {
+    return (await rack.nodes()).reduce((sum, { bytesUsed }) => sum + bytesUsed, 0);
+  };
+  const before = await used();
+  const kept = (await client.read(0, PART)).data;
+  expect((await client.trim(PART, bytes - PART)).error).toBe(0);
+  await until(10_000, async () => ((await used()) < before / 2 ? true : undefined));
+  const [first, rest] = [await client.read(0, PART), await client.read(PART, 4 * PART)];
+  expect([first.error, Buffer.compare(first.data, kept)]).toEqual([0, 0]);
+  expect([rest.error, rest.data.every((byte) => byte === 0)]).toEqual([0, true]);
+  expect((await client.write(8 * MiB, partOf(5))).error).toBe(0);
+  expect(Buffer.compare((await client.read(8 * MiB, PART)).data, partOf(5))).toBe(0);
+}
+
 test('a full rack says so, and gives everything back with the device', async () => {
   await memrack('device', 'create', 'large', '--size', '1GiB', '--replicas', '1');
   const client = await use('large');
@@ -190,6 +206,7 @@ test('a full rack says so, and gives everything back with the device', async () 
     ({ error } = await client.write(at, new Uint8Array(MiB).fill(1)));
   }
   expect(error).toBe(ENOSPC);
+  await trimAll(client, 1024 * MiB);
   client.disconnect();
   for (const name of ['large', 'disk']) {
     await until(20_000, async () => {

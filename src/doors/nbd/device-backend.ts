@@ -2,14 +2,13 @@
 
 import { Status } from '../../base/status.js';
 import type { ServedDevice } from '../../block/served-device.js';
-import type { CompletionSink } from '../../fabric/link.js';
 import type { Timers } from '../../runtime/clock.js';
 import { Change, Extent, extentOf, type NbdBackend, type NbdSink, NOT_NOW } from './backend.js';
 
 /** Sectors: what is not whole blocks costs a read. */
 const SECTOR_BYTES = 512;
 const BLOCK_BYTES = 4096;
-/** Zeros are written in parts of this, and within pieces of it. */
+/** Zeros come in parts of this, and within pieces of it. */
 const PART_BYTES = 65_536;
 /** Parts of one request under way at a time. */
 const PARTS_MAX = 8;
@@ -89,32 +88,34 @@ export class DeviceBackend implements NbdBackend {
     } else this.#timers.soon(() => sink.completed(token, Status.Ok));
   }
 
-  /** What is there stays there. */
-  trim(_offset: number, _bytes: number, _change: number, sink: NbdSink, token: number): void {
-    this.#timers.soon(() => sink.completed(token, Status.Ok));
+  /** Of blocks that are covered as a whole; what is beside them stays as it is. */
+  trim(offset: number, bytes: number, change: number, to: NbdSink, token: number): void {
+    this.#zero(offset, bytes, change, Way.TRIM, to, token);
   }
 
   writeZeroes(offset: number, bytes: number, change: number, to: NbdSink, token: number): void {
-    const sink = this.#isToFlush(change) ? this.#flushing(to) : to;
-    const device = this.#device.device;
     const keepsRoom = (change & Change.NO_HOLE) !== 0;
-    if (!keepsRoom && device?.isAbsent(offset, bytes) === true) {
-      // Zeros are there when somebody says that nobody else has written: as for any read. Under
-      // another lease it is not known any more what was written.
-      const confirmed = (_token: number, status: Status): void => {
-        const isSame = this.#device.device === device;
-        if (status !== Status.Ok || isSame) sink.completed(token, status);
-        else new Zeroing(this.#device, offset, bytes, sink, token).begin();
-      };
-      const sector = new Uint8Array(SECTOR_BYTES);
-      this.#device.read(offset, sector, 0, SECTOR_BYTES, { completed: confirmed }, 0);
+    // A file gets zeros written.
+    const isAbsent = this.#device.device?.isAbsent(offset, bytes) === true;
+    const isFast = !keepsRoom && (isAbsent || !this.#device.isBackedUp);
+    if ((change & Change.FAST) !== 0 && !isFast) {
+      this.#timers.soon(() => to.completed(token, Status.Unsupported));
       return;
     }
-    if ((change & Change.FAST) !== 0) {
-      this.#timers.soon(() => sink.completed(token, Status.Unsupported));
-      return;
-    }
-    new Zeroing(this.#device, offset, bytes, sink, token).begin();
+    this.#zero(offset, bytes, change, keepsRoom ? Way.WRITTEN : Way.ZEROES, to, token);
+  }
+
+  #zero(
+    offset: number,
+    bytes: number,
+    change: number,
+    way: number,
+    to: NbdSink,
+    token: number,
+  ): void {
+    const sink = this.#isToFlush(change) ? this.#flushing(to) : to;
+    const range = { offset, end: offset + bytes };
+    new Zeroing(this.#device, this.#timers, range, way, sink, token).begin();
   }
 
   cache(_offset: number, _bytes: number, sink: NbdSink, token: number): void {
@@ -130,9 +131,26 @@ export class DeviceBackend implements NbdBackend {
   }
 }
 
-/** Writes zeros, some parts at a time. */
-class Zeroing implements CompletionSink {
+/** How zeros come about. */
+const Way = {
+  /** Every byte takes its room. */
+  WRITTEN: 0,
+  /** What is whole blocks gives its memory back; the rest is written. */
+  ZEROES: 1,
+  /** The rest stays as it is. */
+  TRIM: 2,
+} as const;
+
+interface Range {
+  readonly offset: number;
+  readonly end: number;
+}
+
+/** Makes zeros, some parts at a time. */
+class Zeroing implements NbdSink {
   readonly #device: ServedDevice;
+  readonly #timers: Timers;
+  readonly #way: number;
   readonly #sink: NbdSink;
   readonly #token: number;
   readonly #end: number;
@@ -140,24 +158,72 @@ class Zeroing implements CompletionSink {
   #underWay = 0;
   #status: Status = Status.Ok;
 
-  constructor(device: ServedDevice, offset: number, bytes: number, sink: NbdSink, token: number) {
+  constructor(
+    device: ServedDevice,
+    timers: Timers,
+    { offset, end }: Range,
+    way: number,
+    sink: NbdSink,
+    token: number,
+  ) {
     this.#device = device;
+    this.#timers = timers;
     this.#at = offset;
-    this.#end = offset + bytes;
+    this.#end = end;
+    this.#way = way;
     this.#sink = sink;
     this.#token = token;
   }
 
   begin(): void {
     while (this.#underWay < PARTS_MAX && this.#at < this.#end) this.#next();
+    // Nothing of it was whole blocks.
+    if (this.#underWay === 0) this.#timers.soon(() => this.#tell());
   }
 
   #next(): void {
+    if (this.#way !== Way.WRITTEN && this.#skipAbsent()) return;
     const at = this.#at;
-    const bytes = Math.min(PART_BYTES - (at % PART_BYTES), this.#end - at);
+    const left = this.#end - at;
+    const piece = Math.min(PART_BYTES - (at % PART_BYTES), left);
+    const isEdge = at % BLOCK_BYTES !== 0 || left < BLOCK_BYTES;
+    if (this.#way === Way.WRITTEN || isEdge) {
+      const edge = Math.min(BLOCK_BYTES - (at % BLOCK_BYTES), left);
+      this.#write(this.#way === Way.WRITTEN ? piece : edge);
+      return;
+    }
+    const bytes = piece - (piece % BLOCK_BYTES);
     this.#at += bytes;
     this.#underWay += 1;
+    this.#device.trim(at, bytes, this, 0);
+  }
+
+  #write(bytes: number): void {
+    const at = this.#at;
+    this.#at += bytes;
+    if (this.#way === Way.TRIM) return;
+    this.#underWay += 1;
     this.#device.write(at, ZEROS, 0, bytes, this, 0);
+  }
+
+  /**
+   * What was never written is zeros when somebody says that nobody else has written: as for any
+   * read. Under another lease it is not known any more what was written.
+   */
+  #skipAbsent(): boolean {
+    const { device } = this.#device;
+    const offset = this.#at;
+    const bytes = Math.min(device?.leftInSlab(offset) ?? 0, this.#end - offset);
+    if (device === undefined || !device.isAbsent(offset, bytes)) return false;
+    this.#at += bytes;
+    this.#underWay += 1;
+    const range = { offset, end: offset + bytes };
+    const completed = (_token: number, status: Status): void => {
+      if (status !== Status.Ok || this.#device.device === device) this.completed(0, status);
+      else new Zeroing(this.#device, this.#timers, range, this.#way, this, 0).begin();
+    };
+    this.#device.read(offset, new Uint8Array(SECTOR_BYTES), 0, SECTOR_BYTES, { completed }, 0);
+    return true;
   }
 
   completed(_token: number, status: Status): void {
@@ -166,7 +232,11 @@ class Zeroing implements CompletionSink {
       this.#status = status;
       this.#at = this.#end;
     }
-    if (this.#at < this.#end) this.#next();
-    else if (this.#underWay === 0) this.#sink.completed(this.#token, this.#status);
+    while (this.#underWay < PARTS_MAX && this.#at < this.#end) this.#next();
+    if (this.#underWay === 0) this.#tell();
+  }
+
+  #tell(): void {
+    this.#sink.completed(this.#token, this.#status);
   }
 }

@@ -1,16 +1,17 @@
 /**
- * Disks in remote memory, over NBD: clients write, read and zero sectors of their own and of all,
+ * Disks in remote memory, over NBD: clients write, read, zero and trim sectors of their own and of all,
  * while hosts and memory nodes come and go, and nodes want memory back. Every sector is a register.
  */
 
 import { planOf } from '../../block/slabs.js';
 import { PIECE_BYTES } from '../../replication/layout.js';
 import { SECTOR_BYTES } from '../../wire/limits.js';
-import type { ObservedDevice } from '../observed-device.js';
+import type { ObservedDevice, SectorRange } from '../observed-device.js';
 import { type ClientProgram, inLanes, type Workload } from './workload.js';
 
 /** Sectors from a place on that are used. */
 const SECTORS_EACH = 16;
+const PIECE_SECTORS = PIECE_BYTES / SECTOR_BYTES;
 const COUNTS = [1, 1, 2, 8, 16];
 const LANES = [2, 6] as const;
 const FUA = 1;
@@ -27,6 +28,12 @@ function placesOf({ shape, sectors }: ObservedDevice): number[] {
   }
   // What is used must not overlap: else one write says two things of a sector.
   return [...places.filter((one) => one < sectors - SECTORS_EACH), sectors - 1];
+}
+
+/** All of the memory that the range begins in. */
+function pieceOf(device: ObservedDevice, { lane, first }: SectorRange): SectorRange {
+  const from = first - (first % PIECE_SECTORS);
+  return { lane, first: from, count: Math.min(PIECE_SECTORS, device.sectors - from) };
 }
 
 async function step(
@@ -46,9 +53,11 @@ async function step(
     ? device.read(range)
     : kind < 85
       ? device.write(range, flags)
-      : kind < 95
+      : kind < 90
         ? device.zero(range, flags)
-        : device.flush());
+        : kind < 95
+          ? device.trim(kind < 92 ? pieceOf(device, range) : range, flags)
+          : device.flush());
   if (ended?.code !== 'Ok') await client.sleep(prng.between(1, 50));
   else if (prng.chance(restsPerMillion)) await client.sleep(prng.between(1, 100));
 }
