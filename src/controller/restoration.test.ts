@@ -359,7 +359,7 @@ test('a target that joined since the copy has to come before its source is told'
   expect(it.regions(space)).toEqual(['1 n3 serving']);
 });
 
-test('a move of the copy that has ended since is forgotten, and nothing is called lost', async () => {
+test('a move of the copy that has ended since is forgotten, and nothing is lost', async () => {
   const { it, space, takes, nodeOf, move } = await atFirst();
   it.rack.moving = MoveState.UNSURE;
   void it.controller.moves.move({ space, region: move.region, to: 'n2' });
@@ -420,7 +420,7 @@ test('what is lost may turn up while the database is known to be old', async () 
   expect(it.regions(space)).toEqual(['1 n3 serving']);
 });
 
-test('the answer that proves the copy to be old does not count: its node is asked again', async () => {
+test('the answer that proves the copy old does not count: its node is asked again', async () => {
   const { it, space, copy, nodeOf, takes, move } = await atFirst(['n1', 'n2']);
   takes('n1', move.epoch, 2);
   await it.putBack(copy);
@@ -656,7 +656,7 @@ test('two lives of the same number, on the same copy, are told apart', async () 
   expect(await it.space('another')).toBeGreaterThan(made);
 });
 
-test('a copy that knows no node is not judged by the first controller that starts on it', async () => {
+test('a copy that knows no node is not judged by the first that starts on it', async () => {
   const it = new Restored();
   it.controller = await it.rack.start();
   const copy = it.copy();
@@ -693,7 +693,7 @@ test('a file that was opened often since the copy is the one that was served las
   expect(await join([5, 6, 7], 9)).toMatchObject({ status: Status.Stale });
 });
 
-test('numbers that a node remembers are not forgotten with the node, or the controller', async () => {
+test('numbers that a node remembers are not forgotten with it, or the controller', async () => {
   const it = new Restored();
   await it.begin();
   const copy = it.copy();
