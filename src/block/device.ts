@@ -65,6 +65,8 @@ export interface DeviceParts {
   readonly patienceMs: number;
   /** Counted on; missing: from nothing. */
   readonly counts?: SlabCounts;
+  /** Nodes have been asked whether they know more than the rows; missing: nobody does. */
+  readonly swept?: Promise<unknown>;
   /** Copies in the background. */
   readonly paced: Paced;
 }
@@ -86,6 +88,8 @@ const FLUSH_AGAIN_MS = 20;
 /** Slabs that are looked after at a time, where a flush has to know what the file has. */
 const FLUSHED_AT_ONCE = 32;
 const AVOID_MS = 5_000;
+/** So long nodes are waited for that do not say what they know of slabs that have no row. */
+const SWEPT_MS = 3_000;
 /** Part of what a node lends that is free where there is plenty. */
 const PLENTY = 1 / 4;
 
@@ -107,6 +111,8 @@ export class Device {
   /** Nodes that had no room, or did not answer, and until when they are not chosen. */
   readonly #avoided = new Map<string, Avoided>();
   readonly #inDoubt = new Set<number>();
+  /** Or it has taken too long: what is absent is zeros, where no node has said otherwise. */
+  #isSwept = false;
   #isOver = false;
 
   constructor(parts: DeviceParts) {
@@ -142,7 +148,14 @@ export class Device {
       copiesAt: (node, memoryId) => this.#copiesAt(node, memoryId),
       isShort: (node) => this.#avoid(node, true),
     });
+    void this.#swept().then(() => (this.#isSwept = true));
     void this.#tend();
+  }
+
+  #swept(): Promise<unknown> {
+    const { swept, timers } = this.#parts;
+    if (this.#isSwept || swept === undefined) return Promise.resolve();
+    return Promise.race([swept, sleep(timers, SWEPT_MS)]);
   }
 
   get isOver(): boolean {
@@ -186,7 +199,7 @@ export class Device {
     const kept = this.#opened(slab);
     if (kept === undefined) {
       into.fill(0, start, start + bytes);
-      void this.#tellZeros(sink, token);
+      void this.#tellZeros(slab, sink, token);
       return;
     }
     if (kept.isLost || kept.isAway) {
@@ -226,10 +239,11 @@ export class Device {
   }
 
   /** Nobody else has written there, as long as this was the writer when it was asked. */
-  async #tellZeros(sink: CompletionSink, token: number): Promise<void> {
+  async #tellZeros(slab: number, sink: CompletionSink, token: number): Promise<void> {
     const { clock, timers } = this.#parts;
     const deadline = this.#deadline();
-    while (!this.#isOver) {
+    await this.#swept();
+    while (!this.#isOver && !this.#inDoubt.has(slab)) {
       if (blockFaults.zerosUnconfirmed || (await this.#confirmed())) {
         this.#tell(sink, token, Status.Ok);
         return;
@@ -357,9 +371,10 @@ export class Device {
     const { dataBytes } = this.#plan.layout;
     const last = Math.floor((offset + bytes - 1) / dataBytes);
     for (let slab = Math.floor(offset / dataBytes); slab <= last; slab++) {
-      if (this.#slabs.has(slab) || this.#rows.has(slab)) return false;
+      const isKnown = this.#slabs.has(slab) || this.#rows.has(slab);
+      if (isKnown || this.#inDoubt.has(slab)) return false;
     }
-    return true;
+    return this.#isSwept;
   }
 
   /** Bytes from `offset` to the end of its slab. */
@@ -384,7 +399,10 @@ export class Device {
   /** A node has a copy of it that counted in a set which the rows do not know. */
   noteDoubt(slab: number): void {
     // Beyond the end it is what was left when the device became smaller.
-    if (slab < this.#plan.count) this.#inDoubt.add(slab);
+    if (slab >= this.#plan.count) return;
+    this.#inDoubt.add(slab);
+    const kept = this.#slabs.get(slab);
+    if (kept !== undefined) kept.isDoubtful = true;
   }
 
   *#allRows(): Iterable<SetRow> {
@@ -405,6 +423,7 @@ export class Device {
 
   #keep(row: SetRow, isNew: boolean): KeptSlab {
     const kept = new KeptSlab(this.#slabParts, row, isNew, this.#activity.add());
+    if (this.#inDoubt.has(row.slab)) kept.isDoubtful = true;
     this.#slabs.set(row.slab, kept);
     if (this.#nodes !== undefined) kept.tend(this.#nodes);
     return kept;
@@ -413,7 +432,8 @@ export class Device {
   /** Copies for a slab that has none, while writes wait for it. */
   async #take(slab: number, deadline: number): Promise<void> {
     let status: Status = Status.Unavailable;
-    while (!this.#isOver) {
+    await this.#swept();
+    while (!this.#isOver && !this.#inDoubt.has(slab)) {
       const places = await this.#takeCopies(slab);
       if (typeof places !== 'number') {
         status = await this.#begin({ slab, generation: 1, copies: places });

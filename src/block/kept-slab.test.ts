@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { CrashingDisk } from '../runtime/simulated/testing/crashing-disk.js';
 import { backupPlace, isBackup, type SetRow } from './ports.js';
-import { BackedDevice } from './testing/backed-device.js';
+import { BackedDevice, DATA_BYTES } from './testing/backed-device.js';
 
 test('a slab is not lost while a copy of it may be in a row that is not known yet', async () => {
   const shape = { slabs: 1, nodes: 1, copies: 2, isBackedUp: false };
@@ -45,4 +45,32 @@ test('what is left in the file of another host alone is away, and not corrupt', 
     expect([`status ${Status.Unavailable}`, `status ${Status.Timeout}`]).toContain(end);
   }
   expect(rig.rows.get(0)?.copies).toEqual([backupPlace(999)]);
+});
+
+test('a slab of which nodes know more than the rows is neither zeros nor written anew', async () => {
+  const shape = { slabs: 3, nodes: 2, copies: 1, isBackedUp: false };
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, shape);
+  await rig.make();
+  await rig.open();
+  expect(await rig.drive(rig.write(0, 7))).toBe(Status.Ok);
+  rig.device.stop();
+  await rig.drive(rig.file.end());
+  let tellSwept: () => void = () => undefined;
+  await rig.open(new Promise((resolve) => (tellSwept = resolve)));
+  const [first, second] = [0, 1].map((i) => (i + 1) * DATA_BYTES);
+  const reading = rig.read(first as number);
+  const other = rig.read(second as number);
+  const writing = rig.write(first as number, 8);
+  await rig.pass(200);
+  expect(rig.device.isAbsent(second as number, 4096)).toBe(false);
+  rig.device.noteDoubt(0);
+  rig.device.noteDoubt(1);
+  tellSwept();
+  expect(await rig.drive(reading)).toBe(`status ${Status.Unavailable}`);
+  expect(await rig.drive(writing)).toBe(Status.Unavailable);
+  expect(await rig.drive(other)).toBe(0);
+  expect(rig.device.isAbsent(first as number, 4096)).toBe(false);
+  expect(rig.device.isAbsent(second as number, 4096)).toBe(true);
+  expect([...rig.rows.keys()]).toEqual([0]);
+  expect(await rig.drive(rig.read(0))).toBe(`status ${Status.Unavailable}`);
 });

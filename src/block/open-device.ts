@@ -104,8 +104,10 @@ function serve(
     slabBytes: facts.slabBytes,
     windowTo: world.pace.windowTo,
   });
+  let tellSwept: () => void = () => undefined;
+  const swept = new Promise<void>((resolve) => (tellSwept = resolve));
   const device = new Device({
-    ...{ facts, rows, rack, policy, backup, clock: runtime.clock, timers: runtime.timers },
+    ...{ facts, swept, rows, rack, policy, backup, clock: runtime.clock, timers: runtime.timers },
     entropy: runtime.entropy,
     checksum: runtime.checksum,
     patienceMs: PATIENCE_MS,
@@ -124,7 +126,10 @@ function serve(
   };
   lease.lost.addEventListener('abort', end, { once: true });
   if (lease.lost.aborted) end();
-  else void sweep(world, rack, facts.device, lease.epoch, rows, (slab) => device.noteDoubt(slab));
+  else {
+    const noteDoubt = (slab: number): void => device.noteDoubt(slab);
+    void sweep(world, rack, facts.device, lease.epoch, rows, noteDoubt).then(tellSwept);
+  }
   const release = async (): Promise<void> => {
     await device.finish(FINISH_MS);
     end();

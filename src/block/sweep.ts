@@ -27,9 +27,10 @@ export async function sweep(
 ): Promise<void> {
   const bySlab = new Map(rows.map((row) => [row.slab, row]));
   const nodes = (await world.memories.list()) ?? [];
-  for (const { id, isServing } of nodes) {
-    if (isServing) await sweepNode(world, rack, { id, device, epoch, bySlab, noteDoubt });
-  }
+  const serving = nodes.filter(({ isServing }) => isServing);
+  await Promise.all(
+    serving.map(({ id }) => sweepNode(world, rack, { id, device, epoch, bySlab, noteDoubt })),
+  );
 }
 
 interface Swept {

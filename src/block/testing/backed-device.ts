@@ -83,7 +83,7 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
   }
 
   /** A new writer, with the rows that there are. */
-  async open(): Promise<void> {
+  async open(swept?: Promise<void>): Promise<void> {
     const { world, rows } = this;
     const { slabs, copies, isBackedUp = true } = this.#shape;
     const parts = { clock: world, timers: world, checksum: { crc32c } };
@@ -99,6 +99,7 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
       ...{ ...parts, entropy: this.#entropy(), rack: this, backup: file },
       rows: [...rows.values()],
       facts: { bytes: slabs * DATA_BYTES, slabBytes: SLAB_BYTES, copies, isBackedUp },
+      ...(swept === undefined ? {} : { swept }),
       policy: bestFreeOfTwo,
       patienceMs: 30_000,
       paced: (_bytes, work) => work(),
