@@ -282,7 +282,7 @@ export class Device {
     const slab = Math.floor(offset / this.#plan.layout.dataBytes);
     const kept = this.#opened(slab);
     if (kept === undefined) {
-      void this.#tellZeros(sink, token);
+      void this.#tellZeros(slab, sink, token);
       return;
     }
     if (kept.isLost || kept.isAway) {
