@@ -44,9 +44,9 @@ export const REGIONS_BEYOND = 2 ** 14;
 export const LIVES_BEYOND = 16;
 /**
  * The same, at most and by chance, after a start at which a node stayed silent, which may know more
- * than all that answered: that is no rare thing, and there are some 3,800 such starts in the numbers
- * of spaces. In those of a space's regions, too: they jump by one for each so many. The least is
- * more than is given out in a short time, where that life began without a jump.
+ * than all that answered: that is no rare thing, and there are some 3,800 such starts in the
+ * numbers of spaces. In those of a space's regions, too: they jump by one for each so many. The
+ * least is more than is given out in a short time, where that life began without a jump.
  */
 export const SILENT_BEYOND = 2 ** 16;
 export const SILENT_BEYOND_LEAST = 2 ** 12;
