@@ -27,6 +27,7 @@ const BEGIN_AT: Readonly<Record<string, number>> = {
   'parts-cut-words': 250,
   'restored-unasked': 7,
   'stream-closed-in-call': 344,
+  'unknown-moves-go-on': 12,
   'unknown-space-removed': 50,
   'withdrawal-not-recorded': 29,
   'writes-not-marked': 10,
