@@ -29,7 +29,11 @@ function rigOf(
       const status = isFirst ? Status.Stale : Status.Ok;
       timers.soon(() => sink.completed(token, status, outcomeOf(status), 0, 0));
     };
-    const device = { stop: () => undefined, read: tell, write: tell } as unknown as Device;
+    const trim = (at: number, bytes: number, ...told: unknown[]): void => {
+      tell(at, bytes, 0, 0, ...told);
+    };
+    const verbs = { stop: () => undefined, read: tell, write: tell, trim };
+    const device = verbs as unknown as Device;
     const release = (): Promise<void> => Promise.resolve();
     const epoch = epochs[opened - 1] ?? opened;
     return Promise.resolve({ device, bytes: sizes[opened - 1] ?? 4096, epoch, ended, release });
@@ -72,6 +76,22 @@ test.each([
   end();
   await pass(5_000);
   expect([ends.sort(), done()]).toEqual([[Status.Ok, wanted].sort(), wanted === Status.Ok ? 2 : 1]);
+});
+
+test('a trim is done under the next lease as a write is, and waits for no limit', async () => {
+  const { served, pass, end, done } = rigOf(['held', 'held']);
+  void served.begin(1_000);
+  await pass(100);
+  served.allow({ requestsPerS: 100 });
+  const ends: Status[] = [];
+  const sink = { completed: (_token: number, status: Status) => void ends.push(status) };
+  for (let i = 0; i < 50; i++) served.trim(0, 4096, sink, i);
+  end();
+  await pass(100);
+  expect([ends, done()]).toEqual([Array(50).fill(Status.Ok), 50]);
+  const now = { device: undefined, epoch: 0, waiting: 0 };
+  const { writes, bytesWritten } = served.counters.report(1, now);
+  expect([writes, bytesWritten]).toEqual([50, 0]);
 });
 
 test('what was to be done again is told when the device is closed meanwhile', async () => {
