@@ -852,7 +852,7 @@ const FIRST_SEEDS: Partial<Record<keyof typeof blockFaults, number>> = {
   zerosUnconfirmed: 150,
 };
 const FIRST_FILE_SEEDS: Partial<Record<keyof typeof fileFaults, number>> = {
-  staleServed: 175,
+  staleServed: 270,
   fileUnconfirmed: 25,
 };
 const SEEDS_PER_BUG = 200;
