@@ -239,10 +239,13 @@ test('a killed client leaves the rack and other clients alone', async () => {
 });
 
 test('the name of a removed space is free while a node that held it is away', async () => {
-  const [rack, client] = await rackWith();
+  // The other one will remember the number of the new space.
+  const [rack, client] = await rackWith([], 2);
   const space = await client.space('again', { create: true });
   await space.alloc(MiB);
-  const pid = await nodePid(rack);
+  const words = ['space', 'regions', 'again', '-o', 'json', '--rack', rack.url];
+  const [region] = JSON.parse((await runCli(words)).stdout) as { node: string }[];
+  const pid = (await rack.nodes()).find(({ id }) => id === region?.node)?.pid ?? 0;
   process.kill(pid, 'SIGSTOP');
   try {
     await client.removeSpace('again');
