@@ -49,9 +49,10 @@ export async function changeSet(change: SetChange): Promise<SetRow | undefined> 
       if (known === undefined) rack.lose(`slab ${wish.slab} has copies of another writer`);
       return known;
     }
+    // What stands there already is never wrong: so none of the attempts before was executed.
+    if (status === Status.Invalid) return undefined;
     isInDoubt ||= outcomeOf(status) !== 'notApplied';
-    const isHopeless = status === Status.Invalid || giveUp?.() === true;
-    if (isHopeless && !isInDoubt) return undefined;
+    if (!isInDoubt && giveUp?.() === true) return undefined;
     await sleep(timers, pauseMs);
     const isRight = blockFaults.askedBlindly || mayStill === undefined || (await mayStill());
     asked = isRight ? wish : (otherwise ?? wish);
