@@ -142,7 +142,7 @@ export class Blows {
       case 'drain-node':
         return this.#drain(node);
       case 'squeeze':
-        return this.#squeeze(node);
+        return this.#squeezeSome(node);
       case 'stop-in-step':
         return this.#burst(FaultKind.StepStopped);
       case 'lose-copies':
@@ -357,6 +357,14 @@ export class Blows {
   }
 
   /** A node's machine has little left, which goes up and down a little; then all again. */
+  /** One, or all: then what a file has as well finds no other place. */
+  #squeezeSome(node: number): void {
+    const { devices = [] } = this.#rack.shape;
+    const areKept = devices.some(({ backup }) => backup !== undefined);
+    if (!areKept || this.#prng.chance(300_000)) this.#squeeze(node);
+    else this.#rack.supervisors.forEach((_, index) => this.#squeeze(index));
+  }
+
   #squeeze(node: number): void {
     const { world, shape } = this.#rack;
     const prng = this.#prng;

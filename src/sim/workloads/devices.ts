@@ -77,6 +77,7 @@ export const keptDevices: Workload = {
   isBulky: true,
   hasDevices: true,
   haveBackups: true,
+  isShortOfMemory: true,
   frames: [96, 128],
   steps: 1_300,
   blowCount: [8, 14],
@@ -92,6 +93,7 @@ export const keptDevices: Workload = {
     'pause-host': 6,
     'lose-copies': 15,
     'lose-all-memory': 30,
+    squeeze: 20,
   },
   // So that copies are there again before the next ones are lost.
   run: (client) => run(client, 800_000),
