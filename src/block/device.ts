@@ -16,6 +16,7 @@ import { BLOCK_BYTES } from '../replication/layout.js';
 import { type Clock, sleep, type Timer, type Timers } from '../runtime/clock.js';
 import type { Checksum, Entropy } from '../runtime/runtime.js';
 import { Activity, HOTTEST } from './activity.js';
+import type { Behind } from './backup/slab-file.js';
 import { changeSet } from './change-set.js';
 import { chooseNode } from './choose-node.js';
 import { DonorWishes } from './donor-wishes.js';
@@ -170,6 +171,18 @@ export class Device {
     if (this.#parts.backup === undefined || this.#isOver) return;
     const closing = [...this.#slabs.values()].map(({ set }) => set.upkeep.closeInFile());
     await Promise.race([Promise.all(closing), sleep(this.#parts.timers, withinMs)]);
+  }
+
+  /** For the writer that comes next, if that has the same file; before `stop`. */
+  behindInFile(): Behind {
+    const known = new Map<number, ReadonlySet<number>>();
+    const note = (slab: number, behind: ReadonlySet<number> | undefined): void => {
+      if (behind !== undefined) known.set(slab, behind);
+    };
+    // Of what was not opened nobody has written anything since.
+    for (const slab of this.#rows.keys()) note(slab, this.#parts.backup?.slab(slab).behindBefore);
+    for (const [slab, kept] of this.#slabs) note(slab, kept.behindInFile);
+    return known;
   }
 
   /** No more is done: what has not begun ends as `Stale`, a write that has as unknown. */

@@ -74,3 +74,23 @@ test('a slab of which nodes know more than the rows is neither zeros nor written
   expect([...rig.rows.keys()]).toEqual([0]);
   expect(await rig.drive(rig.read(0))).toBe(`status ${Status.Unavailable}`);
 });
+
+test('a writer that lost its lease leaves a file that has all, for the next one', async () => {
+  for (const isTold of [true, false]) {
+    const shape = { slabs: 1, nodes: 1, copies: 1 };
+    const rig = new BackedDevice(new CrashingDisk(), setImmediate, shape);
+    await rig.make();
+    await rig.open();
+    expect(await rig.drive(rig.write(0, 7))).toBe(Status.Ok);
+    const behind = rig.device.behindInFile();
+    rig.device.stop();
+    expect(await rig.drive(rig.file.end())).toBe(true);
+    await rig.open();
+    if (isTold) rig.file.known = behind;
+    expect(await rig.drive(rig.read(0))).toBe(7);
+    rig.loseMemory();
+    await rig.pass(5_000);
+    const end = await rig.drive(rig.read(0));
+    expect(end).toBe(isTold ? 7 : `status ${Status.DataLost}`);
+  }
+});

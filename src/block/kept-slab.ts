@@ -189,6 +189,14 @@ export class KeptSlab implements SetKeeper {
     return this.#hasBackup && this.#remote.length === 0;
   }
 
+  /** Areas of which the file may lack what was acknowledged; undefined: nobody can say. */
+  get behindInFile(): ReadonlySet<number> | undefined {
+    if (this.isDoubtful || this.#backup === undefined || !this.#hasBackup) return undefined;
+    const { upkeep, areas } = this.set;
+    if (!upkeep.isBegun) return this.#backup.behindBefore;
+    return new Set(areas.behind().filter((area) => this.#backup?.isComplete(area) !== true));
+  }
+
   /** The file may have less of it than was acknowledged. */
   get isBehind(): boolean {
     return !this.set.upkeep.isBegun || this.set.areas.areBehind;
@@ -371,6 +379,7 @@ export class KeptSlab implements SetKeeper {
     const lost = await this.#backup.lose(upkeep.isBegun ? areas.behind() : undefined);
     if (typeof lost === 'number') return false;
     this.set.lose(lost);
+    this.set.trustFile();
     return true;
   }
 

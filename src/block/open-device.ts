@@ -41,9 +41,10 @@ export async function openDevice(
     const size = await readSize(world, device);
     const rows = await readRows(world, device.device);
     if (typeof size !== 'number' && typeof rows !== 'number') {
-      const backup = await openBackup(world, device);
+      const backup = await openBackup(world, device, lease.epoch);
       return serve(world, { ...device, ...size }, lease, rows, { counts, backup });
     }
+    world.backups?.passOver(device.device, lease.epoch);
     await lease.release().catch(() => undefined);
     return typeof size === 'number' ? size : (rows as Status);
   } catch (error) {
@@ -62,8 +63,9 @@ export async function openDevice(
 async function openBackup(
   { backups }: DeviceWorld,
   { device, slabBytes, backup }: NumberedDevice,
+  epoch: number,
 ): Promise<BackupFile | undefined> {
-  return backup === undefined ? undefined : backups?.open(backup, device, slabBytes);
+  return backup === undefined ? undefined : backups?.open(backup, device, slabBytes, epoch);
 }
 
 /**
@@ -120,8 +122,9 @@ function serve(
     if (isEnded) return;
     isEnded = true;
     rack.stop();
+    const behind = device.behindInFile();
     device.stop();
-    if (backup !== undefined) closing = backups?.close(facts.device, backup);
+    if (backup !== undefined) closing = backups?.close(facts.device, backup, lease.epoch, behind);
     isLost();
   };
   lease.lost.addEventListener('abort', end, { once: true });

@@ -686,6 +686,12 @@ export class ReplicaSet implements CompletionSink, Slab {
     this.wakeSoon();
   }
 
+  /** The file has all that was acknowledged: it counts as any copy. */
+  trustFile(): void {
+    this.areas.isBehind.fill(0);
+    this.wakeSoon();
+  }
+
   /** The only copy that is left has nothing of these areas that counts. */
   lose(areas: readonly number[]): void {
     for (const area of areas) this.areas.lose(area);

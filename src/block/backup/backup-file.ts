@@ -19,7 +19,7 @@ import { FinalError, FlushedFile } from './flushed-file.js';
 import { type FilePlan, filePlanOf } from './layout.js';
 import { PendingBlocks } from './pending.js';
 import { RecordWriter } from './record-writer.js';
-import type { SlabFile } from './slab-file.js';
+import type { Behind, SlabFile } from './slab-file.js';
 
 export interface BackupParts {
   readonly disk: Disk;
@@ -54,6 +54,7 @@ export class BackupFile implements SlabFile {
   readonly checksum: Checksum;
   readonly #parts: BackupParts;
   readonly records: RecordWriter;
+  known: Behind | undefined;
   readonly pending: PendingBlocks;
   readonly #file: FlushedFile;
   readonly #slabs = new Map<number, BackupSlab>();
@@ -279,13 +280,17 @@ export class BackupFile implements SlabFile {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  /** What is pending is written first, if the disk lets it; resolves when it has ended all. */
-  async end(): Promise<void> {
-    await this.flush();
+  /**
+   * What is pending is written first, if the disk lets it; resolves when it has ended all. False:
+   * something may not have got there.
+   */
+  async end(): Promise<boolean> {
+    const status = await this.flush();
     await this.records.end();
     this.#isClosed = true;
     this.#tellAll(Status.Closed);
     while (this.#isDraining) await sleep(this.#parts.timers, GATHER_MS);
     await this.#file.close();
+    return status === Status.Ok && this.#failure === Status.Ok;
   }
 }

@@ -39,6 +39,8 @@ export class BackupSlab implements Copy {
   #loading: Promise<Status> | undefined;
   /** Areas that were lost since it was opened: what is still on its way to them does nothing. */
   readonly #lost = new Set<number>();
+  /** What the writer before left counts no more. */
+  #isWiped = false;
 
   constructor(file: SlabFile, slab: number) {
     this.#file = file;
@@ -115,9 +117,20 @@ export class BackupSlab implements Copy {
     return Status.Ok;
   }
 
+  /** What the writer before knew; undefined: nobody can say. */
+  get behindBefore(): ReadonlySet<number> | undefined {
+    return this.#isWiped ? undefined : this.#file.known?.get(this.#slab);
+  }
+
+  /** It has all that was acknowledged of the area, though that is not clean. */
+  isComplete(area: number): boolean {
+    return this.behindBefore?.has(area) === false;
+  }
+
   /** Nothing that it has counts any more, durably, nor which rows named it. */
   async wipe(): Promise<Status> {
     this.#lost.clear();
+    this.#isWiped = true;
     const status = await this.#makeAll((state) => state !== Kept.ABSENT, Kept.DIRTY);
     if (status !== Status.Ok) return status;
     const ends = await Promise.all(this.#marks.map((_, place) => this.#mark(place, 0)));
@@ -125,14 +138,15 @@ export class BackupSlab implements Copy {
   }
 
   /**
-   * These areas are lost, durably; undefined: all that may be behind, before any is written. Says
-   * which, or why not.
+   * These areas are lost, durably; undefined: all that may be behind, before any is written. But
+   * for those that are complete. Says which, or why not.
    */
   async lose(areas: readonly number[] | undefined): Promise<readonly number[] | Status> {
     const loaded = await this.load();
     if (loaded !== Status.Ok) return loaded;
     const all = [...(this.#states as Uint8Array).keys()];
-    const lost = areas ?? all.filter((area) => this.state(area) === Kept.DIRTY);
+    const behind = areas ?? all.filter((area) => this.state(area) === Kept.DIRTY);
+    const lost = behind.filter((area) => !this.isComplete(area));
     for (const area of lost) this.#lost.add(area);
     const status = await this.#makeAll((_state, area) => lost.includes(area), Kept.LOST);
     return status === Status.Ok ? lost : status;

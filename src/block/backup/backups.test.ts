@@ -9,6 +9,7 @@ import { createRuntime } from '../../runtime/node/create-runtime.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { lockOf, makeBackup } from './backup-path.js';
 import { Backups } from './backups.js';
+import type { Behind } from './slab-file.js';
 
 const runtime = createRuntime({ logLevel: 'error' });
 const DEVICE = 7;
@@ -22,29 +23,49 @@ beforeEach(async () => {
   await makeBackup(runtime, path, { device: DEVICE, slabBytes: SLAB_BYTES });
 });
 
+const NOTHING: Behind = new Map();
+
 afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
 test('a backup is open once, and a lock that was left locks nobody', async () => {
   const [one, other] = [new Backups(runtime), new Backups(runtime)];
-  const file = await one.open(path, DEVICE, SLAB_BYTES);
+  const file = await one.open(path, DEVICE, SLAB_BYTES, 1);
   if (file === undefined) throw new Error('it is not opened');
-  expect(await other.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
-  await one.close(DEVICE, file);
+  expect(await other.open(path, DEVICE, SLAB_BYTES, 1)).toBeUndefined();
+  await one.close(DEVICE, file, 1, NOTHING);
   expect(readdirSync(folder)).toEqual(['kept', 'kept.lock']);
-  const next = await other.open(path, DEVICE, SLAB_BYTES);
+  const next = await other.open(path, DEVICE, SLAB_BYTES, 1);
   if (next === undefined) throw new Error('it is not opened again');
-  await other.close(DEVICE, next);
+  await other.close(DEVICE, next, 1, NOTHING);
+});
+
+test('the next writer hears what the one before knew, if nobody was between', async () => {
+  const backups = new Backups(runtime);
+  const behind: Behind = new Map([[3, new Set([1])]]);
+  const serve = async (epoch: number): Promise<Behind | undefined> => {
+    const file = await backups.open(path, DEVICE, SLAB_BYTES, epoch);
+    if (file === undefined) throw new Error('it is not opened');
+    await backups.close(DEVICE, file, epoch, behind);
+    return file.known;
+  };
+  expect(await serve(5)).toBeUndefined();
+  expect(await serve(6)).toBe(behind);
+  expect(await serve(8)).toBeUndefined();
+  backups.passOver(DEVICE, 9);
+  expect(await serve(10)).toBe(behind);
+  backups.passOver(DEVICE, 12);
+  expect(await serve(13)).toBeUndefined();
 });
 
 test('a lock whose maker was killed before it was whole is made whole', async () => {
   writeFileSync(lockOf(path), '');
   const [one, other] = [new Backups(runtime), new Backups(runtime)];
-  const file = await one.open(path, DEVICE, SLAB_BYTES);
+  const file = await one.open(path, DEVICE, SLAB_BYTES, 1);
   if (file === undefined) throw new Error('it is not opened');
-  expect(await other.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
-  await one.close(DEVICE, file);
+  expect(await other.open(path, DEVICE, SLAB_BYTES, 1)).toBeUndefined();
+  await one.close(DEVICE, file, 1, NOTHING);
 });
 
 /** A disk that hangs while it is told to, and a host whose time passes a hundred times as fast. */
@@ -80,33 +101,33 @@ function hanging(): { readonly runtime: Runtime; hangs: boolean; readonly letGo:
 test('the lock of a file stays until its disk has ended what it was asked', async () => {
   const rig = hanging();
   const [hung, other] = [new Backups(rig.runtime), new Backups(runtime)];
-  const file = await hung.open(path, DEVICE, SLAB_BYTES);
+  const file = await hung.open(path, DEVICE, SLAB_BYTES, 1);
   if (file === undefined) throw new Error('it is not opened');
   rig.hangs = true;
-  expect(await hung.close(DEVICE, file)).toBe(false);
+  expect(await hung.close(DEVICE, file, 1, NOTHING)).toBe(false);
   await hung.closed();
   expect(await file.flush()).not.toBe(Status.Ok);
-  expect(await other.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
+  expect(await other.open(path, DEVICE, SLAB_BYTES, 1)).toBeUndefined();
   rig.hangs = false;
   rig.letGo();
-  await expect.poll(() => other.open(path, DEVICE, SLAB_BYTES)).toBeDefined();
+  await expect.poll(() => other.open(path, DEVICE, SLAB_BYTES, 1)).toBeDefined();
   // What was not flushed once may be gone.
-  expect(await hung.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
+  expect(await hung.open(path, DEVICE, SLAB_BYTES, 1)).toBeUndefined();
 });
 
 test('a device whose disk hangs is served without its file', async () => {
   const rig = hanging();
   const [hung, other] = [new Backups(rig.runtime), new Backups(runtime)];
   rig.hangs = true;
-  expect(await hung.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
+  expect(await hung.open(path, DEVICE, SLAB_BYTES, 1)).toBeUndefined();
   rig.hangs = false;
   rig.letGo();
-  await expect.poll(() => hung.open(path, DEVICE, SLAB_BYTES)).toBeDefined();
-  expect(await other.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
+  await expect.poll(() => hung.open(path, DEVICE, SLAB_BYTES, 1)).toBeDefined();
+  expect(await other.open(path, DEVICE, SLAB_BYTES, 1)).toBeUndefined();
 });
 
 test('something else of that name is left alone', async () => {
   writeFileSync(lockOf(path), 'a letter');
   const backups = new Backups(runtime);
-  expect(await backups.open(path, DEVICE, SLAB_BYTES)).toBeUndefined();
+  expect(await backups.open(path, DEVICE, SLAB_BYTES, 1)).toBeUndefined();
 });

@@ -10,6 +10,7 @@ import { MemoryError } from '../../runtime/memory.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { BackupFile } from './backup-file.js';
 import { lockOf, openBackup } from './backup-path.js';
+import type { Behind } from './slab-file.js';
 
 /** Of a device: what may wait for the disk. */
 const BUFFER_BYTES = 64 * 1024 * 1024;
@@ -26,11 +27,20 @@ interface Ending {
   readonly untilMs: number;
 }
 
+/** What a writer knew of a file when it ended. */
+interface Known {
+  readonly file: number;
+  readonly behind: Behind;
+  /** Of its lease, or of an attempt after it that served nothing. */
+  epoch: number;
+}
+
 export class Backups {
   readonly #runtime: Runtime;
   /** Of devices: what was done with their files last. */
   readonly #ending = new Map<number, Ending>();
 
+  readonly #known = new Map<number, Known>();
   readonly #locks = new Map<BackupFile, DurableFile>();
   /** A disk that has lost something once tells it to who has the file open, and to nobody else. */
   readonly #failed = new Set<string>();
@@ -39,10 +49,21 @@ export class Backups {
     this.#runtime = runtime;
   }
 
-  /** Until `close`; undefined: it cannot be had, and the log says why. */
-  async open(path: string, device: number, slabBytes: number): Promise<BackupFile | undefined> {
+  /** Under this epoch, until `close`; undefined: it cannot be had, and the log says why. */
+  async open(
+    path: string,
+    device: number,
+    slabBytes: number,
+    epoch: number,
+  ): Promise<BackupFile | undefined> {
     const file = await this.#openInTime(path, device, slabBytes);
-    if (typeof file !== 'string') return file;
+    const known = this.#known.get(device);
+    this.#known.delete(device);
+    if (typeof file !== 'string') {
+      // Else somebody else may have served the device.
+      if (known?.file === file.id && known.epoch === epoch - 1) file.known = known.behind;
+      return file;
+    }
     this.#note(device, file);
     return undefined;
   }
@@ -83,25 +104,37 @@ export class Backups {
     return file;
   }
 
-  /** What is pending goes to the disk first, if that lets it. Resolves when it is closed. */
-  close(device: number, file: BackupFile): Promise<boolean> {
-    this.#ends(device, () => this.#end(file));
+  /**
+   * What is pending goes to the disk first, if that lets it; then the next writer hears what this
+   * one knew. Resolves when it is closed.
+   */
+  close(device: number, file: BackupFile, epoch: number, behind: Behind): Promise<boolean> {
+    this.#ends(device, async () => {
+      const isWhole = await this.#end(file);
+      if (isWhole) this.#known.set(device, { file: file.id, behind, epoch });
+    });
     return this.#hasEnded(device);
   }
 
+  /** The device was not served under this epoch. */
+  passOver(device: number, epoch: number): void {
+    const known = this.#known.get(device);
+    if (known?.epoch === epoch - 1) known.epoch = epoch;
+  }
+
   /** The lock stays as long as the disk may write something that it was asked to. */
-  async #end(file: BackupFile): Promise<void> {
+  async #end(file: BackupFile): Promise<boolean> {
     try {
-      await file.end();
+      return await file.end();
     } finally {
       this.#locks.get(file)?.release();
       this.#locks.delete(file);
     }
   }
 
-  #ends(device: number, end: () => Promise<void>): void {
+  #ends(device: number, end: () => Promise<unknown>): void {
     const untilMs = this.#runtime.clock.now() + CLOSE_MS;
-    const done = end().catch((error: unknown) => this.#note(device, String(error)));
+    const done = end().then(noop, (error: unknown) => this.#note(device, String(error)));
     const ending = { done, untilMs };
     this.#ending.set(device, ending);
     void done.then(() => {
@@ -172,3 +205,5 @@ export class Backups {
     });
   }
 }
+
+const noop = (): void => undefined;

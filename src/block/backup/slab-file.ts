@@ -7,6 +7,12 @@ import type { FilePlan } from './layout.js';
 import type { PendingBlocks } from './pending.js';
 import type { RecordWriter } from './record-writer.js';
 
+/**
+ * Of slabs that were in the file: areas that may lack what was acknowledged. Of slabs that are not
+ * named any area may that is not clean.
+ */
+export type Behind = ReadonlyMap<number, ReadonlySet<number>>;
+
 export interface SlabFile {
   /** Random: rows name the file by it. */
   readonly id: number;
@@ -16,6 +22,8 @@ export interface SlabFile {
   readonly records: RecordWriter;
   /** By blocks, and areas, of the whole file. */
   readonly pending: PendingBlocks;
+  /** What the writer before knew of it, if that was of this process and nobody came between. */
+  readonly known: Behind | undefined;
   /** `Ok`; or what everything that is written ends with. */
   readonly failure: Status;
   read(at: number, into: Uint8Array): Promise<number>;
