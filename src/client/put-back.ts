@@ -18,6 +18,7 @@ interface PutBack {
   readonly start: number;
   readonly operands: Int32Array;
   readonly deadline: number;
+  readonly order: number;
 }
 
 export class PutBacks {
@@ -40,6 +41,7 @@ export class PutBacks {
       start: (ring.start[place] as number) + offset,
       operands: ring.operands.slice(place * 4, place * 4 + 4),
       deadline: ring.deadline[place] as number,
+      order: ring.order[place] as number,
     });
   }
 
@@ -58,9 +60,12 @@ export class PutBacks {
     }
   }
 
-  /** Starts them over another link, in their order: what they write is written there. */
+  /**
+   * Starts them over another link, in their order: what they write is written there. A read may
+   * have come back before a write that stood before it.
+   */
   start(link: Link, window: Window, unflushed: Unflushed | undefined): void {
-    for (const one of this.#waiting.splice(0)) {
+    for (const one of this.#waiting.splice(0).sort((a, b) => a.order - b.order)) {
       const changes = one.type !== MessageType.Read;
       if (changes) unflushed?.note(one.address, Math.max(one.bytes, 1), link.opening ?? 0);
       startOver(one, link, window);

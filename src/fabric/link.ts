@@ -27,6 +27,8 @@ export interface OperationColumns {
   readonly address: Float64Array;
   readonly start: Float64Array;
   readonly deadline: Float64Array;
+  /** In which they were asked for. */
+  readonly order: Float64Array;
   readonly operands: Int32Array;
   readonly buffer: readonly (Uint8Array | undefined)[];
 }

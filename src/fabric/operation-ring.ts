@@ -23,11 +23,14 @@ export const SENT = 1;
 export const DROPPED = 2;
 
 const PLACES_AT_FIRST = 16;
-const PLACE_BYTES = 4 * 8 + 6 * 4 + 2;
+const PLACE_BYTES = 5 * 8 + 6 * 4 + 2;
 /** Sent ones and waiting ones, and a power of two. */
 const PLACES_MAX = 2 * QUEUE_MAX;
 
 assert(PLACES_MAX >= QUEUE_MAX + IN_FLIGHT_MAX);
+
+/** Operations that there ever were here: only their order matters. */
+let asked = 0;
 
 export class OperationRing {
   head = 0;
@@ -38,6 +41,8 @@ export class OperationRing {
   /** Where in `buffer` the bytes begin. */
   start = new Float64Array(0);
   deadline = new Float64Array(0);
+  /** When it was asked for, among those of all rings: a link may have several, and change them. */
+  order = new Float64Array(0);
   bytes = new Uint32Array(0);
   /** 0 until it was sent for the first time. */
   sequence = new Uint32Array(0);
@@ -92,6 +97,7 @@ export class OperationRing {
     const place = this.tail++ & this.#mask;
     this.state[place] = WAITING;
     this.sequence[place] = 0;
+    this.order[place] = asked++;
     return place;
   }
 
@@ -102,6 +108,7 @@ export class OperationRing {
     ring.bytes[to] = this.bytes[from] as number;
     ring.buffer[to] = this.buffer[from];
     ring.start[to] = this.start[from] as number;
+    ring.order[to] = this.order[from] as number;
     const operands = this.operands.subarray(from * 4, from * 4 + 4);
     ring.operands.set(operands, to * 4);
   }
@@ -153,6 +160,7 @@ export class OperationRing {
     this.address = doubled(this.address, columns.float64(places));
     this.start = doubled(this.start, columns.float64(places));
     this.deadline = doubled(this.deadline, columns.float64(places));
+    this.order = doubled(this.order, columns.float64(places));
     this.bytes = doubled(this.bytes, columns.uint32(places));
     this.sequence = doubled(this.sequence, columns.uint32(places));
     this.operands = doubled(this.operands, columns.int32(places * 4));
