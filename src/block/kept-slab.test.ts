@@ -47,7 +47,7 @@ test('what is left in the file of another host alone is away, and not corrupt', 
   expect(rig.rows.get(0)?.copies).toEqual([backupPlace(999)]);
 });
 
-test('a slab of which nodes know more than the rows is neither zeros nor written anew', async () => {
+test('a slab of which nodes know more than the rows is no zeros, nor written anew', async () => {
   const shape = { slabs: 3, nodes: 2, copies: 1, isBackedUp: false };
   const rig = new BackedDevice(new CrashingDisk(), setImmediate, shape);
   await rig.make();

@@ -208,10 +208,8 @@ export class MemoryNode {
     this.#giving = this.#givingOf(timers);
     translator.isGone = (space, region) => moves.isGone(space, region);
     const access = new Access(pages, frames, pool, runtime.memory, written);
-    this.#slabs = this.#slabsIn(
-      { table, allocations, pool, frames, windows, timers, awaitFrames },
-      access,
-    );
+    const ofSlabs = { table, allocations, pool, frames, windows, timers, awaitFrames };
+    this.#slabs = this.#slabsIn(ofSlabs, access);
     this.#eviction = this.#evictionOf(runtime);
     this.dataHandler = new NodeDataHandler({
       ...{ pages, windows, translator, pool, counters, awaitFrames, access },

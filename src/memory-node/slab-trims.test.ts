@@ -117,7 +117,7 @@ test('memory that was given back can be used at once, also where all is used', a
   expect(await read(copy, PAGE)).toBe(9n);
 });
 
-test('what is no block of the copy is not trimmed, nor by who does not hold the lease', async () => {
+test('only blocks of the copy are trimmed, and only by who holds the lease', async () => {
   const copy = await start();
   const { node, address } = copy;
   await write(copy, 0, 5n);

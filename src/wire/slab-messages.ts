@@ -71,7 +71,7 @@ export const MarkSlabRequest = struct(
 /**
  * These bytes of a copy are zeros from then on. Pages in which nothing else is give their memory
  * back; no page takes any. In the order of the writes of its connection, and of no other; while it
- * is under way its client makes no step in shared memory. Invalid where it is not within the blocks.
+ * is under way its client makes no step in shared memory. Invalid where it is not within blocks.
  */
 export const TrimSlabRequest = struct(
   'TrimSlabRequest',

@@ -217,7 +217,7 @@ test('calls that take pages away have their order; others do not', async () => {
   expect(node.bytes(1)[0]).toBe(3);
 });
 
-test('no step is made while a copy of a slab is trimmed: its node looks at pages then', async () => {
+test('no step is made while a copy is trimmed: its node looks at pages then', async () => {
   const rig = await attached();
   const { link, window, sink, node } = rig;
   const seen: number[] = [];

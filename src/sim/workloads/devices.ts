@@ -1,6 +1,7 @@
 /**
- * Disks in remote memory, over NBD: clients write, read, zero and trim sectors of their own and of all,
- * while hosts and memory nodes come and go, and nodes want memory back. Every sector is a register.
+ * Disks in remote memory, over NBD: clients write, read, zero and trim sectors of their own and of
+ * all, while hosts and memory nodes come and go, and nodes want memory back. Every sector is a
+ * register.
  */
 
 import { planOf } from '../../block/slabs.js';
