@@ -309,10 +309,6 @@ export class KeptSlab implements SetKeeper {
     return this.#parts.confirm();
   }
 
-  learnerLost(): void {
-    // Who makes the copy hears of it, too.
-  }
-
   damaged(_id: number, _block: number, isRepaired: boolean): void {
     const { counts } = this.#parts;
     if (isRepaired) counts.blocksRepaired += 1;

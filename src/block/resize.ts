@@ -139,9 +139,9 @@ function copiesFrom(rows: readonly SetRow[], from: number): SetRow['copies'] {
  * that are written take memory.
  */
 async function zero(device: Device, what: string, from: number, end: number): Promise<void> {
-  if (from >= end || device.isAbsent(from, end - from)) return;
   const buffer = new Uint8Array(PIECE_BYTES);
-  for (let at = from; at < end; ) {
+  // That it is absent is known after the first read, when nodes have told what they have.
+  for (let at = from; at < end && !device.isAbsent(at, end - at); ) {
     const bytes = Math.min(PIECE_BYTES - (at % PIECE_BYTES), end - at);
     const place = [at, buffer, 0, bytes] as const;
     let status = await ended((sink) => device.read(...place, sink, 0));

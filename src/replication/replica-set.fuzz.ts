@@ -78,7 +78,6 @@ class Writer implements PathOwner {
       keeper: {
         failing: (id, status, sinceMs) => this.#failing(id, status, sinceMs),
         confirm: () => Promise.resolve(this.isAlive && this.epoch === this.rig.rowEpoch),
-        learnerLost: () => undefined,
         damaged: (_id, block, isRepaired) => {
           if (!isRepaired) throw new Broken(`block ${block} is damaged everywhere`);
           this.rig.repaired += 1;

@@ -78,7 +78,6 @@ function setOf(copies: readonly Copy[]): ReplicaSet {
     keeper: {
       failing: () => {},
       confirm: () => Promise.resolve(true),
-      learnerLost: () => {},
       damaged: () => {},
     },
     isNew: true,

@@ -19,8 +19,6 @@ export interface SetKeeper {
   mayWrite?(): Promise<void>;
   /** Whether somebody says, after this was asked, that this is the writer still. */
   confirm(): Promise<boolean>;
-  /** A copy that learned has missed something: it is to be given back. */
-  learnerLost(id: number): void;
   /** A block of a copy was not what had been written there; whether another copy had it. */
   damaged(id: number, block: number, isRepaired: boolean): void;
 }

@@ -144,9 +144,7 @@ export class Upkeep {
 
   #loseLearner(): void {
     const { members } = this.#set;
-    const { id } = members.copy(31 - Math.clz32(members.learner));
-    this.#set.drop(id);
-    this.#parts.keeper.learnerLost(id);
+    this.#set.drop(members.copy(31 - Math.clz32(members.learner)).id);
   }
 
   /** Rows that wait have deadlines. */

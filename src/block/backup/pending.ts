@@ -34,10 +34,6 @@ export class PendingBlocks {
     this.#areaOf = areaOf;
   }
 
-  get size(): number {
-    return this.#slotOf.size;
-  }
-
   get queued(): number {
     return this.#queued.size;
   }
