@@ -20,13 +20,10 @@ const PAGES_MAX = 2;
 const PIECES = 3;
 const PASSING_MS = 50;
 const WORD_BYTES = 8;
+/** Within which a client has heard of a file that a region has moved to. */
+const HEARD_WITHIN_MS = 4_000;
 /** What nobody may be told of memory of its own. */
 const MEANS_LOSS: ReadonlySet<string> = new Set(['DataLost', 'NotFound', 'NotAllocated']);
-/**
- * A client hears of a file that was opened anew with its next operation there. What it writes by
- * then counts as written under the opening before.
- */
-const HEARD_WITHIN_MS = 4_000;
 const NUMBERS = 1_000_000;
 /** Memory that nobody has touched is written to, and flushed at once. */
 const NEW_IS_FLUSHED_PER_MILLION = 700_000;
@@ -34,12 +31,20 @@ const NEW_IS_FLUSHED_PER_MILLION = 700_000;
 const FLUSHED_AGAIN_PER_MILLION = 900_000;
 const FLUSHES_MAX = 8;
 
+interface Unflushed {
+  readonly sinceMs: number;
+  /** When the last operation before began that was answered. */
+  readonly answeredMs: number;
+}
+
 class DurableProgram {
   readonly #client: ClientProgram;
   readonly #space: DurableSpace;
   readonly #pieces: Piece[] = [];
-  /** By page: when something was first written of which no flush has said that it is safe. */
-  readonly #unflushed = new Map<number, number>();
+  /** By page: when something was first written of which no flush has said that it is safe, */
+  readonly #unflushed = new Map<number, Unflushed>();
+  /** and when the last operation began that its node has answered. */
+  readonly #answeredMs = new Map<number, number>();
   #marks = 0;
 
   constructor(client: ClientProgram, space: DurableSpace) {
@@ -133,11 +138,13 @@ class DurableProgram {
     const number = word.written;
     const bytes = new Uint8Array(WORD_BYTES);
     new DataView(bytes.buffer).setBigUint64(0, BigInt(word.mark * NUMBERS + number), true);
+    const beganMs = this.#client.journal.nowMs();
     const done = await this.#attempt('write', async () => {
       await this.#space.write(word.at, bytes);
       return true;
     });
     if (done !== true) return;
+    this.#answeredMs.set(this.#pageOf(word), beganMs);
     word.acknowledged = number;
     word.isUnderWay = false;
   }
@@ -201,21 +208,30 @@ class DurableProgram {
     return known.seen > inherited || this.#client.journal.openedMs < known.seenMs;
   }
 
-  #noteWrite({ at }: Word): void {
-    const { journal, pageBytes } = this.#client;
-    const page = at - (at % pageBytes);
-    if (!this.#unflushed.has(page)) this.#unflushed.set(page, journal.nowMs());
+  #pageOf({ at }: Word): number {
+    return at - (at % this.#client.pageBytes);
   }
 
-  /** A client may take a while to hear of a file that was opened anew. */
+  #noteWrite(word: Word): void {
+    const page = this.#pageOf(word);
+    if (this.#unflushed.has(page)) return;
+    const answeredMs = this.#answeredMs.get(page) ?? -Infinity;
+    this.#unflushed.set(page, { sinceMs: this.#client.journal.nowMs(), answeredMs });
+  }
+
+  /**
+   * A client hears of a file that was opened anew with its next operation there. What it writes by
+   * then counts as written under the opening before.
+   */
   #judgeLoss(places: readonly number[]): void {
-    const { journal } = this.#client;
-    const times = places.map((place) => this.#unflushed.get(place) ?? Infinity);
-    const sinceMs = Math.min(...times);
-    if (journal.openedMs + HEARD_WITHIN_MS >= sinceMs) return;
-    const lastMs = journal.openedMs.toFixed(0);
-    const text = `what was written since ${sinceMs.toFixed(0)} ms, and no file opened since`;
-    journal.complain('lost-by-mistake', `DataLost: ${text} ${lastMs} ms`);
+    const { openedMs } = this.#client.journal;
+    const written = places.flatMap((place) => this.#unflushed.get(place) ?? []);
+    const sinceMs = Math.min(...written.map((one) => one.sinceMs));
+    if (openedMs + HEARD_WITHIN_MS >= sinceMs) return;
+    if (written.some(({ answeredMs }) => answeredMs <= openedMs)) return;
+    const what = `what was written since ${sinceMs.toFixed(0)} ms`;
+    const why = `no file was opened since ${openedMs.toFixed(0)} ms, of which the client had heard`;
+    this.#client.journal.complain('lost-by-mistake', `DataLost: ${what}, and ${why}`);
   }
 
   async #read(word: Word): Promise<boolean> {
@@ -226,6 +242,7 @@ class DurableProgram {
       return true;
     });
     if (done !== true) return false;
+    this.#answeredMs.set(this.#pageOf(word), beganMs);
     this.#judge(word, Number(new DataView(into.buffer).getBigUint64(0, true)));
     word.seenMs = beganMs;
     return true;
