@@ -37,8 +37,10 @@ export interface RackShape {
   readonly isPersistent?: boolean;
   /** Regions go from node to node. */
   readonly isMoving?: boolean;
-  /** Processes that serve the block devices of the rack, each on a machine of its own. */
+  /** Processes that serve the block devices of the rack, each on a machine of its own, */
   readonly hosts?: number;
+  /** or each on that of a node. */
+  readonly areHostsNear?: boolean;
   readonly devices?: readonly DeviceShape[];
 }
 
@@ -106,6 +108,8 @@ export class SimulatedRack {
   /** Of nodes that were drained: with their memory nothing ends. */
   readonly #emptied = new Set<SimulatedProcess>();
   readonly drains: DrainOperator;
+  /** When the controller was started last. */
+  controllerSinceMs = -Infinity;
   #isOperated = false;
   #isWithoutHosts = false;
 
@@ -139,7 +143,8 @@ export class SimulatedRack {
   }
 
   #hostPost(number: number): Post {
-    const machine = this.world.machine(`host-${number}`);
+    const near = this.shape.areHostsNear === true ? this.supervisors[number - 1] : undefined;
+    const machine = near?.machine ?? this.world.machine(`host-${number}`);
     return this.#post(`h${number}`, machine, 'host', {
       id: `h${number}`,
       join: [this.controllerAddress],
@@ -392,6 +397,7 @@ export class SimulatedRack {
     const config = isOther ? { ...post.config, ...change } : post.config;
     post.process = this.world.start(post.machine, post.role, config);
     if (isNode) this.#noteOpening(post, post.process);
+    if (post === this.controller) this.controllerSinceMs = this.world.nowMs;
     this.#journal.note(`${post.role} ${post.name} started again`);
   }
 

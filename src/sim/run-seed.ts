@@ -49,8 +49,8 @@ const AUDIT_MS_MAX = 300_000;
 /** How often steps over shared memory are made in parts, and copies seen by halves. */
 const STEPS_APART = [0, 300_000, 700_000, 900_000, 900_000, 950_000];
 const SPLIT_COPIES = [0, 50_000, 500_000];
-/** Not much longer than a thread is waited for, or every move is given up. */
-const STOPPED_IN_MOVES_MS_MAX = 150;
+/** Not much longer than a thread is waited for, or every move is given up, and copies left. */
+const STOPPED_SHORT_MS_MAX = 150;
 /** Payload of the longest datagram that passes; long ones often, so that they can be missed. */
 const PATH_BYTES = [1_472, 8_972, 8_972, 65_504, 65_504];
 /** Of machines where nothing is ever late by more than a lease can bear. */
@@ -238,11 +238,11 @@ class SeedRun {
     };
   }
 
-  #devices(): Pick<RackShape, 'hosts' | 'devices'> {
-    const { hasDevices, haveBackups } = this.#workload;
+  #devices(): Pick<RackShape, 'hosts' | 'areHostsNear' | 'devices'> {
+    const { hasDevices, haveBackups, areHostsNear = false } = this.#workload;
     if (hasDevices !== true) return {};
     const prng = this.world.prng.fork('devices');
-    const drawn = drawDevices(prng);
+    const drawn = { ...drawDevices(prng), areHostsNear };
     if (haveBackups !== true) return drawn;
     const devices = (drawn.devices ?? []).map((device) => {
       return { ...device, copies: prng.pick([1, 1, 2]), backup: `/${device.name}` };
@@ -330,15 +330,24 @@ function drawDevices(prng: Prng): Pick<RackShape, 'hosts' | 'devices'> {
   return { hosts: prng.pick([1, 2, 2]), devices };
 }
 
-function drawKnobs(prng: Prng, { isBulky, isOneSided, ...is }: Workload): Partial<Knobs> {
-  if (is.isControllerAlone === true) return { ...PROMPT };
+/** Steps over shared memory are made. */
+function isNear({ isOneSided, areHostsNear }: Workload): boolean {
+  return isOneSided === true || areHostsNear === true;
+}
+
+function drawKnobs(prng: Prng, workload: Workload): Partial<Knobs> {
+  if (workload.isControllerAlone === true) return { ...PROMPT };
+  const hasSteps = isNear(workload);
   // Large transfers in tiny pieces cost more time than they show; small ones have them all.
-  const ofBytes = isBulky || isOneSided === true ? { segmentBytes: prng.pick(BULKY_SEGMENTS) } : {};
-  if (isOneSided !== true) return ofBytes;
+  const isLarge = workload.isBulky || hasSteps;
+  const ofBytes = isLarge ? { segmentBytes: prng.pick(BULKY_SEGMENTS) } : {};
+  if (!hasSteps) return ofBytes;
   // A move is of no interest to steps that are made at once.
-  const apart = is.isMoving === true ? STEPS_APART.filter((rate) => rate > 0) : STEPS_APART;
+  const isMoving = workload.isMoving === true;
+  const apart = isMoving ? STEPS_APART.filter((rate) => rate > 0) : STEPS_APART;
   const stepsApartPerMillion = prng.pick(apart);
-  const stopped = is.isMoving === true ? { stoppedMsMax: STOPPED_IN_MOVES_MS_MAX } : {};
+  const isShort = isMoving || workload.areHostsNear === true;
+  const stopped = isShort ? { stoppedMsMax: STOPPED_SHORT_MS_MAX } : {};
   return {
     ...ofBytes,
     ...stopped,
@@ -348,10 +357,12 @@ function drawKnobs(prng: Prng, { isBulky, isOneSided, ...is }: Workload): Partia
 }
 
 /** Faults that come by themselves, some seeds with many, some with none. */
-function drawRates(prng: Prng, { isBulky, isOneSided, ...is }: Workload): FaultRates {
+function drawRates(prng: Prng, workload: Workload): FaultRates {
+  const { isBulky, ...is } = workload;
   if (is.isControllerAlone === true) return {};
-  const rates = drawRatesOfAll(prng, isBulky || isOneSided === true);
-  if (isOneSided === true) rates[FaultKind.StepStopped] = prng.pick([5_000, 10_000, 30_000]);
+  const hasSteps = isNear(workload);
+  const rates = drawRatesOfAll(prng, isBulky || hasSteps);
+  if (hasSteps) rates[FaultKind.StepStopped] = prng.pick([5_000, 10_000, 30_000]);
   if (is.isByDatagrams !== true) return rates;
   const ofDatagrams: FaultRates = { ...rates, ...drawRatesOfDatagrams(prng) };
   for (const [kind, choice] of Object.entries(is.rates ?? {})) {

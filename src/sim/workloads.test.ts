@@ -42,6 +42,7 @@ const NOT_IN_TOY = [
   'durable-moves',
   'devices',
   'kept-devices',
+  'near-devices',
 ];
 const NAMES = WORKLOADS.map((one) => one.name).filter((name) => !NOT_IN_TOY.includes(name));
 

@@ -198,7 +198,8 @@ export class Blows {
 
   /**
    * One at a time, and when no copy is missing, or about to be left: who leaves a copy that does
-   * not answer, and then loses the other one, has rightly lost the slab.
+   * not answer, and then loses the other one, has rightly lost the slab. So has who begins a slab
+   * with one copy while the controller does not know the other nodes yet.
    */
   #loseCopies(node: number): void {
     const { world, shape } = this.#rack;
@@ -210,7 +211,8 @@ export class Blows {
     if (single.length > 0 && !this.#prng.chance(300_000)) return;
     const look = (): void => {
       if (!world.faults.enabled || world.nowMs - startedMs > LOSE_WITHIN_MS) return;
-      const isQuiet = world.nowMs - this.#disturbedUntilMs > LEFT_WITHIN_MS;
+      const disturbedMs = Math.max(this.#disturbedUntilMs, this.#rack.controllerSinceMs);
+      const isQuiet = world.nowMs - disturbedMs > LEFT_WITHIN_MS;
       const isWhole = world.nowMs - this.#watch.wholeMs < WHOLE_MS_MAX;
       if (!isQuiet || !isWhole || !this.#rack.isComplete) return void world.after(20, look);
       for (const { name } of single) this.#journal.mayBeLost.add(name);

@@ -101,6 +101,8 @@ export interface Workload {
   readonly hasDevices?: boolean;
   /** Each of them with a file at the first host. */
   readonly haveBackups?: boolean;
+  /** Hosts run on machines of memory nodes, whose memory they reach in steps, as above. */
+  readonly areHostsNear?: boolean;
   /** Regions go from node to node, one after the other. */
   readonly isMoving?: boolean;
   /** Machines have paths of different lengths between them. */
