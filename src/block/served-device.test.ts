@@ -121,6 +121,8 @@ test('a device that became smaller without a lease has nothing beyond its end', 
   const sink = { completed: (_token: number, status: Status) => void ends.push(status) };
   served.write(1024, new Uint8Array(512), 0, 512, sink, 1);
   served.read(512, new Uint8Array(512), 0, 512, sink, 2);
+  // Who asked for several may not take the first that ends for the last.
+  expect(ends).toEqual([]);
   await pass(100);
   expect([ends, done(), served.readNow(1024, new Uint8Array(512), 0, 512)]).toEqual([
     [Status.Invalid, Status.Ok],

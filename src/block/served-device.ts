@@ -337,14 +337,14 @@ export class ServedDevice implements CompletionSink {
       return;
     }
     if (!this.#mayRun(row, epoch)) {
-      this.#tell(row, Status.Unavailable);
+      this.#tellSoon(row, Status.Unavailable);
       return;
     }
     const offset = this.#offset[row] as number;
     const bytes = this.#length[row] as number;
     // It was larger when the client came.
     if (offset + bytes > this.#bytes) {
-      this.#tell(row, Status.Invalid);
+      this.#tellSoon(row, Status.Invalid);
       return;
     }
     const kind = this.#kind[row];
@@ -362,6 +362,11 @@ export class ServedDevice implements CompletionSink {
     const isLate = this.#parts.clock.now() >= (this.#deadline[row] as number);
     if (status === Status.Stale && !this.#isClosed && !isLate) this.#again(row);
     else this.#tell(row, status === Status.Stale ? Status.Unavailable : status);
+  }
+
+  /** Whoever has just asked is not told within the asking. */
+  #tellSoon(row: number, status: Status): void {
+    this.#parts.timers.soon(() => this.#tell(row, status));
   }
 
   #tell(row: number, status: Status): void {
