@@ -13,6 +13,8 @@ export const blockFaults = {
   madeBesideAnother: false,
   /** What a node wanted back once goes, whatever it says since. */
   wishKept: false,
+  /** Of a device that became smaller the rest of its last slab stays what it was. */
+  restKept: false,
 };
 
 /** Of what devices of one host share, and of what each is allowed. */

@@ -21,6 +21,7 @@ import type { Device } from './device.js';
 import { giveSlabs } from './give-slabs.js';
 import { Memories, type MemoryNode } from './memories.js';
 import { openDevice, readRows } from './open-device.js';
+import { blockFaults } from './planted.js';
 import type { SetRow } from './ports.js';
 import type { Tenure } from './served-device.js';
 import { planOf } from './slabs.js';
@@ -95,7 +96,7 @@ async function cut(
   const { layout, count } = planOf(bytes, facts.slabBytes);
   const nodes = await nodesOf(world, what, facts.device, count);
   const end = Math.min(count * layout.dataBytes, facts.bytes);
-  await zero(device, what, bytes, end);
+  if (!blockFaults.restKept) await zero(device, what, bytes, end);
   device.stop();
   await resize(world, what, facts, bytes, epoch, true);
   const given = await Promise.all(

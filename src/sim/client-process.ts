@@ -6,11 +6,12 @@
 
 import type { Prng } from '../base/prng.js';
 import { createDevice } from '../block/manage.js';
+import { resizeDevice } from '../block/resize.js';
 import { connectRack, type Rack } from '../client/rack.js';
 import { STREAM_IDLE_MS_DEFAULT } from '../fabric/datagram/idle-stream.js';
 import { sleep } from '../runtime/clock.js';
 import type { Machine, SimulatedProcess } from '../runtime/simulated/world.js';
-import type { Allocation, Journal } from './journal.js';
+import { type Allocation, type Journal, SUCCESS } from './journal.js';
 import { ObservedDevice } from './observed-device.js';
 import { ObservedFiles } from './observed-files.js';
 import { ObservedLeases } from './observed-leases.js';
@@ -171,6 +172,15 @@ export class ClientProcesses {
         return (of.devices ?? []).map((device) => {
           return new ObservedDevice({ ...facts, device, prng: prng.fork(device.name) });
         });
+      },
+      resize: async (device, bytes) => {
+        try {
+          await resizeDevice((await rack()).core, device, bytes, true);
+          return SUCCESS;
+        } catch (error) {
+          this.#journal.note(`resizing ${device}: ${(error as Error).message}`);
+          return endedBy(error);
+        }
       },
       leases: async () => {
         const facts = { client: number, rack: await rack(), pageBytes: shape.pageBytes };

@@ -119,12 +119,12 @@ export class DeviceAudit {
       ...{ nowMs: () => world.nowMs, noteOutcome: () => undefined },
     });
     const each = PIECE_BYTES / SECTOR_BYTES;
-    for (let first = 0; first < device.sectors; first += each) {
+    for (let first = 0; first < device.sectors; ) {
+      // Its end is known when a host has been asked.
       const range = { lane: 0, first, count: Math.min(each, device.sectors - first) };
-      for (let code; code !== 'Ok' && code !== 'DataLost'; ) {
-        code = (await device.read(range))?.code;
-        if (code !== 'Ok') await this.#pause();
-      }
+      const code = (await device.read(range))?.code;
+      if (code === 'Ok' || code === 'DataLost') first += each;
+      if (code !== 'Ok') await this.#pause();
     }
     // It stays served: what is not whole yet is made whole.
     this.#readers.push(device);

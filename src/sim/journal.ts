@@ -348,6 +348,9 @@ export class Journal {
     this.keys.set(key, history);
   }
 
+  /** How often devices were to become smaller. */
+  cuts = 0;
+
   /** What happened to a sector of a device, as to a word. */
   recordSector(sector: string, operation: WordOperation): void {
     const history = this.sectors.get(sector) ?? { name: sector, operations: [] };

@@ -41,6 +41,12 @@ export interface SectorRange {
   readonly count: number;
 }
 
+/** What was beyond the end of a device that became smaller, and may come back, as zeros. */
+export interface SectorCut {
+  /** It has become smaller. */
+  end(): void;
+}
+
 /**
  * A lane of a connection is a client of its own for the checkers: it does one thing after the
  * other. What was under way when its connection ended may be done at any later moment.
@@ -58,8 +64,12 @@ const AT_FILE_MS = 15_000;
 const WORDS = SECTOR_BYTES / 8;
 const BLOCK_SECTORS = BLOCK_BYTES / SECTOR_BYTES;
 
+/** Who makes devices smaller is no client of theirs: lanes of a number that no client has. */
+const CUTTER = 1_000;
+
 export class ObservedDevice {
-  readonly sectors: number;
+  /** As the host said when it was asked last. */
+  sectors: number;
   readonly shape: DeviceShape;
   readonly #facts: ObservedDeviceFacts;
   readonly #patienceMs: number;
@@ -145,12 +155,22 @@ export class ObservedDevice {
     return ended;
   }
 
-  #begin({ lane, first, count }: SectorRange, verb: WordVerb, number: number): WordOperation[] {
-    const { journal, client, device } = this.#facts;
+  #begin(range: SectorRange, verb: WordVerb, number: number): WordOperation[] {
+    const connection = this.#facts.client * CONNECTIONS_MAX + this.#connections;
+    return this.#record(connection * LANES_MAX + range.lane, range, verb, number);
+  }
+
+  #record(
+    client: number,
+    { first, count }: Omit<SectorRange, 'lane'>,
+    verb: WordVerb,
+    number: number,
+  ): WordOperation[] {
+    const { journal, device } = this.#facts;
     const calledAt = journal.moment();
     return Array.from({ length: count }, (_, i) => {
       const operation: WordOperation = {
-        client: (client * CONNECTIONS_MAX + this.#connections) * LANES_MAX + lane,
+        client,
         verb,
         argument: { low: number, high: 0 },
         expected: ZERO,
@@ -247,11 +267,27 @@ export class ObservedDevice {
     const client = await NbdClient.connect(runtime.network, door).catch(() => undefined);
     if (client === undefined) return undefined;
     const timer = runtime.timers.after(OPEN_MS, () => client.close());
-    const isOpen =
-      (await client.structured()) && typeof (await client.go(device.name)) !== 'number';
+    const facts = (await client.structured()) ? await client.go(device.name) : -1;
     timer.cancel();
-    if (!isOpen) client.close();
-    return isOpen ? client : undefined;
+    if (typeof facts === 'number') client.close();
+    else this.sectors = facts.bytes / SECTOR_BYTES;
+    return typeof facts === 'number' ? undefined : client;
+  }
+
+  /** What was written from this sector on becomes zeros, from now on until it is over. */
+  cutAt(sector: number): SectorCut {
+    const { journal, device } = this.#facts;
+    const prefix = `${device.name} sector `;
+    const names = [...journal.sectors.keys()].filter((name) => name.startsWith(prefix));
+    const beyond = names
+      .map((name) => Number(name.slice(prefix.length)))
+      .filter((one) => one >= sector);
+    journal.cuts += 1;
+    const ofNobody = (CUTTER * CONNECTIONS_MAX + journal.cuts) * LANES_MAX;
+    const operations = beyond.flatMap((first) =>
+      this.#record(ofNobody, { first, count: 1 }, WordVerb.write, 0),
+    );
+    return { end: () => void this.#endWrite(operations, SUCCESS) };
   }
 
   close(): void {

@@ -477,6 +477,10 @@ export const PLANTED: readonly Planted[] = [
     'devices',
     'a copy is made at a node that has one of the slab already',
   ]),
+  planted('rest-kept', blockFaults, 'restKept', [
+    'resized-devices',
+    'what is beyond the end of a device that becomes smaller comes back when it grows',
+  ]),
   planted('stale-file-served', fileFaults, 'staleServed', [
     'kept-devices',
     'what a file has that was behind counts as what any copy has',

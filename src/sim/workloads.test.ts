@@ -43,6 +43,7 @@ const NOT_IN_TOY = [
   'devices',
   'kept-devices',
   'near-devices',
+  'resized-devices',
 ];
 const NAMES = WORKLOADS.map((one) => one.name).filter((name) => !NOT_IN_TOY.includes(name));
 

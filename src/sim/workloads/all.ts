@@ -1,7 +1,7 @@
 /** The workloads by name. */
 
 import { allocFree } from './alloc-free.js';
-import { devices, keptDevices, nearDevices } from './devices.js';
+import { devices, keptDevices, nearDevices, resizedDevices } from './devices.js';
 import { directory, fullDisks } from './directory.js';
 import { drains, oneSidedDrains } from './drains.js';
 import { large } from './large.js';
@@ -52,6 +52,7 @@ export const WORKLOADS: readonly Workload[] = [
   devices,
   keptDevices,
   nearDevices,
+  resizedDevices,
   restoredMoves,
 ];
 

@@ -8,6 +8,7 @@ import { planOf } from '../../block/slabs.js';
 import { PIECE_BYTES } from '../../replication/layout.js';
 import { SECTOR_BYTES } from '../../wire/limits.js';
 import type { ObservedDevice, SectorRange } from '../observed-device.js';
+import { Resizing } from './resizing.js';
 import { type ClientProgram, inLanes, type Workload } from './workload.js';
 
 /** Sectors from a place on that are used. */
@@ -21,7 +22,7 @@ const FUA = 1;
 function placesOf({ shape, sectors }: ObservedDevice): number[] {
   const { dataBytes } = planOf(1, shape.slabBytes).layout;
   const places: number[] = [];
-  for (let slab = 0; slab < shape.bytes; slab += dataBytes) {
+  for (let slab = 0; slab < sectors * SECTOR_BYTES; slab += dataBytes) {
     for (const at of [0, PIECE_BYTES - 4096, dataBytes - 4096]) {
       const sector = (slab + at) / SECTOR_BYTES;
       if (sector + SECTORS_EACH <= sectors) places.push(sector);
@@ -68,6 +69,24 @@ async function run(client: ClientProgram, restsPerMillion = 200_000): Promise<vo
   await inLanes(client, client.prng.between(...LANES), (lane) => {
     return step(client, devices, lane, restsPerMillion);
   });
+  for (const device of devices) device.close();
+}
+
+/** Who is stopped for another size does not know whether there is a next step. */
+async function runResizing(client: ClientProgram): Promise<void> {
+  Resizing.inherit(client);
+  const devices = (await client.devices?.()) ?? [];
+  const lanes = client.prng.between(...LANES);
+  const resizing = new Resizing(client, devices, lanes);
+  const inLane = async (_: unknown, lane: number): Promise<void> => {
+    await resizing.before(false);
+    while (client.step()) {
+      await resizing.before();
+      await step(client, devices, lane, 200_000);
+    }
+    resizing.left();
+  };
+  await Promise.all(Array.from({ length: lanes }, inLane));
   for (const device of devices) device.close();
 }
 
@@ -159,4 +178,13 @@ export const devices: Workload = {
     squeeze: 15,
   },
   run: (client) => run(client),
+};
+
+/** Devices grow and shrink, too. */
+export const resizedDevices: Workload = {
+  ...devices,
+  name: 'resized-devices',
+  about: 'block devices that get other sizes while hosts and memory nodes come and go',
+  blowCount: [6, 12],
+  run: runResizing,
 };

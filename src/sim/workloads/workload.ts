@@ -13,6 +13,7 @@ import type { ObservedLeases } from '../observed-leases.js';
 import type { ObservedLocks } from '../observed-locks.js';
 import type { DrivenWindow, DurableSpace, ObservedSpace } from '../observed-space.js';
 import type { DurablePiece } from './durable-words.js';
+import type { Resize } from './resizing.js';
 
 /** One running client process, as its program sees it. */
 export interface ClientProgram {
@@ -36,6 +37,8 @@ export interface ClientProgram {
   window?(token: string): Promise<DrivenWindow>;
   /** Connections of their own to the block devices of the rack; only on a whole rack. */
   devices?(): Promise<readonly ObservedDevice[]>;
+  /** Another size for a block device, and what is beyond it is lost; only on a whole rack. */
+  resize?(device: string, bytes: number): Promise<Ended>;
   leases(): Promise<ObservedLeases>;
   /** Those of the space of this name; only on a whole rack. */
   locks?(space: string): Promise<ObservedLocks>;
@@ -68,6 +71,8 @@ export class Board {
   readonly durable: Map<number, readonly DurablePiece[]> = new Map();
   /** By device: the host where most clients look for it. */
   readonly hostOf: Map<string, number> = new Map();
+  /** A device gets another size. */
+  resize: Resize | undefined;
   /** Nothing that matters happens now: who likes may take it easy. */
   isQuiet = false;
 }
