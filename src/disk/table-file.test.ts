@@ -90,3 +90,19 @@ test('where there is little room the region comes first, and then the last openi
   expect(regions.put({ space: 7, region: 9, epoch: 1 })).toBe(false);
   expect(openTable(copyOf(mapping)).regions.size).toBe(FACTS.regionEntries);
 });
+
+test('a mark is above every epoch that came here, with a mark or without', () => {
+  const { mapping, table } = freshTable();
+  const told = { controller: 7, commit: 1, life: 1, nextSpace: 2, nextEpoch: 10, instance: 3 };
+  table.raiseMark(told);
+  expect(table.mark).toEqual(told);
+  // Moves of the next moment, which ended before a heartbeat told of them.
+  table.raiseFloor(25);
+  expect(table.mark).toEqual({ ...told, nextEpoch: 26 });
+  table.noteGivenAway(30);
+  expect(openTable(copyOf(mapping)).mark).toEqual({ ...told, nextEpoch: 31 });
+  table.raiseMark({ ...told, controller: 8, nextEpoch: 12 });
+  expect(table.mark).toMatchObject({ controller: 8, nextEpoch: 31 });
+  table.raiseMark({ ...told, controller: 8, nextEpoch: 40 });
+  expect(table.mark).toMatchObject({ controller: 8, nextEpoch: 40 });
+});

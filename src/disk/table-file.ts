@@ -290,14 +290,16 @@ export class TableFile {
     this.#passing(this.#words, FORCED_WORD, Atomics.load(this.#words, FORCED_WORD) + 1);
   }
 
+  /** Epochs that came here without a mark were given out, too. */
   get mark(): ControllerMark {
     const words = this.#words;
+    const epoch = readU32(words, MOVING_FIRST + MOVING.at.markEpoch);
     return {
       controller: readU53(words, MOVING_FIRST + MOVING.at.markController),
       commit: readU53(words, MOVING_FIRST + MOVING.at.markCommit),
       life: readU32(words, MOVING_FIRST + MOVING.at.markLife),
       nextSpace: readU32(words, MOVING_FIRST + MOVING.at.markSpace),
-      nextEpoch: readU32(words, MOVING_FIRST + MOVING.at.markEpoch),
+      nextEpoch: Math.max(epoch, this.floor + 1, this.givenAway + 1),
       instance: readU32(words, MOVING_FIRST + MOVING.at.markInstance),
     };
   }
