@@ -36,6 +36,8 @@ export function ownMark(metadata: Metadata): ControllerMark {
 export function isProof(metadata: Metadata, mark: ControllerMark): boolean {
   if (mark.controller !== metadata.next('client')) return false;
   if (mark.life > metadata.next('life')) return true;
+  // Given out before it is told; a node may remember it by a move alone.
+  if (mark.nextEpoch > metadata.next('epoch')) return true;
   if (mark.instance === metadata.instance) return false;
   return mark.commit > metadata.openedLast(mark.instance);
 }

@@ -251,7 +251,9 @@ export class RegionMoves {
   async #look(row: MoveRow, doubt: { sinceMs: number }): Promise<MoveEnd | undefined> {
     const source = this.#memberOf(row.fromNode, row.fromMemory);
     if (source === undefined) return this.#sourceEnded(row);
-    if (this.#owner(row)?.epoch === row.epoch) return this.#tellSource(row, source);
+    const epoch = this.#owner(row)?.epoch ?? 0;
+    if (epoch === row.epoch) return this.#tellSource(row, source);
+    if (epoch > row.epoch) return this.#wentOn(row, source);
     const progress = await this.#options.calls.moveProgress(source.row, row);
     switch (progress?.state) {
       case MoveState.COPYING:
@@ -392,10 +394,18 @@ export class RegionMoves {
     return { end: 'done' };
   }
 
+  /** The database is an older copy: the region was moved, and moved on since. */
+  async #wentOn(row: MoveRow, source: Member): Promise<MoveEnd | undefined> {
+    const status = await this.#options.calls.moveEnd(source.row, row, true);
+    if (status !== Status.Ok) return undefined;
+    await this.#drop(row);
+    return { end: 'done' };
+  }
+
   /** The source's memory is gone: the target has the region, or nobody has. */
   async #sourceEnded(row: MoveRow): Promise<MoveEnd | undefined> {
     const target = this.#memberOf(row.toNode, row.toMemory);
-    if (this.#owner(row)?.epoch === row.epoch) {
+    if ((this.#owner(row)?.epoch ?? 0) >= row.epoch) {
       await this.#drop(row);
       return { end: 'done' };
     }

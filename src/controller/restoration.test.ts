@@ -6,6 +6,7 @@ import type { Row } from '../runtime/database.js';
 import { MoveState, SpaceKind } from '../wire/messages.js';
 import type { Controller } from './controller.js';
 import { NO_MARK, ownMark } from './mark.js';
+import type { RegionRow } from './metadata/schema.js';
 import { controllerFaults } from './planted.js';
 import { type FakeNode, FakeRack, settled } from './testing/fake-rack.js';
 
@@ -110,6 +111,22 @@ test('numbers go on where they were, also where none was given out', async () =>
   await it.putBack(it.copy());
   expect(it.controller.metadata.next('space')).toBe(metadata.next('space'));
   expect(it.controller.metadata.next('epoch')).toBe(metadata.next('epoch'));
+});
+
+test('an epoch that was not given out proves that the copy is older, whatever it was for', async () => {
+  const it = new Restored();
+  await it.begin();
+  it.heartbeats();
+  const copy = it.copy();
+  const epoch = it.controller.metadata.next('epoch') + 5;
+  await it.putBack(copy);
+  // All that its node remembers of a move that came to nothing.
+  it.node('n2').mark = { ...it.node('n2').mark, nextEpoch: epoch };
+  await it.join(['n1', 'n2']);
+  expect(it.controller.restoration.phase).toBe('restoring');
+  await it.join(['n3']);
+  expect(it.controller.restoration.phase).toBe('over');
+  expect(it.controller.metadata.next('epoch')).toBeGreaterThan(epoch);
 });
 
 test('an ordinary restart does not wait for ever for a node that is silent', async () => {
@@ -379,6 +396,28 @@ test('a move of the copy that has ended since is forgotten, and nothing is lost'
   await settled();
   expect(it.regions(space)).toEqual(['1 n3 serving']);
 });
+
+test.each(['n1', undefined])(
+  'a move ends whose region has moved on (source %s)',
+  async (source) => {
+    const { it, space, nodeOf, move } = await atFirst();
+    const { metadata, moves, membership } = it.controller;
+    it.rack.moving = MoveState.GONE;
+    const epoch = (move.epoch + 7) as typeof move.epoch;
+    const ended = moves.move({ space, region: move.region, to: 'n2' });
+    await settled();
+    const row = metadata.regionsOf(space).get(move.region) as RegionRow;
+    const { memoryId } = it.rack.joinRequest('n3');
+    await metadata.commit([{ table: 'regions', put: { ...row, node: 'n3', memoryId, epoch } }]);
+    if (source === undefined) await membership.ended('n1', it.rack.joinRequest('n1').memoryId);
+    await it.rack.advance(2_000);
+    expect(metadata.moves.size).toBe(0);
+    expect((await ended).end).toBe('done');
+    expect(metadata.regionsOf(space).get(move.region)).toMatchObject({ node: 'n3', epoch });
+    const told = nodeOf('n1').calls.filter((call) => call.endsWith(' taken'));
+    expect(told.length).toBe(source === undefined ? 0 : 1);
+  },
+);
 
 test('while a node is silent nothing is granted anew that may have been moved there', async () => {
   const { it, space, nodeOf, grant } = await atFirst();
