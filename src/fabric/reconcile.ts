@@ -85,6 +85,20 @@ function settle(
   return isRepeatable(type) && result === undefined ? undefined : Status.OutcomeUnknown;
 }
 
+/** Positions of reads that were sent, and that a later operation which was sent, too, may show in. */
+export function readsTooLate(ring: OperationRing): ReadonlySet<number> {
+  const late = new Set<number>();
+  const blockers = new Blockers();
+  for (let position = ring.sent - 1; position >= ring.head; position--) {
+    const place = ring.place(position);
+    if (ring.state[place] !== SENT) continue;
+    const isRead = ring.type[place] === MessageType.Read;
+    if (isRead && blockers.overlap(ring, place)) late.add(position);
+    blockers.add(ring, place);
+  }
+  return late;
+}
+
 /** Calls after which a read may be refused that was right before, or shows something else. */
 const ENDS_READING: ReadonlySet<number> = new Set([
   MessageType.Free,

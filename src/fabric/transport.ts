@@ -50,7 +50,7 @@ import type { CompletionSink, Window } from './link.js';
 import { DROPPED, OperationRing, SENT, WAITING } from './operation-ring.js';
 import { fabricFaults } from './planted.js';
 import { incarnationOf } from './datagram/incarnation.js';
-import { reconcile, type Settled } from './reconcile.js';
+import { readsTooLate, reconcile, type Settled } from './reconcile.js';
 import { copyFromStream, SHORT_COPY_BYTES_MAX } from './short-copy.js';
 import {
   appendRequest,
@@ -473,9 +473,13 @@ export class Transport implements ConnectionUser, Remote {
     this.isFenceOwed = true;
   }
 
-  /** Of a region that another node holds: what cannot have had an effect here comes back. */
+  /**
+   * Of a region that another node holds: what cannot have had an effect here comes back. A read that
+   * stands before a write which may have been executed here would show that where it is repeated.
+   */
   giveBack(region: number): void {
     const { ring } = this;
+    const late = readsTooLate(ring);
     for (let position = ring.head; position < ring.tail; position++) {
       const place = ring.place(position);
       const type = ring.type[place] as number;
@@ -483,7 +487,7 @@ export class Transport implements ConnectionUser, Remote {
       const isWaiting = ring.state[place] === WAITING;
       if (ring.regionOf(place) !== region || !(isWaiting || type === MessageType.Read)) continue;
       if (isWaiting) ring.state[place] = DROPPED;
-      this.#tell(place, Status.Moved, 0, 0);
+      this.#tell(place, late.has(position) ? Status.Unavailable : Status.Moved, 0, 0);
     }
     ring.skipDropped();
   }
