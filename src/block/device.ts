@@ -13,6 +13,7 @@ import { outcomeOf } from '../fabric/verbs.js';
 import type { PlacementPolicy } from '../policies/placement/candidate.js';
 import type { Copy, Paced } from '../replication/copy.js';
 import { BLOCK_BYTES } from '../replication/layout.js';
+import { fileFaults } from '../replication/planted.js';
 import { type Clock, sleep, type Timer, type Timers } from '../runtime/clock.js';
 import type { Checksum, Entropy } from '../runtime/runtime.js';
 import { Activity, HOTTEST } from './activity.js';
@@ -106,6 +107,9 @@ export class Device {
   readonly #rows: Map<number, SetRow>;
   readonly #waiting = new WaitingWrites();
   #nodes: readonly SlabNode[] | undefined;
+  /** How often they were asked for, and with which time these were. */
+  #looks = 0;
+  #look = 0;
   #timer: Timer | undefined;
   #confirming: Promise<unknown> = Promise.resolve();
   #nextConfirm: Promise<boolean> | undefined;
@@ -134,6 +138,7 @@ export class Device {
       isBackedUp: facts.isBackedUp === true,
       backup: parts.backup,
       confirm: () => this.#confirmed(),
+      looks: () => this.#looks,
       choose: (beside, not, isSpare) => {
         return this.#choose(beside, new Set(not === undefined ? [] : [not.node]), isSpare);
       },
@@ -344,7 +349,9 @@ export class Device {
     const { backup } = this.#parts;
     if (backup === undefined) return Status.Ok;
     const deadline = this.#deadline();
-    const rows = [...this.#allRows()].filter((row) => isUnsafe(row, backup));
+    const rows = [...this.#allRows()].filter((row) =>
+      isUnsafe(row, backup, this.#parts.facts.copies),
+    );
     for (let from = 0; from < rows.length; from += FLUSHED_AT_ONCE) {
       const some = rows.slice(from, from + FLUSHED_AT_ONCE).map(({ slab }) => this.#opened(slab));
       for (const slab of some) {
@@ -371,7 +378,8 @@ export class Device {
     const { clock, timers } = this.#parts;
     for (;;) {
       const unsafe = [...this.#slabs.values()].filter((slab) => slab.isUnsafe);
-      const status = unsafe.length === 0 ? Status.Ok : await backup.flush();
+      const isSafe = unsafe.length === 0 || fileFaults.flushNotWaited;
+      const status = isSafe ? Status.Ok : await backup.flush();
       if (this.#isOver) return Status.Stale;
       const isFinal = unsafe.some((slab) => slab.isInFileAlone) || clock.now() >= deadline;
       if (status === Status.Ok || isFinal) return status;
@@ -438,7 +446,7 @@ export class Device {
     const kept = new KeptSlab(this.#slabParts, row, isNew, this.#activity.add());
     if (this.#inDoubt.has(row.slab)) kept.isDoubtful = true;
     this.#slabs.set(row.slab, kept);
-    if (this.#nodes !== undefined) kept.tend(this.#nodes);
+    if (this.#nodes !== undefined) kept.tend(this.#nodes, this.#look);
     return kept;
   }
 
@@ -537,7 +545,7 @@ export class Device {
     isSpare = false,
   ): Promise<SlabNode | undefined> {
     const { rack, policy, entropy } = this.#parts;
-    this.#nodes = (await rack.nodes()) ?? this.#nodes;
+    await this.#lookAtNodes(rack);
     const now = this.#parts.clock.now();
     for (const [node, { untilMs }] of this.#avoided) if (untilMs <= now) this.#avoided.delete(node);
     const without = new Set([...tried, ...this.#avoided.keys()]);
@@ -550,15 +558,23 @@ export class Device {
 
   // --------------------------------------------------------------------------------- tending
 
+  async #lookAtNodes(rack: DeviceRack): Promise<void> {
+    const look = ++this.#looks;
+    const nodes = await rack.nodes();
+    if (nodes === undefined || look < this.#look) return;
+    this.#nodes = nodes;
+    this.#look = look;
+  }
+
   /** Nodes are looked at again and again, and slabs that nobody uses are made whole, too. */
   async #tend(): Promise<void> {
-    this.#nodes = (await this.#parts.rack.nodes()) ?? this.#nodes;
+    await this.#lookAtNodes(this.#parts.rack);
     if (this.#isOver) return;
     this.#activity.look(this.#parts.clock.now());
     const used = this.#used();
     if (this.#nodes !== undefined) {
       this.#wishes.look(this.#nodes, used);
-      for (const slab of this.#slabs.values()) slab.tend(this.#nodes);
+      for (const slab of this.#slabs.values()) slab.tend(this.#nodes, this.#look);
     }
     this.#parts.rack.leaveUnused(used);
     for (const { sink, token } of this.#waiting.takeLate(this.#parts.clock.now())) {

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { CrashingDisk } from '../runtime/simulated/testing/crashing-disk.js';
 import { filePlanOf } from './backup/layout.js';
+import { isBackup, type SetRow } from './ports.js';
 import { planOf } from './slabs.js';
 import { BackedDevice, DATA_BYTES, SLAB_BYTES } from './testing/backed-device.js';
 
@@ -63,3 +64,51 @@ test('a flush opens no slab that two nodes have', async () => {
   await rig.open();
   expect(await rig.drive(rig.device.flush(), 1)).toBe(Status.Ok);
 });
+
+/** The machine of the host loses its power, and all nodes their memory. */
+async function lightsOut(rig: Rig): Promise<void> {
+  rig.disk.crash(rig);
+  rig.device.stop();
+  rig.loseMemory();
+  await rig.open();
+}
+
+test('what was flushed to a device of one copy is there when all lose their power', async () => {
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, { slabs: 2, nodes: 2, copies: 1 });
+  await rig.make();
+  await rig.open();
+  for (const at of [0, DATA_BYTES]) expect(await rig.drive(rig.write(at, 1))).toBe(Status.Ok);
+  expect(await rig.drive(rig.device.flush())).toBe(Status.Ok);
+  // The same area is at work when it happens.
+  expect(await rig.drive(rig.write(4096, 2))).toBe(Status.Ok);
+  await lightsOut(rig);
+  expect(await rig.drive(rig.read(0))).toBe(1);
+  expect(await rig.drive(rig.read(DATA_BYTES))).toBe(1);
+  expect([0, 2]).toContain(await rig.drive(rig.read(4096)));
+  expect(await rig.drive(rig.write(0, 3))).toBe(Status.Ok);
+  expect(await rig.drive(rig.read(0))).toBe(3);
+});
+
+test('what was flushed before there was a file is in it when the set has it', async () => {
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, { slabs: 1, nodes: 1, copies: 1 });
+  await rig.make();
+  await rig.open();
+  await rig.drive(rig.write(0, 1));
+  // Another host wrote meanwhile, and has no file.
+  const row = rig.rows.get(0) as SetRow;
+  const copies = row.copies.filter((place) => !isBackup(place));
+  rig.device.stop();
+  await rig.drive(rig.file.end());
+  rig.rows.set(0, { ...row, copies });
+  await rig.open();
+  expect(await rig.drive(rig.write(0, 2))).toBe(Status.Ok);
+  expect(await rig.drive(rig.device.flush())).toBe(Status.Ok);
+  await rig.drive(untilNamed(rig));
+  await lightsOut(rig);
+  expect(await rig.drive(rig.read(0))).toBe(2);
+});
+
+/** The file is in the set of the slab again. */
+async function untilNamed(rig: Rig): Promise<void> {
+  while (rig.rows.get(0)?.copies.length !== 2) await rig.world.sleep(1);
+}

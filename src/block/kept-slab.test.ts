@@ -44,7 +44,8 @@ test('what is left in the file of another host alone is away, and not corrupt', 
     const end = await rig.drive(reading);
     expect([`status ${Status.Unavailable}`, `status ${Status.Timeout}`]).toContain(end);
   }
-  expect(rig.rows.get(0)?.copies).toEqual([backupPlace(999)]);
+  // What that file has of it is for its host to say.
+  expect(rig.rows.get(0)?.copies).toEqual(copies);
 });
 
 test('a slab of which nodes know more than the rows is no zeros, nor written anew', async () => {

@@ -57,6 +57,8 @@ export interface SlabParts {
   readonly backup: DeviceBackup | undefined;
   /** Whether a node says, after this was asked, that the lease is held still. */
   confirm(): Promise<boolean>;
+  /** How often it was begun to ask for the nodes. */
+  looks(): number;
   /**
    * A node for one more copy, beside those, and not where that one is; undefined: none. `isSpare`:
    * a copy that the slab can do without.
@@ -116,6 +118,9 @@ export class KeptSlab implements SetKeeper {
   #sending = 0;
   /** As they were looked at last; undefined: not yet. */
   #nodes: readonly SlabNode[] | undefined;
+  #look = 0;
+  /** Looks that began before the row was known: they may not know the memory of its copies. */
+  #oldLooks = 0;
   #makeAgainMs = MAKE_AGAIN_MS_MIN;
   /** A copy was given up for want of room, and has not been made again. */
   #isSpared = false;
@@ -130,6 +135,8 @@ export class KeptSlab implements SetKeeper {
     if (this.#hasBackup && this.#backup !== undefined) copies.push(this.#backup);
     this.set = new ReplicaSet({ clock, timers, checksum, layout, copies, keeper: this, isNew });
     this.#noteRow(row);
+    // Of before any look.
+    if (!isNew) this.#oldLooks = 0;
     if (!isNew && copies.length > 0) void this.#begin();
   }
 
@@ -171,7 +178,12 @@ export class KeptSlab implements SetKeeper {
 
   /** What was acknowledged is safe only when the file has it. */
   get isUnsafe(): boolean {
-    return isUnsafe(this.#row, this.#parts.backup);
+    return isUnsafe(this.#row, this.#parts.backup, this.#parts.copies);
+  }
+
+  /** Whatever its row says: with one copy in memory a flush is one of the file. */
+  get #isFlushedToFile(): boolean {
+    return this.#parts.copies < SAFE_COPIES;
   }
 
   /** `Ok`; or why nobody can say now that the file has what was acknowledged. */
@@ -204,6 +216,7 @@ export class KeptSlab implements SetKeeper {
 
   #noteRow(row: SetRow): void {
     this.#row = row;
+    this.#oldLooks = this.#parts.looks();
     if (this.#backup === undefined || !this.#hasBackup) return;
     this.#backup.isSole = this.#remote.length === 0;
     const { generation } = row;
@@ -233,13 +246,14 @@ export class KeptSlab implements SetKeeper {
   }
 
   /** As the nodes are now: what is gone leaves, what is missing is made. */
-  tend(nodes: readonly SlabNode[]): void {
+  tend(nodes: readonly SlabNode[], look: number): void {
     if (this.set.isOver) return;
     this.#nodes = nodes;
+    this.#look = look;
+    if (look <= this.#oldLooks) return;
     const remote = this.#remote;
-    const isInFile = remote.length < this.#row.copies.length;
-    const isNowhere = (place: CopyPlace): boolean => !isBackup(place) && isGone(place, nodes);
-    this.isLost = !isInFile && [...remote, ...this.#asked].every(isNowhere);
+    if (!this.#isNowhere(nodes)) this.isLost = false;
+    else if (!this.isLost) void this.#noteLost();
     if (this.isAway) return;
     for (const place of remote) if (isGone(place, nodes)) void this.#leave(place.copy);
     if (this.#parts.backup?.failure !== Status.Ok && this.#hasBackup) {
@@ -250,6 +264,19 @@ export class KeptSlab implements SetKeeper {
     const surplus = isSurplus ? (this.#misplaced(nodes) ?? remote[0]) : undefined;
     if (surplus !== undefined) void this.#leave(surplus.copy);
     else if (this.#isWanting(nodes)) void this.#makeWhole(nodes);
+  }
+
+  /** What is asked for may have been given, in memory that is not known yet. */
+  #isNowhere(nodes: readonly SlabNode[]): boolean {
+    const isThere = (place: CopyPlace): boolean => isBackup(place) || !isGone(place, nodes);
+    return this.#asked.length === 0 && !this.#row.copies.some(isThere);
+  }
+
+  /** Whoever is the writer since may have made copies elsewhere before these were gone. */
+  async #noteLost(): Promise<void> {
+    const isWriter = await this.#parts.confirm();
+    const isNew = this.#look > this.#oldLooks;
+    this.isLost = isWriter && isNew && this.#isNowhere(this.#nodes ?? []);
   }
 
   // ------------------------------------------------------------------------------ set keeper
@@ -348,6 +375,8 @@ export class KeptSlab implements SetKeeper {
     const others = copies.filter((one) => !isToLeave(one));
     if (others.length === 0) return;
     const isFileLeft = others.every(isBackup);
+    // What the file of another host has is for that host to say.
+    if (isFileLeft && !this.#hasBackup) return;
     // Then nobody is left to ask, before it is known what the file has.
     const isForGood = isFileLeft && leaving.every((one) => this.#isGone(one));
     const maySpare = async (): Promise<boolean> => isForGood || this.set.upkeep.canSpare(id);
@@ -371,8 +400,11 @@ export class KeptSlab implements SetKeeper {
     if (backup === undefined || this.#backup === undefined) return false;
     if ((await backup.flush()) !== Status.Ok) return false;
     if (!isForGood) return true;
-    // What it has of these was older before this began, and is nowhere else.
-    const lost = await this.#backup.lose(upkeep.isBegun ? areas.behind() : undefined);
+    // Nothing was read since: it goes on as a disk does after a crash, with what was flushed.
+    const isDisk = this.#isFlushedToFile && !upkeep.isBegun;
+    // Else what it has of these was older before this began, and is nowhere else.
+    const behind = upkeep.isBegun ? areas.behind() : undefined;
+    const lost = isDisk ? [] : await this.#backup.lose(behind);
     if (typeof lost === 'number') return false;
     this.set.lose(lost);
     this.set.trustFile();
@@ -488,13 +520,17 @@ export class KeptSlab implements SetKeeper {
   async #joinBackup(id: number): Promise<boolean> {
     // What it has learned from may be gone: then the file of another host is all that counts.
     if (this.#remote.length === 0 || !this.set.ask(id)) return false;
+    // What was told as flushed while there was no file has to be there when the row names it.
+    const { backup } = this.#parts;
+    if (this.#isFlushedToFile && (await backup?.flush()) !== Status.Ok) return false;
     if (!(await this.#change([...this.#remote, backupPlace(id)]))) return false;
     this.set.joined();
     return true;
   }
 
   #isGone(place: CopyPlace): boolean {
-    return !isBackup(place) && this.#nodes !== undefined && isGone(place, this.#nodes);
+    if (isBackup(place) || this.#nodes === undefined || this.#look <= this.#oldLooks) return false;
+    return isGone(place, this.#nodes);
   }
 
   /** As the nodes were looked at last. */
@@ -522,10 +558,19 @@ export class KeptSlab implements SetKeeper {
   }
 }
 
-/** What was acknowledged of the slab is safe only when the file of this host has it. */
-export function isUnsafe({ copies }: SetRow, backup: DeviceBackup | undefined): boolean {
+/**
+ * What was acknowledged of the slab is safe only when the file of this host has it. `wanted`: of a
+ * device that is to have one copy this is so whatever there is besides: then the file has all that
+ * was flushed, also when nobody is left to say what else there was.
+ */
+export function isUnsafe(
+  { copies }: SetRow,
+  backup: DeviceBackup | undefined,
+  wanted: number,
+): boolean {
   const isHere = copies.some((place) => isBackup(place) && place.copy === backup?.id);
-  return isHere && copies.filter((place) => !isBackup(place)).length < SAFE_COPIES;
+  const remote = copies.filter((place) => !isBackup(place)).length;
+  return isHere && Math.min(remote, wanted) < SAFE_COPIES;
 }
 
 /** Its node has other memory by now, or was removed: what was there never comes back. */

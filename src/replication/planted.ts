@@ -34,4 +34,6 @@ export const fileFaults = {
   fileUnconfirmed: false,
   /** A copy that is made new is not told of zeros, whatever it had before. */
   zerosNotTaught: false,
+  /** A flush is told before the file has what was written. */
+  flushNotWaited: false,
 };
