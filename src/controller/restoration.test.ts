@@ -113,7 +113,7 @@ test('numbers go on where they were, also where none was given out', async () =>
   expect(it.controller.metadata.next('epoch')).toBe(metadata.next('epoch'));
 });
 
-test('an epoch that was not given out proves that the copy is older, whatever it was for', async () => {
+test('an epoch that was not given out proves that the copy is older', async () => {
   const it = new Restored();
   await it.begin();
   it.heartbeats();

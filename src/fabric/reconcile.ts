@@ -85,7 +85,7 @@ function settle(
   return isRepeatable(type) && result === undefined ? undefined : Status.OutcomeUnknown;
 }
 
-/** Positions of reads that were sent, and that a later operation which was sent, too, may show in. */
+/** Positions of reads that were sent, in which a later operation that was sent may show. */
 export function readsTooLate(ring: OperationRing): ReadonlySet<number> {
   const late = new Set<number>();
   const blockers = new Blockers();

@@ -474,8 +474,8 @@ export class Transport implements ConnectionUser, Remote {
   }
 
   /**
-   * Of a region that another node holds: what cannot have had an effect here comes back. A read that
-   * stands before a write which may have been executed here would show that where it is repeated.
+   * Of a region that another node holds: what cannot have had an effect here comes back. A read
+   * that stands before a write which may have been executed here would show that elsewhere.
    */
   giveBack(region: number): void {
     const { ring } = this;

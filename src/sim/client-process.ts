@@ -11,7 +11,7 @@ import { connectRack, type Rack } from '../client/rack.js';
 import { STREAM_IDLE_MS_DEFAULT } from '../fabric/datagram/idle-stream.js';
 import { sleep } from '../runtime/clock.js';
 import type { Machine, SimulatedProcess } from '../runtime/simulated/world.js';
-import { type Allocation, type Journal, SUCCESS } from './journal.js';
+import { type Allocation, type Ended, type Journal, SUCCESS } from './journal.js';
 import { ObservedDevice } from './observed-device.js';
 import { ObservedFiles } from './observed-files.js';
 import { ObservedLeases } from './observed-leases.js';
@@ -173,15 +173,7 @@ export class ClientProcesses {
           return new ObservedDevice({ ...facts, device, prng: prng.fork(device.name) });
         });
       },
-      resize: async (device, bytes) => {
-        try {
-          await resizeDevice((await rack()).core, device, bytes, true);
-          return SUCCESS;
-        } catch (error) {
-          this.#journal.note(`resizing ${device}: ${(error as Error).message}`);
-          return endedBy(error);
-        }
-      },
+      resize: async (device, bytes) => this.#resize(await rack(), device, bytes),
       leases: async () => {
         const facts = { client: number, rack: await rack(), pageBytes: shape.pageBytes };
         return new ObservedLeases({ ...facts, journal: this.#journal, ...noting });
@@ -199,6 +191,16 @@ export class ClientProcesses {
         return this.#stepsLeft >= 0;
       },
     };
+  }
+
+  async #resize(rack: Rack, device: string, bytes: number): Promise<Ended> {
+    try {
+      await resizeDevice(rack.core, device, bytes, true);
+      return SUCCESS;
+    } catch (error) {
+      this.#journal.note(`resizing ${device}: ${(error as Error).message}`);
+      return endedBy(error);
+    }
   }
 
   /** Whoever comes first. */

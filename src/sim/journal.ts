@@ -10,7 +10,13 @@
 
 import { assert } from '../base/assert.js';
 import type { Outcome, StatusName } from '../base/status.js';
-import type { WordHistory, WordOperation, WordValue } from './checkers/history.js';
+import {
+  type WordHistory,
+  type WordOperation,
+  type WordValue,
+  WordVerb,
+  ZERO,
+} from './checkers/history.js';
 import type { LeaseTold, LeaseWrite } from './lease-facts.js';
 import type { LockHistory } from './lock-facts.js';
 
@@ -212,6 +218,9 @@ interface WaitsForMoment {
   readonly callback: (client: number) => void;
 }
 
+/** Whoever writes what a crash has left. */
+const CRASH = -1;
+
 export class Journal {
   readonly allocations: Allocation[] = [];
   /** Names of spaces by number, as clients were told. */
@@ -358,9 +367,47 @@ export class Journal {
     this.sectors.set(sector, history);
   }
 
+  /** By device: when the last flush was asked for that was told as done. */
+  readonly #flushedAt = new Map<string, number>();
+  /** Sectors that may show words of several writes: disks here write no more than words at once. */
+  readonly mayBeTorn: Set<string> = new Set();
+  /** Of sectors, until a crash. */
+  readonly #before: WordHistory[] = [];
+
+  noteFlush(device: string, askedAt: number): void {
+    this.#flushedAt.set(device, Math.max(askedAt, this.#flushedAt.get(device) ?? 0));
+  }
+
+  /**
+   * Everybody who has the device in memory ends, now or soon: what it holds then is what was
+   * flushed last, or written later, in any order. Its sectors begin anew with one of these.
+   */
+  crashDevice(device: string): void {
+    const calledAt = this.moment();
+    const returnedAt = this.moment();
+    const flushedAt = this.#flushedAt.get(device) ?? 0;
+    for (const [name, history] of this.sectors) {
+      if (!name.startsWith(`${device} `)) continue;
+      const values = lastValues(history, flushedAt);
+      if (values.size > 1) this.mayBeTorn.add(name);
+      const began = [...values].map((low) => {
+        const write = { verb: WordVerb.write, argument: { low, high: 0 }, expected: ZERO };
+        return { ...write, client: CRASH, result: ZERO, calledAt, returnedAt };
+      });
+      const isOpen = (one: WordOperation): boolean => one.returnedAt === Infinity;
+      const isRead = ({ verb }: WordOperation): boolean => verb === WordVerb.read;
+      // Of what is under way nobody knows whether it is before or after.
+      const known = history.operations.filter((one) => !(isOpen(one) && isRead(one)));
+      this.#before.push({ ...history, operations: known });
+      const operations = known.filter(isOpen);
+      this.sectors.set(name, { name, operations, began });
+    }
+  }
+
   /** All histories of single words, of keys, and of sectors. */
   *histories(): Generator<WordHistory> {
     yield* this.keys.values();
+    yield* this.#before;
     yield* this.sectors.values();
     for (const { words, overwritten } of this.allocations) {
       for (const [place, history] of words) if (!overwritten.has(place)) yield history;
@@ -369,4 +416,15 @@ export class Journal {
 
   /** By the number that its words carry. */
   readonly allocationOf = (id: number): Allocation | undefined => this.allocations[id - 1];
+}
+
+/** What a sector may hold that was flushed at this moment: nothing that was written over before. */
+function lastValues({ operations, began }: WordHistory, flushedAt: number): ReadonlySet<number> {
+  const writes = operations.filter(({ verb }) => verb === WordVerb.write);
+  const flushed = writes.filter(({ returnedAt }) => returnedAt <= flushedAt);
+  const lastAt = Math.max(-Infinity, ...flushed.map(({ calledAt }) => calledAt));
+  const first = (began ?? []).map(({ argument }) => argument.low);
+  const values = new Set(flushed.length > 0 ? [] : began === undefined ? [0] : first);
+  for (const { argument, returnedAt } of writes) if (returnedAt >= lastAt) values.add(argument.low);
+  return values;
 }

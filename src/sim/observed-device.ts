@@ -94,11 +94,13 @@ export class ObservedDevice {
     const isRead = ended.code === 'Ok';
     const moment = isRead ? this.#facts.journal.moment() : DISCARDED;
     operations.forEach((operation, i) => {
-      if (isRead) {
-        const value = this.#valueOf(answer.data, i * SECTOR_BYTES, range.first + i);
+      const place = i * SECTOR_BYTES;
+      const isTorn = isRead && this.#isTorn(answer.data, place, range.first + i);
+      if (isRead && !isTorn) {
+        const value = this.#valueOf(answer.data, place, range.first + i);
         operation.result = { low: value, high: 0 };
       }
-      operation.returnedAt = moment;
+      operation.returnedAt = isTorn ? DISCARDED : moment;
     });
     return ended;
   }
@@ -144,7 +146,11 @@ export class ObservedDevice {
 
   async flush(): Promise<Ended | undefined> {
     const client = await this.#connected();
-    return client && (await this.#ended('flush', client, client.flush())).ended;
+    if (client === undefined) return undefined;
+    const askedAt = this.#facts.journal.moment();
+    const { ended } = await this.#ended('flush', client, client.flush());
+    if (ended.code === 'Ok') this.#facts.journal.noteFlush(this.shape.name, askedAt);
+    return ended;
   }
 
   /** An error says neither that it was done nor that it was not. */
@@ -181,6 +187,17 @@ export class ObservedDevice {
       journal.recordSector(`${device.name} sector ${first + i}`, operation);
       return operation;
     });
+  }
+
+  /** By a disk that lost its power while it was written. */
+  #isTorn(bytes: Uint8Array, at: number, sector: number): boolean {
+    const { journal, device } = this.#facts;
+    if (!journal.mayBeTorn.has(`${device.name} sector ${sector}`)) return false;
+    const view = new DataView(bytes.buffer, bytes.byteOffset + at, SECTOR_BYTES);
+    const first = view.getBigUint64(0, true);
+    return Array.from({ length: WORDS }, (_, i) => i).some(
+      (i) => view.getBigUint64(8 * i, true) !== first,
+    );
   }
 
   /** The number of the write that the sector shows; 0: zeros. */

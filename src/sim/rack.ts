@@ -274,6 +274,11 @@ export class SimulatedRack {
     this.#noteEnds();
   }
 
+  crashHost(index: number): void {
+    const post = this.hosts[index];
+    if (post !== undefined) this.#crash(post);
+  }
+
   killController(): void {
     this.world.kill(this.controller.process);
     this.#noteEnds();

@@ -44,6 +44,8 @@ export interface WordOperation {
 export interface WordHistory {
   readonly name: string;
   readonly operations: WordOperation[];
+  /** Not of zero: one of these was written before all else, nobody knows which. */
+  readonly began?: readonly WordOperation[];
 }
 
 export function sameValue(a: WordValue, b: WordValue): boolean {

@@ -145,19 +145,23 @@ export class Blows {
         return this.#squeezeSome(node);
       case 'stop-in-step':
         return this.#burst(FaultKind.StepStopped);
-      case 'lose-copies':
-      case 'lose-all-memory':
-        return name === 'lose-copies' ? this.#loseCopies(node) : this.#loseAllMemory();
-      case 'kill-host':
-      case 'pause-host':
-        return this.#strikeHost(name);
-      default:
+      case 'pause-in-step':
+      case 'kill-in-step':
+      case 'kill-node-in-step':
         return this.#strikeInStep(name);
+      default:
+        return this.#strikeDevices(name, node);
     }
   }
 
-  #strikeHost(name: 'kill-host' | 'pause-host'): void {
+  #strikeDevices(
+    name: 'lose-copies' | 'lose-all-memory' | 'cut-power' | 'kill-host' | 'pause-host',
+    node: number,
+  ): void {
     const { hosts } = this.#rack;
+    if (name === 'lose-copies') return this.#loseCopies(node);
+    if (name === 'lose-all-memory') return this.#loseAllMemory();
+    if (name === 'cut-power') return this.#cutPower();
     if (name === 'kill-host') this.#rack.killHost(this.#prng.below(hosts.length));
     else this.#pause(this.#prng.pick(hosts).process);
     this.#hostStruck();
@@ -258,10 +262,24 @@ export class Blows {
     if (!isWhole) this.#allowLoss();
   }
 
-  #allowLoss(): void {
-    for (const { name, backup } of this.#rack.shape.devices ?? []) {
-      if (backup !== undefined) this.#journal.mayBeLost.add(name);
+  /** A file alone, too, has what was flushed, and no more, when its machine stops. */
+  #allowLoss(isCrash = false): void {
+    for (const { name, backup, copies } of this.#rack.shape.devices ?? []) {
+      if (backup === undefined) continue;
+      this.#journal.mayBeLost.add(name);
+      if (copies === 1 || isCrash) this.#journal.crashDevice(name);
     }
+  }
+
+  /** Of all machines but the controller's; whoever asks for the devices keeps his. */
+  #cutPower(): void {
+    const { shape, hosts } = this.#rack;
+    this.#allowLoss(true);
+    this.#memoryLostMs = this.#rack.world.nowMs;
+    this.#disturb(0);
+    for (let host = 0; host < hosts.length; host++) this.#rack.crashHost(host);
+    for (let node = 0; node < shape.nodes; node++) this.#rack.killSupervisor(node);
+    this.#hostStruckMs = this.#rack.world.nowMs;
   }
 
   #partition(node: number): void {

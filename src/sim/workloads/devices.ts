@@ -113,6 +113,7 @@ export const keptDevices: Workload = {
     'pause-host': 6,
     'lose-copies': 15,
     'lose-all-memory': 30,
+    'cut-power': 12,
     squeeze: 20,
   },
   // So that copies are there again before the next ones are lost.

@@ -6,18 +6,8 @@
 import { planOf } from '../../block/slabs.js';
 import { SECTOR_BYTES } from '../../wire/limits.js';
 import { SUCCESS } from '../journal.js';
-import type { ObservedDevice, SectorCut } from '../observed-device.js';
-import type { ClientProgram } from './workload.js';
-
-/** What is under way, for all clients. */
-export interface Resize {
-  readonly device: string;
-  readonly bytes: number;
-  /** The number of the client that does it. */
-  by: number;
-  /** What is beyond the new end is zeros when it comes back. */
-  readonly cut: SectorCut;
-}
+import type { ObservedDevice } from '../observed-device.js';
+import type { ClientProgram, Resize } from './workload.js';
 
 const PER_MILLION = 4_000;
 const SLABS_MAX = 3;

@@ -7,13 +7,12 @@ import type { Prng } from '../../base/prng.js';
 import type { FaultKind } from '../../runtime/simulated/world.js';
 import type { Grant } from '../grant.js';
 import type { Allocation, Ended, Journal } from '../journal.js';
-import type { ObservedDevice } from '../observed-device.js';
+import type { ObservedDevice, SectorCut } from '../observed-device.js';
 import type { ObservedFiles } from '../observed-files.js';
 import type { ObservedLeases } from '../observed-leases.js';
 import type { ObservedLocks } from '../observed-locks.js';
 import type { DrivenWindow, DurableSpace, ObservedSpace } from '../observed-space.js';
 import type { DurablePiece } from './durable-words.js';
-import type { Resize } from './resizing.js';
 
 /** One running client process, as its program sees it. */
 export interface ClientProgram {
@@ -52,6 +51,16 @@ export interface ClientProgram {
   untilGoneOn(ms: number, allocation: Allocation): Promise<void>;
   /** Counts one step of the client's share; false when it is used up. */
   step(): boolean;
+}
+
+/** A device is to have another size; all clients but one leave it for that. */
+export interface Resize {
+  readonly device: string;
+  readonly bytes: number;
+  /** The number of the client that does it. */
+  by: number;
+  /** What is beyond the new end is zeros when it comes back. */
+  readonly cut: SectorCut;
 }
 
 /** Shared by all clients of a run. */
@@ -170,6 +179,8 @@ export const BLOW_NAMES = [
   // The memory of a node goes, while every slab of block devices has another copy.
   'lose-copies',
   'lose-all-memory',
+  // Of all nodes and hosts at once.
+  'cut-power',
 ] as const;
 export type BlowName = (typeof BLOW_NAMES)[number];
 
