@@ -15,7 +15,7 @@
  * region begins only when the one before has ended.
  */
 
-import type { RegionIndex, SpaceId } from '../base/brands.js';
+import type { Epoch, RegionIndex, SpaceId } from '../base/brands.js';
 import { regionKey } from '../base/region-key.js';
 import type { Serial } from '../base/serial.js';
 import { isNoAnswer, Status, statusName } from '../base/status.js';
@@ -251,9 +251,9 @@ export class RegionMoves {
   async #look(row: MoveRow, doubt: { sinceMs: number }): Promise<MoveEnd | undefined> {
     const source = this.#memberOf(row.fromNode, row.fromMemory);
     if (source === undefined) return this.#sourceEnded(row);
-    const epoch = this.#owner(row)?.epoch ?? 0;
+    const epoch = this.#owner(row)?.epoch;
     if (epoch === row.epoch) return this.#tellSource(row, source);
-    if (epoch > row.epoch) return this.#wentOn(row, source);
+    if (epoch !== undefined && epoch > row.epoch) return this.#wentOn(row, source, epoch);
     const progress = await this.#options.calls.moveProgress(source.row, row);
     switch (progress?.state) {
       case MoveState.COPYING:
@@ -395,9 +395,14 @@ export class RegionMoves {
   }
 
   /** The database is an older copy: the region was moved, and moved on since. */
-  async #wentOn(row: MoveRow, source: Member): Promise<MoveEnd | undefined> {
-    const status = await this.#options.calls.moveEnd(source.row, row, true);
+  async #wentOn(row: MoveRow, source: Member, epoch: Epoch): Promise<MoveEnd | undefined> {
+    const { calls } = this.#options;
+    const status = await calls.moveEnd(source.row, { ...row, epoch }, true);
     if (status !== Status.Ok) return undefined;
+    const { state } = (await calls.moveProgress(source.row, row)) ?? {};
+    // Killed in between it is in doubt again.
+    const isAtRest = state !== MoveState.COPYING && state !== MoveState.HANDING;
+    if (state === undefined || !isAtRest) return undefined;
     await this.#drop(row);
     return { end: 'done' };
   }

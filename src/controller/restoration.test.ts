@@ -129,6 +129,20 @@ test('an epoch that was not given out proves that the copy is older', async () =
   expect(it.controller.metadata.next('epoch')).toBeGreaterThan(epoch);
 });
 
+test('what a node refuses from any controller is above it, and proves nothing', async () => {
+  const it = new Restored();
+  await it.begin(['n1']);
+  const nextEpoch = it.controller.metadata.next('epoch') + 1_000;
+  // Of a database that is no more; its mark is ours with the answer to the join.
+  it.node('n2').mark = { ...NO_MARK, controller: 77, commit: 5, life: 9, nextSpace: 9, nextEpoch };
+  await it.join(['n2']);
+  expect(it.controller.metadata.next('epoch')).toBeGreaterThanOrEqual(nextEpoch);
+  it.node('n2').mark = { ...ownMark(it.controller.metadata), nextEpoch };
+  await it.join(['n2']);
+  expect(it.controller.metadata.next('restoring')).toBe(0);
+  expect(it.controller.metadata.next('restores')).toBe(0);
+});
+
 test('an ordinary restart does not wait for ever for a node that is silent', async () => {
   const it = new Restored();
   await it.begin();

@@ -174,7 +174,8 @@ export class Restoration {
   /** Kept at once: the node may be gone before this has come to its end, and so may we. */
   #remembered({ controller, nextSpace, nextEpoch }: ControllerMark): MetadataChange[] {
     const isOurs = controller === this.#options.metadata.next('client');
-    return isOurs ? this.#raised({ space: nextSpace, epoch: nextEpoch }) : [];
+    // An epoch that the node refuses for ever it refuses from whoever names it.
+    return this.#raised({ epoch: nextEpoch, ...(isOurs ? { space: nextSpace } : {}) });
   }
 
   /**

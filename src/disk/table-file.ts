@@ -188,6 +188,9 @@ function staticChecksum(mapping: Mapping): number {
   return crc32c(mapping.bytes, (STATIC.at.checksum + 1) * 4, STATIC.words * 4);
 }
 
+/** Words have 32 bits. */
+const EPOCH_MAX = 2 ** 32 - 1;
+
 export class TableFile {
   readonly facts: TableFacts;
   readonly pages: PageTable;
@@ -299,7 +302,7 @@ export class TableFile {
       commit: readU53(words, MOVING_FIRST + MOVING.at.markCommit),
       life: readU32(words, MOVING_FIRST + MOVING.at.markLife),
       nextSpace: readU32(words, MOVING_FIRST + MOVING.at.markSpace),
-      nextEpoch: Math.max(epoch, this.floor + 1, this.givenAway + 1),
+      nextEpoch: Math.min(Math.max(epoch, this.floor + 1, this.givenAway + 1), EPOCH_MAX),
       instance: readU32(words, MOVING_FIRST + MOVING.at.markInstance),
     };
   }

@@ -403,8 +403,7 @@ export class Moves {
   prepare(move: MoveOf): Refusal | undefined {
     const { table, isRemoving } = this.#parts;
     const { space, region, epoch, more: pageBytes } = move;
-    this.#heardMs = this.#parts.clock.now();
-    if (this.#incoming?.place.epoch === epoch) return undefined;
+    if (this.#comingAs(epoch) !== undefined) return undefined;
     if (epoch <= table.floor) return refusal(Status.Stale, 'this move was cancelled');
     if (pageBytes !== table.facts.pageBytes) {
       const reason = `pages here have ${table.facts.pageBytes} bytes, not ${pageBytes}`;
@@ -426,6 +425,7 @@ export class Moves {
     }
     if (other !== undefined) this.#drop(other.place.epoch);
     this.#incoming = new Incoming(this.#parts, { space, region, epoch });
+    this.#heardMs = this.#parts.clock.now();
     this.#watchIncoming();
     return undefined;
   }
@@ -463,9 +463,11 @@ export class Moves {
     return incoming.keepUp()?.then(() => undefined);
   }
 
+  /** Its source lives: another one's attempts say nothing of that. */
   #comingAs(epoch: number): Incoming | undefined {
+    if (this.#incoming?.place.epoch !== epoch) return undefined;
     this.#heardMs = this.#parts.clock.now();
-    return this.#incoming?.place.epoch === epoch ? this.#incoming : undefined;
+    return this.#incoming;
   }
 
   /** `Ok` when this node holds the region; anything else but a lost answer: it never will. */
