@@ -218,7 +218,7 @@ export class KeptSlab implements SetKeeper {
     this.#row = row;
     this.#oldLooks = this.#parts.looks();
     if (this.#backup === undefined || !this.#hasBackup) return;
-    this.#backup.isSole = this.#remote.length === 0;
+    this.#noteSole();
     const { generation } = row;
     // Of one that is in doubt the file says more already.
     void this.#backup.load().then((status) => {
@@ -376,12 +376,15 @@ export class KeptSlab implements SetKeeper {
     if (others.length === 0) return;
     const isFileLeft = others.every(isBackup);
     // What the file of another host has is for that host to say.
-    if (isFileLeft && !this.#hasBackup) return;
+    if (isFileLeft && !(await this.#isKnownHere())) return;
     // Then nobody is left to ask, before it is known what the file has.
     const isForGood = isFileLeft && leaving.every((one) => this.#isGone(one));
     const maySpare = async (): Promise<boolean> => isForGood || this.set.upkeep.canSpare(id);
-    if (!(await maySpare()) || (isFileLeft && !(await this.#readyBackup(isForGood)))) return;
-    if (!(await this.#change(others, maySpare))) return;
+    const isReady = (await maySpare()) && (!isFileLeft || (await this.#readyBackup(isForGood)));
+    if (!isReady || !(await this.#change(others, maySpare))) {
+      this.#noteSole();
+      return;
+    }
     this.#parts.counts.copiesLost += leaving.length;
     for (const place of leaving) this.#drop(place);
   }
@@ -393,18 +396,28 @@ export class KeptSlab implements SetKeeper {
     if (!isBackup(place)) this.#parts.rack.give(place);
   }
 
+  /** The file is of this host, and knows no later row than this. */
+  async #isKnownHere(): Promise<boolean> {
+    if (!this.#hasBackup || this.#backup === undefined) return false;
+    if ((await this.#backup.load()) !== Status.Ok) return false;
+    return !this.isDoubtful && this.#backup.generation <= this.#row.generation;
+  }
+
+  #noteSole(): void {
+    if (this.#backup !== undefined) this.#backup.isSole = this.#remote.length === 0;
+  }
+
   /** Only the file would be left: it has to have all that there is. */
   async #readyBackup(isForGood: boolean): Promise<boolean> {
     const { backup } = this.#parts;
     const { upkeep, areas } = this.set;
     if (backup === undefined || this.#backup === undefined) return false;
+    // What is written from now on is told when the file has it: the row may be there any moment.
+    this.#backup.isSole = true;
     if ((await backup.flush()) !== Status.Ok) return false;
     if (!isForGood) return true;
-    // Nothing was read since: it goes on as a disk does after a crash, with what was flushed.
-    const isDisk = this.#isFlushedToFile && !upkeep.isBegun;
-    // Else what it has of these was older before this began, and is nowhere else.
-    const behind = upkeep.isBegun ? areas.behind() : undefined;
-    const lost = isDisk ? [] : await this.#backup.lose(behind);
+    // What it has of these was older before this began, and is nowhere else.
+    const lost = await this.#backup.lose(upkeep.isBegun ? areas.behind() : undefined);
     if (typeof lost === 'number') return false;
     this.set.lose(lost);
     this.set.trustFile();

@@ -20,6 +20,7 @@ const BEGIN_AT: Readonly<Record<string, number>> = {
   'change-cut-anew': 81,
   'datagrams-overtaken': 47,
   'doubts-ignored': 8,
+  'file-out-of-order': 20,
   'frame-reused-at-once': 57,
   'incarnation-not-compared': 125,
   'late-change-executed': 8,

@@ -10,7 +10,6 @@ import { blockFaults } from '../block/planted.js';
 import { lockFaults } from '../client/locks/planted.js';
 import { controllerFaults } from '../controller/planted.js';
 import { diskFaults } from '../disk/planted.js';
-import { nbdFaults } from '../doors/nbd/planted.js';
 import { fabricFaults } from '../fabric/planted.js';
 import { leaseFaults } from '../leases/planted.js';
 import { durableFaults } from '../memory-node/durable/planted.js';
@@ -485,10 +484,6 @@ export const PLANTED: readonly Planted[] = [
   planted('stale-file-served', fileFaults, 'staleServed', [
     'kept-devices',
     'what a file has that was behind counts as what any copy has',
-  ]),
-  planted('flush-of-first-only', nbdFaults, 'flushOfFirstOnly', [
-    'kept-devices',
-    'a flush on another connection than the first is told at once',
   ]),
   planted('file-out-of-order', backupFaults, 'outOfOrder', [
     'kept-devices',

@@ -1,12 +1,10 @@
 /** The block devices of the rack, as exports of the door. */
 
-import { Status } from '../../base/status.js';
 import type { BlockHost } from '../../block/block-host.js';
 import type { ServedDevice } from '../../block/served-device.js';
 import type { Timers } from '../../runtime/clock.js';
 import type { NbdBackend, NbdExports } from './backend.js';
 import { DeviceBackend } from './device-backend.js';
-import { nbdFaults } from './planted.js';
 
 export class DeviceExports implements NbdExports {
   readonly #host: BlockHost;
@@ -22,11 +20,6 @@ export class DeviceExports implements NbdExports {
     const device = await this.#host.use(name);
     if (typeof device === 'number') return undefined;
     const backend = new DeviceBackend(name, '', device, this.#timers);
-    if (nbdFaults.flushOfFirstOnly && [...this.#devices.values()].includes(device)) {
-      backend.flush = (sink, token) => {
-        this.#timers.soon(() => sink.completed(token, Status.Ok));
-      };
-    }
     this.#devices.set(backend, device);
     return backend;
   }
