@@ -68,6 +68,18 @@ test('every address of 53 bits is translated as whole numbers would be, at every
   }
 });
 
+test('nobody knows here what is not in a region that is being handed over', () => {
+  const { pages, regions, look } = make(65536, 1);
+  regions.put({ space: 1, region: 1, epoch: 1 });
+  const entry = pages.insert(1, 16384, RW);
+  const [known, other] = [2 ** 30, 2 ** 30 + 65536];
+  regions.setHanding(1, 1, true);
+  // Its target may have it by then, and allocate there.
+  expect([look(known), look(other)]).toEqual([entry, -Status.Unavailable]);
+  regions.setHanding(1, 1, false);
+  expect([look(known), look(other)]).toEqual([entry, -Status.NotAllocated]);
+});
+
 test('what a window and a page both allow is allowed', () => {
   const { pages, regions, windows, translator } = make(65536, 1);
   regions.put({ space: 1, region: 1, epoch: 1 });

@@ -96,14 +96,16 @@ export class Translator {
   }
 
   /**
-   * There is no entry. Of a region that is held here that says something; of another one, which may
-   * have been lost with a memory before this one, only the controller knows.
+   * There is no entry. Of a region that is held here that says something; of one that is being
+   * handed over its target may have made some since; of another one, which may have been lost with
+   * a memory before this one, only the controller knows.
    */
   #missing(window: number, low: number, high: number): Status {
     const region = Math.floor((high * TWO_TO_32 + (low >>> 0)) / REGION_BYTES);
     const { words } = this.#windows;
     const word = words[window * WINDOW_RECORD_WORDS + WINDOW_SPACE] as number;
     const space = word >>> PAGE_HIGH_BITS;
+    if (this.#regions.isHanding(space, region)) return Status.Unavailable;
     if (this.#regions.holds(space, region)) return Status.NotAllocated;
     return this.isGone(space, region) ? Status.Moved : Status.NotFound;
   }
