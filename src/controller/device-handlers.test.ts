@@ -7,7 +7,6 @@ import { BODY_BYTES_MAX, REGION_BYTES } from '../wire/limits.js';
 import * as wire from '../wire/messages.js';
 import { serveController } from './handlers.js';
 import { nodesText } from './lease-sets.js';
-import { localApi } from './local-api.js';
 import { SLAB_SPACE_NAME } from './names.js';
 import type { Serve } from './replies.js';
 import { FakeRack } from './testing/fake-rack.js';
@@ -19,8 +18,7 @@ async function started() {
   const rack = new FakeRack();
   const controller = await rack.start();
   await controller.membership.join(rack.joinRequest(NODE));
-  const clock = { now: () => rack.nowMs, wall: () => rack.nowMs };
-  const api = localApi(controller, { clock, address: () => '', machine: '', isDurable: true });
+  const api = rack.api(controller);
   const handlers = new Map<number, (request: object) => unknown>();
   const serve = ((type: number, handler: (request: object) => unknown) =>
     handlers.set(type, handler)) as unknown as Serve;

@@ -2,7 +2,6 @@ import type { SpaceId } from '../base/brands.js';
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import type { Controller } from './controller.js';
-import { localApi } from './local-api.js';
 import { FakeRack } from './testing/fake-rack.js';
 
 const DIGEST = 'ab'.repeat(32);
@@ -145,10 +144,9 @@ test('status speaks of garbage that stays', async () => {
   const at = (address: number) => ({ key: 'k', space, address, length: 4096, sha256: '' });
   await controller.files.put([at(1)]);
   await controller.files.put([at(2)]);
-  const clock = { now: () => rack.nowMs, wall: () => rack.nowMs };
-  const options = { clock, address: () => 'unix:///x', machine: 'm', isDurable: true };
   const found = () =>
-    localApi(controller, options)
+    rack
+      .api(controller)
       .status()
       .findings.filter(({ code }) => code === 'GARBAGE_NOT_FREED');
   expect(found()).toEqual([]);

@@ -3,16 +3,13 @@ import { expect, test } from 'vitest';
 import type { Log } from '../runtime/runtime.js';
 import { MessageType as M } from '../wire/messages.js';
 import { serveController } from './handlers.js';
-import { localApi } from './local-api.js';
 import type { Serve } from './replies.js';
 import { FakeRack } from './testing/fake-rack.js';
 
 async function openController(machine: string) {
   const rack = new FakeRack();
   const controller = await rack.start();
-  const clock = { now: () => rack.nowMs, wall: () => rack.nowMs };
-  const address = (): string => 'tcp://127.0.0.1:7070';
-  const api = localApi(controller, { clock, address, machine, isDurable: true });
+  const api = rack.api(controller, { machine });
   const handlers = new Map<number, (request: object) => unknown>();
   const serve = ((type: number, handler: (request: object) => unknown) =>
     handlers.set(type, handler)) as unknown as Serve;

@@ -9,7 +9,6 @@ import { Status } from '../base/status.js';
 import { MoveState } from '../wire/messages.js';
 import { isRefusal } from './refusal.js';
 import { rackStatus } from './report.js';
-import { localApi } from './local-api.js';
 import { FakeRack, GIB, settled } from './testing/fake-rack.js';
 
 const ALL: EventQuery = { after: 0, limit: 100_000, lastMs: 0, space: '', node: '' };
@@ -136,8 +135,7 @@ test('a move has one driver, also when a node is let go meanwhile', async () => 
   await join(rack, controller, 'n4');
   const member = controller.membership.members.get('n4');
   if (member !== undefined) member.seenMs = -1e9;
-  const clock = { now: () => rack.nowMs, wall: () => rack.nowMs };
-  const api = localApi(controller, { clock, address: () => '', machine: 'm', isDurable: true });
+  const api = rack.api(controller);
   expect((await api.removeNode('n4', false)).status).toBe(Status.Ok);
   rack.moving = MoveState.GONE;
   await rack.advance(2_000);
@@ -170,6 +168,30 @@ test('a move that fails again and again is told now and then, with how often', a
     ['move-cancelled', 'a window is open', 9],
     ['move-cancelled', 'a thread is stopped', undefined],
   ]);
+});
+
+test('a move that somebody wants waits for what ends by itself', async () => {
+  const rack = new FakeRack();
+  rack.awayMs = 60_000;
+  const controller = await rack.start();
+  await join(rack, controller, 'n1');
+  await join(rack, controller, 'n2');
+  await grant(controller, await spaceOf(controller, 'photos'), 'n1');
+  const api = rack.api(controller);
+  rack.moveRefusal = { status: Status.Busy, reason: 'a moment ago' };
+  const first = api.moveRegion('photos', 1, 'n2');
+  await rack.advance(1_800);
+  rack.moveRefusal = undefined;
+  await rack.advance(1_000);
+  expect(await first).toEqual({ status: Status.Ok });
+  expect(rack.movesAsked).toBe(5);
+  // Not for ever, and not for what stays as it is.
+  rack.moveRefusal = { status: Status.Busy, reason: 'still' };
+  const second = api.moveRegion('photos', 1, 'n1');
+  await rack.advance(5_000);
+  expect(await second).toMatchObject({ status: Status.Busy, message: 'not moved: still' });
+  rack.moveRefusal = { status: Status.NoSpace, reason: 'full' };
+  expect(await api.moveRegion('photos', 1, 'n1')).toMatchObject({ message: 'not moved: full' });
 });
 
 test('it outlives the controller, and goes on above', async () => {

@@ -2,18 +2,23 @@
 import type { RegionIndex, SpaceId } from '../base/brands.js';
 import type { Metric } from '../base/metric.js';
 import { Status } from '../base/status.js';
-import type { Clock } from '../runtime/clock.js';
+import { sleep, type Clock, type Timers } from '../runtime/clock.js';
 import { SpaceKind } from '../wire/messages.js';
 import type { ControllerApi, RegionFacts } from './api.js';
 import type { Controller } from './controller.js';
 import { eventPage } from './event-pages.js';
 import { rackMetrics } from './metrics.js';
+import type { MoveEnd, MoveWish } from './moves.js';
 import { quote } from './names.js';
 import { isRefusal, ok, refuse, type Refusal } from './refusal.js';
 import { memberFacts, rackStatus, spaceFacts, type ReportContext } from './report.js';
 
+const MOVE_WITHIN_MS = 5_000;
+const MOVE_AGAIN_MS = 500;
+
 export interface LocalApiOptions {
   readonly clock: Clock;
+  readonly timers: Timers;
   /** Where the controller listens; known once it does. */
   readonly address: () => string;
   /** Of the controller: pids are shown for members of the same machine. */
@@ -48,6 +53,21 @@ function regionFacts({ regions, metadata }: Controller, space: SpaceId): RegionF
     const isMoving = metadata.moveOf({ space, region }) !== undefined;
     return { region, node, epoch, state: isMoving ? 'moving' : state };
   });
+}
+
+/** What ends by itself is waited for: a node takes nothing back that it gave away a moment ago. */
+async function moved(
+  { moves }: Controller,
+  wish: MoveWish,
+  { clock, timers }: LocalApiOptions,
+): Promise<MoveEnd> {
+  const lastMs = clock.now() + MOVE_WITHIN_MS - MOVE_AGAIN_MS;
+  for (;;) {
+    const end = await moves.move(wish);
+    const isBusy = end.end === 'refused' && end.status === Status.Busy;
+    if (!isBusy || clock.now() > lastMs) return end;
+    await sleep(timers, MOVE_AGAIN_MS);
+  }
 }
 
 export function localApi(controller: Controller, options: LocalApiOptions): ControllerApi {
@@ -101,8 +121,7 @@ export function localApi(controller: Controller, options: LocalApiOptions): Cont
       if (space === undefined) return refuse(Status.NotFound, `there is no space ${quote(name)}`);
       const refusal = refuseChange(controller);
       if (refusal !== undefined) return refusal;
-      const wish = { space, region: region as RegionIndex, to };
-      const end = await controller.moves.move(wish);
+      const end = await moved(controller, { space, region: region as RegionIndex, to }, options);
       return end.end === 'done' ? ok({}) : refuse(end.status, `not moved: ${end.reason}`);
     },
     drain: async (node, isForced) =>

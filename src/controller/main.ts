@@ -77,7 +77,8 @@ export async function startController(
   const place = { address: '' };
   const nodeMetrics = metricsOfNodes(clock, controller, calls);
   const api = localApi(controller, {
-    clock: runtime.clock,
+    clock,
+    timers,
     address: () => place.address,
     machine: checked.machine,
     isDurable: checked.data !== undefined,

@@ -7,12 +7,15 @@ import { Status } from '../../base/status.js';
 import type { ControllerMark } from '../../disk/table-file.js';
 import { placementPolicy } from '../../policies/placement/placement-policies.js';
 import type { RebalancingPolicy } from '../../policies/rebalancing/rebalancing.js';
+import type { Clock, Timers } from '../../runtime/clock.js';
 import type { Change, Database, Databases, Row, Schema } from '../../runtime/database.js';
 import { DiskError } from '../../runtime/disk.js';
 import { MoveState } from '../../wire/messages.js';
+import type { ControllerApi } from '../api.js';
 import { Controller } from '../controller.js';
 import type { NodeJoin } from '../join-rules.js';
 import type { LeaseCalls } from '../lease-calls.js';
+import { localApi, type LocalApiOptions } from '../local-api.js';
 import { NO_MARK, ownMark } from '../mark.js';
 import { openMetadata } from '../metadata/open.js';
 import type {
@@ -158,6 +161,7 @@ export class FakeRack {
   readonly nodes = new Map<string, FakeNode>();
   readonly failures: unknown[] = [];
   nowMs = 1_000;
+  readonly clock: Clock = { now: () => this.nowMs, wall: () => this.nowMs };
   seed = 1;
   awayMs = 6_000;
   rebalancing: RebalancingPolicy | undefined;
@@ -203,7 +207,7 @@ export class FakeRack {
     const isDead = (): boolean => this.#life !== life;
     this.databases.isDead = isDead;
     const entropy = new Prng(this.seed++);
-    const clock = { now: () => this.nowMs, wall: () => this.nowMs };
+    const { clock } = this;
     const { metadata } = await openMetadata({
       databases: this.databases,
       entropy,
@@ -213,14 +217,7 @@ export class FakeRack {
     });
     const controller = new Controller({
       clock,
-      timers: {
-        after: (ms, callback) => {
-          const timer = { atMs: this.nowMs + ms, callback: isDead() ? () => undefined : callback };
-          this.#timers.add(timer);
-          return { cancel: () => void this.#timers.delete(timer) };
-        },
-        soon: (callback) => void Promise.resolve().then(callback),
-      },
+      timers: this.#timersUntil(isDead),
       entropy,
       metadata,
       calls: this.#callsOf(isDead),
@@ -231,6 +228,27 @@ export class FakeRack {
     });
     await controller.resume();
     return controller;
+  }
+
+  /** As of machine `m`, if nothing else is said. */
+  api(controller: Controller, options: Partial<LocalApiOptions> = {}): ControllerApi {
+    const { clock } = this;
+    const timers = this.#timersUntil(() => false);
+    const address = (): string => 'tcp://127.0.0.1:7070';
+    const common = { clock, timers, address, machine: 'm', isDurable: true };
+    return localApi(controller, { ...common, ...options });
+  }
+
+  /** Nothing is done any more for one that is dead. */
+  #timersUntil(isDead: () => boolean): Timers {
+    return {
+      after: (ms, callback) => {
+        const timer = { atMs: this.nowMs + ms, callback: isDead() ? () => undefined : callback };
+        this.#timers.add(timer);
+        return { cancel: () => void this.#timers.delete(timer) };
+      },
+      soon: (callback) => void Promise.resolve().then(callback),
+    };
   }
 
   /** What a node hears with each answer; of another branch of the database it keeps the later. */

@@ -1,7 +1,6 @@
 import type { SpaceId } from '../../base/brands.js';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { localApi } from '../../controller/local-api.js';
 import type { ControllerApi } from '../../controller/api.js';
 import { FINDINGS } from '../../controller/findings.js';
 import { FakeRack, settled } from '../../controller/testing/fake-rack.js';
@@ -18,9 +17,7 @@ interface Asking {
 async function start(options: { api?: ControllerApi | undefined; listenHost?: string } = {}) {
   const rack = new FakeRack();
   const controller = await rack.start();
-  const clock = { now: () => rack.nowMs, wall: () => 0 };
-  const address = (): string => 'tcp://127.0.0.1:7070';
-  const api = localApi(controller, { clock, address, machine: 'm', isDurable: true });
+  const api = rack.api(controller);
   const failures: unknown[] = [];
   const app = createHttpApp({
     api: () => ('api' in options ? options.api : api),
