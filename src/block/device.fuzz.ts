@@ -156,10 +156,9 @@ class Host implements PathOwner, DeviceRack {
     this.#unlock();
   }
 
-  /** A process is there until the disk has ended what it was asked, and so is its lock. */
   #unlock(): void {
-    if (this.home.disk.hangs) this.world.after(500, () => this.#unlock());
-    else this.home.unlock(this);
+    if (this.home.disk.isIdle(this)) this.home.unlock(this);
+    else this.world.after(1, () => this.#unlock());
   }
 
   /** In order: while it has the lease. */
@@ -346,9 +345,9 @@ class Rig {
   openedMs = 0;
   /** By sector: what it may hold; 0 is zeros. */
   readonly may = new Map<number, Set<number>>(SECTORS.map((sector) => [sector, new Set([0])]));
-  /** Of a device of one copy: what a sector has held, or may have, since the last flush. */
+  /** What a sector has held, or may have, since the last flush. */
   readonly since = new Map<number, Set<number>>(SECTORS.map((sector) => [sector, new Set([0])]));
-  /** Sectors that may hold that again: everybody lost his power, and none was looked at since. */
+  /** Sectors that may hold that again: in a file alone at a crash, and not looked at since. */
   readonly goneBack = new Set<number>();
   /** What was written, or began to be: sectors and values. */
   readonly written: [sector: number, value: number][] = [];
@@ -426,7 +425,7 @@ class Rig {
     if (this.isOpening) return;
     this.isOpening = true;
     const { world } = this;
-    if (this.isAllLost) this.loseAll();
+    this.mayBeLost ||= this.isAllLost;
     this.epoch += 1;
     const { epoch } = this;
     for (const machine of this.machines) {
@@ -443,10 +442,17 @@ class Rig {
     this.isOpening = false;
   }
 
-  /** What is in no file is gone. */
-  loseAll(): void {
-    this.mayBeLost = true;
-    if (this.copies === 1) for (const sector of SECTORS) this.goneBack.add(sector);
+  /** The machine of their file stops: what was not flushed may be gone. */
+  goBack(slabs: ReadonlySet<number>): void {
+    for (const sector of SECTORS) {
+      if (slabs.has(Math.floor((sector * SECTOR) / DATA_BYTES))) this.goneBack.add(sector);
+    }
+  }
+
+  /** Slabs that are in the file alone. */
+  get soleSlabs(): Set<number> {
+    const sole = [...this.rows.values()].filter(({ copies }) => copies.every(isBackup));
+    return new Set(sole.map(({ slab }) => slab));
   }
 
   /** It is to hold this value, or did until it was told that it does not. */
@@ -462,7 +468,7 @@ class Rig {
     if (this.isBackedUp && rows.every((row) => row.copies.some(isBackup))) {
       this.isAllLost = true;
       // The file may be behind still.
-      if (this.world.nowMs < this.openedMs + LEASE_MS) this.loseAll();
+      if (this.world.nowMs < this.openedMs + LEASE_MS) this.mayBeLost = true;
       return true;
     }
     // One that is asked for next, and may be the only one of its slab.
@@ -492,14 +498,10 @@ function fillSector(bytes: Uint8Array, start: number, value: number, sector: num
   new Float64Array(bytes.buffer, start, SECTOR / 8).fill(value * 100_000 + sector);
 }
 
-function valueOf(bytes: Uint8Array, start: number, sector: number): number {
-  const words = new Float64Array(bytes.buffer, start, SECTOR / 8);
-  const word = words[0] as number;
-  const value = word === 0 ? 0 : (word - sector) / 100_000;
-  if (!words.every((one) => one === word) || !Number.isInteger(value)) {
-    throw new Broken(`sector ${sector} shows no value`);
-  }
-  return value;
+/** One, but of a torn sector. */
+function valuesOf(bytes: Uint8Array, start: number, sector: number): number[] {
+  const words = new Set(new Float64Array(bytes.buffer, start, SECTOR / 8));
+  return [...words].map((word) => (word === 0 ? 0 : (word - sector) / 100_000));
 }
 
 /** Sectors that follow each other, and that nobody else uses. */
@@ -611,15 +613,19 @@ function trim(rig: Rig, host: Host, sector: number): void {
 function look(rig: Rig, sectors: readonly number[], buffer: Uint8Array): void {
   rig.read += 1;
   sectors.forEach((sector, i) => {
-    const value = valueOf(buffer, i * SECTOR, sector);
+    const values = valuesOf(buffer, i * SECTOR, sector);
     const may = rig.may.get(sector) as Set<number>;
-    const isBack = !may.has(value) && rig.goneBack.has(sector);
+    const isBack =
+      rig.goneBack.has(sector) && !(values.length === 1 && values.every((one) => may.has(one)));
     if (isBack) rig.wentBack += 1;
-    if (!may.has(value) && !(isBack && rig.since.get(sector)?.has(value) === true)) {
-      throw new Broken(`sector ${sector} shows ${value}, not ${[...may].join(', ')}`);
+    const allowed = isBack ? new Set([...may, ...(rig.since.get(sector) ?? [])]) : may;
+    if (!values.every((one) => allowed.has(one)) || (values.length > 1 && !isBack)) {
+      throw new Broken(`sector ${sector} shows ${values.join()}, not ${[...allowed].join(', ')}`);
     }
+    // One that is torn may be anything of that until it is written to.
+    if (values.length > 1) return;
     rig.goneBack.delete(sector);
-    rig.may.set(sector, new Set([value]));
+    rig.may.set(sector, new Set(values));
   });
 }
 
@@ -731,18 +737,30 @@ function lose(rig: Rig, machine: Machine): void {
 function succeed(rig: Rig): void {
   if (rig.isOpening) return;
   if (rig.world.prng.chance(500_000)) {
-    const { host } = rig;
-    host.end();
-    // In a file alone is what was flushed.
-    const isSole = [...rig.rows.values()].some(({ copies }) => copies.every(isBackup));
-    const mayCrash = rig.isBackedUp && (!isSole || rig.copies === 1);
-    if (mayCrash && rig.world.prng.chance(500_000)) {
-      host.home.crash(host);
-      if (isSole) rig.loseAll();
-    }
+    rig.host.end();
+    if (rig.isBackedUp && rig.world.prng.chance(500_000)) crash(rig);
   }
   rig.busy.clear();
   void rig.open();
+}
+
+/** The machine of the host, with the file. */
+function crash(rig: Rig): void {
+  const { host } = rig;
+  rig.goBack(rig.soleSlabs);
+  host.home.crash(host);
+}
+
+/** Soon after a flush of what is in the file alone. */
+function crashSoon(rig: Rig): void {
+  const { host, world } = rig;
+  world.after(world.prng.fraction() * 20, () => {
+    if (rig.isOpening || rig.host !== host || !host.isAlive) return;
+    host.end();
+    crash(rig);
+    rig.busy.clear();
+    void rig.open();
+  });
 }
 
 /** The host ends in order, and another one comes, or the same again. */
@@ -808,6 +826,7 @@ async function flush(rig: Rig): Promise<void> {
   const { length } = rig.written;
   if ((await rig.host.device?.flush()) !== Status.Ok) return;
   rig.flushed += 1;
+  if (rig.soleSlabs.size > 0 && rig.world.prng.chance(300_000)) crashSoon(rig);
   for (const [sector, may] of before) rig.since.set(sector, may);
   for (const [sector, value] of rig.written.slice(length)) rig.since.get(sector)?.add(value);
 }
@@ -889,9 +908,8 @@ const FIRST_SEEDS: Partial<Record<keyof typeof blockFaults, number>> = {
   zerosUnconfirmed: 150,
 };
 const FIRST_FILE_SEEDS: Partial<Record<keyof typeof fileFaults, number>> = {
-  staleServed: 270,
-  fileUnconfirmed: 25,
-  flushNotWaited: 25,
+  fileUnconfirmed: 85,
+  flushNotWaited: 90,
 };
 const SEEDS_PER_BUG = 200;
 const SEEDS = Number(process.env['MEMRACK_FUZZ'] ?? 10);

@@ -349,9 +349,7 @@ export class Device {
     const { backup } = this.#parts;
     if (backup === undefined) return Status.Ok;
     const deadline = this.#deadline();
-    const rows = [...this.#allRows()].filter((row) =>
-      isUnsafe(row, backup, this.#parts.facts.copies),
-    );
+    const rows = [...this.#allRows()].filter((row) => isUnsafe(row, backup));
     for (let from = 0; from < rows.length; from += FLUSHED_AT_ONCE) {
       const some = rows.slice(from, from + FLUSHED_AT_ONCE).map(({ slab }) => this.#opened(slab));
       for (const slab of some) {

@@ -2,7 +2,6 @@ import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { CrashingDisk } from '../runtime/simulated/testing/crashing-disk.js';
 import { filePlanOf } from './backup/layout.js';
-import { isBackup, type SetRow } from './ports.js';
 import { planOf } from './slabs.js';
 import { BackedDevice, DATA_BYTES, SLAB_BYTES } from './testing/backed-device.js';
 
@@ -85,27 +84,3 @@ test('what was flushed is never shown as it was before, when all lose their powe
   const lost = `status ${Status.DataLost}`;
   for (const at of [0, DATA_BYTES]) expect([1, lost]).toContain(await rig.drive(rig.read(at)));
 });
-
-test('what was flushed before there was a file is in it when the set has it', async () => {
-  const rig = new BackedDevice(new CrashingDisk(), setImmediate, { slabs: 1, nodes: 1, copies: 1 });
-  await rig.make();
-  await rig.open();
-  await rig.drive(rig.write(0, 1));
-  // Another host wrote meanwhile, and has no file.
-  const row = rig.rows.get(0) as SetRow;
-  const copies = row.copies.filter((place) => !isBackup(place));
-  rig.device.stop();
-  await rig.drive(rig.file.end());
-  rig.rows.set(0, { ...row, copies });
-  await rig.open();
-  expect(await rig.drive(rig.write(0, 2))).toBe(Status.Ok);
-  expect(await rig.drive(rig.device.flush())).toBe(Status.Ok);
-  await rig.drive(untilNamed(rig));
-  await lightsOut(rig);
-  expect([2, `status ${Status.DataLost}`]).toContain(await rig.drive(rig.read(0)));
-});
-
-/** The file is in the set of the slab again. */
-async function untilNamed(rig: Rig): Promise<void> {
-  while (rig.rows.get(0)?.copies.length !== 2) await rig.world.sleep(1);
-}

@@ -178,12 +178,7 @@ export class KeptSlab implements SetKeeper {
 
   /** What was acknowledged is safe only when the file has it. */
   get isUnsafe(): boolean {
-    return isUnsafe(this.#row, this.#parts.backup, this.#parts.copies);
-  }
-
-  /** Whatever its row says: with one copy in memory a flush is one of the file. */
-  get #isFlushedToFile(): boolean {
-    return this.#parts.copies < SAFE_COPIES;
+    return isUnsafe(this.#row, this.#parts.backup);
   }
 
   /** `Ok`; or why nobody can say now that the file has what was acknowledged. */
@@ -533,9 +528,6 @@ export class KeptSlab implements SetKeeper {
   async #joinBackup(id: number): Promise<boolean> {
     // What it has learned from may be gone: then the file of another host is all that counts.
     if (this.#remote.length === 0 || !this.set.ask(id)) return false;
-    // What was told as flushed while there was no file has to be there when the row names it.
-    const { backup } = this.#parts;
-    if (this.#isFlushedToFile && (await backup?.flush()) !== Status.Ok) return false;
     if (!(await this.#change([...this.#remote, backupPlace(id)]))) return false;
     this.set.joined();
     return true;
@@ -571,19 +563,10 @@ export class KeptSlab implements SetKeeper {
   }
 }
 
-/**
- * What was acknowledged of the slab is safe only when the file of this host has it. `wanted`: of a
- * device that is to have one copy this is so whatever there is besides: then the file has all that
- * was flushed, also when nobody is left to say what else there was.
- */
-export function isUnsafe(
-  { copies }: SetRow,
-  backup: DeviceBackup | undefined,
-  wanted: number,
-): boolean {
+/** What was acknowledged of the slab is safe only when the file of this host has it. */
+export function isUnsafe({ copies }: SetRow, backup: DeviceBackup | undefined): boolean {
   const isHere = copies.some((place) => isBackup(place) && place.copy === backup?.id);
-  const remote = copies.filter((place) => !isBackup(place)).length;
-  return isHere && Math.min(remote, wanted) < SAFE_COPIES;
+  return isHere && copies.filter((place) => !isBackup(place)).length < SAFE_COPIES;
 }
 
 /** Its node has other memory by now, or was removed: what was there never comes back. */

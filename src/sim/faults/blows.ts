@@ -262,19 +262,21 @@ export class Blows {
     if (!isWhole) this.#allowLoss();
   }
 
-  /** A file alone, too, has what was flushed, and no more, when its machine stops. */
-  #allowLoss(isCrash = false): void {
-    for (const { name, backup, copies } of this.#rack.shape.devices ?? []) {
-      if (backup === undefined) continue;
-      this.#journal.mayBeLost.add(name);
-      if (copies === 1 || isCrash) this.#journal.crashDevice(name);
-    }
+  #allowLoss(): void {
+    for (const name of this.#kept) this.#journal.mayBeLost.add(name);
   }
 
-  /** Of all machines but the controller's; whoever asks for the devices keeps his. */
+  /** Devices that are in files, too. */
+  get #kept(): string[] {
+    const kept = (this.#rack.shape.devices ?? []).filter(({ backup }) => backup !== undefined);
+    return kept.map(({ name }) => name);
+  }
+
+  /** Of hosts and nodes. What is in a file alone is then as it was flushed last, or later. */
   #cutPower(): void {
     const { shape, hosts } = this.#rack;
-    this.#allowLoss(true);
+    this.#allowLoss();
+    for (const name of this.#kept) this.#journal.crashDevice(name);
     this.#memoryLostMs = this.#rack.world.nowMs;
     this.#disturb(0);
     for (let host = 0; host < hosts.length; host++) this.#rack.crashHost(host);

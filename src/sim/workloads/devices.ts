@@ -120,37 +120,6 @@ export const keptDevices: Workload = {
   run: (client) => run(client, 800_000),
 };
 
-/**
- * Hosts on the machines of nodes: what they read, write and trim there is done in steps over shared
- * memory, while the node moves on, dies, or gives memory back.
- */
-export const nearDevices: Workload = {
-  name: 'near-devices',
-  about: 'block devices whose hosts share machines, and memory, with the nodes',
-  isBulky: true,
-  hasDevices: true,
-  areHostsNear: true,
-  isShortOfMemory: true,
-  frames: [96, 128],
-  steps: 1_300,
-  blowCount: [9, 18],
-  blows: {
-    cut: 10,
-    partition: 8,
-    'pause-node': 20,
-    'pause-client': 3,
-    'kill-node': 20,
-    'kill-client': 5,
-    'kill-controller': 6,
-    'pause-controller': 4,
-    'kill-host': 10,
-    'pause-host': 15,
-    'lose-copies': 20,
-    squeeze: 20,
-  },
-  run: (client) => run(client),
-};
-
 export const devices: Workload = {
   name: 'devices',
   about: 'block devices over NBD, whose hosts and memory nodes come and go',
@@ -179,6 +148,31 @@ export const devices: Workload = {
     squeeze: 15,
   },
   run: (client) => run(client),
+};
+
+/**
+ * Hosts on the machines of nodes: what they read, write and trim there is done in steps over shared
+ * memory, while the node moves on, dies, or gives memory back.
+ */
+export const nearDevices: Workload = {
+  ...devices,
+  name: 'near-devices',
+  about: 'block devices whose hosts share machines, and memory, with the nodes',
+  areHostsNear: true,
+  blows: {
+    cut: 10,
+    partition: 8,
+    'pause-node': 20,
+    'pause-client': 3,
+    'kill-node': 20,
+    'kill-client': 5,
+    'kill-controller': 6,
+    'pause-controller': 4,
+    'kill-host': 10,
+    'pause-host': 15,
+    'lose-copies': 20,
+    squeeze: 20,
+  },
 };
 
 /** Devices grow and shrink, too. */

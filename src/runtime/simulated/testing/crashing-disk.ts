@@ -22,12 +22,19 @@ export class CrashingDisk {
   /** Reads from such places fail. */
   isBad: (at: number) => boolean = () => false;
   readonly #files = new Map<string, Inode>();
+  /** What it was asked for and has not ended. */
+  readonly #asked = new Map<DiskUser, number>();
   #crashes = 0;
 
   /** What was not flushed may be gone. */
   crash(user: DiskUser): void {
     this.#crashes += 1;
     for (const file of this.#files.values()) file.crash(user.world.prng);
+  }
+
+  /** A process is there until the disk has ended what it was asked, and so are its locks. */
+  isIdle(user: DiskUser): boolean {
+    return (this.#asked.get(user) ?? 0) === 0;
   }
 
   of(user: DiskUser): Disk {
@@ -59,8 +66,10 @@ export class CrashingDisk {
   async #run<T>(user: DiskUser, act: () => T): Promise<T> {
     const { world } = user;
     const crashes = this.#crashes;
+    this.#asked.set(user, (this.#asked.get(user) ?? 0) + 1);
     await world.sleep(world.prng.fraction() * world.prng.pick([0.2, 2, 20]));
     while (this.hangs) await world.sleep(HUNG_LOOK_MS);
+    this.#asked.set(user, (this.#asked.get(user) as number) - 1);
     if (crashes !== this.#crashes) return new Promise(() => undefined);
     let end: () => T | Promise<T>;
     try {
