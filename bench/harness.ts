@@ -194,7 +194,8 @@ export function machine(): Record<string, string | number> {
     processor: cpus()[0]?.model ?? 'unknown',
     cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
-    kernel: release(),
+    // Without the name of a build: results of another build of the same version stay.
+    kernel: release().split('-', 1)[0] ?? '',
     node: process.version,
   };
 }

@@ -47,9 +47,10 @@ import { udpLone } from './cases/udp-lone.js';
 import { udpLoss } from './cases/udp-loss.js';
 import { udpPipelined } from './cases/udp-pipelined.js';
 import { parseFigures, runFigures } from './figures/main.js';
+import { commitOf } from './figures/record.js';
 import { has, machine, type Result } from './harness.js';
 import { projectRoot } from './rack.js';
-import { merged, type Report, resultsPage, resultTable } from './report.js';
+import { merged, type Recorded, resultsPage, resultTable } from './report.js';
 
 const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'lone-read': loneRead,
@@ -162,22 +163,22 @@ async function main(): Promise<void> {
   if (options.json !== undefined) {
     writeFileSync(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
   }
-  if (options.docs) {
-    writeDocs(report);
-  }
+  if (options.docs) writeDocs(results, options.rounds);
   process.exit(0);
 }
 
-function writeDocs(report: Report): void {
+function writeDocs(results: readonly Result[], rounds: number): void {
   const folder = join(projectRoot(), 'docs');
   const page = join(folder, 'benchmarks.md');
   const data = join(folder, 'benchmarks.json');
   // JSON has no NaN, which stands for what cannot be measured.
   const known = (_key: string, value: unknown): unknown => value ?? Number.NaN;
-  const before = JSON.parse(readFileSync(data, 'utf8'), known) as Report;
-  const whole = merged(before, report, Object.keys(BENCHES));
-  writeFileSync(page, resultsPage(readFileSync(page, 'utf8'), whole));
-  writeFileSync(data, `${JSON.stringify(whole, undefined, 2)}\n`);
+  const before = JSON.parse(readFileSync(data, 'utf8'), known) as Recorded[];
+  const of = { machine: machine(), rounds, commit: commitOf(projectRoot()) };
+  const fresh = results.map((result) => ({ ...of, ...result }));
+  const all = merged(before, fresh, Object.keys(BENCHES));
+  writeFileSync(page, resultsPage(readFileSync(page, 'utf8'), all));
+  writeFileSync(data, `${JSON.stringify(all, undefined, 2)}\n`);
 }
 
 await main();

@@ -2,24 +2,23 @@
 
 import type { Comparison, Result, Row, Spread } from './harness.js';
 
-export interface Report {
+/** With what it holds for. */
+export interface Recorded extends Result {
   readonly machine: Readonly<Record<string, string | number>>;
   readonly rounds: number;
-  readonly results: readonly Result[];
+  /** Of the checkout, with `+` where files differed from it. */
+  readonly commit: string;
 }
 
-/**
- * The new results, and of benches that were not run those of before, if the machine and the number
- * of rounds are the same.
- */
-export function merged(before: Report, report: Report, order: readonly string[]): Report {
-  const facts = ({ machine, rounds }: Report) => JSON.stringify([machine, rounds]);
-  const isNew = (name: string) => report.results.some(({ bench }) => bench === name);
-  const kept =
-    facts(before) === facts(report) ? before.results.filter(({ bench }) => !isNew(bench)) : [];
+/** The new results, and of benches that were not run those of before. */
+export function merged(
+  before: readonly Recorded[],
+  fresh: readonly Recorded[],
+  order: readonly string[],
+): Recorded[] {
+  const isOld = ({ bench }: Result) => !fresh.some((one) => one.bench === bench);
   const place = ({ bench }: Result) => order.indexOf(bench);
-  const results = [...kept, ...report.results].sort((a, b) => place(a) - place(b));
-  return { ...report, results };
+  return [...before.filter(isOld), ...fresh].sort((a, b) => place(a) - place(b));
 }
 
 export function figure(value: number): string {
@@ -70,19 +69,30 @@ export function resultTable(result: Result): string {
 const BEGIN = '<!-- measured: begin -->';
 const END = '<!-- measured: end -->';
 
-/** The page with everything between its two marks replaced by the report. */
-export function resultsPage(page: string, report: Report): string {
+/** The page with everything between its two marks replaced by these. */
+export function resultsPage(page: string, recorded: readonly Recorded[]): string {
   const begin = page.indexOf(BEGIN);
   const end = page.indexOf(END);
   if (begin < 0 || end < begin) throw new Error(`docs/benchmarks.md lacks ${BEGIN} and ${END}`);
-  const facts = Object.entries({ ...report.machine, rounds: report.rounds });
-  const parts = [`\n${facts.map(([key, value]) => `- ${key}: ${value}`).join('\n')}\n`];
-  for (const result of report.results) parts.push(section(result));
-  return page.slice(0, begin + BEGIN.length) + parts.join('\n') + page.slice(end);
+  const sections = recorded.map((one) => `\n${section(one)}`);
+  return `${page.slice(0, begin + BEGIN.length)}\n${sections.join('')}${page.slice(end)}`;
 }
 
-function section(result: Result): string {
-  const lines = [`### ${result.bench}`, '', `${result.what}.`, ''];
+/** `AMD EPYC, 2 cores, 24 GiB, Linux 6.18.44, Node v20.20.2; 5 rounds, at 9e137cc`. */
+function circumstances({ machine, rounds, commit }: Recorded): string {
+  const { processor, cores, memoryGiB, kernel, node } = machine;
+  const facts = [
+    processor,
+    `${cores} cores`,
+    `${memoryGiB} GiB`,
+    `Linux ${kernel}`,
+    `Node ${node}`,
+  ];
+  return `${facts.join(', ')}; ${rounds} rounds, at ${commit}`;
+}
+
+function section(result: Recorded): string {
+  const lines = [`### ${result.bench}`, '', `${result.what}.`, '', `${circumstances(result)}.`, ''];
   lines.push(`| side | ${result.unit}: median (min to max) | CPU us per operation | more |`);
   lines.push('|---|--:|--:|---|');
   for (const row of result.rows) lines.push(`| ${rowCells(row).join(' | ')} |`);

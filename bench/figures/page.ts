@@ -80,12 +80,18 @@ const HEAD = [
    and of the simulator reach from the fastest to the slowest hundredth.`,
 ];
 
+const BUSY_TITLE = 'processors taken by others before';
+
 /** Of all that was measured; what differs between figures stands in a table. */
 function circumstances(measured: readonly MeasuredFigures[]): string {
   const lines = ['## Circumstances', ''];
   const [first] = measured;
   if (first === undefined) return [...lines, 'Nothing has been measured yet.'].join('\n');
-  for (const [key, value] of Object.entries(first.machine)) lines.push(`- ${key}: ${value}`);
+  const facts = Object.entries(first.machine);
+  const isSame = ([key, value]: [string, unknown]): boolean =>
+    measured.every(({ machine }) => machine[key] === value);
+  for (const [key, value] of facts.filter(isSame)) lines.push(`- ${key}: ${value}`);
+  const differing = facts.filter((fact) => !isSame(fact)).map(([key]) => key);
   lines.push(
     '',
     wrapped(
@@ -94,17 +100,17 @@ function circumstances(measured: readonly MeasuredFigures[]): string {
        ${BUSY_MAX * 100} % just before, is provisional: its times are those of a crowd.`,
     ),
     '',
-    '| figure | measured at | commit | rounds | processors taken by others before | |',
-    '|---|---|---|--:|--:|---|',
+    `| ${['figure', 'measured at', 'commit', ...differing].join(' | ')} | rounds | ${BUSY_TITLE} | |`,
+    `|---|---|---|${differing.map(() => '---|').join('')}--:|--:|---|`,
   );
   for (const one of measured) {
-    const { figures, at, commit, rounds, busyBefore } = one;
+    const { figures, at, commit, rounds, busyBefore, machine } = one;
     const verdict = isProvisional(one) ? 'provisional' : '';
     const busy = `${(busyBefore * 100).toFixed(0)} %`;
     const when = at.replace(/:\d\d\.\d+Z$/, 'Z');
-    lines.push(
-      `| ${figures.join(', ')} | ${when} | ${commit} | ${rounds} | ${busy} | ${verdict} |`,
-    );
+    const own = differing.map((key) => String(machine[key]));
+    const cells = [figures.join(', '), when, commit, ...own, rounds, busy, verdict];
+    lines.push(`| ${cells.join(' | ')} |`);
   }
   return lines.join('\n');
 }
