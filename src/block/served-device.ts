@@ -56,6 +56,8 @@ const HELD_MS_MIN = 1;
 
 export class ServedDevice implements CompletionSink {
   readonly counters: DeviceCounters;
+  /** Parts of large requests for zeros, under way for all users. */
+  zeroing = 0;
   readonly #parts: ServedDeviceParts;
   #tenure: Tenure | undefined;
   #bytes: number;

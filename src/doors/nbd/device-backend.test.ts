@@ -20,6 +20,9 @@ class FakeDevice {
     isAbsent: (offset: number, _bytes: number) => offset >= 3 * SLAB,
   };
   flushes = 0;
+  zeroing = 0;
+  underWay = 0;
+  mostAtOnce = 0;
   /** How parts from here on end. */
   badFrom = Infinity;
 
@@ -30,7 +33,12 @@ class FakeDevice {
   #do(part: Part, sink: CompletionSink): void {
     this.parts.push(part);
     const status = part[1] >= this.badFrom ? Status.Unavailable : Status.Ok;
-    setImmediate(() => sink.completed(0, status, 'applied', 0, 0));
+    this.underWay += 1;
+    this.mostAtOnce = Math.max(this.mostAtOnce, this.underWay);
+    setImmediate(() => {
+      this.underWay -= 1;
+      sink.completed(0, status, 'applied', 0, 0);
+    });
   }
 
   trim(offset: number, bytes: number, sink: CompletionSink): void {
@@ -100,6 +108,17 @@ test('of zeros the parts of blocks at both ends are written', async () => {
   });
   const small = await done(device, 'writeZeroes', [512, 1024]);
   expect(small.parts).toEqual([['write', 512, 1024]]);
+});
+
+test('many requests for zeros leave room for others', async () => {
+  const device = new FakeDevice();
+  const requests = Array.from({ length: 100 }, () => done(device, 'writeZeroes', [0, 3 * SLAB]));
+  const ends = await Promise.all(requests);
+  expect(ends.every(({ status }) => status === Status.Ok)).toBe(true);
+  // Each has one at least, and all together some more.
+  expect(device.mostAtOnce).toBeGreaterThanOrEqual(256);
+  expect(device.mostAtOnce).toBeLessThanOrEqual(256 + 100);
+  expect(device.zeroing).toBe(0);
 });
 
 test('zeros that keep their room are written', async () => {

@@ -12,6 +12,8 @@ const BLOCK_BYTES = 4096;
 const PART_BYTES = 65_536;
 /** Parts of one request under way at a time. */
 const PARTS_MAX = 8;
+/** Of all requests of a device: beyond that each has one, so that others find room. */
+const ALL_PARTS_MAX = 256;
 const ZEROS = new Uint8Array(PART_BYTES);
 
 export class DeviceBackend implements NbdBackend {
@@ -176,9 +178,23 @@ class Zeroing implements NbdSink {
   }
 
   begin(): void {
-    while (this.#underWay < PARTS_MAX && this.#at < this.#end) this.#next();
+    this.#goOn();
     // Nothing of it was whole blocks.
     if (this.#underWay === 0) this.#timers.soon(() => this.#tell());
+  }
+
+  #goOn(): void {
+    while (this.#at < this.#end && this.#mayBegin()) this.#next();
+  }
+
+  #mayBegin(): boolean {
+    if (this.#underWay === 0) return true;
+    return this.#underWay < PARTS_MAX && this.#device.zeroing < ALL_PARTS_MAX;
+  }
+
+  #begun(parts: number): void {
+    this.#underWay += parts;
+    this.#device.zeroing += parts;
   }
 
   #next(): void {
@@ -194,7 +210,7 @@ class Zeroing implements NbdSink {
     }
     const bytes = piece - (piece % BLOCK_BYTES);
     this.#at += bytes;
-    this.#underWay += 1;
+    this.#begun(1);
     this.#device.trim(at, bytes, this, 0);
   }
 
@@ -202,7 +218,7 @@ class Zeroing implements NbdSink {
     const at = this.#at;
     this.#at += bytes;
     if (this.#way === Way.TRIM) return;
-    this.#underWay += 1;
+    this.#begun(1);
     this.#device.write(at, ZEROS, 0, bytes, this, 0);
   }
 
@@ -216,7 +232,7 @@ class Zeroing implements NbdSink {
     const bytes = Math.min(device?.leftInSlab(offset) ?? 0, this.#end - offset);
     if (device === undefined || !device.isAbsent(offset, bytes)) return false;
     this.#at += bytes;
-    this.#underWay += 1;
+    this.#begun(1);
     const range = { offset, end: offset + bytes };
     const completed = (_token: number, status: Status): void => {
       if (status !== Status.Ok || this.#device.device === device) this.completed(0, status);
@@ -227,12 +243,12 @@ class Zeroing implements NbdSink {
   }
 
   completed(_token: number, status: Status): void {
-    this.#underWay -= 1;
+    this.#begun(-1);
     if (status !== Status.Ok) {
       this.#status = status;
       this.#at = this.#end;
     }
-    while (this.#underWay < PARTS_MAX && this.#at < this.#end) this.#next();
+    this.#goOn();
     if (this.#underWay === 0) this.#tell();
   }
 
