@@ -57,6 +57,11 @@ export class Allocation {
     this.#held = new HeldMemory({ ...parts, pieces: this.#pieces, placement: this.#placement });
   }
 
+  /** As `PieceCalls` says. */
+  get abandoned(): readonly Promise<void>[] {
+    return this.#pieces.abandoned;
+  }
+
   async alloc(bytes: number, wish: number, deadline: number): Promise<number> {
     const { pageBytes } = this.#parts;
     const rounded = Math.ceil(bytes / pageBytes) * pageBytes;

@@ -37,7 +37,7 @@ export type Confirmed = 'kept' | 'gone' | 'unknown';
 const ABANDONED_MAX = 1024;
 /** What is not confirmed is given back only for others to have it sooner. */
 const GIVE_BACK_MS = 1000;
-const ABANDON_CALL_MS = 10_000;
+const ABANDON_CALL_MS = 2_000;
 const LOOK_MS = 1000;
 const PAUSE_MS_MIN = 50;
 const PAUSE_MS_MAX = 5000;
@@ -46,7 +46,8 @@ export class PieceCalls {
   readonly #parts: PieceParts;
   readonly #owners: Owners;
   #nonce: number;
-  #abandoned = 0;
+  /** Ends of what is given back. */
+  readonly #abandoned = new Set<Promise<void>>();
 
   constructor(parts: PieceParts) {
     this.#parts = parts;
@@ -56,7 +57,7 @@ export class PieceCalls {
 
   /** Too much waits to be given back to nodes that are away. */
   get isFull(): boolean {
-    return this.#abandoned >= ABANDONED_MAX;
+    return this.#abandoned.size >= ABANDONED_MAX;
   }
 
   /** Never that of another one of this client's latest; seldom that of one of somebody else's. */
@@ -113,10 +114,15 @@ export class PieceCalls {
 
   /** Gives back what may be confirmed, however long it takes; nobody waits for it. */
   abandon(part: Part, nonce: number): void {
-    this.#abandoned += 1;
-    void this.#giveBackAtLast(part, nonce).then(() => {
-      this.#abandoned -= 1;
+    const end = this.#giveBackAtLast(part, nonce).then(() => {
+      this.#abandoned.delete(end);
     });
+    this.#abandoned.add(end);
+  }
+
+  /** What is given back now, and may stay allocated if this client ends before. */
+  get abandoned(): readonly Promise<void>[] {
+    return [...this.#abandoned];
   }
 
   async #giveBackAtLast(part: Part, nonce: number): Promise<void> {

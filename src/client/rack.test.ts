@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import type { Peer } from '../fabric/link.js';
+import { MessageType } from '../wire/messages.js';
 import { Control } from './control.js';
 import { Rack } from './rack.js';
 import type { MemrackError } from './error.js';
@@ -126,4 +127,42 @@ test('what does not exist yet says so', async () => {
   await expect(rack.store('users', { create: true })).rejects.toMatchObject({
     code: 'Unsupported',
   });
+});
+
+/** A rack with one node that does not say that it confirms, nor that it frees, so many times. */
+async function openUnheard(frees: number) {
+  const fake = new FakeRack(1);
+  const { runtime } = fake.world;
+  const nodes = fake.peer();
+  const opened = { status: Status.Ok, space: 7, pageBytes: 65_536, kind: 0 };
+  const call = ((type: number, request: never, ms: number) =>
+    type === MessageType.OpenSpace
+      ? Promise.resolve(opened)
+      : nodes.call(type as never, request, ms)) as Peer['call'];
+  const url = 'memrack://fake';
+  const control = new Control(runtime, { call, close: () => undefined }, url);
+  const rack = new Rack({ runtime, fabric: fake, control, timeoutMs: TIMEOUT_MS, url });
+  const node = fake.node(0);
+  node.order(`call ${MessageType.ConfirmAlloc}`, Status.Timeout, 'unknown');
+  for (let i = 0; i < frees; i++) {
+    node.order(`call ${MessageType.Free}`, Status.Timeout, 'unknown');
+  }
+  const space = await rack.space('x');
+  await space.alloc(65_536).catch(() => undefined);
+  return { rack, node, world: fake.world };
+}
+
+test('who closes waits until what may be allocated was given back, for a while', async () => {
+  const soon = await openUnheard(3);
+  expect(soon.rack.givingBack).toBe(1);
+  const { now } = soon.world;
+  const closed = soon.rack.close().then(() => soon.world.now - now);
+  await soon.world.pass(10_000);
+  expect(await closed).toBeLessThan(1_000);
+  expect([soon.rack.givingBack, soon.node.allocations.size]).toEqual([0, 0]);
+  const late = await openUnheard(1_000);
+  const given = late.rack.close();
+  await late.world.pass(10_000);
+  await given;
+  expect(late.rack.givingBack).toBe(1);
 });

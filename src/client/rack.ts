@@ -48,6 +48,7 @@ export interface SpaceSummary {
 }
 
 const JOIN_POLL_MS = 100;
+const GIVE_BACK_MS = 5_000;
 const CONNECT_MS_MAX = 5000;
 /** A node that is away gets it back another time: somebody waits. */
 const FREE_GARBAGE_MS = 2000;
@@ -84,6 +85,8 @@ export class Rack {
   readonly #leases: Leases;
   readonly #watch: NodeWatch;
   #isClosed = false;
+  /** Of what was given back, when it was closed. */
+  #left: number | undefined;
 
   constructor(parts: RackParts) {
     this.url = parts.url;
@@ -318,7 +321,20 @@ export class Rack {
     return exposition(clientMetrics(this.counters()));
   }
 
-  /** Ends this client. Everything that is still under way rejects with `Closed`. Idempotent. */
+  /** Allocations that failed while a node was away, and that it may have; they are given back. */
+  get givingBack(): number {
+    return this.#left ?? this.#abandoned.length;
+  }
+
+  get #abandoned(): Promise<void>[] {
+    return [...this.#spaces.values()].flatMap((space) => space.abandoned);
+  }
+
+  /**
+   * Ends this client. Everything that is still under way rejects with `Closed`. What is being given
+   * back to a node that is away is waited for, 5 s at most: `givingBack` says what may stay
+   * allocated after that. Idempotent.
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -327,8 +343,23 @@ export class Rack {
     this.#agenda.close();
     this.#watch.close();
     for (const space of this.#spaces.values()) space.close();
+    await this.#giveBack();
     this.#connections.close();
     await this.#fabric.close();
+  }
+
+  async #giveBack(): Promise<void> {
+    const all = this.#abandoned;
+    if (all.length > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = this.#runtime.timers.after(GIVE_BACK_MS, resolve);
+        void Promise.all(all).then(() => {
+          timer.cancel();
+          resolve();
+        });
+      });
+    }
+    this.#left = this.#abandoned.length;
   }
 
   #deadline(): number {

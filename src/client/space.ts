@@ -349,6 +349,11 @@ export class RemoteSpace {
     return this.#path.isBusy;
   }
 
+  /** For `rack.close`: ends of what is given back because nobody knows whether it was allocated. */
+  get abandoned(): readonly Promise<void>[] {
+    return this.#allocation.abandoned;
+  }
+
   /** For `rack.close`: ends everything that waits; what is under way ends with its links. */
   close(): void {
     this.#life.isClosed = true;

@@ -345,10 +345,16 @@ export class ClientProcesses {
     this.#rack.world.after(REPLACED_AFTER_MS, () => this.#start(one.place, one.number));
   }
 
+  /** What it could not give back may stay allocated. */
+  async #close(rack: Rack | undefined): Promise<void> {
+    await rack?.close();
+    this.#journal.mayHoldFreed ||= (rack?.givingBack ?? 0) > 0;
+  }
+
   /** All that have finished give up what they hold of the rack. */
   async closeAll(): Promise<void> {
     const living = this.#running.filter(({ process }) => process.alive);
-    await Promise.all(living.map(async ({ rack }) => (await rack)?.close()));
+    await Promise.all(living.map(async ({ rack }) => this.#close(await rack)));
     for (const { process } of living) this.#rack.world.terminate(process);
   }
 }
