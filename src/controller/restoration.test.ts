@@ -38,6 +38,13 @@ class Restored {
     await settled();
   }
 
+  /** For nodes that the copy does not know. */
+  async waitForOthers(nodes: readonly string[]): Promise<void> {
+    this.rack.nowMs += this.rack.awayMs + 1;
+    this.heartbeats(nodes);
+    await settled();
+  }
+
   heartbeats(nodes: readonly string[] = NODES): void {
     for (const id of nodes) {
       const request = this.rack.joinRequest(id);
@@ -248,10 +255,38 @@ test('what a node of the copy does not hold any more is lost, never granted empt
   await it.putBack(copy);
   await it.join(NODES);
   await it.join(NODES);
+  expect(it.regions(space).every((one) => !one.endsWith('lost'))).toBe(true);
+  await it.waitForOthers(NODES);
   expect(it.regions(space).map((one) => one.split(' ')[2])).toEqual(['lost', 'lost', 'lost']);
   it.heartbeats();
   await settled();
   expect(it.held(space)).toEqual([]);
+});
+
+test('what has moved to a node that joined since is waited for, before it is lost', async () => {
+  for (const isInTime of [true, false]) {
+    const it = new Restored();
+    await it.begin(['n1']);
+    const space = await it.space('s');
+    await it.grant(space);
+    const copy = it.copy();
+    await it.join(['n3']);
+    const moved = it.controller.moves.move({ space, region: 1 as RegionIndex, to: 'n3' });
+    await it.rack.advance(2_000);
+    expect(await moved).toEqual({ end: 'done' });
+    it.heartbeats(['n1', 'n3']);
+    await it.putBack(copy);
+    await it.join(['n1']);
+    await it.join(['n1']);
+    expect(it.regions(space)).toEqual(['1 n1 away']);
+    if (!isInTime) {
+      await it.waitForOthers(['n1']);
+      expect(it.regions(space)).toEqual(['1 n1 lost']);
+    }
+    await it.join(['n3']);
+    await it.waitForOthers(['n1', 'n3']);
+    expect(it.regions(space)).toEqual(['1 n3 serving']);
+  }
 });
 
 test('a region that was moved since belongs to the higher epoch, whoever is first', async () => {

@@ -91,6 +91,8 @@ export class Restoration {
   readonly #known: Set<string>;
   /** Memory of nodes whose moves have come to rest, by id. */
   readonly #atRest = new Map<string, number>();
+  /** When all nodes of the database had told, while it restores. */
+  #toldMs = Infinity;
   /** The highest of what nodes remember that proved the database to be older. */
   readonly #seen = { commit: 0, life: 0 };
 
@@ -160,7 +162,8 @@ export class Restoration {
         ? 'the controller has just started, and asks its nodes what they hold'
         : 'the controller works on an older copy of its database, and decides nothing until all ' +
           'its nodes have told what they hold';
-    return refuse(Status.Unavailable, `${why}; it waits for ${nodes === '' ? 'none' : nodes}`);
+    const whom = nodes === '' ? 'nodes that joined since, and may have what others lack' : nodes;
+    return refuse(Status.Unavailable, `${why}; it waits for ${whom}`);
   }
 
   /** Within a change, before the node is let in: what it remembers may show how old we are. */
@@ -288,8 +291,20 @@ export class Restoration {
   async finishIfAll(): Promise<void> {
     const { metadata } = this.#options;
     if (this.#unanswered().length > 0 && !controllerFaults.oneAnswerIsEnough) return;
-    if (this.#isRestoring) await this.#finish();
-    else if (this.#answers.size > 0) await metadata.commit(this.#judged());
+    if (this.#isRestoring) {
+      if (!this.#mayBeElsewhere()) await this.#finish();
+    } else if (this.#answers.size > 0) await metadata.commit(this.#judged());
+  }
+
+  /**
+   * What its node does not hold any more may be at one that joined since the copy, and that nobody
+   * here knows: it has some time to come before that is called lost.
+   */
+  #mayBeElsewhere(): boolean {
+    const { clock, awayMs } = this.#options;
+    this.#toldMs = Math.min(this.#toldMs, clock.now());
+    if (controllerFaults.oneAnswerIsEnough || this.#heldByNobody().length === 0) return false;
+    return clock.now() - this.#toldMs <= awayMs;
   }
 
   /** All nodes have answered, and there are some: what is committed from here on is the truth. */
@@ -389,6 +404,7 @@ export class Restoration {
     this.#doubtful.clear();
     this.#unsettled.clear();
     this.#atRest.clear();
+    this.#toldMs = Infinity;
     calls.reconnect(next);
     this.#options.noted('begun');
   }
