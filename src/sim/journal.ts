@@ -369,12 +369,15 @@ export class Journal {
 
   /** By device: when the last flush was asked for that was told as done. */
   readonly #flushedAt = new Map<string, number>();
+  /** Of all devices, that were told as done. */
+  flushes = 0;
   /** Sectors that may show words of several writes: disks here write no more than words at once. */
   readonly mayBeTorn: Set<string> = new Set();
   /** Of sectors, until a crash. */
   readonly #before: WordHistory[] = [];
 
   noteFlush(device: string, askedAt: number): void {
+    this.flushes += 1;
     this.#flushedAt.set(device, Math.max(askedAt, this.#flushedAt.get(device) ?? 0));
   }
 

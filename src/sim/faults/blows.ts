@@ -29,6 +29,8 @@ const NOTICED_WITHIN_MS = 5_000;
 /** After that everything in its files is as new as in the copies. */
 const HOST_RESTS_MS = 15_000;
 const STOP_WITHIN_MS = 2_000;
+const FLUSH_WITHIN_MS = 8_000;
+const FLUSH_LOOK_MS = 0.2;
 const SQUEEZES_MS: readonly number[] = [50, 500, 3_000, 8_000];
 const NOISE_PAGES = 2;
 const STAYS_STOPPED_MS: readonly number[] = [400, 1_500, 3_000];
@@ -161,7 +163,7 @@ export class Blows {
     const { hosts } = this.#rack;
     if (name === 'lose-copies') return this.#loseCopies(node);
     if (name === 'lose-all-memory') return this.#loseAllMemory();
-    if (name === 'cut-power') return this.#cutPower();
+    if (name === 'cut-power') return this.#cutPowerSometime();
     if (name === 'kill-host') this.#rack.killHost(this.#prng.below(hosts.length));
     else this.#pause(this.#prng.pick(hosts).process);
     this.#hostStruck();
@@ -270,6 +272,22 @@ export class Blows {
   get #kept(): string[] {
     const kept = (this.#rack.shape.devices ?? []).filter(({ backup }) => backup !== undefined);
     return kept.map(({ name }) => name);
+  }
+
+  /** Now, or right after a flush, when memory was short and slabs may be in a file alone. */
+  #cutPowerSometime(): void {
+    if (this.#prng.chance(500_000)) return this.#cutPower();
+    const { world, supervisors } = this.#rack;
+    supervisors.forEach((_, node) => this.#squeeze(node));
+    const fromMs = world.nowMs + this.#prng.fraction() * FLUSH_WITHIN_MS;
+    let flushes = Infinity;
+    const look = (): void => {
+      if (!world.faults.enabled || world.nowMs > fromMs + FLUSH_WITHIN_MS) return;
+      if (this.#journal.flushes > flushes) return this.#cutPower();
+      if (world.nowMs >= fromMs) flushes = this.#journal.flushes;
+      world.after(FLUSH_LOOK_MS, look);
+    };
+    look();
   }
 
   /** Of hosts and nodes. What is in a file alone is then as it was flushed last, or later. */
