@@ -80,6 +80,7 @@ const HEAD = [
    and of the simulator reach from the fastest to the slowest hundredth.`,
 ];
 
+const TITLES = ['figure', 'measured at', 'commit'];
 const BUSY_TITLE = 'processors taken by others before';
 
 /** Of all that was measured; what differs between figures stands in a table. */
@@ -100,8 +101,8 @@ function circumstances(measured: readonly MeasuredFigures[]): string {
        ${BUSY_MAX * 100} % just before, is provisional: its times are those of a crowd.`,
     ),
     '',
-    `| ${['figure', 'measured at', 'commit', ...differing].join(' | ')} | rounds | ${BUSY_TITLE} | |`,
-    `|---|---|---|${differing.map(() => '---|').join('')}--:|--:|---|`,
+    `| ${[...TITLES, ...differing].join(' | ')} | rounds | ${BUSY_TITLE} | |`,
+    `|${[...TITLES, ...differing].map(() => '---|').join('')}--:|--:|---|`,
   );
   for (const one of measured) {
     const { figures, at, commit, rounds, busyBefore, machine } = one;

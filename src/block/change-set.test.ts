@@ -42,3 +42,8 @@ test('a set that names what is gone is not asked for again, whatever was lost be
   expect(await rig.end).toBeUndefined();
   expect(rig.asked).toBe(2);
 });
+
+test('a copy that the controller does not let in is no set of another writer', async () => {
+  // Without a row: nothing stands there that was not known. `lose` would be missing here.
+  expect(await ask([Status.OutcomeUnknown, Status.Conflict]).end).toBeUndefined();
+});

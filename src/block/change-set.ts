@@ -44,13 +44,14 @@ export async function changeSet(change: SetChange): Promise<SetRow | undefined> 
       rack.lose(`generation ${asked.generation} of slab ${asked.slab} is refused`);
       return undefined;
     }
+    // What stands there already is never wrong: so none of the attempts before was executed.
+    const isWrong = status === Status.Conflict && row === undefined;
+    if (status === Status.Invalid || isWrong) return undefined;
     if (status === Status.Conflict) {
       const known = [wish, otherwise].find((one) => one !== undefined && isSame(one, row));
       if (known === undefined) rack.lose(`slab ${wish.slab} has copies of another writer`);
       return known;
     }
-    // What stands there already is never wrong: so none of the attempts before was executed.
-    if (status === Status.Invalid) return undefined;
     isInDoubt ||= outcomeOf(status) !== 'notApplied';
     if (!isInDoubt && giveUp?.() === true) return undefined;
     await sleep(timers, pauseMs);

@@ -21,7 +21,14 @@ import type { Behind } from './backup/slab-file.js';
 import { changeSet } from './change-set.js';
 import { chooseNode } from './choose-node.js';
 import { DonorWishes } from './donor-wishes.js';
-import { isUnsafe, KeptSlab, newSlabCounts, type SlabCounts, type SlabParts } from './kept-slab.js';
+import {
+  isGone,
+  isUnsafe,
+  KeptSlab,
+  newSlabCounts,
+  type SlabCounts,
+  type SlabParts,
+} from './kept-slab.js';
 import { blockFaults } from './planted.js';
 import {
   backupPlace,
@@ -239,7 +246,7 @@ export class Device {
     const slab = Math.floor(offset / this.#plan.layout.dataBytes);
     const at = offset - slab * this.#plan.layout.dataBytes;
     const kept = this.#slabs.get(slab);
-    if (kept === undefined || !isWhole(at, bytes)) return NOT_NOW;
+    if (kept === undefined || !isWhole(at, bytes) || kept.isLost || kept.isDoubtful) return NOT_NOW;
     const status = kept.set.readNow(at / BLOCK_BYTES, bytes / BLOCK_BYTES, into, start);
     if (status !== NOT_NOW) this.#activity.read(kept.activityRow, bytes / BLOCK_BYTES);
     return status;
@@ -250,7 +257,7 @@ export class Device {
     const slab = Math.floor(offset / this.#plan.layout.dataBytes);
     const at = offset - slab * this.#plan.layout.dataBytes;
     const kept = this.#slabs.get(slab);
-    if (kept === undefined || !isWhole(at, bytes)) return NOT_NOW;
+    if (kept === undefined || !isWhole(at, bytes) || kept.isLost || kept.isDoubtful) return NOT_NOW;
     const status = kept.set.writeNow(at / BLOCK_BYTES, bytes / BLOCK_BYTES, from, start);
     if (status !== NOT_NOW) this.#activity.written(kept.activityRow, bytes / BLOCK_BYTES);
     return status;
@@ -349,7 +356,9 @@ export class Device {
     const { backup } = this.#parts;
     if (backup === undefined) return Status.Ok;
     const deadline = this.#deadline();
-    const rows = [...this.#allRows()].filter((row) => isUnsafe(row, backup));
+    const nodes = this.#nodes;
+    const isLost = (place: CopyPlace) => nodes !== undefined && isGone(place, nodes);
+    const rows = [...this.#allRows()].filter((row) => isUnsafe(row, backup, isLost));
     for (let from = 0; from < rows.length; from += FLUSHED_AT_ONCE) {
       const some = rows.slice(from, from + FLUSHED_AT_ONCE).map(({ slab }) => this.#opened(slab));
       for (const slab of some) {
@@ -422,6 +431,13 @@ export class Device {
     this.#inDoubt.add(slab);
     const kept = this.#slabs.get(slab);
     if (kept !== undefined) kept.isDoubtful = true;
+  }
+
+  /** A node says that a copy which the row names was in the set of this generation. */
+  noteMark(slab: number, generation: number): void {
+    const last = this.#slabs.get(slab)?.lastGeneration ?? this.#rows.get(slab)?.generation;
+    // The row is of before that: of an older database.
+    if (last !== undefined && generation > last) this.noteDoubt(slab);
   }
 
   *#allRows(): Iterable<SetRow> {

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { CrashingDisk } from '../runtime/simulated/testing/crashing-disk.js';
 import { filePlanOf } from './backup/layout.js';
+import type { CopyPlace, SetRow } from './ports.js';
 import { planOf } from './slabs.js';
 import { BackedDevice, DATA_BYTES, SLAB_BYTES } from './testing/backed-device.js';
 
@@ -62,6 +63,32 @@ test('a flush opens no slab that two nodes have', async () => {
   rig.disk.isBad = (at) => at > 8192;
   await rig.open();
   expect(await rig.drive(rig.device.flush(), 1)).toBe(Status.Ok);
+});
+
+test('memory that is gone is no second copy for a flush', async () => {
+  const shape = { slabs: 12, nodes: 2, copies: 2 };
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, shape);
+  await rig.make();
+  await rig.open();
+  for (let slab = 0; slab < 12; slab++) await rig.drive(rig.write(slab * DATA_BYTES, 1));
+  rig.device.stop();
+  await rig.drive(rig.file.end());
+  // Of one that is not looked at for a while.
+  const row = rig.rows.get(11) as SetRow;
+  const [first, ...others] = row.copies as [CopyPlace, ...CopyPlace[]];
+  rig.rows.set(11, { ...row, copies: [{ ...first, memoryId: 99 }, ...others] });
+  await rig.open();
+  await rig.pass(20);
+  rig.disk.hangs = true;
+  let isTold = false;
+  const flushing = rig.device.flush().then((status) => {
+    isTold = true;
+    return status;
+  });
+  await rig.pass(50);
+  expect(isTold).toBe(false);
+  rig.disk.hangs = false;
+  expect(await rig.drive(flushing)).toBe(Status.Ok);
 });
 
 /** The machine of the host loses its power, and all nodes their memory. */

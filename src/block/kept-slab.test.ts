@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
+import { NOT_NOW } from '../fabric/link.js';
 import { CrashingDisk } from '../runtime/simulated/testing/crashing-disk.js';
 import { backupPlace, isBackup, type SetRow } from './ports.js';
 import { BackedDevice, DATA_BYTES } from './testing/backed-device.js';
@@ -74,6 +75,24 @@ test('a slab of which nodes know more than the rows is no zeros, nor written ane
   expect(rig.device.isAbsent(second as number, 4096)).toBe(true);
   expect([...rig.rows.keys()]).toEqual([0]);
   expect(await rig.drive(rig.read(0))).toBe(`status ${Status.Unavailable}`);
+});
+
+test('a row is in doubt of which a node knows that a copy counted later', async () => {
+  const shape = { slabs: 2, nodes: 2, copies: 1, isBackedUp: false };
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, shape);
+  await rig.make();
+  await rig.open();
+  for (const at of [0, DATA_BYTES]) expect(await rig.drive(rig.write(at, 7))).toBe(Status.Ok);
+  const { generation } = rig.rows.get(0) as SetRow;
+  for (const slab of [0, 1]) rig.device.noteMark(slab, generation);
+  for (const at of [0, DATA_BYTES]) expect(await rig.drive(rig.read(at))).toBe(7);
+  const into = new Uint8Array(4096);
+  expect(rig.device.readNow(0, into, 0, 4096)).toBe(Status.Ok);
+  rig.device.noteMark(0, generation + 1);
+  expect(rig.device.readNow(0, into, 0, 4096)).toBe(NOT_NOW);
+  expect(rig.device.writeNow(0, into, 0, 4096)).toBe(NOT_NOW);
+  expect(await rig.drive(rig.read(0))).toBe(`status ${Status.Unavailable}`);
+  expect(await rig.drive(rig.read(DATA_BYTES))).toBe(7);
 });
 
 test('a writer that lost its lease leaves a file that has all, for the next one', async () => {

@@ -176,9 +176,14 @@ export class KeptSlab implements SetKeeper {
     return isInFile && !this.#hasBackup && remote.every((place) => this.#isGone(place));
   }
 
+  /** Nodes may have marks of this generation, and of none above it. */
+  get lastGeneration(): number {
+    return this.#row.generation + (this.#asked.length > 0 ? 1 : 0);
+  }
+
   /** What was acknowledged is safe only when the file has it. */
   get isUnsafe(): boolean {
-    return isUnsafe(this.#row, this.#parts.backup);
+    return isUnsafe(this.#row, this.#parts.backup, (place) => this.#isGone(place));
   }
 
   /** `Ok`; or why nobody can say now that the file has what was acknowledged. */
@@ -564,12 +569,17 @@ export class KeptSlab implements SetKeeper {
 }
 
 /** What was acknowledged of the slab is safe only when the file of this host has it. */
-export function isUnsafe({ copies }: SetRow, backup: DeviceBackup | undefined): boolean {
+export function isUnsafe(
+  { copies }: SetRow,
+  backup: DeviceBackup | undefined,
+  isLost: (place: CopyPlace) => boolean,
+): boolean {
   const isHere = copies.some((place) => isBackup(place) && place.copy === backup?.id);
-  return isHere && copies.filter((place) => !isBackup(place)).length < SAFE_COPIES;
+  const there = copies.filter((place) => !isBackup(place) && !isLost(place));
+  return isHere && there.length < SAFE_COPIES;
 }
 
 /** Its node has other memory by now, or was removed: what was there never comes back. */
-function isGone({ node, memoryId }: CopyPlace, nodes: readonly SlabNode[]): boolean {
+export function isGone({ node, memoryId }: CopyPlace, nodes: readonly SlabNode[]): boolean {
   return !nodes.some((one) => one.id === node && one.memoryId === memoryId);
 }

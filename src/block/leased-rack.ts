@@ -215,15 +215,18 @@ export class LeasedRack implements DeviceRack, CopyOpener {
   async #give(place: CopyPlace): Promise<void> {
     const { runtime, memories } = this.#parts;
     for (let pauseMs = GIVE_AGAIN_MS_MIN; !this.#isOver; ) {
+      let isBusy = false;
       const link = await this.#linkTo(place.node, place.memoryId);
       if (link !== undefined) {
         const request = this.#request(place);
         const { status } = await link.call(MessageType.GiveSlab, request, CALL_MS);
         // Stale: whoever comes next sees to it.
-        if (!isNoAnswer(status) && status !== Status.Busy) return;
+        isBusy = status === Status.Busy;
+        if (!isNoAnswer(status) && !isBusy) return;
       } else if (isGone(place, await memories.list())) return;
-      await sleep(runtime.timers, pauseMs);
-      pauseMs = Math.min(2 * pauseMs, GIVE_AGAIN_MS_MAX);
+      await sleep(runtime.timers, isBusy ? GIVE_AGAIN_MS_MIN : pauseMs);
+      // The memory that is wanted back may be that of a full node: it does not wait for long.
+      if (!isBusy) pauseMs = Math.min(2 * pauseMs, GIVE_AGAIN_MS_MAX);
     }
   }
 

@@ -130,8 +130,7 @@ function serve(
   lease.lost.addEventListener('abort', end, { once: true });
   if (lease.lost.aborted) end();
   else {
-    const noteDoubt = (slab: number): void => device.noteDoubt(slab);
-    void sweep(world, rack, facts.device, lease.epoch, rows, noteDoubt).then(tellSwept);
+    void sweep(world, rack, facts.device, lease.epoch, rows, device).then(tellSwept);
   }
   const release = async (): Promise<void> => {
     await device.finish(FINISH_MS);

@@ -124,6 +124,10 @@ export class RemoteCopy implements Copy {
     return open.link.readNow(open.window, this.#place.address + at, into, start, bytes);
   }
 
+  mayWriteNow(): boolean {
+    return this.#open?.link.mayStep === true;
+  }
+
   writeNow(at: number, from: Uint8Array, start: number, bytes: number): number {
     const open = this.#open;
     if (open === undefined) return NOT_NOW;

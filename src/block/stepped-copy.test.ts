@@ -25,7 +25,8 @@ function rigOf() {
     asked.push({ at, start, bytes, end });
     deadlines.push(deadline);
   };
-  const copy = { id: 1, failed: () => undefined, readNow: () => NOT_NOW, writeNow: () => NOT_NOW };
+  const now = { readNow: () => NOT_NOW, writeNow: () => NOT_NOW, mayWriteNow: () => false };
+  const copy = { id: 1, failed: () => undefined, ...now };
   const window = new BackgroundWindow(clock);
   const stepped = new SteppedCopy({ ...copy, read: ask, write: ask }, window, clock);
   const ends: [number, Status][] = [];

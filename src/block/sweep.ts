@@ -16,6 +16,14 @@ const CALL_MS = 2_000;
 const AGAIN_MS = 1_000;
 const TRIES_MAX = 10;
 
+/** What the nodes know of slabs. */
+export interface Told {
+  /** A copy that no row names has counted, in a set that the rows do not know. */
+  noteDoubt(slab: number): void;
+  /** A copy that a row names was in the set of this generation. */
+  noteMark(slab: number, generation: number): void;
+}
+
 /** At every node that serves, once. Those that do not answer are left for another time. */
 export async function sweep(
   world: DeviceWorld,
@@ -23,13 +31,13 @@ export async function sweep(
   device: number,
   epoch: number,
   rows: readonly SetRow[],
-  noteDoubt: (slab: number) => void,
+  told: Told,
 ): Promise<void> {
   const bySlab = new Map(rows.map((row) => [row.slab, row]));
   const nodes = (await world.memories.list()) ?? [];
   const serving = nodes.filter(({ isServing }) => isServing);
   await Promise.all(
-    serving.map(({ id }) => sweepNode(world, rack, { id, device, epoch, bySlab, noteDoubt })),
+    serving.map(({ id }) => sweepNode(world, rack, { id, device, epoch, bySlab, told })),
   );
 }
 
@@ -38,7 +46,7 @@ interface Swept {
   readonly device: number;
   readonly epoch: number;
   readonly bySlab: ReadonlyMap<number, SetRow>;
-  noteDoubt(slab: number): void;
+  readonly told: Told;
 }
 
 async function sweepNode(world: DeviceWorld, rack: LeasedRack, swept: Swept): Promise<void> {
@@ -58,8 +66,9 @@ async function sweepNode(world: DeviceWorld, rack: LeasedRack, swept: Swept): Pr
       const row = swept.bySlab.get(slab);
       const isNamed = row?.copies.some((one) => one.copy === copy) === true;
       const isLeft = row === undefined ? generation === 0 : generation < row.generation;
-      if (isNamed || leaseEpoch >= swept.epoch) continue;
-      if (!isLeft) swept.noteDoubt(slab);
+      if (leaseEpoch >= swept.epoch) continue;
+      if (isNamed) swept.told.noteMark(slab, generation);
+      else if (!isLeft) swept.told.noteDoubt(slab);
       else rack.give({ copy, node: swept.id, memoryId: node.memoryId, space, address });
     }
     if (reply.more === 0) return;

@@ -150,6 +150,9 @@ export interface Link extends Peer {
   // `OutcomeUnknown` of a write or an atomic: it may or may not have taken effect. They never
   // overtake an operation of this link that was started before.
 
+  /** Whether something can be done at once now; else all of these are `NOT_NOW`. */
+  readonly mayStep: boolean;
+
   /** At most `PIECE_BYTES_MAX` bytes, within one page. */
   readNow(
     window: Window,

@@ -136,6 +136,7 @@ export abstract class RingVerbs {
 export abstract class QueuedVerbs extends RingVerbs {
   readonly resultLow = 0;
   readonly resultHigh = 0;
+  readonly mayStep = false;
 
   readNow(): number {
     return NOT_NOW;

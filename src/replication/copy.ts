@@ -57,6 +57,8 @@ export interface Copy extends CopyVerbs {
   /** Done when they return, or `NOT_NOW`. */
   readNow(at: number, into: Uint8Array, start: number, bytes: number): number;
   writeNow(at: number, from: Uint8Array, start: number, bytes: number): number;
+  /** False: `writeNow` would be `NOT_NOW`. */
+  mayWriteNow(at: number, bytes: number): boolean;
 }
 
 /** `write`, of `ZEROS` in the way that takes no memory. */

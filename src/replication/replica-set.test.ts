@@ -17,6 +17,7 @@ class FakeCopy implements Copy {
   /** It has no room for what begins there. */
   refusesAt = -1;
   reads = 0;
+  answersAfterMs = 0;
   readonly written: [at: number, bytes: number][] = [];
   readonly trimmed: [at: number, bytes: number][] = [];
 
@@ -25,7 +26,14 @@ class FakeCopy implements Copy {
   }
 
   readNow = (): number => NOT_NOW;
-  writeNow = (): number => NOT_NOW;
+  writeNow = (): number => {
+    if (!this.isNear) return NOT_NOW;
+    this.writtenNow += 1;
+    return Status.Ok;
+  };
+  mayWriteNow = (): boolean => this.isNear;
+  isNear = false;
+  writtenNow = 0;
   failed = (): void => undefined;
 
   read(...[at, into, start, bytes, sink, token]: Parameters<Copy['read']>): void {
@@ -54,11 +62,13 @@ class FakeCopy implements Copy {
   }
 
   #answer(sink: CompletionSink, token: number, work: () => void): void {
-    const { status } = this;
-    setImmediate(() => {
+    const { status, answersAfterMs } = this;
+    const answer = (): void => {
       if (status === Status.Ok) work();
       sink.completed(token, status, outcomeOf(status), 0, 0);
-    });
+    };
+    if (answersAfterMs > 0) setTimeout(answer, answersAfterMs);
+    else setImmediate(answer);
   }
 }
 
@@ -86,14 +96,14 @@ function setOf(copies: readonly Copy[]): ReplicaSet {
 
 type End = [status: Status, outcome: Outcome];
 
-function write(set: ReplicaSet, block: number, fill: number): Promise<End> {
+function write(set: ReplicaSet, block: number, fill: number, ms = 10_000): Promise<End> {
   const bytes = new Uint8Array(BLOCK_BYTES).fill(fill);
   return new Promise((resolve) => {
     const completed: CompletionSink['completed'] = (_token, ...[status, outcome]) => {
       resolve([status, outcome]);
     };
     const sink = { completed };
-    set.write(block, 1, bytes, 0, sink, 0, performance.now() + 10_000);
+    set.write(block, 1, bytes, 0, sink, 0, performance.now() + ms);
   });
 }
 
@@ -140,6 +150,50 @@ test('a write goes on when the copy that does not answer has left', async () => 
   expect(await set.upkeep.canSpare(1)).toBe(false);
   set.drop(2);
   expect(await begun).toEqual([Status.Ok, 'applied']);
+  set.stop();
+});
+
+test('when it stops, no write is told as done that a copy lacks which may count', async () => {
+  const [whole, asked] = [new FakeCopy(1), new FakeCopy(2)];
+  const set = setOf([whole]);
+  await write(set, 3, 6);
+  expect(await set.upkeep.learn(asked, (_bytes, work) => work())).toBe(true);
+  expect(set.ask(2)).toBe(true);
+  asked.status = Status.Timeout;
+  asked.answersAfterMs = 60;
+  const begun = write(set, 3, 7);
+  await turns(20);
+  // Whoever asked for the row with it does not learn any more whether it is there.
+  set.stop();
+  set.drop(2);
+  expect(await begun).toEqual([Status.OutcomeUnknown, 'unknown']);
+  expect(asked.memory[3 * BLOCK_BYTES]).toBe(6);
+});
+
+test('a write that lent its blocks ends at its deadline, whoever has them', async () => {
+  const [whole, full] = [new FakeCopy(1), new FakeCopy(2)];
+  const set = setOf([whole, full]);
+  await write(set, 0, 1);
+  full.refusesAt = 3 * BLOCK_BYTES;
+  const refused = write(set, 3, 7, 300);
+  await turns(60);
+  expect(await set.hold(0, 64)).toBe(true);
+  expect(await refused).toEqual([Status.OutcomeUnknown, 'unknown']);
+  set.letGo(0, 64);
+  full.refusesAt = -1;
+  expect(await write(set, 3, 8)).toEqual([Status.Ok, 'applied']);
+  set.stop();
+});
+
+test('nothing is written at once where one of the copies can only be asked', async () => {
+  const [near, far] = [new FakeCopy(1), new FakeCopy(2)];
+  const set = setOf([near, far]);
+  await write(set, 3, 7);
+  near.isNear = true;
+  const bytes = new Uint8Array(BLOCK_BYTES);
+  expect([set.writeNow(3, 1, bytes, 0), near.writtenNow]).toEqual([NOT_NOW, 0]);
+  far.isNear = true;
+  expect([set.writeNow(3, 1, bytes, 0), near.writtenNow]).toEqual([Status.Ok, 1]);
   set.stop();
 });
 

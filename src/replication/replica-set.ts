@@ -161,6 +161,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     if (!isOpen || !this.#isFree(first) || !this.#locks.mayWrite(first, count)) return NOT_NOW;
     const at = first * BLOCK_BYTES;
     const targets = members.targets(area);
+    if (!this.#mayWriteNow(targets, at, count)) return NOT_NOW;
     for (let index = 0, left = targets; left !== 0; index++, left >>>= 1) {
       if ((left & 1) === 0) continue;
       const status = members.copy(index).writeNow(at, from, start, count * BLOCK_BYTES);
@@ -174,6 +175,15 @@ export class ReplicaSet implements CompletionSink, Slab {
     areas.note(first, count, from, start);
     areas.settle(first, count);
     return Status.Ok;
+  }
+
+  /** Before the first has it: as far as copies can tell. */
+  #mayWriteNow(targets: number, at: number, count: number): boolean {
+    for (let index = 0, left = targets; left !== 0; index++, left >>>= 1) {
+      if ((left & 1) === 0) continue;
+      if (!this.members.copy(index).mayWriteNow(at, count * BLOCK_BYTES)) return false;
+    }
+    return true;
   }
 
   /** Nobody waits, so nobody is overtaken; and what is known of the area is known. */
@@ -222,8 +232,10 @@ export class ReplicaSet implements CompletionSink, Slab {
     const rows = this.#rows;
     const row = this.#isOver ? -1 : rows.begin();
     if (row < 0) {
-      const status = this.#isOver ? Status.Stale : Status.Busy;
-      this.#parts.timers.soon(() => sink.completed(token, status, 'notApplied', 0, 0));
+      // A copy may have it of a `writeNow` that was not done at all of them.
+      const isPart = kind !== Kind.READ && this.areas.anyUnsettled(first, count);
+      const status = this.#isOver ? Status.Stale : isPart ? Status.OutcomeUnknown : Status.Busy;
+      this.#parts.timers.soon(() => sink.completed(token, status, outcomeOf(status), 0, 0));
       return;
     }
     rows.kind[row] = kind;
@@ -635,7 +647,20 @@ export class ReplicaSet implements CompletionSink, Slab {
       else if (isDue && !this.#isBehind(row) && this.#mayStart(row)) this.#start(row);
       else this.#waiting.push(row);
     }
-    if (this.#waiting.length > 0) this.upkeep.keepLooking();
+    this.#endLent(now);
+    if (this.#waiting.length > 0 || this.#lent.size > 0) this.upkeep.keepLooking();
+  }
+
+  /** Whoever has their blocks keeps them, maybe for as long as a copy is away. */
+  #endLent(now: number): void {
+    for (const row of [...this.#lent]) {
+      if (now < (this.#rows.deadline[row] as number)) continue;
+      this.#lent.delete(row);
+      this.#parked.delete(row);
+      this.#writing.delete(row);
+      const status = passing(this.#rows.status[row] as Status);
+      this.#tell(row, this.#isBegun(row) ? Status.OutcomeUnknown : status);
+    }
   }
 
   #grant({ first, count, isShared, granted }: Hold): boolean {
@@ -672,6 +697,8 @@ export class ReplicaSet implements CompletionSink, Slab {
 
   /** It has left the set, or has stopped learning: what waits for it waits no more. */
   drop(id: number): void {
+    // Who is over does not know whether the copy counts: what waits for it ends as unknown.
+    if (this.#isOver) return;
     this.members.forget(this.members.bitOf(id));
     const rows = this.#rows;
     for (const row of this.#writing) {

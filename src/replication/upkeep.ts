@@ -342,7 +342,7 @@ export class Upkeep {
 
   /**
    * Before the writer ends in order: the file has what the other copies have of areas that nobody
-   * writes to, and is to say so. They stay open: what is written to one is marked there again.
+   * writes to, and is to say so. What is written to one after that opens it again.
    */
   async closeInFile(): Promise<void> {
     if (this.#set.members.backup === 0) return;
@@ -354,7 +354,11 @@ export class Upkeep {
     if (!(await this.#set.hold(first, AREA_BLOCKS, true))) return;
     const { backup } = this.#set.members;
     const { checksumsAt } = this.#parts.layout;
-    if (this.#mayClose(area)) await this.#storeChecksums(backup, area, checksumsAt);
+    if (this.#mayClose(area)) {
+      await this.#storeChecksums(backup, area, checksumsAt);
+      // Whoever writes to it opens it anew, at the file, too, before any copy has the write.
+      if (this.#mayClose(area)) this.#set.areas.state[area] = Area.DOUBTFUL;
+    }
     this.#set.letGo(first, AREA_BLOCKS, true);
   }
 

@@ -366,14 +366,18 @@ export class BackupSlab implements Copy {
 
   /** Into an area that is open, where there is room. */
   writeNow(at: number, from: Uint8Array, start: number, bytes: number): number {
+    if (!this.mayWriteNow(at, bytes)) return NOT_NOW;
+    this.#put(at / BLOCK_BYTES, from, start, bytes / BLOCK_BYTES);
+    return Status.Ok;
+  }
+
+  mayWriteNow(at: number, bytes: number): boolean {
     const area = Math.floor(at / BLOCK_BYTES / AREA_BLOCKS);
     const isOpen = this.#states?.[area] === Kept.DIRTY && !this.#isClosing(area);
-    const count = bytes / BLOCK_BYTES;
     const isLost = this.#lost.has(area);
-    const isRoom = this.#file.failure === Status.Ok && this.#file.pending.hasRoom(count);
-    if (!isOpen || !isRoom || isLost || this.isSole) return NOT_NOW;
-    this.#put(at / BLOCK_BYTES, from, start, count);
-    return Status.Ok;
+    const { failure, pending } = this.#file;
+    const isRoom = failure === Status.Ok && pending.hasRoom(bytes / BLOCK_BYTES);
+    return isOpen && isRoom && !isLost && !this.isSole;
   }
 
   /** A record is asked for, or will be, that says that it is clean. */

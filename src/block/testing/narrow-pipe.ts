@@ -51,6 +51,7 @@ export class CopyBehindPipe implements Copy {
   failed = (): void => undefined;
   readNow = (): number => NOT_NOW;
   writeNow = (): number => NOT_NOW;
+  mayWriteNow = (): boolean => false;
 
   read(
     _at: number,

@@ -105,6 +105,7 @@ const ANY: Window = { space: 0, id: 0, epoch: 0 };
 /** One memory node. Nothing sent takes effect before `execute` (or with `isPrompt`, soon). */
 export class FakeNode implements Link {
   readonly id: string;
+  readonly mayStep = true;
   readonly allocations = new Map<number, Allocation>();
   readonly log: string[] = [];
   /** Touched pages of `CHUNK_BYTES`, by number. A piece never crosses one. */

@@ -160,6 +160,10 @@ export class ShmLink extends RingVerbs implements Link, TransportWatcher {
 
   // --------------------------------------------------------------------------------- at once
 
+  get mayStep(): boolean {
+    return this.#alone !== undefined && this.#queue.mayStep;
+  }
+
   readNow(window: Window, address: number, into: Uint8Array, start: number, bytes: number): number {
     assert(bytes <= PIECE_BYTES_MAX && start + bytes <= into.length, 'a read out of bounds');
     const steps = this.#alone;

@@ -108,6 +108,10 @@ export class Path implements Copy {
     return Status.Ok;
   }
 
+  mayWriteNow(): boolean {
+    return this.#memoryNow() !== undefined;
+  }
+
   writeNow(at: number, from: Uint8Array, start: number, bytes: number): number {
     const memory = this.#memoryNow();
     if (memory === undefined || this.node.refuses(memory, at, bytes)) return NOT_NOW;
