@@ -95,6 +95,22 @@ test('a row is in doubt of which a node knows that a copy counted later', async 
   expect(await rig.drive(rig.read(DATA_BYTES))).toBe(7);
 });
 
+test('a write for which a node has no room goes on where another one has', async () => {
+  const shape = { slabs: 1, nodes: 2, copies: 1, isBackedUp: false };
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, shape);
+  await rig.make();
+  await rig.open();
+  expect(await rig.drive(rig.write(0, 7))).toBe(Status.Ok);
+  const [{ node } = { node: '' }] = (rig.rows.get(0) as SetRow).copies;
+  rig.fill(node);
+  expect(await rig.drive(rig.write(8192, 8))).toBe(Status.Ok);
+  await rig.pass(3_000);
+  expect(rig.rows.get(0)?.copies).toMatchObject([
+    { node: node === 'node-0' ? 'node-1' : 'node-0' },
+  ]);
+  expect([await rig.drive(rig.read(0)), await rig.drive(rig.read(8192))]).toEqual([7, 8]);
+});
+
 test('a writer that lost its lease leaves a file that has all, for the next one', async () => {
   for (const isTold of [true, false]) {
     const shape = { slabs: 1, nodes: 1, copies: 1 };

@@ -259,6 +259,12 @@ export class KeptSlab implements SetKeeper {
     if (this.#parts.backup?.failure !== Status.Ok && this.#hasBackup) {
       void this.#leave(this.#backup?.id ?? 0);
     }
+    this.#adjust(nodes);
+  }
+
+  /** One more copy, or one less, or as it is. */
+  #adjust(nodes: readonly SlabNode[]): void {
+    const remote = this.#remote;
     const isSurplus = remote.length > this.#parts.copies;
     // Nobody may remember why there is one more: the writer before made it.
     const surplus = isSurplus ? (this.#misplaced(nodes) ?? remote[0]) : undefined;
@@ -324,12 +330,12 @@ export class KeptSlab implements SetKeeper {
     );
   }
 
-  /** Another node is to take its place. */
+  /** Another node is to take its place, or has. */
   #noteFull(id: number): void {
     this.#full.add(id);
     const place = this.#row.copies.find(({ copy }) => copy === id);
     if (place !== undefined) this.#parts.avoid(place.node, true);
-    if (this.#nodes !== undefined) void this.#makeWhole(this.#nodes);
+    if (this.#nodes !== undefined) this.#adjust(this.#nodes);
   }
 
   confirm(): Promise<boolean> {

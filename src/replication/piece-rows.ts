@@ -38,8 +38,8 @@ export class PieceRows {
   readonly done: Uint8Array;
   /** Bits of copies that may have done it, or some of it; of a read: that were tried. */
   readonly tried: Uint8Array;
-  /** 1: a copy may have had it, before its blocks were lent to somebody. */
-  readonly lent: Uint8Array;
+  /** 1: a copy may have it of an attempt that is forgotten, or made in place. */
+  readonly mayHave: Uint8Array;
   /** How the last failure ended. */
   readonly status: Uint8Array;
   readonly buffer: (Uint8Array | undefined)[] = [];
@@ -63,7 +63,7 @@ export class PieceRows {
     this.pending = columns.uint8(ROWS_MAX);
     this.done = columns.uint8(ROWS_MAX);
     this.tried = columns.uint8(ROWS_MAX);
-    this.lent = columns.uint8(ROWS_MAX);
+    this.mayHave = columns.uint8(ROWS_MAX);
     this.status = columns.uint8(ROWS_MAX);
   }
 
@@ -76,7 +76,7 @@ export class PieceRows {
     this.pending[row] = 0;
     this.done[row] = 0;
     this.tried[row] = 0;
-    this.lent[row] = 0;
+    this.mayHave[row] = 0;
     this.status[row] = 0;
     return row;
   }

@@ -215,6 +215,21 @@ test('a write that a full copy refuses waits for the copy that is made in its pl
   set.stop();
 });
 
+test('what only a copy has that is given up before it counted was not done', async () => {
+  const [full, learner] = [new FakeCopy(1), new FakeCopy(2)];
+  const set = setOf([full]);
+  await write(set, 0, 1);
+  expect(await set.upkeep.learn(learner, (_bytes, work) => work())).toBe(true);
+  full.refusesAt = 3 * BLOCK_BYTES;
+  const refused = write(set, 3, 7);
+  await turns(60);
+  expect(learner.memory[3 * BLOCK_BYTES]).toBe(7);
+  set.drop(2);
+  set.isFull = true;
+  expect(await refused).toEqual([Status.NoSpace, 'notApplied']);
+  set.stop();
+});
+
 test('a write that was refused, and lent its blocks, may have been done', async () => {
   const [whole, full] = [new FakeCopy(1), new FakeCopy(2)];
   const set = setOf([whole, full]);

@@ -51,6 +51,8 @@ export class ReplicaSet implements CompletionSink, Slab {
   readonly #lent = new Set<number>();
   /** Writes that have their blocks. */
   readonly #writing = new Set<number>();
+  /** Where a `writeNow` began that some copies have: whoever called it asks for that write next. */
+  #partAt = -1;
   #isWakeDue = false;
   #isOver = false;
   /** A copy has no room, and no other one can be had in its place: writes that need it end so. */
@@ -71,7 +73,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     this.#isOver = true;
     this.upkeep.stop();
     for (const row of [...this.#waiting, ...this.#parked]) {
-      this.#tell(row, this.#isBegun(row) ? Status.OutcomeUnknown : Status.Stale);
+      this.#tell(row, this.#endOf(row, Status.Stale));
     }
     this.#waiting = [];
     this.#parked.clear();
@@ -168,7 +170,10 @@ export class ReplicaSet implements CompletionSink, Slab {
       if (status === Status.Ok) continue;
       // Some copies may have it by now: who does not ask again leaves them as they are.
       const isFirst = (targets & ((1 << index) - 1)) === 0;
-      if (!isFirst || status !== NOT_NOW) areas.unsettle(first, count);
+      if (!isFirst || status !== NOT_NOW) {
+        areas.unsettle(first, count);
+        this.#partAt = first;
+      }
       return NOT_NOW;
     }
     areas.writtenMs[area] = this.#parts.clock.now();
@@ -231,10 +236,11 @@ export class ReplicaSet implements CompletionSink, Slab {
     assert(isPiece && first + count <= this.#parts.layout.blocks, 'an operation is one piece');
     const rows = this.#rows;
     const row = this.#isOver ? -1 : rows.begin();
+    const isPart = kind === Kind.WRITE && first === this.#partAt;
+    this.#partAt = -1;
     if (row < 0) {
-      // A copy may have it of a `writeNow` that was not done at all of them.
-      const isPart = kind !== Kind.READ && this.areas.anyUnsettled(first, count);
-      const status = this.#isOver ? Status.Stale : isPart ? Status.OutcomeUnknown : Status.Busy;
+      const wanted = this.#isOver ? Status.Stale : Status.Busy;
+      const status = isPart ? Status.OutcomeUnknown : wanted;
       this.#parts.timers.soon(() => sink.completed(token, status, outcomeOf(status), 0, 0));
       return;
     }
@@ -247,6 +253,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     rows.token[row] = token;
     rows.deadline[row] = deadline;
     rows.part[row] = part;
+    if (isPart) rows.mayHave[row] = 1;
     const isFree = this.#waiting.length === 0 && this.#holds.length === 0;
     if (isFree && this.#mayStart(row)) this.#start(row);
     else this.#wait(row);
@@ -296,7 +303,7 @@ export class ReplicaSet implements CompletionSink, Slab {
   #startWrite(row: number): void {
     if (this.#isOver) {
       // What was read for it came late: nothing is written without its intent word.
-      this.#endWrite(row, Status.Stale);
+      this.#endWrite(row, this.#endOf(row, Status.Stale));
       return;
     }
     if (this.#isLost(row)) {
@@ -320,7 +327,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     this.#parts.timers.after(this.#leftMs(row), () => {
       // Nothing of it was sent.
       if (this.#rows.attempt[row] !== attempt || !this.#parked.delete(row)) return;
-      this.#endWrite(row, Status.Timeout);
+      this.#endWrite(row, this.#endOf(row, Status.Timeout));
     });
   }
 
@@ -371,17 +378,20 @@ export class ReplicaSet implements CompletionSink, Slab {
     const row = Math.floor((token % TOKENS) / COPIES_MAX);
     const index = token % COPIES_MAX;
     const attempt = Math.floor(token / TOKENS);
-    if (attempt !== rows.attempt[row]) return;
-    rows.pending[row] = (rows.pending[row] as number) & ~(1 << index);
+    const bit = 1 << index;
+    const pending = rows.pending[row] as number;
+    // Of an attempt before, or of a copy that has left since.
+    if (attempt !== rows.attempt[row] || (pending & bit) === 0) return;
+    rows.pending[row] = pending & ~bit;
     if (rows.kind[row] !== Kind.WRITE) {
       this.#readEnded(row, index, status);
       return;
     }
     if (status === Status.Ok) {
-      rows.done[row] = (rows.done[row] as number) | (1 << index);
+      rows.done[row] = (rows.done[row] as number) | bit;
       this.members.answered(index);
     } else {
-      if (outcome !== 'notApplied') rows.tried[row] = (rows.tried[row] as number) | (1 << index);
+      if (outcome !== 'notApplied') rows.tried[row] = (rows.tried[row] as number) | bit;
       rows.status[row] = status;
       this.upkeep.failed(index, status);
       // A copy may have left by that, and with it the last thing that was waited for.
@@ -408,8 +418,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     const status = rows.status[row] as Status;
     const isRefused = this.isFull && status === Status.NoSpace;
     const isLate = this.#parts.clock.now() >= (rows.deadline[row] as number);
-    if (this.#isOver || isRefused || isLate)
-      this.#endWrite(row, isBegun ? Status.OutcomeUnknown : passing(status));
+    if (this.#isOver || isRefused || isLate) this.#endWrite(row, this.#endOf(row, status));
     else this.#park(row);
   }
 
@@ -421,9 +430,14 @@ export class ReplicaSet implements CompletionSink, Slab {
 
   /** Of a write: whether a copy has it, or may have some of it. */
   #isBegun(row: number): boolean {
-    const { kind, done, tried, lent } = this.#rows;
+    const { kind, done, tried, mayHave } = this.#rows;
     if (kind[row] !== Kind.WRITE) return false;
-    return done[row] !== 0 || tried[row] !== 0 || lent[row] !== 0;
+    return done[row] !== 0 || tried[row] !== 0 || mayHave[row] !== 0;
+  }
+
+  /** Of one that failed like this, as it is to be told. */
+  #endOf(row: number, status: Status): Status {
+    return this.#isBegun(row) ? Status.OutcomeUnknown : passing(status);
   }
 
   /** Tried again a little later, or at once when the set has changed. */
@@ -618,7 +632,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     const rows = this.#rows;
     this.#lent.delete(row);
     this.#locks.write(rows.first[row] as number, rows.count[row] as number);
-    if (rows.done[row] !== 0) rows.lent[row] = 1;
+    if (rows.done[row] !== 0) rows.mayHave[row] = 1;
     rows.done[row] = 0;
     this.#again(row);
   }
@@ -643,8 +657,9 @@ export class ReplicaSet implements CompletionSink, Slab {
     for (const row of waiting) {
       const isDue = now >= (this.#rows.notBefore[row] as number);
       if (this.#isLost(row)) this.#tell(row, Status.DataLost);
-      else if (now >= (this.#rows.deadline[row] as number)) this.#tell(row, Status.Timeout);
-      else if (isDue && !this.#isBehind(row) && this.#mayStart(row)) this.#start(row);
+      else if (now >= (this.#rows.deadline[row] as number)) {
+        this.#tell(row, this.#endOf(row, Status.Timeout));
+      } else if (isDue && !this.#isBehind(row) && this.#mayStart(row)) this.#start(row);
       else this.#waiting.push(row);
     }
     this.#endLent(now);
@@ -658,8 +673,7 @@ export class ReplicaSet implements CompletionSink, Slab {
       this.#lent.delete(row);
       this.#parked.delete(row);
       this.#writing.delete(row);
-      const status = passing(this.#rows.status[row] as Status);
-      this.#tell(row, this.#isBegun(row) ? Status.OutcomeUnknown : status);
+      this.#tell(row, this.#endOf(row, this.#rows.status[row] as Status));
     }
   }
 
@@ -699,15 +713,16 @@ export class ReplicaSet implements CompletionSink, Slab {
   drop(id: number): void {
     // Who is over does not know whether the copy counts: what waits for it ends as unknown.
     if (this.#isOver) return;
-    this.members.forget(this.members.bitOf(id));
+    const bit = this.members.bitOf(id);
+    this.members.forget(bit);
     const rows = this.#rows;
     for (const row of this.#writing) {
       const pending = rows.pending[row] as number;
-      if (pending === 0 || (pending & this.members.all) !== 0) continue;
-      rows.pending[row] = 0;
-      // Its late answer is nobody's.
-      rows.attempt[row] = ((rows.attempt[row] as number) + 1) >>> 0;
-      this.#written(row);
+      rows.pending[row] = pending & ~bit;
+      // What it has is no part of the slab any more, and what it says is nobody's.
+      rows.done[row] = (rows.done[row] as number) & ~bit;
+      rows.tried[row] = (rows.tried[row] as number) & ~bit;
+      if (pending !== 0 && rows.pending[row] === 0) this.#written(row);
     }
     for (const row of [...this.#parked]) if (rows.status[row] !== 0) this.#again(row);
     this.wakeSoon();

@@ -115,6 +115,12 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
     for (const { node } of this.#nodes) node.pausedUntilMs = this.world.nowMs + ms;
   }
 
+  /** The node has no room for what its copies have nothing of yet. */
+  fill(node: string): void {
+    const full = this.#nodes.find(({ id }) => id === node);
+    if (full !== undefined) full.node.fullBelow = DATA_BYTES;
+  }
+
   /** Memory of all nodes, or of the first ones, is gone for good, and other memory is there. */
   loseMemory(count = this.#nodes.length): void {
     for (const one of this.#nodes.slice(0, count)) {
