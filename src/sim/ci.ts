@@ -21,6 +21,7 @@ const BEGIN_AT: Readonly<Record<string, number>> = {
   'datagrams-overtaken': 47,
   'doubts-ignored': 8,
   'file-out-of-order': 20,
+  'flush-of-first-only': 36,
   'frame-reused-at-once': 57,
   'incarnation-not-compared': 125,
   'late-change-executed': 8,

@@ -53,6 +53,7 @@ export class DeviceWatch {
   readonly #rack: SimulatedRack;
   /** When it was asked for what said so last. */
   #wholeMs = -Infinity;
+  #inFileMs = -Infinity;
 
   constructor(rack: SimulatedRack) {
     this.#rack = rack;
@@ -61,6 +62,11 @@ export class DeviceWatch {
   /** Since that moment, at least, every slab has all its copies, or had. */
   get wholeMs(): number {
     return this.#wholeMs;
+  }
+
+  /** When a slab was seen last of which a file has all that there is. */
+  get inFileMs(): number {
+    return this.#inFileMs;
   }
 
   async run(): Promise<never> {
@@ -87,11 +93,13 @@ export class DeviceWatch {
     devices: readonly DeviceShape[],
   ): Promise<boolean> {
     const nodes = await memories.list();
+    let areWhole = nodes !== undefined;
     for (const shape of devices) {
       const [, rows] = await rowsOf(client, shape.name);
-      const isBroken = (row: SetRow): boolean => !isWhole(row, shape, nodes ?? []);
-      if (nodes === undefined || rows.some(isBroken)) return false;
+      if (rows.some(({ copies }) => copies.every(isBackup)))
+        this.#inFileMs = this.#rack.world.nowMs;
+      areWhole &&= rows.every((row) => isWhole(row, shape, nodes ?? []));
     }
-    return true;
+    return areWhole;
   }
 }

@@ -14,6 +14,7 @@ import { fabricFaults } from '../fabric/planted.js';
 import { leaseFaults } from '../leases/planted.js';
 import { durableFaults } from '../memory-node/durable/planted.js';
 import { memoryNodeFaults } from '../memory-node/planted.js';
+import { nbdFaults } from '../doors/nbd/planted.js';
 import { rebalancingFaults } from '../policies/rebalancing/planted.js';
 import { fileFaults, replicationFaults } from '../replication/planted.js';
 
@@ -480,6 +481,10 @@ export const PLANTED: readonly Planted[] = [
   planted('rest-kept', blockFaults, 'restKept', [
     'resized-devices',
     'what is beyond the end of a device that becomes smaller comes back when it grows',
+  ]),
+  planted('flush-of-first-only', nbdFaults, 'flushOfFirstOnly', [
+    'kept-devices',
+    'a flush on a second connection of a device is told at once',
   ]),
   planted('stale-file-served', fileFaults, 'staleServed', [
     'kept-devices',

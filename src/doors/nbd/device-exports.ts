@@ -2,9 +2,11 @@
 
 import type { BlockHost } from '../../block/block-host.js';
 import type { ServedDevice } from '../../block/served-device.js';
+import { Status } from '../../base/status.js';
 import type { Timers } from '../../runtime/clock.js';
 import type { NbdBackend, NbdExports } from './backend.js';
 import { DeviceBackend } from './device-backend.js';
+import { nbdFaults } from './planted.js';
 
 export class DeviceExports implements NbdExports {
   readonly #host: BlockHost;
@@ -20,6 +22,10 @@ export class DeviceExports implements NbdExports {
     const device = await this.#host.use(name);
     if (typeof device === 'number') return undefined;
     const backend = new DeviceBackend(name, '', device, this.#timers);
+    const isFirst = ![...this.#devices.values()].includes(device);
+    if (nbdFaults.flushOfFirstOnly && !isFirst) {
+      backend.flush = (sink, token) => sink.completed(token, Status.Ok);
+    }
     this.#devices.set(backend, device);
     return backend;
   }

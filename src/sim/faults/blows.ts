@@ -29,7 +29,9 @@ const NOTICED_WITHIN_MS = 5_000;
 /** After that everything in its files is as new as in the copies. */
 const HOST_RESTS_MS = 15_000;
 const STOP_WITHIN_MS = 2_000;
-const FLUSH_WITHIN_MS = 8_000;
+const FLUSH_WITHIN_MS = 12_000;
+/** What the watch saw so long ago is so still. */
+const IN_FILE_MS = 100;
 const FLUSH_LOOK_MS = 0.2;
 const SQUEEZES_MS: readonly number[] = [50, 500, 3_000, 8_000];
 const NOISE_PAGES = 2;
@@ -232,8 +234,8 @@ export class Blows {
     look();
   }
 
-  /** Of all nodes, when everything is in the files of the host, too. */
-  #loseAllMemory(): void {
+  /** Of all nodes, when everything is in the files of the host, too; `then` follows. */
+  #loseAllMemory(then?: () => void): void {
     const { world, shape } = this.#rack;
     const startedMs = world.nowMs;
     const look = (): void => {
@@ -243,6 +245,7 @@ export class Blows {
       this.#onlyFilesAreLeft();
       this.#disturb(0);
       for (let node = 0; node < shape.nodes; node++) this.#rack.killSupervisor(node);
+      then?.();
     };
     look();
   }
@@ -274,17 +277,31 @@ export class Blows {
     return kept.map(({ name }) => name);
   }
 
-  /** Now, or right after a flush, when memory was short and slabs may be in a file alone. */
+  /** Now, or right after a flush while a slab is in a file alone: memory was short, or was lost. */
   #cutPowerSometime(): void {
-    if (this.#prng.chance(500_000)) return this.#cutPower();
-    const { world, supervisors } = this.#rack;
-    supervisors.forEach((_, node) => this.#squeeze(node));
-    const fromMs = world.nowMs + this.#prng.fraction() * FLUSH_WITHIN_MS;
-    let flushes = Infinity;
+    const { supervisors } = this.#rack;
+    const squeezeAll = (): void => supervisors.forEach((_, node) => this.#squeeze(node));
+    if (this.#prng.chance(300_000)) return this.#cutPower();
+    if (this.#prng.chance(500_000)) {
+      squeezeAll();
+      this.#cutPowerAfterFlush();
+    } else {
+      this.#loseAllMemory(() => {
+        squeezeAll();
+        this.#cutPowerAfterFlush();
+      });
+    }
+  }
+
+  #cutPowerAfterFlush(): void {
+    const { world } = this.#rack;
+    const untilMs = world.nowMs + FLUSH_WITHIN_MS;
+    let flushes = this.#journal.flushes;
     const look = (): void => {
-      if (!world.faults.enabled || world.nowMs > fromMs + FLUSH_WITHIN_MS) return;
-      if (this.#journal.flushes > flushes) return this.#cutPower();
-      if (world.nowMs >= fromMs) flushes = this.#journal.flushes;
+      if (!world.faults.enabled || world.nowMs > untilMs) return;
+      const isInFile = world.nowMs - this.#watch.inFileMs < IN_FILE_MS;
+      if (isInFile && this.#journal.flushes > flushes) return this.#cutPower();
+      flushes = this.#journal.flushes;
       world.after(FLUSH_LOOK_MS, look);
     };
     look();
