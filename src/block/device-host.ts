@@ -37,6 +37,8 @@ export class DeviceHost {
   readonly #served = new Map<string, Served>();
   /** By number, the one that was begun last at the end. */
   readonly #counters = new Map<number, DeviceCounters>();
+  /** Devices whose end is not over. */
+  readonly #closing = new Set<Promise<void>>();
   #isClosed = false;
   #isLooking = false;
   readonly #fairShare: FairShare;
@@ -147,7 +149,8 @@ export class DeviceHost {
     served.linger = this.#world.runtime.timers.after(LINGER_MS, () => {
       if (served.users > 0) return;
       if (this.#served.get(served.facts.name) === served) this.#served.delete(served.facts.name);
-      void device.close();
+      const closing = device.close().finally(() => this.#closing.delete(closing));
+      this.#closing.add(closing);
     });
   }
 
@@ -170,7 +173,7 @@ export class DeviceHost {
     const all = [...this.#served.values()];
     this.#served.clear();
     for (const { linger } of all) linger?.cancel();
-    await Promise.all(all.map(({ device }) => device.close()));
+    await Promise.all([...all.map(({ device }) => device.close()), ...this.#closing]);
   }
 
   async #bytesOf({ name, device }: NumberedDevice): Promise<number | undefined> {

@@ -111,6 +111,40 @@ test('a write for which a node has no room goes on where another one has', async
   expect([await rig.drive(rig.read(0)), await rig.drive(rig.read(8192))]).toEqual([7, 8]);
 });
 
+test('one copy leaves where there is one too many, also while another one is full', async () => {
+  const shape = { slabs: 1, nodes: 3, copies: 3, isBackedUp: false };
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, shape);
+  await rig.make();
+  await rig.open();
+  expect(await rig.drive(rig.write(0, 7))).toBe(Status.Ok);
+  await rig.pass(3_000);
+  rig.device.stop();
+  await rig.drive(rig.file.end());
+  const { copies } = rig.rows.get(0) as SetRow;
+  expect(copies).toHaveLength(3);
+  rig.fill(copies[1]?.node as string);
+  rig.answersAfterMs = 1_000;
+  await rig.open(undefined, 2);
+  expect(await rig.drive(rig.write(8192, 8), 20_000)).toBe(Status.Ok);
+  await rig.pass(5_000);
+  expect(rig.rows.get(0)?.copies).toHaveLength(2);
+  expect(rig.leastCopies).toBe(2);
+});
+
+test('a write is refused where no node has room, and done as soon as one has', async () => {
+  const shape = { slabs: 1, nodes: 2, copies: 1, isBackedUp: false };
+  const rig = new BackedDevice(new CrashingDisk(), setImmediate, shape);
+  await rig.make();
+  await rig.open();
+  expect(await rig.drive(rig.write(0, 7))).toBe(Status.Ok);
+  for (const node of ['node-0', 'node-1']) rig.fill(node);
+  expect(await rig.drive(rig.write(8192, 8), 20_000)).toBe(Status.NoSpace);
+  rig.addNode();
+  await rig.pass(15_000);
+  expect(await rig.drive(rig.write(8192, 9), 5_000)).toBe(Status.Ok);
+  expect([await rig.drive(rig.read(0)), await rig.drive(rig.read(8192))]).toEqual([7, 9]);
+});
+
 test('a writer that lost its lease leaves a file that has all, for the next one', async () => {
   for (const isTold of [true, false]) {
     const shape = { slabs: 1, nodes: 1, copies: 1 };

@@ -114,6 +114,8 @@ export class KeptSlab implements SetKeeper {
   /** Copies whose nodes have no room for what is written to them. */
   readonly #full = new Set<number>();
   #isMaking = false;
+  /** The copy that is being filled. */
+  #made: CopyPlace | undefined;
   /** The copy whose place one takes that is being made; 0: none. */
   #sending = 0;
   /** As they were looked at last; undefined: not yet. */
@@ -268,8 +270,10 @@ export class KeptSlab implements SetKeeper {
     const isSurplus = remote.length > this.#parts.copies;
     // Nobody may remember why there is one more: the writer before made it.
     const surplus = isSurplus ? (this.#misplaced(nodes) ?? remote[0]) : undefined;
-    if (surplus !== undefined) void this.#leave(surplus.copy);
-    else if (this.#isWanting(nodes)) void this.#makeWhole(nodes);
+    if (surplus !== undefined) {
+      // One at a time: there may be none too many any more.
+      if (this.#leaving.size === 0) void this.#leave(surplus.copy);
+    } else if (this.#isWanting(nodes)) void this.#makeWhole(nodes);
   }
 
   /** What is asked for may have been given, in memory that is not known yet. */
@@ -333,9 +337,11 @@ export class KeptSlab implements SetKeeper {
   /** Another node is to take its place, or has. */
   #noteFull(id: number): void {
     this.#full.add(id);
-    const place = this.#row.copies.find(({ copy }) => copy === id);
+    const known = [...this.#row.copies, ...(this.#made === undefined ? [] : [this.#made])];
+    const place = known.find(({ copy }) => copy === id);
     if (place !== undefined) this.#parts.avoid(place.node, true);
-    if (this.#nodes !== undefined) this.#adjust(this.#nodes);
+    if (this.#nodes === undefined || this.set.isOver || this.isAway) return;
+    this.#adjust(this.#nodes);
   }
 
   confirm(): Promise<boolean> {
@@ -464,7 +470,8 @@ export class KeptSlab implements SetKeeper {
       (this.#wantsBackup && (await this.#makeBackup()));
     this.#sending = 0;
     if (this.isWhole) this.#isSpared = false;
-    if (this.#remote.length > 0) this.set.isFull = !isMade && this.#full.size > 0;
+    const isNoRoom = !isMade && this.#full.size > 0 && this.#parts.areFull(this.#remote);
+    if (this.#remote.length > 0) this.set.isFull = isNoRoom;
     this.#makeAgainMs = isMade
       ? MAKE_AGAIN_MS_MIN
       : Math.min(2 * this.#makeAgainMs, MAKE_AGAIN_MS_MAX);
@@ -478,13 +485,18 @@ export class KeptSlab implements SetKeeper {
     const place = await this.#takeOne(nodes);
     if (place === undefined) return false;
     const { copy } = place;
+    // Somebody has room: writes wait for it.
+    this.set.isFull = false;
+    this.#made = place;
     const isFilled = await this.set.upkeep.learn(rack.copyAt(place), paced);
+    this.#made = undefined;
     const isIn = isFilled && (await this.#changes.run(() => this.#join(place, nodes)));
     if (isIn) {
       this.#parts.counts.copiesMade += 1;
       return true;
     }
     this.set.drop(copy);
+    this.#full.delete(copy);
     // Whoever asked and is over does not know what the row says.
     if (!this.set.isOver) rack.give(place);
     return false;

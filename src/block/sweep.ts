@@ -24,7 +24,7 @@ export interface Told {
   noteMark(slab: number, generation: number): void;
 }
 
-/** At every node that serves, once. Those that do not answer are left for another time. */
+/** At every node that is there, once. Those that do not answer are left for another time. */
 export async function sweep(
   world: DeviceWorld,
   rack: LeasedRack,
@@ -34,10 +34,15 @@ export async function sweep(
   told: Told,
 ): Promise<void> {
   const bySlab = new Map(rows.map((row) => [row.slab, row]));
-  const nodes = (await world.memories.list()) ?? [];
-  const serving = nodes.filter(({ isServing }) => isServing);
+  let nodes = await world.memories.list();
+  for (let tries = 1; nodes === undefined && tries < TRIES_MAX && !rack.isOver; tries++) {
+    await sleep(world.runtime.timers, AGAIN_MS);
+    nodes = await world.memories.list();
+  }
+  // One that is drained holds what nobody names, too, and cannot go before that is gone.
+  const there = (nodes ?? []).filter(({ isServing, isLeaving }) => isServing || isLeaving);
   await Promise.all(
-    serving.map(({ id }) => sweepNode(world, rack, { id, device, epoch, bySlab, told })),
+    there.map(({ id }) => sweepNode(world, rack, { id, device, epoch, bySlab, told })),
   );
 }
 

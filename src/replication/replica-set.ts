@@ -389,10 +389,13 @@ export class ReplicaSet implements CompletionSink, Slab {
     }
     if (status === Status.Ok) {
       rows.done[row] = (rows.done[row] as number) | bit;
+      // An attempt before, of which that was not known, is done with.
+      rows.tried[row] = (rows.tried[row] as number) & ~bit;
       this.members.answered(index);
     } else {
       if (outcome !== 'notApplied') rows.tried[row] = (rows.tried[row] as number) | bit;
-      rows.status[row] = status;
+      // What a learner lacks nobody waits for.
+      if ((this.members.wanted & bit) !== 0) rows.status[row] = status;
       this.upkeep.failed(index, status);
       // A copy may have left by that, and with it the last thing that was waited for.
       if (attempt !== rows.attempt[row]) return;
@@ -632,7 +635,6 @@ export class ReplicaSet implements CompletionSink, Slab {
     const rows = this.#rows;
     this.#lent.delete(row);
     this.#locks.write(rows.first[row] as number, rows.count[row] as number);
-    if (rows.done[row] !== 0) rows.mayHave[row] = 1;
     rows.done[row] = 0;
     this.#again(row);
   }
@@ -687,7 +689,11 @@ export class ReplicaSet implements CompletionSink, Slab {
       for (const row of lent) this.#locks.write(begins[row] as number, blocks[row] as number);
       return false;
     }
-    for (const row of lent) this.#lent.add(row);
+    for (const row of lent) {
+      this.#lent.add(row);
+      // Whoever has the blocks may give others what one copy has of it.
+      if (this.#rows.done[row] !== 0) this.#rows.mayHave[row] = 1;
+    }
     if (isShared) this.#locks.read(first, count);
     else this.#locks.write(first, count);
     granted(true);

@@ -115,12 +115,19 @@ export class Upkeep {
   /** A copy did not do what it was asked. */
   failed(index: number, status: Status): void {
     const { members } = this.#set;
-    const sinceMs = members.failed(index, this.#parts.clock.now());
+    const now = this.#parts.clock.now();
+    // Who says that there is no room does answer.
+    const isFull = status === Status.NoSpace;
+    if (isFull) members.answered(index);
+    const sinceMs = isFull ? now : members.failed(index, now);
     members.find(index)?.failed(status);
     const bit = 1 << index;
     const isWanted = (members.wanted & bit) !== 0;
-    if (isWanted) this.#parts.keeper.failing(members.copy(index).id, status, sinceMs);
-    else if ((members.learner & bit) !== 0) this.#loseLearner();
+    const isLearner = !isWanted && (members.learner & bit) !== 0;
+    if (isWanted || (isLearner && isFull)) {
+      this.#parts.keeper.failing(members.copy(index).id, status, sinceMs);
+    }
+    if (isLearner) this.#loseLearner();
   }
 
   /** Whether another copy of the set answers now: else this one may be the only one left. */

@@ -38,6 +38,9 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
   readonly rows = new Map<number, SetRow>();
   /** Of the controller. */
   areAnswersLost = false;
+  answersAfterMs = 0;
+  /** Of rows since it was opened. */
+  leastCopies = Infinity;
   readonly #shape: BackedShape;
   #nodes: { readonly id: string; memoryId: number; node: LendingNode }[];
   device!: Device;
@@ -83,9 +86,10 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
   }
 
   /** A new writer, with the rows that there are. */
-  async open(swept?: Promise<void>): Promise<void> {
+  async open(swept?: Promise<void>, copies = this.#shape.copies): Promise<void> {
     const { world, rows } = this;
-    const { slabs, copies, isBackedUp = true } = this.#shape;
+    const { slabs, isBackedUp = true } = this.#shape;
+    this.leastCopies = Infinity;
     const parts = { clock: world, timers: world, checksum: { crc32c } };
     const opening = BackupFile.open({
       ...{ ...parts, ...OF, disk: this.disk.of(this), path: PATH },
@@ -173,7 +177,9 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
   }
 
   async putSet(row: SetRow): Promise<SetAnswer> {
+    if (this.answersAfterMs > 0) await this.world.sleep(this.answersAfterMs);
     this.rows.set(row.slab, row);
+    this.leastCopies = Math.min(row.copies.length, this.leastCopies);
     return { status: this.areAnswersLost ? Status.OutcomeUnknown : Status.Ok };
   }
 
