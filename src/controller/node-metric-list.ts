@@ -226,13 +226,14 @@ const STREAMS: readonly Wanted[] = [
     'sessions_ended',
     'Connections that the node has ended or turned away, by reason.',
     (all) => {
-      const { sessionsRefused, helloLate, sessionsSilent, hellosRefused, fenced } = fabric(all);
+      const counts = fabric(all);
       return {
-        too_many: sessionsRefused,
-        hello_late: helloLate,
-        hello_refused: hellosRefused,
-        silent: sessionsSilent,
-        fenced,
+        too_many: counts['sessionsRefused'],
+        hello_late: counts['helloLate'],
+        hello_refused: counts['hellosRefused'],
+        silent: counts['sessionsSilent'],
+        region_back: counts['sessionsDismissed'],
+        fenced: counts['fenced'],
       };
     },
     'reason',

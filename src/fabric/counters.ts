@@ -24,6 +24,8 @@ export interface FabricCounters {
   helloLate: number;
   /** Ended because nothing came from the client for too long. */
   sessionsSilent: number;
+  /** Ended by a handler, before what they had sent was executed. */
+  sessionsDismissed: number;
   /** Hellos answered with a refusal: a lower number than one known, or no common version. */
   hellosRefused: number;
   /** Earlier connections of a client that a newer one has ended. */
@@ -70,6 +72,7 @@ export function createCounters(): FabricCounters {
     sessionsRefused: 0,
     helloLate: 0,
     sessionsSilent: 0,
+    sessionsDismissed: 0,
     hellosRefused: 0,
     fenced: 0,
     framesReceived: 0,

@@ -106,6 +106,8 @@ export function unheardSession({ slot, client }: ClientSession, output: Bytes): 
   return {
     slot,
     client,
+    sinceMs: Infinity,
+    dismiss: () => undefined,
     output,
     replyAt: 0,
     mayWait: true,

@@ -19,6 +19,14 @@ export interface ClientSession {
   readonly slot: number;
   /** The random number that the client's process chose at its start. */
   readonly client: number;
+  /** On the clock of this process: nothing that comes through here was sent before this. */
+  readonly sinceMs: number;
+  /**
+   * Called while a message is given to its handler, in place of executing it: the connection ends
+   * with it and all behind it unexecuted. The client sends anew what it still waits for. Whatever
+   * the handler returns means nothing then.
+   */
+  dismiss(): void;
 }
 
 export interface DataSession extends ClientSession {

@@ -75,7 +75,7 @@ const SESSION_BYTES = 1024;
 
 type State = 'new' | 'greeting' | 'open' | 'ended';
 /** Why nothing more is executed at the moment. */
-type Blocked = 'no' | 'room' | 'wait' | 'call' | 'hello' | 'turn';
+type Blocked = 'no' | 'room' | 'wait' | 'call' | 'hello' | 'turn' | 'end';
 
 /** As which waits are shown; the others are not the request's. */
 const WAITS_FOR: Readonly<Partial<Record<Blocked, WaitCause>>> = {
@@ -95,6 +95,7 @@ interface MadeReply {
 export class Session implements StreamHandler, DataSession, Greeting {
   slot = -1;
   client = 0;
+  sinceMs = Infinity;
   replyAt = 0;
   readonly mayWait = true;
   hello!: Hello;
@@ -111,6 +112,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
   #type = 0;
   #blockedAtMs = 0;
   #isFinished = false;
+  #isDismissed = false;
   /** When the first message of this batch that can take long was done; -1: none was. */
   #longSince = -1;
   /** The frame that the input begins with: its length (0: not checked yet), and what is done. */
@@ -252,7 +254,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
       return this.#acknowledgeUnapplied(data, input, at, window);
     }
     const progress = data.execute(this, input, at + MESSAGE_HEADER_BYTES, type, window);
-    if (progress !== DONE) return this.#blockOn('wait');
+    if (progress !== DONE) return this.#isDismissed ? this.#endEarly() : this.#blockOn('wait');
     assert(this.#isFinished, 'a data message is done and has no reply');
     if (stations.isOn) this.#countRequest(type);
     if (type === MessageType.Reserve) this.#letOthersWork();
@@ -309,6 +311,17 @@ export class Session implements StreamHandler, DataSession, Greeting {
     return sequence;
   }
 
+  dismiss(): void {
+    this.#isDismissed = true;
+  }
+
+  /** What was executed is answered first. */
+  #endEarly(): false {
+    this.#serving.counters.sessionsDismissed++;
+    this.#lastReason = 'what it sends may be from before a region was elsewhere';
+    return this.#blockOn('end');
+  }
+
   resume(): void {
     if (this.#blocked !== 'wait' || this.#state !== 'open') return;
     this.#unblock();
@@ -342,6 +355,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
     const request = CALLS[type].request.decode(input, at + MESSAGE_HEADER_BYTES, end);
     if (typeof request === 'string') return this.#malformed('body', request);
     const answer = handler(request as never, this);
+    if (this.#isDismissed) return this.#endEarly();
     if (answer instanceof Promise) {
       this.#isCallRunning = true;
       this.#type = type;
@@ -430,6 +444,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
   admitted(slot: number, record: ResultRecord, previous: ResultRecord | undefined): void {
     this.slot = slot;
     this.client = this.hello.client;
+    this.sinceMs = this.#serving.runtime.clock.now();
     this.#record = record;
     record.executed = this.#executed;
     this.#state = 'open';

@@ -65,6 +65,29 @@ test('what was not sent when something before it came back is not sent any more'
   expect(sink.status(6_000)).toBe(Status.Ok);
 });
 
+test('behind a dismissed connection comes what is still waited for, and nothing else', async () => {
+  const rig = new Rig();
+  const window = await rig.openWindow();
+  const { world, link, sink, memory } = rig;
+  link.fetchAndAdd(window, 0, 1, 0, sink, 1, rig.deadline);
+  await rig.told(1);
+  memory.isFull = true;
+  // Both are at the node, and wait there; the client gives up the first one.
+  link.fetchAndAdd(window, 0, 10, 0, sink, 2, rig.deadline);
+  link.write(window, 16, Uint8Array.of(5), 0, 1, sink, 3, world.nowMs + 50);
+  link.write(window, 24, Uint8Array.of(6), 0, 1, sink, 4, rig.deadline);
+  link.fetchAndAdd(window, 0, 100, 0, sink, 5, rig.deadline);
+  await rig.told(3);
+  expect([2, 3].map((token) => sink.status(token))).toEqual([Status.Ok, Status.OutcomeUnknown]);
+  memory.servesSinceMs = world.nowMs;
+  memory.refill();
+  await rig.told(5);
+  expect([4, 5].map((token) => sink.status(token))).toEqual([Status.Ok, Status.Ok]);
+  expect([memory.bytes[0], memory.bytes[16], memory.bytes[24]]).toEqual([111, 0, 6]);
+  expect(rig.server.counters.sessionsDismissed).toBe(1);
+  expect(sink.told.get(5)).toMatchObject({ low: 11 });
+});
+
 test('what waits for a node that is gone comes back when its region is elsewhere', async () => {
   const rig = new Rig();
   const window = await rig.openWindow();

@@ -216,7 +216,7 @@ export class MemoryNode {
       pageBytes: facts.pageBytes,
       isSilent: (entry) => moves.isSilentEntry(entry),
       stations: this.stations,
-      ...{ rates: this.#rates, clock: runtime.clock },
+      ...{ rates: this.#rates, clock: runtime.clock, returns: moves.returns },
     });
   }
 

@@ -86,6 +86,8 @@ export interface DatagramServing {
 class PartSession implements DataSession {
   readonly slot = -1;
   readonly mayWait = false;
+  /** What comes too late is not given to a handler. */
+  readonly sinceMs = Infinity;
   client = 0;
   output: Bytes;
   replyAt = 0;
@@ -98,6 +100,10 @@ class PartSession implements DataSession {
 
   constructor(output: Bytes) {
     this.output = output;
+  }
+
+  dismiss(): void {
+    assert(false, 'a datagram is of no connection that could end');
   }
 
   begin(output: Bytes, replyAt: number): void {

@@ -20,6 +20,8 @@ export class FakeMemory implements DataHandler {
   /** While true writes wait. */
   isFull = false;
   readonly waiting = new Set<DataSession>();
+  /** Nothing is executed of connections from before this. */
+  servesSinceMs = 0;
 
   constructor(size: number) {
     this.bytes = new Uint8Array(size);
@@ -36,6 +38,10 @@ export class FakeMemory implements DataHandler {
   execute(session: DataSession, input: Bytes, at: number, type: number, window: number): Progress {
     if (type === MessageType.Write && this.isFull) {
       if (session.mayWait) this.waiting.add(session);
+      return WAIT;
+    }
+    if (session.sinceMs < this.servesSinceMs) {
+      session.dismiss();
       return WAIT;
     }
     this.executed.push(type);

@@ -153,6 +153,9 @@ test('what a client sent behind what came back comes back, until it has made a f
   expect(await read(2)).toBe(Status.Moved);
   const back = { space: SPACE, region: 2, epoch: EPOCH + 1, pageBytes: PAGE, memoryId: 99 };
   expect((await source.call(MessageType.GrantRegion, back)).status).toBe(Status.Ok);
+  // Whoever sent something before may have it executed over a new connection alone.
+  for (const slot of [1, 2]) expect(await read(slot)).toBe(Status.Closed);
+  await source.world.run({ forMs: 1 });
   expect(await read(1)).toBe(Status.Moved);
   expect(await read(3)).toBe(Status.NotAllocated);
   await source.data('fence', { slot: 1 });
@@ -161,6 +164,25 @@ test('what a client sent behind what came back comes back, until it has made a f
   expect(await read(2)).toBe(Status.Moved);
   await source.world.run({ forMs: 11_000 });
   expect(await read(2)).toBe(Status.NotAllocated);
+});
+
+test('what is called over a connection from before a region came back is not done', async () => {
+  const { source } = await pair();
+  const at = await source.alloc(2, { region: 2 });
+  await source.call(MessageType.MoveOut, ORDER);
+  await until(source, MoveState.GONE);
+  const back = { space: SPACE, region: 2, epoch: EPOCH + 1, pageBytes: PAGE, memoryId: 99 };
+  expect((await source.call(MessageType.GrantRegion, back)).status).toBe(Status.Ok);
+  expect(await source.alloc(1, { region: 2, wish: at })).toBe(at);
+  expect((await source.free(at)).status).toBe(Status.Moved);
+  const protect = { space: SPACE, rights: 1, address: at, bytes: PAGE };
+  expect((await source.call(MessageType.Protect, protect)).status).toBe(Status.Moved);
+  expect(await source.data('write', { address: at, data: bytes(1) })).toMatchObject({
+    status: Status.Closed,
+  });
+  await source.world.run({ forMs: 1 });
+  expect((await source.data('write', { address: at, data: bytes(1) })).status).toBe(Status.Ok);
+  expect((await source.free(at)).status).toBe(Status.Ok);
 });
 
 test('what is written while it moves comes along; freed, protected and new pages too', async () => {

@@ -23,6 +23,7 @@ import type { Windows } from '../translate/windows.js';
 import { Incoming, type IncomingParts } from './incoming.js';
 import { type MoveOrder, Outgoing } from './outgoing.js';
 import { RegionPages } from './region-pages.js';
+import { Returns } from './returns.js';
 import type { WrittenFrames } from './written-frames.js';
 
 /** What is on its way and of which nothing was heard for so long goes. */
@@ -95,9 +96,11 @@ export class Moves {
   #heardMs = 0;
   #watch: Timer | undefined;
   readonly #gone = new Map<number, GonePlace>();
+  readonly returns: Returns;
 
   constructor(parts: MovesParts) {
     this.#parts = parts;
+    this.returns = new Returns(parts.clock, parts.table.givenAway > 0);
   }
 
   // ------------------------------------------------------------------- for everybody of the node
@@ -186,9 +189,11 @@ export class Moves {
     if (!outgoing.cancel(Status.NotFound, 'its space was removed')) outgoing.decide(false);
   }
 
-  /** The region was granted here: where it was before means nothing. */
-  granted(space: number, region: number): void {
-    this.#gone.delete(regionKey(space, region));
+  /** The region was granted here, or taken: where it was before means nothing. */
+  granted(space: number, region: number, isTaken = false): void {
+    const key = regionKey(space, region);
+    this.#gone.delete(key);
+    this.returns.came(key, isTaken);
   }
 
   /** It is in doubt who holds the region that is on its way from here. */
@@ -337,6 +342,7 @@ export class Moves {
     if (!memoryNodeFaults.givenAwayForgotten) table.noteGivenAway(epoch);
     table.regions.remove(space, region);
     const key = regionKey(space, region);
+    this.returns.left(key);
     if (this.#gone.size >= GONE_MAX) this.#gone.delete(this.#gone.keys().next().value as number);
     if (id !== '') this.#gone.set(key, { id, address, memoryId, epoch, atMs: clock.now() });
     // Pages that are freed may be zeroed, and those who ask are told that it is gone.
@@ -491,7 +497,7 @@ export class Moves {
     }
     const pages = incoming.take();
     this.#incoming = undefined;
-    this.granted(space, region);
+    this.granted(space, region, true);
     allocations.takeIn(space, region, pages);
     this.regionsTaken += 1;
     await commit();

@@ -14,7 +14,7 @@ import type { Relocation } from '../store/relocation.js';
 import type { CallServer } from './call-server.js';
 import { type FlushCallParts, serveFlush } from './flush-calls.js';
 import { type MeasureCallParts, serveMeasures } from './measure-calls.js';
-import { regionOf, serveMoves, withinHeld } from './move-calls.js';
+import { dismissingLate, regionOf, serveMoves, withinHeld } from './move-calls.js';
 import { serveRelocation } from './relocation-calls.js';
 import { serveSlabs } from './slab-calls.js';
 import { serveSlots } from './slot-calls.js';
@@ -65,6 +65,7 @@ export function serveCalls(server: CallServer, parts: CallParts): void {
 function serveAllocations(server: CallServer, parts: CallParts): void {
   const { allocations, revocation, moves, slabs } = parts;
   const within = withinHeld(moves);
+  const late = dismissingLate(moves);
   server.serve(MessageType.Alloc, (request) =>
     within(request.space, request.region, async () => {
       const denied = slabs.refusePlain(request.space);
@@ -78,27 +79,29 @@ function serveAllocations(server: CallServer, parts: CallParts): void {
       return refusal === undefined ? done : refused(refusal);
     }),
   );
-  server.serve(MessageType.Free, ({ space, address, nonce }) =>
-    within(space, regionOf(address), () => {
+  server.serve(MessageType.Free, ({ space, address, nonce }, session) => {
+    const work = () => {
       const denied = slabs.refusePlain(space, address);
       const bytes = denied ?? allocations.free(space, address, nonce);
       return typeof bytes === 'number' ? { status: Status.Ok, bytes } : refused(bytes);
-    }),
-  );
+    };
+    return late(session, space, address) ?? within(space, regionOf(address), work);
+  });
   server.serve(MessageType.Inspect, ({ space, address }) =>
     within(space, regionOf(address), () => {
       const found = allocations.inspect(space, address);
       return 'status' in found ? refused(found) : { status: Status.Ok, ...found };
     }),
   );
-  server.serve(MessageType.Protect, ({ space, rights, address, bytes }) =>
-    within(space, regionOf(address), async () => {
+  server.serve(MessageType.Protect, ({ space, rights, address, bytes }, session) => {
+    const work = async () => {
       const denied = slabs.refusePlain(space);
       const refusal = denied ?? allocations.protect(space, { address, bytes }, rights);
       if (!(await revocation.settled())) return NOT_SETTLED;
       return refusal === undefined ? done : refused(refusal);
-    }),
-  );
+    };
+    return late(session, space, address) ?? within(space, regionOf(address), work);
+  });
 }
 
 function serveRegions(server: CallServer, parts: CallParts): void {

@@ -34,6 +34,7 @@ import type { RegionRates } from '../access/region-rates.js';
 import type { NodeCounters } from '../counters.js';
 import type { PageTable } from '../../disk/page-table.js';
 import { memoryNodeFaults } from '../planted.js';
+import type { Returns } from '../moves/returns.js';
 import type { FramePool } from '../store/frame-pool.js';
 import { ENTRY_PAUSED, type Translator } from '../translate/translator.js';
 import type { Windows } from '../translate/windows.js';
@@ -66,6 +67,7 @@ export interface DataHandlerParts {
   readonly clock: Clock;
   /** Asks for `goOn`. */
   readonly awaitFrames: () => void;
+  readonly returns: Returns;
   /** Of a paused page: nobody can say when it goes on. */
   readonly isSilent: (entry: number) => boolean;
 }
@@ -80,6 +82,7 @@ export class NodeDataHandler implements DataHandler {
   /** Sessions that wait for a zeroed frame, or for a page that is paused, longest first. */
   readonly #waiting: Set<DataSession> = new Set();
   readonly #toldMoved = new ToldMoved();
+  readonly #returns: Returns;
   /** The message that is being executed was refused as moved. */
   #hasMoved = false;
 
@@ -90,9 +93,14 @@ export class NodeDataHandler implements DataHandler {
     this.#counters = parts.counters;
     this.#stations = parts.stations;
     this.#rates = parts.rates;
+    this.#returns = parts.returns;
   }
 
   execute(session: DataSession, input: Bytes, at: number, type: number, extra: number): Progress {
+    if (session.sinceMs <= this.#returns.latestMs && isAccess(type)) {
+      const region = this.#regionOf(input, at, windowOf(extra));
+      if (this.#returns.isFromBefore(session, region)) return dismissed(session);
+    }
     if (this.#toldMoved.size > 0 && this.#mustComeBack(session, input, at, type, extra)) {
       return this.#refuse(session, type, Status.Moved);
     }
@@ -373,6 +381,11 @@ export class NodeDataHandler implements DataHandler {
     this.begunAnew(slot);
     this.#parts.windows.closeClient(client);
   }
+}
+
+function dismissed(session: DataSession): Progress {
+  session.dismiss();
+  return WAIT;
 }
 
 function addressOf({ words }: Bytes, at: number): number {

@@ -3,7 +3,9 @@
  * wait for the end of a pause, and are told where to go when the region has gone.
  */
 
+import { regionKey } from '../../base/region-key.js';
 import { Status } from '../../base/status.js';
+import type { ClientSession } from '../../fabric/serve.js';
 import { MOVES_TOLD_MAX, REGION_BYTES } from '../../wire/limits.js';
 import { MessageType, type Refused } from '../../wire/messages.js';
 import type { Moves } from '../moves/moves.js';
@@ -38,6 +40,15 @@ export function withinHeld(moves: Moves) {
     const reply = await work();
     const isElsewhere = reply.status === Status.NotFound && moves.isGone(space, region);
     return isElsewhere ? MOVED : reply;
+  };
+}
+
+/** Of a call that may be from before the region left and came back: it is not to be executed. */
+export function dismissingLate({ returns }: Moves) {
+  return (session: ClientSession, space: number, address: number): Refused | undefined => {
+    if (!returns.isFromBefore(session, regionKey(space, regionOf(address)))) return undefined;
+    session.dismiss();
+    return MOVED;
   };
 }
 

@@ -95,7 +95,8 @@ export class Regions {
       };
     }
     if (epoch !== held) regions.put({ space, region, epoch });
-    if (held === undefined) this.#slow.addRegion(space, region);
+    if (held !== undefined) return undefined;
+    this.#slow.addRegion(space, region);
     this.moves?.granted(space, region);
     return undefined;
   }

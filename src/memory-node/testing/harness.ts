@@ -87,13 +87,20 @@ class FakeSession implements DataSession {
   readonly output: Bytes = bytesOf(new ArrayBuffer(PAGE + 64));
   readonly replyAt = 16;
   readonly mayWait: boolean;
+  readonly sinceMs: number;
+  isDismissed = false;
   isWaiting = false;
   result: Result | undefined;
 
-  constructor(slot: number) {
+  constructor(slot: number, sinceMs: number) {
     this.slot = slot;
+    this.sinceMs = sinceMs;
     this.client = 1000 + slot;
     this.mayWait = slot >= 0;
+  }
+
+  dismiss(): void {
+    this.isDismissed = true;
   }
 
   finish(status: Status, bytes: number): void {
@@ -302,7 +309,7 @@ export class Harness {
   #session(slot: number): FakeSession {
     const known = this.#sessions.get(slot);
     if (known !== undefined) return known;
-    const made = new FakeSession(slot);
+    const made = new FakeSession(slot, this.world.supervisor.clock.now());
     this.#sessions.set(slot, made);
     return made;
   }
@@ -370,7 +377,8 @@ export class Harness {
 
   /**
    * Executes one data message to its end, waiting for a zeroed frame if it must. The session of
-   * slot -1 may not wait, and tries again.
+   * slot -1 may not wait, and tries again. `Closed`: another session of the slot is to be used,
+   * which is there at the next one.
    */
   async data(verb: keyof typeof TYPES, request: DataRequest = {}): Promise<Result> {
     const session = this.#session(request.slot ?? 0);
@@ -384,6 +392,10 @@ export class Harness {
     for (;;) {
       const progress = this.node.dataHandler.execute(session, input, 8, TYPES[verb], extra);
       if (progress === DONE) break;
+      if (session.isDismissed) {
+        this.#sessions.delete(session.slot);
+        return { status: Status.Closed, bytes: new Uint8Array(0), value: 0n };
+      }
       session.isWaiting = session.mayWait;
       if (!session.mayWait) this.givenBack++;
       if (session.mayWait) await this.until(() => !session.isWaiting);

@@ -45,6 +45,10 @@ const ASKS_AFTER_MS = 20;
 const KILLED_LATE_MS = 500;
 /** A node takes back so much later what it has given away. */
 const RESTS_MS = 2 * DEADLINE_AHEAD_MS_MAX;
+/** What a client has sent is under way for so long at most, until its region is back. */
+const SENT_LATE_MS_MAX = 2 * RESTS_MS;
+/** Between two looks whether it is. */
+const BACK_LOOK_MS = 20;
 
 /** Where a move stands, as seen at its two nodes. */
 type Moment = 'begins' | 'copying' | 'sending' | 'paused' | 'handing' | 'taken' | 'gone';
@@ -137,7 +141,7 @@ export class Mover {
     ];
     const ofSteps: Choices = isOneSided ? [[60, stopSteps]] : [];
     return {
-      begins: usual,
+      begins: [...usual, [6, (going) => this.#sendsLate(going)]],
       copying: [...ofSteps, ...usual],
       // The last look at steps but that of the pause is over.
       sending: [...(isOneSided ? ([[60, stopBeforePause]] as const) : []), ...usual],
@@ -320,14 +324,46 @@ export class Mover {
       busyMs: startedMs,
       isOver: false,
     };
-    void api.moveRegion(name, region, target).then((end) => {
+    void this.#order(api, what, target).then((isDone) => {
       going.isOver = true;
-      const text = 'message' in end ? end.message : 'done';
-      this.#journal.note(`region ${what} to ${target}: ${text}`);
-      this.#journal.noteMove(text === 'done');
-      if (text === 'done') this.#left.set(`${what} ${node}`, world.nowMs);
+      if (isDone) this.#left.set(`${what} ${node}`, world.nowMs);
     });
     return going;
+  }
+
+  async #order(api: ControllerApi, what: string, target: string): Promise<boolean> {
+    const [space = '', region] = what.split('/');
+    const end = await api.moveRegion(space, Number(region), target);
+    const text = 'message' in end ? end.message : 'done';
+    this.#journal.note(`region ${what} to ${target}: ${text}`);
+    this.#journal.noteMove(text === 'done');
+    return text === 'done';
+  }
+
+  /** What one client sends to the source comes when the region has left it, and is back. */
+  #sendsLate(going: Going): void {
+    const { world, supervisors } = this.#rack;
+    const clients = world.machines.filter(({ name }) => !/^(node|controller)/.test(name));
+    if (clients.length === 0) return;
+    const node = world.machine(`node-${going.from + 1}`);
+    const cut = world.partition([this.#prng.pick(clients)], [node], { oneWay: true });
+    const id = defined(supervisors[going.from]).name;
+    let isAsked = false;
+    const look = (): void => {
+      const leftMs = this.#left.get(`${going.name} ${id}`) ?? 0;
+      const hasStayed = going.isOver && leftMs < going.startedMs;
+      const isLate = world.nowMs - going.startedMs >= SENT_LATE_MS_MAX;
+      if (hasStayed || isLate || !world.faults.enabled) return world.heal(cut);
+      // There is something to be sent late.
+      going.busyMs = world.nowMs;
+      const api = this.#api;
+      if (!isAsked && going.isOver && world.nowMs - leftMs >= RESTS_MS && api) {
+        isAsked = true;
+        void this.#order(api, going.name, id).then(() => world.heal(cut));
+      }
+      world.after(BACK_LOOK_MS, look);
+    };
+    look();
   }
 
   #mayGo(space: string, { region, node, state }: RegionFacts, target: string): boolean {
