@@ -100,6 +100,16 @@ export class RegionMoves {
     this.#isStopped = true;
   }
 
+  /**
+   * Whether a region of the space may be the target's already, by a move that an earlier life had
+   * begun: that may have come to its end after this database was copied.
+   */
+  mayHaveGone(space: SpaceId): boolean {
+    return this.underWay().some(({ row, isNew }) => {
+      return !isNew && row.space === space && (this.#owner(row)?.epoch ?? 0) < row.epoch;
+    });
+  }
+
   /** Those that are under way, the oldest first. */
   underWay(): readonly UnderWay[] {
     return [...this.#underWay.values()];

@@ -14,7 +14,8 @@ type RegionsReply = Reply<typeof MessageType.SpaceRegions>;
 export function spaceRegions(controller: Controller, space: SpaceId, after: number): RegionsReply {
   const listed = controller.regions.list(space, after + 1, REGIONS_PER_MESSAGE_MAX + 1);
   const shown = listed.slice(0, REGIONS_PER_MESSAGE_MAX);
-  const mayLack = controller.restoration.mayLack ? 1 : 0;
+  const { restoration, moves } = controller;
+  const mayLack = restoration.mayLack || moves.mayHaveGone(space) ? 1 : 0;
   return regionsReply(shown, listed.length > shown.length ? 1 : 0, mayLack);
 }
 

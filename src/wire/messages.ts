@@ -791,7 +791,7 @@ export const SpaceRegionsRequest = struct(
 );
 export const SpaceRegionsReply = struct('SpaceRegionsReply', 8, {
   more: u8, // 1: ask again after the last region.
-  mayLack: u8, // 1: others may be granted, of which the controller has not heard again.
+  mayLack: u8, // 1: others may be granted, or elsewhere, and the controller has not heard of it.
   reserved: pad(6),
   nodes: list(NodePlace, limits.NODES_MAX),
   regions: list(RegionPlace, limits.REGIONS_PER_MESSAGE_MAX),
