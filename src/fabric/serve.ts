@@ -23,8 +23,9 @@ export interface ClientSession {
   readonly sinceMs: number;
   /**
    * Called while a message is given to its handler, in place of executing it: the connection ends
-   * with it and all behind it unexecuted. The client sends anew what it still waits for. Whatever
-   * the handler returns means nothing then.
+   * with it and all behind it unexecuted, and the client sends anew what it still waits for. Of
+   * a datagram: it is given back. A handler of data returns `WAIT` then, and any reply to a call
+   * means nothing.
    */
   dismiss(): void;
 }

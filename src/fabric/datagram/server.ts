@@ -86,8 +86,7 @@ export interface DatagramServing {
 class PartSession implements DataSession {
   readonly slot = -1;
   readonly mayWait = false;
-  /** What comes too late is not given to a handler. */
-  readonly sinceMs = Infinity;
+  sinceMs = 0;
   client = 0;
   output: Bytes;
   replyAt = 0;
@@ -103,11 +102,12 @@ class PartSession implements DataSession {
   }
 
   dismiss(): void {
-    assert(false, 'a datagram is of no connection that could end');
+    // It is given back, as whatever its handler does not end.
   }
 
-  begin(output: Bytes, replyAt: number): void {
+  begin(output: Bytes, replyAt: number, sinceMs: number): void {
     this.output = output;
+    this.sinceMs = sinceMs;
     this.replyAt = replyAt;
     this.isFinished = false;
     this.low = 0;
@@ -363,7 +363,9 @@ export class DatagramServer implements DatagramHandler {
     const data = this.#serving.data();
     this.#makeRoom(replyRoom(input, body, type));
     const session = this.#session;
-    session.begin(this.#socket.output, this.#writer.bodyAt);
+    // What was sent earlier is not executed any more.
+    const sinceMs = this.#nowMs - DEADLINE_AHEAD_MS_MAX;
+    session.begin(this.#socket.output, this.#writer.bodyAt, sinceMs);
     if (data === undefined) {
       session.finish(Status.Unsupported, 0);
       return true;

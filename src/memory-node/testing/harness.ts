@@ -393,6 +393,7 @@ export class Harness {
       const progress = this.node.dataHandler.execute(session, input, 8, TYPES[verb], extra);
       if (progress === DONE) break;
       if (session.isDismissed) {
+        this.node.dataHandler.closed(session);
         this.#sessions.delete(session.slot);
         return { status: Status.Closed, bytes: new Uint8Array(0), value: 0n };
       }
