@@ -172,8 +172,8 @@ export async function deviceUri(core: RackCore, name: string): Promise<string> {
 
 /**
  * Removes it, and gives its memory back. Rejects with `Conflict` while a host serves it. Memory at
- * nodes that are away is given back later, by the nodes. Resolves to the path of its backup, where
- * that is not on this machine, and is left.
+ * nodes that are not reached is given back later, by the controller. Resolves to the path of its
+ * backup, where that is not on this machine, and is left.
  */
 export async function removeDevice(core: RackCore, name: string): Promise<string | undefined> {
   const { control, leases, runtime } = core;

@@ -36,6 +36,7 @@ import { Restoration } from './restoration.js';
 import { SlabSpace } from './slab-space.js';
 import { Spaces } from './spaces.js';
 import { Watch } from './watch.js';
+import { Orphans } from './orphans.js';
 
 export interface ControllerOptions {
   readonly clock: Clock;
@@ -67,6 +68,7 @@ export class Controller {
   readonly #rebalancer: Rebalancer | undefined;
   readonly spaces: Spaces;
   readonly giveBack: GiveBack;
+  readonly orphans: Orphans;
   readonly files: Files;
   readonly garbage: Garbage;
   readonly hosts: Hosts;
@@ -85,6 +87,7 @@ export class Controller {
     const returned = (member: Member): void => {
       arrived(member);
       this.giveBack.told(member);
+      this.orphans.told(member);
     };
     const shared = { metadata, changes, calls };
     this.metadata = metadata;
@@ -122,6 +125,7 @@ export class Controller {
     this.#rebalancer = rebalancing && new Rebalancer({ ...driver, policy: rebalancing, move });
     this.drains = new Drains({ ...driver, targets: this.moveTargets, noted });
     this.giveBack = new GiveBack({ ...driver, targets: this.moveTargets });
+    this.orphans = new Orphans(driver);
     this.files = new Files(metadata, changes, clock);
     this.garbage = new Garbage(metadata, changes);
     this.hosts = new Hosts(clock, awayMs);
@@ -129,7 +133,8 @@ export class Controller {
     const { regions, spaces } = this;
     const { slabBytesMin = SLAB_BYTES_MIN } = options;
     this.slabSpace = new SlabSpace({ ...withMembers, timers, regions, spaces, slabBytesMin });
-    this.devices = new Devices({ ...withMembers, clock, slabBytesMin });
+    const removed = (): void => this.orphans.removed();
+    this.devices = new Devices({ ...withMembers, clock, slabBytesMin, removed });
     this.leases = new Leases({
       ...withMembers,
       clock,
@@ -177,6 +182,7 @@ export class Controller {
     this.#rebalancer?.stop();
     this.drains.stop();
     this.giveBack.stop();
+    this.orphans.stop();
     this.moves.stop();
     this.watch.stop();
     this.slabSpace.stop();

@@ -102,6 +102,8 @@ export interface DevicesOptions {
   readonly clock: Pick<Clock, 'wall'>;
   /** The least memory of a slab. */
   readonly slabBytesMin: number;
+  /** A device was removed. */
+  readonly removed: () => void;
 }
 
 /** Some pages of sets. */
@@ -172,13 +174,14 @@ export class Devices {
    * its rows to go: there may be a million.
    */
   async remove(name: string, device: number, epoch: number): Promise<Result<object>> {
-    const { metadata, changes } = this.#options;
+    const { metadata, changes, removed } = this.#options;
     const result = await changes.run(async () => {
       if (metadata.removedDevices.has(device)) return ok({});
       if (metadata.devices.get(name)?.device !== device) return refuseUnknown(name);
       const stale = this.#refuseEpoch(device, epoch);
       if (stale !== undefined) return stale;
       await metadata.commit([{ table: 'devices', remove: name }, ...this.#tombstone(device)]);
+      removed();
       return ok({});
     });
     void this.#sweep();
@@ -250,7 +253,7 @@ export class Devices {
     return [...rows].filter(({ slab }) => slab >= from);
   }
 
-  /** A number that is forgotten does no harm: what a node still has of the device stays there. */
+  /** A number that is forgotten does no harm: what a node still has of it by then stays there. */
   #tombstone(device: number): MetadataChange[] {
     const { metadata, clock } = this.#options;
     const { removedDevices } = metadata;

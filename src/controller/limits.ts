@@ -92,6 +92,10 @@ export const NEARLY_FULL_SHARE = 0.9;
 export const REFUSAL_SHOWN_MS = 60_000;
 export const REFUSALS_SHOWN_MAX = 32;
 
+/** Between two looks for what a node has of devices that were removed. */
+export const ORPHANS_LOOK_MS = 3_600_000;
+/** The same where not all of it could be given back. */
+export const ORPHANS_AGAIN_MS = 10_000;
 /** Devices that were removed, whose numbers are kept; the longest ago is forgotten beyond that. */
 export const DEVICES_REMOVED_MAX = 65_536;
 /** Slabs of all devices that are anywhere: each row takes some 500 bytes of memory. */

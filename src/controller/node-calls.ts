@@ -73,6 +73,11 @@ export interface RegionToGive {
   readonly bytes: number;
 }
 
+export interface DroppedCopies {
+  readonly dropped: number;
+  readonly left: number;
+}
+
 export interface NodeCalls {
   /** `Ok` also when the node already has it with this epoch. */
   grantRegion(node: NodeAt, grant: RegionGrant): Promise<Status>;
@@ -99,6 +104,10 @@ export interface NodeCalls {
   regionsToGive(node: NodeAt): Promise<RegionsToGive | undefined>;
   /** What each of its regions uses, those without any bytes left out; undefined as above. */
   regionSizes(node: NodeAt): Promise<readonly RegionToGive[] | undefined>;
+  /** Numbers of the devices that it has copies of slabs of; undefined as above. */
+  slabDevices(node: NodeAt): Promise<ReadonlySet<number> | undefined>;
+  /** Gives some copies of a removed device back, and says how many are left; undefined as above. */
+  dropDevice(node: NodeAt, device: number): Promise<DroppedCopies | undefined>;
   /** Nothing will be asked of it there any more. */
   forget(node: NodeAt): void;
   /**

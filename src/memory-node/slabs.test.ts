@@ -356,6 +356,33 @@ test('copies go with their space', async () => {
   expect(node.counters()).toMatchObject({ ...NOTHING, slabs: { kept: 0, bytes: 0 } });
 });
 
+test('copies of a removed device are given back some by some, whoever had the lease', async () => {
+  const count = 20;
+  const node = await start({ frames: 2 * count, commitPages: 2 * count * PAGES });
+  for (let copy = 1; copy <= count; copy++) await take(node, { copy });
+  const kept = await take(node, { copy: 50, device: DEVICE + 1 });
+  const first = await listed(node, DEVICE);
+  const window = await open(node, first[0]?.address as number, { copy: 1 });
+  expect(await write(node, first[0]?.address as number, window)).toBe(Status.Ok);
+  const drop = () => node.call(MessageType.DropDevice, { device: DEVICE });
+  expect(await drop()).toEqual({ status: Status.Ok, dropped: 16, left: 4 });
+  expect(await drop()).toEqual({ status: Status.Ok, dropped: 4, left: 0 });
+  expect(await drop()).toEqual({ status: Status.Ok, dropped: 0, left: 0 });
+  expect(await write(node, first[0]?.address as number, window)).toBe(Status.Stale);
+  expect(await listed(node)).toMatchObject([{ copy: 50, address: kept }]);
+  expect(node.counters()).toMatchObject({ slabs: { kept: 1 } });
+});
+
+test('a copy of a removed device at which a thread is at work is waited for', async () => {
+  const node = await start();
+  await givenUnderWork(node);
+  const dropping = node.begin(MessageType.DropDevice, { device: DEVICE });
+  await node.world.run({ forMs: 20 });
+  expect(dropping()).toBeUndefined();
+  await node.until(() => dropping() !== undefined);
+  expect(dropping()).toMatchObject({ status: Status.Ok, left: 0 });
+});
+
 test('many copies are told page by page, each once', async () => {
   const count = SLABS_PER_MESSAGE_MAX + 5;
   const node = await start({ frames: count, commitPages: count * PAGES, tableEntries: 65536 });

@@ -69,6 +69,8 @@ type TrimRequest = Request<typeof MessageType.TrimSlab>;
 
 /** Some tenths of a millisecond. */
 const PAGES_COUNTED_MAX = 2_048;
+/** Copies of a removed device that go in one call. */
+const DROPPED_MAX = 16;
 
 const NO_OWNER: SlabOwner = {
   device: 0,
@@ -284,10 +286,26 @@ export class Slabs implements SlabListener {
   }
 
   /** Who has a window into it, or had one before the answer, has none after that. */
-  async give(request: OneRequest, client: number): Promise<Refusal | undefined> {
-    return this.#inTurn(request.copy, async () => {
+  give(request: OneRequest, client: number): Promise<Refusal | undefined> {
+    return this.#free(request.copy, () => this.#known(request, client, true));
+  }
+
+  /** Some copies of a device that was removed: nobody holds its lease any more. */
+  async drop(device: number): Promise<{ dropped: number; left: number } | Refusal> {
+    const some = this.list(0, device).slabs.slice(0, DROPPED_MAX);
+    for (const { copy } of some) {
+      const gone = refusal(Status.NotAllocated, `copy ${copy} is gone`);
+      const refused = await this.#free(copy, () => this.#byCopy.get(copy) ?? gone);
+      if (refused !== undefined && refused.status !== Status.NotAllocated) return refused;
+    }
+    const left = [...this.#byCopy.values()].filter((slab) => slab.device === device).length;
+    return { dropped: some.length, left };
+  }
+
+  #free(copy: number, find: () => Known | Refusal): Promise<Refusal | undefined> {
+    return this.#inTurn(copy, async () => {
       const { table, allocations, windows, settled } = this.#parts;
-      const known = this.#known(request, client, true);
+      const known = find();
       if ('status' in known) return known;
       const { space, address, bytes } = known;
       const range = { space, base: address, end: address + bytes };
@@ -296,7 +314,7 @@ export class Slabs implements SlabListener {
         const reason = 'a stopped thread is still at work there, and there is no frame: try again';
         return refusal(Status.Busy, reason);
       }
-      const still = this.#known(request, client, true);
+      const still = find();
       if ('status' in still) return still;
       const { pageBytes } = table.facts;
       allocations.freeRange({ space, firstPage: address / pageBytes, pages: bytes / pageBytes });

@@ -72,6 +72,8 @@ import {
 } from './move-messages.js';
 import { placeRule, regionRule, spaceRule } from './rules.js';
 import {
+  DropDeviceReply,
+  DropDeviceRequest,
   ListSlabsReply,
   ListSlabsRequest,
   MarkSlabRequest,
@@ -187,6 +189,7 @@ export const MessageType = {
   MoveOpenings: 107,
   RegionSizes: 108,
   NodeMoves: 109,
+  DropDevice: 110,
 
   // Block devices: calls to the controller.
   CreateDevice: 112,
@@ -852,6 +855,7 @@ export const CALLS = {
   [M.MarkSlab]: { request: MarkSlabRequest, reply: Empty, repeatable: true },
   [M.GiveSlab]: { request: SlabRequest, reply: Empty, repeatable: true },
   [M.ListSlabs]: { request: ListSlabsRequest, reply: ListSlabsReply, repeatable: true },
+  [M.DropDevice]: { request: DropDeviceRequest, reply: DropDeviceReply, repeatable: true },
   [M.SlabActivity]: { request: SlabActivityRequest, reply: SlabActivityReply, repeatable: true },
   // Not repeatable: done late it would undo what was written since.
   [M.TrimSlab]: { request: TrimSlabRequest, reply: Empty, repeatable: false },

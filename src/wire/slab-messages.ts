@@ -114,6 +114,13 @@ export const ListSlabsReply = struct('ListSlabsReply', 8, {
   slabs: list(SlabFacts, limits.SLABS_PER_MESSAGE_MAX),
 });
 
+/** From the controller: the device was removed, and whatever the node has of it is nobody's. */
+export const DropDeviceRequest = struct('DropDeviceRequest', 8, { device: u53 });
+export const DropDeviceReply = struct('DropDeviceReply', 8, {
+  dropped: u32, // Copies that were given back.
+  left: u32, // Copies that are to go by another call.
+});
+
 /** A copy that the node has asked about, or that is to go. */
 export const SlabUse = struct(
   'SlabUse',

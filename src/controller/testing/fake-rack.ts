@@ -20,6 +20,7 @@ import { NO_MARK, ownMark } from '../mark.js';
 import { openMetadata } from '../metadata/open.js';
 import type {
   Answer,
+  DroppedCopies,
   MoveKnown,
   MoveOfRegion,
   MoveOutOrder,
@@ -144,6 +145,17 @@ export class FakeNode {
     return [...this.held.values()].map(({ space, region }) => {
       return { space, region, bytes: bytesOf(region) };
     });
+  }
+
+  /** Of each device: so many copies of slabs. */
+  readonly copies = new Map<number, number>();
+
+  drop(device: number): DroppedCopies {
+    this.calls.push(`drop ${device}`);
+    const count = this.copies.get(device) ?? 0;
+    if (count > 1) this.copies.set(device, count - 1);
+    else this.copies.delete(device);
+    return { dropped: Math.min(count, 1), left: Math.max(0, count - 1) };
   }
 
   remove(space: SpaceId): Status {
@@ -343,6 +355,8 @@ export class FakeRack {
       nodeMoves: ({ address }, stops) => call(() => this.node(address).moves(stops)),
       regionsToGive: ({ address }) => call(() => this.node(address).toGive()),
       regionSizes: ({ address }) => call(() => this.node(address).sizes()),
+      slabDevices: ({ address }) => call(() => new Set(this.node(address).copies.keys())),
+      dropDevice: ({ address }, device) => call(() => this.node(address).drop(device)),
       forget: () => undefined,
       reconnect: () => undefined,
     };
