@@ -326,6 +326,12 @@ export class TableFile {
     if (!isSame) this.#storeMark53(at.markController, told.controller);
   }
 
+  /** An epoch that was given out: a controller that does not know that is to hear of it. */
+  noteGivenOut(epoch: number): void {
+    const now = this.mark.nextEpoch;
+    this.#storeMark(MOVING.at.markEpoch, now, Math.max(now, Math.min(epoch + 1, EPOCH_MAX)));
+  }
+
   #storeMark(at: number, before: number, now: number): void {
     if (now !== before) this.#store(this.#words, MOVING_FIRST + at, now);
   }

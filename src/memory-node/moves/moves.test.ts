@@ -120,6 +120,15 @@ test('a region goes with all that is in it, and its old holder says where it is'
   expect((await source.call(MessageType.GrantRegion, late)).status).toBe(Status.Stale);
 });
 
+test('both ends remember the epoch of a move', async () => {
+  const { source, target } = await pair();
+  const epochs = () => [source, target].map(({ node }) => node.table.mark.nextEpoch);
+  expect(epochs()).toEqual([1, 1]);
+  await source.call(MessageType.MoveOut, ORDER);
+  await until(source, MoveState.GONE);
+  expect(epochs()).toEqual([EPOCH + 1, EPOCH + 1]);
+});
+
 test('a region with a copy of a slab stays where it is, and takes none when it goes', async () => {
   const { source } = await pair();
   await hold(source, 1);

@@ -244,6 +244,8 @@ export class Moves {
     const obstacle = isForced ? this.#notHeld(order) : this.#obstacle(order);
     if (obstacle !== undefined) return refusal(Status.Conflict, obstacle);
     if (this.peer === undefined) return refusal(Status.Unavailable, 'this node is in no rack');
+    // The target may be told to refuse it, and others with it, when it has joined again.
+    table.noteGivenOut(epoch);
     const parts = this.#outgoingParts(order, this.peer);
     const { settled } = this.#parts;
     const force = { settled, withdraw: () => this.#closeWindowsOver(order) };
@@ -411,6 +413,7 @@ export class Moves {
     const { space, region, epoch, more: pageBytes } = move;
     if (this.#comingAs(epoch) !== undefined) return undefined;
     if (epoch <= table.floor) return refusal(Status.Stale, 'this move was cancelled');
+    table.noteGivenOut(epoch);
     if (pageBytes !== table.facts.pageBytes) {
       const reason = `pages here have ${table.facts.pageBytes} bytes, not ${pageBytes}`;
       return refusal(Status.Unsupported, reason);
