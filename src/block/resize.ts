@@ -14,15 +14,13 @@ import type { CompletionSink } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import { bestFreeOfTwo } from '../policies/placement/best-free-of-two.js';
 import { PIECE_BYTES } from '../replication/layout.js';
-import { BACKUP_SPACE } from '../wire/limits.js';
 import { MessageType } from '../wire/messages.js';
 import { CopyPace } from './copy-pace.js';
 import type { Device } from './device.js';
 import { giveSlabs } from './give-slabs.js';
 import { Memories, type MemoryNode } from './memories.js';
-import { openDevice, readRows } from './open-device.js';
+import { openDevice } from './open-device.js';
 import { blockFaults } from './planted.js';
-import type { SetRow } from './ports.js';
 import type { Tenure } from './served-device.js';
 import { planOf } from './slabs.js';
 import type { DeviceWorld, NumberedDevice } from './world.js';
@@ -94,7 +92,7 @@ async function cut(
   { device, epoch }: Tenure,
 ): Promise<void> {
   const { layout, count } = planOf(bytes, facts.slabBytes);
-  const nodes = await nodesOf(world, what, facts.device, count);
+  const nodes = await nodesOf(world, what);
   const end = Math.min(count * layout.dataBytes, facts.bytes);
   if (!blockFaults.restKept) await zero(device, what, bytes, end);
   device.stop();
@@ -107,32 +105,20 @@ async function cut(
   throw new MemrackError('Unavailable', `${what}: not all memory was given back`, { remedy });
 }
 
-/** Those that serve; each that has a copy of a slab from `from` on has to. */
-async function nodesOf(
-  world: DeviceWorld,
-  what: string,
-  device: number,
-  from: number,
-): Promise<readonly MemoryNode[]> {
-  const rows = await readRows(world, device);
+/**
+ * All there are. One that is away may have copies beyond the end that no row names any more: when
+ * the device has grown again they would speak against what is written there.
+ */
+async function nodesOf(world: DeviceWorld, what: string): Promise<readonly MemoryNode[]> {
   const nodes = await world.memories.list();
-  if (typeof rows === 'number' || nodes === undefined) {
+  if (nodes === undefined) {
     throw new MemrackError('Unavailable', `${what}: the controller does not answer`);
   }
-  const there = nodes.filter(({ isServing, isLeaving }) => isServing || isLeaving);
-  const away = copiesFrom(rows, from).find(({ node, memoryId }) => {
-    const isKept = nodes.some((one) => one.id === node && one.memoryId === memoryId);
-    return isKept && !there.some(({ id }) => id === node);
-  });
-  if (away === undefined) return there;
-  const remedy = `start it, or say that it is lost: memrack node remove ${away.node} --lost`;
-  const message = `${what}: ${away.node} has copies that have to go, and is away`;
+  const away = nodes.find(({ isAway }) => isAway);
+  if (away === undefined) return nodes.filter(({ isServing, isLeaving }) => isServing || isLeaving);
+  const remedy = `start it, or say that it is lost: memrack node remove ${away.id} --lost`;
+  const message = `${what}: ${away.id} may have copies that have to go, and is away`;
   throw new MemrackError('Unavailable', message, { remedy });
-}
-
-function copiesFrom(rows: readonly SetRow[], from: number): SetRow['copies'] {
-  const beyond = rows.filter(({ slab }) => slab >= from);
-  return beyond.flatMap(({ copies }) => copies.filter(({ space }) => space !== BACKUP_SPACE));
 }
 
 /**

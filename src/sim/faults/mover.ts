@@ -46,7 +46,7 @@ const KILLED_LATE_MS = 500;
 /** A node takes back so much later what it has given away. */
 const RESTS_MS = 2 * DEADLINE_AHEAD_MS_MAX;
 /** What a client has sent is under way for so long at most, until its region is back. */
-const SENT_LATE_MS_MAX = 2 * RESTS_MS;
+const SENT_LATE_MS_MAX = 4 * RESTS_MS;
 /** Between two looks whether it is. */
 const BACK_LOOK_MS = 20;
 
@@ -340,7 +340,10 @@ export class Mover {
     return text === 'done';
   }
 
-  /** What one client sends to the source comes when the region has left it, and is back. */
+  /**
+   * What one client sends to the source comes when the region has left it, and is back; meanwhile
+   * it learns the target.
+   */
   #sendsLate(going: Going): void {
     const { world, supervisors } = this.#rack;
     const clients = world.machines.filter(({ name }) => !/^(node|controller)/.test(name));
@@ -349,6 +352,7 @@ export class Mover {
     const cut = world.partition([this.#prng.pick(clients)], [node], { oneWay: true });
     const id = defined(supervisors[going.from]).name;
     let isAsked = false;
+    let isTold = false;
     const look = (): void => {
       const leftMs = this.#left.get(`${going.name} ${id}`) ?? 0;
       const hasStayed = going.isOver && leftMs < going.startedMs;
@@ -356,6 +360,10 @@ export class Mover {
       if (hasStayed || isLate || !world.faults.enabled) return world.heal(cut);
       // There is something to be sent late.
       going.busyMs = world.nowMs;
+      if (going.isOver && !isTold) {
+        isTold = true;
+        this.#killAnother(going);
+      }
       const api = this.#api;
       if (!isAsked && going.isOver && world.nowMs - leftMs >= RESTS_MS && api) {
         isAsked = true;
@@ -458,17 +466,21 @@ export class Mover {
    * they ask the controller who owns what, because another node has gone.
    */
   #learnFirst(going: Going): void {
-    const { world, supervisors } = this.#rack;
-    const { from, to } = going;
+    const { world } = this.#rack;
+    const { from } = going;
     const clients = world.machines.filter(({ name }) => !/^(node|controller)/.test(name));
     const cut = world.partition([world.machine(`node-${from + 1}`)], clients, { oneWay: true });
     world.after(ANSWERS_LATE_MS, () => world.heal(cut));
     going.busyMs += ANSWERS_LATE_MS;
-    const others = supervisors.map((_, node) => node).filter((node) => node !== from);
-    const third = others.find((node) => node !== to) ?? to;
     world.after(ASKS_AFTER_MS, () => {
-      if (world.faults.enabled) this.#kill(this.#rack.nodeProcess(third));
+      if (world.faults.enabled) this.#killAnother(going);
     });
+  }
+
+  /** Neither source nor target, where there are more: clients ask who owns what. */
+  #killAnother({ from, to }: Going): void {
+    const others = this.#rack.supervisors.map((_, node) => node).filter((node) => node !== from);
+    this.#kill(this.#rack.nodeProcess(others.find((node) => node !== to) ?? to));
   }
 
   /** The last round before the pause goes on until a thread stands still in a step there. */
