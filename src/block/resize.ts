@@ -116,7 +116,8 @@ async function nodesOf(world: DeviceWorld, what: string): Promise<readonly Memor
   }
   const away = nodes.find(({ isAway }) => isAway);
   if (away === undefined) return nodes.filter(({ isServing, isLeaving }) => isServing || isLeaving);
-  const remedy = `start it, or say that it is lost: memrack node remove ${away.id} --lost`;
+  const gone = `memrack node remove ${away.id} --lost`;
+  const remedy = `start it; only if all that it held is gone for good: ${gone}`;
   const message = `${what}: ${away.id} may have copies that have to go, and is away`;
   throw new MemrackError('Unavailable', message, { remedy });
 }

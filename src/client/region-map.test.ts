@@ -98,3 +98,19 @@ test('the new owner is gone to when what is under way at the one before has ende
   expect(map.isGoingOver(1)).toBe(false);
   expect(map.ready(1)?.connection.link).toBe(rack.node(1));
 });
+
+test('a region that came back to its node meanwhile is looked for there again', async () => {
+  const { rack, map, asked } = openMap();
+  map.learn(FACTS);
+  expect(await map.prepare(1, 1, 9000)).toBe(Status.Ok);
+  // It was refused there, and nobody names another node.
+  map.moved(1, 1);
+  for (let ms = 0; map.isGoingOver(1) && ms < 1_000; ms++) {
+    await rack.world.pass(1);
+    asked.shift()?.({ status: Status.Ok, reason: '', regions: [FACTS], mayLack: false });
+  }
+  expect(map.isGoingOver(1)).toBe(false);
+  expect(map.ready(1)?.connection.link).toBe(rack.node(0));
+  // Others had some time to come to the fore.
+  expect(rack.world.now).toBeGreaterThan(1_030);
+});

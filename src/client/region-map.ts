@@ -49,6 +49,8 @@ const REFUSALS_MAX = 2;
 const FENCE_MS = 1000;
 /** Nothing came back, and nobody knows another owner: so long it is looked for one. */
 const LOOK_FOR_OWNER_MS = 10_000;
+/** As often it is looked for another owner before the one that it came back from is gone to. */
+const LOOKS_ELSEWHERE = 3;
 
 export class RegionMap implements Routes {
   readonly #runtime: Runtime;
@@ -207,11 +209,15 @@ export class RegionMap implements Routes {
     const before = this.#regions.get(region);
     const old = before?.route?.connection;
     const giveUpMs = this.#runtime.clock.now() + LOOK_FOR_OWNER_MS;
+    let looks = 0;
     for (let pauseMs = RETRY_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, RETRY_MS_MAX)) {
       going.putBacks.expire(this.#runtime.clock.now());
       if (this.#isClosed()) break;
       const isOver = await this.#isOverAt(old, region, going);
-      if (isOver && (await this.#findOwner(region, going, before?.epoch ?? 0))) break;
+      // It may have been there again when what came back was refused, and is served now.
+      const least = (before?.epoch ?? 0) + (looks < LOOKS_ELSEWHERE ? 1 : 0);
+      if (isOver && (await this.#findOwner(region, going, least))) break;
+      looks += isOver ? 1 : 0;
       const isForNobody = going.putBacks.count === 0 && this.#runtime.clock.now() >= giveUpMs;
       if (isForNobody) break;
       await sleep(this.#runtime.timers, pauseMs);
@@ -248,17 +254,18 @@ export class RegionMap implements Routes {
     return !link.awaits(this.#space, region);
   }
 
-  /** False: it is to be looked for again. */
+  /** Under this epoch at least. False: it is to be looked for again. */
   async #findOwner(region: number, going: GoingOver, epoch: number): Promise<boolean> {
     const deadline = this.#runtime.clock.now() + LOOK_AGAIN_MS;
     if (going.next === undefined) await this.#askOldOwner(region, going);
-    if (going.next === undefined) await this.refresh(deadline);
+    const isAsked = going.next === undefined;
+    if (isAsked && (await this.refresh(deadline)) !== Status.Ok) return false;
     const { next } = going;
     going.next = undefined;
     if (next !== undefined) this.#learn(next);
     const known = this.#regions.get(region);
     if (known?.state === 'lost') return true;
-    if (known?.route === undefined || known.epoch <= epoch) return false;
+    if (known?.route === undefined || known.epoch < epoch) return false;
     return (await this.#open(known.route, deadline)) === Status.Ok;
   }
 

@@ -65,17 +65,22 @@ export class Orphans {
     const { calls, metadata } = this.#options;
     const node = this.#memberOf(id);
     const devices = node && (await calls.slabDevices(node.row));
+    let isClean = devices !== undefined;
     for (const device of devices ?? []) {
-      while (metadata.removedDevices.has(device)) {
-        const member = this.#memberOf(id);
-        const end = member && (await calls.dropDevice(member.row, device));
-        if (end === undefined) return false;
-        this.dropped += end.dropped;
-        if (end.left === 0) break;
-        if (end.dropped === 0) return false;
-      }
+      if (metadata.removedDevices.has(device)) isClean = (await this.#drop(id, device)) && isClean;
     }
-    return devices !== undefined;
+    return isClean;
+  }
+
+  /** Whether none is left. */
+  async #drop(id: string, device: number): Promise<boolean> {
+    for (;;) {
+      const node = this.#memberOf(id);
+      const end = node && (await this.#options.calls.dropDevice(node.row, device));
+      if (end === undefined) return false;
+      this.dropped += end.dropped;
+      if (end.left === 0 || end.dropped === 0) return end.left === 0;
+    }
   }
 
   /** Undefined: it is not for us to see to it, now. */

@@ -59,8 +59,6 @@ export const memoryNodeFaults = {
   floorNotKept: false,
   /** A region that was given away can be granted again under its old epoch. */
   givenAwayForgotten: false,
-  /** Where a region comes back to its node, what was sent to it long before is executed. */
-  sentBeforeExecuted: false,
   /** The pages are freed before the target has them. */
   freedBeforeTaken: false,
   // Of copies of slabs (slabs.ts).

@@ -28,7 +28,6 @@ const BEGIN_AT: Readonly<Record<string, number>> = {
   'old-connection-not-fenced': 10,
   'parts-cut-words': 250,
   'restored-unasked': 7,
-  'sent-before-executed': 172,
   'stream-closed-in-call': 344,
   'unknown-moves-go-on': 12,
   'unknown-space-removed': 50,

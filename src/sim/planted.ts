@@ -374,10 +374,6 @@ export const PLANTED: readonly Planted[] = [
     'moves',
     'a restarted node does not know that it has given regions away',
   ]),
-  planted('sent-before-executed', memoryNodeFaults, 'sentBeforeExecuted', [
-    'moves',
-    'what was sent to a region before it left is executed when it is back',
-  ]),
   planted('handing-not-marked', memoryNodeFaults, 'handingNotMarked', [
     'moves',
     'a restarted node serves a region on that was being handed over',

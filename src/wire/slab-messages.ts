@@ -115,7 +115,9 @@ export const ListSlabsReply = struct('ListSlabsReply', 8, {
 });
 
 /** From the controller: the device was removed, and whatever the node has of it is nobody's. */
-export const DropDeviceRequest = struct('DropDeviceRequest', 8, { device: u53 });
+export const DropDeviceRequest = struct('DropDeviceRequest', 8, { device: u53 }, (value) =>
+  value.device > 0 ? null : 'it is the number of no device',
+);
 export const DropDeviceReply = struct('DropDeviceReply', 8, {
   dropped: u32, // Copies that were given back.
   left: u32, // Copies that are to go by another call.

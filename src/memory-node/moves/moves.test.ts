@@ -165,7 +165,14 @@ test('what was sent before a region was away is not executed when it is back', a
   // Whoever sent something before may have it executed over a new connection alone.
   for (const slot of [1, 2]) expect(await read(slot)).toBe(Status.Closed);
   await source.world.run({ forMs: 1 });
-  for (const slot of [1, 2, 3]) expect(await read(slot)).toBe(Status.NotAllocated);
+  expect(await read(1)).toBe(Status.Moved);
+  expect(await read(3)).toBe(Status.NotAllocated);
+  await source.data('fence', { slot: 1 });
+  expect(await read(1)).toBe(Status.NotAllocated);
+  // Who makes no fence is served after a while.
+  expect(await read(2)).toBe(Status.Moved);
+  await source.world.run({ forMs: 11_000 });
+  expect(await read(2)).toBe(Status.NotAllocated);
 });
 
 test('what is called over a connection from before a region came back is not done', async () => {

@@ -10,7 +10,6 @@
 
 import type { ClientSession } from '../../fabric/serve.js';
 import type { Clock } from '../../runtime/clock.js';
-import { memoryNodeFaults } from '../planted.js';
 
 /** Regions are given by `regionKey`. */
 export class Returns {
@@ -34,7 +33,7 @@ export class Returns {
   /** `isFromNode`: another node had it until now, as it may have had from this one. */
   came(region: number, isFromNode: boolean): void {
     const mayBeBack = this.#left.delete(region) || (isFromNode && this.#mayHaveLeft);
-    if (!mayBeBack || memoryNodeFaults.sentBeforeExecuted) return;
+    if (!mayBeBack) return;
     this.latestMs = this.#clock.now();
     this.#cameMs.set(region, this.latestMs);
   }

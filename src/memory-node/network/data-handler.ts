@@ -369,8 +369,6 @@ export class NodeDataHandler implements DataHandler {
   }
 
   closed(session: DataSession): void {
-    // What comes over its next connection the client has put in order itself.
-    this.#toldMoved.forget(session.slot);
     this.#waiting.delete(session);
   }
 

@@ -38,7 +38,7 @@ export class ToldMoved {
     return false;
   }
 
-  /** The client has made a fence, its connection has ended, or it is forgotten. */
+  /** The client has made a fence, or is forgotten. */
   forget(slot: number): void {
     this.#slots.delete(slot);
   }
