@@ -81,9 +81,24 @@ export class Areas {
     const at = await until(this.#backWithinMs, () =>
       this.space.alloc(AREA_BYTES).catch(() => undefined),
     );
+    if (this.#options.kind === 'persistent') await until(this.#backWithinMs, () => this.#touch(at));
     const area = new Area(at, born);
     this.#areas.push(area);
     this.#startClient(area);
+  }
+
+  /**
+   * A page that nobody has flushed yet may be gone with its node. Once it has its place on the disk
+   * what is written there outlives every kill: the system has it.
+   */
+  async #touch(at: number): Promise<true | undefined> {
+    try {
+      await this.space.write(at, new Uint8Array(AREA_BYTES));
+      await this.space.flush(at, AREA_BYTES);
+      return true;
+    } catch {
+      return undefined;
+    }
   }
 
   #startClient(area: Area): void {
