@@ -289,12 +289,14 @@ test('single roles make a rack too', async () => {
   const { CLI, ROOT } = await import('../support/cli.js');
   const { until } = await import('../support/rack.js');
   const children: import('node:child_process').ChildProcess[] = [];
+  const ended: Promise<unknown>[] = [];
   const start = (...args: string[]) => {
     const child = spawn(process.execPath, [CLI, ...args], {
       cwd: ROOT,
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     children.push(child);
+    ended.push(new Promise((resolve) => child.once('exit', resolve)));
     let output = '';
     child.stdout.on('data', (text: Buffer) => (output += text.toString()));
     return until(20_000, () => (output.includes('\n') ? output : undefined));
@@ -305,13 +307,13 @@ test('single roles make a rack too', async () => {
     const join = url.slice('memrack://'.length);
     const sizes = ['--memory', '32MiB', '--page-bytes', '64KiB'];
     await start('memory-node', '--join', join, '--id', 'alone', ...sizes);
-    await start('host', '--join', url, '--id', 'my-host');
+    // The usual port may be another rack's.
+    await start('host', '--join', url, '--id', 'my-host', '--nbd-port', '0');
     const { stdout } = await runCli(['nodes', '-o', 'json', '--rack', url]);
     const ids = (JSON.parse(stdout) as { id: string }[]).map(({ id }) => id);
     expect(ids.sort()).toEqual(['alone', 'my-host']);
     expect((await runCli(['space', 'create', 'x', '--rack', url])).code).toBe(0);
   } finally {
-    const ended = children.map((child) => new Promise((resolve) => child.once('exit', resolve)));
     for (const child of children.reverse()) child.kill('SIGTERM');
     await Promise.all(ended);
   }
