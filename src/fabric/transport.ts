@@ -165,11 +165,8 @@ export class Transport implements ConnectionUser, Remote {
   #orderedEnd = 0;
   /** Regions of which something came back, and the position behind all that stood there then. */
   readonly #away = new Map<number, number>();
-  /**
-   * The node has told of something that its region has moved, and tells it of all that follows
-   * until a fence: for the client what stands behind it is started anew with it.
-   */
-  isFenceOwed = false;
+  /** Regions of which something has come back since the last fence. */
+  readonly #moved = new Set<number>();
   /** What a lost connection has sent may still be executed; a hello ends that. */
   #isInDoubt = false;
   /** Since when there has been no open connection although one is wanted; -1: there is one. */
@@ -381,7 +378,7 @@ export class Transport implements ConnectionUser, Remote {
     }
     const place = ring.push();
     if (!isUnordered(type)) this.#orderedEnd = ring.tail;
-    if (type === MessageType.Fence) this.isFenceOwed = false;
+    if (type === MessageType.Fence) this.#moved.clear();
     ring.type[place] = type;
     ring.sink[place] = sink;
     ring.token[place] = token;
@@ -470,7 +467,24 @@ export class Transport implements ConnectionUser, Remote {
     const { ring } = this;
     for (const [region, end] of this.#away) if (end <= ring.head) this.#away.delete(region);
     this.#away.set(ring.regionOf(place), ring.tail);
-    this.isFenceOwed = true;
+    this.#moved.add(ring.regionOf(place));
+  }
+
+  /**
+   * The node has told of something that its region has moved, and tells it of all that follows
+   * until a fence: for the client what stands behind it is started anew with it.
+   */
+  get isFenceOwed(): boolean {
+    return this.#moved.size > 0;
+  }
+
+  /**
+   * Whether the operation, which waits for another way, stands behind one that came back over this
+   * one. To do it before a fence may be to do it before the other one, which is started anew.
+   */
+  isBehindMoved(ring: OperationRing, place: number): boolean {
+    if (this.#moved.size === 0 || !isAccess(ring.type[place] as number)) return false;
+    return ring.sink[place]?.moved !== undefined && this.#moved.has(ring.regionOf(place));
   }
 
   /**

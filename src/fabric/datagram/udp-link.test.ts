@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Status } from '../../base/status.js';
 import { DatagramRefusal, PartFlag } from '../../wire/datagram.js';
 import { MessageType, Right } from '../../wire/messages.js';
+import { DONE } from '../serve.js';
 import { Sink, SPACE } from '../testing/rig.js';
 import { LIFE_MS } from './node-word.js';
 import { type Attempt, only } from './testing/scripted-node.js';
@@ -462,6 +463,29 @@ test('what waited behind an operation that came back is not sent, until a fence'
   expect(back).toEqual(all);
   expect(all.map((one) => rig.status(one))).toEqual(all.map(() => Status.Moved));
   expect(rig.node.attempts.length).toBe(1);
+  rig.udp.fence(rig.sink, 1_000, rig.world.nowMs + 1_000);
+  const later = rig.write(0, 8);
+  await rig.until(() => rig.status(later) !== undefined);
+  expect(rig.status(later)).toBe(Status.Ok);
+});
+
+test('what waits for datagrams stands behind what came back over the stream', async () => {
+  const rig = await UdpRig.open();
+  const { memory } = rig;
+  const back: number[] = [];
+  Object.assign(rig.sink, { moved: (token: number) => back.push(token) });
+  const execute = memory.execute.bind(memory);
+  // The region has gone, and is here again at once.
+  memory.execute = (session) => {
+    memory.execute = execute;
+    session.finish(Status.Moved, 0);
+    return DONE;
+  };
+  const [message, behind] = [rig.write(0, 8, 10_000, 1), rig.write(0, 8)];
+  await rig.until(() => rig.status(behind) !== undefined);
+  expect(back).toEqual([message, behind]);
+  expect([message, behind].map((one) => rig.status(one))).toEqual([Status.Moved, Status.Moved]);
+  expect(rig.node.attempts.length).toBe(0);
   rig.udp.fence(rig.sink, 1_000, rig.world.nowMs + 1_000);
   const later = rig.write(0, 8);
   await rig.until(() => rig.status(later) !== undefined);

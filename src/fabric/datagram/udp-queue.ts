@@ -412,11 +412,17 @@ export class UdpQueue implements SenderUser {
   }
 
   /**
-   * Whether something of its region came back. By now the node may hold the region again, and would
-   * execute this one, which stands behind what came back.
+   * Whether something of its region came back, this way or over the stream. By now the node may
+   * hold the region again, and would execute this one, which stands behind what came back.
    */
   #isAway(place: number): boolean {
-    return this.#away.size > 0 && this.#away.has(this.target.regionOf(place));
+    const { target } = this;
+    return this.hasMoved(target, place) || this.#transport.isBehindMoved(target, place);
+  }
+
+  /** Whether something of the operation's region came back this way. */
+  hasMoved(ring: OperationRing, place: number): boolean {
+    return this.#away.size > 0 && this.#away.has(ring.regionOf(place));
   }
 
   /** Something has come back, and what stands behind it does so, too. */

@@ -139,6 +139,12 @@ export class FallOver implements TransportWatcher {
     return this.#transport.isFenceOwed || this.#datagrams?.queue.isFenceOwed === true;
   }
 
+  isBehindMoved(ring: OperationRing, place: number): boolean {
+    if (this.#transport.isBehindMoved(ring, place)) return true;
+    const canMove = ring.sink[place]?.moved !== undefined;
+    return canMove && this.#datagrams?.queue.hasMoved(ring, place) === true;
+  }
+
   get isSettled(): boolean {
     return this.#transport.isSettled && this.#datagrams?.queue.isEmpty !== false;
   }

@@ -4,6 +4,7 @@ import { Status } from '../../base/status.js';
 import { MessageType } from '../../wire/messages.js';
 import { NOT_NOW } from '../link.js';
 import { fabricFaults } from '../planted.js';
+import { DONE } from '../serve.js';
 import { PAGE } from '../testing/shared-node.js';
 import { ShmRig } from '../testing/shm-rig.js';
 import { ShmLink } from './shm-link.js';
@@ -183,6 +184,36 @@ test('while messages are under way operations are held back for a moment', async
   node.goOn();
   await rig.told(21);
   expect(node.executed).toEqual([MessageType.Write, MessageType.Write, MessageType.Write]);
+});
+
+test('what waits behind an operation that came back is not done in place', async () => {
+  const rig = await attached();
+  const { link, window, sink, node } = rig;
+  const back: number[] = [];
+  Object.assign(sink, { moved: (token: number) => back.push(token) });
+  node.page(2, BOTH, false);
+  const execute = node.execute.bind(node);
+  // The region has gone, and is here again at once.
+  node.execute = (session) => {
+    node.execute = execute;
+    session.finish(Status.Moved, 0);
+    return DONE;
+  };
+  link.write(window, 2 * PAGE, bytes(1), 0, 1, sink, 1, rig.deadline);
+  await rig.world.run(() => !rig.tcp.transport.isSettled && rig.tcp.transport.ring.sent > 1, 1);
+  for (const token of [2, 3]) {
+    link.write(window, PAGE, bytes(token), 0, 1, sink, token, rig.deadline);
+  }
+  // Of another region nothing came back.
+  link.write(window, 2 ** 30, bytes(4), 0, 1, sink, 4, rig.deadline);
+  await rig.told(4);
+  expect(back).toEqual([1, 2, 3]);
+  expect([1, 2, 3].map((token) => sink.status(token))).toEqual(back.map(() => Status.Moved));
+  expect([sink.status(4), node.bytes(1)[0]]).toEqual([Status.NotAllocated, 0]);
+  link.fence(sink, 5, rig.deadline);
+  link.write(window, PAGE, bytes(6), 0, 1, sink, 6, rig.deadline);
+  await rig.told(6);
+  expect([sink.status(6), node.bytes(1)[0]]).toEqual([Status.Ok, 6]);
 });
 
 test('calls that take pages away have their order; others do not', async () => {

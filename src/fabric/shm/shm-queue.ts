@@ -40,7 +40,14 @@ const UNHEARD: CompletionSink = { completed: () => undefined };
 /** Where operations go that are no steps: a transport, or what chooses one of several ways. */
 export type Onward = Pick<
   Transport,
-  'add' | 'ring' | 'refuse' | 'connection' | 'isSettled' | 'isEmpty' | 'isFenceOwed'
+  | 'add'
+  | 'ring'
+  | 'refuse'
+  | 'connection'
+  | 'isSettled'
+  | 'isEmpty'
+  | 'isFenceOwed'
+  | 'isBehindMoved'
 >;
 
 export interface ShmQueueParts {
@@ -188,6 +195,7 @@ export class ShmQueue {
     }
     if (type > MessageType.FetchAndAdd) return this.#passOn(type);
     if (!this.#isSettled) return this.#holdBack();
+    if (this.#onward.isBehindMoved(ring, ring.place(ring.head))) return this.#giveFirstBack();
     if (this.#isTurnOver()) return false;
     // Another link of this thread is in a step, which is short; or others have their turn.
     if (this.#thread.isBusy || this.#stepsLeft-- === 0) {
@@ -239,16 +247,27 @@ export class ShmQueue {
   #nextCount(): number {
     const ring = this.#ring;
     const now = this.#runtime.clock.now();
+    const { isFenceOwed } = this.#onward;
     let bytes = 0;
     let position = ring.head;
     for (; position < ring.tail && position - ring.head < STEP_OPERATIONS_MAX; position++) {
       const place = ring.place(position);
       const isAccess = (ring.type[place] as number) <= MessageType.FetchAndAdd;
       if (!isAccess || (ring.deadline[place] as number) <= now) break;
+      if (isFenceOwed && position > ring.head && this.#onward.isBehindMoved(ring, place)) break;
       bytes += ring.bytes[place] as number;
       if (bytes > STEP_BYTES_MAX && position > ring.head) break;
     }
     return position - ring.head;
+  }
+
+  #giveFirstBack(): true {
+    const ring = this.#ring;
+    const place = ring.place(ring.head);
+    const token = ring.token[place] as number;
+    ring.sink[place]?.moved?.(token, ring, place, 0, ring.bytes[place] as number);
+    this.#tellFirst(Status.Moved, 0, 0);
+    return true;
   }
 
   #expireFirst(): boolean {
