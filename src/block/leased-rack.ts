@@ -8,7 +8,7 @@ import type { Copy } from '../replication/copy.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { SlabCopy } from '../wire/device-messages.js';
-import { REGION_BYTES } from '../wire/limits.js';
+import { LEASE_NODES_MAX, REGION_BYTES } from '../wire/limits.js';
 import { MessageType, type Request } from '../wire/messages.js';
 import type { Fields } from '../wire/struct.js';
 import type { Memories } from './memories.js';
@@ -98,8 +98,12 @@ export class LeasedRack implements DeviceRack, CopyOpener {
     this.#isOver = true;
   }
 
-  nodes(): Promise<readonly SlabNode[] | undefined> {
-    return this.#parts.memories.list();
+  /** A lease is over so many nodes at most: then no copy goes to any other one. */
+  async nodes(): Promise<readonly SlabNode[] | undefined> {
+    const { lease, memories } = this.#parts;
+    const nodes = await memories.list();
+    if (lease.nodes.size < LEASE_NODES_MAX) return nodes;
+    return nodes?.map((node) => (lease.nodes.has(node.id) ? node : { ...node, isServing: false }));
   }
 
   confirm(): Promise<boolean> {
