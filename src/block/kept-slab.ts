@@ -391,7 +391,7 @@ export class KeptSlab implements SetKeeper {
     if (isFileLeft && !(await this.#isKnownHere())) return;
     // Then nobody is left to ask, before it is known what the file has.
     const isForGood = isFileLeft && leaving.every((one) => this.#isGone(one));
-    const maySpare = async (): Promise<boolean> => isForGood || this.set.upkeep.canSpare(id);
+    const maySpare = async (): Promise<boolean> => isForGood || this.#canSpare(id);
     const isReady = (await maySpare()) && (!isFileLeft || (await this.#readyBackup(isForGood)));
     if (!isReady || !(await this.#change(others, maySpare))) {
       this.#noteSole();
@@ -399,6 +399,14 @@ export class KeptSlab implements SetKeeper {
     }
     this.#parts.counts.copiesLost += leaving.length;
     for (const place of leaving) this.#drop(place);
+  }
+
+  /** Where the file alone answers it has to be on the disk: what is silent may be gone. */
+  async #canSpare(id: number): Promise<boolean> {
+    const { upkeep } = this.set;
+    if (await upkeep.canSpare(id, true)) return true;
+    if (!this.#hasBackup || !(await upkeep.canSpare(id))) return false;
+    return (await this.#parts.backup?.flush()) === Status.Ok;
   }
 
   /** No row names it any more. */

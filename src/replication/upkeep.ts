@@ -130,10 +130,13 @@ export class Upkeep {
     if (isLearner) this.#loseLearner();
   }
 
-  /** Whether another copy of the set answers now: else this one may be the only one left. */
-  async canSpare(id: number): Promise<boolean> {
+  /**
+   * Whether another copy of the set answers now: else this one may be the only one left. `atNode`:
+   * one that is in no file.
+   */
+  async canSpare(id: number, atNode = false): Promise<boolean> {
     const { members, areas } = this.#set;
-    const isComplete = this.isBegun && !areas.areBehind;
+    const isComplete = !atNode && this.isBegun && !areas.areBehind;
     const able = isComplete ? members.set : members.remote;
     const others = able & ~members.bitOf(id);
     const asked = indicesOf(others).map(async (index) => {
