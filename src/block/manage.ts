@@ -12,7 +12,6 @@ import { LEASE_NODES_MAX } from '../wire/limits.js';
 import { DoorKind, MessageType } from '../wire/messages.js';
 import { makeBackup, removeBackup } from './backup/backup-path.js';
 import { changedText, factsOf, optionsIn, optionsText } from './device-options.js';
-import { giveSlabs } from './give-slabs.js';
 import { Memories } from './memories.js';
 import type { DeviceAllowance } from './rate-limit.js';
 import type { NumberedDevice } from './world.js';
@@ -171,8 +170,8 @@ export async function deviceUri(core: RackCore, name: string): Promise<string> {
 }
 
 /**
- * Removes it, and gives its memory back. Rejects with `Conflict` while a host serves it. Memory at
- * nodes that are not reached is given back later, by the controller. Resolves to the path of its
+ * Removes it. Rejects with `Conflict` while a host serves it. The controller gives its memory back:
+ * at once, and at nodes that are away as soon as they are there. Resolves to the path of its
  * backup, where that is not on this machine, and is left.
  */
 export async function removeDevice(core: RackCore, name: string): Promise<string | undefined> {
@@ -189,7 +188,6 @@ export async function removeDevice(core: RackCore, name: string): Promise<string
   try {
     const request = { name, device, epoch: lease.epoch };
     await control.demand(what, MessageType.RemoveDevice, request, within(core, ASK_MS));
-    await Promise.all(there.map((node) => giveSlabs(core, node, device, lease.epoch)));
   } finally {
     await lease.release().catch(() => undefined);
   }

@@ -11,8 +11,6 @@ const ASK_MS = 2_000;
 
 export interface MemoryNode extends SlabNode {
   readonly address: string;
-  /** What it has may come back with it; of a disk, where no slabs are, never. */
-  readonly isAway: boolean;
 }
 
 export class Memories {
@@ -52,7 +50,6 @@ export class Memories {
           ...{ id, memoryId, machine, address, bytesLent, bytesCommitted, isServing },
           bytesFree: bytesLent - bytesUsed,
           isLeaving: one.state === NodeState.DRAINING,
-          isAway: one.state === NodeState.AWAY && one.isDisk === 0,
         });
         after = id;
       }

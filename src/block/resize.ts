@@ -2,9 +2,9 @@
  * Another size for a device. To grow is a word to the controller: who serves it meanwhile knows
  * fewer sectors, and is right about them. To shrink takes the lease, so that nobody serves it:
  *
- *   zeros to the rest of the slab that stays in part -> size, durably -> copies are given back
+ *   zeros to the rest of the slab that stays in part -> size, durably
  *
- * Killed anywhere within, the same again goes on. Rows beyond the end the controller drops.
+ * Killed within, the same again goes on. What is beyond the end the controller gives back.
  */
 
 import { Status, statusName } from '../base/status.js';
@@ -17,8 +17,7 @@ import { PIECE_BYTES } from '../replication/layout.js';
 import { MessageType } from '../wire/messages.js';
 import { CopyPace } from './copy-pace.js';
 import type { Device } from './device.js';
-import { giveSlabs } from './give-slabs.js';
-import { Memories, type MemoryNode } from './memories.js';
+import { Memories } from './memories.js';
 import { openDevice } from './open-device.js';
 import { blockFaults } from './planted.js';
 import type { Tenure } from './served-device.js';
@@ -37,7 +36,7 @@ export async function resizeDevice(
   const what = `resizing the device ${name}`;
   const deadline = core.runtime.clock.now() + ASK_MS;
   const facts = await core.control.demand(what, MessageType.OpenDevice, { name }, deadline);
-  if (bytes === facts.bytes && !isForced) return;
+  if (bytes === facts.bytes) return;
   if (bytes > facts.bytes) await resize(core, what, { ...facts, name }, bytes, 0, false);
   else await shrink(core, what, { ...facts, name }, bytes, isForced);
 }
@@ -92,34 +91,10 @@ async function cut(
   { device, epoch }: Tenure,
 ): Promise<void> {
   const { layout, count } = planOf(bytes, facts.slabBytes);
-  const nodes = await nodesOf(world, what);
   const end = Math.min(count * layout.dataBytes, facts.bytes);
   if (!blockFaults.restKept) await zero(device, what, bytes, end);
   device.stop();
   await resize(world, what, facts, bytes, epoch, true);
-  const given = await Promise.all(
-    nodes.map((node) => giveSlabs(world, node, facts.device, epoch, count)),
-  );
-  if (given.every((isGiven) => isGiven)) return;
-  const remedy = 'do the same again';
-  throw new MemrackError('Unavailable', `${what}: not all memory was given back`, { remedy });
-}
-
-/**
- * All there are. One that is away may have copies beyond the end that no row names any more: when
- * the device has grown again they would speak against what is written there.
- */
-async function nodesOf(world: DeviceWorld, what: string): Promise<readonly MemoryNode[]> {
-  const nodes = await world.memories.list();
-  if (nodes === undefined) {
-    throw new MemrackError('Unavailable', `${what}: the controller does not answer`);
-  }
-  const away = nodes.find(({ isAway }) => isAway);
-  if (away === undefined) return nodes.filter(({ isServing, isLeaving }) => isServing || isLeaving);
-  const gone = `memrack node remove ${away.id} --lost`;
-  const remedy = `start it; only if all that it held is gone for good: ${gone}`;
-  const message = `${what}: ${away.id} may have copies that have to go, and is away`;
-  throw new MemrackError('Unavailable', message, { remedy });
 }
 
 /**

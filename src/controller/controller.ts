@@ -133,8 +133,7 @@ export class Controller {
     const { regions, spaces } = this;
     const { slabBytesMin = SLAB_BYTES_MIN } = options;
     this.slabSpace = new SlabSpace({ ...withMembers, timers, regions, spaces, slabBytesMin });
-    const removed = (): void => this.orphans.removed();
-    this.devices = new Devices({ ...withMembers, clock, slabBytesMin, removed });
+    this.devices = new Devices({ ...withMembers, clock, slabBytesMin, orphans: this.orphans });
     this.leases = new Leases({
       ...withMembers,
       clock,

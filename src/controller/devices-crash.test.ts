@@ -14,7 +14,7 @@ import type { Controller } from './controller.js';
 import { nodesText } from './lease-sets.js';
 import type { SetCopy } from './metadata/slab-sets.js';
 import type { Result } from './refusal.js';
-import { FakeRack, settled } from './testing/fake-rack.js';
+import { FakeRack, GIB, settled } from './testing/fake-rack.js';
 import { killedLives, type Side } from './testing/killed-lives.js';
 
 const NODES = ['n1', 'n2'];
@@ -95,7 +95,7 @@ async function scenario(rack: FakeRack, controller: Controller, seen: Seen): Pro
   const wish = { name: 'kept', device: KEPT, bytesBefore: size, bytes, epoch };
   const far = { device: KEPT, slab: 5, epoch, generation: 1, copies: numbered() };
   if (size === FACTS.bytes) expect(told(await devices.putSet(far)).generation).toBeGreaterThan(0);
-  else await settled();
+  else await heard(rack, controller);
   seen.sizes = [size, bytes];
   told(await devices.resize({ ...wish, isForced: true }));
   seen.sizes = [bytes];
@@ -104,6 +104,16 @@ async function scenario(rack: FakeRack, controller: Controller, seen: Seen): Pro
   expect(told(await devices.putSet(set)).isTaken).toBe(true);
   told(await devices.remove(`gone-${fresh}`, fresh, other));
   seen.removed.push(fresh);
+}
+
+/** All nodes, which are asked then for what is beyond the end of the device. */
+async function heard(rack: FakeRack, { membership }: Controller): Promise<void> {
+  for (const id of NODES) {
+    const { memoryId, incarnation } = rack.joinRequest(id);
+    const bytes = { bytesLent: GIB, bytesUsed: 0, bytesCommitted: 0 };
+    membership.heartbeat({ id, memoryId, incarnation, ...bytes });
+  }
+  await settled();
 }
 
 function judge({ metadata, devices }: Controller, seen: Seen): void {

@@ -145,6 +145,7 @@ describe('a device', () => {
     await settled();
     expect(metadata.slabSets.size).toBe(1);
     expect(await put(1, [copy(9, 'n1')])).toMatchObject({ status: Status.Invalid });
+    await rack.advance(100);
     const grown = await devices.resize({ ...SIZES, bytesBefore: bytes, bytes: WISH.bytes });
     expect(grown).toEqual({ status: Status.Ok });
     expect(slabs()).toMatchObject({ rows: [{ slab: 3 }] });
@@ -159,7 +160,7 @@ describe('a device', () => {
     const growing = devices.resize({ ...SIZES, bytesBefore: bytes, bytes: WISH.bytes });
     expect(await cutting).toEqual({ status: Status.Ok });
     expect(await growing).toMatchObject({ status: Status.Busy });
-    await settled();
+    await rack.advance(100);
     const again = await devices.resize({ ...SIZES, bytesBefore: bytes, bytes: WISH.bytes });
     expect(again).toEqual({ status: Status.Ok });
     expect(devices.sets(DEVICE, 0, 9)).toMatchObject({ rows: [] });

@@ -37,7 +37,9 @@ import {
   type SetCopy,
 } from './metadata/slab-sets.js';
 import { quote, refuseName } from './names.js';
+import type { Orphans } from './orphans.js';
 import { isLeaving } from './places.js';
+import { controllerFaults } from './planted.js';
 import { ok, type Refusal, type Result, refuse } from './refusal.js';
 
 export interface DeviceWish {
@@ -102,9 +104,11 @@ export interface DevicesOptions {
   readonly clock: Pick<Clock, 'wall'>;
   /** The least memory of a slab. */
   readonly slabBytesMin: number;
-  /** A device was removed. */
-  readonly removed: () => void;
+  readonly orphans: Pick<Orphans, 'made' | 'awaited'>;
 }
+
+/** In a refusal. */
+const NODES_TOLD_MAX = 8;
 
 /** Some pages of sets. */
 const SETS_SORTED_MAX = 8_192;
@@ -174,14 +178,14 @@ export class Devices {
    * its rows to go: there may be a million.
    */
   async remove(name: string, device: number, epoch: number): Promise<Result<object>> {
-    const { metadata, changes, removed } = this.#options;
+    const { metadata, changes, orphans } = this.#options;
     const result = await changes.run(async () => {
       if (metadata.removedDevices.has(device)) return ok({});
       if (metadata.devices.get(name)?.device !== device) return refuseUnknown(name);
       const stale = this.#refuseEpoch(device, epoch);
       if (stale !== undefined) return stale;
       await metadata.commit([{ table: 'devices', remove: name }, ...this.#tombstone(device)]);
-      removed();
+      orphans.made();
       return ok({});
     });
     void this.#sweep();
@@ -193,7 +197,7 @@ export class Devices {
    * fewer sectors. It shrinks by the holder of the lease's last epoch alone.
    */
   async resize(wish: ResizeWish): Promise<Result<object>> {
-    const { metadata, changes } = this.#options;
+    const { metadata, changes, orphans } = this.#options;
     const result = await changes.run(async () => {
       const { name, device, bytes } = wish;
       const row = metadata.devices.get(name);
@@ -206,12 +210,26 @@ export class Devices {
       }
       const refusal = bytes > row.bytes ? this.#refuseGrowth(row) : this.#refuseCut(row, wish);
       if (refusal !== undefined) return refusal;
-      await metadata.commit([{ table: 'devices', put: { ...row, bytes } }]);
+      const put = { ...row, bytes };
+      await metadata.commit([{ table: 'devices', put }, ...this.#cutChanges(row, put, wish)]);
       if (bytes < row.bytes) this.#cut.add(device);
+      if (metadata.cuts.has(device)) orphans.made();
       return ok({});
     });
     void this.#sweep();
     return result;
+  }
+
+  /** What was beyond the end of before is all gone, where the device grows. */
+  #cutChanges(row: DeviceRow, put: DeviceRow, { epoch, isForced }: ResizeWish): MetadataChange[] {
+    const { device } = row;
+    if (put.bytes > row.bytes) {
+      const isCut = this.#options.metadata.cuts.has(device);
+      return isCut ? [{ table: 'cuts', remove: device }] : [];
+    }
+    const slab = slabsEnd(put);
+    const isCut = isForced && slab < slabsEnd(row) && !controllerFaults.cutsForgotten;
+    return isCut ? [{ table: 'cuts', put: { device, slab, epoch } }] : [];
   }
 
   /** `Ok` once it is durable; idempotent. Hosts look at it by themselves. */
@@ -230,11 +248,16 @@ export class Devices {
     });
   }
 
-  /** Sets of before would be those of slabs that were never written. */
+  /** Sets and copies of before would be those of slabs that were never written. */
   #refuseGrowth(row: DeviceRow): Refusal | undefined {
-    if (this.#rowsFrom(row.device, slabsEnd(row)).length === 0) return undefined;
-    const message = `what device ${quote(row.name)} had beyond its end is not all gone: try again`;
-    return refuse(Status.Busy, message);
+    const cut = this.#options.metadata.cuts.get(row.device);
+    const awaited = cut === undefined ? [] : this.#options.orphans.awaited(cut);
+    const rows = this.#rowsFrom(row.device, slabsEnd(row));
+    if (awaited.length + rows.length === 0) return undefined;
+    const where = awaited.length === 0 ? '' : ` at ${awaited.slice(0, NODES_TOLD_MAX).join(', ')}`;
+    const remedy = 'see `memrack nodes`: start what is away, and try again';
+    const message = `what device ${quote(row.name)} had beyond its end is not all gone${where}`;
+    return refuse(Status.Busy, `${message}: ${awaited.length === 0 ? 'try again' : remedy}`);
   }
 
   #refuseCut(row: DeviceRow, { device, bytes, epoch, isForced }: ResizeWish): Refusal | undefined {
@@ -259,6 +282,7 @@ export class Devices {
     const { removedDevices } = metadata;
     const sinceMs = Math.floor(clock.wall());
     const changes: MetadataChange[] = [{ table: 'removedDevices', put: { device, sinceMs } }];
+    if (metadata.cuts.has(device)) changes.push({ table: 'cuts', remove: device });
     const [longest] = removedDevices.keys();
     const isFull = removedDevices.size >= DEVICES_REMOVED_MAX;
     if (isFull && longest !== undefined) changes.push({ table: 'removedDevices', remove: longest });

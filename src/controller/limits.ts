@@ -92,7 +92,7 @@ export const NEARLY_FULL_SHARE = 0.9;
 export const REFUSAL_SHOWN_MS = 60_000;
 export const REFUSALS_SHOWN_MAX = 32;
 
-/** Between two looks for what a node has of devices that were removed. */
+/** Between two looks for what a node has of devices that were removed, or beyond their ends. */
 export const ORPHANS_LOOK_MS = 3_600_000;
 /** The same where not all of it could be given back. */
 export const ORPHANS_AGAIN_MS = 10_000;

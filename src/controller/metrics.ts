@@ -197,6 +197,16 @@ function moveMetrics(controller: Controller, nowMs: number): Metric[] {
       byState({ draining: draining.length, drained, ended }),
     ),
     gauge('memrack_drain_regions_left', 'Regions that are to leave these nodes.', left),
+    counter(
+      'memrack_regions_given_back_total',
+      'Regions that moved because their nodes were short of memory.',
+      controller.giveBack.moved,
+    ),
+    counter(
+      'memrack_copies_dropped_total',
+      "Copies of slabs that were nobody's, and were given back by the word of the controller.",
+      controller.orphans.dropped,
+    ),
   ];
 }
 

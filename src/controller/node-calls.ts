@@ -73,9 +73,21 @@ export interface RegionToGive {
   readonly bytes: number;
 }
 
-export interface DroppedCopies {
-  readonly dropped: number;
-  readonly left: number;
+/** A copy of a slab, as its node knows it. */
+export interface KnownCopy {
+  readonly device: number;
+  readonly slab: number;
+  readonly copy: number;
+  /** In which it was taken. */
+  readonly leaseEpoch: number;
+  /** Of the last set in which it is known to be; 0: of none. */
+  readonly generation: number;
+}
+
+export interface KnownCopies {
+  readonly slabs: readonly KnownCopy[];
+  /** `after` of the next question; 0: these are the last. */
+  readonly more: number;
 }
 
 export interface NodeCalls {
@@ -104,10 +116,10 @@ export interface NodeCalls {
   regionsToGive(node: NodeAt): Promise<RegionsToGive | undefined>;
   /** What each of its regions uses, those without any bytes left out; undefined as above. */
   regionSizes(node: NodeAt): Promise<readonly RegionToGive[] | undefined>;
-  /** Numbers of the devices that it has copies of slabs of; undefined as above. */
-  slabDevices(node: NodeAt): Promise<ReadonlySet<number> | undefined>;
-  /** Gives some copies of a removed device back, and says how many are left; undefined as above. */
-  dropDevice(node: NodeAt, device: number): Promise<DroppedCopies | undefined>;
+  /** Copies of slabs that it has, those with numbers above `after`; undefined as above. */
+  copies(node: NodeAt, after: number): Promise<KnownCopies | undefined>;
+  /** Has copies given back that are nobody's. Whether none of them is there any more. */
+  dropCopies(node: NodeAt, copies: readonly number[]): Promise<boolean>;
   /** Nothing will be asked of it there any more. */
   forget(node: NodeAt): void;
   /**

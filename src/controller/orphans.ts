@@ -1,35 +1,53 @@
 /**
- * Copies of slabs of devices that were removed, at nodes that the tool did not reach which removed
- * them: because they were away, were too many, or because the tool was killed.
+ * Copies of slabs at nodes that are nobody's. Nodes give them back by the word of the controller,
+ * so it does not matter which of them were away, or who was killed, when they became that:
  *
- * A number of a device is never given again, so whatever a node has under that of a removed one is
- * nobody's. Each node is looked at when it is heard of first, when a device was removed, and now
- * and then: who had the device before may go on for the rest of its lease where no node was told.
+ *   of a device that was removed      its number is never given again
+ *   beyond the end of one that was cut, taken under the epoch of who cut it, or before
+ *   taken under an earlier epoch than the last of the device's lease, and in no row
+ *                                     whoever took it can put it into none any more, and whoever
+ *                                     comes later puts there what he takes himself
+ *
+ * A device that was cut may grow again, and then a copy of before would speak against what is
+ * written there; so it does not grow until all nodes that may have one have been looked at. What
+ * counted once where the rows do not know it is left alone: the database may be an older one
+ * (docs/internals/block-devices.md).
+ *
+ * Each node is looked at when it is heard of first, after each removal and cut, and now and then.
  */
+import type { Serial } from '../base/serial.js';
+import { deviceLeaseName } from '../leases/device-lease.js';
 import type { Clock } from '../runtime/clock.js';
+import { COPIES_DROPPED_MAX } from '../wire/limits.js';
 import { ORPHANS_AGAIN_MS, ORPHANS_LOOK_MS } from './limits.js';
 import type { Member } from './member.js';
 import type { Membership } from './membership.js';
 import type { Metadata } from './metadata/metadata.js';
-import type { NodeCalls } from './node-calls.js';
+import type { CutRow, NodeRow } from './metadata/schema.js';
+import { copiesOf } from './metadata/slab-sets.js';
+import type { KnownCopy, NodeCalls } from './node-calls.js';
 import type { Refusal } from './refusal.js';
 
 export interface OrphansOptions {
   readonly clock: Clock;
   readonly metadata: Metadata;
   readonly membership: Membership;
-  readonly calls: Pick<NodeCalls, 'slabDevices' | 'dropDevice'>;
+  readonly changes: Serial;
+  readonly calls: Pick<NodeCalls, 'copies' | 'dropCopies'>;
   /** Why nothing may be decided now. */
   readonly refusal: () => Refusal | undefined;
 }
 
 export class Orphans {
-  /** Copies that were given back, for metrics. */
+  /** Copies that were given back. */
   dropped = 0;
   readonly #options: OrphansOptions;
-  /** By node: when it is to be looked at again. */
+  /** By node: when it is to be looked at again; none: now. */
   readonly #nextMs = new Map<string, number>();
   readonly #running = new Set<string>();
+  /** Memories that have nothing beyond the end. */
+  readonly #clean = new WeakMap<CutRow, Set<number>>();
+  #isEnding = false;
   #isStopped = false;
 
   constructor(options: OrphansOptions) {
@@ -40,47 +58,115 @@ export class Orphans {
     this.#isStopped = true;
   }
 
-  /** A device was removed. */
-  removed(): void {
+  /** A device was removed, or cut. */
+  made(): void {
     this.#nextMs.clear();
+    for (const member of this.#options.membership.members.values()) this.told(member);
   }
 
   /** The node has just been heard of. */
   told({ row: { id } }: Member): void {
     const { clock, metadata } = this.#options;
-    if (metadata.removedDevices.size === 0 || this.#running.has(id)) return;
-    if (clock.now() >= (this.#nextMs.get(id) ?? 0)) void this.#look(id);
+    const { cuts, devices, removedDevices } = metadata;
+    if (cuts.size > 0) void this.#endCuts();
+    if (removedDevices.size + devices.size === 0 || this.#running.has(id)) return;
+    const row = this.#memberOf(id)?.row;
+    if (row !== undefined && clock.now() >= (this.#nextMs.get(id) ?? 0)) void this.#look(row);
   }
 
-  async #look(id: string): Promise<void> {
-    const nowMs = this.#options.clock.now();
-    // What is removed meanwhile may have come too late for this look.
-    this.#nextMs.set(id, nowMs + ORPHANS_LOOK_MS);
+  /** Nodes that may have copies beyond the end of a device that was cut. */
+  awaited(cut: CutRow): string[] {
+    const { membership, metadata } = this.#options;
+    const clean = this.#clean.get(cut);
+    return membership
+      .lasting()
+      .filter(({ row }) => clean?.has(row.memoryId) !== true && !metadata.disks.has(row.id))
+      .map(({ row }) => row.id);
+  }
+
+  async #look(row: NodeRow): Promise<void> {
+    const { clock, metadata } = this.#options;
+    const { id } = row;
+    const beganMs = clock.now();
+    this.#nextMs.set(id, beganMs + ORPHANS_AGAIN_MS);
     this.#running.add(id);
-    if (!(await this.#isClean(id))) this.#nextMs.set(id, nowMs + ORPHANS_AGAIN_MS);
+    const cuts = [...metadata.cuts.values()];
+    const isClean = await this.#isClean(row);
     this.#running.delete(id);
+    if (isClean) for (const cut of cuts) this.#noteClean(cut, row.memoryId);
+    await this.#endCuts();
+    // What has come up meanwhile may have come too late for this look.
+    const member = this.#memberOf(id);
+    if (!this.#nextMs.has(id) && member !== undefined) this.told(member);
+    else if (isClean) this.#nextMs.set(id, beganMs + ORPHANS_LOOK_MS);
   }
 
-  async #isClean(id: string): Promise<boolean> {
-    const { calls, metadata } = this.#options;
-    const node = this.#memberOf(id);
-    const devices = node && (await calls.slabDevices(node.row));
-    let isClean = devices !== undefined;
-    for (const device of devices ?? []) {
-      if (metadata.removedDevices.has(device)) isClean = (await this.#drop(id, device)) && isClean;
+  /** Page by page, so that nobody waits long for a node that has many. */
+  async #isClean(row: NodeRow): Promise<boolean> {
+    const { calls } = this.#options;
+    for (let after = 0; this.#isThere(row); ) {
+      const page = await calls.copies(row, after);
+      if (page === undefined) return false;
+      const nobodys = page.slabs.filter((copy) => this.#isNobodys(copy));
+      if (!(await this.#drop(row, nobodys))) return false;
+      if (page.more === 0) return true;
+      after = page.more;
     }
-    return isClean;
+    return false;
   }
 
-  /** Whether none is left. */
-  async #drop(id: string, device: number): Promise<boolean> {
-    for (;;) {
-      const node = this.#memberOf(id);
-      const end = node && (await this.#options.calls.dropDevice(node.row, device));
-      if (end === undefined) return false;
-      this.dropped += end.dropped;
-      if (end.left === 0 || end.dropped === 0) return end.left === 0;
+  async #drop(row: NodeRow, all: readonly KnownCopy[]): Promise<boolean> {
+    for (let from = 0; from < all.length; from += COPIES_DROPPED_MAX) {
+      const copies = all.slice(from, from + COPIES_DROPPED_MAX).map(({ copy }) => copy);
+      if (!this.#isThere(row) || !(await this.#options.calls.dropCopies(row, copies))) return false;
+      this.dropped += copies.length;
     }
+    return true;
+  }
+
+  #isNobodys(copy: KnownCopy): boolean {
+    const { removedDevices, cuts } = this.#options.metadata;
+    if (removedDevices.has(copy.device)) return true;
+    const cut = cuts.get(copy.device);
+    const isCutOff = cut !== undefined && copy.slab >= cut.slab && copy.leaseEpoch <= cut.epoch;
+    return isCutOff || this.#isLeft(copy);
+  }
+
+  /** Of a writer of before, and in no row. */
+  #isLeft({ device, slab, copy, leaseEpoch, generation }: KnownCopy): boolean {
+    const { metadata } = this.#options;
+    const lease = metadata.leases.get(deviceLeaseName(device));
+    const isKnown = metadata.device(device) !== undefined && lease !== undefined;
+    if (!isKnown || leaseEpoch >= lease.epoch) return false;
+    const row = metadata.slabSets.ofDevice(device).get(slab);
+    if (row === undefined) return generation === 0;
+    return generation < row.generation && !copiesOf(row.copies).some((one) => one.copy === copy);
+  }
+
+  #noteClean(cut: CutRow, memoryId: number): void {
+    const clean = this.#clean.get(cut);
+    if (clean === undefined) this.#clean.set(cut, new Set([memoryId]));
+    else clean.add(memoryId);
+  }
+
+  /** Forgets cuts of which no node has anything left. */
+  async #endCuts(): Promise<void> {
+    const { changes, metadata, refusal } = this.#options;
+    if (this.#isEnding || this.#isStopped) return;
+    this.#isEnding = true;
+    for (const cut of [...metadata.cuts.values()]) {
+      if (this.awaited(cut).length > 0) continue;
+      await changes.run(async () => {
+        const isSame = metadata.cuts.get(cut.device) === cut;
+        if (!isSame || refusal() !== undefined || this.awaited(cut).length > 0) return;
+        await metadata.commit([{ table: 'cuts', remove: cut.device }]);
+      });
+    }
+    this.#isEnding = false;
+  }
+
+  #isThere({ id, memoryId }: NodeRow): boolean {
+    return this.#memberOf(id)?.row.memoryId === memoryId;
   }
 
   /** Undefined: it is not for us to see to it, now. */

@@ -7,7 +7,7 @@ import { MessageType } from '../wire/messages.js';
 import { CONNECTIONS_PER_LIFE, TELL_MS } from './limits.js';
 import type {
   Answer,
-  DroppedCopies,
+  KnownCopies,
   MoveKnown,
   MoveOfRegion,
   MoveOutOrder,
@@ -108,20 +108,16 @@ export class PeerCalls implements NodeCalls {
     return reply.regions as unknown as readonly RegionToGive[];
   }
 
-  async slabDevices(node: NodeAt): Promise<ReadonlySet<number> | undefined> {
-    const devices = new Set<number>();
-    for (let after = 0; ; ) {
-      const reply = await this.at(node).call(MessageType.ListSlabs, { after, device: 0 }, TELL_MS);
-      if (reply.status !== Status.Ok) return undefined;
-      for (const { device } of reply.slabs) devices.add(device);
-      if (reply.more === 0) return devices;
-      after = reply.more;
-    }
+  async copies(node: NodeAt, after: number): Promise<KnownCopies | undefined> {
+    const reply = await this.at(node).call(MessageType.ListSlabs, { after, device: 0 }, TELL_MS);
+    return reply.status === Status.Ok ? reply : undefined;
   }
 
-  async dropDevice(node: NodeAt, device: number): Promise<DroppedCopies | undefined> {
-    const reply = await this.at(node).call(MessageType.DropDevice, { device }, TELL_MS);
-    return reply.status === Status.Ok ? reply : undefined;
+  async dropCopies(node: NodeAt, copies: readonly number[]): Promise<boolean> {
+    const request = { copies: copies.map((copy) => ({ copy })) };
+    return (
+      (await this.at(node).call(MessageType.DropCopies, request, TELL_MS)).status === Status.Ok
+    );
   }
 
   forget(node: NodeAt): void {

@@ -36,6 +36,8 @@ export const controllerFaults = {
   drainedBeforeEmpty: false,
   /** New regions are placed without a look at what is to be emptied. */
   placedOnDraining: false,
+  /** What a device that was cut had beyond its end is waited for nowhere. */
+  cutsForgotten: false,
   /** A controller that starts knows nothing of what was to be emptied. */
   drainsForgotten: false,
 };

@@ -356,31 +356,32 @@ test('copies go with their space', async () => {
   expect(node.counters()).toMatchObject({ ...NOTHING, slabs: { kept: 0, bytes: 0 } });
 });
 
-test('copies of a removed device are given back some by some, whoever had the lease', async () => {
-  const count = 20;
-  const node = await start({ frames: 2 * count, commitPages: 2 * count * PAGES });
-  for (let copy = 1; copy <= count; copy++) await take(node, { copy });
-  const kept = await take(node, { copy: 50, device: DEVICE + 1 });
-  const first = await listed(node, DEVICE);
-  const window = await open(node, first[0]?.address as number, { copy: 1 });
-  expect(await write(node, first[0]?.address as number, window)).toBe(Status.Ok);
-  const drop = () => node.call(MessageType.DropDevice, { device: DEVICE });
-  expect(await drop()).toEqual({ status: Status.Ok, dropped: 16, left: 4 });
-  expect(await drop()).toEqual({ status: Status.Ok, dropped: 4, left: 0 });
-  expect(await drop()).toEqual({ status: Status.Ok, dropped: 0, left: 0 });
-  expect(await write(node, first[0]?.address as number, window)).toBe(Status.Stale);
-  expect(await listed(node)).toMatchObject([{ copy: 50, address: kept }]);
+const dropped = (...copies: number[]) => ({ copies: copies.map((copy) => ({ copy })) });
+
+test("copies that are nobody's are given back by their numbers, whoever asks", async () => {
+  const node = await start({ frames: 8, commitPages: 8 * PAGES });
+  for (const copy of [1, 2, 3]) await take(node, { copy });
+  const [first] = await listed(node, DEVICE);
+  const window = await open(node, first?.address as number, { copy: 1 });
+  expect(await write(node, first?.address as number, window)).toBe(Status.Ok);
+  const drop = () => node.call(MessageType.DropCopies, dropped(1, 9, 3));
+  expect(await status(drop())).toBe(Status.Ok);
+  expect(await status(drop())).toBe(Status.Ok);
+  expect(await write(node, first?.address as number, window)).toBe(Status.Stale);
+  expect((await listed(node)).map(({ copy }) => copy)).toEqual([2]);
   expect(node.counters()).toMatchObject({ slabs: { kept: 1 } });
 });
 
-test('a copy of a removed device at which a thread is at work is waited for', async () => {
+test("a copy that is nobody's, and at which a thread is at work, is waited for", async () => {
   const node = await start();
   await givenUnderWork(node);
-  const dropping = node.begin(MessageType.DropDevice, { device: DEVICE });
+  const [copy] = await listed(node);
+  const dropping = node.begin(MessageType.DropCopies, dropped(copy?.copy as number));
   await node.world.run({ forMs: 20 });
   expect(dropping()).toBeUndefined();
   await node.until(() => dropping() !== undefined);
-  expect(dropping()).toMatchObject({ status: Status.Ok, left: 0 });
+  expect(dropping()).toMatchObject({ status: Status.Ok });
+  expect(await listed(node)).toEqual([]);
 });
 
 test('many copies are told page by page, each once', async () => {

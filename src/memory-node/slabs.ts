@@ -69,8 +69,6 @@ type TrimRequest = Request<typeof MessageType.TrimSlab>;
 
 /** Some tenths of a millisecond. */
 const PAGES_COUNTED_MAX = 2_048;
-/** Copies of a removed device that go in one call. */
-const DROPPED_MAX = 16;
 
 const NO_OWNER: SlabOwner = {
   device: 0,
@@ -290,16 +288,14 @@ export class Slabs implements SlabListener {
     return this.#free(request.copy, () => this.#known(request, client, true));
   }
 
-  /** Some copies of a device that was removed: nobody holds its lease any more. */
-  async drop(device: number): Promise<{ dropped: number; left: number } | Refusal> {
-    const some = this.list(0, device).slabs.slice(0, DROPPED_MAX);
-    for (const { copy } of some) {
+  /** Gives back copies that are nobody's: no holder of a lease has them, or will. */
+  async drop(copies: readonly number[]): Promise<Refusal | undefined> {
+    for (const copy of copies) {
       const gone = refusal(Status.NotAllocated, `copy ${copy} is gone`);
       const refused = await this.#free(copy, () => this.#byCopy.get(copy) ?? gone);
       if (refused !== undefined && refused.status !== Status.NotAllocated) return refused;
     }
-    const left = [...this.#byCopy.values()].filter((slab) => slab.device === device).length;
-    return { dropped: some.length, left };
+    return undefined;
   }
 
   #free(copy: number, find: () => Known | Refusal): Promise<Refusal | undefined> {

@@ -482,6 +482,10 @@ export const PLANTED: readonly Planted[] = [
     'resized-devices',
     'what is beyond the end of a device that becomes smaller comes back when it grows',
   ]),
+  planted('cuts-forgotten', controllerFaults, 'cutsForgotten', [
+    'resized-devices',
+    'a device that was cut grows while nodes still have copies of what was beyond its end',
+  ]),
   planted('flush-of-first-only', nbdFaults, 'flushOfFirstOnly', [
     'kept-devices',
     'a flush on a second connection of a device is told at once',

@@ -72,8 +72,7 @@ import {
 } from './move-messages.js';
 import { placeRule, regionRule, spaceRule } from './rules.js';
 import {
-  DropDeviceReply,
-  DropDeviceRequest,
+  DropCopiesRequest,
   ListSlabsReply,
   ListSlabsRequest,
   MarkSlabRequest,
@@ -189,7 +188,7 @@ export const MessageType = {
   MoveOpenings: 107,
   RegionSizes: 108,
   NodeMoves: 109,
-  DropDevice: 110,
+  DropCopies: 110,
 
   // Block devices: calls to the controller.
   CreateDevice: 112,
@@ -855,7 +854,7 @@ export const CALLS = {
   [M.MarkSlab]: { request: MarkSlabRequest, reply: Empty, repeatable: true },
   [M.GiveSlab]: { request: SlabRequest, reply: Empty, repeatable: true },
   [M.ListSlabs]: { request: ListSlabsRequest, reply: ListSlabsReply, repeatable: true },
-  [M.DropDevice]: { request: DropDeviceRequest, reply: DropDeviceReply, repeatable: true },
+  [M.DropCopies]: { request: DropCopiesRequest, reply: Empty, repeatable: true },
   [M.SlabActivity]: { request: SlabActivityRequest, reply: SlabActivityReply, repeatable: true },
   // Not repeatable: done late it would undo what was written since.
   [M.TrimSlab]: { request: TrimSlabRequest, reply: Empty, repeatable: false },

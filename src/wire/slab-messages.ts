@@ -114,13 +114,9 @@ export const ListSlabsReply = struct('ListSlabsReply', 8, {
   slabs: list(SlabFacts, limits.SLABS_PER_MESSAGE_MAX),
 });
 
-/** From the controller: the device was removed, and whatever the node has of it is nobody's. */
-export const DropDeviceRequest = struct('DropDeviceRequest', 8, { device: u53 }, (value) =>
-  value.device > 0 ? null : 'it is the number of no device',
-);
-export const DropDeviceReply = struct('DropDeviceReply', 8, {
-  dropped: u32, // Copies that were given back.
-  left: u32, // Copies that are to go by another call.
+/** From the controller: these copies are nobody's. Ok: none of them is there any more. */
+export const DropCopiesRequest = struct('DropCopiesRequest', 0, {
+  copies: list(struct('CopyNumber', 8, { copy: u53 }), limits.COPIES_DROPPED_MAX),
 });
 
 /** A copy that the node has asked about, or that is to go. */

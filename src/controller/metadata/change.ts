@@ -2,6 +2,7 @@
 import type { SpaceId } from '../../base/brands.js';
 import type {
   CounterName,
+  CutRow,
   DeviceRow,
   DiskRow,
   DoubtfulFileRow,
@@ -51,6 +52,8 @@ export type MetadataChange =
   | { readonly table: 'slabSets'; readonly remove: SlabPlace }
   | { readonly table: 'removedDevices'; readonly put: RemovedDeviceRow }
   | { readonly table: 'removedDevices'; readonly remove: number }
+  | { readonly table: 'cuts'; readonly put: CutRow }
+  | { readonly table: 'cuts'; readonly remove: number }
   | { readonly table: 'starts'; readonly put: StartRow }
   | { readonly table: 'starts'; readonly remove: number }
   | { readonly table: 'events'; readonly put: EventRow }

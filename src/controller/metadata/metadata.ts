@@ -21,6 +21,7 @@ import { History, type Telling } from './history.js';
 import {
   COUNTER_NAMES,
   type CounterName,
+  type CutRow,
   type DeviceRow,
   type DiskRow,
   type DoubtfulFileRow,
@@ -90,6 +91,8 @@ export class Metadata {
   readonly slabSets = new SlabSets();
   /** By the number of the device, the longest ago first. */
   readonly removedDevices = new Map<number, RemovedDeviceRow>();
+  /** By the number of the device. */
+  readonly cuts = new Map<number, CutRow>();
   /** By their first commit, the oldest first. */
   readonly starts = new Map<number, StartRow>();
   readonly history: History;
@@ -288,6 +291,8 @@ export class Metadata {
     for (const row of removed.sort((a, b) => a.sinceMs - b.sinceMs)) {
       this.removedDevices.set(row.device, row);
     }
+    const cuts = this.#database.select('cuts') as CutRow[];
+    for (const row of cuts) this.cuts.set(row.device, row);
   }
 
   #apply(change: MetadataChange): void {
@@ -342,6 +347,7 @@ export class Metadata {
       case 'devices':
       case 'slabSets':
       case 'removedDevices':
+      case 'cuts':
         this.#applyToDevices(change);
         return;
       case 'starts':
@@ -370,6 +376,10 @@ export class Metadata {
       case 'removedDevices':
         if ('put' in change) this.removedDevices.set(change.put.device, change.put);
         else this.removedDevices.delete(change.remove);
+        return;
+      case 'cuts':
+        if ('put' in change) this.cuts.set(change.put.device, change.put);
+        else this.cuts.delete(change.remove);
         return;
       default:
         assertNever(change);
@@ -488,7 +498,7 @@ function databaseChange(change: MetadataChange): Change {
 
 type ChangeOfDevices = Extract<
   MetadataChange,
-  { readonly table: 'devices' | 'slabSets' | 'removedDevices' }
+  { readonly table: 'devices' | 'slabSets' | 'removedDevices' | 'cuts' }
 >;
 
 function removedKey(change: Extract<MetadataChange, { readonly remove: unknown }>): Row {
@@ -513,6 +523,7 @@ function removedKey(change: Extract<MetadataChange, { readonly remove: unknown }
     case 'slabSets':
       return { device: change.remove.device, slab: change.remove.slab };
     case 'removedDevices':
+    case 'cuts':
       return { device: change.remove };
     case 'moves':
       return { space: change.remove.space, region: change.remove.region };

@@ -136,6 +136,8 @@ export const SCHEMA = {
   },
   /** Numbers of devices that were removed: whatever a node has of them is nobody's. */
   removedDevices: { columns: { device: 'integer', sinceMs: 'integer' }, key: ['device'] },
+  /** Ends of devices that were cut, until no node has copies beyond them. */
+  cuts: { columns: { device: 'integer', slab: 'integer', epoch: 'integer' }, key: ['device'] },
   /** Processes since it was last known that this is the newest copy of the database. */
   starts: { columns: { commit: 'integer', instance: 'integer' }, key: ['commit'] },
 } as const satisfies Schema;
@@ -313,6 +315,14 @@ export interface RemovedDeviceRow extends Row {
   readonly device: number;
   /** By the clock on the wall. */
   readonly sinceMs: number;
+}
+
+export interface CutRow extends Row {
+  readonly device: number;
+  /** From this one on there is none any more. */
+  readonly slab: number;
+  /** Of the device's lease: whatever was taken under it, or before, is nobody's. */
+  readonly epoch: number;
 }
 
 /** A process of the controller, in whose time nodes have not all answered, or not yet. */

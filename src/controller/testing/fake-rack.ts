@@ -20,7 +20,7 @@ import { NO_MARK, ownMark } from '../mark.js';
 import { openMetadata } from '../metadata/open.js';
 import type {
   Answer,
-  DroppedCopies,
+  KnownCopy,
   MoveKnown,
   MoveOfRegion,
   MoveOutOrder,
@@ -147,15 +147,13 @@ export class FakeNode {
     });
   }
 
-  /** Of each device: so many copies of slabs. */
-  readonly copies = new Map<number, number>();
+  /** Of slabs of devices. */
+  copies: KnownCopy[] = [];
 
-  drop(device: number): DroppedCopies {
-    this.calls.push(`drop ${device}`);
-    const count = this.copies.get(device) ?? 0;
-    if (count > 1) this.copies.set(device, count - 1);
-    else this.copies.delete(device);
-    return { dropped: Math.min(count, 1), left: Math.max(0, count - 1) };
+  drop(copies: readonly number[]): boolean {
+    this.calls.push(`drop ${copies}`);
+    this.copies = this.copies.filter(({ copy }) => !copies.includes(copy));
+    return true;
   }
 
   remove(space: SpaceId): Status {
@@ -355,8 +353,8 @@ export class FakeRack {
       nodeMoves: ({ address }, stops) => call(() => this.node(address).moves(stops)),
       regionsToGive: ({ address }) => call(() => this.node(address).toGive()),
       regionSizes: ({ address }) => call(() => this.node(address).sizes()),
-      slabDevices: ({ address }) => call(() => new Set(this.node(address).copies.keys())),
-      dropDevice: ({ address }, device) => call(() => this.node(address).drop(device)),
+      copies: ({ address }) => call(() => ({ slabs: this.node(address).copies, more: 0 })),
+      dropCopies: ({ address }, copies) => call(() => this.node(address).drop(copies)),
       forget: () => undefined,
       reconnect: () => undefined,
     };

@@ -54,9 +54,8 @@ export function serveSlabs(server: CallServer, parts: SlabCallParts): void {
     const told = eviction.told(request, client);
     return 'status' in told ? told : { status: Status.Ok, ...told };
   });
-  server.serve(MessageType.DropDevice, async ({ device }) => {
-    const end = await slabs.drop(device);
-    return 'status' in end ? end : { status: Status.Ok, ...end };
+  server.serve(MessageType.DropCopies, async ({ copies }) => {
+    return answer(await slabs.drop(copies.map(({ copy }) => copy)));
   });
   server.serve(MessageType.ListSlabs, ({ after, device }) => {
     return { status: Status.Ok, ...slabs.list(after, device) };
