@@ -53,6 +53,9 @@ export function serveController(serve: Serve, options: HandlerOptions): void {
   });
   serve(M.ListDoors, () => ({ status: Status.Ok, doors: controller.hosts.doors() }));
   serve(M.ListMemories, ({ after }) => {
+    // Who is not in the list is gone for good: an older database does not know that.
+    const unsure = controller.restoration.refusal();
+    if (unsure !== undefined) return refused(unsure);
     const facts = memoryFacts(controller).filter(({ node }) => node > after);
     const { values, more } = cut(facts, wire.MemoryFacts.encodedBytes);
     return { status: Status.Ok, memories: values, more };

@@ -17,7 +17,10 @@ export const MemoryFacts = struct('MemoryFacts', 40, {
   address: name,
   machine: name,
 });
-/** Memory nodes whose ids are greater than `after`. */
+/**
+ * Memory nodes whose ids are greater than `after`. Who is not among them is gone for good with its
+ * memory. Unavailable: the controller cannot say now, because its database may be an older one.
+ */
 export const ListMemoriesRequest = struct('ListMemoriesRequest', 0, { after: name });
 export const ListMemoriesReply = struct('ListMemoriesReply', 8, {
   more: u8, // 1: ask again after the last node.
