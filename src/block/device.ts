@@ -17,7 +17,7 @@ import { fileFaults } from '../replication/planted.js';
 import { type Clock, sleep, type Timer, type Timers } from '../runtime/clock.js';
 import type { Checksum, Entropy } from '../runtime/runtime.js';
 import { Activity, HOTTEST } from './activity.js';
-import type { Behind } from './backup/slab-file.js';
+import type { Behind, Unwritten } from './backup/slab-file.js';
 import { changeSet } from './change-set.js';
 import { chooseNode } from './choose-node.js';
 import { DonorWishes } from './donor-wishes.js';
@@ -70,6 +70,11 @@ export interface DeviceParts {
   readonly policy: PlacementPolicy;
   /** The file behind it, which this host alone has open. */
   readonly backup?: DeviceBackup | undefined;
+  /**
+   * Where that is not to be had: whether what this host wrote to it may not be on the disk.
+   * Missing: it has written nothing.
+   */
+  readonly unwritten?: () => Unwritten | undefined;
   /** What a read or write may take before it is given up. */
   readonly patienceMs: number;
   /** Counted on; missing: from nothing. */
@@ -354,7 +359,7 @@ export class Device {
   /** `Ok` when all that was acknowledged before is at two nodes, or on a disk. */
   async flush(): Promise<Status> {
     const { backup } = this.#parts;
-    if (backup === undefined) return Status.Ok;
+    if (backup === undefined) return this.#flushWithout();
     const deadline = this.#deadline();
     const nodes = this.#nodes;
     const isLost = (place: CopyPlace) => nodes !== undefined && isGone(place, nodes);
@@ -367,6 +372,30 @@ export class Device {
       }
     }
     return this.#flushBackup(backup, deadline);
+  }
+
+  /** What is in the file alone was told to be written by this host, and only its end flushes it. */
+  async #flushWithout(): Promise<Status> {
+    const { clock, timers, unwritten } = this.#parts;
+    const deadline = this.#deadline();
+    for (let state; (state = unwritten?.()) !== undefined && this.isInFileAlone; ) {
+      if (this.#isOver) return Status.Stale;
+      if (state === 'failed' || clock.now() >= deadline) return Status.Unavailable;
+      await sleep(timers, FLUSH_AGAIN_MS);
+    }
+    return Status.Ok;
+  }
+
+  /** Of some slab a file is the only copy. */
+  get isInFileAlone(): boolean {
+    const nodes = this.#nodes;
+    const isThere = (place: CopyPlace): boolean => {
+      return !isBackup(place) && (nodes === undefined || !isGone(place, nodes));
+    };
+    for (const { copies } of this.#allRows()) {
+      if (copies.some(isBackup) && !copies.some(isThere)) return true;
+    }
+    return false;
   }
 
   /** Of a writer before the file may be behind still. */

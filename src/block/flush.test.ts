@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { Status } from '../base/status.js';
 import { CrashingDisk } from '../runtime/simulated/testing/crashing-disk.js';
 import { filePlanOf } from './backup/layout.js';
+import type { Unwritten } from './backup/slab-file.js';
 import type { CopyPlace, SetRow } from './ports.js';
 import { planOf } from './slabs.js';
 import { BackedDevice, DATA_BYTES, SLAB_BYTES } from './testing/backed-device.js';
@@ -34,6 +35,23 @@ test('a flush fails at once where only the file is left, and cannot be read', as
   await rig.pass(1_000);
   expect(await rig.drive(rig.device.flush(), 1_000)).toBe(Status.Ok);
   expect(await rig.drive(rig.read(0))).toBe(1);
+});
+
+test('a flush waits for a file that is still being written, if that goes on', async () => {
+  const rig = await killed(2, 0);
+  let state: Unwritten | undefined = 'ending';
+  rig.openWithout(() => state);
+  await rig.pass(1_000);
+  const flushing = rig.device.flush();
+  await rig.pass(1_000);
+  state = undefined;
+  expect(await rig.drive(flushing, 100)).toBe(Status.Ok);
+  state = 'failed';
+  expect(await rig.drive(rig.device.flush(), 100)).toBe(Status.Unavailable);
+  // What a node has needs no file.
+  const other = await killed(2, 1);
+  other.openWithout(() => 'failed');
+  expect(await other.drive(other.device.flush(), 1_000)).toBe(Status.Ok);
 });
 
 test('a slab goes on without the file where its map cannot be read', async () => {

@@ -21,6 +21,7 @@ const LEASE_MS = 5_000;
 /** What a read or write may take before it is given up. */
 export const PATIENCE_MS = 30_000;
 const ROWS_MS = 5_000;
+const HELD_MS = 1_000;
 /** What is under way when a device is given up may end so long. */
 const FINISH_MS = 1_000;
 
@@ -38,13 +39,17 @@ export async function openDevice(
   try {
     const wish = { nodes: there, durationMs: LEASE_MS };
     const lease = await world.leases.acquireOfDevice(device.device, wish);
-    const size = await readSize(world, device);
-    const rows = await readRows(world, device.device);
+    const [size, rows, heldBefore] = await Promise.all([
+      readSize(world, device),
+      readRows(world, device.device),
+      readHeldBefore(world, lease),
+    ]);
+    const epochs = { epoch: lease.epoch, heldBefore };
     if (typeof size !== 'number' && typeof rows !== 'number') {
-      const backup = await openBackup(world, device, lease.epoch);
-      return serve(world, { ...device, ...size }, lease, rows, { counts, backup });
+      const backup = await openBackup(world, device, epochs);
+      return serve(world, { ...device, ...size }, lease, rows, { counts, backup, heldBefore });
     }
-    world.backups?.passOver(device.device, lease.epoch);
+    world.backups?.passOver(device.device, epochs);
     await lease.release().catch(() => undefined);
     return typeof size === 'number' ? size : (rows as Status);
   } catch (error) {
@@ -63,9 +68,9 @@ export async function openDevice(
 async function openBackup(
   { backups }: DeviceWorld,
   { device, slabBytes, backup }: NumberedDevice,
-  epoch: number,
+  epochs: { readonly epoch: number; readonly heldBefore: number },
 ): Promise<BackupFile | undefined> {
-  return backup === undefined ? undefined : backups?.open(backup, device, slabBytes, epoch);
+  return backup === undefined ? undefined : backups?.open(backup, device, slabBytes, epochs);
 }
 
 /**
@@ -87,12 +92,18 @@ export function leaseNodes(
   return [...first, ...sample(others.length, room, chance).map((i) => others[i] as string)];
 }
 
+interface ServeParts {
+  readonly counts: SlabCounts | undefined;
+  readonly backup: BackupFile | undefined;
+  readonly heldBefore: number;
+}
+
 function serve(
   world: DeviceWorld,
   facts: NumberedDevice,
   lease: Lease,
   rows: readonly SetRow[],
-  { counts, backup }: { counts: SlabCounts | undefined; backup: BackupFile | undefined },
+  { counts, backup, heldBefore }: ServeParts,
 ): Tenure {
   const { runtime, control, connections, memories, policy, backups } = world;
   let isLost: () => void = () => undefined;
@@ -110,6 +121,7 @@ function serve(
   const swept = new Promise<void>((resolve) => (tellSwept = resolve));
   const device = new Device({
     ...{ facts, swept, rows, rack, policy, backup, clock: runtime.clock, timers: runtime.timers },
+    unwritten: () => backups?.unwritten(facts.device),
     entropy: runtime.entropy,
     checksum: runtime.checksum,
     patienceMs: PATIENCE_MS,
@@ -122,9 +134,10 @@ function serve(
     if (isEnded) return;
     isEnded = true;
     rack.stop();
-    const behind = device.behindInFile();
+    const { epoch } = lease;
+    const told = { epoch, behind: device.behindInFile(), isSole: device.isInFileAlone };
     device.stop();
-    if (backup !== undefined) closing = backups?.close(facts.device, backup, lease.epoch, behind);
+    if (backup !== undefined) closing = backups?.close(facts.device, backup, told);
     isLost();
   };
   lease.lost.addEventListener('abort', end, { once: true });
@@ -139,7 +152,7 @@ function serve(
     await closing;
     await lease.release().catch(() => undefined);
   };
-  return { device, bytes: facts.bytes, epoch: lease.epoch, ended, release };
+  return { device, bytes: facts.bytes, epoch: lease.epoch, heldBefore, ended, release };
 }
 
 function heldLease(lease: Lease): DeviceLease {
@@ -162,6 +175,16 @@ async function ended(change: Promise<void>): Promise<Status> {
     if (error instanceof MemrackError) return statusOf(error);
     throw error;
   }
+}
+
+/** A controller that cannot say, or is of a version before, leaves it at the epoch before. */
+async function readHeldBefore(
+  { runtime, control }: DeviceWorld,
+  { number: lease, epoch }: Lease,
+): Promise<number> {
+  const deadline = runtime.clock.now() + HELD_MS;
+  const reply = await control.call(MessageType.HeldBefore, { lease, epoch }, deadline);
+  return reply.status === Status.Ok ? reply.epoch : epoch - 1;
 }
 
 /** As long as the lease is held it can only grow. */

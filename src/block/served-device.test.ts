@@ -11,6 +11,7 @@ function rigOf(
   answers: readonly ('held' | Status)[],
   epochs: readonly number[] = [],
   sizes: readonly number[] = [],
+  held: readonly number[] = [],
 ) {
   const world = new FakeWorld(1);
   const { clock, timers } = world.runtime();
@@ -36,7 +37,9 @@ function rigOf(
     const device = verbs as unknown as Device;
     const release = (): Promise<void> => Promise.resolve();
     const epoch = epochs[opened - 1] ?? opened;
-    return Promise.resolve({ device, bytes: sizes[opened - 1] ?? 4096, epoch, ended, release });
+    const bytes = sizes[opened - 1] ?? 4096;
+    const heldBefore = held[opened - 1] ?? epoch - 1;
+    return Promise.resolve({ device, bytes, epoch, heldBefore, ended, release });
   };
   const served = new ServedDevice({ clock, timers, bytes: 4096, open, patienceMs: 1_000 });
   const pass = (ms: number): Promise<boolean> => world.run(() => false, ms);
@@ -63,10 +66,12 @@ test('a lease that somebody else has is left to him', async () => {
 });
 
 test.each([
-  ['nobody else was the writer since', [1, 2], Status.Ok],
-  ['somebody else may have been', [1, 3], Status.Unavailable],
-] as const)('a write that waits for a lease is done where %s', async (_what, epochs, wanted) => {
-  const { served, pass, end, done } = rigOf(['held', 'held'], epochs);
+  ['nobody else was the writer since', [1, 2], [], Status.Ok],
+  ['attempts to be it came to nothing since', [1, 5], [0, 1], Status.Ok],
+  ['somebody else may have been', [1, 3], [], Status.Unavailable],
+  ['somebody else may have been', [1, 5], [0, 2], Status.Unavailable],
+] as const)('a write that waits is done where %s', async (_what, epochs, held, wanted) => {
+  const { served, pass, end, done } = rigOf(['held', 'held'], epochs, [], held);
   void served.begin(1_000);
   await pass(100);
   const ends: Status[] = [];
@@ -160,7 +165,7 @@ async function limited(limits: Parameters<ServedDevice['allow']>[0]) {
   const now = (): number => Status.Ok;
   const verbs = { read: tell, write: tell, readNow: now, writeNow: now, stop: () => undefined };
   const tenure = {
-    ...{ device: verbs as unknown as Device, bytes: 2 ** 30, epoch: 1 },
+    ...{ device: verbs as unknown as Device, bytes: 2 ** 30, epoch: 1, heldBefore: 0 },
     ...{ ended: new Promise<void>(() => undefined), release: () => Promise.resolve() },
   };
   const open = (): Promise<Tenure> => Promise.resolve(tenure);
@@ -240,7 +245,7 @@ test('what waits for its turn beside others is begun later, or ends with the dev
     const verb = (): void => void ((begun[which] as number) += 1);
     const verbs = { read: verb, write: verb, stop: () => undefined };
     const tenure = {
-      ...{ device: verbs as unknown as Device, bytes: 2 ** 30, epoch: 1 },
+      ...{ device: verbs as unknown as Device, bytes: 2 ** 30, epoch: 1, heldBefore: 0 },
       ...{ ended: new Promise<void>(() => undefined), release: () => Promise.resolve() },
     };
     const open = (): Promise<Tenure> => Promise.resolve(tenure);

@@ -21,6 +21,8 @@ export interface Tenure {
   readonly bytes: number;
   /** Of the lease. */
   readonly epoch: number;
+  /** The last one before in which another host may have held it. */
+  readonly heldBefore: number;
   /** Resolves when it is over. */
   readonly ended: Promise<void>;
   /** Stops the device, what is under way may end before that, and gives the lease up. */
@@ -333,12 +335,13 @@ export class ServedDevice implements CompletionSink {
   }
 
   #run(row: number): void {
-    const { device, epoch } = this.#tenure ?? {};
-    if (device === undefined || epoch === undefined) {
+    const tenure = this.#tenure;
+    if (tenure === undefined) {
       this.#wait(row);
       return;
     }
-    if (!this.#mayRun(row, epoch)) {
+    const { device } = tenure;
+    if (!this.#mayRun(row, tenure)) {
       this.#tellSoon(row, Status.Unavailable);
       return;
     }
@@ -449,9 +452,9 @@ export class ServedDevice implements CompletionSink {
    * Of a write only where nobody else can have been the writer since it came: whoever sent it may
    * have given it up, and written something newer through another host.
    */
-  #mayRun(row: number, epoch: number): boolean {
+  #mayRun(row: number, { epoch, heldBefore }: Tenure): boolean {
     const known = this.#epoch[row] as number;
-    return this.#kind[row] === READ || known === epoch || known + 1 === epoch;
+    return this.#kind[row] === READ || (known >= heldBefore && known <= epoch);
   }
 }
 

@@ -231,6 +231,9 @@ function serveLeases(serve: Serve, { controller }: HandlerOptions): void {
     const result = await leases.extend(wish);
     return isRefusal(result) ? refused(result) : result;
   });
+  serve(M.HeldBefore, ({ lease, epoch }) => {
+    return { status: Status.Ok, epoch: leases.heldBefore(lease, epoch) };
+  });
   serve(M.ShrinkLease, async (wish) => {
     const busy = refuseChange(controller);
     if (busy !== undefined) return busy;

@@ -203,6 +203,41 @@ describe('a lease', () => {
     expect(await rig.hold(B, ['n1', 'n2'])).toBe(4);
   });
 
+  it('tells in which epoch before somebody else may have held it', async () => {
+    const first = await rig.hold(A, ['n1', 'n2']);
+    expect(rig.api.heldBefore(LEASE, first)).toBe(first - 1);
+    rig.node('n2').answers.set('raise', Status.Busy);
+    for (let i = 0; i < 3; i++) await rig.acquire(B, ['n1', 'n2']);
+    rig.node('n2').answers.clear();
+    const second = await rig.hold(A, ['n1', 'n2']);
+    expect([second, rig.api.heldBefore(LEASE, second)]).toEqual([first + 4, first - 1]);
+    // A node may have taken it.
+    rig.node('n2').answers.set('grant', Status.Timeout);
+    await rig.acquire(B, ['n1', 'n2']);
+    rig.node('n2').answers.clear();
+    const third = await rig.hold(A, ['n1', 'n2']);
+    expect([third, rig.api.heldBefore(LEASE, third)]).toEqual([second + 2, second + 1]);
+    const fourth = await rig.hold(A, ['n1', 'n2']);
+    expect([fourth, rig.api.heldBefore(LEASE, fourth)]).toEqual([third + 1, second + 1]);
+    const fifth = await rig.hold(B, ['n1', 'n2']);
+    expect([fifth, rig.api.heldBefore(LEASE, fifth)]).toEqual([fourth + 1, fourth]);
+    expect(rig.api.heldBefore(LEASE, fourth)).toBe(fourth - 1);
+    expect(rig.api.heldBefore(LEASE + 1, 9)).toBe(8);
+  });
+
+  it('that another controller may have granted was held in the epoch before', async () => {
+    const first = await rig.hold(A, ['n1', 'n2']);
+    rig.node('n2').records.set(LEASE, { lease: LEASE, epoch: 40, holder: 0, durationMs: 0 });
+    rig.node('n1').answers.set('raise', Status.Busy);
+    await rig.acquire(A, ['n1', 'n2']);
+    rig.node('n1').answers.clear();
+    const next = await rig.hold(A, ['n1', 'n2']);
+    expect([first, next, rig.api.heldBefore(LEASE, next)]).toEqual([2, 42, 41]);
+    rig.start();
+    const last = await rig.hold(A, ['n1', 'n2']);
+    expect(rig.api.heldBefore(LEASE, last)).toBe(last - 1);
+  });
+
   it('that one node did not take is ended where it may have been taken', async () => {
     rig.node('n2').answers.set('grant', Status.Timeout);
     expect((await rig.acquire(A, ['n1', 'n2', 'n3'])).status).toBe(Status.Unavailable);

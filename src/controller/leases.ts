@@ -84,6 +84,13 @@ export interface BlockedLease {
   readonly atMs: number;
 }
 
+interface Granted {
+  readonly holder: number;
+  readonly epoch: number;
+  /** The last one in which another holder may have held it. */
+  readonly before: number;
+}
+
 type Acquired = Result<{ lease: number; epoch: number }>;
 
 /** Rows that are looked at when one must go to make room. */
@@ -96,6 +103,11 @@ export class Leases {
   /** Memories that were asked about a name although they are not in its set. */
   readonly #asked = new Map<string, Set<number>>();
   readonly #blocked = new Map<string, BlockedLease>();
+  /**
+   * By number: the last epoch that may have been granted. Of leases of which no epoch was seen that
+   * is not in their rows: another controller may have granted it.
+   */
+  readonly #granted = new Map<number, Granted>();
   /** Names in the order of their last use in this life. */
   readonly #used = new Set<string>();
   taken = 0;
@@ -122,6 +134,16 @@ export class Leases {
     const wrong = refuseName('lease name', name) ?? refuseHolding(wish);
     if (wrong !== undefined) return wrong;
     return this.#inTurn(name, () => this.#acquire(wish));
+  }
+
+  /**
+   * The last epoch before this one in which another holder may have held the lease: attempts of its
+   * own, and those that came to nothing, use up epochs. As far as this process knows; else it is
+   * the one before.
+   */
+  heldBefore(lease: number, epoch: number): number {
+    const last = this.#granted.get(lease);
+    return last?.epoch === epoch ? last.before : epoch - 1;
   }
 
   /** Gives it up for its holder at every node. Those that do not answer let it run out. */
@@ -263,6 +285,7 @@ export class Leases {
     if (epoch >= LEASE_EPOCH_END) {
       return refuse(Status.NoSpace, `the epochs of lease ${quote(name)} are used up: rename it`);
     }
+    if (epoch !== before + 1) this.#granted.delete(lease);
     const holders = others.filter((other) => other.seen.holder !== 0).map((other) => other.node);
     const all = unionOf(known, holders);
     await this.#commit([{ table: 'leases', put: { name, lease, epoch, nodes: nodesText(all) } }]);
@@ -292,6 +315,9 @@ export class Leases {
         { table: 'leases', put: { name, lease, epoch, nodes: nodesText(chosen) } },
       ]);
     }
+    const last = this.#granted.get(lease) ?? { holder: 0, epoch: epoch - 1, before: 0 };
+    const others = last.holder === holder ? last.before : last.epoch;
+    this.#granted.set(lease, { holder, epoch, before: others });
     const grant = { lease, epoch, holder, durationMs };
     const granted = await this.#atAll(chosen, (place) => calls.grant(place, grant));
     const notGranted = chosen.filter((_, i) => granted[i] !== Status.Ok);
@@ -407,6 +433,7 @@ export class Leases {
     if (!found.isComplete || !verdict.isFree) return refuse(Status.Busy, 'it may be held');
     const { lease } = row;
     const { epoch } = verdict;
+    this.#granted.delete(lease);
     await this.#commit([{ table: 'leases', put: { ...row, epoch } }]);
     const raised = await this.#atAll(nodes, (place) => calls.raise(place, lease, epoch));
     if (raised.some((status) => status !== Status.Ok)) return refuse(Status.Busy, 'not raised');

@@ -64,6 +64,11 @@ export const AcquireLeaseReply = struct('AcquireLeaseReply', 16, {
   epoch: u32,
   reserved: pad(4),
 });
+/** To the controller, from the holder of an epoch. */
+export const HeldBeforeReply = struct('HeldBeforeReply', 8, {
+  epoch: u32, // The last one before in which another holder may have held the lease.
+  reserved: pad(4),
+});
 export const ReleaseLeaseRequest = struct('ReleaseLeaseRequest', 16, {
   lease: u53,
   epoch: u32,

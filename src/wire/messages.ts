@@ -47,6 +47,7 @@ import {
   ExtendLeaseReply,
   ExtendLeaseRequest,
   GrantLeaseRequest,
+  HeldBeforeReply,
   InspectLeaseReply,
   InspectLeaseRequest,
   LeaseEpochRequest,
@@ -172,6 +173,7 @@ export const MessageType = {
   ExtendLease: 92,
   ShrinkLease: 93,
   ListMemories: 94,
+  HeldBefore: 95,
 
   // Moves of regions: calls to a memory node, from the controller, from another node, from clients.
   MoveOut: 96,
@@ -918,6 +920,7 @@ export const CALLS = {
   [M.MoveOpenings]: { request: MoveOpeningsRequest, reply: Empty, repeatable: true },
   [M.AcquireLease]: { request: AcquireLeaseRequest, reply: AcquireLeaseReply, repeatable: false },
   [M.ExtendLease]: { request: ExtendLeaseRequest, reply: ExtendLeaseReply, repeatable: true },
+  [M.HeldBefore]: { request: LeaseEpochRequest, reply: HeldBeforeReply, repeatable: true },
   [M.ShrinkLease]: { request: ShrinkLeaseRequest, reply: Empty, repeatable: true },
   [M.ReleaseLease]: { request: ReleaseLeaseRequest, reply: Empty, repeatable: true },
   [M.CreateDevice]: { request: CreateDeviceRequest, reply: Empty, repeatable: true },

@@ -10,7 +10,7 @@ import { MemoryError } from '../../runtime/memory.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import { BackupFile } from './backup-file.js';
 import { lockOf, openBackup } from './backup-path.js';
-import type { Behind } from './slab-file.js';
+import type { Behind, Unwritten } from './slab-file.js';
 
 /** Of a device: what may wait for the disk. */
 const BUFFER_BYTES = 64 * 1024 * 1024;
@@ -35,12 +35,27 @@ interface Known {
   epoch: number;
 }
 
+/** Of the lease: its own, and the last one before in which another host may have had the device. */
+interface Epochs {
+  readonly epoch: number;
+  readonly heldBefore: number;
+}
+
+interface Closing {
+  readonly epoch: number;
+  readonly behind: Behind;
+  /** Of some slab there is no other copy. */
+  readonly isSole: boolean;
+}
+
 export class Backups {
   readonly #runtime: Runtime;
   /** Of devices: what was done with their files last. */
   readonly #ending = new Map<number, Ending>();
 
   readonly #known = new Map<number, Known>();
+  /** Of devices whose files were closed here. */
+  readonly #unwritten = new Map<number, Unwritten>();
   readonly #locks = new Map<BackupFile, DurableFile>();
   /** A disk that has lost something once tells it to who has the file open, and to nobody else. */
   readonly #failed = new Set<string>();
@@ -49,19 +64,21 @@ export class Backups {
     this.#runtime = runtime;
   }
 
-  /** Under this epoch, until `close`; undefined: it cannot be had, and the log says why. */
+  /**
+   * Under this epoch, until `close`; undefined: it cannot be had, and the log says why.
+   */
   async open(
     path: string,
     device: number,
     slabBytes: number,
-    epoch: number,
+    { epoch, heldBefore }: Epochs,
   ): Promise<BackupFile | undefined> {
     const file = await this.#openInTime(path, device, slabBytes);
     const known = this.#known.get(device);
     this.#known.delete(device);
     if (typeof file !== 'string') {
-      // Else somebody else may have served the device.
-      if (known?.file === file.id && known.epoch === epoch - 1) file.known = known.behind;
+      const isLast = known !== undefined && known.epoch >= heldBefore && known.epoch < epoch;
+      if (isLast && known.file === file.id) file.known = known.behind;
       return file;
     }
     this.#note(device, file);
@@ -108,18 +125,38 @@ export class Backups {
    * What is pending goes to the disk first, if that lets it; then the next writer hears what this
    * one knew. Resolves when it is closed.
    */
-  close(device: number, file: BackupFile, epoch: number, behind: Behind): Promise<boolean> {
+  close(device: number, file: BackupFile, { epoch, behind, isSole }: Closing): Promise<boolean> {
+    this.#unwritten.set(device, 'ending');
     this.#ends(device, async () => {
-      const isWhole = await this.#end(file);
-      if (isWhole) this.#known.set(device, { file: file.id, behind, epoch });
+      let isWhole = false;
+      try {
+        isWhole = await this.#end(file);
+      } finally {
+        if (isWhole) this.#known.set(device, { file: file.id, behind, epoch });
+        this.#noteEnd(device, file.path, isWhole || !isSole);
+      }
     });
     return this.#hasEnded(device);
   }
 
+  /** What was told to be written and is nowhere is not told as it was before that. */
+  #noteEnd(device: number, path: string, isSafe: boolean): void {
+    if (isSafe) this.#unwritten.delete(device);
+    else {
+      this.#unwritten.set(device, 'failed');
+      this.#failed.add(path);
+    }
+  }
+
+  /** What was told to be written, and is in the file alone, may not be on the disk. */
+  unwritten(device: number): Unwritten | undefined {
+    return this.#unwritten.get(device);
+  }
+
   /** The device was not served under this epoch. */
-  passOver(device: number, epoch: number): void {
+  passOver(device: number, { epoch, heldBefore }: Epochs): void {
     const known = this.#known.get(device);
-    if (known?.epoch === epoch - 1) known.epoch = epoch;
+    if (known !== undefined && known.epoch >= heldBefore) known.epoch = epoch;
   }
 
   /** The lock stays as long as the disk may write something that it was asked to. */

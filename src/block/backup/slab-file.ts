@@ -13,6 +13,9 @@ import type { RecordWriter } from './record-writer.js';
  */
 export type Behind = ReadonlyMap<number, ReadonlySet<number>>;
 
+/** `ending`: it may still get to the disk. `failed`: it is nowhere any more. */
+export type Unwritten = 'ending' | 'failed';
+
 export interface SlabFile {
   /** Random: rows name the file by it. */
   readonly id: number;

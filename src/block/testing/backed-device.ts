@@ -8,7 +8,8 @@ import { LendingNode, Path, World } from '../../replication/testing/slab-world.j
 import type { Disk } from '../../runtime/disk.js';
 import { BackupFile } from '../backup/backup-file.js';
 import { makeBackup } from '../backup/backup-path.js';
-import { Device } from '../device.js';
+import type { Unwritten } from '../backup/slab-file.js';
+import { Device, type DeviceParts } from '../device.js';
 import type { CopyPlace, DeviceRack, SetAnswer, SetRow, SlabNode } from '../ports.js';
 import { planOf } from '../slabs.js';
 
@@ -87,23 +88,35 @@ export class BackedDevice<D extends RigDisk> implements DeviceRack {
 
   /** A new writer, with the rows that there are. */
   async open(swept?: Promise<void>, copies = this.#shape.copies): Promise<void> {
-    const { world, rows } = this;
-    const { slabs, isBackedUp = true } = this.#shape;
-    this.leastCopies = Infinity;
-    const parts = { clock: world, timers: world, checksum: { crc32c } };
     const opening = BackupFile.open({
-      ...{ ...parts, ...OF, disk: this.disk.of(this), path: PATH },
+      ...{ ...this.#parts(), ...OF, disk: this.disk.of(this), path: PATH },
       bufferBytes: 64 * 4096,
       failed: () => undefined,
     });
     const file = await this.drive(opening);
     if (typeof file === 'string') throw new Error(file);
     this.file = file;
+    const sweeping = swept === undefined ? {} : { swept };
+    this.#serve(copies, { backup: file, ...sweeping });
+  }
+
+  /** One that cannot have the file. */
+  openWithout(unwritten: () => Unwritten | undefined): void {
+    this.#serve(this.#shape.copies, { unwritten });
+  }
+
+  #parts() {
+    return { clock: this.world, timers: this.world, checksum: { crc32c } };
+  }
+
+  #serve(copies: number, more: Pick<DeviceParts, 'backup' | 'swept' | 'unwritten'>): void {
+    const { rows } = this;
+    const { slabs, isBackedUp = true } = this.#shape;
+    this.leastCopies = Infinity;
     this.device = new Device({
-      ...{ ...parts, entropy: this.#entropy(), rack: this, backup: file },
+      ...{ ...this.#parts(), entropy: this.#entropy(), rack: this, ...more },
       rows: [...rows.values()],
       facts: { bytes: slabs * DATA_BYTES, slabBytes: SLAB_BYTES, copies, isBackedUp },
-      ...(swept === undefined ? {} : { swept }),
       policy: bestFreeOfTwo,
       patienceMs: 30_000,
       paced: (_bytes, work) => work(),
