@@ -139,6 +139,23 @@ test('when it stops, what one copy has is unknown, and what none has was not don
   expect(await write(set, 3, 9)).toEqual([Status.Stale, 'notApplied']);
 });
 
+test('what is under way when it stops, and is refused, is for the next writer', async () => {
+  const copy = new FakeCopy(1);
+  const set = setOf([copy]);
+  await write(set, 0, 1);
+  copy.answersAfterMs = 30;
+  copy.status = Status.Unavailable;
+  const reading = new Promise<Status>((resolve) => {
+    const sink = { completed: (_token: number, status: Status) => resolve(status) };
+    set.read(0, 1, new Uint8Array(BLOCK_BYTES), 0, sink, 0, performance.now() + 10_000);
+  });
+  const writing = write(set, 3, 7);
+  await turns(10);
+  set.stop();
+  expect(await reading).toBe(Status.Stale);
+  expect(await writing).toEqual([Status.Stale, 'notApplied']);
+});
+
 test('a write goes on when the copy that does not answer has left', async () => {
   const [whole, silent] = [new FakeCopy(1), new FakeCopy(2)];
   const set = setOf([whole, silent]);

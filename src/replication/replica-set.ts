@@ -421,7 +421,8 @@ export class ReplicaSet implements CompletionSink, Slab {
     const status = rows.status[row] as Status;
     const isRefused = this.isFull && status === Status.NoSpace;
     const isLate = this.#parts.clock.now() >= (rows.deadline[row] as number);
-    if (this.#isOver || isRefused || isLate) this.#endWrite(row, this.#endOf(row, status));
+    if (this.#isOver) this.#endWrite(row, this.#endOf(row, Status.Stale));
+    else if (isRefused || isLate) this.#endWrite(row, this.#endOf(row, status));
     else this.#park(row);
   }
 
@@ -534,7 +535,9 @@ export class ReplicaSet implements CompletionSink, Slab {
     // Of none nobody has said anything: the file of another host is all that is left.
     const isCorrupt = set !== 0 && (set & ~(rows.done[row] as number)) === 0;
     if (this.#isOver || isLate || isCorrupt) {
-      this.#endRead(row, isCorrupt ? Status.Corrupt : passing(rows.status[row] as Status));
+      const status = isCorrupt ? Status.Corrupt : passing(rows.status[row] as Status);
+      // Whatever the copies said: the next writer may ask them again.
+      this.#endRead(row, this.#isOver ? Status.Stale : status);
       return;
     }
     rows.tried[row] = rows.done[row] as number;
