@@ -164,14 +164,14 @@ export class LeasedRack implements DeviceRack, CopyOpener {
   }
 
   async take(node: string, slab: number, copy: number): Promise<CopyPlace | Status> {
-    const memoryId = this.#parts.memories.find(node)?.memoryId ?? 0;
-    const covered = await this.#cover(node, memoryId);
-    if (covered !== Status.Ok) return covered;
     let status: Status = Status.NoSpace;
     for (let after = 0, tried = 0; tried < REGIONS_TRIED_MAX; tried++) {
       const granted = await this.#call(MessageType.GrantSlabRegion, { node, after });
       if (granted.status !== Status.Ok) return granted.status;
       const { memoryId, space, region } = granted;
+      // Of the memory that it has now: what was heard of the node before may be of another one.
+      const covered = await this.#cover(node, memoryId);
+      if (covered !== Status.Ok) return covered;
       const taken = await this.#takeIn(region, { copy, node, memoryId, space, address: 0 }, slab);
       if (typeof taken !== 'number') return taken;
       status = taken;
