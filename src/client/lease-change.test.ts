@@ -26,16 +26,21 @@ function rig() {
   const parts = { runtime: {} as never, control, connections: {} as Connections };
   const nodes = new LeaseNodes(parts, { ...WISH, isOver: () => true });
   const renewed = new Set<HolderNode>([nodes.add({ id: 'n1', memoryId: 1, address: 'a1' })]);
+  let most = 0;
   const holder = {
-    add: (node: HolderNode) => Promise.resolve(void renewed.add(node)),
+    add: (node: HolderNode) => {
+      renewed.add(node);
+      most = Math.max(most, renewed.size);
+      return Promise.resolve();
+    },
     remove: (node: HolderNode) => void renewed.delete(node),
   };
   const change = new LeaseChange(control, { name: 'l', wish: WISH, nodes, holder });
-  return { asked, answers, nodes, renewed, change };
+  return { asked, answers, nodes, renewed, change, most: () => most };
 }
 
 it('renews at a node from when the controller says that it is one', async () => {
-  const { asked, answers, nodes, renewed, change } = rig();
+  const { asked, answers, nodes, renewed, change, most } = rig();
   answers.push({ status: Status.Ok, memoryId: 2, address: 'a2' });
   await change.extend('n2', 0);
   expect(asked).toEqual([{ ...WISH, node: 'n2' }]);
@@ -49,6 +54,8 @@ it('renews at a node from when the controller says that it is one', async () => 
   answers.push({ status: Status.Ok, memoryId: 22, address: 'a2' });
   await change.extend('n2', 0);
   expect([renewed.size, renewed.has(before)]).toEqual([2, false]);
+  // The new one has been asked before the other one is left.
+  expect(most()).toBe(3);
 });
 
 it('renews no more at a node before it asks to take it out', async () => {

@@ -45,8 +45,9 @@ export class LeaseChange {
     const type = MessageType.ExtendLease;
     const { memoryId, address } = await this.#control.demand(what, type, request, deadline);
     const before = nodes.get(node);
-    if (before !== undefined && before.place.memoryId !== memoryId) holder.remove(before.node);
     await holder.add(nodes.add({ id: node, memoryId, address }));
+    // Not before: where all memory is lost it may be the last one that has confirmed the lease.
+    if (before !== undefined && before.place.memoryId !== memoryId) holder.remove(before.node);
   }
 
   /** Renewed there no more before it is asked: nobody waits for that node then. */
