@@ -43,8 +43,8 @@ export interface SectorRange {
 
 /** What was beyond the end of a device that became smaller, and may come back, as zeros. */
 export interface SectorCut {
-  /** It has become smaller. */
-  end(): void;
+  /** `isDone`: it has become smaller; else nobody knows whether it has. */
+  end(isDone: boolean): void;
 }
 
 /**
@@ -171,9 +171,9 @@ export class ObservedDevice {
     { first, count }: Omit<SectorRange, 'lane'>,
     verb: WordVerb,
     number: number,
+    calledAt = this.#facts.journal.moment(),
   ): WordOperation[] {
     const { journal, device } = this.#facts;
-    const calledAt = journal.moment();
     return Array.from({ length: count }, (_, i) => {
       const operation: WordOperation = {
         client,
@@ -293,18 +293,36 @@ export class ObservedDevice {
 
   /** What was written from this sector on becomes zeros, from now on until it is over. */
   cutAt(sector: number): SectorCut {
+    const { journal } = this.#facts;
+    journal.cuts += 1;
+    const ofNobody = (CUTTER * CONNECTIONS_MAX + journal.cuts) * LANES_MAX;
+    const calledAt = journal.moment();
+    const recorded = new Set<number>();
+    const operations: WordOperation[] = [];
+    const recordNew = (): void => {
+      for (const first of this.#sectorsFrom(sector)) {
+        if (recorded.has(first)) continue;
+        recorded.add(first);
+        const one = { first, count: 1 };
+        operations.push(...this.#record(ofNobody, one, WordVerb.write, 0, calledAt));
+      }
+    };
+    recordNew();
+    return {
+      end: (isDone) => {
+        // Also what is written for the first time before all clients have left it.
+        recordNew();
+        if (isDone) this.#endWrite(operations, SUCCESS);
+      },
+    };
+  }
+
+  /** Those of which something is recorded. */
+  #sectorsFrom(sector: number): number[] {
     const { journal, device } = this.#facts;
     const prefix = `${device.name} sector `;
     const names = [...journal.sectors.keys()].filter((name) => name.startsWith(prefix));
-    const beyond = names
-      .map((name) => Number(name.slice(prefix.length)))
-      .filter((one) => one >= sector);
-    journal.cuts += 1;
-    const ofNobody = (CUTTER * CONNECTIONS_MAX + journal.cuts) * LANES_MAX;
-    const operations = beyond.flatMap((first) =>
-      this.#record(ofNobody, { first, count: 1 }, WordVerb.write, 0),
-    );
-    return { end: () => void this.#endWrite(operations, SUCCESS) };
+    return names.map((name) => Number(name.slice(prefix.length))).filter((one) => one >= sector);
   }
 
   close(): void {

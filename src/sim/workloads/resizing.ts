@@ -73,7 +73,8 @@ export class Resizing {
 
   async #carryOut({ device, bytes, cut }: Resize): Promise<void> {
     const { board, journal, prng, resize, sleep } = this.#client;
-    for (let code: string | undefined; code !== 'Ok'; ) {
+    let code: string | undefined;
+    for (;;) {
       const times = prng.chance(TWICE_PER_MILLION) ? 2 : 1;
       const all = Array.from({ length: times }, () => resize?.(device, bytes));
       // What is done late must not meet the next size.
@@ -81,11 +82,11 @@ export class Resizing {
       const ended = ends.find((one) => one?.code === 'Ok') ?? ends[0] ?? SUCCESS;
       ({ code } = ended);
       journal.count('resize', ended);
-      if (code === 'Ok') cut.end();
-      else if (!ENDS.has(code)) await sleep(AGAIN_MS);
-      else if (journal.mayBeLost.has(device)) break;
+      if (code === 'Ok' || (ENDS.has(code) && journal.mayBeLost.has(device))) break;
+      if (!ENDS.has(code)) await sleep(AGAIN_MS);
       else return journal.complain('device', `resizing ${device} ended with ${code}`);
     }
+    cut.end(code === 'Ok');
     journal.note(`${device} has ${bytes} bytes`);
     board.resize = undefined;
   }
