@@ -30,6 +30,8 @@ export interface DeviceLease {
   readonly epoch: number;
   /** Ids of the nodes that it is over. */
   readonly nodes: ReadonlySet<string>;
+  /** Of one of these: the memory; undefined: it is none of these. */
+  memoryAt(node: string): number | undefined;
   /** One more node under the same epoch. */
   extend(node: string): Promise<Status>;
   /** One less; not where a row of a set names it. */
@@ -66,17 +68,13 @@ export class LeasedRack implements DeviceRack, CopyOpener {
   readonly #parts: LeasedRackParts;
   #isOver = false;
   #isLeaving = false;
-  /** Memories that the lease is over. */
-  readonly #covered = new Map<string, number>();
+  /** Nodes of which the controller may not know that the lease is over them. */
+  readonly #doubted = new Set<string>();
   /** Copies whose nodes know that they counted. */
   readonly #marked = new Set<number>();
 
   constructor(parts: LeasedRackParts) {
     this.#parts = parts;
-    for (const id of parts.lease.nodes) {
-      const known = parts.memories.find(id);
-      if (known !== undefined) this.#covered.set(id, known.memoryId);
-    }
     this.timers = parts.runtime.timers;
     this.clock = parts.runtime.clock;
   }
@@ -141,12 +139,14 @@ export class LeasedRack implements DeviceRack, CopyOpener {
   /** Has the lease over this memory: a node that is back with other memory has not heard of it. */
   async #cover(node: string, memoryId: number): Promise<Status> {
     const { lease } = this.#parts;
-    if (this.#covered.get(node) === memoryId && lease.nodes.has(node)) return Status.Ok;
+    if (lease.memoryAt(node) === memoryId && !this.#doubted.has(node)) return Status.Ok;
     const status = await lease.extend(node);
-    if (status === Status.Ok) this.#covered.set(node, memoryId);
     // Only a new epoch helps.
     if (status === Status.Stale) this.lose(`${node} cannot be taken into the lease`);
-    return status;
+    if (status !== Status.Ok) return status;
+    this.#doubted.delete(node);
+    // It may have other memory by now.
+    return lease.memoryAt(node) === memoryId ? Status.Ok : Status.Unavailable;
   }
 
   #request({ space, address, copy }: CopyPlace): Request<typeof MessageType.OpenSlab> {
@@ -264,6 +264,8 @@ export class LeasedRack implements DeviceRack, CopyOpener {
     const copies = row.copies.map((copy) => ({ ...copy }));
     const request = { device, epoch: lease.epoch, slab, generation, copies };
     const reply = await this.#call(MessageType.PutSet, request);
+    // A shrink of before that came late, or a database of before: extended again it is right.
+    if (reply.status === Status.Invalid) for (const { node } of copies) this.#doubted.add(node);
     if (reply.status !== Status.Ok) return { status: reply.status };
     const now = rowOf(slab, reply);
     if (reply.isTaken === 0) return { status: Status.Conflict, row: now };

@@ -160,6 +160,7 @@ function heldLease(lease: Lease): DeviceLease {
     number: lease.number,
     epoch: lease.epoch,
     nodes: lease.nodes,
+    memoryAt: (node) => lease.memoryAt(node),
     extend: (node) => ended(lease.extend(node)),
     shrink: (node) => ended(lease.shrink(node)),
     confirm: () => lease.confirm(),

@@ -11,9 +11,12 @@ const WISH = { lease: 3, epoch: 5, holder: 7, durationMs: 400 };
 
 function rig() {
   const asked: object[] = [];
+  /** When it was asked: nodes that the lease is over, and at which it is renewed. */
+  const seen: [number, number][] = [];
   const answers: object[] = [];
   const answer = (request: object): Promise<object> => {
     asked.push(request);
+    seen.push([nodes.ids.size, renewed.size]);
     return Promise.resolve(answers.shift() ?? { status: Status.Ok });
   };
   const failure = (_: string, status: number): MemrackError =>
@@ -36,7 +39,7 @@ function rig() {
     remove: (node: HolderNode) => void renewed.delete(node),
   };
   const change = new LeaseChange(control, { name: 'l', wish: WISH, nodes, holder });
-  return { asked, answers, nodes, renewed, change, most: () => most };
+  return { asked, seen, answers, nodes, renewed, change, most: () => most };
 }
 
 it('renews at a node from when the controller says that it is one', async () => {
@@ -59,10 +62,10 @@ it('renews at a node from when the controller says that it is one', async () => 
 });
 
 it('renews no more at a node before it asks to take it out', async () => {
-  const { asked, nodes, renewed, change } = rig();
-  const shrinking = change.shrink('n1', 0);
-  expect([nodes.ids.size, renewed.size]).toEqual([0, 0]);
-  await shrinking;
+  const { asked, seen, nodes, change } = rig();
+  await change.shrink('n1', 0);
+  expect(seen).toEqual([[0, 0]]);
+  expect(nodes.memoryAt('n1')).toBe(undefined);
   await change.shrink('n9', 0);
   expect(asked).toEqual([{ lease: 3, epoch: 5, node: 'n1', memoryId: 1 }]);
 });
@@ -78,4 +81,23 @@ it('goes on with a node that must stay, and not with one of which nobody told', 
   // It may be out by now, or not: asked again it is.
   await change.shrink('n1', 0);
   expect(asked).toHaveLength(3);
+});
+
+it('is changed one after the other', async () => {
+  const { asked, answers, nodes, change } = rig();
+  let answer: (reply: object) => void = () => undefined;
+  answers.push(new Promise<object>((resolve) => (answer = resolve)));
+  answers.push({ status: Status.Ok, memoryId: 1, address: 'a1' });
+  const shrinking = change.shrink('n1', 0);
+  // Side by side it could be there before the one that takes it out, and be out of the lease.
+  const extending = change.extend('n1', 0);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(asked).toHaveLength(1);
+  answer({ status: Status.Ok });
+  await Promise.all([shrinking, extending]);
+  expect(asked).toEqual([
+    { lease: 3, epoch: 5, node: 'n1', memoryId: 1 },
+    { ...WISH, node: 'n1' },
+  ]);
+  expect(nodes.memoryAt('n1')).toBe(1);
 });

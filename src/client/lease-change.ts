@@ -1,5 +1,6 @@
 /** One node more, or one less, for a lease that is held. */
 
+import { Serial } from '../base/serial.js';
 import { Status } from '../base/status.js';
 import type { Holder } from '../leases/holder.js';
 import { MessageType } from '../wire/messages.js';
@@ -31,6 +32,8 @@ const REFUSED: readonly Status[] = [
 export class LeaseChange {
   readonly #control: Control;
   readonly #parts: LeaseChangeParts;
+  /** What is asked for side by side is done in any order, and nobody knows in which. */
+  readonly #changes = new Serial(Infinity);
 
   constructor(control: Control, parts: LeaseChangeParts) {
     this.#control = control;
@@ -38,7 +41,11 @@ export class LeaseChange {
   }
 
   /** Asked again it goes on. */
-  async extend(node: string, deadline: number): Promise<void> {
+  extend(node: string, deadline: number): Promise<void> {
+    return this.#changes.run(() => this.#extend(node, deadline));
+  }
+
+  async #extend(node: string, deadline: number): Promise<void> {
     const { name, wish, nodes, holder } = this.#parts;
     const what = `extending the lease ${name} to ${node}`;
     const request = { ...wish, node };
@@ -51,7 +58,11 @@ export class LeaseChange {
   }
 
   /** Renewed there no more before it is asked: nobody waits for that node then. */
-  async shrink(node: string, deadline: number): Promise<void> {
+  shrink(node: string, deadline: number): Promise<void> {
+    return this.#changes.run(() => this.#shrink(node, deadline));
+  }
+
+  async #shrink(node: string, deadline: number): Promise<void> {
     const { name, wish, nodes, holder } = this.#parts;
     const known = nodes.get(node);
     if (known === undefined) return;

@@ -61,6 +61,11 @@ export class LeaseNodes {
     return known.node;
   }
 
+  /** The memory of a node that the lease is over; undefined: it is not. */
+  memoryAt(id: string): number | undefined {
+    return this.ids.has(id) ? this.#known.get(id)?.place.memoryId : undefined;
+  }
+
   /** As it was last; it may have been taken out. */
   get(id: string): Known | undefined {
     return this.#known.get(id);

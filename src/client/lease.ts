@@ -8,6 +8,7 @@ import { badAddress, badLength, badName, badRange, show } from './arguments.js';
 import type { DataPath, ReadItem, WriteItem } from './data-path.js';
 import { closed, failed, invalid, MemrackError, unawaited } from './error.js';
 import type { LeaseChange } from './lease-change.js';
+import type { LeaseNodes } from './lease-nodes.js';
 import { LeaseRoutes } from './lease-routes.js';
 import type { RemoteSpace } from './space.js';
 
@@ -16,7 +17,7 @@ export interface LeaseFacts {
   /** By which nodes know it. */
   readonly number: number;
   readonly epoch: number;
-  readonly nodes: ReadonlySet<string>;
+  readonly nodes: Pick<LeaseNodes, 'ids' | 'memoryAt'>;
   readonly change: Pick<LeaseChange, 'extend' | 'shrink'>;
   readonly timeoutMs: number;
   /** It is not held any more. */
@@ -57,7 +58,12 @@ export class Lease {
 
   /** @internal Ids of the memory nodes that it is over now. */
   get nodes(): ReadonlySet<string> {
-    return this.#facts.nodes;
+    return this.#facts.nodes.ids;
+  }
+
+  /** @internal Of those nodes: which memory of theirs; undefined: it is not over that node. */
+  memoryAt(node: string): number | undefined {
+    return this.#facts.nodes.memoryAt(node);
   }
 
   /** @internal Whether a node that is asked now says that it is held. */
@@ -96,9 +102,9 @@ export class Lease {
       throw invalid(`${show(rights)} are no rights of a window`, "pass 'r' or 'rw'");
     }
     if (this.#life.isOver) throw released(this.name);
-    const { number: lease, epoch, nodes, timeoutMs } = this.#facts;
+    const { number: lease, epoch, timeoutMs } = this.#facts;
     const isStale = (): void => this.#holder.lose('a node says that it is held by another client');
-    const binding = { lease, epoch, nodes, isStale };
+    const binding = { lease, epoch, nodes: this.nodes, isStale };
     const bits = rights === 'r' ? Right.READ : Right.READ | Right.WRITE;
     const range = { space: space.id, at, bytes, rights: bits };
     const made: { routes?: LeaseRoutes } = {};

@@ -148,7 +148,7 @@ export class Leases {
     };
     const wish = { lease: number, epoch, holder: clientId, durationMs };
     const change = new LeaseChange(control, { name, wish, nodes: nodesOf, holder });
-    const facts = { name, number, epoch, nodes: nodesOf.ids, change, timeoutMs, ended };
+    const facts = { name, number, epoch, nodes: nodesOf, change, timeoutMs, ended };
     if (await holder.begin()) return new Lease(runtime, holder, facts);
     const why = 'it was lost before it could be used';
     if (holder.lost.aborted) throw new MemrackError('Conflict', `lease ${name}: ${why}`);

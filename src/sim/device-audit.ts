@@ -258,6 +258,7 @@ function asHeld(lease: Lease) {
     number: lease.number,
     epoch: lease.epoch,
     nodes: lease.nodes,
+    memoryAt: (node: string) => lease.memoryAt(node),
     extend: () => Promise.resolve(Status.Unavailable),
     shrink: () => Promise.resolve(Status.Unavailable),
     confirm: () => lease.confirm(),
