@@ -19,6 +19,7 @@ import { cleanUp, type JobResult, jobTable, runJob } from './job/main-job.js';
 import { readTree, type Tree } from './job/tree.js';
 import { PACK_BYTES } from './job/write-files.js';
 import { connect } from './library.js';
+import { outliveReaders } from './output.js';
 import { LocalRack, RackFailed } from './rack-processes.js';
 import { formatDuration, paint } from './terminal.js';
 
@@ -213,6 +214,7 @@ async function main(): Promise<number> {
 }
 
 try {
+  outliveReaders();
   endProcess(await main());
 } catch (error) {
   const isForPeople = error instanceof RackFailed || (error as Error).name === 'MemrackError';

@@ -6,7 +6,7 @@ import { ConfigError } from '../base/config-error.js';
 import { formatBytes } from '../base/units.js';
 import { say, type SharedFlags, withOutput, withRack } from './context.js';
 import { askController } from './operator.js';
-import { pause, untilAsked } from './signals.js';
+import { pause, untilAskedOrUnread } from './signals.js';
 
 interface EventsFlags extends SharedFlags {
   readonly space?: string;
@@ -72,7 +72,7 @@ async function events(flags: EventsFlags): Promise<void> {
   };
   show(first.events);
   if (!follow) return;
-  const asked = untilAsked();
+  const asked = untilAskedOrUnread();
   let after = first.newest;
   while (await pause(FOLLOW_MS, asked)) {
     const next = await readAll(flags, { ...filter, lastMs: 0 }, after);

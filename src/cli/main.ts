@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { endWith } from '../apps/end-with.js';
+import { outliveReaders } from '../apps/output.js';
 import { addBackup } from './backup.js';
 import { addBench } from './bench.js';
 import { addController } from './controller.js';
@@ -73,6 +74,7 @@ function everyCommand(command: Command): Command[] {
 }
 
 async function main(): Promise<void> {
+  outliveReaders();
   let code: number;
   try {
     await buildProgram().parseAsync(process.argv);

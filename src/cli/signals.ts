@@ -1,6 +1,7 @@
 /** Ctrl-C and its relatives: the first asks a command to end in order, the second ends it. */
 
 import { endWith } from '../apps/end-with.js';
+import { whileRead } from '../apps/output.js';
 import { Exit, EXIT } from './exit.js';
 
 /** Aborted by the first signal that asks to end; the second one ends the process. */
@@ -12,6 +13,11 @@ export function untilAsked(): AbortSignal {
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, ask);
   return asked.signal;
+}
+
+/** For what is shown without an end: over, too, when nobody reads it any more. */
+export function untilAskedOrUnread(): AbortSignal {
+  return AbortSignal.any([untilAsked(), whileRead()]);
 }
 
 /** Resolves with false when somebody asked to end meanwhile. */

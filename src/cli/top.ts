@@ -7,7 +7,7 @@ import { rackUrl, say, type SharedFlags, withConnection, withOutput, withRack } 
 import { countFlag } from './context.js';
 import { SEEN_DEVICE } from './device-table.js';
 import { Live } from './live-screen.js';
-import { pause, untilAsked } from './signals.js';
+import { pause, untilAskedOrUnread } from './signals.js';
 import { type Look, topFacts } from './top-facts.js';
 import { topLines } from './top-view.js';
 
@@ -52,7 +52,7 @@ export function addTop(program: Command): void {
 
 async function top(flags: TopFlags): Promise<void> {
   const intervalMs = countFlag('interval', flags.interval, 100, 3_600_000);
-  const asked = untilAsked();
+  const asked = untilAskedOrUnread();
   const live = new Live(process.stdout);
   try {
     await withConnection(flags, async (rack) => {

@@ -13,7 +13,7 @@ import type { Peer } from '../fabric/link.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import { MessageType, NodeState, type Reply, type Request } from '../wire/messages.js';
-import { codeOf, MemrackError } from './error.js';
+import { codeOf, type ErrorCode, MemrackError } from './error.js';
 
 export type RegionState = 'serving' | 'away' | 'lost';
 
@@ -64,6 +64,9 @@ const RETRY_MS_MAX = 250;
 const ATTEMPT_MS = 2000;
 const PAGES_MAX = 100_000;
 
+/** Of these the controller says what to do itself: what helps with data would contradict it. */
+const REASON_SAYS_ALL: ReadonlySet<ErrorCode> = new Set(['Busy', 'Conflict', 'Exists', 'Denied']);
+
 type Call = Parameters<Peer['call']>[0];
 
 export class Control {
@@ -110,6 +113,9 @@ export class Control {
   failure(what: string, status: Status, reason: string): MemrackError {
     const code = codeOf(status);
     const why = reason === '' ? what : `${what}: ${reason}`;
+    if (reason !== '' && REASON_SAYS_ALL.has(code)) {
+      return new MemrackError(code, `${why} (${code})`, { remedy: '' });
+    }
     if (code !== 'Unavailable' && code !== 'Timeout') return new MemrackError(code, why);
     const answer = reason === '' ? 'no answer' : reason;
     const whole = `${what}, asked of the controller at ${this.address}: ${answer}`;

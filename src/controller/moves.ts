@@ -176,17 +176,17 @@ export class RegionMoves {
     }
     if (row.state === 'lost') return refuse(Status.DataLost, 'its memory is gone');
     if (metadata.moveOf(row) !== undefined) {
-      return refuse(Status.Busy, 'the region is on its way already');
+      return refuse(Status.Busy, 'the region is on its way already: try again when it is there');
     }
     if (!isServing(membership.members.get(row.node)) || !isServing(target)) {
       return refuse(Status.Unavailable, 'one of the two nodes is away');
     }
     for (const other of metadata.moves.values()) {
       if (other.fromNode === row.node) {
-        return refuse(Status.Busy, `another region is on its way from ${quote(row.node)}`);
+        return refuse(Status.Busy, `another region leaves ${quote(row.node)} now: try again`);
       }
       if (other.toNode === to) {
-        return refuse(Status.Busy, `another region is on its way to ${quote(to)}`);
+        return refuse(Status.Busy, `another region is on its way to ${quote(to)}: try again`);
       }
     }
     const { pageBytes, kind } = metadata.activeSpace(row.space) ?? {};

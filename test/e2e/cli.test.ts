@@ -1,8 +1,10 @@
 // The command line as users and scripts meet it: exit codes, output that parses, errors that help.
+import { execFile } from 'node:child_process';
 import { createServer } from 'node:net';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CLI, ROOT, runCli, runNode } from '../support/cli.js';
 import { startRack, type TestRack } from '../support/rack.js';
@@ -69,6 +71,16 @@ describe('output', () => {
     expect(findings.find(({ check }) => check === 'port 7070')?.state).not.toBe('bad');
     for (const { state, remedy } of findings) if (state !== 'good') expect(remedy).not.toBe('');
   });
+
+  test.each(['nodes | true', 'top --interval 100 -o json | head -n 1'])(
+    'that nobody reads any more is no failure: %s',
+    async (line) => {
+      const env = { ...process.env, MEMRACK_URL: rack.url };
+      const script = `"${process.execPath}" "${CLI}" ${line} >/dev/null; echo "$PIPESTATUS"`;
+      const { stdout, stderr } = await promisify(execFile)('bash', ['-c', script], { env });
+      expect([stdout, stderr]).toEqual(['0\n', '']);
+    },
+  );
 
   test('of Node itself, when the process ends, is not left out', async () => {
     const profiles = join(folder, 'profiles');

@@ -64,9 +64,7 @@ export class Backups {
     this.#runtime = runtime;
   }
 
-  /**
-   * Under this epoch, until `close`; undefined: it cannot be had, and the log says why.
-   */
+  /** Under this epoch, until `close`; undefined: it cannot be had, and the log says why. */
   async open(
     path: string,
     device: number,

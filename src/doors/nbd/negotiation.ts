@@ -281,7 +281,7 @@ export class Negotiation {
     }
     this.#ask(this.#world.exports.find(request.name), (backend) => {
       if (backend === undefined) {
-        this.#reply(option, NBD_REP_ERR_UNKNOWN, 'there is no such export');
+        this.#reply(option, NBD_REP_ERR_UNKNOWN, NO_EXPORT);
         return;
       }
       const flags = transmissionFlags(backend, this.#isStructured);
@@ -313,7 +313,7 @@ export class Negotiation {
     }
     this.#ask(this.#world.exports.find(request.name), (backend) => {
       if (backend === undefined) {
-        this.#reply(option, NBD_REP_ERR_UNKNOWN, 'there is no such export');
+        this.#reply(option, NBD_REP_ERR_UNKNOWN, NO_EXPORT);
         return;
       }
       this.#release(backend);
@@ -357,4 +357,6 @@ export class Negotiation {
   }
 }
 
+/** One that cannot be had now is not told from one that is not there: the protocol has no word. */
+const NO_EXPORT = 'there is no such export, or it cannot be served now';
 const NEEDS_STRUCTURED = 'structured replies are to be negotiated first';
