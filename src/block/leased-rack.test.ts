@@ -64,7 +64,7 @@ test('a copy is taken under a lease that is over the memory that the node has no
   expect(asked.slice(3)).toEqual(['grant', 'take']);
 });
 
-test('a lease that is not over a node by the word of the controller is extended again', async () => {
+test('a lease that the controller does not know to be over a node is extended', async () => {
   const ends = [Status.Invalid, Status.Ok];
   const { asked, rack } = rig({ putSet: () => ends.shift() ?? Status.Ok });
   const place = (await rack.take('n1', 8, 9)) as CopyPlace;

@@ -4,7 +4,8 @@ import { isNoAnswer, Status } from '../base/status.js';
 import type { Connections } from '../client/connections.js';
 import type { Control } from '../client/control.js';
 import type { BackgroundWindow } from '../fabric/background-window.js';
-import type { Copy } from '../replication/copy.js';
+import type { Link } from '../fabric/link.js';
+import type { Copy, TornRange } from '../replication/copy.js';
 import { sleep } from '../runtime/clock.js';
 import type { Runtime } from '../runtime/runtime.js';
 import type { SlabCopy } from '../wire/device-messages.js';
@@ -123,16 +124,37 @@ export class LeasedRack implements DeviceRack, CopyOpener {
     if (link === undefined) return Status.Unavailable;
     const covered = await this.#cover(place.node, place.memoryId);
     if (covered !== Status.Ok) return covered;
-    const reply = await link.call(MessageType.OpenSlab, this.#request(place), OPEN_MS);
+    const opening = link.call(MessageType.OpenSlab, this.#request(place), OPEN_MS);
+    const torn = await this.#tellTorn(link, place, []);
+    const reply = await opening;
     if (reply.status === Status.Ok) {
+      if (typeof torn === 'number') return torn;
+      const mended = async (range: TornRange): Promise<Status> => {
+        const left = await this.#tellTorn(link, place, [range]);
+        return typeof left === 'number' ? left : Status.Ok;
+      };
       const window = { space: place.space, id: reply.window, epoch: reply.epoch };
       const trim = async (from: number, bytes: number, timeoutMs: number): Promise<Status> => {
         const request = { ...this.#request(place), from, bytes };
         return (await link.call(MessageType.TrimSlab, request, timeoutMs)).status;
       };
-      return { link, window, trim };
+      return { link, window, trim, torn, mended };
     }
     if (reply.status === Status.Stale) this.lose(`${place.node} says that it is another's`);
+    return isNoAnswer(reply.status) ? Status.Unavailable : reply.status;
+  }
+
+  /** What of the copy is torn, but for what is mended. */
+  async #tellTorn(
+    link: Link,
+    place: CopyPlace,
+    mended: readonly TornRange[],
+  ): Promise<readonly TornRange[] | Status> {
+    const request = { ...this.#request(place), mended };
+    const reply = await link.call(MessageType.TornPages, request, OPEN_MS);
+    if (reply.status === Status.Ok) return reply.pages;
+    // An older node does not know it.
+    if (reply.status === Status.Unsupported) return [];
     return isNoAnswer(reply.status) ? Status.Unavailable : reply.status;
   }
 

@@ -7,7 +7,7 @@ import { Status } from '../base/status.js';
 import type { BackgroundWindow } from '../fabric/background-window.js';
 import { type CompletionSink, type Link, NOT_NOW, type Window } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
-import { type Copy, type CopyVerbs, ZEROS } from '../replication/copy.js';
+import { type Copy, type CopyVerbs, type TornRange, ZEROS } from '../replication/copy.js';
 import type { Clock, Timers } from '../runtime/clock.js';
 import type { CopyPlace } from './ports.js';
 import { SteppedCopy } from './stepped-copy.js';
@@ -27,6 +27,9 @@ export interface OpenCopy {
   readonly window: Window;
   /** Bytes from a place in the copy on, over the same link: in its order with the writes. */
   trim(from: number, bytes: number, timeoutMs: number): Promise<Status>;
+  /** Of the copy: what may have half of a write. */
+  readonly torn: readonly TornRange[];
+  mended(range: TornRange): Promise<Status>;
 }
 
 /** Something that waits for the window. */
@@ -43,12 +46,21 @@ export class RemoteCopy implements Copy {
   #open: OpenCopy | undefined;
   /** While it is being opened. */
   #waiting: Waiting[] | undefined;
+  #tellTorn: (ranges: readonly TornRange[]) => void = () => undefined;
 
   constructor(place: CopyPlace, opener: CopyOpener) {
     this.id = place.copy;
     this.#place = place;
     this.#opener = opener;
     this.inBackground = new SteppedCopy(this, opener.windowTo(place.node), opener.clock);
+  }
+
+  whenTorn(tell: (ranges: readonly TornRange[]) => void): void {
+    this.#tellTorn = tell;
+  }
+
+  mended(range: TornRange): Promise<Status> {
+    return this.#open?.mended(range) ?? Promise.resolve(Status.Unavailable);
   }
 
   /** Every answer but those of the memory itself is a reason to ask for the window again. */
@@ -148,6 +160,7 @@ export class RemoteCopy implements Copy {
       if (typeof open === 'number') for (const one of waiting) one.refuse(open);
       else {
         this.#open = open;
+        this.#tellTorn(open.torn);
         for (const one of waiting) one.start(open);
       }
     });

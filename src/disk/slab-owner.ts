@@ -4,6 +4,9 @@
  * There are two places for it there: what is said anew goes into the other one, so that a process
  * that is killed leaves the one or the other. That of the higher generation counts.
  *
+ * Behind the records, from `TORN_AT` on, stand the numbers of pages of the copy, plus 1, which may
+ * have half of a write; each is one store.
+ *
  * The allocation of a copy has the nonce `SLAB_NONCE`, which no client can give: what stands in the
  * memory of others is never taken for such a record. The record is written before the allocation is
  * confirmed, so every copy that is confirmed has one.
@@ -34,6 +37,9 @@ const RECORD = layout('SlabOwner', 16, {
 });
 export const OWNER_RECORD_BYTES = 4 * RECORD.words;
 export const OWNER_PLACES = 2;
+/** In the block; one number of a page takes 8 bytes, and 0 is none. */
+export const TORN_AT = 128;
+export const TORN_BYTES = 8;
 const CHECKED_FROM = 4 * RECORD.at.slab;
 
 export interface SlabOwner {

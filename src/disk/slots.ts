@@ -8,6 +8,8 @@
  *     word 1      number of the page-table entry it works on, plus 1   written by the thread
  *     word 2      number of the frame it works on, plus 1              written by the thread
  *     word 3      operations that it has done, modulo 2^32             written by the thread
+ *     word 8      of the last slot: number of the entry whose page the node itself
+ *                 is changing, plus 1; 0: none                         written by the node
  *
  *   marks         behind the slots: a byte for each frame
  *                 1: it was written to since the node looked last    written by all, see moves.md
@@ -57,6 +59,9 @@ export const IDENTITY_BYTES_MAX = (OWNER_WORDS - IDENTITY) * 4;
 export function slotWord(slot: number): number {
   return slot * SLOT_WORDS;
 }
+
+/** In the words of the slot file: a line that hardly any thread ever has. */
+export const OWN_ENTRY = slotWord(SLOTS_MAX - 1) + 8;
 
 /**
  * Whether a slot is idle, or began its step in a generation from `generation` to `current`.

@@ -63,6 +63,7 @@ const UNORDERED: ReadonlySet<number> = new Set([
   MessageType.ListSlabs,
   MessageType.OpenSlab,
   MessageType.MarkSlab,
+  MessageType.TornPages,
   MessageType.SlabActivity,
   MessageType.RenewLease,
   MessageType.EndLease,

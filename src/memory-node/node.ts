@@ -161,7 +161,7 @@ export class MemoryNode {
     const { timers } = runtime;
     const { facts, pages, incarnation } = table;
     const sharing = new Sharing(runtime, table, options);
-    const { quiescence } = sharing;
+    const { quiescence, ownEntry } = sharing;
     const resting = framesAtWork(adopted, quiescence);
     const slow = this.#startSlowPath(runtime, options, adopted, resting);
     const pool = poolOver(adopted, resting, options, { quiescence, slow, journal });
@@ -195,6 +195,7 @@ export class MemoryNode {
       revokeMs: options.revokeMs ?? REVOKE_MS_DEFAULT,
       resumed: () => this.dataHandler.goOn(),
       mayCopyAway: (entry) => this.moves.mayCopyAway(entry),
+      interrupted: (entry) => this.#slabs.interrupted(entry),
     });
     this.#leases = new NodeLeases(table.leases, runtime.clock, this.#withdrawal);
     const written = new WrittenFrames(table, sharing.marks);
@@ -207,8 +208,8 @@ export class MemoryNode {
     this.moves = moves;
     this.#giving = this.#givingOf(timers);
     translator.isGone = (space, region) => moves.isGone(space, region);
-    const access = new Access(pages, frames, pool, runtime.memory, written);
-    const ofSlabs = { table, allocations, pool, frames, windows, timers, awaitFrames };
+    const access = new Access(pages, frames, pool, runtime.memory, written, ownEntry);
+    const ofSlabs = { table, allocations, pool, frames, ownEntry, windows, timers, awaitFrames };
     this.#slabs = this.#slabsIn(ofSlabs, access);
     this.#eviction = this.#evictionOf(runtime);
     this.dataHandler = new NodeDataHandler({
@@ -250,6 +251,8 @@ export class MemoryNode {
       settled: () => this.#withdrawal.revocation.settled(),
       isGoing: (space, region) => this.moves.isGoing(space, region),
     });
+    this.sharing.interrupted = (entry) => slabs.interrupted(entry);
+    this.sharing.lookBack();
     parts.allocations.slabs = slabs;
     this.moves.slabs = slabs;
     return slabs;

@@ -22,6 +22,8 @@ export const memoryNodeFaults = {
   leaseWindowNotRevoked: false,
   /** A page is moved while clients may be at work on it. */
   moveWithoutPause: false,
+  /** Which pages stopped threads were at work on is forgotten with them. */
+  tornForgotten: false,
   /** A frame that a page let go of is given on although a thread is at work on it. */
   noQuarantine: false,
   /** A thread that is stopped in a step is taken for one that has ended. */

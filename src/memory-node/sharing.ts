@@ -3,7 +3,9 @@
  * their slots, what those say, and the names under which the memory files are opened.
  */
 
-import { MARKS_OFFSET, slotFileBytes } from '../disk/slots.js';
+import type { FrameIndex } from '../base/brands.js';
+import { ENTRY_WORDS } from '../disk/page-table.js';
+import { MARKS_OFFSET, OWN_ENTRY, slotFileBytes } from '../disk/slots.js';
 import type { TableFile } from '../disk/table-file.js';
 import type { MemoryHandle } from '../runtime/memory.js';
 import type { Address } from '../runtime/network.js';
@@ -29,26 +31,51 @@ export class Sharing {
   readonly quiescence: Quiescence;
   /** A byte per frame: see disk/slots.ts. */
   readonly marks: Uint8Array;
+  /** The page that this process is changing; the next one sees it (disk/slots.ts). */
+  readonly ownEntry: Int32Array;
   readonly memoryNames: MemoryNames;
   /** Where this process listens for those threads alone; empty: nowhere. */
   ring: Address = '';
   readonly #table: TableFile;
   #pool: FramePool | undefined;
+  /** A thread has ended within a step on the page of this entry. */
+  interrupted: (entry: number) => void = () => undefined;
 
   constructor(runtime: Runtime, table: TableFile, files: NodeFiles) {
     const { timers, clock, memory, processes } = runtime;
     const { frames } = table.facts;
     const { words, bytes } = memory.adopt(files.slotMemory).map(0, slotFileBytes(frames));
+    this.ownEntry = words.subarray(OWN_ENTRY, OWN_ENTRY + 1);
     this.marks = bytes.subarray(MARKS_OFFSET, MARKS_OFFSET + frames);
     this.#table = table;
     const changed = (): void => this.#keep();
-    this.slots = new Slots({ owners: table.owners, words, processes, clock, timers, changed });
+    this.slots = new Slots({
+      ...{ owners: table.owners, words, processes, clock, timers, changed },
+      interrupted: (entry, frame) => this.#noteInterrupted(entry - 1, frame - 1),
+    });
     this.quiescence = new Quiescence({ table, slots: this.slots, clock, timers, memory });
     this.memoryNames = {
       table: memory.nameOf(files.tableMemory),
       frames: memory.nameOf(files.frameMemory),
       slots: memory.nameOf(files.slotMemory),
     };
+  }
+
+  /** Which page the process before was changing when it ended; once it can be told. */
+  lookBack(): void {
+    const { pages } = this.#table;
+    const entry = (this.ownEntry[0] as number) - 1;
+    const isThere = entry >= 0 && entry < pages.entries;
+    if (isThere && pages.flagsOf(entry * ENTRY_WORDS) !== 0) this.interrupted(entry * ENTRY_WORDS);
+    this.ownEntry[0] = 0;
+  }
+
+  /** Whatever the slot says; of a frame that is in no page nobody reads. */
+  #noteInterrupted(entry: number, frame: number): void {
+    const { pages } = this.#table;
+    if (entry < 0 || entry >= pages.entries || frame < 0) return;
+    const at = entry * ENTRY_WORDS;
+    if (pages.holds(at, frame as FrameIndex)) this.interrupted(at);
   }
 
   /** The pool then keeps frames for pages that are copied away from threads that are stopped. */

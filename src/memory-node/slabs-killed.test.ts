@@ -67,7 +67,8 @@ function nodeOver({ table: mapping, frames: bytes }: Left, store = storeWord) {
   const file = { bytes: FRAMES * PAGE, map: () => bytes } as never;
   const frames = new Frames(file, PAGE, FRAMES);
   const written = { isOn: false } as never;
-  const access = new Access(table.pages, frames, pool as never, {} as never, written);
+  const ownEntry = new Int32Array(1);
+  const access = new Access(table.pages, frames, pool as never, {} as never, written, ownEntry);
   const owners = new OwnerBlocks(table.pages, PAGE, {
     read: (...where) => access.read(...where),
     write: (...what) => {
@@ -78,7 +79,7 @@ function nodeOver({ table: mapping, frames: bytes }: Left, store = storeWord) {
   });
   const windows = { closeOver: () => undefined, closeSpace: () => undefined } as never;
   const slabs = new Slabs({
-    ...{ table, allocations, owners, timers, windows, pool, frames },
+    ...{ table, allocations, owners, timers, windows, pool, frames, ownEntry },
     settled: () => Promise.resolve(true),
     isGoing: () => false,
     leases: { refuseWindow: () => undefined },

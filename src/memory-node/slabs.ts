@@ -21,7 +21,7 @@ import type { Timers } from '../runtime/clock.js';
 import { PIECE_BYTES_MAX, SLABS_PER_MESSAGE_MAX } from '../wire/limits.js';
 import type { MessageType, Request } from '../wire/messages.js';
 import type { NodeLeases } from './leases.js';
-import type { OwnerBlocks } from './owner-blocks.js';
+import { ALL_PAGES, type OwnerBlocks } from './owner-blocks.js';
 import { memoryNodeFaults } from './planted.js';
 import type { Allocations, Choice, Refusal, SlabListener } from './slow/allocations.js';
 import { clearPages } from './store/clear-pages.js';
@@ -36,6 +36,7 @@ export interface SlabsParts {
   readonly owners: OwnerBlocks;
   readonly pool: FrameSource;
   readonly frames: Pick<Frames, 'piece' | 'offset'>;
+  readonly ownEntry: Int32Array;
   readonly windows: Windows;
   readonly leases: Pick<NodeLeases, 'refuseWindow'>;
   readonly timers: Timers;
@@ -66,6 +67,8 @@ interface Known extends Slab {
 type TakeRequest = Request<typeof MessageType.TakeSlab>;
 type OneRequest = Request<typeof MessageType.OpenSlab>;
 type TrimRequest = Request<typeof MessageType.TrimSlab>;
+type TornRequest = Request<typeof MessageType.TornPages>;
+type TornPage = TornRequest['mended'][number];
 
 /** Some tenths of a millisecond. */
 const PAGES_COUNTED_MAX = 2_048;
@@ -256,6 +259,48 @@ export class Slabs implements SlabListener {
     known.place = place;
     known.generation = generation;
     return undefined;
+  }
+
+  /**
+   * Somebody was at work on the page of this entry, and is ended, or cut off: a copy may have half
+   * of what he wrote there, and says so until it is mended.
+   */
+  interrupted(entry: number): void {
+    const { table, owners } = this.#parts;
+    const { pages, facts } = table;
+    const space = pages.spaceOf(entry);
+    const address = pages.pageOf(entry) * facts.pageBytes;
+    const known = this.#around(space, address);
+    if (known === undefined || memoryNodeFaults.tornForgotten) return;
+    const page = (address - known.address) / facts.pageBytes;
+    owners.noteTorn(space, known.address + known.bytes, page);
+  }
+
+  /** The copy whose memory the address is of. */
+  #around(space: number, address: number): Known | undefined {
+    const key = regionKey(space, Math.floor(address / this.#parts.table.facts.regionBytes));
+    for (const slab of this.#places.get(key)?.values() ?? []) {
+      const isWithin = slab.address <= address && address < slab.address + slab.bytes;
+      if (isWithin && slab.copy !== 0) return slab;
+    }
+    return undefined;
+  }
+
+  /** Pages that may have half of a write, without those that are mended. */
+  torn(request: TornRequest, client: number): readonly TornPage[] | Refusal {
+    const known = this.#known(request, client);
+    if ('status' in known) return known;
+    const { owners, table } = this.#parts;
+    const { pageBytes } = table.facts;
+    const { space, address, bytes } = known;
+    for (const one of request.mended) {
+      const isAll = one.bytes > pageBytes;
+      owners.forgetTorn(space, address + bytes, isAll ? ALL_PAGES : one.from / pageBytes);
+    }
+    return owners.torn(space, address + bytes).map((page) => {
+      if (page === ALL_PAGES) return { from: 0, bytes };
+      return { from: page * pageBytes, bytes: pageBytes };
+    });
   }
 
   /**

@@ -25,6 +25,7 @@ export interface WithdrawalParts {
   /** Pages that were paused go on. */
   readonly resumed: () => void;
   /** See `RevocationParts`. */
+  readonly interrupted: (entry: number) => void;
   readonly mayCopyAway: (entry: number) => boolean;
 }
 
@@ -39,8 +40,8 @@ export class Withdrawal {
     this.#windows = windows;
     const mover = new PageMover({ pages: table.pages, frames, pool, memory });
     const parts = { table, quiescence, mover, clock, timers, awaitFrames };
-    const { mayCopyAway } = given;
-    this.revocation = new Revocation({ ...parts, revokeMs, mayCopyAway });
+    const { mayCopyAway, interrupted } = given;
+    this.revocation = new Revocation({ ...parts, revokeMs, mayCopyAway, interrupted });
     this.relocation = new Relocation({ ...parts, stuckMs: revokeMs, resumed });
   }
 

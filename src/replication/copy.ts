@@ -42,6 +42,12 @@ export interface CopyVerbs {
   ): void;
 }
 
+/** Bytes of a copy, from a place on. */
+export interface TornRange {
+  readonly from: number;
+  readonly bytes: number;
+}
+
 export interface Copy extends CopyVerbs {
   /** Random: of this copy and no other that was, or will be, at that node. */
   readonly id: number;
@@ -52,6 +58,13 @@ export interface Copy extends CopyVerbs {
    * Missing: zeros are written.
    */
   trim?(at: number, bytes: number, sink: CompletionSink, token: number, deadline: number): void;
+  /**
+   * `tell` is called with what may have half of a write, whenever the way to the copy is opened and
+   * before anything goes over it; until it is `mended`. Missing: nothing is ever torn there.
+   */
+  whenTorn?(tell: (ranges: readonly TornRange[]) => void): void;
+  /** `Ok`: it is not told any more. */
+  mended?(range: TornRange): Promise<Status>;
   /** Something ended so here: what it knows of its way may be old. */
   failed(status: Status): void;
   /** Done when they return, or `NOT_NOW`. */

@@ -24,6 +24,8 @@ export const replicationFaults = {
   intentsNotRead: false,
   /** What is known of blocks that are trimmed stays what it was. */
   trimNotNoted: false,
+  /** Blocks of which a copy may have half of a write are taken from that copy, too. */
+  tornTaken: false,
 };
 
 /** The same, of a copy in a file. */

@@ -23,6 +23,7 @@ import {
 import { COPIES_MAX } from './members.js';
 import { fileFaults, replicationFaults } from './planted.js';
 import { ATTEMPT_MS, type ReplicaParts, type Slab } from './slab.js';
+import { TornBlocks } from './torn-blocks.js';
 
 const RETRY_MS = 20;
 const LOOK_MS = 50;
@@ -44,6 +45,7 @@ export class Upkeep {
   readonly #opens = new Map<number, Promise<void>>();
   readonly #settles = new Map<number, Promise<void>>();
   readonly #repairs = new Map<number, Promise<void>>();
+  readonly #torn: TornBlocks;
   /** Areas whose intent word may stand somewhere. */
   readonly #active = new Set<number>();
   /** It is known what may be unequal; before that nothing is read or written. */
@@ -58,6 +60,8 @@ export class Upkeep {
     this.#parts = parts;
     this.#set = set;
     this.isBegun = parts.isNew;
+    this.#torn = new TornBlocks(parts, set, (first) => this.#settleHeld(first));
+    for (const copy of parts.copies) this.#torn.watch(copy);
     this.#begun = new Promise((resolve) => (this.#tellBegun = resolve));
     if (parts.isNew) this.#tellBegun();
   }
@@ -74,6 +78,7 @@ export class Upkeep {
         if (!replicationFaults.intentsNotRead) this.#judge(area, seen, word);
       }
     }
+    this.#torn.begin();
     this.isBegun = true;
     this.#tellBegun();
     this.#set.wakeSoon();
@@ -401,7 +406,7 @@ export class Upkeep {
     const right = new Map(seen);
     if (areas.isBehind[area] !== 0) right.delete(31 - Math.clz32(members.backup));
     if (right.size === 0) return;
-    const chosen = this.#choose(first, right);
+    const chosen = this.#choose(first, this.#withoutTorn(first, right));
     let unequal = 0;
     for (const [index, bytes] of seen) if (!isEqual(bytes, chosen)) unequal |= 1 << index;
     if (replicationFaults.learnerNotSettled) unequal &= ~members.learner;
@@ -416,6 +421,12 @@ export class Upkeep {
       areas.note(block, 1, chosen, (block - first) * BLOCK_BYTES);
       areas.settle(block, 1);
     }
+  }
+
+  /** Where all are torn there is nothing better. */
+  #withoutTorn(first: number, seen: Seen): Seen {
+    const whole = [...seen].filter(([index]) => !this.#torn.isTorn(index, first));
+    return whole.length > 0 ? new Map(whole) : seen;
   }
 
   /**
@@ -496,6 +507,7 @@ export class Upkeep {
     await this.#begun;
     if (this.#set.isOver) return false;
     const index = members.addLearner(copy);
+    this.#torn.watch(copy);
     for (let area = 0; area < this.#parts.layout.areas; area++) {
       const isThere = await paced(AREA_BLOCKS * BLOCK_BYTES, () => {
         return this.#teachArea(index, copy, area);

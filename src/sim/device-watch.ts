@@ -7,6 +7,8 @@ import { type CopyPlace, isBackup, type SetRow, type SlabNode } from '../block/p
 import { connectRack, type Rack } from '../client/rack.js';
 import { sleep } from '../runtime/clock.js';
 import { MessageType } from '../wire/messages.js';
+import { slabKey } from './checkers/torn.js';
+import type { Journal } from './journal.js';
 import type { DeviceShape, SimulatedRack } from './rack.js';
 
 const CALL_MS = 10_000;
@@ -51,12 +53,16 @@ export function isWhole(
 /** Asks again and again, so that somebody can know when no copy is missing anywhere. */
 export class DeviceWatch {
   readonly #rack: SimulatedRack;
+  readonly #journal: Pick<Journal, 'hadOneCopy'>;
+  /** By slab: the last generation that was seen. */
+  readonly #generations = new Map<string, number>();
   /** When it was asked for what said so last. */
   #wholeMs = -Infinity;
   #inFileMs = -Infinity;
 
-  constructor(rack: SimulatedRack) {
+  constructor(rack: SimulatedRack, journal: Pick<Journal, 'hadOneCopy'>) {
     this.#rack = rack;
+    this.#journal = journal;
   }
 
   /** Since that moment, at least, every slab has all its copies, or had. */
@@ -99,7 +105,16 @@ export class DeviceWatch {
       if (rows.some(({ copies }) => copies.every(isBackup)))
         this.#inFileMs = this.#rack.world.nowMs;
       areWhole &&= rows.every((row) => isWhole(row, shape, nodes ?? []));
+      for (const row of rows) this.#noteCopies(slabKey(shape.name, row.slab), row);
     }
     return areWhole;
+  }
+
+  /** Between two looks there may have been a generation that nobody saw. */
+  #noteCopies(slab: string, { generation, copies }: SetRow): void {
+    const before = this.#generations.get(slab) ?? 0;
+    this.#generations.set(slab, generation);
+    const isSingle = copies.filter((place) => !isBackup(place)).length < 2;
+    if (isSingle || generation > before + 1) this.#journal.hadOneCopy.add(slab);
   }
 }

@@ -20,6 +20,13 @@ import {
 import type { LeaseTold, LeaseWrite } from './lease-facts.js';
 import type { LockHistory } from './lock-facts.js';
 
+/** A sector of a device that showed words of two writes, one of which ended in doubt. */
+export interface TornRead {
+  readonly device: string;
+  readonly slab: number;
+  readonly sector: number;
+}
+
 /** The number of the client that looks at everything in the end. */
 export const AUDITOR = 0;
 export const WORD_BYTES = 8;
@@ -373,6 +380,10 @@ export class Journal {
   flushes = 0;
   /** Sectors that may show words of several writes: disks here write no more than words at once. */
   readonly mayBeTorn: Set<string> = new Set();
+  /** What was read of sectors in the middle of a write whose end nobody knows. */
+  readonly tornReads: TornRead[] = [];
+  /** Slabs (`slabKey`) that may have had less than two copies for a while. */
+  readonly hadOneCopy: Set<string> = new Set();
   /** Of sectors, until a crash. */
   readonly #before: WordHistory[] = [];
 

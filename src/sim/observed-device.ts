@@ -6,6 +6,7 @@
 
 import type { Prng } from '../base/prng.js';
 import { STATUS_FACTS, type StatusName } from '../base/status.js';
+import { planOf } from '../block/slabs.js';
 import { NBD_ENOSPC } from '../doors/nbd/protocol.js';
 import { NbdClient } from '../doors/nbd/testing/client.js';
 import type { Answer } from '../doors/nbd/testing/pending.js';
@@ -189,15 +190,29 @@ export class ObservedDevice {
     });
   }
 
-  /** By a disk that lost its power while it was written. */
+  /** By a disk that lost its power while it was written, or by a thread that was stopped. */
   #isTorn(bytes: Uint8Array, at: number, sector: number): boolean {
     const { journal, device } = this.#facts;
-    if (!journal.mayBeTorn.has(`${device.name} sector ${sector}`)) return false;
     const view = new DataView(bytes.buffer, bytes.byteOffset + at, SECTOR_BYTES);
     const first = view.getBigUint64(0, true);
-    return Array.from({ length: WORDS }, (_, i) => i).some(
-      (i) => view.getBigUint64(8 * i, true) !== first,
-    );
+    const words = Array.from({ length: WORDS }, (_, i) => view.getBigUint64(8 * i, true));
+    if (words.every((word) => word === first)) return false;
+    const name = `${device.name} sector ${sector}`;
+    if (journal.mayBeTorn.has(name)) return true;
+    const { dataBytes } = planOf(1, device.slabBytes).layout;
+    const slab = Math.floor((sector * SECTOR_BYTES) / dataBytes);
+    if (!this.#isOfUnknown(name, words)) return false;
+    journal.tornReads.push({ device: device.name, slab, sector });
+    return true;
+  }
+
+  /** Whether one of the values is of a write of which nobody knows whether it was done. */
+  #isOfUnknown(sector: string, words: readonly bigint[]): boolean {
+    const shown = new Set(words.map((word) => Number(word & 0xffff_ffffn)));
+    const operations = this.#facts.journal.sectors.get(sector)?.operations ?? [];
+    return operations.some(({ verb, argument, returnedAt }) => {
+      return verb === WordVerb.write && returnedAt === Infinity && shown.has(argument.low);
+    });
   }
 
   /** The number of the write that the sector shows; 0: zeros. */

@@ -454,6 +454,14 @@ export const PLANTED: readonly Planted[] = [
     'devices',
     'what may differ between copies is read from any of them',
   ]),
+  planted('torn-taken', replicationFaults, 'tornTaken', [
+    'near-devices',
+    'a copy in which somebody was stopped in the middle of a write is taken for whole',
+  ]),
+  planted('torn-forgotten', memoryNodeFaults, 'tornForgotten', [
+    'near-devices',
+    'a node forgets where a thread was at work that has ended in the middle of a write',
+  ]),
   planted('no-intent', replicationFaults, 'noIntent', [
     'devices',
     'copies are written to before all of them know that',

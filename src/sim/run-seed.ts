@@ -295,7 +295,7 @@ class SeedRun {
     if (isPersistent) {
       new DiskBlows({ ...parts, prng: world.prng.fork('disks'), isRare: isMoving }).start();
     }
-    const watch = new DeviceWatch(rack);
+    const watch = new DeviceWatch(rack, this.#journal);
     if (this.#workload.hasDevices === true) {
       watch.run().catch((error: unknown) => world.fail(error));
     }

@@ -104,6 +104,8 @@ export const REGIONS_PER_MESSAGE_MAX = 4096;
 export const SLABS_PER_MESSAGE_MAX = 1024;
 /** Copies of slabs that are given back by one call: to free some takes milliseconds. */
 export const COPIES_DROPPED_MAX = 16;
+/** Pages of one copy that may have half of a write: after more than that all of it is named. */
+export const TORN_PAGES_MAX = 64;
 /** Copies of slabs that a node asks about at a time, and those that are to go. */
 export const SLABS_ASKED_MAX = 64;
 /** Regions that a node names when it is asked which are to go: it is asked again for each. */

@@ -81,6 +81,8 @@ import {
   SlabActivityRequest,
   SlabRequest,
   TakeSlabRequest,
+  TornPagesReply,
+  TornPagesRequest,
   TrimSlabRequest,
 } from './slab-messages.js';
 import { bytes, type Fields, list, pad, struct, text, u8, u16, u32, u53, u64 } from './struct.js';
@@ -191,6 +193,7 @@ export const MessageType = {
   RegionSizes: 108,
   NodeMoves: 109,
   DropCopies: 110,
+  TornPages: 111,
 
   // Block devices: calls to the controller.
   CreateDevice: 112,
@@ -856,6 +859,7 @@ export const CALLS = {
   [M.MarkSlab]: { request: MarkSlabRequest, reply: Empty, repeatable: true },
   [M.GiveSlab]: { request: SlabRequest, reply: Empty, repeatable: true },
   [M.ListSlabs]: { request: ListSlabsRequest, reply: ListSlabsReply, repeatable: true },
+  [M.TornPages]: { request: TornPagesRequest, reply: TornPagesReply, repeatable: true },
   [M.DropCopies]: { request: DropCopiesRequest, reply: Empty, repeatable: true },
   [M.SlabActivity]: { request: SlabActivityRequest, reply: SlabActivityReply, repeatable: true },
   // Not repeatable: done late it would undo what was written since.

@@ -88,6 +88,30 @@ export const TrimSlabRequest = struct(
   (value) => spaceRule(value) ?? copyRule(value),
 );
 
+/** Bytes from a place in the copy on: a page, or all. */
+export const TornPage = struct('TornPage', 16, { from: u53, bytes: u53 });
+/**
+ * Pages of a copy that somebody was at work on over shared memory when he was ended, or cut off:
+ * each may have half of what he wrote. Those that are `mended` are forgotten before.
+ */
+export const TornPagesRequest = struct(
+  'TornPagesRequest',
+  40,
+  {
+    space: u32,
+    reserved: pad(4),
+    address: u53, // As in SlabRequest.
+    copy: u53,
+    ...holder,
+    reserved2: pad(4),
+    mended: list(TornPage, limits.TORN_PAGES_MAX), // As they were told.
+  },
+  (value) => spaceRule(value) ?? copyRule(value),
+);
+export const TornPagesReply = struct('TornPagesReply', 0, {
+  pages: list(TornPage, limits.TORN_PAGES_MAX),
+});
+
 /** Copies of slabs that the node has, in the order of their numbers. */
 export const ListSlabsRequest = struct('ListSlabsRequest', 16, {
   after: u53, // Those with greater numbers; 0: all.

@@ -9,7 +9,7 @@
 import { assert } from '../../base/assert.js';
 import type { FrameIndex } from '../../base/brands.js';
 import { COPY_WORDS_BYTES_MAX, copyWords } from '../../base/copy-words.js';
-import { NO_FRAME, type PageTable } from '../../disk/page-table.js';
+import { ENTRY_WORDS, NO_FRAME, type PageTable } from '../../disk/page-table.js';
 import type { Memory } from '../../runtime/memory.js';
 import type { Bytes } from '../../runtime/network.js';
 import { FRAME_LATER, FRAME_NONE, type FramePool } from '../store/frame-pool.js';
@@ -35,6 +35,7 @@ export class Access {
   readonly #pool: FramePool;
   readonly #memory: Memory;
   readonly #written: WrittenFrames;
+  readonly #ownEntry: Int32Array;
   readonly #requests = new WideViews();
   readonly #replies = new WideViews();
   /** A word and its halves: calculating with a bigint costs a call of the engine for each step. */
@@ -43,18 +44,21 @@ export class Access {
   /** The frame that `#frameForWriting` found. */
   #frame = 0 as FrameIndex;
 
+  /** `ownEntry`: where the next process sees which page this one is changing (disk/slots.ts). */
   constructor(
     pages: PageTable,
     frames: Frames,
     pool: FramePool,
     memory: Memory,
     written: WrittenFrames,
+    ownEntry: Int32Array,
   ) {
     this.#pages = pages;
     this.#frames = frames;
     this.#pool = pool;
     this.#memory = memory;
     this.#written = written;
+    this.#ownEntry = ownEntry;
   }
 
   /** Copies from the page to `output` at `outputAt`, a multiple of 8; zeros if it has no frame. */
@@ -98,12 +102,14 @@ export class Access {
       Atomics.store(piece.wide, at >>> 3, input.view.getBigUint64(inputAt, true));
       return ACCESS_DONE;
     }
+    this.#ownEntry[0] = entry / ENTRY_WORDS + 1;
     if (bytes <= COPY_WORDS_BYTES_MAX && ((at | bytes) & 7) === 0) {
       const words = this.#requests.wordsOf(input);
       copyWords(piece.wide, at >>> 3, words, inputAt >>> 3, bytes >>> 3);
-      return ACCESS_DONE;
+    } else {
+      this.#memory.copy(piece.bytes, at, input.bytes, inputAt, bytes);
     }
-    this.#memory.copy(piece.bytes, at, input.bytes, inputAt, bytes);
+    this.#ownEntry[0] = 0;
     return ACCESS_DONE;
   }
 

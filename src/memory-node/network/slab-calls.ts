@@ -41,6 +41,12 @@ export function serveSlabs(server: CallServer, parts: SlabCallParts): void {
   server.serve(MessageType.MarkSlab, (request, { client }) =>
     within(request.space, regionOf(request.address), () => answer(slabs.mark(request, client))),
   );
+  server.serve(MessageType.TornPages, (request, { client }) =>
+    within(request.space, regionOf(request.address), () => {
+      const torn = slabs.torn(request, client);
+      return 'status' in torn ? torn : { status: Status.Ok, pages: torn };
+    }),
+  );
   // At once: in its order with the writes of this connection. The region does not move.
   server.serve(MessageType.TrimSlab, (request, { client }) => {
     return answer(slabs.trim(request, client));

@@ -29,7 +29,10 @@ function nodeOf(pageBytes: number) {
   const clear = (from: number, bytes: number, keepFrom = 3 * pageBytes): boolean => {
     const base = 16 * pageBytes;
     const range = { space: SPACE, start: base + from, end: base + from + bytes };
-    return clearPages({ table, frames, pool }, { ...range, keepFrom: base + keepFrom });
+    return clearPages(
+      { table, frames, pool, ownEntry: new Int32Array(1) },
+      { ...range, keepFrom: base + keepFrom },
+    );
   };
   const frameOf = (page: number) => table.pages.frameOf(entries[page] as number);
   const bytes = (page: number): Uint8Array => {

@@ -2,7 +2,7 @@
 
 import type { FrameIndex } from '../../base/brands.js';
 import { MiB } from '../../base/units.js';
-import { EntryFlag, NO_FRAME } from '../../disk/page-table.js';
+import { ENTRY_WORDS, EntryFlag, NO_FRAME } from '../../disk/page-table.js';
 import type { TableFile } from '../../disk/table-file.js';
 import type { FramePool } from './frame-pool.js';
 import type { Frames } from './frames.js';
@@ -14,6 +14,8 @@ export interface ClearParts {
   readonly table: TableFile;
   readonly frames: Pick<Frames, 'piece' | 'offset'>;
   readonly pool: Pick<FramePool, 'retireAll'>;
+  /** As `Access` has it. */
+  readonly ownEntry: Int32Array;
 }
 
 /** Pages from `keepFrom` on keep their frames. */
@@ -39,7 +41,7 @@ interface Part {
 export function clearPages(parts: ClearParts, range: ClearRange): boolean {
   const found = partsOf(parts, range);
   if (found === undefined) return false;
-  const { table, frames, pool } = parts;
+  const { table, frames, pool, ownEntry } = parts;
   const { pages, facts } = table;
   const dropped: FrameIndex[] = [];
   for (const { entry, from, to, mayGo } of found) {
@@ -47,7 +49,9 @@ export function clearPages(parts: ClearParts, range: ClearRange): boolean {
     const isWhole = to - from === facts.pageBytes;
     const at = frames.offset(frame);
     const { bytes, words } = frames.piece(frame);
+    ownEntry[0] = entry / ENTRY_WORDS + 1;
     if (!isWhole || !mayGo) bytes.fill(0, at + from, at + to);
+    ownEntry[0] = 0;
     if (!mayGo || !(isWhole || isZero(words, at, from, to, facts.pageBytes))) continue;
     pages.dropFrame(entry);
     dropped.push(frame);

@@ -35,6 +35,8 @@ export interface RevocationParts {
   readonly revokeMs: number;
   /** Asks for zeroed frames. */
   readonly awaitFrames: () => void;
+  /** Who was at work on the page goes on elsewhere: what he wrote may be there in part. */
+  readonly interrupted: (entry: number) => void;
   /** False: the page must stay as it is, and no thread can be at work on it. */
   readonly mayCopyAway: (entry: number) => boolean;
 }
@@ -136,6 +138,8 @@ export class Revocation {
         mover.pause(entry);
         // Before the copy: whoever is verified before it has his bytes in the copy.
         if (!memoryNodeFaults.forcedNotRaised) table.raiseForced();
+        // A process that is killed behind it does not know any more whom the frame was taken from.
+        this.#parts.interrupted(entry);
         mover.move(entry, fresh, true);
         this.pagesCopied += 1;
         left -= mover.pageBytes;

@@ -35,6 +35,8 @@ export interface SlotsParts {
   readonly timers: Timers;
   /** Another number of slots is taken. */
   readonly changed?: (taken: number) => void;
+  /** A slot is free whose thread ended within a step; the numbers that it had published, plus 1. */
+  readonly interrupted?: (entry: number, frame: number) => void;
 }
 
 export interface SlotRefusal {
@@ -50,6 +52,7 @@ export class Slots {
   readonly #clock: SlotsParts['clock'];
   readonly #timers: Timers;
   readonly #tell: ((taken: number) => void) | undefined;
+  readonly #interrupted: SlotsParts['interrupted'];
   /** Taken ones, in order; remade when it changes. */
   #taken: readonly number[];
   #sweep: Timer | undefined;
@@ -64,6 +67,7 @@ export class Slots {
     this.#clock = parts.clock;
     this.#timers = parts.timers;
     this.#tell = parts.changed;
+    this.#interrupted = parts.interrupted;
     this.#taken = parts.owners.taken();
     this.#sweepLater();
   }
@@ -120,6 +124,12 @@ export class Slots {
   }
 
   #free(slot: number): void {
+    const at = slotWord(slot);
+    if (Atomics.load(this.words, at + SLOT_GENERATION) !== SLOT_IDLE) {
+      const entry = Atomics.load(this.words, at + SLOT_ENTRY);
+      // Before it is free: whoever is killed in between is told of it again.
+      this.#interrupted?.(entry, Atomics.load(this.words, at + SLOT_FRAME));
+    }
     this.#owners.free(slot);
     this.#clear(slot);
     this.#changed();

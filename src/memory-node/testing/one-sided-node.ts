@@ -170,7 +170,8 @@ export class OneSidedNode {
     const awaitFrames = (): void => this.clean();
     const { mover, quiescence } = this;
     const parts = { table, quiescence, mover, clock, timers, awaitFrames };
-    this.revocation = new Revocation({ ...parts, revokeMs: REVOKE_MS, mayCopyAway: () => true });
+    const ofRevocation = { revokeMs: REVOKE_MS, mayCopyAway: () => true, interrupted: () => {} };
+    this.revocation = new Revocation({ ...parts, ...ofRevocation });
     const resumed = (): void => {
       this.resumed += 1;
     };

@@ -240,6 +240,11 @@ export class ProcessTable {
     return core?.tasks.some((task) => task.isBusy) ?? false;
   }
 
+  isInCopy(target: SimulatedProcess): boolean {
+    const core = this.#all.get(target.pid)?.core;
+    return core?.tasks.some((task) => task.isBusy && task.hasStoredPart) ?? false;
+  }
+
   isStoppedInStep(target: SimulatedProcess): boolean {
     const core = this.#all.get(target.pid)?.core;
     if (core === undefined) return false;

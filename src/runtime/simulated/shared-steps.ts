@@ -125,6 +125,7 @@ export class SharedSteps {
 
   #flush(): void {
     for (const store of this.#held.splice(0)) store.target.set(store.bytes, store.start);
+    this.#task.hasStoredPart = false;
   }
 
   /**
@@ -139,6 +140,7 @@ export class SharedSteps {
     const { prng } = this.#kernel;
     const isWhole = source.length <= WORD_BYTES || prng.chance(HOLD_BACK_PER_MILLION);
     const now = isWhole ? 0 : prng.below(source.length) & -WORD_BYTES;
+    this.#task.hasStoredPart ||= now > 0;
     this.#held.push({ target, start: start + now, bytes: source.slice(now) });
     return now;
   }

@@ -37,6 +37,8 @@ export class Task {
   alive = true;
   /** In the middle of a step that is run in parts: nothing else of it runs. */
   isBusy = false;
+  /** In such a step: part of a copy is stored, and the rest is not yet. */
+  hasStoredPart = false;
   /** It has blocked once: never taken into the middle of another task's step. */
   blocks = false;
   /** The last turn of another task in the middle of which it acted. */

@@ -418,6 +418,11 @@ export class SimulatedWorld {
     return this.#table.isInStep(target);
   }
 
+  /** Whether part of what a thread of it copies is in shared memory now, and the rest is not. */
+  isInCopy(target: SimulatedProcess): boolean {
+    return this.#table.isInCopy(target);
+  }
+
   /** Whether one of its threads is, and does not go on for now. */
   isStoppedInStep(target: SimulatedProcess): boolean {
     return this.#table.isStoppedInStep(target);

@@ -9,6 +9,7 @@ import type { WordHistory } from './history.js';
 import { checkWord, type Verdict } from './linearizability.js';
 import { findRefusedWritesSeen } from './no-effect.js';
 import { findWrongSums } from './once.js';
+import { findTorn } from './torn.js';
 import { findOverlaps, findRegionsOwnedTwice, type RegionSeen } from './ownership.js';
 
 export function checkAll(journal: Journal, regionsSeen: readonly RegionSeen[]): void {
@@ -21,6 +22,7 @@ export function checkAll(journal: Journal, regionsSeen: readonly RegionSeen[]): 
     ...findLockFaults(journal),
     ...findChangesOfFrozen(journal),
     ...findFormerServed(journal),
+    ...findTorn(journal),
   ];
   for (const { kind, text } of complaints) journal.complain(kind, text);
   for (const history of journal.histories()) {

@@ -48,6 +48,11 @@ const SHRUNK_MS: readonly number[] = [100, 300, 1_000];
 /** For so long what is too long comes late: longer than a time-out, so that further copies do. */
 const SHRUNK_LATE_MS: readonly number[] = [0, 1, 5, 20];
 
+type DeviceBlow = Extract<
+  BlowName,
+  'lose-copies' | 'lose-all-memory' | 'cut-power' | 'kill-host' | 'pause-host' | 'kill-host-in-copy'
+>;
+
 export class Blows {
   readonly #rack: SimulatedRack;
   readonly #clients: ClientProcesses;
@@ -158,16 +163,22 @@ export class Blows {
     }
   }
 
-  #strikeDevices(
-    name: 'lose-copies' | 'lose-all-memory' | 'cut-power' | 'kill-host' | 'pause-host',
-    node: number,
-  ): void {
-    const { hosts } = this.#rack;
+  #strikeDevices(name: DeviceBlow, node: number): void {
+    const { hosts, world } = this.#rack;
     if (name === 'lose-copies') return this.#loseCopies(node);
     if (name === 'lose-all-memory') return this.#loseAllMemory();
     if (name === 'cut-power') return this.#cutPowerSometime();
-    if (name === 'kill-host') this.#rack.killHost(this.#prng.below(hosts.length));
-    else this.#pause(this.#prng.pick(hosts).process);
+    if (name === 'kill-host-in-copy') {
+      const inCopy = () => hosts.find(({ process }) => world.isInCopy(process));
+      return this.#whenOne(inCopy, (host) => this.#killHost(hosts.indexOf(host)));
+    }
+    if (name === 'kill-host') return this.#killHost(this.#prng.below(hosts.length));
+    this.#pause(this.#prng.pick(hosts).process);
+    this.#hostStruck();
+  }
+
+  #killHost(host: number): void {
+    this.#rack.killHost(host);
     this.#hostStruck();
   }
 
@@ -441,13 +452,17 @@ export class Blows {
 
   /** Looks until a client is in the middle of a step, or the moment is over. */
   #whenInStep(strike: (client: SimulatedProcess) => void): void {
+    this.#whenOne(() => this.#clients.pickInStep(this.#prng), strike);
+  }
+
+  #whenOne<T>(find: () => T | undefined, strike: (found: T) => void): void {
     const { world } = this.#rack;
     const startedMs = world.nowMs;
     const look = (): void => {
       if (!world.faults.enabled || world.nowMs - startedMs > RATE_LASTS_MS_MAX) return;
-      const client = this.#clients.pickInStep(this.#prng);
-      if (client === undefined) world.after(this.#prng.fraction() * LOOK_MS, look);
-      else strike(client);
+      const found = find();
+      if (found === undefined) world.after(this.#prng.fraction() * LOOK_MS, look);
+      else strike(found);
     };
     look();
   }

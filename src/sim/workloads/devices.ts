@@ -170,6 +170,7 @@ export const nearDevices: Workload = {
     'pause-controller': 4,
     'kill-host': 10,
     'pause-host': 15,
+    'kill-host-in-copy': 10,
     'lose-copies': 20,
     squeeze: 20,
   },

@@ -176,6 +176,7 @@ export const BLOW_NAMES = [
   // Of those that serve block devices.
   'kill-host',
   'pause-host',
+  'kill-host-in-copy',
   // The memory of a node goes, while every slab of block devices has another copy.
   'lose-copies',
   'lose-all-memory',
