@@ -96,8 +96,6 @@ export class KeptSlab implements SetKeeper {
   readonly set: ReplicaSet;
   /** Where its use is counted. */
   readonly activityRow: number;
-  /** All its copies are gone with their memory, as the nodes were looked at last. */
-  isLost = false;
   /** The database is older than what the file says of the slab. */
   isDoubtful = false;
   /** What the file says of the slab was asked for in vain. */
@@ -232,6 +230,11 @@ export class KeptSlab implements SetKeeper {
     return this.#row;
   }
 
+  /** All its copies are gone with their memory, as the nodes were looked at last. */
+  get isLost(): boolean {
+    return this.set.isGone;
+  }
+
   /** It has all the copies that it is to have. */
   get isWhole(): boolean {
     const { copies, isBackedUp } = this.#parts;
@@ -254,7 +257,7 @@ export class KeptSlab implements SetKeeper {
     this.#look = look;
     if (look <= this.#oldLooks) return;
     const remote = this.#remote;
-    if (!this.#isNowhere(nodes)) this.isLost = false;
+    if (!this.#isNowhere(nodes)) this.set.isGone = false;
     else if (!this.isLost) void this.#noteLost();
     if (this.isAway) return;
     for (const place of remote) if (isGone(place, nodes)) void this.#leave(place.copy);
@@ -286,7 +289,7 @@ export class KeptSlab implements SetKeeper {
   async #noteLost(): Promise<void> {
     const isWriter = await this.#parts.confirm();
     const isNew = this.#look > this.#oldLooks;
-    this.isLost = isWriter && isNew && this.#isNowhere(this.#nodes ?? []);
+    this.set.isGone = isWriter && isNew && this.#isNowhere(this.#nodes ?? []);
   }
 
   // ------------------------------------------------------------------------------ set keeper

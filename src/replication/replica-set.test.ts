@@ -3,8 +3,9 @@ import { crc32c } from '../base/crc32c.js';
 import { type Outcome, Status } from '../base/status.js';
 import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
-import type { Copy } from './copy.js';
+import type { Copy, TornRange } from './copy.js';
 import { AREA_BYTES, BLOCK_BYTES, layoutOf, PIECE_BLOCKS, PIECE_BYTES } from './layout.js';
+import { replicationFaults } from './planted.js';
 import { ReplicaSet } from './replica-set.js';
 
 const BYTES = AREA_BYTES + 1_024;
@@ -36,8 +37,25 @@ class FakeCopy implements Copy {
   writtenNow = 0;
   failed = (): void => undefined;
 
+  /** Told with the first read. */
+  torn: TornRange[] = [];
+  mends = 0;
+  mendStatus: Status = Status.Ok;
+  #tellTorn: (ranges: readonly TornRange[]) => void = () => undefined;
+
+  whenTorn(tell: (ranges: readonly TornRange[]) => void): void {
+    this.#tellTorn = tell;
+  }
+
+  mended(range: TornRange): Promise<Status> {
+    this.mends += 1;
+    if (this.mendStatus === Status.Ok) this.torn = this.torn.filter((one) => one !== range);
+    return Promise.resolve(this.mendStatus);
+  }
+
   read(...[at, into, start, bytes, sink, token]: Parameters<Copy['read']>): void {
     this.reads += 1;
+    this.#tellTorn(this.torn);
     this.#answer(sink, token, () => {
       into.set(this.memory.subarray(at, at + bytes), start);
     });
@@ -72,7 +90,7 @@ class FakeCopy implements Copy {
   }
 }
 
-function setOf(copies: readonly Copy[]): ReplicaSet {
+function setOf(copies: readonly Copy[], isNew = true): ReplicaSet {
   return new ReplicaSet({
     clock: performance,
     timers: {
@@ -90,7 +108,7 @@ function setOf(copies: readonly Copy[]): ReplicaSet {
       confirm: () => Promise.resolve(true),
       damaged: () => {},
     },
-    isNew: true,
+    isNew,
   });
 }
 
@@ -325,4 +343,78 @@ test('a copy that is made of another one is not written zeros', async () => {
   );
   expect(mine?.equals(its as Buffer)).toBe(true);
   set.stop();
+});
+
+function read(set: ReplicaSet, block: number): Promise<Uint8Array | Status> {
+  const bytes = new Uint8Array(BLOCK_BYTES);
+  return new Promise((resolve) => {
+    const completed: CompletionSink['completed'] = (_token, status) => {
+      resolve(status === Status.Ok ? bytes : status);
+    };
+    set.read(block, 1, bytes, 0, { completed }, 0, performance.now() + 10_000);
+  });
+}
+
+/** The next writer, after one who was stopped in the middle of a write of 9 to the first copy. */
+async function stoppedInBlock(block: number) {
+  const copies = [new FakeCopy(1), new FakeCopy(2)] as const;
+  const before = setOf(copies);
+  await write(before, block, 7);
+  before.stop();
+  const [torn] = copies;
+  torn.memory.fill(9, block * BLOCK_BYTES, block * BLOCK_BYTES + 100);
+  torn.torn = [{ from: 0, bytes: PIECE_BYTES }];
+  const set = setOf(copies, false);
+  return { copies, set };
+}
+
+test('what a stopped writer left half written is taken from the other copy', async () => {
+  const { copies, set } = await stoppedInBlock(3);
+  const beginning = set.upkeep.begin();
+  expect(await read(set, 3)).toEqual(new Uint8Array(BLOCK_BYTES).fill(7));
+  await beginning;
+  expect(copies[0].memory[3 * BLOCK_BYTES]).toBe(7);
+  expect([copies[0].torn, copies[0].mends]).toEqual([[], 1]);
+  set.stop();
+  replicationFaults.tornTaken = true;
+  const blind = await stoppedInBlock(3);
+  void blind.set.upkeep.begin();
+  expect(await read(blind.set, 3)).not.toEqual(new Uint8Array(BLOCK_BYTES).fill(7));
+  replicationFaults.tornTaken = false;
+  blind.set.stop();
+});
+
+test('nothing is written to what is torn before the copy has forgotten that it is', async () => {
+  const { copies, set } = await stoppedInBlock(3);
+  copies[0].mendStatus = Status.Unavailable;
+  await set.upkeep.begin();
+  const writing = write(set, 3, 8);
+  const elsewhere = await write(set, PIECE_BLOCKS, 8);
+  expect(elsewhere[0]).toBe(Status.Ok);
+  await turns(50);
+  expect(copies[0].mends).toBeGreaterThan(0);
+  expect(copies[1].memory[3 * BLOCK_BYTES]).toBe(7);
+  copies[0].mendStatus = Status.Ok;
+  expect((await writing)[0]).toBe(Status.Ok);
+  expect(copies[1].memory[3 * BLOCK_BYTES]).toBe(8);
+  set.stop();
+});
+
+test('who waits for copies that are gone is told at once', async () => {
+  const copy = new FakeCopy(1);
+  copy.status = Status.Unavailable;
+  const set = setOf([copy]);
+  const ends = [read(set, 1), write(set, 2, 7)];
+  await turns(50);
+  set.isGone = true;
+  expect(await Promise.all(ends)).toEqual([Status.DataLost, [Status.DataLost, 'notApplied']]);
+  // Nothing has begun: it is not known yet what the copies have.
+  const next = setOf([copy], false);
+  void next.upkeep.begin();
+  const waiting = read(next, 1);
+  await turns(10);
+  next.isGone = true;
+  expect(await waiting).toBe(Status.DataLost);
+  set.stop();
+  next.stop();
 });

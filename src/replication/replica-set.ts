@@ -55,6 +55,7 @@ export class ReplicaSet implements CompletionSink, Slab {
   #partAt = -1;
   #isWakeDue = false;
   #isOver = false;
+  #isGone = false;
   /** A copy has no room, and no other one can be had in its place: writes that need it end so. */
   isFull = false;
 
@@ -83,6 +84,18 @@ export class ReplicaSet implements CompletionSink, Slab {
 
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  /** The memory of all copies is gone: who waits for it is told so, and need not wait longer. */
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
+  set isGone(isGone: boolean) {
+    if (isGone === this.#isGone) return;
+    this.#isGone = isGone;
+    for (const row of isGone ? [...this.#parked] : []) this.#again(row);
+    this.wakeSoon();
   }
 
   /** Whole blocks within one piece. `into` belongs to the set until the sink is told. */
@@ -422,6 +435,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     const isRefused = this.isFull && status === Status.NoSpace;
     const isLate = this.#parts.clock.now() >= (rows.deadline[row] as number);
     if (this.#isOver) this.#endWrite(row, this.#endOf(row, Status.Stale));
+    else if (this.#isGone) this.#endWrite(row, this.#endOf(row, Status.DataLost));
     else if (isRefused || isLate) this.#endWrite(row, this.#endOf(row, status));
     else this.#park(row);
   }
@@ -457,7 +471,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     if (this.#lent.has(row) || !this.#parked.delete(row)) return;
     const missing = this.members.wanted & ~(this.#rows.done[row] as number);
     const isLate = this.#parts.clock.now() >= (this.#rows.deadline[row] as number);
-    if (missing === 0 || isLate) this.#written(row);
+    if (missing === 0 || isLate || this.#isGone) this.#written(row);
     else this.#send(row);
   }
 
@@ -534,8 +548,9 @@ export class ReplicaSet implements CompletionSink, Slab {
     const { set } = this.members;
     // Of none nobody has said anything: the file of another host is all that is left.
     const isCorrupt = set !== 0 && (set & ~(rows.done[row] as number)) === 0;
-    if (this.#isOver || isLate || isCorrupt) {
-      const status = isCorrupt ? Status.Corrupt : passing(rows.status[row] as Status);
+    if (this.#isOver || this.#isGone || isLate || isCorrupt) {
+      const silent = this.#isGone ? Status.DataLost : passing(rows.status[row] as Status);
+      const status = isCorrupt ? Status.Corrupt : silent;
       // Whatever the copies said: the next writer may ask them again.
       this.#endRead(row, this.#isOver ? Status.Stale : status);
       return;
@@ -661,7 +676,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     this.#waiting = [];
     for (const row of waiting) {
       const isDue = now >= (this.#rows.notBefore[row] as number);
-      if (this.#isLost(row)) this.#tell(row, Status.DataLost);
+      if (this.#isLost(row)) this.#tell(row, this.#endOf(row, Status.DataLost));
       else if (now >= (this.#rows.deadline[row] as number)) {
         this.#tell(row, this.#endOf(row, Status.Timeout));
       } else if (isDue && !this.#isBehind(row) && this.#mayStart(row)) this.#start(row);
@@ -674,7 +689,7 @@ export class ReplicaSet implements CompletionSink, Slab {
   /** Whoever has their blocks keeps them, maybe for as long as a copy is away. */
   #endLent(now: number): void {
     for (const row of [...this.#lent]) {
-      if (now < (this.#rows.deadline[row] as number)) continue;
+      if (now < (this.#rows.deadline[row] as number) && !this.#isGone) continue;
       this.#lent.delete(row);
       this.#parked.delete(row);
       this.#writing.delete(row);
@@ -704,7 +719,7 @@ export class ReplicaSet implements CompletionSink, Slab {
   }
 
   #isLost(row: number): boolean {
-    return this.areas.isLost[areaOf(this.#rows.first[row] as number)] !== 0;
+    return this.#isGone || this.areas.isLost[areaOf(this.#rows.first[row] as number)] !== 0;
   }
 
   /** Somebody who came before it, or upkeep, waits for one of its blocks. */
