@@ -188,7 +188,7 @@ export class LeasedRack implements DeviceRack, CopyOpener {
   async take(node: string, slab: number, copy: number): Promise<CopyPlace | Status> {
     let status: Status = Status.NoSpace;
     for (let after = 0, tried = 0; tried < REGIONS_TRIED_MAX; tried++) {
-      const granted = await this.#call(MessageType.GrantSlabRegion, { node, after });
+      const granted = await this.#grant(node, after);
       if (granted.status !== Status.Ok) return granted.status;
       const { memoryId, space, region } = granted;
       // Of the memory that it has now: what was heard of the node before may be of another one.
@@ -201,6 +201,14 @@ export class LeasedRack implements DeviceRack, CopyOpener {
       after = region;
     }
     return status;
+  }
+
+  /** A controller of a version before gives any region that is not quite full. */
+  async #grant(node: string, after: number) {
+    const bytes = this.#parts.slabBytes;
+    const granted = await this.#call(MessageType.GrantSlabRoom, { node, after, bytes });
+    if (granted.status !== Status.Unsupported) return granted;
+    return this.#call(MessageType.GrantSlabRegion, { node, after });
   }
 
   /** Given back where nobody tells whether it was taken. */
@@ -312,7 +320,10 @@ export class LeasedRack implements DeviceRack, CopyOpener {
   }
 }
 
-type CallToController = typeof MessageType.PutSet | typeof MessageType.GrantSlabRegion;
+type CallToController =
+  | typeof MessageType.PutSet
+  | typeof MessageType.GrantSlabRoom
+  | typeof MessageType.GrantSlabRegion;
 
 export function rowOf(
   slab: number,

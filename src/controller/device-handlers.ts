@@ -57,15 +57,17 @@ export function serveDevices(serve: Serve, controller: Controller): void {
     const result = await devices.setOptions(wish);
     return isRefusal(result) ? refused(result) : { status: Status.Ok };
   });
-  serve(M.GrantSlabRegion, async ({ node, after }) => {
+  const grant = async (node: string, after: number, bytes = 0) => {
     const busy = refuseChange(controller);
     if (busy !== undefined) return busy;
-    const result = await slabSpace.grant(node, after);
+    const result = await slabSpace.grant(node, after, bytes);
     if (isRefusal(result)) return refused(result);
     const { row, pageBytes, address } = result;
     const { space, region, epoch, memoryId } = row;
     return { status: Status.Ok, space, region, epoch, memoryId, pageBytes, address };
-  });
+  };
+  serve(M.GrantSlabRegion, ({ node, after }) => grant(node, after));
+  serve(M.GrantSlabRoom, ({ node, after, bytes }) => grant(node, after, bytes));
   serveSets(serve, controller);
 }
 

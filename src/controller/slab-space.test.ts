@@ -59,6 +59,25 @@ it('gives no region that is full by what sets say', async () => {
   expect((await granted('n1')).row.region).toBe(region);
 });
 
+it('gives a region that has room for the slab by what sets say', async () => {
+  const { row } = await granted('n1');
+  const { space, region, memoryId } = row;
+  const slabBytes = REGION_BYTES - 2 ** 26;
+  const facts = { name: 'disk', device: 7, bytes: 2 ** 40, slabBytes, copies: 1, options: '' };
+  const address = region * REGION_BYTES;
+  const copies = copiesText([{ copy: 1, node: 'n1', memoryId, space, address }]);
+  await controller.metadata.commit([
+    { table: 'devices', put: { ...facts, sinceMs: 0 } },
+    { table: 'slabSets', put: { device: 7, slab: 0, generation: 1, copies } },
+  ]);
+  const slabSpace = controller.slabSpace;
+  expect(await slabSpace.grant('n1', 0, 2 ** 26)).toMatchObject({ row: { region } });
+  const other = await slabSpace.grant('n1', 0, 2 ** 27);
+  expect(other).toMatchObject({ status: Status.Ok });
+  expect(await slabSpace.grant('n1', 0, 2 ** 27)).toEqual(other);
+  expect(await slabSpace.grant('n1', 0, 2 ** 26)).toMatchObject({ row: { region } });
+});
+
 it('gives the same to all who ask at once, and after a restart', async () => {
   const all = await Promise.all([granted('n1'), granted('n1'), granted('n1')]);
   expect(new Set(all.map(({ row }) => row.region)).size).toBe(1);

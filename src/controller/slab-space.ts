@@ -31,6 +31,12 @@ export interface SlabRegion {
   readonly address: string;
 }
 
+interface Room {
+  /** In a region above this one. */
+  readonly after: RegionIndex;
+  readonly bytes: number;
+}
+
 export interface SlabSpaceOptions {
   readonly metadata: Metadata;
   readonly membership: Membership;
@@ -66,19 +72,19 @@ export class SlabSpace {
   }
 
   /**
-   * The first region above `after` that the node has and that is not full, or a new one. Asked
-   * again, the same.
+   * The first region above `after` that the node has and that has room for a slab of so many bytes,
+   * or a new one. Asked again, the same.
    */
-  async grant(node: string, after: number): Promise<Result<SlabRegion>> {
+  async grant(node: string, after: number, bytes = 0): Promise<Result<SlabRegion>> {
     for (let running; (running = this.#granting.get(node)) !== undefined; ) await running;
-    const granting = this.#grant(node, after as RegionIndex);
+    const granting = this.#grant(node, { after: after as RegionIndex, bytes });
     this.#granting.set(node, granting);
     const result = await granting;
     this.#granting.delete(node);
     return result;
   }
 
-  async #grant(node: string, after: RegionIndex): Promise<Result<SlabRegion>> {
+  async #grant(node: string, room: Room): Promise<Result<SlabRegion>> {
     const { membership, spaces, regions } = this.#options;
     const member = membership.members.get(node);
     const refusal = this.#refuseNode(node, member);
@@ -86,7 +92,7 @@ export class SlabSpace {
     const opened = await spaces.slabs();
     if (isRefusal(opened)) return opened;
     const { space } = opened;
-    const known = this.#knownAt(member, space, after);
+    const known = this.#knownAt(member, space, room);
     if (known !== undefined) return this.#confirmed(member, space, known);
     const { pageBytes } = space;
     if (pageBytes !== 0 && pageBytes !== member.row.pageBytes) {
@@ -97,7 +103,7 @@ export class SlabSpace {
     const wish = { space: space.id, count: 1, bytes: 0, near: '', only: node };
     const granted = await regions.grant(wish);
     if (isRefusal(granted)) return granted;
-    const row = this.#knownAt(member, space, after);
+    const row = this.#knownAt(member, space, room);
     if (row !== undefined) return this.#confirmed(member, space, row);
     return refuse(Status.Unavailable, `memory node ${quote(node)} has other memory: ask again`);
   }
@@ -116,27 +122,27 @@ export class SlabSpace {
     return refuse(Status.Unsupported, `${called} lends a file: slabs are in memory alone`);
   }
 
-  #knownAt({ row }: Member, space: SpaceRow, after: RegionIndex): RegionRow | undefined {
+  #knownAt({ row }: Member, space: SpaceRow, { after, bytes }: Room): RegionRow | undefined {
     const { metadata } = this.#options;
     let found: RegionRow | undefined;
     for (const one of metadata.regionsOfNode(row.id).values()) {
       const isIts = one.memoryId === row.memoryId && one.state === 'granted';
       if (one.space !== space.id || !isIts || one.region <= after) continue;
       const isLater = one.region >= (found?.region ?? Infinity);
-      if (isLater || metadata.moveOf(one) !== undefined || this.#isFull(one)) continue;
+      if (isLater || metadata.moveOf(one) !== undefined || this.#isFull(one, bytes)) continue;
       found = one;
     }
     return found;
   }
 
   /** As far as sets tell: there may be copies that are in none yet. */
-  #isFull({ space, region }: RegionRow): boolean {
+  #isFull({ space, region }: RegionRow, bytes: number): boolean {
     const { metadata } = this.#options;
     let left = REGION_BYTES;
     for (const [device, copies] of metadata.slabSets.copiesIn(space, region)) {
       left -= copies * (metadata.device(device)?.slabBytes ?? 0);
     }
-    return left < this.#options.slabBytesMin;
+    return left < Math.max(bytes, this.#options.slabBytesMin);
   }
 
   /** A grant before may have been lost on its way. */

@@ -173,6 +173,13 @@ export const GrantSlabRegionRequest = struct('GrantSlabRegionRequest', 8, {
   reserved: pad(4),
   node: name,
 });
+/** As GrantSlabRegion: with room for a slab of so much memory, by what sets say. */
+export const GrantSlabRoomRequest = struct('GrantSlabRoomRequest', 16, {
+  after: u32,
+  reserved: pad(4),
+  bytes: u53,
+  node: name,
+});
 export const GrantSlabRegionReply = struct(
   'GrantSlabRegionReply',
   24,

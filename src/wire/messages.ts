@@ -15,6 +15,7 @@ import {
   GetSetsRequest,
   GrantSlabRegionReply,
   GrantSlabRegionRequest,
+  GrantSlabRoomRequest,
   ListDevicesReply,
   ListDevicesRequest,
   OpenDeviceRequest,
@@ -207,6 +208,7 @@ export const MessageType = {
   SeeDevices: 120,
   ResizeDevice: 121,
   SetDeviceOptions: 122,
+  GrantSlabRoom: 123,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -938,6 +940,11 @@ export const CALLS = {
   [M.GetSets]: { request: GetSetsRequest, reply: GetSetsReply, repeatable: true },
   [M.GrantSlabRegion]: {
     request: GrantSlabRegionRequest,
+    reply: GrantSlabRegionReply,
+    repeatable: true,
+  },
+  [M.GrantSlabRoom]: {
+    request: GrantSlabRoomRequest,
     reply: GrantSlabRegionReply,
     repeatable: true,
   },
