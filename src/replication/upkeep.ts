@@ -537,7 +537,8 @@ export class Upkeep {
     if (areas.isLost[area] !== 0) return this.#teachLost(bit, area);
     await this.#loaded(area);
     const first = area * AREA_BLOCKS;
-    const mayHold = members.copy(index).mayHold?.(area) === true;
+    // It may have left meanwhile.
+    const mayHold = members.find(index)?.mayHold?.(area) === true;
     const isOpen = areas.state[area] !== Area.CLEAN;
     const isUsed =
       isOpen || mayHold || areas.checksums.subarray(first, first + AREA_BLOCKS).some(Boolean);
