@@ -5,7 +5,9 @@ import { rowOf } from '../block/leased-rack.js';
 import { Memories } from '../block/memories.js';
 import { type CopyPlace, isBackup, type SetRow, type SlabNode } from '../block/ports.js';
 import { connectRack, type Rack } from '../client/rack.js';
+import { copiesOf } from '../controller/metadata/slab-sets.js';
 import { sleep } from '../runtime/clock.js';
+import type { DatabaseCopy } from '../runtime/simulated/world.js';
 import { MessageType } from '../wire/messages.js';
 import { slabKey } from './checkers/torn.js';
 import type { Journal } from './journal.js';
@@ -48,6 +50,17 @@ export function isWhole(
   const wanted = Math.min(shape.copies, nodes.length);
   const areThere = remote.every(isThere) && apart.size === wanted && remote.length === wanted;
   return areThere && isKept;
+}
+
+/** As the database has it now: whether no slab is in the memory of this node alone. */
+export function areElsewhere(databases: DatabaseCopy, node: string): boolean {
+  for (const tables of databases.values()) {
+    for (const row of tables.get('slabSets')?.values() ?? []) {
+      const copies = copiesOf(String(row['copies']));
+      if (copies.every((place) => place.node === node)) return false;
+    }
+  }
+  return true;
 }
 
 /** Asks again and again, so that somebody can know when no copy is missing anywhere. */

@@ -10,7 +10,7 @@
 import type { Prng } from '../../base/prng.js';
 import { FaultKind, type SimulatedProcess } from '../../runtime/simulated/world.js';
 import type { ClientProcesses } from '../client-process.js';
-import type { DeviceWatch } from '../device-watch.js';
+import { areElsewhere, type DeviceWatch } from '../device-watch.js';
 import type { Journal } from '../journal.js';
 import { LEND_ABOVE_PAGES, type SimulatedRack } from '../rack.js';
 import { BLOW_NAMES, type BlowName } from '../workloads/workload.js';
@@ -233,7 +233,11 @@ export class Blows {
       const disturbedMs = Math.max(this.#disturbedUntilMs, this.#rack.controllerSinceMs);
       const isQuiet = world.nowMs - disturbedMs > LEFT_WITHIN_MS;
       const isWhole = world.nowMs - this.#watch.wholeMs < WHOLE_MS_MAX;
-      if (!isQuiet || !isWhole || !this.#rack.isComplete) return void world.after(20, look);
+      // One that does not answer may have been left in this very moment.
+      const rows = world.copyDatabases(this.#rack.controller.machine);
+      const isSafe = single.length > 0 || areElsewhere(rows, `n${node + 1}`);
+      const mayLose = isQuiet && isWhole && isSafe && this.#rack.isComplete;
+      if (!mayLose) return void world.after(20, look);
       for (const { name } of single) this.#journal.mayBeLost.add(name);
       if (devices.some(({ copies, backup }) => copies === 1 && backup !== undefined)) {
         this.#onlyFilesAreLeft();
