@@ -1,0 +1,150 @@
+/** Numbers in the bytes of requests and answers, and the bodies of answers that name files. */
+
+import type { Bytes } from '../../runtime/network.js';
+import {
+  ATTR_OUT_ATTR,
+  ATTR_OUT_BYTES,
+  ATTR_OUT_VALID,
+  Attr,
+  Dirent,
+  DT_DIR,
+  DT_REG,
+  EntryOut,
+  FUSE_ROOT_ID,
+  IN_BYTES,
+  IN_NODE,
+  IN_UNIQUE,
+  OUT_BYTES,
+  OUT_ERROR,
+  OUT_UNIQUE,
+  S_IFDIR,
+  S_IFREG,
+  StatfsOut,
+} from './abi.js';
+
+const TWO_TO_32 = 2 ** 32;
+const SECTOR_BYTES = 512;
+const PAGE_BYTES = 4096;
+const NAME_BYTES_MAX = 255;
+/** Nothing of a file changes but its bytes. */
+const VALID_SECONDS = 3600;
+
+/** A file, as the kernel is told of it. */
+export interface FileFacts {
+  readonly node: number;
+  readonly name: string;
+  readonly bytes: number;
+}
+
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** A 64-bit number; NaN where it is 2^53 or more. */
+export function readNumber({ view }: Bytes, at: number): number {
+  const value = view.getUint32(at, true) + view.getUint32(at + 4, true) * TWO_TO_32;
+  return value < Number.MAX_SAFE_INTEGER ? value : Number.NaN;
+}
+
+export function putNumber(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value % TWO_TO_32, true);
+  view.setUint32(at + 4, Math.floor(value / TWO_TO_32), true);
+}
+
+export function nodeOf(input: Bytes): number {
+  return readNumber(input, IN_NODE);
+}
+
+/** The header of an answer with a body of so many bytes; `errno` 0: it is none of an error. */
+export function putHeader(output: Bytes, input: Bytes, bodyBytes: number, errno: number): number {
+  const { view } = output;
+  view.setUint32(0, OUT_BYTES + bodyBytes, true);
+  view.setInt32(OUT_ERROR, -errno, true);
+  view.setUint32(OUT_UNIQUE, input.view.getUint32(IN_UNIQUE, true), true);
+  view.setUint32(OUT_UNIQUE + 4, input.view.getUint32(IN_UNIQUE + 4, true), true);
+  return OUT_BYTES + bodyBytes;
+}
+
+/** Whether two requests, or a request and who speaks of it, have the same number. */
+export function isSameUnique(one: Bytes, at: number, other: Bytes): boolean {
+  return (
+    one.view.getUint32(at, true) === other.view.getUint32(IN_UNIQUE, true) &&
+    one.view.getUint32(at + 4, true) === other.view.getUint32(IN_UNIQUE + 4, true)
+  );
+}
+
+/** The bytes of a name from the request's body on, without the zero behind it. */
+export function nameOf(input: Bytes, inputBytes: number): string {
+  const end = input.bytes.indexOf(0, IN_BYTES);
+  const last = end < 0 || end > inputBytes ? inputBytes : end;
+  return new TextDecoder().decode(input.bytes.slice(IN_BYTES, last));
+}
+
+function putAttr(view: DataView, at: number, owner: Owner, file: FileFacts | undefined): void {
+  for (let i = 0; i < Attr.BYTES; i += 4) view.setUint32(at + i, 0, true);
+  const bytes = file?.bytes ?? 0;
+  putNumber(view, at + Attr.INO, file?.node ?? FUSE_ROOT_ID);
+  putNumber(view, at + Attr.SIZE, bytes);
+  putNumber(view, at + Attr.BLOCKS, Math.ceil(bytes / SECTOR_BYTES));
+  view.setUint32(at + Attr.MODE, file === undefined ? S_IFDIR | 0o500 : S_IFREG | 0o600, true);
+  view.setUint32(at + Attr.NLINK, file === undefined ? 2 : 1, true);
+  view.setUint32(at + Attr.UID, owner.uid, true);
+  view.setUint32(at + Attr.GID, owner.gid, true);
+  view.setUint32(at + Attr.BLKSIZE, PAGE_BYTES, true);
+}
+
+/** `file` undefined: the directory that they are in. Returns the length of the body. */
+export function putAttrOut({ view }: Bytes, owner: Owner, file: FileFacts | undefined): number {
+  putNumber(view, OUT_BYTES + ATTR_OUT_VALID, VALID_SECONDS);
+  putNumber(view, OUT_BYTES + ATTR_OUT_VALID + 8, 0);
+  putAttr(view, OUT_BYTES + ATTR_OUT_ATTR, owner, file);
+  return ATTR_OUT_BYTES;
+}
+
+export function putEntryOut({ view }: Bytes, owner: Owner, file: FileFacts): number {
+  for (let i = 0; i < EntryOut.ATTR; i += 4) view.setUint32(OUT_BYTES + i, 0, true);
+  putNumber(view, OUT_BYTES + EntryOut.NODE, file.node);
+  putNumber(view, OUT_BYTES + EntryOut.ENTRY_VALID, VALID_SECONDS);
+  putNumber(view, OUT_BYTES + EntryOut.ATTR_VALID, VALID_SECONDS);
+  putAttr(view, OUT_BYTES + EntryOut.ATTR, owner, file);
+  return EntryOut.BYTES;
+}
+
+export function putStatfsOut({ view }: Bytes, files: readonly FileFacts[]): number {
+  for (let i = 0; i < StatfsOut.BYTES; i += 4) view.setUint32(OUT_BYTES + i, 0, true);
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  putNumber(view, OUT_BYTES + StatfsOut.BLOCKS, Math.floor(bytes / PAGE_BYTES));
+  putNumber(view, OUT_BYTES + StatfsOut.FILES, files.length);
+  view.setUint32(OUT_BYTES + StatfsOut.BSIZE, PAGE_BYTES, true);
+  view.setUint32(OUT_BYTES + StatfsOut.NAMELEN, NAME_BYTES_MAX, true);
+  view.setUint32(OUT_BYTES + StatfsOut.FRSIZE, PAGE_BYTES, true);
+  return StatfsOut.BYTES;
+}
+
+/** Entries of the directory from number `from` on, as many as fit into so many bytes. */
+export function putDirents(
+  output: Bytes,
+  files: readonly FileFacts[],
+  from: number,
+  room: number,
+): number {
+  const parents = ['.', '..'].map((name) => ({ node: FUSE_ROOT_ID, name, type: DT_DIR }));
+  const all = [...parents, ...files.map(({ node, name }) => ({ node, name, type: DT_REG }))];
+  let used = 0;
+  for (let i = from; i < all.length; i++) {
+    const { node, name, type } = all[i] as (typeof all)[number];
+    const text = new TextEncoder().encode(name);
+    const bytes = Math.ceil((Dirent.NAME + text.length) / 8) * 8;
+    if (used + bytes > room) break;
+    const at = OUT_BYTES + used;
+    output.bytes.fill(0, at, at + bytes);
+    putNumber(output.view, at + Dirent.INO, node);
+    putNumber(output.view, at + Dirent.OFF, i + 1);
+    output.view.setUint32(at + Dirent.NAMELEN, text.length, true);
+    output.view.setUint32(at + Dirent.TYPE, type, true);
+    output.bytes.set(text, at + Dirent.NAME);
+    used += bytes;
+  }
+  return used;
+}
