@@ -10,6 +10,10 @@
  * they keep their place: a write whose outcome is unknown never lands after a later operation of
  * the same client on the same word.
  *
+ * A read that agrees with the value and may come next comes next, and nothing else is tried in its
+ * place: it changes nothing, so wherever it came later it may come now. (Not where an earlier write
+ * of its client has an unknown outcome: that could not land any more.)
+ *
  * The memory holds 53-bit hashes. Two configurations that share one could make the search miss an
  * explanation, never invent one; so a violation is looked at again with other hash constants.
  */
@@ -57,6 +61,10 @@ interface Problem {
   readonly before: Int32Array;
   /** The last change with a known outcome that its client called before, or -1. */
   readonly changeBefore: Int32Array;
+  /** 1: its client called one before whose outcome is unknown. */
+  readonly hasOpenBefore: Uint8Array;
+  /** What has an unknown outcome may have been taken away at some moment. */
+  readonly areTakenAway: boolean;
 }
 
 function prepare(all: readonly WordOperation[]): Problem {
@@ -68,7 +76,10 @@ function prepare(all: readonly WordOperation[]): Problem {
   const knownOnes = byCall.filter((one) => !isOpen(one));
   const operations = [...knownOnes, ...usefulUnknowns(knownOnes, byCall.filter(isOpen))];
   const count = operations.length;
-  const clients = new Map<number, { place: number; known: number; change: number }>();
+  const clients = new Map<
+    number,
+    { place: number; known: number; change: number; hasOpen: boolean }
+  >();
   const problem = {
     operations,
     known: knownOnes.length,
@@ -77,18 +88,22 @@ function prepare(all: readonly WordOperation[]): Problem {
     place: new Int32Array(count),
     before: new Int32Array(count),
     changeBefore: new Int32Array(count),
+    hasOpenBefore: new Uint8Array(count),
+    areTakenAway: operations.some(({ takenAwayAt }) => takenAwayAt !== undefined),
   };
   const numbers = new Map<number, number>();
   const order = operations.map((_, index) => index);
   order.sort((a, b) => defined(operations[a]).calledAt - defined(operations[b]).calledAt);
   for (const index of order) {
     const one = defined(operations[index]);
-    const seen = clients.get(one.client) ?? { place: 0, known: 0, change: -1 };
+    const seen = clients.get(one.client) ?? { place: 0, known: 0, change: -1, hasOpen: false };
     if (!numbers.has(one.client)) numbers.set(one.client, numbers.size);
     problem.client[index] = defined(numbers.get(one.client));
     problem.place[index] = ++seen.place;
     problem.before[index] = seen.known;
     problem.changeBefore[index] = seen.change;
+    problem.hasOpenBefore[index] = seen.hasOpen ? 1 : 0;
+    seen.hasOpen ||= index >= problem.known;
     if (index < problem.known) seen.known++;
     if (index < problem.known && one.verb !== WordVerb.read) seen.change = index;
     clients.set(one.client, seen);
@@ -144,6 +159,8 @@ class Search {
   readonly #markB: Int32Array;
   // The path: one entry per operation done, and what undoing it brings back.
   readonly #path: Int32Array;
+  /** 1: nothing else needs to be tried in its place. */
+  readonly #isOnly: Uint8Array;
   readonly #lowBefore: Uint32Array;
   readonly #highBefore: Uint32Array;
   readonly #placeBefore: Int32Array;
@@ -169,6 +186,7 @@ class Search {
     this.#knownDone = new Int32Array(problem.clients);
     this.#placeDone = new Int32Array(problem.clients);
     this.#path = new Int32Array(count);
+    this.#isOnly = new Uint8Array(count);
     this.#lowBefore = new Uint32Array(count);
     this.#highBefore = new Uint32Array(count);
     this.#placeBefore = new Int32Array(count);
@@ -186,8 +204,10 @@ class Search {
     for (let steps = 0; steps < stepsMax; steps++) {
       if (this.#knownTotal === known) return 'linearizable';
       while (this.#done[base] === 1) base++;
-      const next = this.#candidate(base, from);
+      const read = from === 0 ? this.#settledRead(base) : -1;
+      const next = read >= 0 ? this.#ifNew(read) : this.#candidate(base, from);
       if (next >= 0) {
+        this.#isOnly[this.#depth] = read >= 0 ? 1 : 0;
         this.#push(next);
         from = 0;
         continue;
@@ -195,23 +215,48 @@ class Search {
       if (this.#knownTotal > this.#deepest) this.#remember();
       if (this.#depth === 0) return 'violation';
       const undone = this.#pop();
-      from = undone + 1;
+      from = this.#isOnly[this.#depth] === 1 ? this.#path.length : undone + 1;
       if (undone < base) base = undone;
     }
     this.#remember();
     return 'gave-up';
   }
 
-  /** The first operation from `from` on that may come next and leads to something new, or -1. */
-  #candidate(base: number, from: number): number {
+  #ifNew(index: number): number {
+    return this.#fits(index, this.#problem.operations[index] as WordOperation) ? index : -1;
+  }
+
+  /** A read that may come next and shows the value, whatever else comes after it; or -1. */
+  #settledRead(base: number): number {
+    const { operations, known, hasOpenBefore, areTakenAway } = this.#problem;
+    if (areTakenAway) return -1;
+    const limit = this.#limit(base);
+    for (let i = base; i < known; i++) {
+      const one = operations[i] as WordOperation;
+      if (one.calledAt > limit) break;
+      const isFree = this.#done[i] === 0 && hasOpenBefore[i] === 0 && one.verb === WordVerb.read;
+      const agrees = one.result.low === this.#low && one.result.high === this.#high;
+      if (isFree && agrees && this.#isInTurn(i, one)) return i;
+    }
+    return -1;
+  }
+
+  /** Nothing may come before an operation that had returned when it was called. */
+  #limit(base: number): number {
     const { operations, known } = this.#problem;
-    // Nothing may come before an operation that had returned when it was called.
     let limit = Infinity;
     for (let i = base; i < known; i++) {
       const one = operations[i] as WordOperation;
       if (one.calledAt > limit) break;
       if (this.#done[i] === 0 && one.returnedAt < limit) limit = one.returnedAt;
     }
+    return limit;
+  }
+
+  /** The first operation from `from` on that may come next and leads to something new, or -1. */
+  #candidate(base: number, from: number): number {
+    const { operations, known } = this.#problem;
+    const limit = this.#limit(base);
     for (let i = Math.max(base, from); i < known; i++) {
       const one = operations[i] as WordOperation;
       if (one.calledAt > limit) break;
