@@ -5,7 +5,7 @@ import { rowOf } from '../block/leased-rack.js';
 import { Memories } from '../block/memories.js';
 import { type CopyPlace, isBackup, type SetRow, type SlabNode } from '../block/ports.js';
 import { connectRack, type Rack } from '../client/rack.js';
-import { copiesOf } from '../controller/metadata/slab-sets.js';
+import { copiesOf, type SetCopy } from '../controller/metadata/slab-sets.js';
 import { sleep } from '../runtime/clock.js';
 import type { DatabaseCopy } from '../runtime/simulated/world.js';
 import { MessageType } from '../wire/messages.js';
@@ -52,12 +52,18 @@ export function isWhole(
   return areThere && isKept;
 }
 
-/** As the database has it now: whether no slab is in the memory of this node alone. */
+/** As the database has it now: whether every slab has a copy that does not go with this node. */
 export function areElsewhere(databases: DatabaseCopy, node: string): boolean {
   for (const tables of databases.values()) {
+    const nodes = [...(tables.get('nodes')?.values() ?? [])];
+    const memories = new Map(nodes.map((row) => [row['id'], row['memoryId']]));
+    const stays = (place: SetCopy): boolean => {
+      return (
+        isBackup(place) || (place.node !== node && memories.get(place.node) === place.memoryId)
+      );
+    };
     for (const row of tables.get('slabSets')?.values() ?? []) {
-      const copies = copiesOf(String(row['copies']));
-      if (copies.every((place) => place.node === node)) return false;
+      if (!copiesOf(String(row['copies'])).some(stays)) return false;
     }
   }
   return true;
