@@ -71,6 +71,7 @@ export class LeasedRack implements DeviceRack, CopyOpener {
   #isLeaving = false;
   /** Nodes of which the controller may not know that the lease is over them. */
   readonly #doubted = new Set<string>();
+  readonly #extending = new Map<string, Promise<Status>>();
   /** Copies whose nodes know that they counted. */
   readonly #marked = new Set<number>();
 
@@ -153,22 +154,35 @@ export class LeasedRack implements DeviceRack, CopyOpener {
     const request = { ...this.#request(place), mended };
     const reply = await link.call(MessageType.TornPages, request, OPEN_MS);
     if (reply.status === Status.Ok) return reply.pages;
-    // An older node does not know it.
-    if (reply.status === Status.Unsupported) return [];
+    // An older node does not know it, and has told of nothing that could be mended.
+    if (reply.status === Status.Unsupported && mended.length === 0) return [];
     return isNoAnswer(reply.status) ? Status.Unavailable : reply.status;
   }
 
   /** Has the lease over this memory: a node that is back with other memory has not heard of it. */
   async #cover(node: string, memoryId: number): Promise<Status> {
     const { lease } = this.#parts;
-    if (lease.memoryAt(node) === memoryId && !this.#doubted.has(node)) return Status.Ok;
-    const status = await lease.extend(node);
+    if (lease.memoryAt(node) === memoryId) return Status.Ok;
+    const status = await this.#extend(node);
+    // It may have other memory by now.
+    const isOther = status === Status.Ok && lease.memoryAt(node) !== memoryId;
+    return isOther ? Status.Unavailable : status;
+  }
+
+  /** One question for all that wait for it. */
+  #extend(node: string): Promise<Status> {
+    const asked = this.#extending.get(node) ?? this.#extendNow(node);
+    this.#extending.set(node, asked);
+    return asked;
+  }
+
+  async #extendNow(node: string): Promise<Status> {
+    const status = await this.#parts.lease.extend(node);
+    this.#extending.delete(node);
     // Only a new epoch helps.
     if (status === Status.Stale) this.lose(`${node} cannot be taken into the lease`);
-    if (status !== Status.Ok) return status;
-    this.#doubted.delete(node);
-    // It may have other memory by now.
-    return lease.memoryAt(node) === memoryId ? Status.Ok : Status.Unavailable;
+    if (status === Status.Ok) this.#doubted.delete(node);
+    return status;
   }
 
   #request({ space, address, copy }: CopyPlace): Request<typeof MessageType.OpenSlab> {
@@ -191,6 +205,7 @@ export class LeasedRack implements DeviceRack, CopyOpener {
       const granted = await this.#grant(node, after);
       if (granted.status !== Status.Ok) return granted.status;
       const { memoryId, space, region } = granted;
+      if (this.#doubted.has(node)) await this.#extend(node);
       // Of the memory that it has now: what was heard of the node before may be of another one.
       const covered = await this.#cover(node, memoryId);
       if (covered !== Status.Ok) return covered;

@@ -59,8 +59,16 @@ export class RemoteCopy implements Copy {
     this.#tellTorn = tell;
   }
 
-  mended(range: TornRange): Promise<Status> {
-    return this.#open?.mended(range) ?? Promise.resolve(Status.Unavailable);
+  async mended(range: TornRange): Promise<Status> {
+    const open = this.#open ?? (await this.#opened());
+    if (typeof open === 'number') return open;
+    const status = await open.mended(range);
+    if (status !== Status.Ok) this.failed(status);
+    return status;
+  }
+
+  #opened(): Promise<OpenCopy | Status> {
+    return new Promise((resolve) => this.#whenOpen({ start: resolve, refuse: resolve }));
   }
 
   /** Every answer but those of the memory itself is a reason to ask for the window again. */
@@ -151,8 +159,12 @@ export class RemoteCopy implements Copy {
     const refuse = (status: Status): void => {
       sink.completed(token, status, outcomeOf(status), 0, 0);
     };
+    this.#whenOpen({ start, refuse });
+  }
+
+  #whenOpen(one: Waiting): void {
     const waiting = this.#waiting ?? [];
-    waiting.push({ start, refuse });
+    waiting.push(one);
     if (this.#waiting !== undefined) return;
     this.#waiting = waiting;
     void this.#opener.open(this.#place).then((open) => {

@@ -32,8 +32,8 @@ const REFUSED: readonly Status[] = [
 export class LeaseChange {
   readonly #control: Control;
   readonly #parts: LeaseChangeParts;
-  /** What is asked for side by side is done in any order, and nobody knows in which. */
-  readonly #changes = new Serial(Infinity);
+  /** By node: what is asked for side by side is done in any order, and nobody knows in which. */
+  readonly #changes = new Map<string, Serial>();
 
   constructor(control: Control, parts: LeaseChangeParts) {
     this.#control = control;
@@ -42,7 +42,7 @@ export class LeaseChange {
 
   /** Asked again it goes on. */
   extend(node: string, deadline: number): Promise<void> {
-    return this.#changes.run(() => this.#extend(node, deadline));
+    return this.#inTurn(node, () => this.#extend(node, deadline));
   }
 
   async #extend(node: string, deadline: number): Promise<void> {
@@ -59,13 +59,26 @@ export class LeaseChange {
 
   /** Renewed there no more before it is asked: nobody waits for that node then. */
   shrink(node: string, deadline: number): Promise<void> {
-    return this.#changes.run(() => this.#shrink(node, deadline));
+    const memoryId = this.#parts.nodes.memoryAt(node);
+    return this.#inTurn(node, () => this.#shrink(node, memoryId, deadline));
   }
 
-  async #shrink(node: string, deadline: number): Promise<void> {
+  async #inTurn(node: string, change: () => Promise<void>): Promise<void> {
+    const turn = this.#changes.get(node) ?? new Serial(Infinity);
+    this.#changes.set(node, turn);
+    try {
+      await turn.run(change);
+    } finally {
+      if (turn.waiting === 0) this.#changes.delete(node);
+    }
+  }
+
+  /** Of the memory that it was asked for: it may have other memory by its turn. */
+  async #shrink(node: string, memoryId: number | undefined, deadline: number): Promise<void> {
     const { name, wish, nodes, holder } = this.#parts;
     const known = nodes.get(node);
-    if (known === undefined) return;
+    const isOther = memoryId !== undefined && known?.place.memoryId !== memoryId;
+    if (known === undefined || isOther) return;
     const wasThere = nodes.ids.delete(node);
     holder.remove(known.node);
     const { lease, epoch } = wish;

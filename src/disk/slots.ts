@@ -8,6 +8,7 @@
  *     word 1      number of the page-table entry it works on, plus 1   written by the thread
  *     word 2      number of the frame it works on, plus 1              written by the thread
  *     word 3      operations that it has done, modulo 2^32             written by the thread
+ *     word 4      1: what it does there is a change; 0: a read         written by the thread
  *     word 8      of the last slot: number of the entry whose page the node itself
  *                 is changing, plus 1; 0: none                         written by the node
  *
@@ -36,6 +37,7 @@ export const SLOT_GENERATION = 0;
 export const SLOT_ENTRY = 1;
 export const SLOT_FRAME = 2;
 export const SLOT_DONE = 3;
+export const SLOT_CHANGES = 4;
 export const SLOT_IDLE = 0;
 
 /** Where the marks of frames begin in the slot file. */

@@ -75,7 +75,11 @@ export class Sharing {
     const { pages } = this.#table;
     if (entry < 0 || entry >= pages.entries || frame < 0) return;
     const at = entry * ENTRY_WORDS;
-    if (pages.holds(at, frame as FrameIndex)) this.interrupted(at);
+    if (pages.holds(at, frame as FrameIndex)) return this.interrupted(at);
+    // It was on its way from one page to the next: what counts is the frame.
+    for (let one = pages.next(0); one >= 0; one = pages.next(one + ENTRY_WORDS)) {
+      if (pages.holds(one, frame as FrameIndex)) return this.interrupted(one);
+    }
   }
 
   /** The pool then keeps frames for pages that are copied away from threads that are stopped. */

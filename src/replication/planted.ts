@@ -24,6 +24,10 @@ export const replicationFaults = {
   intentsNotRead: false,
   /** What is known of blocks that are trimmed stays what it was. */
   trimNotNoted: false,
+};
+
+/** The same, of a copy in which a thread was stopped in the middle of a write. */
+export const tornFaults = {
   /** Blocks of which a copy may have half of a write are taken from that copy, too. */
   tornTaken: false,
 };

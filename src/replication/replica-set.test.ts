@@ -5,7 +5,7 @@ import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
 import { outcomeOf } from '../fabric/verbs.js';
 import type { Copy, TornRange } from './copy.js';
 import { AREA_BYTES, BLOCK_BYTES, layoutOf, PIECE_BLOCKS, PIECE_BYTES } from './layout.js';
-import { replicationFaults } from './planted.js';
+import { tornFaults } from './planted.js';
 import { ReplicaSet } from './replica-set.js';
 
 const BYTES = AREA_BYTES + 1_024;
@@ -376,11 +376,11 @@ test('what a stopped writer left half written is taken from the other copy', asy
   expect(copies[0].memory[3 * BLOCK_BYTES]).toBe(7);
   expect([copies[0].torn, copies[0].mends]).toEqual([[], 1]);
   set.stop();
-  replicationFaults.tornTaken = true;
+  tornFaults.tornTaken = true;
   const blind = await stoppedInBlock(3);
   void blind.set.upkeep.begin();
   expect(await read(blind.set, 3)).not.toEqual(new Uint8Array(BLOCK_BYTES).fill(7));
-  replicationFaults.tornTaken = false;
+  tornFaults.tornTaken = false;
   blind.set.stop();
 });
 

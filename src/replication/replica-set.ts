@@ -173,7 +173,10 @@ export class ReplicaSet implements CompletionSink, Slab {
     const { areas, members } = this;
     const area = areaOf(first);
     const isOpen = areas.state[area] === Area.OPEN;
-    if (!isOpen || !this.#isFree(first) || !this.#locks.mayWrite(first, count)) return NOT_NOW;
+    const isTorn = this.upkeep.torn.isAny(first, count);
+    if (!isOpen || isTorn || !this.#isFree(first) || !this.#locks.mayWrite(first, count)) {
+      return NOT_NOW;
+    }
     const at = first * BLOCK_BYTES;
     const targets = members.targets(area);
     if (!this.#mayWriteNow(targets, at, count)) return NOT_NOW;
@@ -183,6 +186,8 @@ export class ReplicaSet implements CompletionSink, Slab {
       if (status === Status.Ok) continue;
       // Some copies may have it by now: who does not ask again leaves them as they are.
       const isFirst = (targets & ((1 << index) - 1)) === 0;
+      // Its node may know by now what of it is torn.
+      if (status !== NOT_NOW) members.copy(index).failed(status as Status);
       if (!isFirst || status !== NOT_NOW) {
         areas.unsettle(first, count);
         this.#partAt = first;
@@ -290,6 +295,7 @@ export class ReplicaSet implements CompletionSink, Slab {
       return false;
     }
     const kind = this.#rows.kind[row];
+    if (kind !== Kind.READ && this.upkeep.torn.isAny(first, count)) return false;
     if (kind === Kind.WRITE) return this.#locks.mayWrite(first, count);
     if (areas.anyUnsettled(first, count) && !replicationFaults.unsettledRead) {
       void this.upkeep.settle(first);

@@ -8,7 +8,7 @@ import { Status } from '../base/status.js';
 import { sleep } from '../runtime/clock.js';
 import type { Copy, TornRange } from './copy.js';
 import { areaOf, BLOCK_BYTES, PIECE_BLOCKS } from './layout.js';
-import { replicationFaults } from './planted.js';
+import { tornFaults } from './planted.js';
 import type { ReplicaParts, Slab } from './slab.js';
 
 const RETRY_MS = 20;
@@ -21,18 +21,25 @@ interface Torn {
   readonly count: number;
 }
 
+/** What is done to what is torn. */
+interface Mender {
+  /** Makes the copies of a piece equal. */
+  settle(block: number): Promise<void>;
+  /** A copy did not do what it was asked. */
+  failed(index: number, status: Status): void;
+}
+
 export class TornBlocks {
   readonly #parts: ReplicaParts;
   readonly #set: Slab;
-  readonly #settleHeld: (first: number) => Promise<void>;
+  readonly #mender: Mender;
   readonly #torn = new Set<Torn>();
   #isBegun: boolean;
 
-  /** `settleHeld` makes the copies of a piece equal whose blocks are held. */
-  constructor(parts: ReplicaParts, set: Slab, settleHeld: (first: number) => Promise<void>) {
+  constructor(parts: ReplicaParts, set: Slab, mender: Mender) {
     this.#parts = parts;
     this.#set = set;
-    this.#settleHeld = settleHeld;
+    this.#mender = mender;
     this.#isBegun = parts.isNew;
   }
 
@@ -43,64 +50,89 @@ export class TornBlocks {
     });
   }
 
-  /** In the turn in which reads and writes begin: they wait for these blocks. */
+  /** It is known what may be unequal. */
   begin(): void {
     this.#isBegun = true;
     for (const torn of this.#torn) void this.#mend(torn);
   }
 
-  /** Whether the copy may have half of a write in this piece. */
+  /**
+   * Whether any copy may have half of a write there. Nothing is written to it before the copy has
+   * forgotten that: else two could be torn at once. It is read when it is settled.
+   */
+  isAny(first: number, count: number): boolean {
+    if (this.#torn.size === 0) return false;
+    for (const torn of this.#torn) if (isOver(torn, first, count)) return true;
+    return false;
+  }
+
+  /** Whether this copy may have half of a write in the piece. */
   isTorn(index: number, piece: number): boolean {
-    const bit = 1 << index;
-    for (const { copy, first, count } of this.#torn) {
-      const overlaps = first < piece + PIECE_BLOCKS && piece < first + count;
-      if (overlaps && this.#set.members.bitOf(copy.id) === bit) return true;
+    for (const torn of this.#torn) {
+      const isIts = this.#set.members.bitOf(torn.copy.id) === 1 << index;
+      if (isIts && isOver(torn, piece, PIECE_BLOCKS)) return true;
     }
     return false;
   }
 
   #note(copy: Copy, range: TornRange): void {
+    const { from, bytes } = range;
     for (const one of this.#torn) {
-      if (one.copy === copy && one.range.from === range.from) return;
+      if (one.copy === copy && one.range.from === from && one.range.bytes === bytes) return;
     }
     const { blocks } = this.#parts.layout;
-    const first = Math.min(blocks, Math.floor(range.from / BLOCK_BYTES));
-    const end = Math.min(blocks, Math.ceil((range.from + range.bytes) / BLOCK_BYTES));
+    const first = Math.min(blocks, Math.floor(from / BLOCK_BYTES));
+    const end = Math.min(blocks, Math.ceil((from + bytes) / BLOCK_BYTES));
     const torn = { copy, range, first, count: end - first };
-    if (replicationFaults.tornTaken) return;
+    if (tornFaults.tornTaken) return;
     this.#torn.add(torn);
     if (this.#isBegun) void this.#mend(torn);
   }
 
-  /** Nothing is written there before the copy has forgotten it: else two could be torn at once. */
+  /** What is behind the blocks is written in whole words, or before an intent word is cleared. */
   async #mend(torn: Torn): Promise<void> {
-    const { first, count } = torn;
-    // What is behind the blocks is written in whole words, or before an intent word is cleared.
-    const isHeld = count > 0 && (await this.#set.hold(first, count));
-    if (count > 0 && !isHeld) return;
-    for (let piece = first - (first % PIECE_BLOCKS); piece < first + count; piece += PIECE_BLOCKS) {
-      while (this.#isLeft(torn, piece)) {
-        await this.#settleHeld(piece);
+    do {
+      while (this.#isWanted(torn) && !(await this.#settled(torn))) {
         // No copy could be read that counts: there will be one, or this one leaves.
-        if (this.#isLeft(torn, piece)) await sleep(this.#parts.timers, RETRY_MS);
+        await sleep(this.#parts.timers, RETRY_MS);
       }
-    }
-    await this.#forget(torn);
+    } while (!(await this.#isForgotten(torn)));
     this.#torn.delete(torn);
-    if (isHeld) this.#set.letGo(first, count);
+    this.#set.wakeSoon();
   }
 
-  #isLeft({ copy }: Torn, piece: number): boolean {
-    const { areas, members, isOver } = this.#set;
-    if (isOver || members.bitOf(copy.id) === 0 || areas.isLost[areaOf(piece)] !== 0) return false;
-    return areas.anyUnsettled(piece, PIECE_BLOCKS);
+  #isWanted({ copy }: Torn): boolean {
+    return !this.#set.isOver && this.#set.members.bitOf(copy.id) !== 0;
   }
 
-  async #forget({ copy, range }: Torn): Promise<void> {
-    const { members } = this.#set;
-    while (!this.#set.isOver && members.bitOf(copy.id) !== 0) {
-      if ((await copy.mended?.(range)) === Status.Ok) return;
-      await sleep(this.#parts.timers, RETRY_MS);
+  /** Makes its pieces equal; true: all of them are. */
+  async #settled(torn: Torn): Promise<boolean> {
+    const { first, count } = torn;
+    for (let piece = first - (first % PIECE_BLOCKS); piece < first + count; piece += PIECE_BLOCKS) {
+      if (this.#isLeft(piece)) await this.#mender.settle(piece);
+      if (this.#isLeft(piece)) return false;
     }
+    return true;
   }
+
+  #isLeft(piece: number): boolean {
+    const { areas } = this.#set;
+    return areas.isLost[areaOf(piece)] === 0 && areas.anyUnsettled(piece, PIECE_BLOCKS);
+  }
+
+  /** Or nobody needs to know any more. */
+  async #isForgotten(torn: Torn): Promise<boolean> {
+    const { copy, range } = torn;
+    if (!this.#isWanted(torn)) return true;
+    const status = await copy.mended?.(range);
+    if (status === undefined || status === Status.Ok || !this.#isWanted(torn)) return true;
+    // Who does not answer leaves, when another one does.
+    this.#mender.failed(31 - Math.clz32(this.#set.members.bitOf(copy.id)), status);
+    await sleep(this.#parts.timers, RETRY_MS);
+    return false;
+  }
+}
+
+function isOver(torn: Torn, first: number, count: number): boolean {
+  return torn.first < first + count && first < torn.first + torn.count;
 }

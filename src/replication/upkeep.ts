@@ -45,7 +45,7 @@ export class Upkeep {
   readonly #opens = new Map<number, Promise<void>>();
   readonly #settles = new Map<number, Promise<void>>();
   readonly #repairs = new Map<number, Promise<void>>();
-  readonly #torn: TornBlocks;
+  readonly torn: TornBlocks;
   /** Areas whose intent word may stand somewhere. */
   readonly #active = new Set<number>();
   /** It is known what may be unequal; before that nothing is read or written. */
@@ -60,8 +60,8 @@ export class Upkeep {
     this.#parts = parts;
     this.#set = set;
     this.isBegun = parts.isNew;
-    this.#torn = new TornBlocks(parts, set, (first) => this.#settleHeld(first));
-    for (const copy of parts.copies) this.#torn.watch(copy);
+    this.torn = new TornBlocks(parts, set, this);
+    for (const copy of parts.copies) this.torn.watch(copy);
     this.#begun = new Promise((resolve) => (this.#tellBegun = resolve));
     if (parts.isNew) this.#tellBegun();
   }
@@ -78,7 +78,7 @@ export class Upkeep {
         if (!replicationFaults.intentsNotRead) this.#judge(area, seen, word);
       }
     }
-    this.#torn.begin();
+    this.torn.begin();
     this.isBegun = true;
     this.#tellBegun();
     this.#set.wakeSoon();
@@ -406,7 +406,7 @@ export class Upkeep {
     const right = new Map(seen);
     if (areas.isBehind[area] !== 0) right.delete(31 - Math.clz32(members.backup));
     if (right.size === 0) return;
-    const chosen = this.#choose(first, this.#withoutTorn(first, right));
+    const chosen = this.#choose(first, right, this.#withoutTorn(first, right));
     let unequal = 0;
     for (const [index, bytes] of seen) if (!isEqual(bytes, chosen)) unequal |= 1 << index;
     if (replicationFaults.learnerNotSettled) unequal &= ~members.learner;
@@ -425,20 +425,22 @@ export class Upkeep {
 
   /** Where all are torn there is nothing better. */
   #withoutTorn(first: number, seen: Seen): Seen {
-    const whole = [...seen].filter(([index]) => !this.#torn.isTorn(index, first));
+    const whole = [...seen].filter(([index]) => !this.torn.isTorn(index, first));
     return whole.length > 0 ? new Map(whole) : seen;
   }
 
   /**
    * Of an unsettled block any value is right that a copy has: best the one whose checksum is known,
-   * as the other one may be damaged. Of another block it is the only one.
+   * as the other one may be damaged; else one of those that are not torn. Of another block it is
+   * the only one.
    */
-  #choose(first: number, seen: Seen): Uint8Array {
+  #choose(first: number, seen: Seen, unknown: Seen = seen): Uint8Array {
     const { areas } = this.#set;
     const copies = [...seen.values()];
     const whole = copies.find((bytes) => areas.firstWrong(first, PIECE_BLOCKS, bytes, 0) < 0);
     if (whole !== undefined) return whole;
-    const chosen = (copies[0] ?? new Uint8Array(PIECE_BYTES)).slice();
+    const [best] = unknown.values();
+    const chosen = (best ?? new Uint8Array(PIECE_BYTES)).slice();
     for (let i = 0; i < PIECE_BLOCKS; i++) {
       const start = i * BLOCK_BYTES;
       const right = copies.find((bytes) => areas.firstWrong(first + i, 1, bytes, start) < 0);
@@ -507,7 +509,7 @@ export class Upkeep {
     await this.#begun;
     if (this.#set.isOver) return false;
     const index = members.addLearner(copy);
-    this.#torn.watch(copy);
+    this.torn.watch(copy);
     for (let area = 0; area < this.#parts.layout.areas; area++) {
       const isThere = await paced(AREA_BLOCKS * BLOCK_BYTES, () => {
         return this.#teachArea(index, copy, area);

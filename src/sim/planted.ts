@@ -16,7 +16,7 @@ import { durableFaults } from '../memory-node/durable/planted.js';
 import { memoryNodeFaults } from '../memory-node/planted.js';
 import { nbdFaults } from '../doors/nbd/planted.js';
 import { rebalancingFaults } from '../policies/rebalancing/planted.js';
-import { fileFaults, replicationFaults } from '../replication/planted.js';
+import { fileFaults, replicationFaults, tornFaults } from '../replication/planted.js';
 
 export interface Planted {
   readonly name: string;
@@ -454,7 +454,7 @@ export const PLANTED: readonly Planted[] = [
     'devices',
     'what may differ between copies is read from any of them',
   ]),
-  planted('torn-taken', replicationFaults, 'tornTaken', [
+  planted('torn-taken', tornFaults, 'tornTaken', [
     'near-devices',
     'a copy in which somebody was stopped in the middle of a write is taken for whole',
   ]),

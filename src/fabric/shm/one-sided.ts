@@ -19,7 +19,14 @@ import {
   EntryFlag,
   type PageTable,
 } from '../../disk/page-table.js';
-import { SLOT_DONE, SLOT_ENTRY, SLOT_FRAME, SLOT_GENERATION, SLOT_IDLE } from '../../disk/slots.js';
+import {
+  SLOT_CHANGES,
+  SLOT_DONE,
+  SLOT_ENTRY,
+  SLOT_FRAME,
+  SLOT_GENERATION,
+  SLOT_IDLE,
+} from '../../disk/slots.js';
 import { ALIVE_WORD, FORCED_WORD, GENERATION_WORD, TRACKING_WORD } from '../../disk/table-file.js';
 import { WINDOW_EPOCH, WINDOW_RECORD_WORDS } from '../../disk/window-table.js';
 import type { Mapping, Memory, Steps } from '../../runtime/memory.js';
@@ -218,6 +225,8 @@ export class OneSided implements Steps {
         this.#slots[this.#slotAt + SLOT_ENTRY] = this.#entry / ENTRY_WORDS + 1;
         return this.#go(Place.PublishFrame);
       case Place.PublishFrame:
+        this.#slots[this.#slotAt + SLOT_CHANGES] =
+          this.#operation.type === MessageType.Read ? 0 : 1;
         Atomics.store(this.#slots, this.#slotAt + SLOT_FRAME, this.#frameWord);
         return this.#go(fabricFaults.checkedBeforePublished ? Place.Copy : Place.CheckFrame);
       case Place.MarkPage:

@@ -11,6 +11,7 @@
 import type { FrameIndex } from '../../base/brands.js';
 import {
   hasPassed,
+  SLOT_CHANGES,
   SLOT_ENTRY,
   SLOT_FRAME,
   SLOT_GENERATION,
@@ -45,6 +46,8 @@ export interface Published {
   readonly entry: number;
   /** Number of a frame; -1: none. */
   readonly frame: number;
+  /** What it does there changes it. */
+  readonly isChange: boolean;
 }
 
 interface Waiter {
@@ -160,7 +163,8 @@ export class Quiescence {
     const isEntry = entry >= 0 && entry < pages.entries;
     const frame = Atomics.load(this.#slots.words, at + SLOT_FRAME) - 1;
     const isFrame = frame >= 0 && frame < facts.frames;
-    return { entry: isEntry ? entry : -1, frame: isFrame ? frame : -1 };
+    const isChange = Atomics.load(this.#slots.words, at + SLOT_CHANGES) !== 0;
+    return { entry: isEntry ? entry : -1, frame: isFrame ? frame : -1, isChange };
   }
 
   /** What the slot says, in range or not; -1: it is idle, or says none. */

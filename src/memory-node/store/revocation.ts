@@ -22,7 +22,7 @@ export const REVOKE_MS_DEFAULT = 100;
 /** How often that time is spent waiting for a frame before the answer is Busy. */
 const WAITS_FOR_FRAME = 10;
 const RETRY_MS = 2;
-const NOTHING = { entry: -1, frame: -1 };
+const NOTHING = { entry: -1, frame: -1, isChange: false };
 /** Copied in one turn, so that others are served in between. */
 const TURN_BYTES = 4 * 1024 * 1024;
 
@@ -35,7 +35,7 @@ export interface RevocationParts {
   readonly revokeMs: number;
   /** Asks for zeroed frames. */
   readonly awaitFrames: () => void;
-  /** Who was at work on the page goes on elsewhere: what he wrote may be there in part. */
+  /** Who was changing the page goes on elsewhere: what he wrote may be there in part. */
   readonly interrupted: (entry: number) => void;
   /** False: the page must stay as it is, and no thread can be at work on it. */
   readonly mayCopyAway: (entry: number) => boolean;
@@ -127,7 +127,9 @@ export class Revocation {
     const { mover, table, quiescence } = this.#parts;
     const { pages } = table;
     const stuck = quiescence.stuck(generation);
-    const published = new Set(stuck.map((slot) => quiescence.published(slot)?.frame));
+    const all = stuck.map((slot) => quiescence.published(slot) ?? NOTHING);
+    const published = new Set(all.map(({ frame }) => frame));
+    const changed = new Set(all.filter(({ isChange }) => isChange).map(({ frame }) => frame));
     let left = TURN_BYTES;
     for (const [frame, entry] of held) {
       const isHeld = published.has(frame) && pages.holds(entry, frame);
@@ -139,7 +141,7 @@ export class Revocation {
         // Before the copy: whoever is verified before it has his bytes in the copy.
         if (!memoryNodeFaults.forcedNotRaised) table.raiseForced();
         // A process that is killed behind it does not know any more whom the frame was taken from.
-        this.#parts.interrupted(entry);
+        if (changed.has(frame)) this.#parts.interrupted(entry);
         mover.move(entry, fresh, true);
         this.pagesCopied += 1;
         left -= mover.pageBytes;

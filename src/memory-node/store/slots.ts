@@ -7,6 +7,7 @@
 import { Status } from '../../base/status.js';
 import {
   IDENTITY_BYTES_MAX,
+  SLOT_CHANGES,
   SLOT_ENTRY,
   SLOT_FRAME,
   SLOT_GENERATION,
@@ -35,7 +36,7 @@ export interface SlotsParts {
   readonly timers: Timers;
   /** Another number of slots is taken. */
   readonly changed?: (taken: number) => void;
-  /** A slot is free whose thread ended within a step; the numbers that it had published, plus 1. */
+  /** A slot is free whose thread ended in a change; the numbers that it had published, plus 1. */
   readonly interrupted?: (entry: number, frame: number) => void;
 }
 
@@ -125,7 +126,8 @@ export class Slots {
 
   #free(slot: number): void {
     const at = slotWord(slot);
-    if (Atomics.load(this.words, at + SLOT_GENERATION) !== SLOT_IDLE) {
+    const isInStep = Atomics.load(this.words, at + SLOT_GENERATION) !== SLOT_IDLE;
+    if (isInStep && Atomics.load(this.words, at + SLOT_CHANGES) !== 0) {
       const entry = Atomics.load(this.words, at + SLOT_ENTRY);
       // Before it is free: whoever is killed in between is told of it again.
       this.#interrupted?.(entry, Atomics.load(this.words, at + SLOT_FRAME));
@@ -140,6 +142,7 @@ export class Slots {
     Atomics.store(this.words, at + SLOT_GENERATION, SLOT_IDLE);
     Atomics.store(this.words, at + SLOT_ENTRY, 0);
     Atomics.store(this.words, at + SLOT_FRAME, 0);
+    Atomics.store(this.words, at + SLOT_CHANGES, 0);
   }
 
   #changed(): void {

@@ -5,7 +5,14 @@
 
 import { bucketOf, ENTRIES_PER_BUCKET, ENTRY_WORDS } from '../../disk/page-table.js';
 import { ENTRY_FLAGS, ENTRY_FRAME, EntryFlag, pageWord, spaceWord } from '../../disk/page-table.js';
-import { SLOT_ENTRY, SLOT_FRAME, SLOT_GENERATION, SLOT_IDLE, slotWord } from '../../disk/slots.js';
+import {
+  SLOT_CHANGES,
+  SLOT_ENTRY,
+  SLOT_FRAME,
+  SLOT_GENERATION,
+  SLOT_IDLE,
+  slotWord,
+} from '../../disk/slots.js';
 import { ALIVE_WORD, FORCED_WORD, GENERATION_WORD } from '../../disk/table-file.js';
 import { WINDOW_EPOCH, WINDOW_RECORD_WORDS } from '../../disk/window-table.js';
 
@@ -112,6 +119,7 @@ function* pin(options: ThreadOptions, access: Access): Generator<void, number> {
   yield;
   files.slots[own + SLOT_ENTRY] = at / ENTRY_WORDS + 1;
   yield;
+  files.slots[own + SLOT_CHANGES] = access.kind === 'read' ? 0 : 1;
   Atomics.store(files.slots, own + SLOT_FRAME, frame + 1);
   yield;
   if (Atomics.load(table, at + ENTRY_FRAME) !== frame + 1) return -1;
