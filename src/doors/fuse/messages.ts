@@ -1,5 +1,6 @@
 /** Numbers in the bytes of requests and answers, and the bodies of answers that name files. */
 
+import { readUtf8, utf8Bytes, writeUtf8 } from '../../base/utf8.js';
 import type { Bytes } from '../../runtime/network.js';
 import {
   ATTR_OUT_ATTR,
@@ -78,7 +79,7 @@ export function isSameUnique(one: Bytes, at: number, other: Bytes): boolean {
 export function nameOf(input: Bytes, inputBytes: number): string {
   const end = input.bytes.indexOf(0, IN_BYTES);
   const last = end < 0 || end > inputBytes ? inputBytes : end;
-  return new TextDecoder().decode(input.bytes.slice(IN_BYTES, last));
+  return readUtf8(input.bytes, IN_BYTES, last) ?? '';
 }
 
 function putAttr(view: DataView, at: number, owner: Owner, file: FileFacts | undefined): void {
@@ -134,7 +135,7 @@ export function putDirents(
   let used = 0;
   for (let i = from; i < all.length; i++) {
     const { node, name, type } = all[i] as (typeof all)[number];
-    const text = new TextEncoder().encode(name);
+    const text = utf8Of(name);
     const bytes = Math.ceil((Dirent.NAME + text.length) / 8) * 8;
     if (used + bytes > room) break;
     const at = OUT_BYTES + used;
@@ -147,4 +148,10 @@ export function putDirents(
     used += bytes;
   }
   return used;
+}
+
+function utf8Of(text: string): Uint8Array {
+  const bytes = new Uint8Array(utf8Bytes(text));
+  writeUtf8(bytes, 0, text);
+  return bytes;
 }

@@ -11,7 +11,7 @@ import {
   extentState,
   type NbdBackend,
   type NbdSink,
-} from '../nbd/backend.js';
+} from '../backend.js';
 import {
   Errno,
   FALLOC_FL_KEEP_SIZE,

@@ -9,8 +9,7 @@
  */
 
 import { Status } from '../../base/status.js';
-import { NOT_NOW, type NbdBackend, type NbdSink } from '../nbd/backend.js';
-import { PIECE_BYTES } from '../nbd/limits.js';
+import { NOT_NOW, type NbdBackend, type NbdSink, PIECE_BYTES } from '../backend.js';
 
 /** A read or a write of one slot. */
 export interface Transfer {

@@ -6,7 +6,7 @@
 
 import { Status } from '../../base/status.js';
 import type { Memory } from '../../runtime/memory.js';
-import type { NbdBackend } from './backend.js';
+import type { NbdBackend } from '../backend.js';
 import type { NbdCounters } from './counters.js';
 import { EXTENT_WORK, type NbdLimits } from './limits.js';
 import {

@@ -1,7 +1,7 @@
 /** What is checked of a request before anything is done for it, in one place. */
 
 import { Status } from '../../base/status.js';
-import type { NbdBackend } from './backend.js';
+import type { NbdBackend } from '../backend.js';
 import { type NbdLimits, PAYLOAD_BYTES_MAX } from './limits.js';
 import {
   NBD_CMD_BLOCK_STATUS,

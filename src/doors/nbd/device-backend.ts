@@ -3,7 +3,7 @@
 import { Status } from '../../base/status.js';
 import type { ServedDevice } from '../../block/served-device.js';
 import type { Timers } from '../../runtime/clock.js';
-import { Change, Extent, extentOf, type NbdBackend, type NbdSink, NOT_NOW } from './backend.js';
+import { Change, Extent, extentOf, type NbdBackend, type NbdSink, NOT_NOW } from '../backend.js';
 
 /** Sectors: what is not whole blocks costs a read. */
 const SECTOR_BYTES = 512;

@@ -4,7 +4,7 @@ import type { BlockHost } from '../../block/block-host.js';
 import type { ServedDevice } from '../../block/served-device.js';
 import { Status } from '../../base/status.js';
 import type { Timers } from '../../runtime/clock.js';
-import type { NbdBackend, NbdExports } from './backend.js';
+import type { NbdBackend, NbdExports } from '../backend.js';
 import { DeviceBackend } from './device-backend.js';
 import { nbdFaults } from './planted.js';
 

@@ -9,7 +9,7 @@
 
 import type { Address, Listener, Stream, StreamHandler } from '../../runtime/network.js';
 import type { Runtime } from '../../runtime/runtime.js';
-import type { NbdExports } from './backend.js';
+import type { NbdExports } from '../backend.js';
 import { type NbdCounters, newCounters } from './counters.js';
 import { checkLimits, NBD_LIMITS, type NbdLimits } from './limits.js';
 import { BufferPool } from './pool.js';

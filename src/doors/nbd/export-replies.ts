@@ -1,7 +1,7 @@
 /** What a client is told of an export, before it has chosen one. */
 
 import { PAYLOAD_BYTES_MAX } from './limits.js';
-import type { NbdBackend } from './backend.js';
+import type { NbdBackend } from '../backend.js';
 import type { InfoRequest } from './options.js';
 import {
   EXPORT_PADDING_BYTES,

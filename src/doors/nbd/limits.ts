@@ -1,5 +1,6 @@
 /** What a client may have at most. Reaching a limit pauses the client, or ends its connection. */
 
+import { PIECE_BYTES } from '../backend.js';
 import { assert } from '../../base/assert.js';
 import { KiB, MiB } from '../../base/units.js';
 import { STREAM_INPUT_BYTES_MAX, STREAM_RESERVE_BYTES_MAX } from '../../runtime/network.js';
@@ -12,7 +13,7 @@ export const PAYLOAD_BYTES_MAX = 32 * MiB;
  * A request is executed in pieces of at most this many bytes, which end at its multiples. It is a
  * multiple of every block size, and a piece fits into input and output.
  */
-export const PIECE_BYTES = 64 * KiB;
+export { PIECE_BYTES };
 assert(REQUEST_BYTES + PIECE_BYTES < STREAM_INPUT_BYTES_MAX / 2);
 assert(DATA_CHUNK_BYTES + PIECE_BYTES <= STREAM_RESERVE_BYTES_MAX);
 

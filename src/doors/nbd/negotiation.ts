@@ -11,7 +11,7 @@
  */
 
 import type { Bytes } from '../../runtime/network.js';
-import type { NbdBackend, NbdExports } from './backend.js';
+import type { NbdBackend, NbdExports } from '../backend.js';
 import { exportReply, infoReplies, listReplies, transmissionFlags } from './export-replies.js';
 import type { NbdLimits } from './limits.js';
 import { type ContextRequest, readContextRequest, readInfoRequest, readString } from './options.js';

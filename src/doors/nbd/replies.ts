@@ -5,7 +5,7 @@
 
 import { assert } from '../../base/assert.js';
 import type { Bytes, Stream } from '../../runtime/network.js';
-import { extentBytes, extentOf, extentState, type NbdBackend } from './backend.js';
+import { extentBytes, extentOf, extentState, type NbdBackend } from '../backend.js';
 import {
   BASE_ALLOCATION_ID,
   CHUNK_HEADER_BYTES,

@@ -11,7 +11,7 @@ import type { Timer } from '../../runtime/clock.js';
 import type { Bytes, Stream, StreamHandler } from '../../runtime/network.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { SecureStream } from '../../runtime/tls.js';
-import type { NbdBackend, NbdExports } from './backend.js';
+import type { NbdBackend, NbdExports } from '../backend.js';
 import type { NbdCounters } from './counters.js';
 import type { NbdLimits } from './limits.js';
 import {

@@ -28,7 +28,7 @@ import {
   type NbdBackend,
   type NbdSink,
   NOT_NOW,
-} from './backend.js';
+} from '../backend.js';
 import { RequestChecks } from './checks.js';
 import type { NbdCounters } from './counters.js';
 import { EXTENT_WORK, type NbdLimits, PIECE_BYTES } from './limits.js';

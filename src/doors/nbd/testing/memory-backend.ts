@@ -15,7 +15,7 @@ import {
   type NbdExports,
   type NbdSink,
   NOT_NOW,
-} from '../backend.js';
+} from '../../backend.js';
 import { PIECE_BYTES } from '../limits.js';
 
 /** What holes are made of; smaller pieces of a hole that is written to are zeros with room. */

@@ -10,7 +10,11 @@
  * It writes to no read-only export. Requests that are under way together have no order.
  */
 
-import type { Status } from '../../base/status.js';
+import type { Status } from '../base/status.js';
+import { KiB } from '../base/units.js';
+
+/** Of reads and writes: none is in two of these. */
+export const PIECE_BYTES = 64 * KiB;
 
 /** From what is done at once or not at all: it was not, and has no effect. */
 export const NOT_NOW = -1;
