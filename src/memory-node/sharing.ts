@@ -38,7 +38,7 @@ export class Sharing {
   ring: Address = '';
   readonly #table: TableFile;
   #pool: FramePool | undefined;
-  /** A thread has ended within a step on the page of this entry. */
+  /** A thread has ended while it changed the page of this entry. */
   interrupted: (entry: number) => void = () => undefined;
 
   constructor(runtime: Runtime, table: TableFile, files: NodeFiles) {
