@@ -18,13 +18,15 @@ export interface Part {
 
 /** More are refused as `Busy`. */
 export const ROWS_MAX = 1024;
-const ROW_BYTES = 8 + 8 + 8 + 8 + 4 + 4 + 7;
+const ROW_BYTES = 8 + 8 + 8 + 8 + 8 + 4 + 4 + 7;
 
 export class PieceRows {
   readonly token: Float64Array;
   readonly deadline: Float64Array;
   /** When one that waits may go on, where all that could be tried has failed. */
   readonly notBefore: Float64Array;
+  /** When something was first sent for it; 0: nothing was. */
+  readonly sentMs: Float64Array;
   /** Where in its buffer the bytes begin. */
   readonly start: Float64Array;
   readonly first: Uint32Array;
@@ -55,6 +57,7 @@ export class PieceRows {
     this.token = columns.float64(ROWS_MAX);
     this.deadline = columns.float64(ROWS_MAX);
     this.notBefore = columns.float64(ROWS_MAX);
+    this.sentMs = columns.float64(ROWS_MAX);
     this.start = columns.float64(ROWS_MAX);
     this.first = columns.uint32(ROWS_MAX);
     this.attempt = columns.uint32(ROWS_MAX);
@@ -73,6 +76,7 @@ export class PieceRows {
     if (row < 0) return row;
     this.#isUsed[row] = 1;
     this.notBefore[row] = 0;
+    this.sentMs[row] = 0;
     this.pending[row] = 0;
     this.done[row] = 0;
     this.tried[row] = 0;

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { crc32c } from '../base/crc32c.js';
 import { type Outcome, Status } from '../base/status.js';
 import { type CompletionSink, NOT_NOW } from '../fabric/link.js';
@@ -90,6 +90,34 @@ class FakeCopy implements Copy {
   }
 }
 
+/** Takes longer for a write than some give it. */
+class SlowCopy extends FakeCopy {
+  /** How long each write was given. */
+  readonly given: number[] = [];
+  readonly #needsMs: number;
+
+  constructor(id: number, needsMs: number) {
+    super(id);
+    this.#needsMs = needsMs;
+  }
+
+  override write(...args: Parameters<Copy['write']>): void {
+    const [at, , , bytes, sink, token, deadline] = args;
+    // Of what the writer keeps in the copy's tail about itself nothing is slow.
+    if (at + bytes > AREA_BYTES) {
+      super.write(...args);
+      return;
+    }
+    const givenMs = deadline - performance.now();
+    this.given.push(givenMs);
+    const status = givenMs < this.#needsMs ? Status.Timeout : Status.Ok;
+    setTimeout(
+      () => sink.completed(token, status, outcomeOf(status), 0, 0),
+      Math.min(givenMs, this.#needsMs),
+    );
+  }
+}
+
 function setOf(copies: readonly Copy[], isNew = true): ReplicaSet {
   return new ReplicaSet({
     clock: performance,
@@ -133,6 +161,22 @@ function trim(set: ReplicaSet, first: number, count: number): Promise<Status> {
 }
 
 const turns = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+test('an operation that needs longer than an attempt is given longer ones', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'setImmediate', 'performance'] });
+  try {
+    await vi.advanceTimersByTimeAsync(1);
+    const slow = new SlowCopy(1, 1_700);
+    const set = setOf([slow]);
+    let end: End | undefined;
+    void write(set, 3, 7).then((told) => (end = told));
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(end).toEqual([Status.Ok, 'applied']);
+    expect(slow.given.map(Math.round)).toEqual([1_000, 1_020, 2_060]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
 
 test('a write is told when all copies have it', async () => {
   const copies = [new FakeCopy(1), new FakeCopy(2)];

@@ -388,8 +388,16 @@ export class ReplicaSet implements CompletionSink, Slab {
     return attempt * TOKENS + row * COPIES_MAX;
   }
 
+  /**
+   * As long as all attempts before it, at least `ATTEMPT_MS`: over a link that needs longer than
+   * that for what waits there, attempts that are always sent anew would be all it carries.
+   */
   #attemptEnds(row: number): number {
-    return Math.min(this.#rows.deadline[row] as number, this.#parts.clock.now() + ATTEMPT_MS);
+    const { deadline, sentMs } = this.#rows;
+    const nowMs = this.#parts.clock.now();
+    if (sentMs[row] === 0) sentMs[row] = nowMs;
+    const lastsMs = Math.max(ATTEMPT_MS, nowMs - (sentMs[row] as number));
+    return Math.min(deadline[row] as number, nowMs + lastsMs);
   }
 
   completed(token: number, status: Status, outcome: Outcome): void {

@@ -348,3 +348,15 @@ test('calm ends everything that was wrong', async () => {
   await world.run({ forMs: 1_000 });
   expect(told.received === 800 || told.far === 'connection reset').toBe(true);
 });
+
+test('calm ends a slow reader of a connection that is still open', async () => {
+  const parts = makeWorld({ [FaultKind.SlowPeer]: 1_000_000 });
+  const { world } = parts;
+  const { told, send } = await connect(parts);
+  send(100_000);
+  await world.run({ forMs: 20 });
+  expect(told.received).toBeLessThan(50_000);
+  world.calm();
+  await world.run({ forMs: 100 });
+  expect(told.received).toBe(100_000);
+});

@@ -291,7 +291,8 @@ export class SimulatedStream implements Stream {
   // Receiving.
 
   #arrive(segment: Segment): void {
-    const { kernel, slowReadNs } = this.#connection;
+    const { kernel } = this.#connection;
+    const slowReadNs = this.#slowReadNs();
     if (this.#gone) {
       if (segment instanceof Uint8Array) this.#answerReset();
       return;
@@ -343,10 +344,10 @@ export class SimulatedStream implements Stream {
   }
 
   #afterRead(): void {
-    const { kernel, prng, slowReadNs } = this.#connection;
+    const { kernel, prng } = this.#connection;
     if (this.#paused) return;
     if (this.#arrivedBytes > 0) {
-      this.#planRead(slowReadNs + prng.below(kernel.knobs.loopbackNs));
+      this.#planRead(this.#slowReadNs() + prng.below(kernel.knobs.loopbackNs));
     } else if (this.#farewell !== undefined) {
       const farewell = this.#farewell;
       this.#leave(farewell.reason);
@@ -376,13 +377,19 @@ export class SimulatedStream implements Stream {
     return taken;
   }
 
+  /** A reader is slow for as long as there are faults. */
+  #slowReadNs(): number {
+    const { kernel, slowReadNs } = this.#connection;
+    return kernel.faults.enabled ? slowReadNs : 0;
+  }
+
   #readLimit(): number {
-    const { kernel, prng, slowReadNs } = this.#connection;
+    const { kernel, prng } = this.#connection;
     if (this.#singleBytes > 0) {
       this.#singleBytes -= 1;
       return 1;
     }
-    if (slowReadNs > 0) return 1 + prng.below(4096);
+    if (this.#slowReadNs() > 0) return 1 + prng.below(4096);
     this.#splitFault = undefined;
     if (this.#arrivedBytes < 2 || !kernel.faults.roll(FaultKind.StreamSplit)) return Infinity;
     this.#splitFault = this.#inject(FaultKind.StreamSplit);
