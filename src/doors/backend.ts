@@ -1,5 +1,5 @@
 /**
- * What is behind the door: block devices, as NBD sees them.
+ * What is behind a door to block devices, in the terms of NBD.
  *
  * Made for many requests in flight: nothing is allocated per request. What can be done at once is
  * done in place (`readNow` into the output of a stream, `writeNow` from its input); the rest is
@@ -19,7 +19,7 @@ export const PIECE_BYTES = 64 * KiB;
 /** From what is done at once or not at all: it was not, and has no effect. */
 export const NOT_NOW = -1;
 
-export interface NbdSink {
+export interface BlockSink {
   /** How the operation ended: exactly once, never from within the call that started it. */
   completed(token: number, status: Status): void;
 }
@@ -55,7 +55,7 @@ export function extentOf(bytes: number, state: number): number {
 export const extentBytes = (extent: number): number => Math.floor(extent / EXTENT_STATES);
 export const extentState = (extent: number): number => extent % EXTENT_STATES;
 
-export interface NbdBackend {
+export interface BlockBackend {
   /** Under which it is listed; UTF-8 of at most `NBD_STRING_BYTES_MAX`, as is `description`. */
   readonly name: string;
   /** For people; may be empty. */
@@ -84,7 +84,7 @@ export interface NbdBackend {
     into: Uint8Array,
     start: number,
     bytes: number,
-    sink: NbdSink,
+    sink: BlockSink,
     token: number,
   ): void;
   /** As `writeNow`; `from` belongs to the backend until told. */
@@ -94,7 +94,7 @@ export interface NbdBackend {
     start: number,
     bytes: number,
     change: number,
-    sink: NbdSink,
+    sink: BlockSink,
     token: number,
   ): void;
   /**
@@ -103,13 +103,13 @@ export interface NbdBackend {
    * (NBD_FLAG_CAN_MULTI_CONN), and leaves keeping it to this method: a backend that keeps dirty
    * data per connection must not exist. `Change.DURABLE` promises the same of one change.
    */
-  flush(sink: NbdSink, token: number): void;
+  flush(sink: BlockSink, token: number): void;
   /** The bytes are not needed any more; they may keep their content. Any length. */
-  trim(offset: number, bytes: number, change: number, sink: NbdSink, token: number): void;
+  trim(offset: number, bytes: number, change: number, sink: BlockSink, token: number): void;
   /** From then on the bytes read as zeros. Any length; `change` as in `Change`. */
-  writeZeroes(offset: number, bytes: number, change: number, sink: NbdSink, token: number): void;
+  writeZeroes(offset: number, bytes: number, change: number, sink: BlockSink, token: number): void;
   /** The bytes will probably be read soon. Any length; may do nothing. */
-  cache(offset: number, bytes: number, sink: NbdSink, token: number): void;
+  cache(offset: number, bytes: number, sink: BlockSink, token: number): void;
   /**
    * The state of the bytes from `offset` on: of at least one minimum block and of at most
    * `bytes`, by `extentOf`; a multiple of `blockMin`. Of zeros that are told here the door sends
@@ -118,14 +118,14 @@ export interface NbdBackend {
   extent(offset: number, bytes: number): number;
 }
 
-export interface NbdExports {
+export interface Exports {
   /**
    * The export of this name, ready to serve; undefined where there is none. The empty name is that
    * of the default export, if there is one. Never rejects.
    */
-  find(name: string): Promise<NbdBackend | undefined>;
+  find(name: string): Promise<BlockBackend | undefined>;
   /** Those that a client may see. Never rejects. */
-  list(): Promise<readonly Pick<NbdBackend, 'name' | 'description'>[]>;
+  list(): Promise<readonly Pick<BlockBackend, 'name' | 'description'>[]>;
   /** An export that was found is not used any more, by that connection. */
-  release?(backend: NbdBackend): void;
+  release?(backend: BlockBackend): void;
 }

@@ -11,7 +11,7 @@ import { MiB } from '../../src/base/units.js';
 import type { NbdTlsFiles } from '../../src/client/host.js';
 import { NbdDoor } from '../../src/doors/nbd/door.js';
 import { NbdClient } from '../../src/doors/nbd/testing/client.js';
-import { MemoryBackend, MemoryExports } from '../../src/doors/nbd/testing/memory-backend.js';
+import { MemoryBackend, MemoryExports } from '../../src/doors/testing/memory-backend.js';
 import { nbdTlsOf } from '../../src/doors/nbd/tls-files.js';
 import { createRuntime } from '../../src/runtime/node/create-runtime.js';
 import { Authority } from '../support/certificates.js';

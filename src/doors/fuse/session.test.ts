@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { Prng } from '../../base/prng.js';
 import { Status } from '../../base/status.js';
 import type { Timers } from '../../runtime/clock.js';
-import { HOLE_BLOCK_BYTES, MemoryBackend } from '../nbd/testing/memory-backend.js';
+import { HOLE_BLOCK_BYTES, MemoryBackend } from '../testing/memory-backend.js';
 import {
   ATTR_OUT_ATTR,
   Attr,

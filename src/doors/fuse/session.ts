@@ -9,8 +9,8 @@ import {
   Extent,
   extentBytes,
   extentState,
-  type NbdBackend,
-  type NbdSink,
+  type BlockBackend,
+  type BlockSink,
 } from '../backend.js';
 import {
   Errno,
@@ -70,7 +70,7 @@ export interface FuseSessionParts {
   readonly slots: FuseSlots;
   readonly kernel: FuseKernel;
   /** Their names are those of the files. */
-  readonly devices: readonly NbdBackend[];
+  readonly devices: readonly BlockBackend[];
   readonly owner: Owner;
   /** Of data in one request. */
   readonly dataBytesMax: number;
@@ -107,10 +107,10 @@ const ERRNO = {
 
 interface File {
   readonly facts: FileFacts;
-  readonly device: NbdBackend;
+  readonly device: BlockBackend;
 }
 
-export class FuseSession implements NbdSink {
+export class FuseSession implements BlockSink {
   /** What was agreed on; the files can be used from then on. */
   isBegun = false;
   /** The kernel lets a server have again what another one did not answer. */
@@ -415,7 +415,7 @@ function errnoOf(status: Status): number {
 }
 
 /** Where what is looked for begins; a file is data wherever nobody says otherwise soon. */
-function seek(device: NbdBackend, offset: number, isHole: boolean): number {
+function seek(device: BlockBackend, offset: number, isHole: boolean): number {
   let at = offset - (offset % device.blockMin);
   for (let looked = 0; looked < EXTENTS_MAX && at < device.bytes; looked++) {
     const extent = device.isSparse ? device.extent(at, device.bytes - at) : 0;

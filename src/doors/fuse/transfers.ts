@@ -9,11 +9,11 @@
  */
 
 import { Status } from '../../base/status.js';
-import { NOT_NOW, type NbdBackend, type NbdSink, PIECE_BYTES } from '../backend.js';
+import { NOT_NOW, type BlockBackend, type BlockSink, PIECE_BYTES } from '../backend.js';
 
 /** A read or a write of one slot. */
 export interface Transfer {
-  readonly file: NbdBackend;
+  readonly file: BlockBackend;
   readonly isWrite: boolean;
   /** Within the file, and not empty. */
   readonly offset: number;
@@ -37,7 +37,7 @@ interface Running extends Transfer {
   status: Status;
 }
 
-export class Transfers implements NbdSink {
+export class Transfers implements BlockSink {
   readonly #running: (Running | undefined)[];
   readonly #ended: (slot: number, status: Status) => void;
   /** Slots whose writes wait for others, in the order in which they came. */

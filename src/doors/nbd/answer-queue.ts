@@ -6,7 +6,7 @@
 
 import { Status } from '../../base/status.js';
 import type { Memory } from '../../runtime/memory.js';
-import type { NbdBackend } from '../backend.js';
+import type { BlockBackend } from '../backend.js';
 import type { NbdCounters } from './counters.js';
 import { EXTENT_WORK, type NbdLimits } from './limits.js';
 import {
@@ -27,7 +27,7 @@ export interface AnswerWorld {
 
 export class AnswerQueue {
   readonly #world: AnswerWorld;
-  readonly #backend: NbdBackend;
+  readonly #backend: BlockBackend;
   readonly #underWay: UnderWay;
   readonly #replies: ReplyWriter;
   readonly #broken: (reason: string) => void;
@@ -40,7 +40,7 @@ export class AnswerQueue {
   /** `broken`: what was begun to be said cannot be said; the connection is to end. */
   constructor(
     world: AnswerWorld,
-    backend: NbdBackend,
+    backend: BlockBackend,
     underWay: UnderWay,
     replies: ReplyWriter,
     broken: (reason: string) => void,

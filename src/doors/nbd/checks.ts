@@ -1,7 +1,7 @@
 /** What is checked of a request before anything is done for it, in one place. */
 
 import { Status } from '../../base/status.js';
-import type { NbdBackend } from '../backend.js';
+import type { BlockBackend } from '../backend.js';
 import { type NbdLimits, PAYLOAD_BYTES_MAX } from './limits.js';
 import {
   NBD_CMD_BLOCK_STATUS,
@@ -38,13 +38,13 @@ function flagsByCommand(): number[] {
 
 export class RequestChecks {
   isStopping = false;
-  readonly #backend: NbdBackend;
+  readonly #backend: BlockBackend;
   readonly #limits: NbdLimits;
   readonly #isStructured: boolean;
   readonly #hasContext: boolean;
 
   constructor(
-    backend: NbdBackend,
+    backend: BlockBackend,
     limits: NbdLimits,
     agreed: { readonly isStructured: boolean; readonly hasContext: boolean },
   ) {

@@ -9,7 +9,7 @@
 
 import type { Address, Listener, Stream, StreamHandler } from '../../runtime/network.js';
 import type { Runtime } from '../../runtime/runtime.js';
-import type { NbdExports } from '../backend.js';
+import type { Exports } from '../backend.js';
 import { type NbdCounters, newCounters } from './counters.js';
 import { checkLimits, NBD_LIMITS, type NbdLimits } from './limits.js';
 import { BufferPool } from './pool.js';
@@ -17,7 +17,7 @@ import { type NbdServing, NbdSession, type NbdTls } from './session.js';
 
 export interface NbdDoorOptions {
   readonly runtime: Pick<Runtime, 'timers' | 'clock' | 'memory' | 'log' | 'network'>;
-  readonly exports: NbdExports;
+  readonly exports: Exports;
   /** Default: off. */
   readonly tls?: NbdTls;
   readonly limits?: Partial<NbdLimits>;

@@ -1,7 +1,7 @@
 /** What a client is told of an export, before it has chosen one. */
 
 import { PAYLOAD_BYTES_MAX } from './limits.js';
-import type { NbdBackend } from '../backend.js';
+import type { BlockBackend } from '../backend.js';
 import type { InfoRequest } from './options.js';
 import {
   EXPORT_PADDING_BYTES,
@@ -36,13 +36,13 @@ const ALWAYS =
 const WRITABLE = NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
 
 /** "Transmission flags"; that of DF only where structured replies were negotiated. */
-export function transmissionFlags(backend: NbdBackend, isStructured: boolean): number {
+export function transmissionFlags(backend: BlockBackend, isStructured: boolean): number {
   const access = backend.isReadOnly ? NBD_FLAG_READ_ONLY : WRITABLE;
   return ALWAYS | access | (isStructured ? NBD_FLAG_SEND_DF : 0);
 }
 
 /** To NBD_OPT_EXPORT_NAME, which has no header. */
-export function exportReply(backend: NbdBackend, flags: number, isPadded: boolean): Uint8Array {
+export function exportReply(backend: BlockBackend, flags: number, isPadded: boolean): Uint8Array {
   const reply = new Uint8Array(10 + (isPadded ? EXPORT_PADDING_BYTES : 0));
   const view = new DataView(reply.buffer);
   writeU64(view, 0, backend.bytes);
@@ -63,7 +63,7 @@ function info(option: number, type: number, payload: Uint8Array): Uint8Array {
  */
 export function infoReplies(
   option: number,
-  backend: NbdBackend,
+  backend: BlockBackend,
   flags: number,
   { wanted }: InfoRequest,
 ): Uint8Array[] {
@@ -85,7 +85,7 @@ export function infoReplies(
 
 /** The replies to NBD_OPT_LIST before the last. */
 export function listReplies(
-  exports: readonly Pick<NbdBackend, 'name' | 'description'>[],
+  exports: readonly Pick<BlockBackend, 'name' | 'description'>[],
 ): Uint8Array[] {
   return exports.map(({ name, description }) => {
     const [nameText, descriptionText] = [textBytes(name), textBytes(description)];

@@ -14,7 +14,7 @@ import { NbdDoor } from './door.js';
 import { NBD_LIMITS, type NbdLimits } from './limits.js';
 import * as nbd from './protocol.js';
 import { contextData, infoData, NbdClient, optionBytes, requestBytes } from './testing/client.js';
-import { MemoryBackend, MemoryExports } from './testing/memory-backend.js';
+import { MemoryBackend, MemoryExports } from '../testing/memory-backend.js';
 import { ADDRESS, Rig, someBytes } from './testing/rig.js';
 
 const RUNS = Number(process.env['MEMRACK_FUZZ'] ?? 20_000);

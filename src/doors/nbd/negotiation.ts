@@ -11,7 +11,7 @@
  */
 
 import type { Bytes } from '../../runtime/network.js';
-import type { NbdBackend, NbdExports } from '../backend.js';
+import type { BlockBackend, Exports } from '../backend.js';
 import { exportReply, infoReplies, listReplies, transmissionFlags } from './export-replies.js';
 import type { NbdLimits } from './limits.js';
 import { type ContextRequest, readContextRequest, readInfoRequest, readString } from './options.js';
@@ -49,7 +49,7 @@ import {
 
 /** What both sides have agreed on. */
 export interface Agreement {
-  readonly backend: NbdBackend;
+  readonly backend: BlockBackend;
   readonly isStructured: boolean;
   /** `base:allocation` was selected, for this export. */
   readonly hasContext: boolean;
@@ -66,7 +66,7 @@ export type Outcome =
 export type TlsState = 'off' | 'required' | 'secured';
 
 export interface NegotiationWorld {
-  readonly exports: NbdExports;
+  readonly exports: Exports;
   readonly limits: NbdLimits;
   readonly tls: TlsState;
   isStopping(): boolean;
@@ -267,7 +267,7 @@ export class Negotiation {
     });
   }
 
-  #choose(name: string, backend: NbdBackend): void {
+  #choose(name: string, backend: BlockBackend): void {
     const isStructured = this.#isStructured;
     const hasContext = isStructured && this.#contextOf === name;
     this.outcome = { kind: 'chosen', agreement: { backend, isStructured, hasContext } };
@@ -292,7 +292,7 @@ export class Negotiation {
     });
   }
 
-  #release(backend: NbdBackend): void {
+  #release(backend: BlockBackend): void {
     this.#world.exports.release?.(backend);
   }
 

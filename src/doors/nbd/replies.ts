@@ -5,7 +5,7 @@
 
 import { assert } from '../../base/assert.js';
 import type { Bytes, Stream } from '../../runtime/network.js';
-import { extentBytes, extentOf, extentState, type NbdBackend } from '../backend.js';
+import { extentBytes, extentOf, extentState, type BlockBackend } from '../backend.js';
 import {
   BASE_ALLOCATION_ID,
   CHUNK_HEADER_BYTES,
@@ -137,7 +137,7 @@ export class ReplyWriter {
    * The answer to NBD_CMD_BLOCK_STATUS: at most `most` descriptors, neighbours of one state joined.
    * Returns how many extents were looked at; -1: no room.
    */
-  blockStatus(request: number, backend: NbdBackend, most: number): number {
+  blockStatus(request: number, backend: BlockBackend, most: number): number {
     const at = this.reserve(STATUS_CHUNK_BYTES + DESCRIPTOR_BYTES * most);
     if (at < 0) return -1;
     const offset = this.#requests.offset[request] as number;
@@ -191,7 +191,7 @@ function writeDescriptor(view: DataView, at: number, bytes: number, state: numbe
 }
 
 /** The state of what begins at `offset`, never of nothing and never of more than `bytes`. */
-export function extentOfBackend(backend: NbdBackend, offset: number, bytes: number): number {
+export function extentOfBackend(backend: BlockBackend, offset: number, bytes: number): number {
   if (!backend.isSparse) return extentOf(bytes, 0);
   const extent = backend.extent(offset, bytes);
   const found = extentBytes(extent);

@@ -11,7 +11,7 @@ import type { Timer } from '../../runtime/clock.js';
 import type { Bytes, Stream, StreamHandler } from '../../runtime/network.js';
 import type { Runtime } from '../../runtime/runtime.js';
 import type { SecureStream } from '../../runtime/tls.js';
-import type { NbdBackend, NbdExports } from '../backend.js';
+import type { BlockBackend, Exports } from '../backend.js';
 import type { NbdCounters } from './counters.js';
 import type { NbdLimits } from './limits.js';
 import {
@@ -31,7 +31,7 @@ export type NbdTls =
 /** What all connections of one door share. */
 export interface NbdServing {
   readonly runtime: Pick<Runtime, 'timers' | 'clock' | 'memory' | 'log'>;
-  readonly exports: NbdExports;
+  readonly exports: Exports;
   readonly tls: NbdTls;
   readonly limits: NbdLimits;
   readonly counters: NbdCounters;
@@ -59,7 +59,7 @@ export class NbdSession implements StreamHandler {
   #state: State = 'negotiating';
   #negotiation: Negotiation;
   #transmission: Transmission | undefined;
-  #backend: NbdBackend | undefined;
+  #backend: BlockBackend | undefined;
   /** Replies of the handshake that are not in the output yet. */
   #replies: Uint8Array[] = [];
   #isPaused = false;

@@ -7,7 +7,7 @@ import { sleep } from '../../runtime/clock.js';
 import { FaultKind, type FaultRates, SimulatedWorld } from '../../runtime/simulated/world.js';
 import { NbdDoor } from './door.js';
 import { NbdClient } from './testing/client.js';
-import { MemoryBackend, MemoryExports } from './testing/memory-backend.js';
+import { MemoryBackend, MemoryExports } from '../testing/memory-backend.js';
 import { someBytes } from './testing/rig.js';
 
 const SPLITS: FaultRates = { [FaultKind.StreamSplit]: 200_000 };

@@ -3,7 +3,7 @@ import { Status } from '../../base/status.js';
 import { KiB, MiB } from '../../base/units.js';
 import * as nbd from './protocol.js';
 import { requestBytes } from './testing/client.js';
-import type { Verb } from './testing/memory-backend.js';
+import type { Verb } from '../testing/memory-backend.js';
 import { Rig, type RigOptions, someBytes } from './testing/rig.js';
 
 /** Both forms of answers, at once and late. */

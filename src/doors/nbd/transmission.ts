@@ -25,8 +25,8 @@ import {
   Extent,
   extentBytes,
   extentState,
-  type NbdBackend,
-  type NbdSink,
+  type BlockBackend,
+  type BlockSink,
   NOT_NOW,
 } from '../backend.js';
 import { RequestChecks } from './checks.js';
@@ -72,10 +72,10 @@ export interface TransmissionWorld {
 /** How often holes are asked for, for one piece. */
 const LOOKS_MAX = 32;
 
-export class Transmission implements NbdSink {
+export class Transmission implements BlockSink {
   readonly #world: TransmissionWorld;
   readonly #stream: Stream;
-  readonly #backend: NbdBackend;
+  readonly #backend: BlockBackend;
   readonly #checks: RequestChecks;
   readonly #requests: RequestTable;
   readonly #pieces: PieceTable;

@@ -5,7 +5,11 @@ import { NbdDoor, type NbdDoorOptions } from '../door.js';
 import { Prng } from '../../../base/prng.js';
 import { MiB } from '../../../base/units.js';
 import { NbdClient } from './client.js';
-import { MemoryBackend, type MemoryBackendOptions, MemoryExports } from './memory-backend.js';
+import {
+  MemoryBackend,
+  type MemoryBackendOptions,
+  MemoryExports,
+} from '../../testing/memory-backend.js';
 
 export const ADDRESS = 'tcp://door';
 

@@ -1,9 +1,9 @@
 /** A block device of the rack behind the door. */
 
-import { Status } from '../../base/status.js';
-import type { ServedDevice } from '../../block/served-device.js';
-import type { Timers } from '../../runtime/clock.js';
-import { Change, Extent, extentOf, type NbdBackend, type NbdSink, NOT_NOW } from '../backend.js';
+import { Status } from '../base/status.js';
+import type { ServedDevice } from '../block/served-device.js';
+import type { Timers } from '../runtime/clock.js';
+import { Change, Extent, extentOf, type BlockBackend, type BlockSink, NOT_NOW } from './backend.js';
 
 /** Sectors: what is not whole blocks costs a read. */
 const SECTOR_BYTES = 512;
@@ -16,7 +16,7 @@ const PARTS_MAX = 8;
 const ALL_PARTS_MAX = 256;
 const ZEROS = new Uint8Array(PART_BYTES);
 
-export class DeviceBackend implements NbdBackend {
+export class DeviceBackend implements BlockBackend {
   readonly name: string;
   readonly description: string;
   readonly bytes: number;
@@ -50,7 +50,7 @@ export class DeviceBackend implements NbdBackend {
   }
 
   /** Tells `sink` when what has ended so is as safe as a flush makes it. */
-  #flushing(sink: NbdSink): NbdSink {
+  #flushing(sink: BlockSink): BlockSink {
     const completed = (token: number, status: Status): void => {
       if (status === Status.Ok) this.flush(sink, token);
       else sink.completed(token, status);
@@ -63,7 +63,7 @@ export class DeviceBackend implements NbdBackend {
     into: Uint8Array,
     start: number,
     bytes: number,
-    sink: NbdSink,
+    sink: BlockSink,
     token: number,
   ): void {
     this.#device.read(offset, into, start, bytes, sink, token);
@@ -76,7 +76,7 @@ export class DeviceBackend implements NbdBackend {
     start: number,
     bytes: number,
     change: number,
-    sink: NbdSink,
+    sink: BlockSink,
     token: number,
   ): void {
     const told = this.#isToFlush(change) ? this.#flushing(sink) : sink;
@@ -84,18 +84,18 @@ export class DeviceBackend implements NbdBackend {
   }
 
   /** Every write that was told is at all copies of its slab already; a file may be behind. */
-  flush(sink: NbdSink, token: number): void {
+  flush(sink: BlockSink, token: number): void {
     if (this.#device.isBackedUp) {
       void this.#device.flush().then((status) => sink.completed(token, status));
     } else this.#timers.soon(() => sink.completed(token, Status.Ok));
   }
 
   /** Of blocks that are covered as a whole; what is beside them stays as it is. */
-  trim(offset: number, bytes: number, change: number, to: NbdSink, token: number): void {
+  trim(offset: number, bytes: number, change: number, to: BlockSink, token: number): void {
     this.#zero(offset, bytes, change, Way.TRIM, to, token);
   }
 
-  writeZeroes(offset: number, bytes: number, change: number, to: NbdSink, token: number): void {
+  writeZeroes(offset: number, bytes: number, change: number, to: BlockSink, token: number): void {
     const keepsRoom = (change & Change.NO_HOLE) !== 0;
     // A file gets zeros written.
     const isAbsent = this.#device.device?.isAbsent(offset, bytes) === true;
@@ -112,7 +112,7 @@ export class DeviceBackend implements NbdBackend {
     bytes: number,
     change: number,
     way: number,
-    to: NbdSink,
+    to: BlockSink,
     token: number,
   ): void {
     const sink = this.#isToFlush(change) ? this.#flushing(to) : to;
@@ -120,7 +120,7 @@ export class DeviceBackend implements NbdBackend {
     new Zeroing(this.#device, this.#timers, range, way, sink, token).begin();
   }
 
-  cache(_offset: number, _bytes: number, sink: NbdSink, token: number): void {
+  cache(_offset: number, _bytes: number, sink: BlockSink, token: number): void {
     this.#timers.soon(() => sink.completed(token, Status.Ok));
   }
 
@@ -149,11 +149,11 @@ interface Range {
 }
 
 /** Makes zeros, some parts at a time. */
-class Zeroing implements NbdSink {
+class Zeroing implements BlockSink {
   readonly #device: ServedDevice;
   readonly #timers: Timers;
   readonly #way: number;
-  readonly #sink: NbdSink;
+  readonly #sink: BlockSink;
   readonly #token: number;
   readonly #end: number;
   #at: number;
@@ -165,7 +165,7 @@ class Zeroing implements NbdSink {
     timers: Timers,
     { offset, end }: Range,
     way: number,
-    sink: NbdSink,
+    sink: BlockSink,
     token: number,
   ) {
     this.#device = device;

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { Status } from '../../base/status.js';
-import type { ServedDevice } from '../../block/served-device.js';
-import type { CompletionSink } from '../../fabric/link.js';
-import { Change } from '../backend.js';
+import { Status } from '../base/status.js';
+import type { ServedDevice } from '../block/served-device.js';
+import type { CompletionSink } from '../fabric/link.js';
+import { Change } from './backend.js';
 import { DeviceBackend } from './device-backend.js';
 
 const KIB = 1024;

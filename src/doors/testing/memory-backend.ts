@@ -3,20 +3,20 @@
  * spoils what nobody may look at.
  */
 
-import { assert } from '../../../base/assert.js';
-import { Prng } from '../../../base/prng.js';
-import { Status } from '../../../base/status.js';
-import type { Timers } from '../../../runtime/clock.js';
+import { assert } from '../../base/assert.js';
+import { Prng } from '../../base/prng.js';
+import { Status } from '../../base/status.js';
+import type { Timers } from '../../runtime/clock.js';
 import {
   Change,
   Extent,
   extentOf,
-  type NbdBackend,
-  type NbdExports,
-  type NbdSink,
+  type BlockBackend,
+  type Exports,
+  type BlockSink,
   NOT_NOW,
-} from '../../backend.js';
-import { PIECE_BYTES } from '../limits.js';
+  PIECE_BYTES,
+} from '../backend.js';
 
 /** What holes are made of; smaller pieces of a hole that is written to are zeros with room. */
 export const HOLE_BLOCK_BYTES = 4096;
@@ -34,7 +34,7 @@ export interface MemoryBackendOptions {
   readonly seed?: number;
 }
 
-export class MemoryBackend implements NbdBackend {
+export class MemoryBackend implements BlockBackend {
   readonly name: string;
   readonly description: string;
   readonly bytes: number;
@@ -114,7 +114,7 @@ export class MemoryBackend implements NbdBackend {
     into: Uint8Array,
     start: number,
     bytes: number,
-    sink: NbdSink,
+    sink: BlockSink,
     token: number,
   ): void {
     this.#checkPiece(offset, bytes, into, start);
@@ -130,7 +130,7 @@ export class MemoryBackend implements NbdBackend {
     start: number,
     bytes: number,
     change: number,
-    sink: NbdSink,
+    sink: BlockSink,
     token: number,
   ): void {
     this.#checkPiece(offset, bytes, from, start);
@@ -141,7 +141,7 @@ export class MemoryBackend implements NbdBackend {
     });
   }
 
-  flush(sink: NbdSink, token: number): void {
+  flush(sink: BlockSink, token: number): void {
     const upTo = this.#changes;
     this.#later('flush', 0, 0, sink, token, (status) => {
       if (status !== Status.Ok) return;
@@ -151,7 +151,7 @@ export class MemoryBackend implements NbdBackend {
     });
   }
 
-  trim(offset: number, bytes: number, change: number, sink: NbdSink, token: number): void {
+  trim(offset: number, bytes: number, change: number, sink: BlockSink, token: number): void {
     this.#checkRange(offset, bytes);
     assert(!this.isReadOnly, 'a trim of what is read-only');
     this.#later('trim', offset, bytes, sink, token, (status) => {
@@ -159,7 +159,7 @@ export class MemoryBackend implements NbdBackend {
     });
   }
 
-  writeZeroes(offset: number, bytes: number, change: number, sink: NbdSink, token: number): void {
+  writeZeroes(offset: number, bytes: number, change: number, sink: BlockSink, token: number): void {
     this.#checkRange(offset, bytes);
     assert(!this.isReadOnly, 'zeroes to what is read-only');
     const isRefused = this.isSlowAtZeroes && (change & Change.FAST) !== 0;
@@ -176,7 +176,7 @@ export class MemoryBackend implements NbdBackend {
     );
   }
 
-  cache(offset: number, bytes: number, sink: NbdSink, token: number): void {
+  cache(offset: number, bytes: number, sink: BlockSink, token: number): void {
     this.#checkRange(offset, bytes);
     this.#later('cache', offset, bytes, sink, token, () => undefined);
   }
@@ -220,7 +220,7 @@ export class MemoryBackend implements NbdBackend {
     verb: Verb,
     offset: number,
     bytes: number,
-    sink: NbdSink,
+    sink: BlockSink,
     token: number,
     effect: (status: Status) => void,
     refusal?: Status,
@@ -271,18 +271,18 @@ export class MemoryBackend implements NbdBackend {
 }
 
 /** Some exports; the first is the default one. Counts who uses them. */
-export class MemoryExports implements NbdExports {
+export class MemoryExports implements Exports {
   users = 0;
   lists = 0;
   /** Names are looked up late. */
   waitFor: Promise<void> | undefined;
-  readonly #backends: readonly NbdBackend[];
+  readonly #backends: readonly BlockBackend[];
 
-  constructor(...backends: readonly NbdBackend[]) {
+  constructor(...backends: readonly BlockBackend[]) {
     this.#backends = backends;
   }
 
-  async find(name: string): Promise<NbdBackend | undefined> {
+  async find(name: string): Promise<BlockBackend | undefined> {
     await this.waitFor;
     const found =
       name === '' ? this.#backends[0] : this.#backends.find((backend) => backend.name === name);
@@ -290,7 +290,7 @@ export class MemoryExports implements NbdExports {
     return found;
   }
 
-  list(): Promise<readonly NbdBackend[]> {
+  list(): Promise<readonly BlockBackend[]> {
     this.lists++;
     return Promise.resolve(this.#backends);
   }
