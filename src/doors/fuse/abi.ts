@@ -43,8 +43,8 @@ export const IN_BYTES = 40;
 export const IN_OPCODE = 4;
 export const IN_UNIQUE = 8;
 export const IN_NODE = 16;
-/** In the upper half of the number: the request was sent to a server before (`HAS_RESEND`). */
-export const UNIQUE_RESEND_HIGH = 0x8000_0000;
+/** The thread that asks; 0 where the kernel itself does. */
+export const IN_PID = 32;
 
 /** `struct fuse_out_header`: length, minus the error, number of the request. */
 export const OUT_BYTES = 16;
@@ -78,8 +78,6 @@ export const InitFlag = {
 } as const;
 /** And of the second. */
 export const InitFlag2 = {
-  /** Files that are opened for direct I/O can be mapped all the same. */
-  DIRECT_IO_ALLOW_MMAP: 1 << 4,
   /** The server can ask for what an earlier one has read and not answered. */
   HAS_RESEND: 1 << 7,
 } as const;
@@ -120,6 +118,8 @@ export const FOPEN_DIRECT_IO = 1 << 0;
 /** Several writes at once may come. */
 export const FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6;
 
+/** `struct fuse_open_out`, and of what names an open directory: the number that it was given. */
+export const HANDLE = 0;
 /** `struct fuse_read_in`, of READ and READDIR. */
 export const ReadIn = { OFFSET: 8, SIZE: 16, BYTES: 40 } as const;
 /** `struct fuse_write_in`, and the data behind it. */
@@ -131,10 +131,6 @@ export const FATTR_MODE = 1 << 0;
 export const FATTR_UID = 1 << 1;
 export const FATTR_GID = 1 << 2;
 export const FATTR_SIZE = 1 << 3;
-/** `struct fuse_open_in`. */
-export const OPEN_IN_FLAGS = 0;
-export const O_ACCMODE = 3;
-export const O_RDONLY = 0;
 export const O_DSYNC = 0x1000;
 /** `struct fuse_fallocate_in`. */
 export const FallocateIn = { OFFSET: 8, LENGTH: 16, MODE: 24 } as const;
@@ -172,9 +168,9 @@ export const Errno = {
   EINTR: 4,
   EIO: 5,
   ENXIO: 6,
-  EAGAIN: 11,
   ENOMEM: 12,
   EACCES: 13,
+  EBUSY: 16,
   ENOTDIR: 20,
   EISDIR: 21,
   EINVAL: 22,

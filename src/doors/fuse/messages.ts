@@ -22,20 +22,14 @@ import {
   S_IFREG,
   StatfsOut,
 } from './abi.js';
+import type { FileFacts } from './files.js';
 
 const TWO_TO_32 = 2 ** 32;
 const SECTOR_BYTES = 512;
 const PAGE_BYTES = 4096;
 const NAME_BYTES_MAX = 255;
-/** Nothing of a file changes but its bytes. */
-const VALID_SECONDS = 3600;
-
-/** A file, as the kernel is told of it. */
-export interface FileFacts {
-  readonly node: number;
-  readonly name: string;
-  readonly bytes: number;
-}
+/** How long the kernel does not ask for names and sizes again. */
+const VALID_SECONDS = 1;
 
 export interface Owner {
   readonly uid: number;

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { Prng } from '../../base/prng.js';
 import { Status } from '../../base/status.js';
 import type { Timers } from '../../runtime/clock.js';
+import type { BlockBackend } from '../backend.js';
 import { HOLE_BLOCK_BYTES, MemoryBackend } from '../testing/memory-backend.js';
 import {
   ATTR_OUT_ATTR,
@@ -11,6 +12,7 @@ import {
   Errno,
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
+  FALLOC_FL_ZERO_RANGE,
   FallocateIn,
   FATTR_MODE,
   FATTR_SIZE,
@@ -27,8 +29,9 @@ import {
   SetattrIn,
 } from './abi.js';
 import { putNumber } from './messages.js';
-import { FuseSession } from './session.js';
-import { FakeKernel, readBody } from './testing/fake-kernel.js';
+import type { FileDevice, FileSource } from './files.js';
+import { FuseSession, type FuseSessionParts } from './session.js';
+import { FakeKernel, readBody, THREAD } from './testing/fake-kernel.js';
 
 const BYTES = 4 * 65_536;
 const ROOT = 1;
@@ -42,17 +45,48 @@ const timers: Timers = {
   soon: (run) => void setImmediate(run),
 };
 
-async function rig(slots = 8) {
+/** Devices that never go. */
+class Source implements FileSource {
+  readonly #devices: readonly MemoryBackend[];
+  isAway = false;
+  refusal: Status | undefined;
+  /** How often each is open. */
+  readonly opened = new Map<string, number>();
+
+  constructor(devices: readonly MemoryBackend[]) {
+    this.#devices = devices;
+  }
+
+  list(): Promise<readonly FileDevice[] | undefined> {
+    const all = this.#devices.map(({ name, bytes }, i) => ({ device: i + 1, name, bytes }));
+    return Promise.resolve(this.isAway ? undefined : all);
+  }
+
+  open(name: string): Promise<BlockBackend | Status> {
+    if (this.refusal !== undefined) return Promise.resolve(this.refusal);
+    this.opened.set(name, (this.opened.get(name) ?? 0) + 1);
+    const found = this.#devices.find((one) => one.name === name);
+    return Promise.resolve(found ?? Status.NotFound);
+  }
+
+  close(backend: BlockBackend): void {
+    this.opened.set(backend.name, (this.opened.get(backend.name) ?? 0) - 1);
+  }
+}
+
+function rig(slots = 8, more: Partial<FuseSessionParts> = {}) {
   const device = new MemoryBackend(timers, { name: 'disk', bytes: BYTES, blockMin: 512 });
   const other = new MemoryBackend(timers, { name: 'other', bytes: 512, blockMin: 512 });
   const kernel = new FakeKernel(slots);
+  const source = new Source([device, other]);
   const session = new FuseSession({
-    ...{ slots: kernel.slots, kernel, devices: [device, other] },
+    ...{ kernel, timers, source },
     owner: { uid: 1000, gid: 100 },
     dataBytesMax: kernel.dataBytesMax,
+    ...more,
   });
   kernel.received = (slot, bytes) => session.received(slot, bytes);
-  return { device, kernel, session };
+  return { device, kernel, session, source };
 }
 
 const view = (bytes: Uint8Array): DataView => {
@@ -69,34 +103,104 @@ function body(bytes: number, put: (view: DataView) => void): Uint8Array {
   return whole;
 }
 
+/** As a program that has opened the file. */
+async function opened(slots?: number) {
+  const parts = rig(slots);
+  await parts.kernel.init();
+  await parts.kernel.ask(Opcode.LOOKUP, ROOT, name('disk'));
+  expect((await parts.kernel.ask(Opcode.OPEN, FILE, new Uint8Array(8))).errno).toBe(0);
+  return parts;
+}
+
 test('begins with what kernel and server both know', async () => {
-  const { kernel, session } = await rig();
+  const { kernel, session } = rig();
   expect((await kernel.ask(Opcode.GETATTR, ROOT)).errno).toBe(Errno.EIO);
   const { errno, body } = await kernel.init();
-  expect([errno, session.isBegun, session.mayResend]).toEqual([0, true, true]);
-  const flags2 = InitFlag2.DIRECT_IO_ALLOW_MMAP | InitFlag2.HAS_RESEND;
-  expect(view(body).getUint32(InitOut.FLAGS2, true)).toBe(flags2);
+  expect([errno, session.agreed]).toEqual([0, { mayResend: true }]);
+  expect(view(body).getUint32(InitOut.FLAGS2, true)).toBe(InitFlag2.HAS_RESEND);
   expect(view(body).getUint32(InitOut.MAX_WRITE, true)).toBe(kernel.dataBytesMax);
-  const opened = await kernel.ask(Opcode.OPEN, FILE, new Uint8Array(8));
-  const flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
-  expect(view(opened.body).getUint32(OPEN_OUT_FLAGS, true)).toBe(flags);
 });
 
-test('an old kernel maps what it keeps itself, an older one is refused', async () => {
-  const { kernel, session } = await rig();
+test('an older kernel is refused, one of the next version asks again in ours', async () => {
+  const { kernel, session } = rig();
   expect((await kernel.init(true, 7, 30)).errno).toBe(Errno.EPROTO);
-  // One of the next version asks again, in ours.
   const next = await kernel.init(false, 8, 0);
-  expect([next.errno, view(next.body).getUint32(0, true), session.isBegun]).toEqual([0, 7, false]);
+  expect([next.errno, view(next.body).getUint32(0, true), session.agreed]).toEqual([
+    0,
+    7,
+    undefined,
+  ]);
   expect((await kernel.init(true, 7, 31)).errno).toBe(0);
-  expect(session.mayResend).toBe(false);
-  const opened = await kernel.ask(Opcode.OPEN, FILE, new Uint8Array(8));
-  expect(view(opened.body).getUint32(OPEN_OUT_FLAGS, true)).toBe(0);
+  expect(session.agreed).toEqual({ mayResend: false });
+});
+
+test('one that serves a mount which has begun need not be told again', async () => {
+  const { kernel } = rig(8, { agreed: { mayResend: true } });
+  expect((await kernel.ask(Opcode.GETATTR, ROOT)).errno).toBe(0);
+});
+
+test('the kernel keeps pages of files, but none of swap', async () => {
+  for (const isUncached of [false, true]) {
+    const { kernel } = rig(8, { isUncached });
+    await kernel.init();
+    await kernel.ask(Opcode.LOOKUP, ROOT, name('disk'));
+    const { body } = await kernel.ask(Opcode.OPEN, FILE, new Uint8Array(8));
+    const flags = isUncached ? FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES : 0;
+    expect(view(body).getUint32(OPEN_OUT_FLAGS, true)).toBe(flags);
+  }
+});
+
+test('a device is held for as long as its file is open', async () => {
+  const { kernel, source, session } = await opened();
+  expect((await kernel.ask(Opcode.OPEN, FILE, new Uint8Array(8))).errno).toBe(0);
+  expect(source.opened.get('disk')).toBe(1);
+  await kernel.ask(Opcode.RELEASE, FILE);
+  expect((await kernel.read(FILE, 0, 512)).errno).toBe(0);
+  await kernel.ask(Opcode.RELEASE, FILE);
+  expect(source.opened.get('disk')).toBe(0);
+  expect((await kernel.read(FILE, 0, 512)).errno).toBe(Errno.EIO);
+  source.refusal = Status.Timeout;
+  expect((await kernel.ask(Opcode.OPEN, FILE, new Uint8Array(8))).errno).toBe(Errno.EBUSY);
+  source.refusal = Status.Unavailable;
+  expect((await kernel.ask(Opcode.OPEN, FILE, new Uint8Array(8))).errno).toBe(Errno.EIO);
+  source.refusal = undefined;
+  const opening = kernel.ask(Opcode.OPEN, FILE, new Uint8Array(8));
+  session.ended();
+  void opening;
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(source.opened.get('disk')).toBe(0);
+});
+
+test('what cannot be known now is an error, and no empty folder', async () => {
+  const { kernel, source } = rig();
+  await kernel.init();
+  source.isAway = true;
+  expect((await kernel.ask(Opcode.OPENDIR, ROOT)).errno).toBe(Errno.EIO);
+  expect((await kernel.ask(Opcode.LOOKUP, ROOT, name('disk'))).errno).toBe(Errno.EIO);
+  expect((await kernel.ask(Opcode.STATFS, ROOT)).errno).toBe(Errno.EIO);
+});
+
+test('what there is no room for at the device is tried again', async () => {
+  const { kernel, device } = await opened();
+  let refusals = 0;
+  device.isNow = () => false;
+  device.failure = () => (refusals++ < 3 ? Status.Busy : Status.Ok);
+  expect((await kernel.write(FILE, 0, new Uint8Array(512).fill(9))).errno).toBe(0);
+  expect([refusals, device.content[511]]).toEqual([4, 9]);
+  refusals = 0;
+  expect((await kernel.ask(Opcode.FSYNC, FILE)).errno).toBe(0);
+  expect(refusals).toBe(4);
 });
 
 test('shows a folder with a file for each device', async () => {
-  const { kernel } = await rig();
+  const { kernel } = rig();
   await kernel.init();
+  const folder = await kernel.ask(Opcode.OPENDIR, ROOT);
+  const list = (from: number) => {
+    const wish = readBody(from, 64);
+    wish.set(folder.body.subarray(0, 8));
+    return kernel.ask(Opcode.READDIR, ROOT, wish);
+  };
   const found = await kernel.ask(Opcode.LOOKUP, ROOT, name('other'));
   expect(numberAt(found.body, EntryOut.NODE)).toBe(3);
   expect(numberAt(found.body, EntryOut.ATTR + Attr.SIZE)).toBe(512);
@@ -109,7 +213,7 @@ test('shows a folder with a file for each device', async () => {
   const names: string[] = [];
   for (let from = 0; ; ) {
     // Room for two of them.
-    const { body: entries } = await kernel.ask(Opcode.READDIR, ROOT, readBody(from, 64));
+    const { body: entries } = await list(from);
     if (entries.length === 0) break;
     for (let at = 0; at < entries.length; ) {
       const length = view(entries).getUint32(at + Dirent.NAMELEN, true);
@@ -127,8 +231,7 @@ test('shows a folder with a file for each device', async () => {
 });
 
 test('reads and writes any bytes, and nothing beyond the end', async () => {
-  const { kernel, device } = await rig();
-  await kernel.init();
+  const { kernel, device } = await opened();
   const data = Uint8Array.from({ length: 100_000 }, (_, i) => i % 251);
   const wrote = await kernel.write(FILE, 65_000, data);
   expect([wrote.errno, view(wrote.body).getUint32(0, true)]).toEqual([0, data.length]);
@@ -146,8 +249,7 @@ test('reads and writes any bytes, and nothing beyond the end', async () => {
 });
 
 test('keeps its size and its rights, and takes times', async () => {
-  const { kernel } = await rig();
-  await kernel.init();
+  const { kernel } = await opened();
   const set = (valid: number, bytes: number) => {
     const wish = body(88, (view) => {
       view.setUint32(SetattrIn.VALID, valid, true);
@@ -162,8 +264,7 @@ test('keeps its size and its rights, and takes times', async () => {
 });
 
 test('a flush, and a write that is to be durable, wait for the device', async () => {
-  const { kernel, device } = await rig();
-  await kernel.init();
+  const { kernel, device } = await opened();
   device.lateMs = () => 20;
   device.isNow = () => false;
   const writing = kernel.write(FILE, 0, new Uint8Array(512), O_DSYNC);
@@ -178,9 +279,8 @@ test('a flush, and a write that is to be durable, wait for the device', async ()
   expect([kernel.used, kernel.strays]).toEqual([0, 0]);
 });
 
-test('an interrupted read is answered at once, a write when it is done', async () => {
-  const { kernel, device } = await rig();
-  await kernel.init();
+test('a read of who is being killed is answered at once, a write when it is done', async () => {
+  const { kernel, device } = await opened();
   device.lateMs = () => 30;
   device.isNow = () => false;
   const reading = kernel.begin(Opcode.READ, FILE, readBody(0, 4096));
@@ -189,6 +289,10 @@ test('an interrupted read is answered at once, a write when it is done', async (
     const which = body(8, (view) => putNumber(view, 0, unique));
     kernel.begin(Opcode.INTERRUPT, 0, which);
   };
+  // Any signal of a program that goes on.
+  interrupt(reading.unique);
+  await new Promise((resolve) => setImmediate(resolve));
+  kernel.killed = THREAD;
   interrupt(reading.unique);
   interrupt(reading.unique);
   interrupt(reading.unique + 2);
@@ -201,8 +305,7 @@ test('an interrupted read is answered at once, a write when it is done', async (
 });
 
 test('makes holes, and tells where they are', async () => {
-  const { kernel, device } = await rig();
-  await kernel.init();
+  const { kernel, device } = await opened();
   await kernel.write(FILE, 0, new Uint8Array(3 * HOLE_BLOCK_BYTES).fill(7));
   const allocate = (offset: number, length: number, mode: number) => {
     const wish = body(32, (view) => {
@@ -218,7 +321,9 @@ test('makes holes, and tells where they are', async () => {
   expect(device.content[2 * HOLE_BLOCK_BYTES]).toBe(7);
   expect((await allocate(0, 4096, 0)).errno).toBe(Errno.EOPNOTSUPP);
   expect((await allocate(1, 4096, punch)).errno).toBe(Errno.EOPNOTSUPP);
-  expect((await allocate(BYTES, 4096, punch)).errno).toBe(Errno.EINVAL);
+  expect((await allocate(BYTES, 4096, punch)).errno).toBe(0);
+  expect((await allocate(BYTES, 4096, FALLOC_FL_ZERO_RANGE)).errno).toBe(Errno.EFBIG);
+  expect((await allocate(BYTES, 4096, 0)).errno).toBe(Errno.EFBIG);
   const seek = async (offset: number, whence: number) => {
     const wish = body(24, (view) => {
       putNumber(view, LseekIn.OFFSET, offset);
@@ -236,8 +341,7 @@ test('makes holes, and tells where they are', async () => {
 });
 
 test('what is no request is refused, and nothing is lost by it', async () => {
-  const { kernel, session } = await rig();
-  await kernel.init();
+  const { kernel, session } = await opened();
   const prng = new Prng(7);
   const replies: number[] = [];
   const reply = kernel.reply.bind(kernel);
@@ -260,8 +364,7 @@ test('what is no request is refused, and nothing is lost by it', async () => {
 });
 
 test('bytes of one sector that many write at once are all there', async () => {
-  const { kernel, device } = await rig(16);
-  await kernel.init();
+  const { kernel, device } = await opened(16);
   const prng = new Prng(11);
   device.lateMs = () => prng.below(3);
   const model = new Uint8Array(BYTES);

@@ -1,11 +1,13 @@
 /** The other side of /dev/fuse, for tests: asks, and gives each answer to who asked. */
 
+import type { FuseKernel, FuseSlots } from '../../../runtime/fuse.js';
 import type { Bytes } from '../../../runtime/network.js';
 import {
   FUSE_KERNEL_VERSION,
   IN_BYTES,
   IN_NODE,
   IN_OPCODE,
+  IN_PID,
   IN_UNIQUE,
   InitFlag,
   InitFlag2,
@@ -18,7 +20,6 @@ import {
   WriteIn,
 } from '../abi.js';
 import { putNumber, readNumber } from '../messages.js';
-import type { FuseKernel, FuseSlots } from '../slots.js';
 
 export interface FuseAnswer {
   /** 0: it went well. */
@@ -30,6 +31,9 @@ export interface FuseAnswer {
 const MINOR = 45;
 const DATA_BYTES_MAX = 128 * 1024;
 const HEADERS_BYTES = 4096;
+/** So that data begins behind the page in which requests do. */
+const OUTPUT_AT = HEADERS_BYTES - OUT_BYTES;
+export const THREAD = 4711;
 
 export class FakeKernel implements FuseKernel {
   readonly slots: FuseSlots;
@@ -37,6 +41,9 @@ export class FakeKernel implements FuseKernel {
   received: (slot: number, bytes: number) => void = () => undefined;
   /** Answers to requests that nobody has asked, or that were answered before. */
   strays = 0;
+  /** The thread that is being killed; all requests are of `THREAD`. */
+  killed = 0;
+  readonly notices: Uint8Array[] = [];
   readonly #free: number[];
   readonly #waiting: (() => void)[] = [];
   readonly #asked = new Map<number, (answer: FuseAnswer) => void>();
@@ -44,8 +51,9 @@ export class FakeKernel implements FuseKernel {
 
   constructor(count = 8) {
     const bytes = DATA_BYTES_MAX + HEADERS_BYTES;
-    const input = Array.from({ length: count }, () => bytesOf(bytes));
-    this.slots = { count, input, output: input.map(() => bytesOf(bytes)) };
+    const buffers = Array.from({ length: count }, () => new ArrayBuffer(bytes));
+    const input = buffers.map((buffer) => bytesOf(buffer, 0));
+    this.slots = { count, input, output: buffers.map((buffer) => bytesOf(buffer, OUTPUT_AT)) };
     this.#free = [...input.keys()];
   }
 
@@ -61,6 +69,15 @@ export class FakeKernel implements FuseKernel {
     this.#asked.delete(unique);
     const errno = 0 - output.view.getInt32(OUT_ERROR, true);
     answer?.({ errno, body: output.bytes.slice(OUT_BYTES, bytes) });
+  }
+
+  notify(bytes: Uint8Array): Promise<boolean> {
+    this.notices.push(bytes);
+    return Promise.resolve(true);
+  }
+
+  isBeingKilled(thread: number): boolean {
+    return thread === this.killed;
   }
 
   free(slot: number): void {
@@ -100,6 +117,7 @@ export class FakeKernel implements FuseKernel {
     view.setUint32(IN_OPCODE, opcode, true);
     putNumber(view, IN_UNIQUE, unique);
     putNumber(view, IN_NODE, node);
+    view.setUint32(IN_PID, THREAD, true);
     bytes.set(body, IN_BYTES);
     this.received(slot, IN_BYTES + body.length);
   }
@@ -114,7 +132,7 @@ export class FakeKernel implements FuseKernel {
     view.setUint32(InitIn.MINOR, minor, true);
     view.setUint32(InitIn.MAX_READAHEAD, 131_072, true);
     view.setUint32(InitIn.FLAGS, isOld ? all : all | INIT_EXT, true);
-    const more = InitFlag2.DIRECT_IO_ALLOW_MMAP | InitFlag2.HAS_RESEND | 1;
+    const more = InitFlag2.HAS_RESEND | 1;
     if (!isOld) view.setUint32(InitIn.FLAGS2, more, true);
     return this.ask(Opcode.INIT, 0, isOld ? body.subarray(0, 16) : body);
   }
@@ -142,11 +160,10 @@ export function readBody(offset: number, bytes: number): Uint8Array {
   return body;
 }
 
-function bytesOf(length: number): Bytes {
-  const buffer = new ArrayBuffer(length);
+function bytesOf(buffer: ArrayBuffer, at: number): Bytes {
   return {
-    bytes: new Uint8Array(buffer),
-    view: new DataView(buffer),
-    words: new Int32Array(buffer),
+    bytes: new Uint8Array(buffer, at),
+    view: new DataView(buffer, at),
+    words: new Int32Array(buffer, at),
   };
 }
