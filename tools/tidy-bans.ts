@@ -141,7 +141,24 @@ function isByteCopyInLoop(node: ts.Node): boolean {
   return false;
 }
 
+/** `x.slice()`, or `bytes.slice(a, b)`; a copy of an array is `[...x]`. */
+function isSliceOfBytes(node: ts.Node): boolean {
+  if (!ts.isCallExpression(node) || !ts.isPropertyAccessExpression(node.expression)) return false;
+  const { name, expression } = node.expression;
+  if (name.text !== 'slice') return false;
+  if (node.arguments.length === 0) return true;
+  const of = ts.isPropertyAccessExpression(expression) ? expression.name : expression;
+  return ts.isIdentifier(of) && /bytes$/i.test(of.text);
+}
+
 const CODE: readonly SyntaxBan[] = [
+  {
+    name: 'slice-of-bytes',
+    instead: 'new Uint8Array(bytes.subarray(from, to))',
+    reason: 'bytes may be a Buffer, and its slice is no copy: it changes with the original',
+    holdsIn: (path) => isCore(path) && !path.includes('/testing/'),
+    matches: isSliceOfBytes,
+  },
   {
     name: 'byte-loop',
     instead: 'target.set(source.subarray(from, to), at), or copyWithin',

@@ -32,6 +32,8 @@ const CAUGHT: [ban: string, path: string, text: string][] = [
   ['byte-loop', PAGES, 'for (let i = 0; i < n; i++) a[i] = b[i];'],
   ['byte-loop', PAGES, 'for (let i = 0; i < n; i++) { a[at + i] = b[i] ?? 0; }'],
   ['byte-loop', PAGES, 'while (i < n) { a[i] = b[from + i]!; i += 1; }'],
+  ['slice-of-bytes', CORE, 'kept.push(request.slice());'],
+  ['slice-of-bytes', CORE, 'const body = input.bytes.slice(at, end);'],
   ['console-log', CORE, 'console.log(1);'],
   ['console-log', 'test/e2e/rack.test.ts', 'console.log(1);'],
   ['any', CORE, 'const a = b as any;'],

@@ -329,7 +329,7 @@ export class Session implements StreamHandler, DataSession, Greeting {
 
   /** A planted bug: the reply goes out, the write happens later, or never. */
   #acknowledgeUnapplied(data: DataHandler, input: Bytes, at: number, window: number): boolean {
-    const body = input.bytes.slice(at, at + messageLength(input, at));
+    const body = new Uint8Array(input.bytes.subarray(at, at + messageLength(input, at)));
     const late: Bytes = {
       bytes: body,
       view: new DataView(body.buffer),

@@ -440,7 +440,7 @@ export class Upkeep {
     const whole = copies.find((bytes) => areas.firstWrong(first, PIECE_BLOCKS, bytes, 0) < 0);
     if (whole !== undefined) return whole;
     const [best] = unknown.values();
-    const chosen = (best ?? new Uint8Array(PIECE_BYTES)).slice();
+    const chosen = best === undefined ? new Uint8Array(PIECE_BYTES) : new Uint8Array(best);
     for (let i = 0; i < PIECE_BLOCKS; i++) {
       const start = i * BLOCK_BYTES;
       const right = copies.find((bytes) => areas.firstWrong(first + i, 1, bytes, start) < 0);

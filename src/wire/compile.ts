@@ -316,7 +316,8 @@ function takeBytes(
   key: string,
   max: number,
 ): Uint8Array | undefined {
-  return takeView(bytes, view, cursor, key, max)?.slice();
+  const seen = takeView(bytes, view, cursor, key, max);
+  return seen && new Uint8Array(seen);
 }
 
 function takeView(

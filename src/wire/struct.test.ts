@@ -58,6 +58,14 @@ test('what was written is read, and nothing around it is touched', () => {
   expect(target.view.getUint32(8 + Everything.offsets.large, true)).toBe(value.large);
 });
 
+test('what is decoded stays as it is when the buffer of a network is used again', () => {
+  const { target, end } = encoded();
+  const network = Buffer.from(target.bytes.buffer);
+  const decoded = Everything.decode({ ...target, bytes: network }, 8, end);
+  network.fill(0xee);
+  expect(decoded).toEqual(value);
+});
+
 test('every shorter stretch is refused', () => {
   const { target, end } = encoded();
   for (let cut = 8; cut < end; cut++) {

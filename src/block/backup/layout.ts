@@ -105,7 +105,7 @@ export function headOf({ device, file, slabBytes }: FileFacts, checksum: Checksu
 
 /** By either head, whatever else is wrong with it. */
 export function isBackupHead(heads: Uint8Array): boolean {
-  const words = new Int32Array(heads.slice().buffer);
+  const words = new Int32Array(new Uint8Array(heads).buffer);
   return [0, HEAD_BYTES / 4].some((from) => readU32(words, from + HEAD.at.magic) === MAGIC);
 }
 

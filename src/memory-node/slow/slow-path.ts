@@ -172,7 +172,7 @@ export class SlowPath {
 
   #submit(record: Int32Array): void {
     if (this.#backlog.length > 0 || !this.#offer(record)) {
-      this.#backlog.push(record.slice());
+      this.#backlog.push(new Int32Array(record));
       this.#retryLater();
     }
     this.#requests.ring();

@@ -44,7 +44,7 @@ function copyOf(batch: DatagramBatch, i: number): Heard {
     expectEqual(words[start >> 2], view.getInt32(start, true), 'a word, as two views show it');
   }
   return {
-    bytes: bytes.slice(start, start + length),
+    bytes: new Uint8Array(bytes.subarray(start, start + length)),
     peer: batch.peers.slice(i * PEER_BYTES, (i + 1) * PEER_BYTES),
   };
 }

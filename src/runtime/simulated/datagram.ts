@@ -195,11 +195,11 @@ export class SimulatedDatagramSocket implements DatagramSocket {
     const sender = host === OWN_HOST_NUMBER ? this.#asLocal : this.#asMachine;
     const bytes = this.output.bytes.subarray(at, at + length);
     const lateNs = passage === Passage.LATE ? this.#parts.prng.below(LATE_US_MAX) * NS_PER_US : 0;
-    this.#sendOnce(machine, port, { peer: sender, bytes: bytes.slice() }, lateNs);
+    this.#sendOnce(machine, port, { peer: sender, bytes: new Uint8Array(bytes) }, lateNs);
     if (faults.roll(FaultKind.DatagramDuplicate)) {
       faults.inject(FaultKind.DatagramDuplicate, touched);
       this.#takeOff();
-      this.#sendOnce(machine, port, { peer: sender, bytes: bytes.slice() }, lateNs);
+      this.#sendOnce(machine, port, { peer: sender, bytes: new Uint8Array(bytes) }, lateNs);
     }
   }
 

@@ -234,7 +234,7 @@ class SimulatedFile implements File {
   }
 
   write(offset: number, from: Uint8Array): Promise<void> {
-    const bytes = from.slice();
+    const bytes = new Uint8Array(from);
     return this.#run(this.#store.knobs.diskUs, () => {
       if (!this.#mayWrite) throw new DiskError('denied', `${this.#path} was opened to read`);
       const error = this.#whyNotWritten(offset + bytes.length);

@@ -90,7 +90,7 @@ export class CrashingDisk {
           return inode.current.read(at, into);
         }),
       write: (offset, from) => {
-        const bytes = from.slice();
+        const bytes = new Uint8Array(from);
         return run(() => {
           if (this.isFull) throw new DiskError('full', 'the disk is full');
           inode.change({ offset, bytes });
