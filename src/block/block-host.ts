@@ -11,6 +11,7 @@ import { Backups } from './backup/backups.js';
 import { DeviceHost } from './device-host.js';
 import { Memories } from './memories.js';
 import type { ServedDevice } from './served-device.js';
+import type { NumberedDevice } from './world.js';
 
 export class BlockHost {
   readonly #runtime: Runtime;
@@ -27,9 +28,9 @@ export class BlockHost {
     this.#backups = new Backups(runtime);
   }
 
-  async use(name: string): Promise<ServedDevice | Status> {
+  async use(name: string, device?: number): Promise<ServedDevice | Status> {
     const connected = await this.#connected();
-    return connected === undefined ? Status.Unavailable : connected.devices.use(name);
+    return connected === undefined ? Status.Unavailable : connected.devices.use(name, device);
   }
 
   /** What this host tells of its devices. */
@@ -41,8 +42,9 @@ export class BlockHost {
     void this.#connecting?.then((connected) => connected?.devices.letGo(device));
   }
 
-  async names(): Promise<readonly string[]> {
-    return (await (await this.#connected())?.devices.names()) ?? [];
+  /** All devices of the rack; undefined where that cannot be known now. */
+  async list(): Promise<readonly NumberedDevice[] | undefined> {
+    return (await this.#connected())?.devices.list();
   }
 
   async close(): Promise<void> {

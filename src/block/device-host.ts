@@ -50,10 +50,14 @@ export class DeviceHost {
     this.#fairShare = new FairShare(clock, timers);
   }
 
-  /** A device that is ready, until `letGo`; or why there is none. */
-  async use(name: string): Promise<ServedDevice | Status> {
+  /**
+   * A device that is ready, until `letGo`; or why there is none. With a number: that one, and no
+   * later one of the same name.
+   */
+  async use(name: string, device?: number): Promise<ServedDevice | Status> {
     const facts = await this.#facts(name);
     if (typeof facts === 'number') return facts;
+    if (device !== undefined && facts.device !== device) return Status.NotFound;
     if (this.#isClosed) return Status.Closed;
     const served = this.#servedAs(facts);
     served.device.allow(facts.allowance ?? {});
@@ -154,17 +158,17 @@ export class DeviceHost {
     });
   }
 
-  /** The names of all devices of the rack. */
-  async names(): Promise<readonly string[]> {
+  /** All devices of the rack; undefined where the controller does not say. */
+  async list(): Promise<readonly NumberedDevice[] | undefined> {
     const { control, runtime } = this.#world;
-    const names: string[] = [];
+    const all: NumberedDevice[] = [];
     for (let after = ''; ; ) {
       const deadline = runtime.clock.now() + ASK_MS;
       const reply = await control.call(MessageType.ListDevices, { after }, deadline);
-      if (reply.status !== Status.Ok) return names;
-      for (const { name } of reply.devices) names.push(name);
-      after = names.at(-1) ?? '';
-      if (reply.more === 0 || reply.devices.length === 0) return names;
+      if (reply.status !== Status.Ok) return undefined;
+      all.push(...reply.devices.map(factsOf));
+      after = all.at(-1)?.name ?? '';
+      if (reply.more === 0 || reply.devices.length === 0) return all;
     }
   }
 

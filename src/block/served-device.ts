@@ -58,6 +58,8 @@ const HELD_MS_MIN = 1;
 
 export class ServedDevice implements CompletionSink {
   readonly counters: DeviceCounters;
+  /** Told when another host may have written since the last lease. */
+  readonly strangers = new Set<() => void>();
   /** Parts of large requests for zeros, under way for all users. */
   zeroing = 0;
   readonly #parts: ServedDeviceParts;
@@ -436,10 +438,13 @@ export class ServedDevice implements CompletionSink {
       void tenure.release();
       return;
     }
+    const isChanged = this.#wasServed && tenure.heldBefore > this.#lastEpoch;
     this.#tenure = tenure;
     this.#bytes = tenure.bytes;
     this.#lastEpoch = tenure.epoch;
     this.#wasServed = true;
+    // Before anything is read under it.
+    if (isChanged) for (const tell of [...this.strangers]) tell();
     void tenure.ended.then(() => {
       if (this.#tenure === tenure) this.#tenure = undefined;
       // Also where nobody reads or writes: copies that are missing are to be made.

@@ -92,6 +92,10 @@ export const CONFIGURATION = z.strictObject({
     .describe(
       'File with keys that clients of the NBD door know, as `name:hexkey`, instead of those.',
     ),
+  files: z
+    .string()
+    .optional()
+    .describe('Folder where `host` shows the block devices as files; takes root.'),
   persistent: z
     .string()
     .optional()

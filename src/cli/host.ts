@@ -1,6 +1,7 @@
 /** `memrack host`: a using machine's process, where doors run. */
 
 import { hostname } from 'node:os';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { ConfigError } from '../base/config-error.js';
 import { isSecured, type NbdTlsFiles } from '../client/host.js';
@@ -25,6 +26,7 @@ interface HostFlags extends SharedFlags, DoorFlags, NbdTlsFiles {
   readonly listen?: string;
   readonly id?: string;
   readonly nbdPort?: string;
+  readonly files?: string;
 }
 
 export function addHost(program: Command): void {
@@ -34,6 +36,7 @@ export function addHost(program: Command): void {
     .option('--listen <address>', 'address to listen on (default 127.0.0.1)')
     .option('--id <name>', 'name in the rack (default: made from the name of the machine)')
     .option('--nbd-port <port>', 'of the NBD door (default 10809; 0: any free one)')
+    .option('--files <folder>', 'a folder where devices are files (takes root)')
     .option('--redis-port <port>', 'comes with the Redis door, not in this version')
     .addHelpText('after', '\nExample:\n  memrack host --join 10.0.0.1:7070')
     .action(async (flags: HostFlags) => {
@@ -57,10 +60,16 @@ export function addHost(program: Command): void {
         machine: hostname(),
         nbd: `tcp://${listen}:${nbdPort}`,
         ...tls,
+        ...filesOf(flags.files ?? configuration.files),
       };
       await runInForeground('host', config, (_address, running) => {
-        const door = (running as RunningHost).nbd ?? '';
-        say(`host ${id} serves block devices at ${nbdUrl(door, isSecured(tls))}`);
+        const { nbd = '', files } = running as RunningHost;
+        say(`host ${id} serves block devices at ${nbdUrl(nbd, isSecured(tls))}`);
+        if (files !== undefined) say(`and as files in ${files}`);
       });
     });
+}
+
+function filesOf(folder: string | undefined): { readonly files?: string } {
+  return folder === undefined ? {} : { files: resolve(folder) };
 }

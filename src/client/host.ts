@@ -32,6 +32,8 @@ export interface HostConfig {
   readonly nbdTlsKey?: string;
   readonly nbdTlsClientCa?: string;
   readonly nbdTlsPsk?: string;
+  /** The folder where devices are files; missing: nowhere. */
+  readonly files?: string;
 }
 
 export const NBD_TLS_KEYS = [
@@ -61,12 +63,17 @@ export interface HostReady {
   readonly pid: number;
   /** Of the NBD door, where it listens. */
   readonly nbd?: string;
+  /** The folder where devices are files. */
+  readonly files?: string;
 }
 
 /** With defaults. */
 export type CheckedHost = HostConfig & Required<Pick<HostConfig, 'machine'>>;
 
-const KEYS = ['id', 'join', 'listen', 'machine', 'nbd', 'nbdAnyPort', ...NBD_TLS_KEYS];
+const KEYS = [
+  ...['id', 'join', 'listen', 'machine', 'files', 'nbd', 'nbdAnyPort'],
+  ...NBD_TLS_KEYS,
+] as readonly string[];
 const CALL_MS = 5_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2_000;
@@ -182,7 +189,7 @@ export function checkHostConfig(config: unknown): CheckedHost {
     throw new ConfigError('host', ['it is not an object']);
   }
   const given = config as Record<string, unknown>;
-  const { id, join, listen, machine = 'localhost', nbd, nbdAnyPort = false } = given;
+  const { id, join, listen, machine = 'localhost', nbd, nbdAnyPort = false, files: folder } = given;
   const problems = Object.keys(given)
     .filter((key) => !KEYS.includes(key))
     .map((key) => `${key}: there is no such key; there are ${KEYS.join(', ')}`);
@@ -201,6 +208,8 @@ export function checkHostConfig(config: unknown): CheckedHost {
   check('machine', machine, isMatching(machine, /^[ -~]{1,100}$/), '1 to 100 printable characters');
   check('nbd', nbd, nbd === undefined || isAddress(nbd), 'tcp://HOST:PORT or unix://PATH');
   check('nbdAnyPort', nbdAnyPort, typeof nbdAnyPort === 'boolean', 'true or false');
+  const isFolder = folder === undefined || isMatching(folder, /^\/[^\0]*$/);
+  check('files', folder, isFolder, 'the whole path of a folder');
   const files = tlsFiles(given);
   for (const [key, path] of Object.entries(files)) {
     check(key, path, isMatching(path, /^[^\0]+$/), 'the path of a file');
@@ -208,7 +217,8 @@ export function checkHostConfig(config: unknown): CheckedHost {
   problems.push(...tlsProblems(files));
   if (problems.length > 0) throw new ConfigError('host', problems);
   const door = nbd === undefined ? {} : { nbd, nbdAnyPort, ...files };
-  return { id, join, listen, machine, ...door } as CheckedHost;
+  const place = folder === undefined ? {} : { files: folder };
+  return { id, join, listen, machine, ...door, ...place } as CheckedHost;
 }
 
 /** Those of the keys that are there. */

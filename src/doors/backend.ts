@@ -108,6 +108,11 @@ export interface BlockBackend {
   trim(offset: number, bytes: number, change: number, sink: BlockSink, token: number): void;
   /** From then on the bytes read as zeros. Any length; `change` as in `Change`. */
   writeZeroes(offset: number, bytes: number, change: number, sink: BlockSink, token: number): void;
+  /**
+   * Has `changed` called, before anything that is there now is read, when somebody else may have
+   * written past this door since the device was opened. Returns how to take that back.
+   */
+  whenOthersWrote(changed: () => void): () => void;
   /** The bytes will probably be read soon. Any length; may do nothing. */
   cache(offset: number, bytes: number, sink: BlockSink, token: number): void;
   /**

@@ -124,6 +124,12 @@ export class DeviceBackend implements BlockBackend {
     this.#timers.soon(() => sink.completed(token, Status.Ok));
   }
 
+  whenOthersWrote(changed: () => void): () => void {
+    const { strangers } = this.#device;
+    strangers.add(changed);
+    return () => strangers.delete(changed);
+  }
+
   /** That they are zeros is never told: another host may have written there since. */
   extent(offset: number, bytes: number): number {
     const device = this.#device.device;

@@ -6,6 +6,7 @@
 
 import { BlockHost } from '../block/block-host.js';
 import {
+  type CheckedHost,
   checkHostConfig,
   Host,
   type HostConfig,
@@ -16,6 +17,8 @@ import { createEndpoint } from '../fabric/endpoint.js';
 import { NetworkError } from '../runtime/network.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import { DoorKind } from '../wire/messages.js';
+import { DeviceFiles } from './fuse/device-files.js';
+import { FuseDoor } from './fuse/door.js';
 import { DeviceExports } from './nbd/device-exports.js';
 import { NbdDoor } from './nbd/door.js';
 import { NBD_LIMITS } from './nbd/limits.js';
@@ -25,27 +28,51 @@ import { nbdTlsOf } from './nbd/tls-files.js';
 export interface RunningHost extends RunningRole {
   /** Where the NBD door listens. */
   readonly nbd?: string;
+  /** The folder with a file for each device. */
+  readonly files?: string;
 }
 
-/** Rejects with `ConfigError` or `NetworkError`. */
+/** A way in that is open. */
+interface OpenDoor {
+  /** Where it listens; missing: nowhere. */
+  readonly address?: string;
+  /** After what is under way. */
+  stop(): Promise<void>;
+}
+
+/** Rejects with `ConfigError`, `NetworkError` or `FuseError`. */
 export const hostMain: RoleMain<HostConfig> = async (runtime, config) => {
   const checked = checkHostConfig(config);
   const endpoint = createEndpoint(runtime);
   const { address } = await endpoint.listen(checked.listen);
-  const nbd = await openNbd(runtime, checked);
+  const blocks = new BlockHost(runtime, checked.join);
+  const files = await openFiles(runtime, checked, blocks);
+  const nbd = await openNbd(runtime, checked, blocks).catch(async (error: unknown) => {
+    await files?.stop();
+    throw error;
+  });
   const kind = isSecured(checked) ? DoorKind.NBD_TLS : DoorKind.NBD;
   const doors = nbd === undefined ? [] : [{ kind, address: nbd.address }];
-  const devices = () => nbd?.devices.reports() ?? [];
-  const host = new Host(runtime, endpoint, checked, { address, doors, devices });
+  const host = new Host(runtime, endpoint, checked, {
+    ...{ address, doors },
+    devices: () => blocks.reports(),
+  });
   void host.run();
   const { pid } = runtime.processes;
-  const door = nbd === undefined ? {} : { nbd: nbd.address };
-  runtime.processes.ready({ id: checked.id, address, pid, ...door } satisfies HostReady);
+  const where = {
+    ...(nbd === undefined ? {} : { nbd: nbd.address }),
+    ...(checked.files === undefined ? {} : { files: checked.files }),
+  };
+  runtime.processes.ready({ id: checked.id, address, pid, ...where } satisfies HostReady);
   return {
     address,
-    ...door,
+    ...where,
     stop: async () => {
-      await nbd?.stop();
+      // What waits for a lease then ends with the devices, and the doors with it.
+      const late = runtime.timers.after(NBD_LIMITS.stopMs, () => void blocks.close());
+      await Promise.all([nbd?.stop(), files?.stop()]);
+      late.cancel();
+      await blocks.close();
       await host.stop();
     },
   } satisfies RunningHost;
@@ -53,25 +80,26 @@ export const hostMain: RoleMain<HostConfig> = async (runtime, config) => {
 
 async function openNbd(
   runtime: Runtime,
-  config: ReturnType<typeof checkHostConfig>,
-): Promise<(RunningRole & { readonly devices: BlockHost }) | undefined> {
+  config: CheckedHost,
+  blocks: BlockHost,
+): Promise<Required<OpenDoor> | undefined> {
   if (config.nbd === undefined) return undefined;
   const tls = await nbdTlsOf(runtime, config);
-  const devices = new BlockHost(runtime, config.join);
-  const exports = new DeviceExports(devices, runtime.timers);
+  const exports = new DeviceExports(blocks, runtime.timers);
   const door = new NbdDoor({ runtime, exports, tls });
   const { address } = await listen(door, config.nbd, config.nbdAnyPort === true);
-  return {
-    address,
-    devices,
-    stop: async () => {
-      // What waits for a lease then ends with the devices, and the door with it.
-      const late = runtime.timers.after(NBD_LIMITS.stopMs, () => void devices.close());
-      await door.stop();
-      late.cancel();
-      await devices.close();
-    },
-  };
+  return { address, stop: () => door.stop() };
+}
+
+async function openFiles(
+  runtime: Runtime,
+  config: CheckedHost,
+  blocks: BlockHost,
+): Promise<OpenDoor | undefined> {
+  if (config.files === undefined) return undefined;
+  const door = new FuseDoor({ runtime, source: new DeviceFiles(blocks, runtime.timers) });
+  await door.mount(config.files);
+  return { stop: () => door.stop() };
 }
 
 /** Where another process listens there already, on any port if that will do. */

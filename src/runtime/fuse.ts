@@ -33,24 +33,30 @@ export interface FuseKernel {
   /** Nothing looks at the slot any more: the next request may come there. */
   free(slot: number): void;
   /**
-   * Something that nobody has asked for: all of `bytes`, with its header. Resolves to whether the
-   * kernel took it. It may wait for answers, and holds none of them up.
+   * What is in no slot: an answer, or something that nobody has asked for; all of `bytes`, with its
+   * header. Resolves to whether the kernel took it. It may wait for answers, and holds none of them
+   * up.
    */
-  notify(bytes: Uint8Array): Promise<boolean>;
+  tell(bytes: Uint8Array): Promise<boolean>;
   /** Whether the thread of this number is being killed, so that nothing it waits for is wanted. */
   isBeingKilled(thread: number): boolean;
 }
 
 /** A mount that is served here. */
 export interface FuseMount extends FuseKernel {
+  /** Whose the files are. */
+  readonly owner: { readonly uid: number; readonly gid: number };
   /** Requests come from now on. */
   begin(server: FuseServer): void;
-  /** Takes the folder away, for everybody; files that are open fail from then on. Idempotent. */
-  close(): void;
+  /**
+   * Takes the folder away: what is to be written is written first, and requests are served until
+   * then; where files are open, they fail from then on. Idempotent.
+   */
+  close(): Promise<void>;
 }
 
 export interface MountOptions {
-  /** A folder that is there, and empty. */
+  /** Is made where it is not there; else empty, and nobody's. */
   readonly folder: string;
   /** What stands in the table of mounts; contains `memrack`. */
   readonly source: string;
@@ -65,6 +71,6 @@ export class FuseError extends Error {
 }
 
 export interface Fuse {
-  /** Throws a `FuseError` that says what is missing. */
-  mount(options: MountOptions): FuseMount;
+  /** Rejects with a `FuseError` that says what is missing. */
+  mount(options: MountOptions): Promise<FuseMount>;
 }

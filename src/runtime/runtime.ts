@@ -10,6 +10,7 @@ import type { Clock, Timers } from './clock.js';
 import type { Databases } from './database.js';
 import type { Disk } from './disk.js';
 import type { DurableFiles } from './durable.js';
+import type { Fuse } from './fuse.js';
 import type { Memory } from './memory.js';
 import type { Network } from './network.js';
 import type { Processes } from './processes.js';
@@ -46,6 +47,7 @@ export interface Runtime {
   readonly databases: Databases;
   readonly memory: Memory;
   readonly durables: DurableFiles;
+  readonly fuse: Fuse;
   readonly threads: Threads;
   readonly processes: Processes;
   readonly entropy: Entropy;

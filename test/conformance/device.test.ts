@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { MiB } from '../../src/base/units.js';
 import { runCli } from '../support/cli.js';
+import { type Ended, goodForeign, runForeign } from '../support/foreign.js';
 import { startRack, supervisorOf, type TestRack, until } from '../support/rack.js';
 import { requires, requiresAccess } from '../support/requires.js';
 
@@ -21,31 +22,12 @@ let rack: TestRack;
 let uri: string;
 const path = (name: string): string => join(folder, name);
 
-interface Ended {
-  readonly code: number | null;
-  readonly output: string;
+function run(program: string, ...args: string[]): Promise<Ended> {
+  return runForeign(folder, program, ...args);
 }
 
-function run(program: string, ...args: string[]): Promise<Ended> {
-  // First the system's: its Python has the packages that belong to it.
-  const PATH = `/usr/bin:${process.env['PATH']}:/usr/sbin:/sbin`;
-  const child = spawn(program, args, {
-    cwd: folder,
-    env: { ...process.env, PATH },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  for (const from of [child.stdout, child.stderr]) {
-    from.on('data', (text: Buffer) => (output += text.toString()));
-  }
-  const timer = setTimeout(() => child.kill('SIGKILL'), 120_000);
-  return new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code) => {
-      clearTimeout(timer);
-      resolve({ code, output });
-    });
-  });
+function good(program: string, ...args: string[]): Promise<string> {
+  return goodForeign(folder, program, ...args);
 }
 
 /**
@@ -110,12 +92,6 @@ for one in (h, other):
 `;
 
 /** Ends with 0, and its output. */
-async function good(program: string, ...args: string[]): Promise<string> {
-  const { code, output } = await run(program, ...args);
-  expect([program, ...args, code, code === 0 ? '' : output]).toEqual([program, ...args, 0, '']);
-  return output;
-}
-
 async function memrack(...args: string[]): Promise<string> {
   return (await tried(() => runCli([...args, '--rack', rack.url]))).stdout.trim();
 }

@@ -18,6 +18,13 @@ export const Opcode = {
   FORGET: 2,
   GETATTR: 3,
   SETATTR: 4,
+  SYMLINK: 6,
+  MKNOD: 8,
+  MKDIR: 9,
+  UNLINK: 10,
+  RMDIR: 11,
+  RENAME: 12,
+  LINK: 13,
   OPEN: 14,
   READ: 15,
   WRITE: 16,
@@ -31,11 +38,14 @@ export const Opcode = {
   RELEASEDIR: 29,
   FSYNCDIR: 30,
   ACCESS: 34,
+  CREATE: 35,
   INTERRUPT: 36,
   DESTROY: 38,
   BATCH_FORGET: 42,
   FALLOCATE: 43,
-  LSEEK: 46,
+  RENAME2: 45,
+  TMPFILE: 51,
+  STATX: 52,
 } as const;
 
 /** `struct fuse_in_header`: length, opcode, number of the request, node, who asks. */
@@ -87,6 +97,9 @@ export const Attr = {
   INO: 0,
   SIZE: 8,
   BLOCKS: 16,
+  ATIME: 24,
+  MTIME: 32,
+  CTIME: 40,
   MODE: 60,
   NLINK: 64,
   UID: 68,
@@ -99,6 +112,27 @@ export const Attr = {
 export const ATTR_OUT_VALID = 0;
 export const ATTR_OUT_ATTR = 16;
 export const ATTR_OUT_BYTES = ATTR_OUT_ATTR + Attr.BYTES;
+
+/** `struct fuse_statx_out`: how long it is good, then `struct fuse_statx`. */
+export const STATX_OUT_VALID = 0;
+export const STATX_OUT_STATX = 32;
+export const Statx = {
+  MASK: 0,
+  BLKSIZE: 4,
+  NLINK: 16,
+  UID: 20,
+  GID: 24,
+  MODE: 28,
+  INO: 32,
+  SIZE: 40,
+  BLOCKS: 48,
+  ATIME: 64,
+  CTIME: 96,
+  MTIME: 112,
+  BYTES: 256,
+} as const;
+/** All that stat(2) tells. */
+export const STATX_BASIC_STATS = 0x7ff;
 
 /** `struct fuse_entry_out`: the node, how long name and attributes are good, the attributes. */
 export const EntryOut = {
@@ -137,11 +171,6 @@ export const FallocateIn = { OFFSET: 8, LENGTH: 16, MODE: 24 } as const;
 export const FALLOC_FL_KEEP_SIZE = 1;
 export const FALLOC_FL_PUNCH_HOLE = 2;
 export const FALLOC_FL_ZERO_RANGE = 16;
-/** `struct fuse_lseek_in`; the answer is one offset. */
-export const LseekIn = { OFFSET: 8, WHENCE: 16 } as const;
-export const LSEEK_OUT_BYTES = 8;
-export const SEEK_DATA = 3;
-export const SEEK_HOLE = 4;
 /** `struct fuse_kstatfs`. */
 export const StatfsOut = {
   BLOCKS: 0,
@@ -153,6 +182,10 @@ export const StatfsOut = {
 } as const;
 /** `struct fuse_dirent`: the name stands behind it, and each begins at a multiple of 8. */
 export const Dirent = { INO: 0, OFF: 8, NAMELEN: 16, TYPE: 20, NAME: 24 } as const;
+/** What a server says unasked: its code stands where errors do (`enum fuse_notify_code`). */
+export const Notify = { INVAL_INODE: 2 } as const;
+/** `struct fuse_notify_inval_inode_out`: node, from where on, how far; 0: to the end. */
+export const INVAL_INODE_BYTES = 24;
 /** `struct fuse_interrupt_in`: the number of the request that nobody waits for any more. */
 export const INTERRUPT_UNIQUE = 0;
 
@@ -180,4 +213,5 @@ export const Errno = {
   ENOSYS: 38,
   EOPNOTSUPP: 95,
   ESHUTDOWN: 108,
+  ESTALE: 116,
 } as const;

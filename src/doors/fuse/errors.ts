@@ -26,10 +26,12 @@ const ERRNO = {
 
 /** Where a file cannot be opened. */
 const OPEN_ERRNO: Partial<Record<StatusName, number>> = {
-  NotFound: Errno.ENOENT,
+  // The kernel then looks the name up again.
+  NotFound: Errno.ESTALE,
   Timeout: Errno.EBUSY,
   Conflict: Errno.EBUSY,
   Denied: Errno.EACCES,
+  Stale: Errno.ESTALE,
 };
 
 export function errnoOf(status: Status): number {

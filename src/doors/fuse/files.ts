@@ -6,6 +6,7 @@
 import { Status } from '../../base/status.js';
 import type { BlockBackend } from '../backend.js';
 import { FUSE_ROOT_ID } from './abi.js';
+import { Lane } from './lanes.js';
 
 /** A file, as the kernel is told of it. */
 export interface FileFacts {
@@ -26,17 +27,35 @@ export interface FileDevice {
 export interface FileSource {
   /** All that there are; undefined: that cannot be known now. Never rejects. */
   list(): Promise<readonly FileDevice[] | undefined>;
-  /** The device, for reads and writes until `close`; or why it cannot be had. Never rejects. */
-  open(name: string): Promise<BlockBackend | Status>;
+  /**
+   * This device, and no other of its name, for reads and writes until `close`; or why it cannot be
+   * had. Never rejects.
+   */
+  open(file: FileDevice): Promise<BlockBackend | Status>;
   close(backend: BlockBackend): void;
 }
 
-export interface File {
+/** A device that is open. */
+interface Opened {
+  readonly backend: BlockBackend;
+  readonly unwatch: () => void;
+  /** Others may have written: what the kernel, or a program, knows of it may be wrong. */
+  isStale: boolean;
+}
+
+export class File {
   facts: FileFacts;
-  /** While it is open. */
-  backend: BlockBackend | undefined;
-  opens: number;
+  readonly lane = new Lane();
+  /** When something was written to it here last, of the wall's clock. */
+  writtenMs: number;
+  opens = 0;
+  opened: Opened | undefined;
   opening: Promise<Status> | undefined;
+
+  constructor(facts: FileFacts, nowMs: number) {
+    this.facts = facts;
+    this.writtenMs = nowMs;
+  }
 }
 
 export function nodeOfDevice(device: number): number {
@@ -45,20 +64,46 @@ export function nodeOfDevice(device: number): number {
 
 export class Files {
   readonly #source: FileSource;
+  readonly #wall: () => number;
+  /** The kernel keeps what is not so any more. */
+  readonly #changed: (file: File) => void;
   readonly #known = new Map<number, File>();
+  #looking: Promise<readonly FileFacts[] | undefined> | undefined;
+  #lookingNext: Promise<readonly FileFacts[] | undefined> | undefined;
 
-  constructor(source: FileSource) {
+  constructor(source: FileSource, wall: () => number, changed: (file: File) => void) {
     this.#source = source;
+    this.#wall = wall;
+    this.#changed = changed;
   }
 
   find(node: number): File | undefined {
     return this.#known.get(node);
   }
 
-  /** As they are now; undefined where nobody knows. */
-  async look(): Promise<readonly FileFacts[] | undefined> {
-    const devices = await this.#source.list();
-    if (devices === undefined) return undefined;
+  get all(): IterableIterator<File> {
+    return this.#known.values();
+  }
+
+  /** As they are at some time after this call; undefined where nobody knows. */
+  look(): Promise<readonly FileFacts[] | undefined> {
+    const before = this.#looking;
+    if (before === undefined) return this.#lookNow();
+    this.#lookingNext ??= before.then(() => this.#lookNow());
+    return this.#lookingNext;
+  }
+
+  #lookNow(): Promise<readonly FileFacts[] | undefined> {
+    this.#lookingNext = undefined;
+    const looking = this.#source.list().then((devices) => {
+      if (this.#looking === looking) this.#looking = undefined;
+      return devices && this.#learn(devices);
+    });
+    this.#looking = looking;
+    return looking;
+  }
+
+  #learn(devices: readonly FileDevice[]): readonly FileFacts[] {
     const seen = devices.map(({ device, name, bytes }) => {
       return { node: nodeOfDevice(device), name, bytes };
     });
@@ -66,24 +111,21 @@ export class Files {
     for (const [node, file] of this.#known) {
       if (!nodes.has(node) && file.opens === 0) this.#known.delete(node);
     }
-    for (const facts of seen) this.#learn(facts);
+    for (const facts of seen) {
+      const file = this.#known.get(facts.node);
+      // What is open keeps its size until it is closed by all.
+      const bytes = file?.opened?.backend.bytes ?? facts.bytes;
+      if (file === undefined) this.#known.set(facts.node, new File(facts, this.#wall()));
+      else file.facts = { ...facts, bytes };
+    }
     return seen;
-  }
-
-  #learn(facts: FileFacts): void {
-    const file = this.#known.get(facts.node);
-    if (file === undefined) {
-      this.#known.set(facts.node, { facts, backend: undefined, opens: 0, opening: undefined });
-    } else if (file.backend === undefined) file.facts = facts;
-    // What is open keeps its size until it is closed by all.
-    else file.facts = { ...facts, bytes: file.backend.bytes };
   }
 
   /** Each that ends as `Ok` wants a `release`. */
   async open(file: File): Promise<Status> {
     file.opens += 1;
-    let status: Status = Status.Ok;
-    if (file.backend === undefined) {
+    let status: Status = file.opened?.isStale === true ? Status.Stale : Status.Ok;
+    if (file.opened === undefined) {
       file.opening ??= this.#openDevice(file);
       status = await file.opening;
     }
@@ -92,14 +134,21 @@ export class Files {
   }
 
   async #openDevice(file: File): Promise<Status> {
-    const backend = await this.#source.open(file.facts.name);
+    const { name, node, bytes } = file.facts;
+    const backend = await this.#source.open({ name, device: node - FUSE_ROOT_ID, bytes });
     file.opening = undefined;
     if (typeof backend === 'number') return backend;
     if (file.opens === 0) {
       this.#source.close(backend);
       return Status.Closed;
     }
-    file.backend = backend;
+    const changed = (): void => {
+      opened.isStale = true;
+      this.#changed(file);
+    };
+    const unwatch = backend.whenOthersWrote(changed);
+    const opened: Opened = { backend, unwatch, isStale: false };
+    file.opened = opened;
     file.facts = { ...file.facts, bytes: backend.bytes };
     return Status.Ok;
   }
@@ -107,17 +156,22 @@ export class Files {
   release(file: File): void {
     if (file.opens === 0) return;
     file.opens -= 1;
-    if (file.opens > 0 || file.backend === undefined) return;
-    this.#source.close(file.backend);
-    file.backend = undefined;
+    if (file.opens === 0) this.#close(file);
+  }
+
+  #close(file: File): void {
+    const { opened } = file;
+    if (opened === undefined) return;
+    file.opened = undefined;
+    opened.unwatch();
+    this.#source.close(opened.backend);
   }
 
   /** Lets go of all that is open; nothing is read or written any more. */
   close(): void {
     for (const file of this.#known.values()) {
-      if (file.backend !== undefined) this.#source.close(file.backend);
-      file.backend = undefined;
       file.opens = 0;
+      this.#close(file);
     }
   }
 }

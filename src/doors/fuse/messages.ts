@@ -12,14 +12,20 @@ import {
   DT_REG,
   EntryOut,
   FUSE_ROOT_ID,
+  INVAL_INODE_BYTES,
   IN_BYTES,
   IN_NODE,
   IN_UNIQUE,
+  Notify,
   OUT_BYTES,
   OUT_ERROR,
   OUT_UNIQUE,
   S_IFDIR,
   S_IFREG,
+  STATX_BASIC_STATS,
+  STATX_OUT_STATX,
+  STATX_OUT_VALID,
+  Statx,
   StatfsOut,
 } from './abi.js';
 import type { FileFacts } from './files.js';
@@ -61,14 +67,6 @@ export function putHeader(output: Bytes, input: Bytes, bodyBytes: number, errno:
   return OUT_BYTES + bodyBytes;
 }
 
-/** Whether two requests, or a request and who speaks of it, have the same number. */
-export function isSameUnique(one: Bytes, at: number, other: Bytes): boolean {
-  return (
-    one.view.getUint32(at, true) === other.view.getUint32(IN_UNIQUE, true) &&
-    one.view.getUint32(at + 4, true) === other.view.getUint32(IN_UNIQUE + 4, true)
-  );
-}
-
 /** The bytes of a name from the request's body on, without the zero behind it. */
 export function nameOf(input: Bytes, inputBytes: number): string {
   const end = input.bytes.indexOf(0, IN_BYTES);
@@ -76,34 +74,89 @@ export function nameOf(input: Bytes, inputBytes: number): string {
   return readUtf8(input.bytes, IN_BYTES, last) ?? '';
 }
 
-function putAttr(view: DataView, at: number, owner: Owner, file: FileFacts | undefined): void {
+/** A file with the time when it was last written to here; undefined: the directory. */
+export interface Shown {
+  readonly facts: FileFacts;
+  readonly writtenMs: number;
+}
+
+function putAttr(view: DataView, at: number, owner: Owner, shown: Shown | undefined): void {
+  const file = shown?.facts;
   for (let i = 0; i < Attr.BYTES; i += 4) view.setUint32(at + i, 0, true);
   const bytes = file?.bytes ?? 0;
   putNumber(view, at + Attr.INO, file?.node ?? FUSE_ROOT_ID);
   putNumber(view, at + Attr.SIZE, bytes);
   putNumber(view, at + Attr.BLOCKS, Math.ceil(bytes / SECTOR_BYTES));
-  view.setUint32(at + Attr.MODE, file === undefined ? S_IFDIR | 0o500 : S_IFREG | 0o600, true);
+  const seconds = Math.floor((shown?.writtenMs ?? 0) / 1000);
+  for (const time of [Attr.ATIME, Attr.MTIME, Attr.CTIME]) putNumber(view, at + time, seconds);
+  view.setUint32(at + Attr.MODE, modeOf(file), true);
   view.setUint32(at + Attr.NLINK, file === undefined ? 2 : 1, true);
   view.setUint32(at + Attr.UID, owner.uid, true);
   view.setUint32(at + Attr.GID, owner.gid, true);
   view.setUint32(at + Attr.BLKSIZE, PAGE_BYTES, true);
 }
 
+function modeOf(file: FileFacts | undefined): number {
+  return file === undefined ? S_IFDIR | 0o500 : S_IFREG | 0o600;
+}
+
 /** `file` undefined: the directory that they are in. Returns the length of the body. */
-export function putAttrOut({ view }: Bytes, owner: Owner, file: FileFacts | undefined): number {
+export function putAttrOut({ view }: Bytes, owner: Owner, file: Shown | undefined): number {
   putNumber(view, OUT_BYTES + ATTR_OUT_VALID, VALID_SECONDS);
   putNumber(view, OUT_BYTES + ATTR_OUT_VALID + 8, 0);
   putAttr(view, OUT_BYTES + ATTR_OUT_ATTR, owner, file);
   return ATTR_OUT_BYTES;
 }
 
-export function putEntryOut({ view }: Bytes, owner: Owner, file: FileFacts): number {
+export function putEntryOut({ view }: Bytes, owner: Owner, file: Shown): number {
   for (let i = 0; i < EntryOut.ATTR; i += 4) view.setUint32(OUT_BYTES + i, 0, true);
-  putNumber(view, OUT_BYTES + EntryOut.NODE, file.node);
+  putNumber(view, OUT_BYTES + EntryOut.NODE, file.facts.node);
   putNumber(view, OUT_BYTES + EntryOut.ENTRY_VALID, VALID_SECONDS);
   putNumber(view, OUT_BYTES + EntryOut.ATTR_VALID, VALID_SECONDS);
   putAttr(view, OUT_BYTES + EntryOut.ATTR, owner, file);
   return EntryOut.BYTES;
+}
+
+/** As `putAttrOut`, for statx(2). */
+export function putStatxOut({ view }: Bytes, owner: Owner, shown: Shown | undefined): number {
+  const bytes = STATX_OUT_STATX + Statx.BYTES;
+  for (let i = 0; i < bytes; i += 4) view.setUint32(OUT_BYTES + i, 0, true);
+  putNumber(view, OUT_BYTES + STATX_OUT_VALID, VALID_SECONDS);
+  const at = OUT_BYTES + STATX_OUT_STATX;
+  const file = shown?.facts;
+  const length = file?.bytes ?? 0;
+  const seconds = Math.floor((shown?.writtenMs ?? 0) / 1000);
+  view.setUint32(at + Statx.MASK, STATX_BASIC_STATS, true);
+  view.setUint32(at + Statx.BLKSIZE, PAGE_BYTES, true);
+  view.setUint32(at + Statx.NLINK, file === undefined ? 2 : 1, true);
+  view.setUint32(at + Statx.UID, owner.uid, true);
+  view.setUint32(at + Statx.GID, owner.gid, true);
+  view.setUint16(at + Statx.MODE, modeOf(file), true);
+  putNumber(view, at + Statx.INO, file?.node ?? FUSE_ROOT_ID);
+  putNumber(view, at + Statx.SIZE, length);
+  putNumber(view, at + Statx.BLOCKS, Math.ceil(length / SECTOR_BYTES));
+  for (const time of [Statx.ATIME, Statx.CTIME, Statx.MTIME]) putNumber(view, at + time, seconds);
+  return bytes;
+}
+
+/** That pages which the kernel has of a file are not to be shown any more. */
+export function invalidation(node: number): Uint8Array {
+  const bytes = new Uint8Array(OUT_BYTES + INVAL_INODE_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, bytes.length, true);
+  view.setInt32(OUT_ERROR, Notify.INVAL_INODE, true);
+  putNumber(view, OUT_BYTES, node);
+  return bytes;
+}
+
+/** The answer to a request, as it came, that there is none. */
+export function refusalOf(request: Uint8Array, errno: number): Uint8Array {
+  const bytes = new Uint8Array(OUT_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, OUT_BYTES, true);
+  view.setInt32(OUT_ERROR, -errno, true);
+  bytes.set(request.subarray(IN_UNIQUE, IN_UNIQUE + 8), OUT_UNIQUE);
+  return bytes;
 }
 
 export function putStatfsOut({ view }: Bytes, files: readonly FileFacts[]): number {

@@ -2,7 +2,6 @@ import { expect, test } from 'vitest';
 import { Prng } from '../../base/prng.js';
 import { Status } from '../../base/status.js';
 import type { Timers } from '../../runtime/clock.js';
-import type { BlockBackend } from '../backend.js';
 import { HOLE_BLOCK_BYTES, MemoryBackend } from '../testing/memory-backend.js';
 import {
   ATTR_OUT_ATTR,
@@ -20,22 +19,23 @@ import {
   FOPEN_PARALLEL_DIRECT_WRITES,
   InitFlag2,
   InitOut,
-  LseekIn,
   O_DSYNC,
   Opcode,
   OPEN_OUT_FLAGS,
-  SEEK_DATA,
-  SEEK_HOLE,
   SetattrIn,
+  STATX_OUT_STATX,
+  Statx,
 } from './abi.js';
 import { putNumber } from './messages.js';
-import type { FileDevice, FileSource } from './files.js';
 import { FuseSession, type FuseSessionParts } from './session.js';
-import { FakeKernel, readBody, THREAD } from './testing/fake-kernel.js';
+import { MemoryFiles } from './testing/memory-files.js';
+import { FakeKernel } from './testing/fake-kernel.js';
+import { readBody, THREAD } from './testing/file-client.js';
 
 const BYTES = 4 * 65_536;
 const ROOT = 1;
 const FILE = 2;
+const WALL_MS = 1_700_000_000_000;
 
 const timers: Timers = {
   after: (ms, run) => {
@@ -45,42 +45,13 @@ const timers: Timers = {
   soon: (run) => void setImmediate(run),
 };
 
-/** Devices that never go. */
-class Source implements FileSource {
-  readonly #devices: readonly MemoryBackend[];
-  isAway = false;
-  refusal: Status | undefined;
-  /** How often each is open. */
-  readonly opened = new Map<string, number>();
-
-  constructor(devices: readonly MemoryBackend[]) {
-    this.#devices = devices;
-  }
-
-  list(): Promise<readonly FileDevice[] | undefined> {
-    const all = this.#devices.map(({ name, bytes }, i) => ({ device: i + 1, name, bytes }));
-    return Promise.resolve(this.isAway ? undefined : all);
-  }
-
-  open(name: string): Promise<BlockBackend | Status> {
-    if (this.refusal !== undefined) return Promise.resolve(this.refusal);
-    this.opened.set(name, (this.opened.get(name) ?? 0) + 1);
-    const found = this.#devices.find((one) => one.name === name);
-    return Promise.resolve(found ?? Status.NotFound);
-  }
-
-  close(backend: BlockBackend): void {
-    this.opened.set(backend.name, (this.opened.get(backend.name) ?? 0) - 1);
-  }
-}
-
 function rig(slots = 8, more: Partial<FuseSessionParts> = {}) {
   const device = new MemoryBackend(timers, { name: 'disk', bytes: BYTES, blockMin: 512 });
   const other = new MemoryBackend(timers, { name: 'other', bytes: 512, blockMin: 512 });
   const kernel = new FakeKernel(slots);
-  const source = new Source([device, other]);
+  const source = new MemoryFiles([device, other]);
   const session = new FuseSession({
-    ...{ kernel, timers, source },
+    ...{ kernel, timers, source, clock: { wall: () => WALL_MS } },
     owner: { uid: 1000, gid: 100 },
     dataBytesMax: kernel.dataBytesMax,
     ...more,
@@ -169,6 +140,93 @@ test('a device is held for as long as its file is open', async () => {
   void opening;
   await new Promise((resolve) => setImmediate(resolve));
   expect(source.opened.get('disk')).toBe(0);
+});
+
+test('when others may have written nothing of that opening is read or written', async () => {
+  const { kernel, device } = await opened();
+  expect(device.watchers.size).toBe(1);
+  for (const tell of device.watchers) tell();
+  // The kernel lets go of its pages.
+  const [notice = new Uint8Array(0)] = kernel.notices;
+  expect([view(notice).getInt32(4, true), numberAt(notice, 16)]).toEqual([2, FILE]);
+  expect((await kernel.read(FILE, 0, 512)).errno).toBe(Errno.ESTALE);
+  expect((await kernel.write(FILE, 0, new Uint8Array(512))).errno).toBe(Errno.ESTALE);
+  expect((await kernel.ask(Opcode.FSYNC, FILE)).errno).toBe(Errno.ESTALE);
+  expect((await kernel.ask(Opcode.OPEN, FILE, new Uint8Array(8))).errno).toBe(Errno.ESTALE);
+  await kernel.ask(Opcode.RELEASE, FILE);
+  expect(device.watchers.size).toBe(0);
+  expect((await kernel.ask(Opcode.OPEN, FILE, new Uint8Array(8))).errno).toBe(0);
+  expect((await kernel.read(FILE, 0, 512)).errno).toBe(0);
+});
+
+test('a device that does not answer leaves slots to others', async () => {
+  const { kernel, device } = await opened(8);
+  device.isNow = () => false;
+  device.lateMs = () => 60;
+  const late = Array.from({ length: 50 }, (_, i) => kernel.read(FILE, i * 512, 512));
+  expect(kernel.used).toBe(2);
+  expect((await kernel.ask(Opcode.GETATTR, ROOT)).errno).toBe(0);
+  // Who is killed gets its answer though its read waits for its turn.
+  const waiting = kernel.begin(Opcode.READ, FILE, readBody(0, 4096));
+  const which = body(8, (view) => putNumber(view, 0, waiting.unique));
+  kernel.begin(Opcode.INTERRUPT, 0, which);
+  await new Promise((resolve) => setImmediate(resolve));
+  kernel.killed = THREAD;
+  const told = new Promise<Uint8Array>((resolve) => {
+    kernel.tell = (bytes) => {
+      resolve(bytes);
+      return Promise.resolve(true);
+    };
+  });
+  const refusal = await told;
+  expect([view(refusal).getInt32(4, true), numberAt(refusal, 8)]).toEqual([
+    -Errno.EINTR,
+    waiting.unique,
+  ]);
+  device.lateMs = () => 0;
+  expect((await Promise.all(late)).every(({ errno }) => errno === 0)).toBe(true);
+  expect(kernel.used).toBe(0);
+});
+
+test('writes that wait for others of their file arrive as they were asked for', async () => {
+  const { kernel, device } = await opened();
+  device.lateMs = () => 1;
+  device.isNow = () => false;
+  const answers = Array.from({ length: 64 }, (_, i) => {
+    return kernel.write(FILE, i * 512, new Uint8Array(512).fill(i + 1));
+  });
+  for (const { errno } of await Promise.all(answers)) expect(errno).toBe(0);
+  for (let i = 0; i < 64; i++) expect(device.content[i * 512 + 511]).toBe(i + 1);
+  expect(kernel.strays).toBe(0);
+});
+
+test('one who is killed by a later signal is found', async () => {
+  const { kernel, device } = await opened();
+  device.isNow = () => false;
+  device.lateMs = () => 2_000;
+  const reading = kernel.begin(Opcode.READ, FILE, readBody(0, 4096));
+  kernel.begin(
+    Opcode.INTERRUPT,
+    0,
+    body(8, (view) => putNumber(view, 0, reading.unique)),
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  kernel.killed = THREAD;
+  const began = performance.now();
+  expect((await reading.answer).errno).toBe(Errno.EINTR);
+  expect(performance.now() - began).toBeLessThan(1_900);
+});
+
+test('what was written here last is told with the file', async () => {
+  const { kernel } = await opened();
+  const attr = async () => (await kernel.ask(Opcode.GETATTR, FILE)).body;
+  expect(numberAt(await attr(), ATTR_OUT_ATTR + Attr.MTIME)).toBe(WALL_MS / 1000);
+  const { body: statx } = await kernel.ask(Opcode.STATX, FILE);
+  expect(statx).toHaveLength(STATX_OUT_STATX + Statx.BYTES);
+  expect(numberAt(statx, STATX_OUT_STATX + Statx.SIZE)).toBe(BYTES);
+  expect(numberAt(statx, STATX_OUT_STATX + Statx.MTIME)).toBe(WALL_MS / 1000);
+  expect((await kernel.ask(Opcode.UNLINK, ROOT, name('disk'))).errno).toBe(Errno.EPERM);
+  expect((await kernel.ask(Opcode.CREATE, ROOT, new Uint8Array(16))).errno).toBe(Errno.EPERM);
 });
 
 test('what cannot be known now is an error, and no empty folder', async () => {
@@ -304,7 +362,7 @@ test('a read of who is being killed is answered at once, a write when it is done
   expect([kernel.used, kernel.strays]).toEqual([0, 0]);
 });
 
-test('makes holes, and tells where they are', async () => {
+test('makes holes', async () => {
   const { kernel, device } = await opened();
   await kernel.write(FILE, 0, new Uint8Array(3 * HOLE_BLOCK_BYTES).fill(7));
   const allocate = (offset: number, length: number, mode: number) => {
@@ -324,20 +382,6 @@ test('makes holes, and tells where they are', async () => {
   expect((await allocate(BYTES, 4096, punch)).errno).toBe(0);
   expect((await allocate(BYTES, 4096, FALLOC_FL_ZERO_RANGE)).errno).toBe(Errno.EFBIG);
   expect((await allocate(BYTES, 4096, 0)).errno).toBe(Errno.EFBIG);
-  const seek = async (offset: number, whence: number) => {
-    const wish = body(24, (view) => {
-      putNumber(view, LseekIn.OFFSET, offset);
-      view.setUint32(LseekIn.WHENCE, whence, true);
-    });
-    const { errno, body: found } = await kernel.ask(Opcode.LSEEK, FILE, wish);
-    return errno === 0 ? numberAt(found, 0) : -errno;
-  };
-  expect(await seek(100, SEEK_HOLE)).toBe(HOLE_BLOCK_BYTES);
-  expect(await seek(HOLE_BLOCK_BYTES + 5, SEEK_DATA)).toBe(2 * HOLE_BLOCK_BYTES);
-  expect(await seek(5, SEEK_DATA)).toBe(5);
-  expect(await seek(3 * HOLE_BLOCK_BYTES, SEEK_DATA)).toBe(-Errno.ENXIO);
-  expect(await seek(BYTES, SEEK_HOLE)).toBe(-Errno.ENXIO);
-  expect(await seek(0, 0)).toBe(-Errno.EINVAL);
 });
 
 test('what is no request is refused, and nothing is lost by it', async () => {

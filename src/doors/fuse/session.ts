@@ -4,16 +4,9 @@
  */
 
 import { Status } from '../../base/status.js';
-import type { Timers } from '../../runtime/clock.js';
+import type { Clock, Timer, Timers } from '../../runtime/clock.js';
 import type { FuseKernel, FuseServer, FuseSlots } from '../../runtime/fuse.js';
-import {
-  type BlockBackend,
-  type BlockSink,
-  Change,
-  Extent,
-  extentBytes,
-  extentState,
-} from '../backend.js';
+import { type BlockBackend, type BlockSink, Change } from '../backend.js';
 import {
   Errno,
   FALLOC_FL_KEEP_SIZE,
@@ -31,18 +24,15 @@ import {
   IN_BYTES,
   IN_OPCODE,
   IN_PID,
+  IN_UNIQUE,
   InitOut,
   INTERRUPT_UNIQUE,
-  LSEEK_OUT_BYTES,
-  LseekIn,
   O_DSYNC,
   Opcode,
   OPEN_OUT_BYTES,
   OPEN_OUT_FLAGS,
   OUT_BYTES,
   ReadIn,
-  SEEK_DATA,
-  SEEK_HOLE,
   SetattrIn,
   WRITE_OUT_BYTES,
   WriteIn,
@@ -50,8 +40,9 @@ import {
 import { type Agreed, agree } from './agreement.js';
 import { errnoOf, openErrnoOf } from './errors.js';
 import { type File, type FileFacts, Files, type FileSource } from './files.js';
+import { Lane, Lanes } from './lanes.js';
 import {
-  isSameUnique,
+  invalidation,
   nameOf,
   nodeOf,
   type Owner,
@@ -61,13 +52,16 @@ import {
   putHeader,
   putNumber,
   putStatfsOut,
+  putStatxOut,
   readNumber,
+  refusalOf,
 } from './messages.js';
 import { Transfers } from './transfers.js';
 
 export interface FuseSessionParts {
   readonly kernel: FuseKernel;
   readonly timers: Timers;
+  readonly clock: Pick<Clock, 'wall'>;
   readonly source: FileSource;
   readonly owner: Owner;
   /** Of data in one request. */
@@ -79,10 +73,10 @@ export interface FuseSessionParts {
   readonly ended?: () => void;
 }
 
-/** So many extents are looked at for one question; beyond that it is data. */
-const EXTENTS_MAX = 256;
 /** Until something is tried again for which there was no room at the device. */
 const AGAIN_MS = 5;
+/** Between looks whether those whose reads were interrupted are being killed. */
+const KILLED_MS = 500;
 
 export class FuseSession implements FuseServer, BlockSink {
   /** Undefined: not begun yet. */
@@ -95,6 +89,12 @@ export class FuseSession implements FuseServer, BlockSink {
   readonly #bytes: Uint32Array;
   /** Answered before the device has: nobody waited any more. */
   readonly #isInterrupted: Uint8Array;
+  readonly #lanes: Lanes;
+  /** Of lookups and openings, which may wait for the controller, or for a lease. */
+  readonly #names = new Lane();
+  /** Reads that a signal has interrupted, as the kernel numbers them. */
+  readonly #signalled = new Set<string>();
+  #killedTimer: Timer | undefined;
   /** Of open folders: what was in them when they were opened. */
   readonly #folders = new Map<number, readonly FileFacts[]>();
   #lastFolder = 0;
@@ -104,8 +104,13 @@ export class FuseSession implements FuseServer, BlockSink {
     this.#parts = parts;
     this.#slots = parts.kernel.slots;
     this.agreed = parts.agreed;
-    this.files = new Files(parts.source);
+    this.files = new Files(
+      parts.source,
+      () => parts.clock.wall(),
+      (file) => this.#changed(file),
+    );
     const { count } = this.#slots;
+    this.#lanes = new Lanes(count);
     this.#transfers = new Transfers(count, (slot, status) => this.#transferred(slot, status));
     this.#bytes = new Uint32Array(count);
     this.#isInterrupted = new Uint8Array(count);
@@ -119,11 +124,47 @@ export class FuseSession implements FuseServer, BlockSink {
       this.#fail(slot, Errno.EINVAL);
       return;
     }
-    this.#dispatch(slot, bytes);
+    this.#begin(slot, bytes);
+  }
+
+  /** Now, or when others of its lane have ended. */
+  #begin(slot: number, bytes: number): void {
+    const input = this.#input(slot);
+    const lane = this.#laneOf(input.view.getUint32(IN_OPCODE, true), nodeOf(input));
+    const request = input.bytes.subarray(0, bytes);
+    if (lane !== undefined && !this.#lanes.enter(slot, lane, request))
+      this.#parts.kernel.free(slot);
+    else this.#dispatch(slot, bytes);
+  }
+
+  #laneOf(opcode: number, node: number): Lane | undefined {
+    switch (opcode) {
+      case Opcode.READ:
+      case Opcode.WRITE:
+      case Opcode.FSYNC:
+      case Opcode.FALLOCATE:
+        return this.files.find(node)?.lane;
+      case Opcode.LOOKUP:
+      case Opcode.OPENDIR:
+      case Opcode.STATFS:
+      case Opcode.OPEN:
+        return this.#names;
+      default:
+        return undefined;
+    }
+  }
+
+  /** Of a request that has ended: the next of its lane has the slot. */
+  #free(slot: number): void {
+    const next = this.#lanes.leave(slot);
+    if (next === undefined) return this.#parts.kernel.free(slot);
+    this.#input(slot).bytes.set(next);
+    this.#parts.timers.soon(() => this.received(slot, next.length));
   }
 
   ended(): void {
     this.#hasEnded = true;
+    this.#killedTimer?.cancel();
     this.files.close();
     this.#parts.ended?.();
   }
@@ -137,7 +178,7 @@ export class FuseSession implements FuseServer, BlockSink {
         return this.#write(slot, bytes);
       case Opcode.FORGET:
       case Opcode.BATCH_FORGET:
-        return this.#parts.kernel.free(slot);
+        return this.#free(slot);
       case Opcode.INTERRUPT:
         return this.#interrupt(slot);
       case Opcode.INIT:
@@ -155,6 +196,8 @@ export class FuseSession implements FuseServer, BlockSink {
         return void this.#lookup(slot, nameOf(this.#input(slot), bytes));
       case Opcode.GETATTR:
         return this.#reply(slot, putAttrOut(this.#output(slot), this.#parts.owner, undefined));
+      case Opcode.STATX:
+        return this.#reply(slot, putStatxOut(this.#output(slot), this.#parts.owner, undefined));
       case Opcode.SETATTR:
         return this.#setattr(slot, undefined);
       case Opcode.OPENDIR:
@@ -172,8 +215,19 @@ export class FuseSession implements FuseServer, BlockSink {
         return this.#reply(slot, 0);
       case Opcode.OPEN:
       case Opcode.FALLOCATE:
-      case Opcode.LSEEK:
         return this.#fail(slot, Errno.EISDIR);
+      case Opcode.MKNOD:
+      case Opcode.CREATE:
+      case Opcode.TMPFILE:
+      case Opcode.SYMLINK:
+      case Opcode.MKDIR:
+      case Opcode.RMDIR:
+      case Opcode.UNLINK:
+      case Opcode.RENAME:
+      case Opcode.RENAME2:
+      case Opcode.LINK:
+        // Files come and go with devices.
+        return this.#fail(slot, Errno.EPERM);
       default:
         return this.#fail(slot, Errno.ENOSYS);
     }
@@ -187,9 +241,11 @@ export class FuseSession implements FuseServer, BlockSink {
       case Opcode.OPENDIR:
         return this.#fail(slot, Errno.ENOTDIR);
       case Opcode.GETATTR:
-        return this.#reply(slot, putAttrOut(this.#output(slot), this.#parts.owner, file.facts));
+        return this.#reply(slot, putAttrOut(this.#output(slot), this.#parts.owner, file));
+      case Opcode.STATX:
+        return this.#reply(slot, putStatxOut(this.#output(slot), this.#parts.owner, file));
       case Opcode.SETATTR:
-        return this.#setattr(slot, file.facts);
+        return this.#setattr(slot, file);
       case Opcode.OPEN:
         return void this.#open(slot, file);
       case Opcode.RELEASE:
@@ -199,19 +255,24 @@ export class FuseSession implements FuseServer, BlockSink {
         return void this.#measure(slot);
       case Opcode.FSYNC:
       case Opcode.FALLOCATE:
-      case Opcode.LSEEK:
         return this.#ofDevice(slot, opcode, file);
-      // FLUSH is not to be sent: nothing waits for a close.
+      // FLUSH is not to be sent: nothing waits for a close. And nobody knows for sure what reads as
+      // zeros, nor what the kernel has not written yet, so there is no LSEEK.
       default:
         return this.#fail(slot, Errno.ENOSYS);
     }
   }
 
-  #ofDevice(slot: number, opcode: number, { backend }: File): void {
-    if (backend === undefined) return this.#fail(slot, Errno.EIO);
-    if (opcode === Opcode.FSYNC) backend.flush(this, slot);
-    else if (opcode === Opcode.FALLOCATE) this.#allocate(slot, backend);
-    else this.#seek(slot, backend);
+  #ofDevice(slot: number, opcode: number, { opened }: File): void {
+    if (opened === undefined) return this.#fail(slot, Errno.EIO);
+    if (opened.isStale) return this.#fail(slot, Errno.ESTALE);
+    if (opcode === Opcode.FSYNC) opened.backend.flush(this, slot);
+    else this.#allocate(slot, opened.backend);
+  }
+
+  /** What the kernel has of it is not shown any more; nor written, as it is refused here. */
+  #changed(file: File): void {
+    void this.#parts.kernel.tell(invalidation(file.facts.node));
   }
 
   #init(slot: number, bytes: number): void {
@@ -232,7 +293,7 @@ export class FuseSession implements FuseServer, BlockSink {
     else if (facts === undefined) this.#fail(slot, Errno.ENOENT);
     else {
       // One that is open has the size that it had then.
-      const known = this.files.find(facts.node)?.facts ?? facts;
+      const known = this.files.find(facts.node) ?? { facts, writtenMs: 0 };
       this.#reply(slot, putEntryOut(this.#output(slot), this.#parts.owner, known));
     }
   }
@@ -263,14 +324,14 @@ export class FuseSession implements FuseServer, BlockSink {
   }
 
   /** Times are nobody's concern; the size is the device's. */
-  #setattr(slot: number, facts: FileFacts | undefined): void {
+  #setattr(slot: number, file: File | undefined): void {
     const input = this.#input(slot);
     const valid = input.view.getUint32(IN_BYTES + SetattrIn.VALID, true);
     const bytes = readNumber(input, IN_BYTES + SetattrIn.SIZE);
-    const isOtherSize = (valid & FATTR_SIZE) !== 0 && bytes !== facts?.bytes;
+    const isOtherSize = (valid & FATTR_SIZE) !== 0 && bytes !== file?.facts.bytes;
     const isOthers = (valid & (FATTR_MODE | FATTR_UID | FATTR_GID)) !== 0;
     if (isOtherSize || isOthers) this.#fail(slot, Errno.EPERM);
-    else this.#reply(slot, putAttrOut(this.#output(slot), this.#parts.owner, facts));
+    else this.#reply(slot, putAttrOut(this.#output(slot), this.#parts.owner, file));
   }
 
   async #open(slot: number, file: File): Promise<void> {
@@ -328,19 +389,22 @@ export class FuseSession implements FuseServer, BlockSink {
   /** Undefined: the request was refused. */
   #backendOf(slot: number): BlockBackend | undefined {
     const node = nodeOf(this.#input(slot));
-    const backend = this.files.find(node)?.backend;
-    if (backend === undefined) this.#fail(slot, node === FUSE_ROOT_ID ? Errno.EISDIR : Errno.EIO);
-    return backend;
+    const opened = this.files.find(node)?.opened;
+    if (opened?.isStale === false) return opened.backend;
+    const none = opened === undefined ? Errno.EIO : Errno.ESTALE;
+    this.#fail(slot, node === FUSE_ROOT_ID ? Errno.EISDIR : none);
+    return undefined;
   }
 
   #transferred(slot: number, status: Status): void {
-    const { kernel } = this.#parts;
-    if (this.#isInterrupted[slot] !== 0) return kernel.free(slot);
+    if (this.#isInterrupted[slot] !== 0) return this.#free(slot);
     if (status === Status.Busy) return this.#again(slot);
     if (status !== Status.Ok) return this.#fail(slot, errnoOf(status));
     const bytes = this.#bytes[slot] as number;
     const isWrite = this.#input(slot).view.getUint32(IN_OPCODE, true) === Opcode.WRITE;
     if (!isWrite) return this.#reply(slot, bytes);
+    const file = this.files.find(nodeOf(this.#input(slot)));
+    if (file !== undefined) file.writtenMs = this.#parts.clock.wall();
     const { view } = this.#output(slot);
     view.setUint32(OUT_BYTES, bytes, true);
     view.setUint32(OUT_BYTES + 4, 0, true);
@@ -357,29 +421,57 @@ export class FuseSession implements FuseServer, BlockSink {
   /** There are too many at the device; the request is as it came. */
   #again(slot: number): void {
     this.#parts.timers.after(AGAIN_MS, () => {
-      if (this.#isInterrupted[slot] !== 0) return this.#parts.kernel.free(slot);
+      if (this.#isInterrupted[slot] !== 0) return this.#free(slot);
       this.#dispatch(slot, this.#input(slot).view.getUint32(0, true));
     });
   }
 
   /**
    * Nobody waits any more for a read of who is being killed: it is answered, and ends by itself.
-   * Any signal sends this, and a read of who goes on is to be answered with its bytes. A write may
-   * still be done at any time, so whoever asked for it is told when it was.
+   * Any signal sends this, once; a read of who goes on is to be answered with its bytes, and who is
+   * killed by a later signal is found by looking again. A write may still be done at any time, so
+   * whoever asked for it is told when it was.
    */
   #interrupt(slot: number): void {
-    const { kernel } = this.#parts;
-    const from = this.#input(slot);
-    for (let other = 0; other < this.#slots.count; other++) {
-      if (other === slot || this.#bytes[other] === 0 || this.#isInterrupted[other] !== 0) continue;
-      const one = this.#input(other);
-      const isRead = one.view.getUint32(IN_OPCODE, true) === Opcode.READ;
-      if (!isRead || !isSameUnique(from, IN_BYTES + INTERRUPT_UNIQUE, one)) continue;
-      if (!kernel.isBeingKilled(one.view.getUint32(IN_PID, true))) continue;
-      this.#isInterrupted[other] = 1;
-      kernel.reply(other, putHeader(this.#output(other), one, 0, Errno.EINTR));
+    const { bytes } = this.#input(slot);
+    const at = IN_BYTES + INTERRUPT_UNIQUE;
+    this.#signalled.add(uniqueAt(bytes, at));
+    this.#parts.kernel.free(slot);
+    this.#lookForKilled();
+  }
+
+  #lookForKilled(): void {
+    const { timers } = this.#parts;
+    const seen = new Set<string>();
+    for (let slot = 0; slot < this.#slots.count; slot++) {
+      if (this.#bytes[slot] === 0 || this.#isInterrupted[slot] !== 0) continue;
+      if (!this.#isUnwanted(this.#input(slot).bytes, seen)) continue;
+      this.#isInterrupted[slot] = 1;
+      const header = putHeader(this.#output(slot), this.#input(slot), 0, Errno.EINTR);
+      this.#parts.kernel.reply(slot, header);
     }
-    kernel.free(slot);
+    for (const { lane } of this.files.all) {
+      this.#lanes.drop(lane, (request) => {
+        const isDropped = this.#isUnwanted(request, seen);
+        if (isDropped) void this.#parts.kernel.tell(refusalOf(request, Errno.EINTR));
+        return isDropped;
+      });
+    }
+    // The others have been answered.
+    this.#signalled.clear();
+    for (const unique of seen) this.#signalled.add(unique);
+    this.#killedTimer?.cancel();
+    this.#killedTimer =
+      seen.size > 0 ? timers.after(KILLED_MS, () => this.#lookForKilled()) : undefined;
+  }
+
+  /** Whether it is a read of who is being killed; one that was only interrupted is noted. */
+  #isUnwanted(request: Uint8Array, seen: Set<string>): boolean {
+    const unique = uniqueAt(request, IN_UNIQUE);
+    if (!this.#signalled.has(unique) || u32(request, IN_OPCODE) !== Opcode.READ) return false;
+    if (this.#parts.kernel.isBeingKilled(u32(request, IN_PID))) return true;
+    seen.add(unique);
+    return false;
   }
 
   /** Makes holes, and zeros; there is no room to be had in advance. */
@@ -401,19 +493,6 @@ export class FuseSession implements FuseServer, BlockSink {
     device.writeZeroes(offset, bytes, change, this, slot);
   }
 
-  /** The next data, or the next hole, from an offset on. */
-  #seek(slot: number, device: BlockBackend): void {
-    const input = this.#input(slot);
-    const offset = readNumber(input, IN_BYTES + LseekIn.OFFSET);
-    const whence = input.view.getUint32(IN_BYTES + LseekIn.WHENCE, true);
-    if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return this.#fail(slot, Errno.EINVAL);
-    if (!(offset < device.bytes)) return this.#fail(slot, Errno.ENXIO);
-    const found = seek(device, offset, whence === SEEK_HOLE);
-    if (found >= device.bytes && whence === SEEK_DATA) return this.#fail(slot, Errno.ENXIO);
-    putNumber(this.#output(slot).view, OUT_BYTES, Math.min(found, device.bytes));
-    this.#reply(slot, LSEEK_OUT_BYTES);
-  }
-
   // ---------------------------------------------------------------------------------- answers
 
   #input(slot: number) {
@@ -428,27 +507,21 @@ export class FuseSession implements FuseServer, BlockSink {
     const { kernel } = this.#parts;
     this.#bytes[slot] = 0;
     kernel.reply(slot, putHeader(this.#output(slot), this.#input(slot), bodyBytes, 0));
-    kernel.free(slot);
+    this.#free(slot);
   }
 
   #fail(slot: number, errno: number): void {
     const { kernel } = this.#parts;
     this.#bytes[slot] = 0;
     kernel.reply(slot, putHeader(this.#output(slot), this.#input(slot), 0, errno));
-    kernel.free(slot);
+    this.#free(slot);
   }
 }
 
-/** Where what is looked for begins; a file is data wherever nobody says otherwise soon. */
-function seek(device: BlockBackend, offset: number, isHole: boolean): number {
-  let at = offset - (offset % device.blockMin);
-  for (let looked = 0; looked < EXTENTS_MAX && at < device.bytes; looked++) {
-    const extent = device.isSparse ? device.extent(at, device.bytes - at) : 0;
-    if (extent === 0) break;
-    const isZero = (extentState(extent) & (Extent.HOLE | Extent.ZERO)) !== 0;
-    if (isZero === isHole) return Math.max(at, offset);
-    at += extentBytes(extent);
-  }
-  if (at >= device.bytes) return device.bytes;
-  return isHole ? device.bytes : Math.max(at, offset);
+function u32(bytes: Uint8Array, at: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true);
+}
+
+function uniqueAt(bytes: Uint8Array, at: number): string {
+  return `${u32(bytes, at)}.${u32(bytes, at + 4)}`;
 }

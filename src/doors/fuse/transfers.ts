@@ -120,7 +120,7 @@ export class Transfers implements BlockSink {
         one.pending += 1;
         if (isWrite) file.write(at, buffer, place, bytes, change, this, slot);
         else file.read(at, buffer, place, bytes, this, slot);
-      } else if (now !== Status.Ok) one.status = now as Status;
+      } else one.status = worse(one.status, now as Status);
       at += bytes;
     }
     this.#left(slot, one);
@@ -128,7 +128,7 @@ export class Transfers implements BlockSink {
 
   completed(slot: number, status: Status): void {
     const one = this.#running[slot] as Running;
-    if (status !== Status.Ok) one.status = status;
+    one.status = worse(one.status, status);
     this.#left(slot, one);
   }
 
@@ -161,4 +161,10 @@ export class Transfers implements BlockSink {
     this.#waiting = waiting.filter((slot) => !free.includes(slot));
     for (const slot of free) this.#start(slot, this.#running[slot] as Running);
   }
+}
+
+/** Of two parts: what was only refused for now may be tried again, what failed may not. */
+function worse(one: Status, other: Status): Status {
+  if (one === Status.Ok || (one === Status.Busy && other !== Status.Ok)) return other;
+  return one;
 }

@@ -31,7 +31,7 @@ export class DeviceExports implements Exports {
   }
 
   async list(): Promise<readonly Pick<BlockBackend, 'name' | 'description'>[]> {
-    return (await this.#host.names()).map((name) => ({ name, description: '' }));
+    return ((await this.#host.list()) ?? []).map(({ name }) => ({ name, description: '' }));
   }
 
   release(backend: BlockBackend): void {

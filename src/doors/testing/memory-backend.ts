@@ -181,6 +181,13 @@ export class MemoryBackend implements BlockBackend {
     this.#later('cache', offset, bytes, sink, token, () => undefined);
   }
 
+  readonly watchers = new Set<() => void>();
+
+  whenOthersWrote(changed: () => void): () => void {
+    this.watchers.add(changed);
+    return () => this.watchers.delete(changed);
+  }
+
   extent(offset: number, bytes: number): number {
     this.#checkRange(offset, bytes);
     const first = this.#stateOf(Math.floor(offset / HOLE_BLOCK_BYTES));

@@ -9,6 +9,7 @@ import { nodeDisk } from './node-disk.js';
 import { nodeDurables } from './node-durable.js';
 import { NodeEntropy } from './node-entropy.js';
 import { createLog, type LogFormat } from './node-log.js';
+import { NodeFuse } from './node-fuse.js';
 import { nodeMemory } from './node-memory.js';
 import { NodeNetwork } from './node-network.js';
 import { NodeProcesses } from './node-processes.js';
@@ -72,6 +73,7 @@ export function createRuntime(options: NodeRuntimeOptions = {}): NodeRuntime {
     databases: nodeDatabases,
     memory: nodeMemory,
     durables: nodeDurables,
+    fuse: new NodeFuse(poller, log),
     threads: new NodeThreads(poller, options.threadsEntry, options),
     processes: new NodeProcesses(options.rolesEntry),
     entropy: new NodeEntropy(),

@@ -102,7 +102,7 @@ const mmap: (
 type Asynchronous = { async(...parameters: unknown[]): void };
 
 /** In a thread of libuv's pool; resolves to what the call returns. Why it failed is not known. */
-function inPool(call: unknown, ...parameters: readonly number[]): Promise<number> {
+function inPool(call: unknown, ...parameters: readonly (number | string)[]): Promise<number> {
   return new Promise((resolve, reject) => {
     const done = (error: Error | null, result: number): void => {
       if (error === null) resolve(result);
@@ -119,6 +119,54 @@ const MS_SYNC = 4;
 export async function flushMapped(address: number, bytes: number): Promise<boolean> {
   return (await inPool(msync, address, bytes, MS_SYNC)) === 0;
 }
+
+const libcRead = libc.func('long read(int fd, void *bytes, unsigned long count)');
+const libcWrite = libc.func('long write(int fd, void *bytes, unsigned long count)');
+const libcPoll = libc.func('int poll(void *descriptors, unsigned long count, int ms)');
+export const read: (fd: number, address: number, bytes: number) => number = libcRead;
+export const write: (fd: number, address: number, bytes: number) => number = libcWrite;
+/** Of what lasts until it lasts no more: it holds up nobody but who waits for it. */
+export function writeLater(fd: number, address: number, bytes: number): Promise<number> {
+  return inPool(libcWrite, fd, address, bytes);
+}
+export const POLLIN = 1;
+/** Until one of an array of `struct pollfd` is ready, or so long. */
+export function waitReady(address: number, count: number, ms: number): Promise<number> {
+  return inPool(libcPoll, address, count, ms);
+}
+const syncfs = libc.func('int syncfs(int fd)');
+/** All that is to be written of the file system in which a file is. */
+export function syncFileSystem(fd: number): Promise<number> {
+  return inPool(syncfs, fd);
+}
+export const eventfd: (count: number, flags: number) => number = libc.func(
+  'int eventfd(unsigned int count, int flags)',
+);
+export const EFD_CLOEXEC = 0x80000;
+export const swapon: (path: string, flags: number) => number = libc.func(
+  'int swapon(const char *path, int flags)',
+);
+export const mount: (
+  source: string,
+  folder: string,
+  type: string,
+  flags: number,
+  options: string,
+) => number = libc.func(
+  `int mount(const char *source, const char *folder, const char *type, unsigned long flags,
+    const char *options)`,
+);
+export const unmount: (folder: string, flags: number) => number = libc.func(
+  'int umount2(const char *folder, int flags)',
+);
+/** With all that is to be written to it; false where it is in use, or is no mount. */
+export async function unmountLater(folder: string): Promise<boolean> {
+  return (await inPool(unmount, folder, 0)) === 0;
+}
+/** Nothing in it runs, belongs to another user, or is a device. */
+export const MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8;
+/** It is gone from its folder at once, and for good when nobody uses it any more. */
+export const MNT_DETACH = 2;
 
 const posixFallocate = libc.func('int posix_fallocate(int fd, int64 offset, int64 bytes)');
 
@@ -209,6 +257,11 @@ export const PR_SET_PDEATHSIG = 1;
 export const SIGKILL = 9;
 export const EAGAIN = 11;
 export const EINTR = 4;
+export const ENOENT = 2;
+export const EPERM = 1;
+export const ENODEV = 19;
+export const ENXIO = 6;
+export const EBUSY = 16;
 const EACCES = 13;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
@@ -279,7 +332,7 @@ export function realMs(): number {
   return timespecMs(timespec, 0);
 }
 
-const ioctl: (fd: number, request: number, argument: number) => number = libc.func(
+export const ioctl: (fd: number, request: number, argument: number) => number = libc.func(
   'int ioctl(int fd, unsigned long request, void *argument)',
 );
 const SIOCGSTAMPNS = 0x8907;

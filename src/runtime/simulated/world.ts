@@ -49,6 +49,7 @@ import { DiskStore, SimulatedDisk } from './disk.js';
 import { SimulatedDurables } from './durable.js';
 import { type Fault, FaultKind, type FaultRates, Faults, NO_FAULTS } from './faults.js';
 import { NicModel, type NicOptions } from './hardware.js';
+import { Mounts, SimulatedFuse, type SimulatedMount } from './fuse.js';
 import { Kernel, NS_PER_MS, SimulatedCrash, SimulatedExit } from './kernel.js';
 import { type Knobs, PLAIN_KNOBS, shakenKnobs } from './knobs.js';
 import { Links } from './links.js';
@@ -143,6 +144,7 @@ export class SimulatedWorld {
   readonly #options: SimulatedWorldOptions;
   readonly #links: Links;
   readonly #fabric: Fabric;
+  readonly #mounts: Mounts;
   readonly #table: ProcessTable;
   readonly #machines: Map<string, Machine> = new Map();
   readonly #disks: Map<Machine, DiskStore> = new Map();
@@ -174,6 +176,7 @@ export class SimulatedWorld {
     this.faults = this.#kernel.faults;
     this.prng = prng.fork('user');
     this.#links = new Links(this.#kernel);
+    this.#mounts = new Mounts(this.#kernel);
     this.#fabric = new Fabric(this.#kernel, this.#links, options.plainPorts ?? []);
     this.#threads = new Map(Object.entries(options.threads ?? {}));
     this.#table = new ProcessTable({
@@ -243,6 +246,7 @@ export class SimulatedWorld {
       databases: new SimulatedDatabases(this.#database(machine), task),
       memory: new SimulatedMemory(memory),
       durables: new SimulatedDurables(disk, memory),
+      fuse: new SimulatedFuse(this.#mounts, task),
       threads: new SimulatedThreads({
         kernel,
         task,
@@ -537,6 +541,11 @@ export class SimulatedWorld {
   jumpWall(machine: Machine, ms: number): void {
     this.#inject(FaultKind.ClockJump, [machine]);
     machine.wallMs += ms;
+  }
+
+  /** What is mounted at a folder of the machine, to be asked as its programs do. */
+  mountAt(machine: Machine, folder: string): SimulatedMount | undefined {
+    return this.#mounts.find(machine, folder);
   }
 
   /** The disk is full at so many bytes; Infinity is usual. */
