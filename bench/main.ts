@@ -40,6 +40,7 @@ import { slabEviction } from './cases/slab-eviction.js';
 import { slabPlacement } from './cases/slab-placement.js';
 import { slabSize } from './cases/slab-size.js';
 import { streamChunks, streamPipelined, streamTrips } from './cases/streams.js';
+import { swapInOrder, swapInOrderTcp, swapRandom, swapRandomTcp } from './cases/swap.js';
 import { udpClients } from './cases/udp-clients.js';
 import { udpFairness } from './cases/udp-fairness.js';
 import { udpLarge } from './cases/udp-large.js';
@@ -90,6 +91,10 @@ const BENCHES: Record<string, (rounds: number) => Promise<Result>> = {
   'nbd-sequential-tcp': nbdSequentialTcp,
   'nbd-loss': nbdLoss,
   'nbd-narrow': nbdNarrow,
+  'swap-in-order': swapInOrder,
+  'swap-random': swapRandom,
+  'swap-in-order-tcp': swapInOrderTcp,
+  'swap-random-tcp': swapRandomTcp,
   idle: (rounds) => idleRack(Math.min(rounds, 3)),
   heap: () => heapGrowth(),
 };

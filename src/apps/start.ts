@@ -16,6 +16,7 @@ import { PAGE_BYTES_DEFAULT } from '../wire/limits.js';
 import { appRuntime } from './app-runtime.js';
 import { DEVICE_NODE_BYTES, type DeviceJobResult, runDeviceJob } from './job/device-job.js';
 import { cleanUp, type JobResult, jobTable, runJob } from './job/main-job.js';
+import { runSwapJob, SWAP_JOB_NODE_BYTES, swapJobTable, whyNoSwapJob } from './job/swap-job.js';
 import { readTree, type Tree } from './job/tree.js';
 import { PACK_BYTES } from './job/write-files.js';
 import { connect } from './library.js';
@@ -35,6 +36,7 @@ const USAGE = `npm start [-- OPTIONS]
   --once            end after the job; exit code 0 only if everything was verified
   --files FOLDER    the files of the job (default: the packages of this checkout)
   --port PORT       of the controller (default 7070; 0: any free one)
+  --host-swap       runs a program with remote memory, too: takes root, and swap of this machine
   --limit SIZE      at most so many bytes of files (default ${formatBytes(TREE_BYTES_MAX)})
 `;
 
@@ -43,6 +45,7 @@ interface Flags {
   readonly files: string;
   readonly port: number;
   readonly limit: number;
+  readonly hostSwap: boolean;
 }
 
 const say = (line = ''): void => void process.stdout.write(`${line}\n`);
@@ -61,11 +64,13 @@ function readFlags(): Flags {
     complain(`${why}\n${USAGE}`);
     endProcess(2);
   };
-  let values: { once?: boolean; files?: string; port?: string; limit?: string; help?: boolean };
+  let values: Partial<Record<'once' | 'help' | 'host-swap', boolean>> &
+    Partial<Record<'files' | 'port' | 'limit', string>>;
   try {
     const text = { type: 'string' } as const;
     const flag = { type: 'boolean' } as const;
-    const options = { once: flag, help: flag, files: text, port: text, limit: text };
+    const flags = { once: flag, help: flag, 'host-swap': flag };
+    const options = { ...flags, files: text, port: text, limit: text };
     ({ values } = parseArgs({ options }));
   } catch (error) {
     return wrong((error as Error).message);
@@ -80,12 +85,14 @@ function readFlags(): Flags {
   if (!Number.isInteger(port) || port < 0 || port > 65_535) wrong(`--port: no port ${values.port}`);
   const limit = values.limit === undefined ? TREE_BYTES_MAX : parseBytes(values.limit);
   if (limit === undefined || limit <= 0) return wrong(`--limit: no size ${values.limit}`);
-  return { once: values.once ?? false, files, port, limit };
+  const hostSwap = values['host-swap'] ?? false;
+  return { once: values.once ?? false, files, port, limit, hostSwap };
 }
 
 /** Memory per node such that the packs fit wherever they are placed, with slack. */
-function nodeBytes(tree: Tree): number {
-  const perNode = (tree.bytes / NODES) * 1.3 + 4 * PACK_BYTES + DEVICE_NODE_BYTES;
+function nodeBytes(tree: Tree, { hostSwap }: Flags): number {
+  const swap = hostSwap ? SWAP_JOB_NODE_BYTES : 0;
+  const perNode = (tree.bytes / NODES) * 1.3 + 4 * PACK_BYTES + DEVICE_NODE_BYTES + swap;
   return Math.max(NODE_BYTES_MIN, Math.ceil(perNode / PACK_BYTES) * PACK_BYTES);
 }
 
@@ -115,10 +122,29 @@ async function job(runtime: Runtime, rack: LocalRack, flags: Flags, tree: Tree):
     const result = await runJob(began);
     report(result);
     if (flags.once) await cleanUp(client);
-    return result.isVerified;
+    return result.isVerified && (await swapJob(rack, flags));
   } finally {
     await client.close();
   }
+}
+
+async function swapJob(rack: LocalRack, { hostSwap }: Flags): Promise<boolean> {
+  const missing = hostSwap ? whyNoSwapJob() : 'say --host-swap if swap of this machine may be used';
+  if (missing !== undefined) {
+    say(`left out: a program with remote memory: ${missing}`);
+    return !hostSwap;
+  }
+  const result = await runSwapJob(rack.url);
+  say();
+  say(`sort takes ${formatBytes(result.peakBytes)} and ${result.seconds.toFixed(2)} s; with less:`);
+  process.stdout.write(swapJobTable(result));
+  if (result.wrong.length === 0) {
+    say(`${paint(process.stdout, 'green', 'verified')}: its output is the same each time`);
+    return true;
+  }
+  complain('the program with remote memory is NOT verified:');
+  for (const line of result.wrong) complain(`  ${line}`);
+  return false;
 }
 
 function reportDevice(result: DeviceJobResult): void {
@@ -186,7 +212,7 @@ async function main(): Promise<number> {
     listen: '127.0.0.1',
     port: flags.port,
     nodes: NODES,
-    memoryBytes: nodeBytes(tree),
+    memoryBytes: nodeBytes(tree, flags),
     pageBytes: PAGE_BYTES_DEFAULT,
     data: undefined,
     persistentNodes: 0,

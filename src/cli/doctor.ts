@@ -9,7 +9,7 @@ import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import { paint } from '../apps/terminal.js';
 import { formatBytes, GiB, MiB } from '../base/units.js';
-import { printRows, type SharedFlags, withOutput, withRack } from './context.js';
+import { printRows, rackUrl, say, type SharedFlags, withOutput, withRack } from './context.js';
 import { leftOut } from './doctor-network.js';
 import { examineNetwork, isRackNamed } from './doctor-rack.js';
 import { Exit, EXIT } from './exit.js';
@@ -25,13 +25,16 @@ const DEVICES = ['/dev/fuse', '/dev/userfaultfd', '/dev/loop-control', '/dev/net
 export function addDoctor(program: Command): void {
   withOutput(withRack(program.command('doctor')))
     .description('checks this machine, and with a rack named the network to its memory nodes')
+    .option('--clean', 'removes what programs with remote memory have left (memrack run)')
     .option('--verify <file>', 'checks the file of a persistent memory, or the backup of a device')
     .addHelpText(
       'after',
       '\nExample:\n  memrack doctor --rack memrack://127.0.0.1:7070\n' +
-        '  memrack doctor --verify /data/d1.mem',
+        '  memrack doctor --verify /data/d1.mem\n' +
+        '  memrack doctor --clean',
     )
-    .action(async (flags: SharedFlags & { readonly verify?: string }) => {
+    .action(async (flags: DoctorFlags) => {
+      if (flags.clean === true) return clean(flags);
       if (flags.verify !== undefined) return verifyFile(flags, flags.verify);
       const own = await examine();
       const network = await networkOf(flags, own);
@@ -42,6 +45,36 @@ export function addDoctor(program: Command): void {
       if (!network.isReached) throw new Exit(EXIT.unreachable);
       if (findings.some(({ state }) => state === 'bad')) throw new Exit(EXIT.failed);
     });
+}
+
+interface DoctorFlags extends SharedFlags {
+  readonly verify?: string;
+  readonly clean?: boolean;
+}
+
+/** On this machine, and of it in the rack. */
+async function clean(flags: SharedFlags): Promise<void> {
+  const { cleanDevices, cleanRuns } = await import('../apps/run/clean.js');
+  const done = await cleanRuns();
+  const url = rackUrl(flags);
+  const rackAway = await cleanDevices(url).then(
+    (more) => void done.push(...more),
+    (error: Error) => error.message,
+  );
+  const findings: Finding[] = done.map(({ what, problems }) => ({
+    check: what,
+    state: problems.length === 0 ? 'good' : 'bad',
+    found: problems.length === 0 ? 'removed' : 'still there',
+    remedy: problems.join('; '),
+  }));
+  if (rackAway !== undefined) {
+    const remedy = 'name it with --rack, and run this again when it is there';
+    findings.push({ check: 'rack', state: 'skipped', found: rackAway, remedy });
+  }
+  if (flags.output === 'json') printRows(flags, findings, []);
+  else show(findings);
+  if (findings.length === 0 && flags.output !== 'json') say('nothing is left of any run');
+  if (findings.some(({ state }) => state === 'bad')) throw new Exit(EXIT.failed);
 }
 
 /** Nothing else is looked at. */

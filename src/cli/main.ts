@@ -19,6 +19,7 @@ import { addNode } from './node.js';
 import { addNodes } from './nodes.js';
 import { addPing } from './ping.js';
 import { addPutAndGet } from './put-get.js';
+import { addRun } from './run.js';
 import { addSlow } from './slow.js';
 import { addSpace } from './space.js';
 import { addStatus } from './status.js';
@@ -39,6 +40,8 @@ export function buildProgram(): Command {
     .description('the memory of many machines as one')
     .version(version())
     .exitOverride()
+    // What follows the program of `run` is the program's.
+    .enablePositionalOptions()
     .showHelpAfterError('(memrack COMMAND --help shows how it is used)')
     .addHelpText('after', EXIT_CODES);
   const parts = [
@@ -51,6 +54,7 @@ export function buildProgram(): Command {
     addNode,
     addSpace,
     addDevice,
+    addRun,
   ];
   for (const add of [
     ...parts,

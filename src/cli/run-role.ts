@@ -16,6 +16,8 @@ export async function runInForeground(
   const { ROLES } = await import('../apps/roles.js');
   const main = ROLES[role];
   if (main === undefined) throw new Error(`no role ${role}`);
+  const { stayResident } = await import('../apps/resident-roles.js');
+  stayResident(role);
   const runtime = appRuntime(role);
   let running: Awaited<ReturnType<typeof main>>;
   try {

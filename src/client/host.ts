@@ -34,6 +34,20 @@ export interface HostConfig {
   readonly nbdTlsPsk?: string;
   /** The folder where devices are files; missing: nowhere. */
   readonly files?: string;
+  /** It serves the swap of its machine; missing: it does not. */
+  readonly swap?: SwapConfig;
+}
+
+/** Swap on a device, by way of a mount that another process keeps. */
+export interface SwapConfig {
+  /** By its name. */
+  readonly device: string;
+  /** What it is called in the mount. */
+  readonly file: string;
+  /** Under which this process was given the mount. */
+  readonly connection: number;
+  /** Of one that was served before: whether what was not answered can come again. */
+  readonly agreed?: { readonly mayResend: boolean };
 }
 
 export const NBD_TLS_KEYS = [
@@ -71,7 +85,7 @@ export interface HostReady {
 export type CheckedHost = HostConfig & Required<Pick<HostConfig, 'machine'>>;
 
 const KEYS = [
-  ...['id', 'join', 'listen', 'machine', 'files', 'nbd', 'nbdAnyPort'],
+  ...['id', 'join', 'listen', 'machine', 'files', 'nbd', 'nbdAnyPort', 'swap'],
   ...NBD_TLS_KEYS,
 ] as readonly string[];
 const CALL_MS = 5_000;
@@ -189,7 +203,8 @@ export function checkHostConfig(config: unknown): CheckedHost {
     throw new ConfigError('host', ['it is not an object']);
   }
   const given = config as Record<string, unknown>;
-  const { id, join, listen, machine = 'localhost', nbd, nbdAnyPort = false, files: folder } = given;
+  const { id, join, listen, machine = 'localhost', nbd, nbdAnyPort = false } = given;
+  const { files: folder, swap } = given;
   const problems = Object.keys(given)
     .filter((key) => !KEYS.includes(key))
     .map((key) => `${key}: there is no such key; there are ${KEYS.join(', ')}`);
@@ -210,6 +225,8 @@ export function checkHostConfig(config: unknown): CheckedHost {
   check('nbdAnyPort', nbdAnyPort, typeof nbdAnyPort === 'boolean', 'true or false');
   const isFolder = folder === undefined || isMatching(folder, /^\/[^\0]*$/);
   check('files', folder, isFolder, 'the whole path of a folder');
+  const isSwap = swap === undefined || isSwapConfig(swap);
+  check('swap', swap, isSwap, 'a device, the number of a mount, and what was agreed on');
   const files = tlsFiles(given);
   for (const [key, path] of Object.entries(files)) {
     check(key, path, isMatching(path, /^[^\0]+$/), 'the path of a file');
@@ -217,8 +234,19 @@ export function checkHostConfig(config: unknown): CheckedHost {
   problems.push(...tlsProblems(files));
   if (problems.length > 0) throw new ConfigError('host', problems);
   const door = nbd === undefined ? {} : { nbd, nbdAnyPort, ...files };
-  const place = folder === undefined ? {} : { files: folder };
+  const place = {
+    ...(folder !== undefined && { files: folder }),
+    ...(swap !== undefined && { swap }),
+  };
   return { id, join, listen, machine, ...door, ...place } as CheckedHost;
+}
+
+function isSwapConfig(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { device, file, connection, agreed } = value as Record<string, unknown>;
+  const isAgreed = agreed === undefined || (typeof agreed === 'object' && agreed !== null);
+  const isNamed = typeof device === 'string' && typeof file === 'string';
+  return isNamed && Number.isSafeInteger(connection) && isAgreed;
 }
 
 /** Those of the keys that are there. */

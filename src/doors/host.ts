@@ -18,7 +18,8 @@ import { NetworkError } from '../runtime/network.js';
 import type { RoleMain, RunningRole, Runtime } from '../runtime/runtime.js';
 import { DoorKind } from '../wire/messages.js';
 import { DeviceFiles } from './fuse/device-files.js';
-import { FuseDoor } from './fuse/door.js';
+import { FuseDoor, type ServedMount } from './fuse/door.js';
+import { OneFile } from './fuse/one-file.js';
 import { DeviceExports } from './nbd/device-exports.js';
 import { NbdDoor } from './nbd/door.js';
 import { NBD_LIMITS } from './nbd/limits.js';
@@ -30,6 +31,8 @@ export interface RunningHost extends RunningRole {
   readonly nbd?: string;
   /** The folder with a file for each device. */
   readonly files?: string;
+  /** The swap of this machine. */
+  readonly swap?: ServedMount;
 }
 
 /** A way in that is open. */
@@ -40,6 +43,9 @@ interface OpenDoor {
   stop(): Promise<void>;
 }
 
+/** Longer than a lease that another process had. */
+const SWAP_PATIENCE_MS = 30_000;
+
 /** Rejects with `ConfigError`, `NetworkError` or `FuseError`. */
 export const hostMain: RoleMain<HostConfig> = async (runtime, config) => {
   const checked = checkHostConfig(config);
@@ -47,10 +53,15 @@ export const hostMain: RoleMain<HostConfig> = async (runtime, config) => {
   const { address } = await endpoint.listen(checked.listen);
   const blocks = new BlockHost(runtime, checked.join);
   const files = await openFiles(runtime, checked, blocks);
-  const nbd = await openNbd(runtime, checked, blocks).catch(async (error: unknown) => {
-    await files?.stop();
+  const opened: OpenDoor[] = files === undefined ? [] : [files];
+  const orStop = async (error: unknown): Promise<never> => {
+    await Promise.all(opened.map((door) => door.stop()));
     throw error;
-  });
+  };
+  const nbd = await openNbd(runtime, checked, blocks).catch(orStop);
+  if (nbd !== undefined) opened.push(nbd);
+  const swap = await openSwap(runtime, checked, blocks).catch(orStop);
+  if (swap !== undefined) opened.push(swap.door);
   const kind = isSecured(checked) ? DoorKind.NBD_TLS : DoorKind.NBD;
   const doors = nbd === undefined ? [] : [{ kind, address: nbd.address }];
   const host = new Host(runtime, endpoint, checked, {
@@ -67,10 +78,11 @@ export const hostMain: RoleMain<HostConfig> = async (runtime, config) => {
   return {
     address,
     ...where,
+    ...(swap && { swap: swap.served }),
     stop: async () => {
       // What waits for a lease then ends with the devices, and the doors with it.
       const late = runtime.timers.after(NBD_LIMITS.stopMs, () => void blocks.close());
-      await Promise.all([nbd?.stop(), files?.stop()]);
+      await Promise.all(opened.map((door) => door.stop()));
       late.cancel();
       await blocks.close();
       await host.stop();
@@ -100,6 +112,20 @@ async function openFiles(
   const door = new FuseDoor({ runtime, source: new DeviceFiles(blocks, runtime.timers) });
   await door.mount(config.files);
   return { stop: () => door.stop() };
+}
+
+/** The device is opened before anything is asked of it. */
+async function openSwap(
+  runtime: Runtime,
+  config: CheckedHost,
+  blocks: BlockHost,
+): Promise<{ readonly door: OpenDoor; readonly served: ServedMount } | undefined> {
+  if (config.swap === undefined) return undefined;
+  const { device, file, connection, agreed } = config.swap;
+  const source = new OneFile(new DeviceFiles(blocks, runtime.timers), device, file);
+  const door = new FuseDoor({ runtime, source });
+  const served = await door.serve({ connection, agreed }, SWAP_PATIENCE_MS);
+  return { door: { stop: () => door.stop() }, served };
 }
 
 /** Where another process listens there already, on any port if that will do. */

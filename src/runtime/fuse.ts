@@ -55,15 +55,18 @@ export interface FuseMount extends FuseKernel {
   close(): Promise<void>;
 }
 
-export interface MountOptions {
-  /** Is made where it is not there; else empty, and nobody's. */
-  readonly folder: string;
-  /** What stands in the table of mounts; contains `memrack`. */
-  readonly source: string;
+export interface ServeOptions {
   /** Requests at a time. */
   readonly slots: number;
   /** Of data in one request; a multiple of 4,096. */
   readonly dataBytesMax: number;
+}
+
+export interface MountOptions extends ServeOptions {
+  /** Is made where it is not there; else empty, and nobody's. */
+  readonly folder: string;
+  /** What stands in the table of mounts; contains `memrack`. */
+  readonly source: string;
 }
 
 export class FuseError extends Error {
@@ -73,4 +76,10 @@ export class FuseError extends Error {
 export interface Fuse {
   /** Rejects with a `FuseError` that says what is missing. */
   mount(options: MountOptions): Promise<FuseMount>;
+  /**
+   * The mount that another process of this machine made, by the number under which this one was
+   * given it; one process at a time serves it. Its end is not that of the mount: `close` leaves
+   * what waits to who serves next. Throws a `FuseError`.
+   */
+  serve(connection: number, options: ServeOptions): FuseMount;
 }

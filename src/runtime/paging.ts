@@ -27,10 +27,14 @@ export interface ControlGroup {
   readonly enter: readonly string[];
   /** So much of their memory stays on the machine. */
   limit(bytes: number): void;
+  /** Their memory goes to no swap; false: only others' goes there first (version 1). */
+  keepFromSwap(): boolean;
   use(): GroupUse;
   processes(): number[];
   /** Ends all of them. */
   kill(): void;
+  /** All that are in it are in the one above it from now on. */
+  release(): void;
   /** When no process is left; false where one is. */
   remove(): boolean;
 }
@@ -53,8 +57,12 @@ export interface SwapArea {
 export interface Paging {
   /** `name` contains `memrack`. Throws a `PagingError`. */
   makeGroup(name: string): ControlGroup;
+  /** One that somebody has made; undefined: there is none. */
+  findGroup(name: string): ControlGroup | undefined;
   /** Direct I/O to the file or none at all, so that its pages are not kept twice. */
   attachLoop(file: string): LoopDevice;
+  /** The loop devices of files of this name, by their paths: of a name that nobody else has. */
+  loopsOf(fileName: string): string[];
   /** Makes all of a disk or file swap; `label` (at most 15 letters) contains `memrack`. */
   formatSwap(path: string, label: string): void;
   /** Pages go to places of a higher priority (0 to 32,767) first. */
@@ -65,4 +73,6 @@ export interface Paging {
    */
   swapOff(path: string): Promise<PagingError | undefined>;
   swapAreas(): SwapArea[];
+  /** Of processes of the machine that are meant; in whatever area. */
+  swappedBytes(isMeant: (pid: number) => boolean): number;
 }

@@ -182,6 +182,11 @@ const PARTS: readonly Part[] = [
     total: [10, 0],
     step: (state, left) => rounds('DONOR', 'test/e2e/donor-moves', state, left),
   },
+  {
+    name: 'rounds of programs with remote memory, a process of which is killed',
+    total: [100, 0],
+    step: (state, left) => rounds('RUN', 'test/conformance/run', state, left),
+  },
   { name: 'increments through a bad network', total: [10_000_000, 0], step: countThrough },
   { name: 'inputs for each decoder', total: [1_000_000, 20_000], step: fuzz },
   {

@@ -6,8 +6,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ROOT, runCli, runNode } from '../support/cli.js';
 import { everyPid, family, isAlive, memoryFiles, until } from '../support/rack.js';
+import { requires, requiresAccess } from '../support/requires.js';
 
 const START = join(ROOT, 'dist/apps/start.js');
+const SWAP_JOB_MS = 240_000;
+const hasSwap =
+  process.getuid?.() === 0 && requiresAccess('/dev/fuse', '/dev/loop-control') && requires('sort');
 let folder: string;
 
 beforeAll(() => {
@@ -34,8 +38,24 @@ test('--once verifies every file and leaves nothing behind', async () => {
   expect(stdout).toMatch(/^device: .*moved by the client of our own tests/m);
   expect(stdout).toMatch(/^ +node-[123] was lost/m);
   expect(stdout).toContain('verified: every byte of the device');
+  expect(stdout).toMatch(/^left out: a program with remote memory: say --host-swap/m);
   expect(readdirSync(folder).length).toBe(31);
 });
+
+test.runIf(hasSwap)(
+  'a program with remote memory has the same output as without',
+  async () => {
+    const args = [START, '--once', '--port', '0', '--files', folder, '--host-swap'];
+    const { code, stdout, stderr } = await runNode(args, { timeoutMs: SWAP_JOB_MS });
+    expect(stderr).not.toContain('NOT verified');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^local +in the rack +swap file +zram/m);
+    // The kernel may end the others: the rack's own column has a figure.
+    expect(stdout).toMatch(/^25 % +[0-9.]+ x +/m);
+    expect(stdout).toContain('verified: its output is the same each time');
+  },
+  SWAP_JOB_MS,
+);
 
 test('without --once it stays up with the files in it, until it is asked to end', async () => {
   const args = [START, '--port', '0', '--files', folder];

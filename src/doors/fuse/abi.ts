@@ -183,7 +183,7 @@ export const StatfsOut = {
 /** `struct fuse_dirent`: the name stands behind it, and each begins at a multiple of 8. */
 export const Dirent = { INO: 0, OFF: 8, NAMELEN: 16, TYPE: 20, NAME: 24 } as const;
 /** What a server says unasked: its code stands where errors do (`enum fuse_notify_code`). */
-export const Notify = { INVAL_INODE: 2 } as const;
+export const Notify = { INVAL_INODE: 2, RESEND: 7 } as const;
 /** `struct fuse_notify_inval_inode_out`: node, from where on, how far; 0: to the end. */
 export const INVAL_INODE_BYTES = 24;
 /** `struct fuse_interrupt_in`: the number of the request that nobody waits for any more. */

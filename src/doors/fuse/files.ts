@@ -66,12 +66,13 @@ export class Files {
   readonly #source: FileSource;
   readonly #wall: () => number;
   /** The kernel keeps what is not so any more. */
-  readonly #changed: (file: File) => void;
+  readonly #changed: ((file: File) => void) | undefined;
   readonly #known = new Map<number, File>();
   #looking: Promise<readonly FileFacts[] | undefined> | undefined;
   #lookingNext: Promise<readonly FileFacts[] | undefined> | undefined;
 
-  constructor(source: FileSource, wall: () => number, changed: (file: File) => void) {
+  /** `changed` missing: only who serves this mount writes, one after the other. */
+  constructor(source: FileSource, wall: () => number, changed?: (file: File) => void) {
     this.#source = source;
     this.#wall = wall;
     this.#changed = changed;
@@ -144,13 +145,21 @@ export class Files {
     }
     const changed = (): void => {
       opened.isStale = true;
-      this.#changed(file);
+      this.#changed?.(file);
     };
-    const unwatch = backend.whenOthersWrote(changed);
+    const isWatched = this.#changed !== undefined;
+    const unwatch = isWatched ? backend.whenOthersWrote(changed) : () => undefined;
     const opened: Opened = { backend, unwatch, isStale: false };
     file.opened = opened;
     file.facts = { ...file.facts, bytes: backend.bytes };
     return Status.Ok;
+  }
+
+  /** Opens the only one, as a program would that never closes it. */
+  async hold(): Promise<Status> {
+    const [facts] = (await this.look()) ?? [];
+    const file = facts && this.#known.get(facts.node);
+    return file === undefined ? Status.Unavailable : this.open(file);
   }
 
   release(file: File): void {

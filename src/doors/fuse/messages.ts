@@ -149,6 +149,15 @@ export function invalidation(node: number): Uint8Array {
   return bytes;
 }
 
+/** That all requests are to come again that were read and not answered. */
+export function resending(): Uint8Array {
+  const bytes = new Uint8Array(OUT_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, OUT_BYTES, true);
+  view.setInt32(OUT_ERROR, Notify.RESEND, true);
+  return bytes;
+}
+
 /** The answer to a request, as it came, that there is none. */
 export function refusalOf(request: Uint8Array, errno: number): Uint8Array {
   const bytes = new Uint8Array(OUT_BYTES);

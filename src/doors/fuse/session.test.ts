@@ -51,7 +51,7 @@ function rig(slots = 8, more: Partial<FuseSessionParts> = {}) {
   const kernel = new FakeKernel(slots);
   const source = new MemoryFiles([device, other]);
   const session = new FuseSession({
-    ...{ kernel, timers, source, clock: { wall: () => WALL_MS } },
+    ...{ kernel, timers, source, clock: { wall: () => WALL_MS, now: () => performance.now() } },
     owner: { uid: 1000, gid: 100 },
     dataBytesMax: kernel.dataBytesMax,
     ...more,

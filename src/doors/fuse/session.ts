@@ -4,6 +4,7 @@
  */
 
 import { Status } from '../../base/status.js';
+import { Histogram, type HistogramCounts } from '../../base/histogram.js';
 import type { Clock, Timer, Timers } from '../../runtime/clock.js';
 import type { FuseKernel, FuseServer, FuseSlots } from '../../runtime/fuse.js';
 import { type BlockBackend, type BlockSink, Change } from '../backend.js';
@@ -61,12 +62,12 @@ import { Transfers } from './transfers.js';
 export interface FuseSessionParts {
   readonly kernel: FuseKernel;
   readonly timers: Timers;
-  readonly clock: Pick<Clock, 'wall'>;
+  readonly clock: Clock;
   readonly source: FileSource;
   readonly owner: Owner;
   /** Of data in one request. */
   readonly dataBytesMax: number;
-  /** The kernel keeps no pages of files, and lets nobody map them: of swap. */
+  /** Of swap: the kernel keeps no pages of it, lets nobody map it, and no other host has it. */
   readonly isUncached?: boolean;
   /** It serves a mount that has begun already. */
   readonly agreed?: Agreed;
@@ -77,6 +78,19 @@ export interface FuseSessionParts {
 const AGAIN_MS = 5;
 /** Between looks whether those whose reads were interrupted are being killed. */
 const KILLED_MS = 500;
+
+/** Of reads and writes, since the session began; bytes of those that ended well. */
+export interface FileTraffic {
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  /** Reads that ended with an error. */
+  readonly failedReads: number;
+  /** From when a read came until it was answered. */
+  readonly readMicros: HistogramCounts;
+}
+
+/** Bounds of 1 us to 67 s. */
+const MICROS_BUCKETS = 27;
 
 export class FuseSession implements FuseServer, BlockSink {
   /** Undefined: not begun yet. */
@@ -90,6 +104,12 @@ export class FuseSession implements FuseServer, BlockSink {
   /** Answered before the device has: nobody waited any more. */
   readonly #isInterrupted: Uint8Array;
   readonly #lanes: Lanes;
+  /** When each read came. */
+  readonly #cameMs: Float64Array;
+  readonly #readMicros = new Histogram(1, MICROS_BUCKETS);
+  #readBytes = 0;
+  #writtenBytes = 0;
+  #failedReads = 0;
   /** Of lookups and openings, which may wait for the controller, or for a lease. */
   readonly #names = new Lane();
   /** Reads that a signal has interrupted, as the kernel numbers them. */
@@ -107,13 +127,22 @@ export class FuseSession implements FuseServer, BlockSink {
     this.files = new Files(
       parts.source,
       () => parts.clock.wall(),
-      (file) => this.#changed(file),
+      parts.isUncached === true ? undefined : (file) => this.#changed(file),
     );
     const { count } = this.#slots;
     this.#lanes = new Lanes(count);
     this.#transfers = new Transfers(count, (slot, status) => this.#transferred(slot, status));
     this.#bytes = new Uint32Array(count);
     this.#isInterrupted = new Uint8Array(count);
+    this.#cameMs = new Float64Array(count);
+  }
+
+  get traffic(): FileTraffic {
+    const readMicros = this.#readMicros.counts();
+    return {
+      ...{ readBytes: this.#readBytes, writtenBytes: this.#writtenBytes },
+      ...{ failedReads: this.#failedReads, readMicros },
+    };
   }
 
   received(slot: number, bytes: number): void {
@@ -366,6 +395,7 @@ export class FuseSession implements FuseServer, BlockSink {
     const { bytes: buffer } = this.#output(slot);
     const range = { file: backend, offset, bytes, buffer, start: OUT_BYTES };
     this.#bytes[slot] = bytes;
+    this.#cameMs[slot] = this.#parts.clock.now();
     this.#transfers.begin(slot, { ...range, isWrite: false, change: 0 });
   }
 
@@ -399,10 +429,18 @@ export class FuseSession implements FuseServer, BlockSink {
   #transferred(slot: number, status: Status): void {
     if (this.#isInterrupted[slot] !== 0) return this.#free(slot);
     if (status === Status.Busy) return this.#again(slot);
-    if (status !== Status.Ok) return this.#fail(slot, errnoOf(status));
     const bytes = this.#bytes[slot] as number;
     const isWrite = this.#input(slot).view.getUint32(IN_OPCODE, true) === Opcode.WRITE;
-    if (!isWrite) return this.#reply(slot, bytes);
+    if (status !== Status.Ok) {
+      if (!isWrite) this.#failedReads += 1;
+      return this.#fail(slot, errnoOf(status));
+    }
+    if (!isWrite) {
+      this.#readBytes += bytes;
+      this.#readMicros.add((this.#parts.clock.now() - (this.#cameMs[slot] as number)) * 1000);
+      return this.#reply(slot, bytes);
+    }
+    this.#writtenBytes += bytes;
     const file = this.files.find(nodeOf(this.#input(slot)));
     if (file !== undefined) file.writtenMs = this.#parts.clock.wall();
     const { view } = this.#output(slot);

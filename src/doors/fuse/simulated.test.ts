@@ -94,3 +94,52 @@ test('a door that is stopped lets go of its folder and its devices', async () =>
   expect((await world.drive(program.ask(Opcode.GETATTR, ROOT))).errno).toBe(ENOTCONN);
   expect(source.opened.get('disk')).toBe(0);
 });
+
+/** One who serves the kept mount, over the device of whoever served it before. */
+async function keptRig(seed: number) {
+  const world = new SimulatedWorld({ seed, immediate: setImmediate });
+  const machine = world.machine('a');
+  const connection = world.keepMount(machine, FOLDER);
+  const content = new Uint8Array(BYTES);
+  const serve = async (agreed?: { readonly mayResend: boolean }) => {
+    const process = world.program(machine, 'server');
+    const { runtime } = process;
+    const device = new MemoryBackend(runtime.timers, {
+      ...{ name: 'disk', bytes: BYTES, blockMin: 512, content },
+    });
+    device.isNow = () => false;
+    const door = new FuseDoor({ runtime, source: new MemoryFiles([device]) });
+    const served = await world.drive(door.serve({ connection, agreed }, 1_000));
+    return { process, device, served };
+  };
+  const program = new Program(world.mountAt(machine, FOLDER) as SimulatedMount);
+  return { world, machine, serve, program };
+}
+
+test('one that is killed leaves its requests to the next one, each answered once', async () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const { world, machine, serve, program } = await keptRig(seed);
+    const first = await serve();
+    await world.drive(open(program));
+    const agreed = first.served.agreed();
+    expect(agreed).toEqual({ mayResend: true });
+    await world.drive(program.write(FILE, 0, new Uint8Array(4_096).fill(1)));
+    // Half of them are not told before the end.
+    first.device.lateMs = (_, offset) => (offset % 8_192 === 0 ? 1 : 1_000);
+    const answers = Array.from({ length: 32 }, (_, i) => {
+      return program.write(FILE, (i + 1) * 4_096, new Uint8Array(4_096).fill(i + 2));
+    });
+    const read = program.read(FILE, 0, 4_096);
+    await world.run({ forMs: 50 });
+    world.kill(first.process);
+    await serve(agreed);
+    for (const { errno } of await world.drive(Promise.all(answers))) expect(errno).toBe(0);
+    expect((await world.drive(read)).body[4_095]).toBe(1);
+    for (let i = 0; i < 33; i++) {
+      const { body } = await world.drive(program.read(FILE, i * 4_096, 4_096));
+      expect([seed, i, body[0], body[4_095]]).toEqual([seed, i, i + 1, i + 1]);
+    }
+    expect(program.strays).toBe(0);
+    expect((world.mountAt(machine, FOLDER) as SimulatedMount).resent).toBeGreaterThan(0);
+  }
+});

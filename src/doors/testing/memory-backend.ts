@@ -32,6 +32,8 @@ export interface MemoryBackendOptions {
   readonly isReadOnly?: boolean;
   readonly isSparse?: boolean;
   readonly seed?: number;
+  /** Of one that another process had before; missing: it is empty. */
+  readonly content?: Uint8Array;
 }
 
 export class MemoryBackend implements BlockBackend {
@@ -73,7 +75,7 @@ export class MemoryBackend implements BlockBackend {
     this.isReadOnly = options.isReadOnly ?? false;
     this.isSparse = options.isSparse ?? true;
     this.#prng = new Prng(options.seed ?? 1);
-    this.content = new Uint8Array(options.bytes);
+    this.content = options.content ?? new Uint8Array(options.bytes);
     const blocks = Math.ceil(options.bytes / HOLE_BLOCK_BYTES);
     this.#hasRoom = new Uint8Array(blocks);
     this.#changedAt = new Float64Array(blocks);

@@ -3,8 +3,15 @@
  * described in the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
  */
 
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { assert } from '../../base/assert.js';
 import { type ControlGroup, type GroupUse, PagingError } from '../paging.js';
 
@@ -19,6 +26,8 @@ interface Files {
   /** Of version 1: with what is swapped. */
   readonly both?: string;
   readonly swapped?: string;
+  /** What a 0 is written to so that pages stay. */
+  readonly swap: string;
   readonly events: string;
 }
 
@@ -27,6 +36,7 @@ const V2: Files = {
   local: 'memory.current',
   peak: 'memory.peak',
   swapped: 'memory.swap.current',
+  swap: 'memory.swap.max',
   events: 'memory.events',
 };
 const V1: Files = {
@@ -34,6 +44,7 @@ const V1: Files = {
   local: 'memory.usage_in_bytes',
   peak: 'memory.max_usage_in_bytes',
   both: 'memory.memsw.usage_in_bytes',
+  swap: 'memory.swappiness',
   events: 'memory.oom_control',
 };
 
@@ -48,6 +59,18 @@ export function makeControlGroup(name: string): ControlGroup {
     throw new PagingError(`no control group ${folder}: ${(error as Error).message}`);
   }
   return new NodeControlGroup(name, folder, files);
+}
+
+/** One that somebody has made. */
+export function findControlGroup(name: string): ControlGroup | undefined {
+  for (const [parent, files] of [
+    [MOUNT, V2],
+    [V1_MOUNT, V1],
+  ] as const) {
+    const folder = join(parent, name);
+    if (existsSync(join(folder, files.limit))) return new NodeControlGroup(name, folder, files);
+  }
+  return undefined;
 }
 
 function parentGroup(): { readonly parent: string; readonly files: Files } {
@@ -94,6 +117,11 @@ class NodeControlGroup implements ControlGroup {
     writeFileSync(join(this.#folder, this.#files.limit), String(bytes));
   }
 
+  keepFromSwap(): boolean {
+    writeFileSync(join(this.#folder, this.#files.swap), '0');
+    return this.#files === V2;
+  }
+
   use(): GroupUse {
     const { local, peak, both, swapped, events } = this.#files;
     const localBytes = this.#number(local);
@@ -107,9 +135,24 @@ class NodeControlGroup implements ControlGroup {
     };
   }
 
+  /** Also of groups that it has made within its own. */
   processes(): number[] {
-    const text = textOf(join(this.#folder, 'cgroup.procs')) ?? '';
-    return text.split('\n').filter(Boolean).map(Number);
+    return this.#folders().flatMap((folder) => {
+      const text = textOf(join(folder, 'cgroup.procs')) ?? '';
+      return text.split('\n').filter(Boolean).map(Number);
+    });
+  }
+
+  /** The innermost first. */
+  #folders(folder = this.#folder): string[] {
+    try {
+      const within = readdirSync(folder, { withFileTypes: true }).filter((one) =>
+        one.isDirectory(),
+      );
+      return [...within.flatMap(({ name }) => this.#folders(join(folder, name))), folder];
+    } catch {
+      return [];
+    }
   }
 
   kill(): void {
@@ -127,9 +170,19 @@ class NodeControlGroup implements ControlGroup {
     }
   }
 
+  release(): void {
+    for (const pid of this.processes()) {
+      try {
+        writeFileSync(join(dirname(this.#folder), 'cgroup.procs'), String(pid));
+      } catch {
+        // It has ended by itself.
+      }
+    }
+  }
+
   remove(): boolean {
     try {
-      rmdirSync(this.#folder);
+      for (const folder of this.#folders()) rmdirSync(folder);
       return true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return true;

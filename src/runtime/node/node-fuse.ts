@@ -6,7 +6,16 @@
  * threads for every request.
  */
 
-import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { lstat, mkdir, open, readdir, realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { assert } from '../../base/assert.js';
@@ -17,6 +26,7 @@ import {
   type FuseServer,
   type FuseSlots,
   type MountOptions,
+  type ServeOptions,
 } from '../fuse.js';
 import type { Bytes } from '../network.js';
 import type { Log } from '../runtime.js';
@@ -75,19 +85,63 @@ export class NodeFuse implements Fuse {
   }
 
   async mount(options: MountOptions): Promise<FuseMount> {
-    const { source } = options;
-    assert(source.includes('memrack'), "a mount's source contains memrack");
-    assert(options.dataBytesMax % PAGE_BYTES === 0 && options.slots > 0);
-    const folder = await makeFolder(options.folder);
-    const fd = openDevice();
-    const who = `fd=${fd},rootmode=40000,user_id=${userId()},group_id=${groupId()}`;
-    const wish = `${who},default_permissions,max_read=${options.dataBytesMax}`;
-    if (mount(source, folder, TYPE, MS_NOSUID_NODEV_NOEXEC, wish) !== 0) {
-      const errno = lastErrno();
-      closeSync(fd);
-      throw new FuseError(`${folder} cannot be mounted: ${errnoName(errno)}${mountRemedy(errno)}`);
-    }
+    assert(options.slots > 0);
+    const { fd, folder } = await mountFuse(options);
     return new NodeFuseMount(this.#poller, this.#log, fd, { ...options, folder });
+  }
+
+  serve(connection: number, options: ServeOptions): FuseMount {
+    return new NodeFuseMount(this.#poller, this.#log, connection, options);
+  }
+}
+
+export interface UnservedMount {
+  readonly fd: number;
+  readonly folder: string;
+  /** The kernel's number of it. */
+  readonly connection: number;
+}
+
+/** A mount that nobody serves yet; what asks there waits. Rejects with a `FuseError`. */
+export async function mountFuse(options: Omit<MountOptions, 'slots'>): Promise<UnservedMount> {
+  const { source, dataBytesMax } = options;
+  assert(source.includes('memrack'), "a mount's source contains memrack");
+  assert(dataBytesMax % PAGE_BYTES === 0);
+  const folder = await makeFolder(options.folder);
+  const fd = openDevice();
+  const who = `fd=${fd},rootmode=40000,user_id=${userId()},group_id=${groupId()}`;
+  const wish = `${who},default_permissions,max_read=${dataBytesMax}`;
+  if (mount(source, folder, TYPE, MS_NOSUID_NODEV_NOEXEC, wish) === 0) {
+    return { fd, folder, connection: Number(mountAt(folder)?.device.split(':')[1]) };
+  }
+  const errno = lastErrno();
+  closeSync(fd);
+  throw new FuseError(`${folder} cannot be mounted: ${errnoName(errno)}${mountRemedy(errno)}`);
+}
+
+/**
+ * Whatever is asked of a mount, or was, fails from now on, also where whoever serves it cannot end.
+ * `folder` is for the kernel's controls (Documentation/filesystems/fuse, "Control filesystem"), and
+ * gone afterwards.
+ */
+export function abortFuse(connection: number, folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  if (mount('fusectl', folder, 'fusectl', MS_NOSUID_NODEV_NOEXEC, '') !== 0) {
+    throw new FuseError(`no fusectl: ${errnoName(lastErrno())}`);
+  }
+  try {
+    const path = join(folder, String(connection), 'abort');
+    if (existsSync(path)) writeFileSync(path, '1');
+  } finally {
+    unmount(folder, MNT_DETACH);
+    rmdirSync(folder);
+  }
+}
+
+/** It is gone from its folder, and lives as long as files of it are open. */
+export function detachFuse(folder: string): void {
+  if (unmount(folder, MNT_DETACH) !== 0) {
+    throw new FuseError(`${folder} cannot be unmounted: ${errnoName(lastErrno())}`);
   }
 }
 
@@ -169,7 +223,8 @@ class NodeFuseMount implements FuseMount, Source {
   readonly #poller: Poller;
   readonly #log: Log;
   readonly #fd: number;
-  readonly #folder: string;
+  /** Undefined: another process has mounted it, and takes it away. */
+  readonly #folder: string | undefined;
   readonly #slotBytes: number;
   readonly #device: string | undefined;
   readonly #inputAt: number[];
@@ -183,6 +238,7 @@ class NodeFuseMount implements FuseMount, Source {
   #isWaiting = false;
   /** There was no slot to read into when nobody looked any more. */
   #isStarved = false;
+  #isLeaving = false;
   #isClosed = false;
   #closing: Promise<void> | undefined;
   #looks: NodeJS.Timeout | undefined;
@@ -190,14 +246,16 @@ class NodeFuseMount implements FuseMount, Source {
   /** Writes of `tell` under way. */
   #telling = 0;
 
-  constructor(poller: Poller, log: Log, fd: number, options: MountOptions) {
+  constructor(poller: Poller, log: Log, fd: number, options: ServeOptions & Partial<MountOptions>) {
     this.#poller = poller;
     this.#log = log;
     this.#fd = fd;
     this.#folder = options.folder;
-    this.#device = mountAt(options.folder)?.device;
+    this.#device = options.folder === undefined ? undefined : mountAt(options.folder)?.device;
     this.#slotBytes = PAGE_BYTES + options.dataBytesMax;
     const buffer = new ArrayBuffer(options.slots * this.#slotBytes);
+    // So that it is there: a request that cannot be put somewhere fails.
+    new Uint8Array(buffer).fill(0);
     const at = Array.from({ length: options.slots }, (_, slot) => slot * this.#slotBytes);
     this.slots = {
       count: options.slots,
@@ -209,7 +267,7 @@ class NodeFuseMount implements FuseMount, Source {
     this.#free = at.map((_, slot) => slot);
     this.#ender = eventfd(0, EFD_CLOEXEC);
     if (this.#ender < 0) {
-      unmount(options.folder, MNT_DETACH);
+      if (options.folder !== undefined) unmount(options.folder, MNT_DETACH);
       closeSync(fd);
       throw new FuseError(`no eventfd: ${errnoName(lastErrno())}`);
     }
@@ -266,17 +324,25 @@ class NodeFuseMount implements FuseMount, Source {
 
   /** An unmount takes away what is not written yet, so that is written, and answered, first. */
   async #closeInOrder(): Promise<void> {
+    const folder = this.#folder;
+    // What comes from now on is for who serves next.
+    this.#isLeaving = folder === undefined;
     if (!this.#isClosed) {
-      await writeBack(this.#folder);
+      if (folder !== undefined) await writeBack(folder);
       const end = performance.now() + DRAIN_MS;
       while (!this.#isClosed && this.#isBusy() && performance.now() < end) {
         await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
       }
     }
-    const top = mountAt(this.#folder)?.device;
-    const isOurs = top !== undefined && top === this.#device;
-    if (isOurs && !(await unmountLater(this.#folder))) unmount(this.#folder, MNT_DETACH);
+    if (folder !== undefined && this.#isOurs(folder)) {
+      if (!(await unmountLater(folder))) unmount(folder, MNT_DETACH);
+    }
     this.#end();
+  }
+
+  #isOurs(folder: string): boolean {
+    const top = mountAt(folder)?.device;
+    return top !== undefined && top === this.#device;
   }
 
   #isBusy(): boolean {
@@ -286,6 +352,7 @@ class NodeFuseMount implements FuseMount, Source {
   // --------------------------------------------------------------------------------- requests
 
   look(): boolean {
+    if (this.#isLeaving) return false;
     let hasFound = false;
     for (let i = 0; i < BATCH && this.#free.length > 0 && !this.#isClosed; i++) {
       const slot = this.#free.at(-1) as number;
@@ -326,7 +393,7 @@ class NodeFuseMount implements FuseMount, Source {
   }
 
   settle(): void {
-    if (this.#isClosed || this.#isWaiting) return;
+    if (this.#isClosed || this.#isWaiting || this.#isLeaving) return;
     this.#patience.waitedInVain();
     if (this.#free.length === 0) {
       this.#isStarved = true;

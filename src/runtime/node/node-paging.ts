@@ -2,11 +2,19 @@
 
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeSync,
+} from 'node:fs';
 import { basename } from 'node:path';
 import { assert } from '../../base/assert.js';
 import { type LoopDevice, type Paging, PagingError, type SwapArea } from '../paging.js';
-import { makeControlGroup } from './control-group.js';
+import { findControlGroup, makeControlGroup } from './control-group.js';
 import { swapHeader } from './swap-header.js';
 import { addressOf, ENXIO, EBUSY, errnoName, ioctl, lastErrno, swapon } from './system.js';
 
@@ -30,7 +38,9 @@ const PRIORITY_MAX = 0x7fff;
 
 export const nodePaging: Paging = {
   makeGroup: makeControlGroup,
+  findGroup: findControlGroup,
   attachLoop,
+  loopsOf,
   formatSwap,
 
   swapOn(path, priority) {
@@ -44,7 +54,21 @@ export const nodePaging: Paging = {
   swapAreas() {
     return readFileSync('/proc/swaps', 'utf8').split('\n').slice(1).filter(Boolean).map(areaOf);
   },
+
+  swappedBytes(isMeant) {
+    const pids = readdirSync('/proc').map(Number).filter(Number.isInteger);
+    return pids.filter(isMeant).reduce((sum, pid) => sum + swappedBy(pid), 0);
+  },
 };
+
+function swappedBy(pid: number): number {
+  try {
+    const text = readFileSync(`/proc/${pid}/status`, 'latin1');
+    return Number(/^VmSwap:\s+(\d+) kB$/m.exec(text)?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}
 
 /** A line of /proc/swaps: kibibytes; blanks in the path are `\040`. */
 function areaOf(line: string): SwapArea {
@@ -103,6 +127,21 @@ function attachedTo(fd: number, file: string): LoopDevice | undefined {
     throw new PagingError(`${path} would keep the pages of ${file}: it has no direct I/O there`);
   }
   return { path, leave: () => closeSync(device) };
+}
+
+/** A mount that is in no folder any more leaves the path within it. */
+function loopsOf(fileName: string): string[] {
+  const names = readdirSync('/sys/block').filter((name) => /^loop\d+$/.test(name));
+  return names.filter((name) => backingOf(name) === fileName).map((name) => `/dev/${name}`);
+}
+
+function backingOf(loop: string): string | undefined {
+  try {
+    const path = readFileSync(`/sys/block/${loop}/loop/backing_file`, 'utf8').trim();
+    return basename(path.replace(/ \(deleted\)$/, ''));
+  } catch {
+    return undefined;
+  }
 }
 
 function isDirect(path: string): boolean {

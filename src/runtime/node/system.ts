@@ -143,6 +143,39 @@ export const eventfd: (count: number, flags: number) => number = libc.func(
   'int eventfd(unsigned int count, int flags)',
 );
 export const EFD_CLOEXEC = 0x80000;
+
+const lseek = libc.func('int64 lseek(int fd, int64 offset, int whence)');
+const SEEKS = { end: 2, data: 3, hole: 4 } as const;
+/** Where the next stretch of a file begins that holds something, or does not; -1: none. Its end. */
+export function seekInFile(fd: number, offset: number, kind: keyof typeof SEEKS): number {
+  return Number(lseek(fd, offset, SEEKS[kind]));
+}
+export const madvise: (address: number, bytes: number, advice: number) => number = libc.func(
+  'int madvise(uintptr_t address, unsigned long bytes, int advice)',
+);
+export const mlock2: (address: number, bytes: number, flags: number) => number = libc.func(
+  'int mlock2(uintptr_t address, unsigned long bytes, unsigned int flags)',
+);
+
+const SYS_IO_URING_SETUP = 425;
+const SYS_IO_URING_REGISTER = 427;
+const syscall3 = libc.func('long syscall(long number, unsigned int entries, uintptr_t parameters)');
+const syscall5 = libc.func(
+  `long syscall(long number, int fd, unsigned int operation, uintptr_t argument,
+    unsigned int count)`,
+);
+/** The descriptor of a ring, or -1. The numbers of these calls are those of every architecture. */
+export function ioUringSetup(entries: number, parameters: number): number {
+  return Number(syscall3(SYS_IO_URING_SETUP, entries, parameters));
+}
+export function ioUringRegister(
+  fd: number,
+  operation: number,
+  argument: number,
+  count: number,
+): number {
+  return Number(syscall5(SYS_IO_URING_REGISTER, fd, operation, argument, count));
+}
 export const swapon: (path: string, flags: number) => number = libc.func(
   'int swapon(const char *path, int flags)',
 );
@@ -223,7 +256,7 @@ export function lockByte(fd: number, byte: number, type: number): boolean {
   throw new Error(`a file cannot be locked: ${errnoName(errno)}`);
 }
 
-const munmap: (address: number, bytes: number) => number = libc.func(
+export const munmap: (address: number, bytes: number) => number = libc.func(
   'int munmap(unsigned long at, unsigned long bytes)',
 );
 /** The third argument is an int, or not looked at. */
@@ -403,6 +436,12 @@ export function mapTwice(fd: number, offset: number, bytes: number): ArrayBuffer
     throw error;
   }
   return koffi.view(address, 2 * bytes);
+}
+
+/** A mapping of a whole file that nobody writes through; undefined: there is no room. */
+export function mapAddress(fd: number, bytes: number): number | undefined {
+  const address = BigInt.asIntN(64, BigInt(mmap(0, bytes, PROT_READ, MAP_SHARED, fd, 0)));
+  return address === -1n ? undefined : Number(address);
 }
 
 function mapped(

@@ -548,6 +548,11 @@ export class SimulatedWorld {
     return this.#mounts.find(machine, folder);
   }
 
+  /** As who mounts a folder and keeps it for those who serve it; the number is theirs. */
+  keepMount(machine: Machine, folder: string): number {
+    return this.#mounts.keep(machine, folder);
+  }
+
   /** The disk is full at so many bytes; Infinity is usual. */
   diskCapacity(machine: Machine, bytes: number): void {
     this.#disk(machine).capacityBytes = bytes;
