@@ -10,6 +10,7 @@
 
 import type { Checksum } from '../runtime/runtime.js';
 import { BlockChecksum } from './block-checksum.js';
+import { IdleAreas } from './idle-areas.js';
 import { AREA_BLOCKS, areaOf, BLOCK_BYTES, type SlabLayout } from './layout.js';
 
 export const Area = { CLEAN: 0, OPENING: 1, OPEN: 2, CLOSING: 3, DOUBTFUL: 4 } as const;
@@ -19,7 +20,8 @@ export class Areas {
   readonly state: Uint8Array;
   /** The checksums that the copies hold were read, or are known to be zeros. */
   readonly isLoaded: Uint8Array;
-  readonly writtenMs: Float64Array;
+  /** When they were written to, and when that is long ago. */
+  readonly idle: IdleAreas;
   /** What the copy in a file has of it may be older than what was acknowledged. */
   readonly isBehind: Uint8Array;
   /** No copy has it any more. */
@@ -33,7 +35,7 @@ export class Areas {
   constructor(layout: SlabLayout, checksum: Checksum) {
     this.state = new Uint8Array(layout.areas);
     this.isLoaded = new Uint8Array(layout.areas);
-    this.writtenMs = new Float64Array(layout.areas);
+    this.idle = new IdleAreas(layout.areas);
     this.isBehind = new Uint8Array(layout.areas);
     this.isLost = new Uint8Array(layout.areas);
     this.checksums = new Uint32Array(layout.blocks);

@@ -194,7 +194,7 @@ export class ReplicaSet implements CompletionSink, Slab {
       }
       return NOT_NOW;
     }
-    areas.writtenMs[area] = this.#parts.clock.now();
+    areas.idle.written(area, this.#parts.clock.now());
     areas.note(first, count, from, start);
     areas.settle(first, count);
     return Status.Ok;
@@ -362,7 +362,7 @@ export class ReplicaSet implements CompletionSink, Slab {
     const first = rows.first[row] as number;
     const count = rows.count[row] as number;
     const area = areaOf(first);
-    this.areas.writtenMs[area] = this.#parts.clock.now();
+    this.areas.idle.written(area, this.#parts.clock.now());
     const targets = this.members.targets(area) & ~(rows.done[row] as number);
     if (targets === 0) {
       this.#written(row);

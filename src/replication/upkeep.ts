@@ -27,8 +27,6 @@ import { TornBlocks } from './torn-blocks.js';
 
 const RETRY_MS = 20;
 const LOOK_MS = 50;
-/** An area is closed when it was not written to for so long. */
-const IDLE_MS = 1_000;
 const TEND_MS = 250;
 const SET = Uint8Array.of(Intent.SET, 0, 0, 0, 0, 0, 0, 0);
 const LOST = Uint8Array.of(Intent.LOST, 0, 0, 0, 0, 0, 0, 0);
@@ -307,7 +305,7 @@ export class Upkeep {
     await this.#writeAll(members.targets(area), at, SET);
     if (this.#set.isOver || areas.isLost[area] !== 0) return;
     areas.state[area] = Area.OPEN;
-    areas.writtenMs[area] = this.#parts.clock.now();
+    areas.idle.opened(area, this.#parts.clock.now());
     this.#tend();
   }
 
@@ -344,8 +342,7 @@ export class Upkeep {
   }
 
   #isIdle(area: number): boolean {
-    const idleMs = this.#parts.clock.now() - (this.#set.areas.writtenMs[area] as number);
-    return this.#mayClose(area) && idleMs >= IDLE_MS;
+    return this.#mayClose(area) && this.#set.areas.idle.isIdle(area, this.#parts.clock.now());
   }
 
   #mayClose(area: number): boolean {
