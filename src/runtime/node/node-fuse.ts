@@ -32,6 +32,7 @@ import type { Bytes } from '../network.js';
 import type { Log } from '../runtime.js';
 import { Patience } from './patience.js';
 import type { Poller, Source } from './poller.js';
+import { runPendingSoftirqs } from './softirqs.js';
 import {
   addressOf,
   EAGAIN,
@@ -286,7 +287,10 @@ class NodeFuseMount implements FuseMount, Source {
   reply(slot: number, bytes: number): void {
     if (this.#isClosed) return;
     const address = (this.#inputAt[slot] as number) + OUTPUT_AT;
-    if (write(this.#fd, address, bytes) >= 0) return;
+    if (write(this.#fd, address, bytes) >= 0) {
+      runPendingSoftirqs();
+      return;
+    }
     const errno = lastErrno();
     // Who asked is gone, or the mount is.
     if (errno === ENOENT || errno === ENODEV) return;
@@ -394,6 +398,8 @@ class NodeFuseMount implements FuseMount, Source {
 
   settle(): void {
     if (this.#isClosed || this.#isWaiting || this.#isLeaving) return;
+    // Something may have come since, if this thread did not run: waiting for it takes longer.
+    if (this.look() && this.#heat(performance.now())) return;
     this.#patience.waitedInVain();
     if (this.#free.length === 0) {
       this.#isStarved = true;

@@ -73,6 +73,9 @@ export const interfaceIndex: (name: string) => number = libc.func(
 /** Ends the process at once; nothing of Node or the C library is told. */
 export const exitNow: (code: number) => void = libc.func('void _exit(int code)');
 export const schedYield: () => number = libc.func('int sched_yield()');
+export const socket: (domain: number, type: number, protocol: number) => number = libc.func(
+  'int socket(int domain, int type, int protocol)',
+);
 
 export const epollCreate: (flags: number) => number = libc.func('int epoll_create1(int flags)');
 export const epollControl: (epoll: number, operation: number, fd: number, event: number) => number =
@@ -296,6 +299,7 @@ export const ENODEV = 19;
 export const ENXIO = 6;
 export const EBUSY = 16;
 const EACCES = 13;
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 const SOL_SOCKET = 1;
@@ -307,7 +311,9 @@ export const IPV6_MTU_DISCOVER = 23;
 /** No fragments; too long is what the own link does not take, whatever the kernel has heard. */
 export const PMTUDISC_PROBE = 3;
 export const SO_SNDBUF = 7;
+export const SOCK_DGRAM_CLOEXEC = 0x80002;
 export const SO_RCVBUF = 8;
+export const SO_RCVLOWAT = 18;
 /** As the two above and beyond the system's limit, for those who may. */
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
