@@ -393,10 +393,9 @@ export class FuseSession implements FuseServer, BlockSink {
     const bytes = Math.max(0, Math.min(asked, backend.bytes - offset));
     if (bytes === 0) return this.#reply(slot, 0);
     const { bytes: buffer } = this.#output(slot);
-    const range = { file: backend, offset, bytes, buffer, start: OUT_BYTES };
     this.#bytes[slot] = bytes;
     this.#cameMs[slot] = this.#parts.clock.now();
-    this.#transfers.begin(slot, { ...range, isWrite: false, change: 0 });
+    this.#transfers.read(slot, backend, offset, bytes, buffer, OUT_BYTES);
   }
 
   #write(slot: number, received: number): void {
@@ -412,8 +411,7 @@ export class FuseSession implements FuseServer, BlockSink {
     if (bytes === 0) return this.#transferred(slot, Status.Ok);
     const flags = input.view.getUint32(IN_BYTES + WriteIn.FLAGS, true);
     const change = (flags & O_DSYNC) === 0 ? 0 : Change.DURABLE;
-    const range = { file: backend, offset, bytes, buffer: input.bytes, start };
-    this.#transfers.begin(slot, { ...range, isWrite: true, change });
+    this.#transfers.write(slot, backend, offset, bytes, input.bytes, start, change);
   }
 
   /** Undefined: the request was refused. */
